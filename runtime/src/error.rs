@@ -84,8 +84,28 @@ codes! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "each is its own name; the table of docs/errors.md says what it means")]
 pub enum Class {
-    Io, Kind, Len, Limit, Json, Entry, Dtype, Shape, Offset, Cover, Dup, Missing, Config, Arch, Quant, Value, Tok, Vocab,
-    Regex, Index, Path, Template,
+    Io,
+    Kind,
+    Len,
+    Limit,
+    Json,
+    Entry,
+    Dtype,
+    Shape,
+    Offset,
+    Cover,
+    Dup,
+    Missing,
+    Config,
+    Arch,
+    Quant,
+    Value,
+    Tok,
+    Vocab,
+    Regex,
+    Index,
+    Path,
+    Template,
 }
 
 impl Class {
@@ -93,12 +113,28 @@ impl Class {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
-            Class::Io => "E-IO", Class::Kind => "E-KIND", Class::Len => "E-LEN", Class::Limit => "E-LIMIT",
-            Class::Json => "E-JSON", Class::Entry => "E-ENTRY", Class::Dtype => "E-DTYPE", Class::Shape => "E-SHAPE",
-            Class::Offset => "E-OFFSET", Class::Cover => "E-COVER", Class::Dup => "E-DUP", Class::Missing => "E-MISSING",
-            Class::Config => "E-CONFIG", Class::Arch => "E-ARCH", Class::Quant => "E-QUANT", Class::Value => "E-VALUE",
-            Class::Tok => "E-TOK", Class::Vocab => "E-VOCAB", Class::Regex => "E-REGEX", Class::Index => "E-INDEX",
-            Class::Path => "E-PATH", Class::Template => "E-TEMPLATE",
+            Class::Io => "E-IO",
+            Class::Kind => "E-KIND",
+            Class::Len => "E-LEN",
+            Class::Limit => "E-LIMIT",
+            Class::Json => "E-JSON",
+            Class::Entry => "E-ENTRY",
+            Class::Dtype => "E-DTYPE",
+            Class::Shape => "E-SHAPE",
+            Class::Offset => "E-OFFSET",
+            Class::Cover => "E-COVER",
+            Class::Dup => "E-DUP",
+            Class::Missing => "E-MISSING",
+            Class::Config => "E-CONFIG",
+            Class::Arch => "E-ARCH",
+            Class::Quant => "E-QUANT",
+            Class::Value => "E-VALUE",
+            Class::Tok => "E-TOK",
+            Class::Vocab => "E-VOCAB",
+            Class::Regex => "E-REGEX",
+            Class::Index => "E-INDEX",
+            Class::Path => "E-PATH",
+            Class::Template => "E-TEMPLATE",
         }
     }
 
@@ -155,23 +191,33 @@ impl Error {
 
     /// The stable code.
     #[must_use]
-    pub fn code(&self) -> Code { self.0.code }
+    pub fn code(&self) -> Code {
+        self.0.code
+    }
 
     /// The finer class of a refused file (`E-SHAPE`), where there is one.
     #[must_use]
-    pub fn class(&self) -> Option<&str> { self.0.details.get("class").and_then(Value::as_str) }
+    pub fn class(&self) -> Option<&str> {
+        self.0.details.get("class").and_then(Value::as_str)
+    }
 
     /// One sentence, at most 2 KiB, safe to print.
     #[must_use]
-    pub fn message(&self) -> &str { &self.0.message }
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
 
     /// What to do, most likely remedy first.
     #[must_use]
-    pub fn help(&self) -> &[String] { &self.0.help }
+    pub fn help(&self) -> &[String] {
+        &self.0.help
+    }
 
     /// Facts for programs.
     #[must_use]
-    pub fn details(&self) -> &Map<String, Value> { &self.0.details }
+    pub fn details(&self) -> &Map<String, Value> {
+        &self.0.details
+    }
 
     /// The JSON form shared by all surfaces: `{code, message, help, details}`.
     #[must_use]
@@ -189,7 +235,9 @@ impl fmt::Display for Error {
 }
 
 impl fmt::Debug for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { fmt::Display::fmt(self, f) }
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 impl std::error::Error for Error {}
@@ -199,7 +247,9 @@ const NAME_CHARS: usize = 120;
 
 /// A name or value from input, in quotes, escaped and cut to 120 characters: safe on a terminal and in a log.
 #[must_use]
-pub fn quote(text: &str) -> String { format!("\"{}\"", escape(text)) }
+pub fn quote(text: &str) -> String {
+    format!("\"{}\"", escape(text))
+}
 
 /// As [`quote`], without the quotes.
 #[must_use]

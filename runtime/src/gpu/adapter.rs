@@ -1,0 +1,130 @@
+//! Finding adapters, ranking them, choosing one by the user's words.
+
+use serde::Serialize;
+
+use crate::error::{Code, Error, Result, quote};
+
+/// An adapter at hand.
+#[derive(Clone, Debug)]
+pub struct Adapter {
+    /// Place in the list of this machine, best first.
+    pub index: usize,
+    pub(super) inner: wgpu::Adapter,
+}
+
+/// What an adapter says of itself.
+#[derive(Clone, Debug, Serialize)]
+pub struct AdapterInfo {
+    /// Place in the list, best first.
+    pub index: usize,
+    /// The device's name.
+    pub name: String,
+    /// `discrete`, `integrated`, `virtual`, `software` or `other`.
+    pub kind: &'static str,
+    /// `vulkan`, `metal`, `dx12`, `gl` or `webgpu`.
+    pub backend: String,
+    /// The driver and its version.
+    pub driver: String,
+    /// Whether f16 arithmetic is offered; lyn does not need it.
+    pub shader_f16: bool,
+    /// Smallest and largest subgroup; lyn does not need them.
+    pub subgroups: (u32, u32),
+    /// Whether passes can be timed.
+    pub timestamps: bool,
+    /// Largest buffer, in bytes.
+    pub max_buffer_bytes: u64,
+    /// Largest storage binding, in bytes.
+    pub max_binding_bytes: u64,
+}
+
+/// All adapters of this machine, best first: discrete, integrated, virtual, other, software; GL only where nothing else is.
+pub async fn list() -> Vec<Adapter> {
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    descriptor.backends = wgpu::Backends::from_env().unwrap_or(wgpu::Backends::all());
+    // Validation layers are for work on lyn itself; the bounds checks of shaders stay on without them.
+    descriptor.flags = wgpu::InstanceFlags::empty();
+    let instance = wgpu::Instance::new(descriptor);
+    let mut found = instance.enumerate_adapters(wgpu::Backends::all()).await;
+    if found.iter().any(|adapter| adapter.get_info().backend != wgpu::Backend::Gl) {
+        found.retain(|adapter| adapter.get_info().backend != wgpu::Backend::Gl);
+    }
+    found.sort_by_key(|adapter| rank(adapter.get_info().device_type));
+    found.into_iter().enumerate().map(|(index, inner)| Adapter { index, inner }).collect()
+}
+
+fn rank(kind: wgpu::DeviceType) -> u32 {
+    match kind {
+        wgpu::DeviceType::DiscreteGpu => 0,
+        wgpu::DeviceType::IntegratedGpu => 1,
+        wgpu::DeviceType::VirtualGpu => 2,
+        wgpu::DeviceType::Other => 3,
+        wgpu::DeviceType::Cpu => 4,
+    }
+}
+
+impl Adapter {
+    /// What the adapter says of itself.
+    #[must_use]
+    pub fn info(&self) -> AdapterInfo {
+        let (info, limits, features) = (self.inner.get_info(), self.inner.limits(), self.inner.features());
+        AdapterInfo {
+            index: self.index,
+            name: info.name,
+            kind: match info.device_type {
+                wgpu::DeviceType::DiscreteGpu => "discrete",
+                wgpu::DeviceType::IntegratedGpu => "integrated",
+                wgpu::DeviceType::VirtualGpu => "virtual",
+                wgpu::DeviceType::Cpu => "software",
+                wgpu::DeviceType::Other => "other",
+            },
+            backend: info.backend.to_string(),
+            driver: [info.driver, info.driver_info].join(" ").trim().to_owned(),
+            shader_f16: features.contains(wgpu::Features::SHADER_F16),
+            subgroups: (info.subgroup_min_size, info.subgroup_max_size),
+            timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
+            max_buffer_bytes: limits.max_buffer_size,
+            max_binding_bytes: limits.max_storage_buffer_binding_size,
+        }
+    }
+}
+
+/// The adapter that `selection` means: `auto`, an index, part of a name, `discrete`, `integrated`, `software`, or
+/// `vulkan:1` (the second of a backend).
+///
+/// # Errors
+/// `no_adapter` where there is none, `adapter_not_found` where none matches.
+pub async fn choose(selection: &str) -> Result<Adapter> {
+    let adapters = list().await;
+    if adapters.is_empty() {
+        return Err(Error::new(Code::NoAdapter, "no GPU adapter found (looked at Vulkan, Metal, DX12, GL)"));
+    }
+    // The environment's choice stands where the command line made none.
+    let from_environment = std::env::var("WGPU_ADAPTER_NAME").ok();
+    let selection = match (selection, from_environment) {
+        ("auto" | "", Some(name)) => name,
+        (given, _) => given.to_owned(),
+    };
+    let found = adapters.iter().find(|adapter| matches(adapter, &selection, &adapters)).cloned();
+    found.ok_or_else(|| {
+        let names: Vec<_> = adapters.iter().map(|a| format!("#{} {}", a.index, quote(&a.info().name))).collect();
+        let message = format!("no adapter matches {}; there are: {}", quote(&selection), names.join(", "));
+        Error::new(Code::AdapterNotFound, message)
+    })
+}
+
+fn matches(adapter: &Adapter, selection: &str, all: &[Adapter]) -> bool {
+    let (info, selection) = (adapter.info(), selection.to_lowercase());
+    if matches!(selection.as_str(), "auto" | "" | "gpu") {
+        return true;
+    }
+    if let Ok(index) = selection.parse::<usize>() {
+        return adapter.index == index;
+    }
+    if let Some((backend, index)) = selection.split_once(':')
+        && let Ok(index) = index.parse::<usize>()
+    {
+        let same: Vec<_> = all.iter().filter(|a| a.info().backend == backend).collect();
+        return same.get(index).is_some_and(|a| a.index == adapter.index);
+    }
+    info.kind == selection || info.backend == selection || info.name.to_lowercase().contains(&selection)
+}

@@ -1,0 +1,135 @@
+//! A device with its handlers set before any work, and what is known of its health.
+
+use std::sync::{Arc, Mutex, OnceLock};
+
+use super::adapter::{Adapter, AdapterInfo};
+use super::readback::Poller;
+use crate::error::{Code, Error, Result};
+
+/// Limits that shape recordings and buffers.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Largest storage binding, in bytes: larger tensors are split.
+    pub binding_bytes: u64,
+    /// Largest buffer, in bytes.
+    pub buffer_bytes: u64,
+}
+
+/// A device and its queue.
+#[derive(Clone)]
+pub struct Device {
+    pub(super) inner: wgpu::Device,
+    pub(super) queue: wgpu::Queue,
+    pub(super) health: Arc<Health>,
+    pub(super) poller: Arc<Poller>,
+    info: AdapterInfo,
+}
+
+/// First fault of a device. A lost device stays lost; an uncaptured error means that results cannot be trusted.
+#[derive(Debug, Default)]
+pub(super) struct Health {
+    lost: OnceLock<String>,
+    error: Mutex<Option<String>>,
+}
+
+impl Health {
+    pub(super) fn check(&self) -> Result<()> {
+        if let Some(reason) = self.lost.get() {
+            return Err(Error::new(Code::DeviceLost, format!("the GPU was lost: {}", crate::error::escape(reason))));
+        }
+        match self.error.lock().map(|error| error.clone()) {
+            Ok(None) => Ok(()),
+            Ok(Some(error)) => Err(Error::new(Code::Internal, format!("the GPU refused a command: {error}"))),
+            Err(_) => Err(Error::new(Code::Internal, "the GPU's error handler panicked")),
+        }
+    }
+
+    pub(super) fn lose(&self, reason: String) {
+        let _ = self.lost.set(reason);
+    }
+}
+
+/// The least that lyn's kernels need; every WebGPU adapter has more. Forced in tests.
+#[must_use]
+pub(super) fn minimum_limits() -> wgpu::Limits {
+    wgpu::Limits {
+        max_storage_buffers_per_shader_stage: 8,
+        max_storage_buffer_binding_size: 128 << 20,
+        max_buffer_size: 256 << 20,
+        max_compute_workgroup_storage_size: 16 << 10,
+        max_compute_invocations_per_workgroup: 128,
+        max_compute_workgroup_size_x: 128,
+        max_compute_workgroup_size_y: 128,
+        ..wgpu::Limits::defaults()
+    }
+}
+
+impl Device {
+    /// Opens an adapter with all that it offers, or with WebGPU's minimum limits and no feature.
+    ///
+    /// # Errors
+    /// `limit_too_small` where the adapter lacks a minimum limit, `no_adapter` where it gives no device.
+    pub async fn open(adapter: &Adapter, minimum: bool) -> Result<Device> {
+        let info = adapter.info();
+        let offered = adapter.inner.limits();
+        let (mut limits, mut features) = (minimum_limits(), wgpu::Features::empty());
+        let mut lacking = Vec::new();
+        limits.check_limits_with_fail_fn(&offered, false, |name, wanted, allowed| {
+            // Texture and vertex limits are no concern of compute shaders.
+            if name.contains("compute") || name.contains("storage_buffer") || name.contains("buffer_size") {
+                lacking.push(format!("{name}: needed {wanted}, found {allowed}"));
+            }
+        });
+        if !lacking.is_empty() {
+            let message = format!("#{} {}: {}", info.index, crate::error::quote(&info.name), lacking.join("; "));
+            return Err(Error::new(Code::LimitTooSmall, message));
+        }
+        if !minimum {
+            limits = offered;
+            features = adapter.inner.features() & wgpu::Features::TIMESTAMP_QUERY;
+        }
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("lyn"),
+            required_features: features,
+            required_limits: limits,
+            memory_hints: wgpu::MemoryHints::MemoryUsage,
+            ..Default::default()
+        };
+        let (inner, queue) = adapter.inner.request_device(&descriptor).await.map_err(|error| {
+            Error::new(
+                Code::NoAdapter,
+                format!("#{} {} gave no device: {error}", info.index, crate::error::quote(&info.name)),
+            )
+        })?;
+        let health = Arc::new(Health::default());
+        let lost = Arc::clone(&health);
+        inner.set_device_lost_callback(move |reason, text| lost.lose(format!("{reason:?} {text}")));
+        let refused = Arc::clone(&health);
+        inner.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            if let Ok(mut slot) = refused.error.lock() {
+                slot.get_or_insert_with(|| error.to_string());
+            }
+        }));
+        let poller = Arc::new(Poller::start(&inner, &health));
+        Ok(Device { inner, queue, health, poller, info })
+    }
+
+    /// What the adapter says of itself.
+    #[must_use]
+    pub fn info(&self) -> &AdapterInfo {
+        &self.info
+    }
+
+    /// Limits that shape recordings and buffers.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        let limits = self.inner.limits();
+        let binding_bytes = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
+        Limits { binding_bytes, buffer_bytes: limits.max_buffer_size }
+    }
+
+    /// Destroys the device, as a driver reset would: for tests.
+    pub fn destroy(&self) {
+        self.inner.destroy();
+    }
+}

@@ -1,0 +1,323 @@
+//! Runs recordings on a device. Pipelines and bind groups are made when a recording is prepared, never per step.
+
+use std::sync::{Arc, Mutex};
+
+use lyn_shaders::{Extent, Slot};
+
+use super::device::{Device, Limits};
+use super::pipelines::{self, Pipelines};
+use super::readback::{Pool, Read};
+use crate::error::{Code, Error, Result};
+use crate::record::{Recording, Tap};
+
+/// Bytes between the parameters of two passes: the largest offset alignment WebGPU allows.
+const PARAMS_STRIDE: usize = 256;
+
+/// Things made on the device so far; a decode loop must not move these.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Buffers, staging included.
+    pub buffers: usize,
+    /// Bind groups.
+    pub bind_groups: usize,
+    /// Pipelines.
+    pub pipelines: usize,
+    /// Dispatches encoded.
+    pub dispatches: u64,
+    /// Submissions.
+    pub submissions: u64,
+}
+
+/// A device with the memory of slots.
+pub struct Executor {
+    device: Device,
+    pipelines: Pipelines,
+    slots: Vec<wgpu::Buffer>,
+    /// Scratch shared by all recordings, which run one after the other.
+    scratch: Vec<wgpu::Buffer>,
+    staging: Pool,
+    counts: Counts,
+}
+
+/// A recording with its pipelines and bind groups.
+pub struct Prepared {
+    recording: Arc<Recording>,
+    passes: Vec<(pipelines::Pipeline, wgpu::BindGroup)>,
+    /// Slots of scratch that the bind groups point into; they stay alive here if the shared ones grow.
+    _params: wgpu::Buffer,
+    scratch: Vec<wgpu::Buffer>,
+}
+
+impl Prepared {
+    /// The recording.
+    #[must_use]
+    pub fn recording(&self) -> &Recording {
+        &self.recording
+    }
+}
+
+impl Executor {
+    /// An executor without memory yet.
+    #[must_use]
+    pub fn new(device: Device) -> Executor {
+        let staging = Arc::new(Mutex::new(Vec::new()));
+        Executor {
+            device,
+            pipelines: Pipelines::default(),
+            slots: vec![],
+            scratch: vec![],
+            staging,
+            counts: Counts::default(),
+        }
+    }
+
+    /// The device.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Limits that shape recordings.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.device.limits()
+    }
+
+    /// Things made so far.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        Counts { pipelines: self.pipelines.len(), ..self.counts }
+    }
+
+    /// Memory for a tensor, zeroed.
+    ///
+    /// # Errors
+    /// `out_of_memory`, `limit_too_small` beyond the largest binding, `device_lost`.
+    pub async fn allocate(&mut self, name: &str, words: u64) -> Result<Slot> {
+        let buffer = self.buffer(name, words).await?;
+        self.slots.push(buffer);
+        let number = u32::try_from(self.slots.len() - 1).map_err(|_| Error::new(Code::Internal, "too many tensors"))?;
+        Ok(Slot(number))
+    }
+
+    async fn buffer(&mut self, name: &str, words: u64) -> Result<wgpu::Buffer> {
+        self.device.health.check()?;
+        let bytes = words.max(1).saturating_mul(4);
+        let limit = self.limits().binding_bytes;
+        if bytes > limit {
+            let message = format!("{name} needs one {bytes}-byte binding; {} allows {limit}", self.device.info().name);
+            return Err(Error::new(Code::LimitTooSmall, message));
+        }
+        let scope = self.device.inner.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let buffer = self.device.inner.create_buffer(&wgpu::BufferDescriptor {
+            label: Some(name),
+            size: bytes,
+            usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC,
+            mapped_at_creation: false,
+        });
+        if let Some(error) = scope.pop().await {
+            self.device.health.check()?;
+            let message = format!("{bytes} bytes for {name} could not be allocated: {error}");
+            return Err(Error::new(Code::OutOfMemory, message));
+        }
+        self.counts.buffers += 1;
+        Ok(buffer)
+    }
+
+    /// Writes words into a slot, in order with the steps before and after.
+    pub fn write(&mut self, slot: Slot, word: u64, words: &[u32]) {
+        if let Some(buffer) = self.slots.get(slot.0 as usize) {
+            self.device.queue.write_buffer(buffer, word * 4, bytemuck::cast_slice(words));
+        }
+    }
+
+    /// Hands pending writes to the device, so that a long upload does not pile up in memory.
+    pub fn flush(&mut self) {
+        self.device.queue.submit([]);
+        self.counts.submissions += 1;
+    }
+
+    /// Makes pipelines, bind groups and scratch for a recording.
+    ///
+    /// # Errors
+    /// As [`Executor::allocate`]; `internal` where the driver refuses a kernel.
+    pub async fn prepare(&mut self, recording: Recording) -> Result<Prepared> {
+        for (i, &words) in recording.scratch_words.iter().enumerate() {
+            if self.scratch.get(i).is_none_or(|buffer| buffer.size() < words * 4) {
+                let buffer = self.buffer(&format!("scratch {i}"), words).await?;
+                if i < self.scratch.len() { self.scratch[i] = buffer } else { self.scratch.push(buffer) }
+            }
+        }
+        let mut bytes = vec![0u8; recording.passes.len() * PARAMS_STRIDE];
+        for (pass, place) in recording.passes.iter().zip(bytes.chunks_mut(PARAMS_STRIDE)) {
+            let params = pass.kernel.params();
+            place[..params.len()].copy_from_slice(&params);
+        }
+        let params = self.device.inner.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("params"),
+            size: bytes.len().max(PARAMS_STRIDE) as u64,
+            usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        self.counts.buffers += 1;
+        self.device.queue.write_buffer(&params, 0, &bytes);
+        let mut passes = Vec::with_capacity(recording.passes.len());
+        for (i, pass) in recording.passes.iter().enumerate() {
+            let pipeline = self.pipelines.get(&self.device, pass.kernel.as_ref()).await?;
+            let size = wgpu::BufferSize::new(pass.kernel.params().len() as u64);
+            let mut entries = vec![wgpu::BindGroupEntry {
+                binding: 0,
+                resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                    buffer: &params,
+                    offset: (i * PARAMS_STRIDE) as u64,
+                    size,
+                }),
+            }];
+            for (binding, &slot) in (1..).zip(&pass.slots) {
+                entries.push(wgpu::BindGroupEntry { binding, resource: self.memory(slot)?.as_entire_binding() });
+            }
+            let group = self.device.inner.create_bind_group(&wgpu::BindGroupDescriptor {
+                label: Some(pass.kernel.interface().name),
+                layout: &pipeline.layout,
+                entries: &entries,
+            });
+            self.counts.bind_groups += 1;
+            passes.push((pipeline, group));
+        }
+        self.device.health.check()?;
+        Ok(Prepared { recording: Arc::new(recording), passes, _params: params, scratch: self.scratch.clone() })
+    }
+
+    fn memory(&self, slot: Slot) -> Result<&wgpu::Buffer> {
+        let buffer = match Recording::scratch_index(slot) {
+            Some(i) => self.scratch.get(i),
+            None => self.slots.get(slot.0 as usize),
+        };
+        buffer.ok_or_else(|| Error::new(Code::Internal, format!("slot {} has no memory", slot.0)))
+    }
+
+    /// Encodes and submits one step. Steps run in the order of their submission.
+    ///
+    /// # Errors
+    /// `device_lost`.
+    pub fn run(&mut self, prepared: &Prepared, extent: &Extent) -> Result<()> {
+        self.device.health.check()?;
+        let mut encoder = self.device.inner.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        // Long steps go to the queue layer by layer, so that no single submission holds the GPU for long.
+        let mut layer = None;
+        let mut start = 0;
+        for (i, pass) in prepared.recording.passes.iter().enumerate() {
+            if extent.tokens > SPLIT_TOKENS && pass.layer != layer && i > start {
+                self.encode(&mut encoder, prepared, extent, start..i);
+                let next = self.device.inner.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+                self.submit(std::mem::replace(&mut encoder, next));
+                start = i;
+            }
+            layer = pass.layer;
+        }
+        self.encode(&mut encoder, prepared, extent, start..prepared.passes.len());
+        self.submit(encoder);
+        Ok(())
+    }
+
+    fn submit(&mut self, encoder: wgpu::CommandEncoder) {
+        self.device.queue.submit([encoder.finish()]);
+        self.counts.submissions += 1;
+    }
+
+    fn encode(
+        &mut self,
+        encoder: &mut wgpu::CommandEncoder,
+        prepared: &Prepared,
+        extent: &Extent,
+        range: std::ops::Range<usize>,
+    ) {
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+        for ((pipeline, group), recorded) in
+            prepared.passes[range.clone()].iter().zip(&prepared.recording.passes[range])
+        {
+            let [x, y, z] = recorded.kernel.workgroups(extent);
+            if x == 0 || y == 0 || z == 0 {
+                continue;
+            }
+            pass.set_pipeline(&pipeline.inner);
+            pass.set_bind_group(0, group, &[]);
+            pass.dispatch_workgroups(x, y, z);
+            self.counts.dispatches += 1;
+        }
+    }
+
+    /// One step, and the tensors behind its taps as they were when tapped: `rows` rows of each, packed.
+    ///
+    /// # Errors
+    /// `device_lost`.
+    pub async fn run_tapped(&mut self, prepared: &Prepared, extent: &Extent) -> Result<Vec<(Tap, Vec<u32>)>> {
+        let recording = Arc::clone(&prepared.recording);
+        let mut start = 0;
+        let mut reads = Vec::new();
+        for tap in &recording.taps {
+            let mut encoder = self.device.inner.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            self.encode(&mut encoder, prepared, extent, start..tap.after);
+            self.submit(encoder);
+            start = tap.after;
+            let source = match Recording::scratch_index(tap.slot) {
+                Some(i) => prepared.scratch.get(i).cloned(),
+                None => self.slots.get(tap.slot.0 as usize).cloned(),
+            };
+            let source = source.ok_or_else(|| Error::new(Code::Internal, "a tap without memory"))?;
+            let words = u64::from(tap.stride) * u64::from(tap.rows(extent));
+            reads.push((tap, self.read_buffer(&source, 0, words.min(source.size() / 4))));
+        }
+        let mut encoder = self.device.inner.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        self.encode(&mut encoder, prepared, extent, start..prepared.passes.len());
+        self.submit(encoder);
+        let mut tapped = Vec::new();
+        for (tap, read) in reads {
+            tapped.push((tap.clone(), tap.columns(&read.await?)));
+        }
+        Ok(tapped)
+    }
+
+    /// Words of a slot, as they are after the steps submitted so far. The copy is in line at once; awaiting is for later.
+    ///
+    /// # Errors
+    /// `internal` for a slot without memory.
+    pub fn read(&mut self, slot: Slot, word: u64, words: u64) -> Result<Read> {
+        let buffer = self.memory(slot)?.clone();
+        Ok(self.read_buffer(&buffer, word, words))
+    }
+
+    fn read_buffer(&mut self, source: &wgpu::Buffer, word: u64, words: u64) -> Read {
+        let bytes = words * 4;
+        let free = self.staging.lock().ok().and_then(|mut pool| {
+            let found = pool.iter().position(|buffer| buffer.size() == bytes.next_multiple_of(256))?;
+            Some(pool.swap_remove(found))
+        });
+        let staging = free.unwrap_or_else(|| {
+            self.counts.buffers += 1;
+            self.device.inner.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("staging"),
+                size: bytes.next_multiple_of(256),
+                usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            })
+        });
+        let mut encoder = self.device.inner.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        encoder.copy_buffer_to_buffer(source, word * 4, &staging, 0, bytes);
+        let index = self.device.queue.submit([encoder.finish()]);
+        self.counts.submissions += 1;
+        Read::start(staging, bytes, index, &self.device, &self.staging)
+    }
+
+    /// Frees everything that was allocated.
+    pub fn clear(&mut self) {
+        self.slots.clear();
+        self.scratch.clear();
+        if let Ok(mut pool) = self.staging.lock() {
+            pool.clear();
+        }
+    }
+}
+
+/// Steps of more tokens than this are submitted layer by layer.
+const SPLIT_TOKENS: u32 = 8;

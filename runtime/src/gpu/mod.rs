@@ -1,0 +1,17 @@
+//! The only room that knows wgpu: adapters, a device, pipelines, buffers, and the executor of recordings.
+//!
+//! In: recordings, words for slots. Out: words read back. Never: model knowledge, or a blocking wait.
+
+pub mod adapter;
+mod case_runner;
+mod device;
+mod executor;
+mod pipelines;
+mod readback;
+
+pub use adapter::{Adapter, AdapterInfo};
+pub use case_runner::CaseRunner;
+pub use device::{Device, Limits};
+pub use executor::{Counts, Executor, Prepared};
+pub use pipelines::Pipelines;
+pub use readback::Read;

@@ -1,0 +1,3 @@
+//! Measuring what the other rooms do: conformance, goldens, benchmarks, traces.
+
+pub mod conform;

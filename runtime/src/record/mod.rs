@@ -1,0 +1,9 @@
+//! A step as data: passes over slots, in order. It can be printed, counted, timed, and run by either executor.
+//!
+//! In: kernels, by name, from `model/`. Out: a [`Recording`] whose scratch tensors share memory by lifetime.
+//! Never: a device, a number that changes from token to token.
+
+mod recording;
+mod scratch;
+
+pub use recording::{Pass, Recorder, Recording, Tap};

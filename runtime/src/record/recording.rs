@@ -1,0 +1,159 @@
+//! The recorder that `model/` speaks to, and the list of passes that it makes.
+
+use std::fmt;
+
+use lyn_shaders::rms_norm::Rows;
+use lyn_shaders::{Extent, Kernel, Slot};
+
+use super::scratch;
+
+/// Slots from here on are a recording's own scratch, until [`Recorder::finish`] gives them memory.
+pub(super) const SCRATCH: u32 = 1 << 24;
+
+/// One dispatch.
+#[derive(Debug)]
+pub struct Pass {
+    /// What is computed.
+    pub kernel: Box<dyn Kernel>,
+    /// Memory of each binding, in the interface's order.
+    pub slots: Vec<Slot>,
+    /// The decoder layer it belongs to; none for embedding and head.
+    pub layer: Option<u32>,
+}
+
+/// A named tensor that can be read after a pass: model stages for the goldens, selections for a trace.
+#[derive(Clone, Debug)]
+pub struct Tap {
+    /// `layers.3.attn_out`
+    pub name: String,
+    /// Passes that have run when it can be read.
+    pub after: usize,
+    /// Where it lies then.
+    pub slot: Slot,
+    /// Words from one row to the next.
+    pub stride: u32,
+    /// First word of a row.
+    pub offset: u32,
+    /// Words of a row.
+    pub width: u32,
+    /// What its rows are.
+    pub kind: Rows,
+}
+
+impl Tap {
+    /// Rows that a step of this extent fills.
+    #[must_use]
+    pub const fn rows(&self, extent: &Extent) -> u32 {
+        self.kind.of(extent)
+    }
+
+    /// The tapped columns of whole rows.
+    #[must_use]
+    pub fn columns(&self, words: &[u32]) -> Vec<u32> {
+        let (stride, offset, width) = (self.stride as usize, self.offset as usize, self.width as usize);
+        words.chunks_exact(stride).flat_map(|row| &row[offset..offset + width]).copied().collect()
+    }
+}
+
+/// The passes of a step, for a number of tokens and rows at most.
+#[derive(Debug, Default)]
+pub struct Recording {
+    /// In order of execution.
+    pub passes: Vec<Pass>,
+    /// What can be looked at.
+    pub taps: Vec<Tap>,
+    /// Words of each shared scratch slot that the recording needs: scratch `i` is slot `SCRATCH + i` of its passes.
+    pub scratch_words: Vec<u64>,
+}
+
+impl Recording {
+    /// Whether a slot of a pass is shared scratch, and which.
+    #[must_use]
+    pub fn scratch_index(slot: Slot) -> Option<usize> {
+        (slot.0 >= SCRATCH).then(|| (slot.0 - SCRATCH) as usize)
+    }
+
+    /// Dispatches of a step of this extent, by layer: `(layers' largest, all)`.
+    #[must_use]
+    pub fn dispatches(&self, extent: &Extent) -> (usize, usize) {
+        let runs = |pass: &&Pass| !pass.kernel.workgroups(extent).contains(&0);
+        let layers = self.passes.iter().filter_map(|pass| pass.layer).max().map_or(0, |last| last + 1);
+        let of_layer = |layer| self.passes.iter().filter(|pass| pass.layer == Some(layer)).filter(runs).count();
+        ((0..layers).map(of_layer).max().unwrap_or(0), self.passes.iter().filter(runs).count())
+    }
+}
+
+impl fmt::Display for Recording {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, pass) in self.passes.iter().enumerate() {
+            let layer = pass.layer.map_or_else(|| "-".to_owned(), |layer| layer.to_string());
+            writeln!(f, "{i:4} {layer:>3} {:16} {:?}", pass.kernel.interface().name, pass.kernel)?;
+        }
+        Ok(())
+    }
+}
+
+/// Collects the passes of a step.
+#[derive(Debug, Default)]
+pub struct Recorder {
+    passes: Vec<Pass>,
+    taps: Vec<Tap>,
+    scratch_words: Vec<u64>,
+    layer: Option<u32>,
+}
+
+impl Recorder {
+    /// A scratch tensor of this recording. It lives from its first to its last pass or tap.
+    pub fn scratch(&mut self, words: u64) -> Slot {
+        self.scratch_words.push(words);
+        Slot(
+            SCRATCH + u32::try_from(self.scratch_words.len() - 1).expect("a recording has far fewer than 2^24 tensors"),
+        )
+    }
+
+    /// Appends a pass.
+    pub fn push(&mut self, kernel: impl Kernel + 'static) {
+        let slots = kernel.slots();
+        self.passes.push(Pass { kernel: Box::new(kernel), slots, layer: self.layer });
+    }
+
+    /// Passes from here on belong to this layer.
+    pub fn enter_layer(&mut self, layer: Option<u32>) {
+        self.layer = layer;
+    }
+
+    /// Names some columns of `[rows, stride]`, as they are after the passes so far.
+    pub fn tap(&mut self, name: &str, slot: Slot, kind: Rows, stride: u32, columns: std::ops::Range<u32>) {
+        let name = match self.layer {
+            Some(layer) => format!("layers.{layer}.{name}"),
+            None => name.to_owned(),
+        };
+        self.taps.push(Tap {
+            name,
+            after: self.passes.len(),
+            slot,
+            stride,
+            offset: columns.start,
+            width: columns.end - columns.start,
+            kind,
+        });
+    }
+
+    /// The recording, its scratch tensors laid onto as few slots as their lifetimes allow. With `keep_taps` a tapped
+    /// tensor stays what it was until its tap has been read; without, taps are dropped.
+    #[must_use]
+    pub fn finish(mut self, keep_taps: bool) -> Recording {
+        if !keep_taps {
+            self.taps.clear();
+        }
+        let (places, scratch_words) = scratch::lay_out(&self.passes, &self.taps, &self.scratch_words);
+        let place = |slot: &mut Slot| {
+            if let Some(i) = Recording::scratch_index(*slot) {
+                *slot = Slot(SCRATCH + places[i]);
+            }
+        };
+        self.passes.iter_mut().flat_map(|pass| &mut pass.slots).for_each(place);
+        self.taps.iter_mut().map(|tap| &mut tap.slot).for_each(place);
+        Recording { passes: self.passes, taps: self.taps, scratch_words }
+    }
+}
