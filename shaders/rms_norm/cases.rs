@@ -16,7 +16,7 @@ pub fn cases() -> Vec<Case> {
 fn case(tokens: u32, dim: u32, data: Data) -> Case {
     let mut random = Random::new(u64::from(tokens * 10_007 + dim));
     // Strides wider than the rows, so that a wrong stride or offset is seen.
-    let (x_stride, x_offset, y_stride) = (dim + 7, 4, dim + 3);
+    let (x_stride, x_offset, y_stride, y_offset) = (dim + 7, 4, dim + 3, 2);
     let x = data.floats(&mut random, (tokens * x_stride) as usize);
     let weight = random.floats(dim as usize);
     let kernel = RmsNorm {
@@ -28,6 +28,7 @@ fn case(tokens: u32, dim: u32, data: Data) -> Case {
         x_stride,
         x_offset,
         y_stride,
+        y_offset,
         eps: 1e-6,
     };
     let mut case = Case {

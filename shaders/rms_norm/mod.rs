@@ -28,6 +28,8 @@ pub struct RmsNorm {
     pub x_offset: u32,
     /// Elements from one row of y to the next.
     pub y_stride: u32,
+    /// First column of y.
+    pub y_offset: u32,
     /// Added to the mean square.
     pub eps: f32,
 }
@@ -59,6 +61,7 @@ struct Params {
     x_stride: u32,
     x_offset: u32,
     y_stride: u32,
+    y_offset: u32,
     eps: f32,
 }
 
@@ -67,7 +70,7 @@ pub static INTERFACE: Interface = Interface {
     name: "rms_norm",
     parts: &[include_str!("rms_norm.wgsl"), common::REDUCE],
     bindings: &[read("x"), read("weight"), write("y")],
-    params: layout!(Params { dim, x_stride, x_offset, y_stride, eps }),
+    params: layout!(Params { dim, x_stride, x_offset, y_stride, y_offset, eps }),
 };
 
 impl Kernel for RmsNorm {
@@ -80,8 +83,8 @@ impl Kernel for RmsNorm {
     }
 
     fn params(&self) -> Vec<u8> {
-        let RmsNorm { dim, x_stride, x_offset, y_stride, eps, .. } = *self;
-        bytemuck::bytes_of(&Params { dim, x_stride, x_offset, y_stride, eps }).to_vec()
+        let RmsNorm { dim, x_stride, x_offset, y_stride, y_offset, eps, .. } = *self;
+        bytemuck::bytes_of(&Params { dim, x_stride, x_offset, y_stride, y_offset, eps }).to_vec()
     }
 
     fn workgroups(&self, extent: &Extent) -> [u32; 3] {
@@ -93,7 +96,7 @@ impl Kernel for RmsNorm {
         let (dim, offset) = (self.dim as usize, self.x_offset as usize);
         for t in 0..self.rows.of(extent) as usize {
             let row = &x[t * self.x_stride as usize + offset..][..dim];
-            let out = &mut y[t * self.y_stride as usize..][..dim];
+            let out = &mut y[t * self.y_stride as usize + self.y_offset as usize..][..dim];
             reference::rms_norm(row, weight, self.eps, out);
         }
     }

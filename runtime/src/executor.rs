@@ -1,0 +1,152 @@
+//! One face of the two executors: the GPU's, and the host's for tests and `--device cpu`.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use lyn_shaders::{Extent, Slot};
+
+use crate::error::Result;
+use crate::record::{Recording, Tap};
+use crate::{gpu, host};
+
+/// Runs recordings over the memory of slots.
+pub enum Executor {
+    /// On a GPU, through wgpu.
+    Gpu(Box<gpu::Executor>),
+    /// On the host, by the kernels' references.
+    Host(host::Executor),
+}
+
+/// A recording made ready for its executor.
+pub enum Prepared {
+    /// With pipelines and bind groups.
+    Gpu(gpu::Prepared),
+    /// As it is.
+    Host(Recording),
+}
+
+impl Prepared {
+    /// The recording.
+    #[must_use]
+    pub fn recording(&self) -> &Recording {
+        match self {
+            Prepared::Gpu(prepared) => prepared.recording(),
+            Prepared::Host(recording) => recording,
+        }
+    }
+}
+
+impl Executor {
+    /// Largest tensor that can be bound, in bytes: larger ones are split.
+    #[must_use]
+    pub fn binding_bytes(&self) -> u64 {
+        match self {
+            Executor::Gpu(gpu) => gpu.limits().binding_bytes,
+            Executor::Host(_) => 1 << 31,
+        }
+    }
+
+    /// Memory for a tensor, zeroed.
+    ///
+    /// # Errors
+    /// `out_of_memory`, `limit_too_small`, `device_lost`.
+    pub async fn allocate(&mut self, name: &str, words: u64) -> Result<Slot> {
+        match self {
+            Executor::Gpu(gpu) => gpu.allocate(name, words).await,
+            Executor::Host(host) => host.allocate(name, words),
+        }
+    }
+
+    /// Writes words into a slot, in order with the steps before and after.
+    pub fn write(&mut self, slot: Slot, word: u64, words: &[u32]) {
+        match self {
+            Executor::Gpu(gpu) => gpu.write(slot, word, words),
+            Executor::Host(host) => host.write(slot, word, words),
+        }
+    }
+
+    /// Hands pending writes to the device.
+    pub fn flush(&mut self) {
+        if let Executor::Gpu(gpu) = self {
+            gpu.flush();
+        }
+    }
+
+    /// Makes a recording ready.
+    ///
+    /// # Errors
+    /// As [`Executor::allocate`].
+    pub async fn prepare(&mut self, recording: Recording) -> Result<Prepared> {
+        match self {
+            Executor::Gpu(gpu) => gpu.prepare(recording).await.map(Prepared::Gpu),
+            Executor::Host(host) => host.prepare(&recording).map(|()| Prepared::Host(recording)),
+        }
+    }
+
+    /// Runs one step; on a GPU it is in line when this returns, and not yet done.
+    ///
+    /// # Errors
+    /// `device_lost`; `internal` where a recording belongs to another executor.
+    pub fn run(&mut self, prepared: &Prepared, extent: &Extent) -> Result<()> {
+        match (self, prepared) {
+            (Executor::Gpu(gpu), Prepared::Gpu(prepared)) => gpu.run(prepared, extent),
+            (Executor::Host(host), Prepared::Host(recording)) => host.run(recording, extent, false).map(drop),
+            _ => Err(foreign()),
+        }
+    }
+
+    /// Runs one step and reads the tensors behind the recording's taps.
+    ///
+    /// # Errors
+    /// As [`Executor::run`].
+    pub async fn run_tapped(&mut self, prepared: &Prepared, extent: &Extent) -> Result<Vec<(Tap, Vec<u32>)>> {
+        match (self, prepared) {
+            (Executor::Gpu(gpu), Prepared::Gpu(prepared)) => gpu.run_tapped(prepared, extent).await,
+            (Executor::Host(host), Prepared::Host(recording)) => host.run(recording, extent, true),
+            _ => Err(foreign()),
+        }
+    }
+
+    /// Words of a slot after the steps so far: copied in order with them, awaited whenever the caller likes.
+    ///
+    /// # Errors
+    /// `device_lost`, `internal`.
+    pub fn read(&mut self, slot: Slot, word: u64, words: u64) -> Result<Read> {
+        match self {
+            Executor::Gpu(gpu) => gpu.read(slot, word, words).map(Read::Gpu),
+            Executor::Host(host) => host.read(slot, word, words).map(|words| Read::Host(Some(words))),
+        }
+    }
+
+    /// Frees everything.
+    pub fn clear(&mut self) {
+        match self {
+            Executor::Gpu(gpu) => gpu.clear(),
+            Executor::Host(host) => host.clear(),
+        }
+    }
+}
+
+fn foreign() -> crate::Error {
+    crate::Error::new(crate::Code::Internal, "a recording was run by an executor that did not prepare it")
+}
+
+/// Words on their way.
+pub enum Read {
+    /// From the GPU.
+    Gpu(gpu::Read),
+    /// At hand; none once taken.
+    Host(Option<Vec<u32>>),
+}
+
+impl Future for Read {
+    type Output = Result<Vec<u32>>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut *self {
+            Read::Gpu(read) => Pin::new(read).poll(context),
+            Read::Host(words) => Poll::Ready(words.take().ok_or_else(foreign)),
+        }
+    }
+}

@@ -1,0 +1,397 @@
+//! Steps over sequences: page tables, the step buffer, a recording for each shape.
+//!
+//! In: chunks of ids for sequences, prompt or answer, in any mixture. Out: logits rows and greedy choices, awaited.
+//! Never: text, sampling, or anything made per token: recordings, bind groups and pipelines belong to shapes.
+
+use std::collections::HashMap;
+
+use lyn_shaders::{Extent, Slot};
+
+use crate::error::{Code, Error, Result};
+use crate::executor::{Executor, Prepared, Read};
+use crate::model::cache::PAGE;
+use crate::model::weights::Weights;
+use crate::model::{self, Cache, Dims, Parts, Shape, StepSlots};
+use crate::record::Tap;
+
+/// How a runner is set up.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Positions that a sequence can have.
+    pub context: u32,
+    /// Sequences at once.
+    pub sequences: u32,
+    /// Tokens of a step at most: longer prompts are read in chunks.
+    pub chunk: u32,
+    /// Positions that attention reads for each token; none: all visible ones.
+    pub index_topk: Option<u32>,
+}
+
+/// A sequence of a runner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SequenceId(u32);
+
+#[derive(Clone, Debug, Default)]
+struct Sequence {
+    open: bool,
+    length: u32,
+    pages: Vec<u32>,
+}
+
+/// Which rows of logits a chunk wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// None: a prompt that goes on.
+    None,
+    /// Of its last token.
+    Last,
+    /// Of all its tokens.
+    All,
+}
+
+/// Ids to append to a sequence.
+#[derive(Clone, Copy, Debug)]
+pub struct Chunk<'a> {
+    /// The sequence.
+    pub sequence: SequenceId,
+    /// At least one id.
+    pub ids: &'a [u32],
+    /// Logits wanted.
+    pub wanted: Wanted,
+}
+
+/// Runs steps.
+pub struct Runner {
+    executor: Executor,
+    dims: Dims,
+    weights: Weights,
+    cache: Cache,
+    slots: StepSlots,
+    settings: Settings,
+    sequences: Vec<Sequence>,
+    free_pages: Vec<u32>,
+    recordings: HashMap<Shape, Prepared>,
+    /// What the step buffer holds: the tokens of the last step, as the host knows them.
+    batch: Vec<u32>,
+    extent: Extent,
+}
+
+impl Runner {
+    /// A runner over loaded weights; allocates caches and the tensors of a step.
+    ///
+    /// # Errors
+    /// `out_of_memory`, `limit_too_small`, `device_lost`.
+    pub async fn new(mut executor: Executor, dims: Dims, weights: Weights, settings: Settings) -> Result<Runner> {
+        let pages_per_sequence = settings.context.div_ceil(PAGE);
+        let pages = pages_per_sequence.saturating_mul(settings.sequences);
+        let cache = Cache::allocate(&mut executor, &dims, pages, pages_per_sequence).await?;
+        let rows = settings.chunk.max(settings.sequences);
+        let positions = pages_per_sequence * PAGE;
+        let slots = StepSlots {
+            step: executor.allocate("step", (1 + u64::from(rows)) * 4).await?,
+            pages: executor.allocate("pages", u64::from(pages)).await?,
+            rope_table: executor.allocate("rope table", u64::from(positions) * u64::from(dims.rope_pairs) * 2).await?,
+            logits: executor.allocate("logits", u64::from(rows) * u64::from(weights.head.width)).await?,
+            chosen: executor.allocate("chosen", u64::from(rows) * 2).await?,
+        };
+        let piece = 8192;
+        for first in (0..positions).step_by(piece) {
+            let table = model::rope::table(&dims.rope, first, (positions - first).min(8192));
+            let word = u64::from(first) * u64::from(dims.rope_pairs) * 2;
+            executor.write(slots.rope_table, word, bytemuck::cast_slice(&table));
+        }
+        let sequences = vec![Sequence::default(); settings.sequences as usize];
+        Ok(Runner {
+            executor,
+            dims,
+            weights,
+            cache,
+            slots,
+            settings,
+            sequences,
+            free_pages: (0..pages).rev().collect(),
+            recordings: HashMap::new(),
+            batch: Vec::new(),
+            extent: Extent { tokens: 0, rows: 0, length: 0 },
+        })
+    }
+
+    /// Sizes of the model.
+    #[must_use]
+    pub fn dims(&self) -> &Dims {
+        &self.dims
+    }
+
+    /// How the runner was set up.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The executor, for counters.
+    #[must_use]
+    pub fn executor(&self) -> &Executor {
+        &self.executor
+    }
+
+    /// The weights of multi-token prediction, where they were loaded.
+    #[must_use]
+    pub fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
+    /// Opens a sequence without tokens.
+    ///
+    /// # Errors
+    /// `bad_request` where all sequences are in use.
+    pub fn open(&mut self) -> Result<SequenceId> {
+        let free = self.sequences.iter().position(|sequence| !sequence.open);
+        let found = free.ok_or_else(|| {
+            Error::new(Code::BadRequest, format!("all {} sequences are in use", self.settings.sequences))
+        })?;
+        self.sequences[found] = Sequence { open: true, ..Sequence::default() };
+        Ok(SequenceId(u32::try_from(found).unwrap_or(u32::MAX)))
+    }
+
+    /// Closes a sequence; its pages are free for others.
+    pub fn close(&mut self, id: SequenceId) {
+        self.truncate(id, 0);
+        self.sequence(id).open = false;
+    }
+
+    /// Tokens of a sequence.
+    #[must_use]
+    pub fn length(&self, id: SequenceId) -> u32 {
+        self.sequences[id.0 as usize].length
+    }
+
+    /// Forgets the tokens of a sequence from `length` on; pages that only they used are free.
+    pub fn truncate(&mut self, id: SequenceId, length: u32) {
+        let sequence = &mut self.sequences[id.0 as usize];
+        sequence.length = sequence.length.min(length);
+        let kept = sequence.length.div_ceil(PAGE) as usize;
+        self.free_pages.extend(sequence.pages.drain(kept..).rev());
+    }
+
+    fn sequence(&mut self, id: SequenceId) -> &mut Sequence {
+        &mut self.sequences[id.0 as usize]
+    }
+
+    /// Appends ids to a sequence's pages; new pages go into the page table.
+    fn extend(&mut self, id: SequenceId, tokens: u32) -> Result<()> {
+        let length = self.length(id).saturating_add(tokens);
+        if length > self.settings.context {
+            let message = format!("{length} tokens exceed the context of {}", self.settings.context);
+            return Err(Error::new(Code::ContextOverflow, message));
+        }
+        while (self.sequence(id).pages.len() as u64) < u64::from(length.div_ceil(PAGE)) {
+            let Some(page) = self.free_pages.pop() else {
+                return Err(Error::new(Code::OutOfMemory, "no free page in the cache"));
+            };
+            let place = self.sequence(id).pages.len() as u64;
+            self.sequence(id).pages.push(page);
+            let row = u64::from(id.0) * u64::from(self.cache.pages_per_sequence);
+            self.executor.write(self.slots.pages, row + place, &[page]);
+        }
+        self.sequence(id).length = length;
+        Ok(())
+    }
+
+    /// Runs one step over chunks of distinct sequences. With `greedy` the rows' likeliest ids are chosen on the GPU, and
+    /// if every chunk was one token, [`Runner::again`] can go on from them.
+    ///
+    /// # Errors
+    /// `context_overflow`, `device_lost`; `internal` for more tokens than a step holds.
+    pub async fn step(&mut self, chunks: &[Chunk<'_>], greedy: bool) -> Result<()> {
+        let words = self.assemble(chunks)?;
+        self.executor.write(self.slots.step, 0, &words);
+        self.run(greedy).await
+    }
+
+    /// One more step of the same sequences, from the ids that the last one chose on the GPU. Nothing is read or written by
+    /// the host, so that steps can be submitted ahead of their results.
+    ///
+    /// # Errors
+    /// As [`Runner::step`].
+    pub async fn again(&mut self) -> Result<()> {
+        for sequence in self.batch.clone() {
+            self.extend(SequenceId(sequence), 1)?;
+        }
+        self.extent.length += 1;
+        self.run(true).await
+    }
+
+    /// Words of the step buffer for these chunks; the sequences grow.
+    fn assemble(&mut self, chunks: &[Chunk<'_>]) -> Result<Vec<u32>> {
+        let tokens: usize = chunks.iter().map(|chunk| chunk.ids.len()).sum();
+        let capacity = self.settings.chunk.max(self.settings.sequences) as usize;
+        if tokens == 0 || tokens > capacity {
+            let message = format!("a step of {tokens} tokens; it holds 1 to {capacity}");
+            return Err(Error::new(Code::Internal, message));
+        }
+        self.batch.clear();
+        let (mut records, mut rows, mut longest) = (Vec::new(), Vec::new(), 0);
+        for chunk in chunks {
+            let first = self.length(chunk.sequence);
+            self.extend(chunk.sequence, u32::try_from(chunk.ids.len()).unwrap_or(u32::MAX))?;
+            longest = longest.max(self.length(chunk.sequence));
+            self.batch.push(chunk.sequence.0);
+            for (i, (position, &id)) in (first..).zip(chunk.ids).enumerate() {
+                if id >= self.dims.vocab_size {
+                    let message = format!("token id {id}; the model has {}", self.dims.vocab_size);
+                    return Err(Error::new(Code::BadRequest, message));
+                }
+                let last = i + 1 == chunk.ids.len();
+                if chunk.wanted == Wanted::All || (chunk.wanted == Wanted::Last && last) {
+                    rows.push(u32::try_from(records.len()).unwrap_or(u32::MAX));
+                }
+                records.push([id, position, chunk.sequence.0, 0]);
+            }
+        }
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        self.extent = Extent { tokens: count(tokens), rows: count(rows.len()), length: longest };
+        for (record, row) in records.iter_mut().zip(&rows) {
+            record[3] = *row;
+        }
+        let mut words = vec![self.extent.tokens, self.extent.rows, self.extent.length, 0];
+        words.extend(records.into_iter().flatten());
+        Ok(words)
+    }
+
+    fn shape(&self, greedy: bool, taps: bool) -> Shape {
+        let Extent { tokens, rows, length } = self.extent;
+        let capacity = self.settings.chunk.max(self.settings.sequences);
+        let room = |count: u32| count.max(1).checked_next_power_of_two().unwrap_or(capacity).min(capacity);
+        let index_topk = self.settings.index_topk.filter(|_| self.dims.indexer.is_some());
+        Shape {
+            tokens: room(tokens),
+            rows: room(rows),
+            length: self.cache.pages_per_sequence * PAGE,
+            index_topk,
+            select: index_topk.is_some_and(|k| length > k),
+            greedy,
+            taps,
+        }
+    }
+
+    async fn run(&mut self, greedy: bool) -> Result<()> {
+        let shape = self.shape(greedy, false);
+        self.prepare(shape).await?;
+        match self.recordings.get(&shape) {
+            Some(prepared) => self.executor.run(prepared, &self.extent),
+            None => Err(Error::new(Code::Internal, "a recording went missing")),
+        }
+    }
+
+    async fn prepare(&mut self, shape: Shape) -> Result<()> {
+        if !self.recordings.contains_key(&shape) {
+            let parts =
+                Parts { dims: &self.dims, weights: &self.weights, cache: &self.cache, slots: self.slots, shape };
+            let prepared = self.executor.prepare(model::step(parts)).await?;
+            self.recordings.insert(shape, prepared);
+        }
+        Ok(())
+    }
+
+    /// Makes the recordings that decoding one sequence will need, so that the first token does not wait for them.
+    ///
+    /// # Errors
+    /// As [`Runner::new`].
+    pub async fn warm(&mut self) -> Result<()> {
+        for greedy in [false, true] {
+            self.extent = Extent { tokens: 1, rows: 1, length: 1 };
+            self.prepare(self.shape(greedy, false)).await?;
+        }
+        Ok(())
+    }
+
+    /// The recording that the last step ran.
+    #[must_use]
+    pub fn last_recording(&self) -> Option<(&crate::record::Recording, Extent)> {
+        let found = [false, true].into_iter().find_map(|greedy| self.recordings.get(&self.shape(greedy, false)));
+        found.map(|prepared| (prepared.recording(), self.extent))
+    }
+
+    /// Logits of the last step's row `row`: `[vocab_size]`.
+    ///
+    /// # Errors
+    /// `device_lost`.
+    pub async fn logits(&mut self, row: u32) -> Result<Vec<f32>> {
+        let width = u64::from(self.weights.head.width);
+        let words = self.executor.read(self.slots.logits, u64::from(row) * width, width)?.await?;
+        let mut logits: Vec<f32> = bytemuck::cast_vec(words);
+        logits.truncate(self.dims.vocab_size as usize);
+        Ok(logits)
+    }
+
+    /// What the last greedy step chose, on its way: `[rows]` of (id, flags).
+    ///
+    /// # Errors
+    /// `device_lost`.
+    pub fn chosen(&mut self) -> Result<Read> {
+        self.executor.read(self.slots.chosen, 0, u64::from(self.extent.rows.max(1)) * 2)
+    }
+
+    /// One step with every model stage read: for goldens and traces.
+    ///
+    /// # Errors
+    /// As [`Runner::step`].
+    pub async fn step_tapped(&mut self, chunks: &[Chunk<'_>]) -> Result<Vec<(Tap, Vec<u32>)>> {
+        let words = self.assemble(chunks)?;
+        self.executor.write(self.slots.step, 0, &words);
+        let mut shape = self.shape(false, true);
+        // Scores are wanted even where every visible position is kept.
+        shape.select = shape.index_topk.is_some();
+        self.prepare(shape).await?;
+        match self.recordings.get(&shape) {
+            Some(prepared) => self.executor.run_tapped(prepared, &self.extent).await,
+            None => Err(Error::new(Code::Internal, "a recording went missing")),
+        }
+    }
+
+    /// One step of multi-token prediction module 0 over `hidden` `[tokens, hidden_size]` and the tokens that follow, with
+    /// every stage read.
+    ///
+    /// # Errors
+    /// As [`Runner::step`]; `internal` where the module was not loaded.
+    pub async fn predict_tapped(&mut self, chunk: Chunk<'_>, hidden: &[f32]) -> Result<Vec<(Tap, Vec<u32>)>> {
+        let words = self.assemble(&[chunk])?;
+        self.executor.write(self.slots.step, 0, &words);
+        let shape = Shape { select: self.settings.index_topk.is_some(), ..self.shape(false, true) };
+        let Some(module) = self.weights.prediction.first() else {
+            return Err(Error::new(Code::Internal, "multi-token prediction was not loaded"));
+        };
+        let layer = self.dims.num_hidden_layers;
+        let owns = self.dims.owns_indexer(layer);
+        let cache = model::LayerCache::allocate(&mut self.executor, &self.dims, self.cache.pages, layer, owns).await?;
+        let slot: Slot = self.executor.allocate("hidden", u64::from(shape.tokens) * u64::from(self.dims.hidden_size)).await?;
+        self.executor.write(slot, 0, bytemuck::cast_slice(hidden));
+        let parts = Parts { dims: &self.dims, weights: &self.weights, cache: &self.cache, slots: self.slots, shape };
+        let prepared = self.executor.prepare(model::predict_step(parts, module, &cache, slot)).await?;
+        self.executor.run_tapped(&prepared, &self.extent).await
+    }
+
+    /// Cached rows of a layer for the tokens of a sequence: latents with rope keys, and index keys where the layer owns them.
+    ///
+    /// # Errors
+    /// `device_lost`.
+    pub async fn cached(&mut self, layer: u32, id: SequenceId) -> Result<(Vec<f32>, Vec<f32>)> {
+        let cache = self.cache.layers[layer as usize];
+        let width = self.dims.latent_row_words();
+        let head_dim = self.dims.indexer.as_ref().map_or(0, |indexer| u64::from(indexer.head_dim));
+        let (mut latents, mut keys) = (Vec::new(), Vec::new());
+        for position in 0..self.length(id) {
+            let page = self.sequences[id.0 as usize].pages[(position / PAGE) as usize];
+            let row = u64::from(page) * u64::from(PAGE) + u64::from(position % PAGE);
+            latents.extend(self.executor.read(cache.latents, row * width, width)?.await?);
+            if let Some(slot) = cache.index_keys {
+                let (panel, lane) = (row / 32, row % 32);
+                for part in 0..head_dim / 4 {
+                    let word = ((panel * (head_dim / 4) + part) * 32 + lane) * 4;
+                    keys.extend(self.executor.read(slot, word, 4)?.await?);
+                }
+            }
+        }
+        Ok((bytemuck::cast_vec(latents), bytemuck::cast_vec(keys)))
+    }
+}

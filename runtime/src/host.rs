@@ -1,0 +1,130 @@
+//! The same recordings run by the kernels' references, in the calling thread: for tests and `--device cpu`.
+//!
+//! Every sum is in f64 and follows the formula, so that this executor can judge the other. Never chosen silently.
+
+use lyn_shaders::{Access, Extent, Slot};
+
+use crate::error::{Code, Error, Result};
+use crate::record::{Recording, Tap};
+
+/// Memory of slots on the host.
+#[derive(Default)]
+pub struct Executor {
+    slots: Vec<Vec<u32>>,
+    scratch: Vec<Vec<u32>>,
+}
+
+impl Executor {
+    /// Memory for a tensor, zeroed.
+    ///
+    /// # Errors
+    /// `out_of_memory`.
+    pub fn allocate(&mut self, name: &str, words: u64) -> Result<Slot> {
+        self.slots.push(zeroed(name, words)?);
+        u32::try_from(self.slots.len() - 1).map(Slot).map_err(|_| Error::new(Code::Internal, "too many tensors"))
+    }
+
+    /// Writes words into a slot.
+    pub fn write(&mut self, slot: Slot, word: u64, words: &[u32]) {
+        let target = self.slots.get_mut(slot.0 as usize).zip(usize::try_from(word).ok());
+        if let Some(target) = target.and_then(|(all, first)| all.get_mut(first..)?.get_mut(..words.len())) {
+            target.copy_from_slice(words);
+        }
+    }
+
+    /// Makes room for a recording's scratch.
+    ///
+    /// # Errors
+    /// `out_of_memory`.
+    pub fn prepare(&mut self, recording: &Recording) -> Result<()> {
+        for (i, &words) in recording.scratch_words.iter().enumerate() {
+            if self.scratch.len() <= i {
+                self.scratch.push(Vec::new());
+            }
+            if (self.scratch[i].len() as u64) < words {
+                self.scratch[i] = zeroed("scratch", words)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs one step. With `keep_taps` also returns the tensors behind the recording's taps, as they were when tapped.
+    ///
+    /// # Errors
+    /// `internal` for a slot without memory.
+    pub fn run(&mut self, recording: &Recording, extent: &Extent, keep_taps: bool) -> Result<Vec<(Tap, Vec<u32>)>> {
+        let mut tapped = Vec::new();
+        let mut taps = recording.taps.iter().filter(|_| keep_taps).peekable();
+        for at in 0..=recording.passes.len() {
+            while let Some(tap) = taps.next_if(|tap| tap.after == at) {
+                let words = (tap.stride * tap.rows(extent)) as usize;
+                let memory = self.memory(tap.slot)?;
+                tapped.push((tap.clone(), tap.columns(&memory[..words.min(memory.len())])));
+            }
+            let Some(pass) = recording.passes.get(at) else { break };
+            if pass.kernel.workgroups(extent).contains(&0) {
+                continue;
+            }
+            let bindings = pass.kernel.interface().bindings;
+            let mut taken = Vec::new();
+            for (binding, &slot) in bindings.iter().zip(&pass.slots) {
+                if binding.access == Access::Write {
+                    taken.push((slot, std::mem::take(self.memory_mut(slot)?)));
+                }
+            }
+            let mut reads = Vec::new();
+            for (binding, &slot) in bindings.iter().zip(&pass.slots) {
+                if binding.access == Access::Read {
+                    reads.push(self.memory(slot)?.as_slice());
+                }
+            }
+            let mut writes: Vec<&mut [u32]> = taken.iter_mut().map(|(_, words)| words.as_mut_slice()).collect();
+            pass.kernel.reference(extent, &reads, &mut writes);
+            for (slot, words) in taken {
+                *self.memory_mut(slot)? = words;
+            }
+        }
+        Ok(tapped)
+    }
+
+    /// Words of a slot.
+    ///
+    /// # Errors
+    /// `internal` for a slot without memory.
+    pub fn read(&self, slot: Slot, word: u64, words: u64) -> Result<Vec<u32>> {
+        let range = usize::try_from(word).ok().zip(usize::try_from(words).ok());
+        let found = range.and_then(|(first, count)| self.memory(slot).ok()?.get(first..)?.get(..count));
+        found.map(<[u32]>::to_vec).ok_or_else(|| Error::new(Code::Internal, format!("slot {} is shorter", slot.0)))
+    }
+
+    /// Frees everything.
+    pub fn clear(&mut self) {
+        *self = Executor::default();
+    }
+
+    fn memory(&self, slot: Slot) -> Result<&Vec<u32>> {
+        let found = match Recording::scratch_index(slot) {
+            Some(i) => self.scratch.get(i),
+            None => self.slots.get(slot.0 as usize),
+        };
+        found.ok_or_else(|| Error::new(Code::Internal, format!("slot {} has no memory", slot.0)))
+    }
+
+    fn memory_mut(&mut self, slot: Slot) -> Result<&mut Vec<u32>> {
+        let found = match Recording::scratch_index(slot) {
+            Some(i) => self.scratch.get_mut(i),
+            None => self.slots.get_mut(slot.0 as usize),
+        };
+        found.ok_or_else(|| Error::new(Code::Internal, format!("slot {} has no memory", slot.0)))
+    }
+}
+
+fn zeroed(name: &str, words: u64) -> Result<Vec<u32>> {
+    let mut memory = Vec::new();
+    let count = usize::try_from(words).unwrap_or(usize::MAX);
+    memory.try_reserve_exact(count).map_err(|_| {
+        Error::new(Code::OutOfMemory, format!("{} bytes for {name} could not be allocated", words.saturating_mul(4)))
+    })?;
+    memory.resize(count, 0);
+    Ok(memory)
+}

@@ -1,0 +1,209 @@
+//! Sizes that the prose needs, derived from the config once.
+
+use crate::checkpoint::config::{GroupScore, ModelConfig, RopeScaling, Scoring};
+
+/// Sizes and constants of a model.
+#[derive(Clone, Debug)]
+pub struct Dims {
+    /// Width of the residual stream.
+    pub hidden_size: u32,
+    /// Rows of the head, padding included.
+    pub vocab_size: u32,
+    /// Ids from here on are never chosen: rows without text.
+    pub vocab_limit: u32,
+    /// Decoder layers, without multi-token prediction.
+    pub num_hidden_layers: u32,
+    /// Attention heads (`num_attention_heads`).
+    pub heads: u32,
+    /// Width of the q latent; none where queries are projected directly.
+    pub q_lora_rank: Option<u32>,
+    /// Width of the kv latent.
+    pub kv_lora_rank: u32,
+    /// Unrotated dims of a head's query.
+    pub qk_nope_head_dim: u32,
+    /// Pairs of rotated dims: `qk_rope_head_dim / 2`.
+    pub rope_pairs: u32,
+    /// Value dims of a head.
+    pub v_head_dim: u32,
+    /// eps of the layers' norms.
+    pub rms_norm_eps: f32,
+    /// Factor on attention scores, YaRN's correction included.
+    pub softmax_scale: f32,
+    /// Whether attention rotates neighbours (else halves).
+    pub rope_interleave: bool,
+    /// Rotary frequencies.
+    pub rope: RopeDims,
+    /// The lightning indexer; none in dense relatives.
+    pub indexer: Option<IndexerDims>,
+    /// Which layers own an indexer; a layer without reuses the selection of the nearest one before it.
+    pub indexer_layers: Vec<bool>,
+    /// The router; none in dense models.
+    pub router: Option<RouterDims>,
+}
+
+/// Rotary embedding.
+#[derive(Clone, Debug)]
+pub struct RopeDims {
+    /// Pairs of rotated dims.
+    pub pairs: u32,
+    /// Base of the frequencies.
+    pub theta: f64,
+    /// YaRN's stretching of the context.
+    pub yarn: Option<YarnDims>,
+}
+
+/// YaRN's parameters, as in the config.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "each is the config's key of the same name")]
+pub struct YarnDims {
+    pub factor: f64,
+    pub original_max_position_embeddings: u32,
+    pub beta_fast: f64,
+    pub beta_slow: f64,
+    pub mscale: Option<f64>,
+    pub mscale_all_dim: Option<f64>,
+    pub attention_factor: Option<f64>,
+}
+
+impl YarnDims {
+    fn mscale_of(&self, mscale: f64) -> f64 {
+        if self.factor <= 1.0 { 1.0 } else { 0.1 * mscale * self.factor.ln() + 1.0 }
+    }
+
+    /// Factor on cos and sin.
+    #[must_use]
+    pub fn amplitude(&self) -> f64 {
+        let given = |value: Option<f64>| value.filter(|&value| value != 0.0);
+        match (self.attention_factor, given(self.mscale), given(self.mscale_all_dim)) {
+            (Some(factor), ..) => factor,
+            (None, Some(mscale), Some(all)) => self.mscale_of(mscale) / self.mscale_of(all),
+            _ => self.mscale_of(1.0),
+        }
+    }
+
+    /// Factor on attention scores.
+    #[must_use]
+    pub fn score_factor(&self) -> f64 {
+        self.mscale_all_dim.filter(|&all| all != 0.0).map_or(1.0, |all| self.mscale_of(all).powi(2))
+    }
+}
+
+/// The lightning indexer.
+#[derive(Clone, Debug)]
+pub struct IndexerDims {
+    /// `index_n_heads`
+    pub heads: u32,
+    /// `index_head_dim`
+    pub head_dim: u32,
+    /// `index_topk`
+    pub topk: u32,
+    /// Whether it rotates neighbours (else halves).
+    pub rope_interleave: bool,
+    /// Factor on head weights: heads^-½ · head_dim^-½.
+    pub scale: f32,
+}
+
+/// The router of a mixture of experts.
+#[derive(Clone, Debug)]
+pub struct RouterDims {
+    /// `n_routed_experts`
+    pub experts: u32,
+    /// `num_experts_per_tok`
+    pub experts_per_token: u32,
+    /// Groups of experts.
+    pub n_group: u32,
+    /// Groups kept.
+    pub topk_group: u32,
+    /// Softmax of the logits, else sigmoid.
+    pub softmax: bool,
+    /// A group is worth its best two experts, else its best.
+    pub group_top_two: bool,
+    /// Whether the weights are normalised to sum 1.
+    pub normalise: bool,
+    /// `routed_scaling_factor`
+    pub scaling: f32,
+}
+
+impl Dims {
+    /// Sizes of a config; `vocab_limit` is the number of ids that have text.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "constants of f32 kernels, computed in f64")]
+    pub fn new(config: &ModelConfig, vocab_limit: u32) -> Dims {
+        let q_head_dim = config.qk_nope_head_dim + config.qk_rope_head_dim;
+        let yarn = match &config.rope.scaling {
+            RopeScaling::None => None,
+            RopeScaling::Yarn(yarn) => Some(YarnDims {
+                factor: yarn.factor,
+                original_max_position_embeddings: yarn.original_max_position_embeddings,
+                beta_fast: yarn.beta_fast,
+                beta_slow: yarn.beta_slow,
+                mscale: yarn.mscale,
+                mscale_all_dim: yarn.mscale_all_dim,
+                attention_factor: yarn.attention_factor,
+            }),
+        };
+        let rope = RopeDims { pairs: config.qk_rope_head_dim / 2, theta: config.rope.theta, yarn };
+        let score_factor = rope.yarn.as_ref().map_or(1.0, YarnDims::score_factor);
+        Dims {
+            hidden_size: config.hidden_size,
+            vocab_size: config.vocab_size,
+            vocab_limit: vocab_limit.min(config.vocab_size),
+            num_hidden_layers: config.num_hidden_layers,
+            heads: config.num_attention_heads,
+            q_lora_rank: config.q_lora_rank,
+            kv_lora_rank: config.kv_lora_rank,
+            qk_nope_head_dim: config.qk_nope_head_dim,
+            rope_pairs: rope.pairs,
+            v_head_dim: config.v_head_dim,
+            rms_norm_eps: config.rms_norm_eps as f32,
+            softmax_scale: (f64::from(q_head_dim).powf(-0.5) * score_factor) as f32,
+            rope_interleave: config.rope.interleave,
+            rope,
+            indexer: config.indexer.as_ref().map(|indexer| IndexerDims {
+                heads: indexer.n_heads,
+                head_dim: indexer.head_dim,
+                topk: indexer.topk,
+                rope_interleave: indexer.rope_interleave,
+                scale: (f64::from(indexer.n_heads) * f64::from(indexer.head_dim)).powf(-0.5) as f32,
+            }),
+            indexer_layers: config.layers.iter().map(|layer| layer.owns_indexer()).collect(),
+            router: config.router.as_ref().map(|router| RouterDims {
+                experts: router.n_routed_experts,
+                experts_per_token: router.num_experts_per_tok,
+                n_group: router.n_group,
+                topk_group: router.topk_group,
+                softmax: router.scoring == Scoring::Softmax,
+                group_top_two: router.group_score == GroupScore::TopTwoSum,
+                normalise: router.norm_topk_prob,
+                scaling: router.routed_scaling_factor as f32,
+            }),
+        }
+    }
+
+    /// Dims of a head's query.
+    #[must_use]
+    pub const fn q_head_dim(&self) -> u32 {
+        self.qk_nope_head_dim + self.rope_pairs * 2
+    }
+
+    /// Words of a row of the latent cache.
+    #[must_use]
+    pub fn latent_row_words(&self) -> u64 {
+        u64::from(self.kv_lora_rank) + u64::from(self.rope_pairs) * 2
+    }
+
+    /// Whether a layer owns an indexer.
+    #[must_use]
+    pub fn owns_indexer(&self, layer: u32) -> bool {
+        self.indexer.is_some() && self.indexer_layers.get(layer as usize).copied().unwrap_or(false)
+    }
+
+    /// Bytes of cache for one token, all layers.
+    #[must_use]
+    pub fn cache_bytes_per_token(&self) -> u64 {
+        let indexer = self.indexer.as_ref().map_or(0, |indexer| u64::from(indexer.head_dim));
+        (0..self.num_hidden_layers)
+            .map(|layer| 4 * (self.latent_row_words() + if self.owns_indexer(layer) { indexer } else { 0 }))
+            .sum()
+    }
+}

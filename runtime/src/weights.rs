@@ -1,0 +1,523 @@
+//! Named tensors → slots: read in slices, repacked to panels, uploaded. Nobody holds a whole file.
+//!
+//! In: an open checkpoint and an executor. Out: [`Weights`]. Weights keep their stored width.
+
+use lyn_shaders::experts::{ExpertPanels, ExpertShard};
+use lyn_shaders::format::{BLOCK, PANEL};
+use lyn_shaders::{Format, Panels, Slot};
+
+use crate::checkpoint::{Checkpoint, Dtype, Tensor};
+use crate::error::{Code, Error, Result};
+use crate::executor::Executor;
+use crate::model::Dims;
+use crate::model::weights::{
+    AttentionWeights, DenseWeights, ExpertsWeights, FeedForward, IndexerWeights, LayerWeights, LinearShard, LinearWeights,
+    PredictionWeights, TableShard, UpWeights, Weights,
+};
+
+/// Bytes read and uploaded at a time.
+const SLICE_BYTES: u64 = 8 << 20;
+/// Bytes after which the device is waited for, so that uploads do not pile up in its staging memory.
+const SETTLE_BYTES: u64 = 256 << 20;
+
+/// Loads the weights of a checkpoint into an executor. `progress` hears of bytes done; returning false stops.
+///
+/// # Errors
+/// Those of the files; `out_of_memory`, `device_lost`; `cancelled`.
+pub async fn load(
+    checkpoint: &Checkpoint,
+    dims: &Dims,
+    executor: &mut Executor,
+    prediction: bool,
+    progress: &mut dyn FnMut(u64) -> bool,
+) -> Result<Weights> {
+    let none = executor.allocate("no scales", 4).await?;
+    let mut loader = Loader { checkpoint, dims, executor, progress, none, done_bytes: 0, unsettled_bytes: 0 };
+    let embedding = loader.table("model.embed_tokens").await?;
+    let mut layers = Vec::new();
+    for layer in 0..dims.num_hidden_layers {
+        layers.push(loader.layer(layer).await?);
+    }
+    let norm = loader.vector("model.norm.weight").await?;
+    let head = if checkpoint.config.tie_word_embeddings { "model.embed_tokens" } else { "lm_head" };
+    let head = loader.matrix(&[head.to_owned()]).await?;
+    let mut modules = Vec::new();
+    for module in 0..if prediction { checkpoint.config.num_nextn_predict_layers } else { 0 } {
+        modules.push(loader.prediction(dims.num_hidden_layers + module).await?);
+    }
+    loader.settle().await?;
+    Ok(Weights { embedding, layers, norm, head, prediction: modules })
+}
+
+struct Loader<'a> {
+    checkpoint: &'a Checkpoint,
+    dims: &'a Dims,
+    executor: &'a mut Executor,
+    progress: &'a mut dyn FnMut(u64) -> bool,
+    /// What formats without scales bind in their place.
+    none: Slot,
+    done_bytes: u64,
+    unsettled_bytes: u64,
+}
+
+/// Consecutive matrices of one format, one below the other.
+struct Run<'a> {
+    format: Format,
+    columns: u32,
+    tensors: Vec<(&'a Tensor, u32)>,
+    rows: u32,
+}
+
+impl<'a> Loader<'a> {
+    /// The weight of a layer; it borrows the checkpoint, not the loader.
+    fn tensor(&self, name: &str) -> Result<&'a Tensor> {
+        self.checkpoint.tensor(&format!("{name}.weight"))
+    }
+
+    async fn layer(&mut self, layer: u32) -> Result<LayerWeights> {
+        let name = |tensor: &str| format!("model.layers.{layer}.{tensor}");
+        let feed_forward = match &self.checkpoint.config.layers.get(layer as usize) {
+            Some(kind) if kind.moe => FeedForward::Experts(Box::new(self.experts(&name("mlp")).await?)),
+            _ => FeedForward::Dense(self.dense(&name("mlp")).await?),
+        };
+        Ok(LayerWeights {
+            input_norm: self.vector(&name("input_layernorm.weight")).await?,
+            post_attention_norm: self.vector(&name("post_attention_layernorm.weight")).await?,
+            attention: self.attention(&name("self_attn"), self.dims.owns_indexer(layer)).await?,
+            feed_forward,
+        })
+    }
+
+    async fn attention(&mut self, prefix: &str, indexer: bool) -> Result<AttentionWeights> {
+        let name = |tensor: &str| format!("{prefix}.{tensor}");
+        let q = if self.dims.q_lora_rank.is_some() { "q_a_proj" } else { "q_proj" };
+        let mut down = vec![name(q), name("kv_a_proj_with_mqa")];
+        let mut up = vec![name("q_b_proj")];
+        if indexer {
+            down.extend([name("indexer.wk"), name("indexer.weights_proj")]);
+            up.push(name("indexer.wq_b"));
+        }
+        let down = self.matrix(&down).await?;
+        let up = match self.dims.q_lora_rank {
+            Some(_) => Some(UpWeights {
+                norm: self.vector(&name("q_a_layernorm.weight")).await?,
+                matrix: self.matrix(&up).await?,
+            }),
+            None => None,
+        };
+        let indexer = if indexer {
+            Some(IndexerWeights {
+                key_norm: self.vector(&name("indexer.k_norm.weight")).await?,
+                key_norm_bias: self.vector(&name("indexer.k_norm.bias")).await?,
+            })
+        } else {
+            None
+        };
+        let (key_up, value_up) = self.key_value_up(&name("kv_b_proj")).await?;
+        let kv_norm = self.vector(&name("kv_a_layernorm.weight")).await?;
+        let output = self.matrix(&[name("o_proj")]).await?;
+        Ok(AttentionWeights { down, up, kv_norm, indexer, key_up, value_up, output })
+    }
+
+    /// `kv_b_proj` holds for each head key rows, then value rows. The absorbed form contracts the first over rows, so
+    /// that they stay row-major, and the second over columns, as any linear layer.
+    async fn key_value_up(&mut self, name: &str) -> Result<(TableShard, LinearWeights)> {
+        let Dims { heads, qk_nope_head_dim: keys, v_head_dim: values, kv_lora_rank: columns, .. } = *self.dims;
+        let tensor = self.tensor(name)?;
+        let format = format_of(tensor)?;
+        let row_bytes = u64::from(columns * format.bytes());
+        let scales = self.scales(name, format).await?;
+        let panels = Panels { format, groups: heads, rows: values, columns, row_scales: format == Format::Fp8 };
+        let key_words = (u64::from(heads * keys) * row_bytes / 4).next_multiple_of(4);
+        let key_slot = self.executor.allocate(name, key_words).await?;
+        let value_slot = self.executor.allocate(name, panels.words()).await?;
+        let mut value_scales = vec![0f32; usize_of(panels.scales())?];
+        for head in 0..heads {
+            let first_row = head * (keys + values);
+            let bytes = self.read(tensor, u64::from(first_row) * row_bytes, u64::from(keys + values) * row_bytes).await?;
+            let (key_bytes, value_bytes) = bytes.split_at(usize_of(u64::from(keys) * row_bytes)?);
+            let words: Vec<u32> = bytemuck::pod_collect_to_vec(key_bytes);
+            self.write(key_slot, u64::from(head * keys) * row_bytes / 4, &words);
+            let group = Panels { groups: 1, ..panels };
+            self.write(value_slot, u64::from(head) * group.words(), &repack(value_bytes, &group));
+            for row in (0..values).filter(|_| format == Format::Fp8) {
+                for block in 0..panels.blocks() {
+                    let at = panels.scale_index(head, row, block * BLOCK);
+                    let source = (first_row + keys + row) / BLOCK * columns.div_ceil(BLOCK) + block;
+                    value_scales[usize_of(at)?] = scales[source as usize];
+                }
+            }
+        }
+        let key_up = TableShard {
+            weight: key_slot,
+            scales: self.upload_scales(name, &scales).await?,
+            format,
+            first_row: 0,
+            rows: heads * keys,
+        };
+        let shard = LinearShard {
+            weight: value_slot,
+            scales: self.upload_scales(name, &value_scales).await?,
+            panels,
+            offset: 0,
+        };
+        Ok((key_up, LinearWeights { shards: vec![shard], parts: vec![0], width: heads * values }))
+    }
+
+    async fn dense(&mut self, prefix: &str) -> Result<DenseWeights> {
+        let name = |tensor: &str| format!("{prefix}.{tensor}");
+        let gate_up = self.matrix(&[name("gate_proj"), name("up_proj")]).await?;
+        let down = self.matrix(&[name("down_proj")]).await?;
+        let width = columns_of(self.tensor(&name("down_proj"))?)?;
+        Ok(DenseWeights { gate_up, down, width })
+    }
+
+    async fn experts(&mut self, prefix: &str) -> Result<ExpertsWeights> {
+        let Some(router) = self.checkpoint.config.router.clone() else {
+            return Err(Error::new(Code::Internal, format!("{prefix}: a layer of experts without a router")));
+        };
+        let expert = |e: u32, tensor: &str| format!("{prefix}.experts.{e}.{tensor}");
+        let shared = format!("{prefix}.shared_experts");
+        let format = format_of(self.tensor(&expert(0, "gate_proj"))?)?;
+        for e in 0..router.n_routed_experts {
+            for tensor in ["gate_proj", "up_proj", "down_proj"] {
+                let found = self.tensor(&expert(e, tensor))?;
+                if format_of(found)? != format {
+                    let message = format!("{}: experts of one layer in different number formats", found.name);
+                    return Err(Error::new(Code::BadCheckpoint, message));
+                }
+            }
+        }
+        let has_shared = router.n_shared_experts > 0;
+        let beside = has_shared && format_of(self.tensor(&format!("{shared}.gate_proj"))?)? == format;
+        let panels = ExpertPanels {
+            format,
+            hidden_size: self.dims.hidden_size,
+            width: router.moe_intermediate_size,
+            shared_width: if beside { router.n_shared_experts * router.moe_intermediate_size } else { 0 },
+            total_experts: router.n_routed_experts,
+        };
+        let matrices = |e: u32, kind: Kind| {
+            let prefix = if e == router.n_routed_experts { shared.clone() } else { format!("{prefix}.experts.{e}") };
+            match kind {
+                Kind::GateUp => vec![format!("{prefix}.gate_proj"), format!("{prefix}.up_proj")],
+                Kind::Down => vec![format!("{prefix}.down_proj")],
+            }
+        };
+        let gate_up = self.expert_shards(&panels, Kind::GateUp, &matrices).await?;
+        let down = self.expert_shards(&panels, Kind::Down, &matrices).await?;
+        let router_matrix = self.matrix(&[format!("{prefix}.gate")]).await?;
+        let bias = if router.has_bias {
+            Some(self.vector(&format!("{prefix}.gate.e_score_correction_bias")).await?)
+        } else {
+            None
+        };
+        let shared_apart = if has_shared && !beside { Some(self.dense(&shared).await?) } else { None };
+        Ok(ExpertsWeights { router: router_matrix, bias, panels, gate_up, down, shared_apart })
+    }
+
+    /// Whole experts, as many to a shard as a binding holds; the shared one follows the last routed one, or stands alone
+    /// in a shard where there is no room beside them.
+    async fn expert_shards(
+        &mut self,
+        layout: &ExpertPanels,
+        kind: Kind,
+        matrices: &dyn Fn(u32, Kind) -> Vec<String>,
+    ) -> Result<Vec<ExpertShard>> {
+        let (words, limit) = (kind.words(layout, false), self.executor.binding_bytes() / 4);
+        let shared_words = if layout.shared_width > 0 { kind.words(layout, true) } else { 0 };
+        let fit = u32::try_from(limit / words).unwrap_or(u32::MAX).max(1);
+        let mut plan: Vec<(u32, u32, bool)> = (0..layout.total_experts)
+            .step_by(fit as usize)
+            .map(|first| (first, fit.min(layout.total_experts - first), false))
+            .collect();
+        match plan.last_mut() {
+            Some(last) if u64::from(last.1) * words + shared_words <= limit => last.2 = shared_words > 0,
+            _ => plan.push((layout.total_experts, 0, true)),
+        }
+        let mut shards = Vec::new();
+        for (first_expert, experts, has_shared) in plan {
+            let total = u64::from(experts) * words + if has_shared { shared_words } else { 0 };
+            let weight = self.executor.allocate("experts", total).await?;
+            let mut scales = Vec::new();
+            let shared = has_shared.then_some(layout.total_experts);
+            for (place, expert) in (0..).zip((first_expert..first_expert + experts).chain(shared)) {
+                let mut word = place * words;
+                for name in matrices(expert, kind) {
+                    let panels = kind.panels(layout, expert == layout.total_experts);
+                    let table = self.scales(&name, layout.format).await?;
+                    self.upload_panels(&name, &panels, weight, word).await?;
+                    word += panels.words();
+                    scales.extend(panel_scales(&table, &panels));
+                }
+            }
+            let scales = self.upload_scales("expert scales", &scales).await?;
+            shards.push(ExpertShard { weight, scales, first_expert, experts, has_shared });
+        }
+        Ok(shards)
+    }
+
+    async fn prediction(&mut self, layer: u32) -> Result<PredictionWeights> {
+        let name = |tensor: &str| format!("model.layers.{layer}.{tensor}");
+        Ok(PredictionWeights {
+            embedding_norm: self.vector(&name("enorm.weight")).await?,
+            hidden_norm: self.vector(&name("hnorm.weight")).await?,
+            projection: self.matrix(&[name("eh_proj")]).await?,
+            head_norm: self.vector(&name("shared_head.norm.weight")).await?,
+            layer: self.layer(layer).await?,
+        })
+    }
+
+    /// A short tensor as f32.
+    async fn vector(&mut self, name: &str) -> Result<Slot> {
+        let values = self.checkpoint.read_f32(name).await?;
+        let slot = self.executor.allocate(name, values.len() as u64).await?;
+        let words: &[u32] = bytemuck::cast_slice(&values);
+        self.write(slot, 0, words);
+        self.advance(values.len() as u64 * 4).await?;
+        Ok(slot)
+    }
+
+    /// A row-major table, by shards of rows.
+    async fn table(&mut self, name: &str) -> Result<Vec<TableShard>> {
+        let tensor = self.tensor(name)?;
+        let (rows, columns, format) = (rows_of(tensor)?, columns_of(tensor)?, format_of(tensor)?);
+        let scales = self.scales(name, format).await?;
+        let scales = self.upload_scales(name, &scales).await?;
+        let row_bytes = u64::from(columns * format.bytes());
+        // Scales are found by the row's place in the whole table, so that a shard starts with a block of rows.
+        let fit = (self.executor.binding_bytes() / row_bytes / u64::from(BLOCK)).max(1) * u64::from(BLOCK);
+        let fit = u32::try_from(fit).unwrap_or(u32::MAX).min(rows);
+        let mut shards = Vec::new();
+        for first_row in (0..rows).step_by(fit as usize) {
+            let count = fit.min(rows - first_row);
+            let weight = self.executor.allocate(name, (u64::from(count) * row_bytes / 4).next_multiple_of(4)).await?;
+            let slice = u32::try_from((SLICE_BYTES / row_bytes).max(1)).unwrap_or(u32::MAX);
+            for row in (0..count).step_by(slice as usize) {
+                let taken = slice.min(count - row);
+                let bytes = self.read(tensor, u64::from(first_row + row) * row_bytes, u64::from(taken) * row_bytes).await?;
+                let words: Vec<u32> = bytemuck::pod_collect_to_vec(&bytes);
+                self.write(weight, u64::from(row) * row_bytes / 4, &words);
+            }
+            shards.push(TableShard { weight, scales, format, first_row, rows: count });
+        }
+        Ok(shards)
+    }
+
+    /// Matrices over the same input, one below the other, as panels.
+    async fn matrix(&mut self, names: &[String]) -> Result<LinearWeights> {
+        let mut runs: Vec<Run<'_>> = Vec::new();
+        let mut parts = Vec::new();
+        let mut width = 0u32;
+        for name in names {
+            let tensor = self.tensor(name)?;
+            let (format, columns, rows) = (format_of(tensor)?, columns_of(tensor)?, rows_of(tensor)?);
+            width = width.next_multiple_of(PANEL);
+            parts.push(width);
+            if runs.last().is_none_or(|run| run.format != format) {
+                runs.push(Run { format, columns, tensors: Vec::new(), rows: 0 });
+            }
+            if let Some(run) = runs.last_mut() {
+                let first = run.rows.next_multiple_of(PANEL);
+                run.tensors.push((tensor, first));
+                run.rows = first + rows;
+            }
+            width += rows;
+        }
+        let mut shards = Vec::new();
+        let mut offset = 0;
+        for run in &runs {
+            self.run(run, offset, &mut shards).await?;
+            offset = (offset + run.rows).next_multiple_of(PANEL);
+        }
+        // Later kernels read rows of several matrices in steps of four.
+        let width = if names.len() > 1 { width.next_multiple_of(4) } else { width };
+        Ok(LinearWeights { shards, parts, width })
+    }
+
+    /// One run of matrices, split where it exceeds the largest binding.
+    async fn run(&mut self, run: &Run<'_>, offset: u32, shards: &mut Vec<LinearShard>) -> Result<()> {
+        let whole = Panels { format: run.format, groups: 1, rows: run.rows, columns: run.columns, row_scales: false };
+        let panel_words = u64::from(whole.pieces()) * u64::from(PANEL) * 4;
+        let mut scales = Vec::new();
+        for &(tensor, _) in &run.tensors {
+            let table = self.scales(stem(&tensor.name), run.format).await?;
+            scales.extend(panel_scales(&table, &Panels { rows: rows_of(tensor)?, ..whole }));
+        }
+        let fit = u32::try_from(self.executor.binding_bytes() / 4 / panel_words).unwrap_or(u32::MAX).max(1);
+        for first_panel in (0..whole.panels()).step_by(fit as usize) {
+            let rows = (fit.saturating_mul(PANEL)).min(run.rows - first_panel * PANEL);
+            let panels = Panels { rows, ..whole };
+            let weight = self.executor.allocate(&run.tensors[0].0.name, panels.words()).await?;
+            for &(tensor, first_row) in &run.tensors {
+                // The part of this tensor that lies in this shard, by panels.
+                let tensor_panels = (first_row / PANEL)..(first_row / PANEL + rows_of(tensor)?.div_ceil(PANEL));
+                let start = tensor_panels.start.max(first_panel);
+                let end = tensor_panels.end.min(first_panel + panels.panels());
+                let slice = u32::try_from((SLICE_BYTES / (panel_words * 4)).max(1)).unwrap_or(u32::MAX);
+                for panel in (start..end).step_by(slice as usize) {
+                    let local = (panel - tensor_panels.start) * PANEL;
+                    let rows = (slice.min(end - panel) * PANEL).min(rows_of(tensor)? - local);
+                    let row_bytes = u64::from(run.columns * run.format.bytes());
+                    let bytes = self.read(tensor, u64::from(local) * row_bytes, u64::from(rows) * row_bytes).await?;
+                    let words = repack(&bytes, &Panels { rows, ..whole });
+                    self.write(weight, u64::from(panel - first_panel) * panel_words, &words);
+                }
+            }
+            let blocks = whole.blocks() as usize;
+            let scales = match run.format {
+                Format::Fp8 => &scales[first_panel as usize * blocks..][..panels.panels() as usize * blocks],
+                _ => &[],
+            };
+            let scales = self.upload_scales("scales", scales).await?;
+            shards.push(LinearShard { weight, scales, panels, offset: offset + first_panel * PANEL });
+        }
+        Ok(())
+    }
+
+    /// One whole matrix into panels from `word` of a slot.
+    async fn upload_panels(&mut self, name: &str, panels: &Panels, slot: Slot, word: u64) -> Result<()> {
+        let tensor = self.tensor(name)?;
+        let panel_words = u64::from(panels.pieces()) * u64::from(PANEL) * 4;
+        let row_bytes = u64::from(panels.columns * panels.format.bytes());
+        let slice = u32::try_from((SLICE_BYTES / (panel_words * 4)).max(1)).unwrap_or(u32::MAX);
+        for panel in (0..panels.panels()).step_by(slice as usize) {
+            let first = panel * PANEL;
+            let rows = slice.saturating_mul(PANEL).min(panels.rows - first);
+            let bytes = self.read(tensor, u64::from(first) * row_bytes, u64::from(rows) * row_bytes).await?;
+            let words = repack(&bytes, &Panels { rows, ..*panels });
+            self.write(slot, word + u64::from(panel) * panel_words, &words);
+        }
+        Ok(())
+    }
+
+    /// The scales that belong to `name`'s weight: `[rows / 128, columns / 128]`; none for formats without.
+    async fn scales(&mut self, name: &str, format: Format) -> Result<Vec<f32>> {
+        match format {
+            Format::Fp8 => self.checkpoint.read_f32(&format!("{name}.weight_scale_inv")).await,
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    async fn upload_scales(&mut self, name: &str, scales: &[f32]) -> Result<Slot> {
+        if scales.is_empty() {
+            return Ok(self.none);
+        }
+        let slot = self.executor.allocate(name, scales.len() as u64).await?;
+        self.write(slot, 0, bytemuck::cast_slice(scales));
+        Ok(slot)
+    }
+
+    async fn read(&mut self, tensor: &Tensor, offset: u64, bytes: u64) -> Result<Vec<u8>> {
+        let read = self.checkpoint.read(tensor, offset, bytes).await?;
+        self.advance(bytes).await?;
+        Ok(read)
+    }
+
+    fn write(&mut self, slot: Slot, word: u64, words: &[u32]) {
+        self.executor.write(slot, word, words);
+    }
+
+    async fn advance(&mut self, bytes: u64) -> Result<()> {
+        self.done_bytes += bytes;
+        self.unsettled_bytes += bytes;
+        if !(self.progress)(self.done_bytes) {
+            return Err(Error::new(Code::Cancelled, "loading was stopped"));
+        }
+        if self.unsettled_bytes >= SETTLE_BYTES {
+            self.settle().await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until everything written so far is on the device.
+    async fn settle(&mut self) -> Result<()> {
+        self.unsettled_bytes = 0;
+        self.executor.read(self.none, 0, 1)?.await.map(drop)
+    }
+}
+
+/// Which of an expert's matrices a shard holds.
+#[derive(Clone, Copy)]
+enum Kind {
+    GateUp,
+    Down,
+}
+
+impl Kind {
+    fn panels(self, layout: &ExpertPanels, shared: bool) -> Panels {
+        match self {
+            Kind::GateUp => layout.gate_up_panels(shared),
+            Kind::Down => layout.down_panels(shared),
+        }
+    }
+
+    fn words(self, layout: &ExpertPanels, shared: bool) -> u64 {
+        match self {
+            Kind::GateUp => layout.gate_up_words(shared),
+            Kind::Down => layout.down_words(shared),
+        }
+    }
+}
+
+/// `model.layers.0.mlp.gate` of `model.layers.0.mlp.gate.weight`.
+fn stem(name: &str) -> &str {
+    name.strip_suffix(".weight").unwrap_or(name)
+}
+
+fn format_of(tensor: &Tensor) -> Result<Format> {
+    match tensor.dtype {
+        Dtype::F32 => Ok(Format::F32),
+        Dtype::F16 => Ok(Format::F16),
+        Dtype::BF16 => Ok(Format::Bf16),
+        Dtype::F8_E4M3 => Ok(Format::Fp8),
+        other => Err(Error::new(Code::Internal, format!("{}: dtype {other} passed the check of dtypes", tensor.name))),
+    }
+}
+
+fn rows_of(tensor: &Tensor) -> Result<u32> {
+    dimension(tensor, 0)
+}
+
+fn columns_of(tensor: &Tensor) -> Result<u32> {
+    dimension(tensor, 1)
+}
+
+fn dimension(tensor: &Tensor, axis: usize) -> Result<u32> {
+    let found = tensor.shape.get(axis).and_then(|&size| u32::try_from(size).ok());
+    found.ok_or_else(|| Error::new(Code::Internal, format!("{}: shape passed the check of shapes", tensor.name)))
+}
+
+fn usize_of(value: u64) -> Result<usize> {
+    usize::try_from(value).map_err(|_| Error::new(Code::OutOfMemory, format!("{value} elements exceed this machine's memory")))
+}
+
+/// Stored rows → panels: pieces of 32 rows side by side, edges padded with zeros.
+#[must_use]
+pub fn repack(stored: &[u8], panels: &Panels) -> Vec<u32> {
+    let row_bytes = (panels.columns * panels.format.bytes()) as usize;
+    let mut packed = vec![[0u32; 4]; panels.panels() as usize * panels.pieces() as usize * PANEL as usize];
+    for (i, piece) in packed.iter_mut().enumerate() {
+        let (lane, rest) = (i % PANEL as usize, i / PANEL as usize);
+        let (place, panel) = (rest % panels.pieces() as usize, rest / panels.pieces() as usize);
+        let row = panel * PANEL as usize + lane;
+        if row < panels.rows as usize {
+            let bytes = &stored[row * row_bytes..][..row_bytes];
+            let bytes = &bytes[place * 16..row_bytes.min(place * 16 + 16)];
+            bytemuck::bytes_of_mut(piece)[..bytes.len()].copy_from_slice(bytes);
+        }
+    }
+    bytemuck::cast_vec(packed)
+}
+
+/// Scales of blocks of 128 rows → scales of panels of 32.
+fn panel_scales(table: &[f32], panels: &Panels) -> Vec<f32> {
+    if table.is_empty() {
+        return Vec::new();
+    }
+    let blocks = panels.blocks() as usize;
+    (0..panels.panels() as usize)
+        .flat_map(|panel| &table[panel * PANEL as usize / BLOCK as usize * blocks..][..blocks])
+        .copied()
+        .collect()
+}
