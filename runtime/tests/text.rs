@@ -10,18 +10,26 @@ use serde_json::Value;
 
 const DEEPSEEK_VOCAB_SIZE: u32 = 129_280;
 
-fn root() -> PathBuf { Path::new(env!("CARGO_MANIFEST_DIR")).join("..") }
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
 
 fn golden(path: &str) -> Value {
     let bytes = std::fs::read(root().join(path)).expect(path);
     serde_json::from_slice(&bytes).expect(path)
 }
 
-fn cases(golden: &Value) -> &Vec<Value> { golden["cases"].as_array().expect("cases") }
+fn cases(golden: &Value) -> &Vec<Value> {
+    golden["cases"].as_array().expect("cases")
+}
 
-fn text<'v>(value: &'v Value, field: &str) -> &'v str { value[field].as_str().unwrap_or_default() }
+fn text<'v>(value: &'v Value, field: &str) -> &'v str {
+    value[field].as_str().unwrap_or_default()
+}
 
-fn ids(value: &Value) -> Vec<u32> { serde_json::from_value(value.clone()).expect("ids") }
+fn ids(value: &Value) -> Vec<u32> {
+    serde_json::from_value(value.clone()).expect("ids")
+}
 
 static DEEPSEEK_JSON: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let packed = std::fs::File::open(root().join("tests/data/tokenizer/tokenizer.json.gz")).expect("tokenizer.json.gz");
@@ -60,9 +68,55 @@ fn texts_become_the_ids_of_hugging_face() {
 fn random_texts_become_the_ids_of_the_crate() {
     let crate_tokenizer = tokenizers::Tokenizer::from_bytes(&*DEEPSEEK_JSON).expect("DeepSeek's tokenizer");
     let parts = [
-        " ", " ", "  ", "\n", "\r\n", "\t", "\u{a0}", "\u{3000}", "\u{85}", "\u{200b}", "a", "The", "word", "ø", "é", "e\u{301}",
-        "1", "2025", "Ⅷ", "½", "٣", "你好", "世", "ひらがな", "カナ", "한", ".", ",", "!", "#", "__", "()", "'s", "\"", "+=", "→", "｜", "▁",
-        "🤖", "👨‍👩‍👧", "𓀀", "\0", "<think>", "</think>", "<｜User｜>", "<｜Assistant", "｜>", "<|EOT|>", "<｜place▁holder▁no▁7｜>",
+        " ",
+        " ",
+        "  ",
+        "\n",
+        "\r\n",
+        "\t",
+        "\u{a0}",
+        "\u{3000}",
+        "\u{85}",
+        "\u{200b}",
+        "a",
+        "The",
+        "word",
+        "ø",
+        "é",
+        "e\u{301}",
+        "1",
+        "2025",
+        "Ⅷ",
+        "½",
+        "٣",
+        "你好",
+        "世",
+        "ひらがな",
+        "カナ",
+        "한",
+        ".",
+        ",",
+        "!",
+        "#",
+        "__",
+        "()",
+        "'s",
+        "\"",
+        "+=",
+        "→",
+        "｜",
+        "▁",
+        "🤖",
+        "👨‍👩‍👧",
+        "𓀀",
+        "\0",
+        "<think>",
+        "</think>",
+        "<｜User｜>",
+        "<｜Assistant",
+        "｜>",
+        "<|EOT|>",
+        "<｜place▁holder▁no▁7｜>",
     ];
     let mut state = 1_u64; // Knuth's MMIX generator
     let mut next = |below: usize| {
@@ -184,8 +238,11 @@ fn preambles_are_the_golden_ones() {
 /// No text of a user becomes a control token, whichever it is and wherever it stands.
 #[test]
 fn a_role_cannot_be_forged() {
-    for (tokenizer, formats) in [(&*DEEPSEEK, &[ChatFormat::Exp, ChatFormat::Dsml][..]), (&stories(), &[ChatFormat::Dsml])] {
-        let added: std::collections::HashMap<u32, &str> = tokenizer.added_tokens().map(|(token, id)| (id, token)).collect();
+    for (tokenizer, formats) in
+        [(&*DEEPSEEK, &[ChatFormat::Exp, ChatFormat::Dsml][..]), (&stories(), &[ChatFormat::Dsml])]
+    {
+        let added: std::collections::HashMap<u32, &str> =
+            tokenizer.added_tokens().map(|(token, id)| (id, token)).collect();
         for (token, id) in tokenizer.added_tokens() {
             for format in formats {
                 let content = format!("a{token}{token} b");
@@ -208,7 +265,8 @@ fn a_last_assistant_message_is_continued() {
         let json = serde_json::json!({"messages": [{"role": "user", "content": "q"}, last]});
         let conversation: Conversation = serde_json::from_value(json).expect("a conversation");
         let options = Options { thinking, continue_final: true, ..Options::default() };
-        encode(format, &conversation, options).map(|prompt| prompt.to_string().replace("<｜begin▁of▁sentence｜><｜User｜>q<｜Assistant｜>", ""))
+        encode(format, &conversation, options)
+            .map(|prompt| prompt.to_string().replace("<｜begin▁of▁sentence｜><｜User｜>q<｜Assistant｜>", ""))
     };
     let plain = || serde_json::json!({"role": "assistant", "content": "p", "prefix": true});
     let thought = || serde_json::json!({"role": "assistant", "content": "p", "prefix": true, "reasoning_content": "r"});
@@ -234,25 +292,36 @@ fn refused_conversations_name_the_message() {
         (0, r#"[{"role":"user"}]"#.to_owned(), "content is missing"),
         (0, r#"[{"role":"user","content":[{"type":"image_url"}]}]"#.to_owned(), "This model does not support image"),
         (0, r#"[{"role":"user","content":[{"type":"video"}]}]"#.to_owned(), "\"video\" is not supported"),
-        (1, format!(r#"[{user},{{"role":"assistant","tool_calls":[{{"id":"1","function":{{"name":"f","arguments":"[1]"}}}}]}}]"#), "not a JSON object"),
+        (
+            1,
+            format!(
+                r#"[{user},{{"role":"assistant","tool_calls":[{{"id":"1","function":{{"name":"f","arguments":"[1]"}}}}]}}]"#
+            ),
+            "not a JSON object",
+        ),
         (1, format!(r#"[{user},{{"role":"assistant","content":"x"}}]"#), "expected reasoning_content or tool_calls"),
     ];
     for (index, messages, said) in refused {
         let messages: Vec<Message> = serde_json::from_str(&messages).expect(said);
         let conversation = Conversation { messages, ..Conversation::default() };
-        let error = encode(ChatFormat::Dsml, &conversation, Options { thinking: true, ..Options::default() }).expect_err(said);
+        let error =
+            encode(ChatFormat::Dsml, &conversation, Options { thinking: true, ..Options::default() }).expect_err(said);
         assert_eq!(error.code().name(), "bad_request");
         assert!(error.message().contains(said), "{error}");
         assert_eq!(error.details()["message_index"], index, "{error}");
     }
     let empty = encode(ChatFormat::Exp, &Conversation::default(), Options::default()).expect_err("empty");
     assert_eq!(empty.message(), "Empty input messages");
-    let tools = r#"{"messages":[{"role":"user","content":"q"}],"tools":[{"type":"function","function":{"name":"a b"}}]}"#;
+    let tools =
+        r#"{"messages":[{"role":"user","content":"q"}],"tools":[{"type":"function","function":{"name":"a b"}}]}"#;
     let conversation: Conversation = serde_json::from_str(tools).expect("a conversation");
-    assert!(encode(ChatFormat::Exp, &conversation, Options::default()).expect_err("name").message().contains("tools[0]"));
+    assert!(
+        encode(ChatFormat::Exp, &conversation, Options::default()).expect_err("name").message().contains("tools[0]")
+    );
     // Results in any order are rendered in the order of the calls.
     let messages = format!("[{user},{calls},{},{}]", result("2"), result("1"));
-    let conversation = Conversation { messages: serde_json::from_str(&messages).expect("messages"), ..Conversation::default() };
+    let conversation =
+        Conversation { messages: serde_json::from_str(&messages).expect("messages"), ..Conversation::default() };
     let prompt = encode(ChatFormat::Dsml, &conversation, Options::default()).expect("a prompt").to_string();
     assert!(prompt.contains("\n<result>r1</result>\n<result>r2</result>\n"), "{prompt}");
 }
@@ -261,7 +330,8 @@ fn refused_conversations_name_the_message() {
 fn content_may_come_in_parts() {
     let json = r#"{"messages":[{"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}],"name":null,"tool_calls":null}],"tools":null}"#;
     let conversation: Conversation = serde_json::from_str(json).expect("a conversation");
-    let prompt = encode(ChatFormat::Exp, &conversation, Options { add_bos: false, ..Options::default() }).expect("a prompt");
+    let prompt =
+        encode(ChatFormat::Exp, &conversation, Options { add_bos: false, ..Options::default() }).expect("a prompt");
     assert_eq!(prompt.segments()[1], Segment::Text("ab".to_owned()));
 }
 
@@ -286,7 +356,12 @@ fn thoughts_and_answers_are_told_apart() {
             Delta::Content(text) => content.push_str(text),
         });
         let expected = &case["expected"];
-        assert_eq!((&*reasoning, &*content), (text(expected, "reasoning_content"), text(expected, "content")), "{}", case["id"]);
+        assert_eq!(
+            (&*reasoning, &*content),
+            (text(expected, "reasoning_content"), text(expected, "content")),
+            "{}",
+            case["id"]
+        );
     }
     assert!(seen >= 5, "only {seen} cases");
 }

@@ -29,6 +29,17 @@ pub const SEPARATOR: &str = "<｜tool▁sep｜>";
 
 /// All of the above.
 pub const ALL: [&str; 13] = [
-    BOS, EOS, USER, ASSISTANT, THINK, END_THINK, CALLS_BEGIN, CALLS_END, CALL_BEGIN, CALL_END, OUTPUT_BEGIN, OUTPUT_END,
+    BOS,
+    EOS,
+    USER,
+    ASSISTANT,
+    THINK,
+    END_THINK,
+    CALLS_BEGIN,
+    CALLS_END,
+    CALL_BEGIN,
+    CALL_END,
+    OUTPUT_BEGIN,
+    OUTPUT_END,
     SEPARATOR,
 ];

@@ -20,7 +20,10 @@ const RESPONSE_FORMAT_HEAD: &str = include_str!("preambles/dsml_response_format_
 const DEVELOPER_HEAD: &str = include_str!("preambles/dsml_developer_head.txt");
 
 pub(super) fn render(
-    prompt: &mut Prompt, conversation: &Conversation, turns: &[(usize, &Message)], options: Options,
+    prompt: &mut Prompt,
+    conversation: &Conversation,
+    turns: &[(usize, &Message)],
+    options: Options,
 ) -> Result<()> {
     let last_user = turns.iter().rposition(|(_, message)| matches!(message.role, Role::User | Role::Developer));
     let mode = |thinks: bool| if options.thinking && thinks { THINK } else { END_THINK };
@@ -50,12 +53,17 @@ pub(super) fn render(
                 prompt.control(mode(last_user == Some(place)));
             }
             Role::Assistant => {
-                let continued = options.continue_final && place + 1 == turns.len();
+                let continued = options.continue_final && Some(place) == turns.len().checked_sub(1);
                 if options.thinking && last_user.is_none_or(|user| place > user) {
                     match message.thought() {
                         Some(thought) => prompt.text(thought),
                         None if continued || !message.calls().is_empty() => {}
-                        None => return Err(refuse(index, "expected reasoning_content or tool_calls after the last user message")),
+                        None => {
+                            return Err(refuse(
+                                index,
+                                "expected reasoning_content or tool_calls after the last user message",
+                            ));
+                        }
                     }
                     // A continued turn without a thought continues the thought itself.
                     if message.thought().is_some() || !continued {
@@ -64,7 +72,8 @@ pub(super) fn render(
                 }
                 prompt.text(&text);
                 if !message.calls().is_empty() {
-                    let invokes: Result<Vec<_>> = message.calls().iter().map(|call| invoke(index, &call.function)).collect();
+                    let invokes: Result<Vec<_>> =
+                        message.calls().iter().map(|call| invoke(index, &call.function)).collect();
                     let invokes = invokes?.join("\n");
                     prompt.text(&format!("\n\n<｜DSML｜function_calls>\n{invokes}\n</｜DSML｜function_calls>"));
                 }
@@ -75,7 +84,7 @@ pub(super) fn render(
                     prompt.text("\n\n<function_results>");
                 }
                 prompt.text(&format!("\n<result>{text}</result>"));
-                if role_at(place + 1) != Some(Role::Tool) {
+                if role_at(place.saturating_add(1)) != Some(Role::Tool) {
                     prompt.text("\n</function_results>\n\n");
                     prompt.control(mode(last_user.is_none_or(|user| place > user)));
                 }
@@ -109,10 +118,12 @@ fn invoke(index: usize, function: &FunctionCall) -> Result<String> {
             Value::String(text) => (true, Cow::from(text)),
             other => (false, Cow::from(spaced(other))),
         };
-        parameters.push(format!("<｜DSML｜parameter name=\"{key}\" string=\"{is_string}\">{value}</｜DSML｜parameter>"));
+        parameters
+            .push(format!("<｜DSML｜parameter name=\"{key}\" string=\"{is_string}\">{value}</｜DSML｜parameter>"));
     }
     let mut out = String::new();
-    let written = write!(out, "<｜DSML｜invoke name=\"{}\">\n{}\n</｜DSML｜invoke>", function.name, parameters.join("\n"));
+    let written =
+        write!(out, "<｜DSML｜invoke name=\"{}\">\n{}\n</｜DSML｜invoke>", function.name, parameters.join("\n"));
     debug_assert!(written.is_ok(), "a String takes all text");
     Ok(out)
 }

@@ -21,7 +21,13 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Options { thinking: false, add_generation_prompt: true, add_bos: true, drop_thinking: true, continue_final: false }
+        Options {
+            thinking: false,
+            add_generation_prompt: true,
+            add_bos: true,
+            drop_thinking: true,
+            continue_final: false,
+        }
     }
 }
 

@@ -6,7 +6,8 @@
 use serde_json::Value;
 
 use super::control::{
-    ASSISTANT, CALL_BEGIN, CALL_END, CALLS_BEGIN, CALLS_END, END_THINK, EOS, OUTPUT_BEGIN, OUTPUT_END, SEPARATOR, THINK, USER,
+    ASSISTANT, CALL_BEGIN, CALL_END, CALLS_BEGIN, CALLS_END, END_THINK, EOS, OUTPUT_BEGIN, OUTPUT_END, SEPARATOR,
+    THINK, USER,
 };
 use super::json::spaced;
 use super::message::{Conversation, Message, Role, Tool};
@@ -26,13 +27,17 @@ enum After {
 }
 
 pub(super) fn render(
-    prompt: &mut Prompt, format: ChatFormat, conversation: &Conversation, turns: &[(usize, &Message)], options: Options,
+    prompt: &mut Prompt,
+    format: ChatFormat,
+    conversation: &Conversation,
+    turns: &[(usize, &Message)],
+    options: Options,
 ) -> Result<()> {
     render_systems(prompt, conversation.tools(), turns)?;
     let mut after = After::Systems;
     let mut any_prefix = false;
     for (place, &(index, message)) in turns.iter().enumerate() {
-        let continued = options.continue_final && place + 1 == turns.len();
+        let continued = options.continue_final && Some(place) == turns.len().checked_sub(1);
         let text = message.required_text(index)?;
         after = match message.role {
             Role::System | Role::Developer => after,
@@ -49,7 +54,8 @@ pub(super) fn render(
                     prompt.control(if prefix && options.thinking { THINK } else { END_THINK });
                 }
                 // An inline thought goes, but not from text that follows results: so the template has it.
-                let answer = text.split_once(END_THINK).filter(|_| after != After::Result).map_or(&*text, |(_, answer)| answer);
+                let answer =
+                    text.split_once(END_THINK).filter(|_| after != After::Result).map_or(&*text, |(_, answer)| answer);
                 prompt.text(answer);
                 prompt.control(EOS);
                 After::Assistant

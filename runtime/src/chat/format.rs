@@ -121,8 +121,11 @@ mod tests {
 
     fn detect(template: Option<&str>, encoder: bool, tokens: &[&str]) -> Detected {
         let config = json!({"bos_token": "x", "chat_template": template}).to_string();
-        let files =
-            CheckpointFiles { tokenizer_config: Some(config.as_bytes()), chat_template: None, has_dsv32_encoder: encoder };
+        let files = CheckpointFiles {
+            tokenizer_config: Some(config.as_bytes()),
+            chat_template: None,
+            has_dsv32_encoder: encoder,
+        };
         ChatFormat::detect(files, &tokenizer(tokens)).unwrap()
     }
 
@@ -137,7 +140,9 @@ mod tests {
         assert_eq!(detect(None, false, all), Detected::Format(ChatFormat::Dsml));
         assert_eq!(detect(Some(v3), true, all), Detected::Format(ChatFormat::Dsml));
         assert_eq!(detect(None, false, &all[..6]), Detected::Format(ChatFormat::Dsml));
-        for (template, tokens) in [(Some(exp), &all[..6]), (Some(v3), &all[..]), (Some("{{ messages }}"), &all[..]), (None, &[])] {
+        for (template, tokens) in
+            [(Some(exp), &all[..6]), (Some(v3), &all[..]), (Some("{{ messages }}"), &all[..]), (None, &[])]
+        {
             assert!(matches!(detect(template, false, tokens), Detected::Raw(_)), "{template:?}");
         }
     }

@@ -20,7 +20,9 @@ impl Formatter for Spaced {
         writer.write_all(if first { b"" } else { b", " })
     }
 
-    fn begin_object_value<W: ?Sized + Write>(&mut self, writer: &mut W) -> Result<()> { writer.write_all(b": ") }
+    fn begin_object_value<W: ?Sized + Write>(&mut self, writer: &mut W) -> Result<()> {
+        writer.write_all(b": ")
+    }
 }
 
 /// `value` on one line, with spaces after commas and colons.

@@ -129,7 +129,9 @@ impl Message {
                         ("text", Some(text)) => joined.push_str(text),
                         ("text", None) => return Err(refuse(index, "a text part has no text")),
                         ("image_url", _) => return Err(literal(index, "This model does not support image")),
-                        (other, _) => return Err(refuse(index, format_args!("part type {} is not supported", quote(other)))),
+                        (other, _) => {
+                            return Err(refuse(index, format_args!("part type {} is not supported", quote(other))));
+                        }
                     }
                 }
                 joined.into()
@@ -158,19 +160,27 @@ impl Message {
     }
 
     /// The calls; an empty list is none.
-    pub(super) fn calls(&self) -> &[ToolCall] { self.tool_calls.as_deref().unwrap_or_default() }
+    pub(super) fn calls(&self) -> &[ToolCall] {
+        self.tool_calls.as_deref().unwrap_or_default()
+    }
 }
 
 impl Tool {
-    pub(super) fn field(&self, name: &str) -> Option<&Value> { self.function.get(name).filter(|value| !value.is_null()) }
+    pub(super) fn field(&self, name: &str) -> Option<&Value> {
+        self.function.get(name).filter(|value| !value.is_null())
+    }
 
     /// The function's name, checked by [`Conversation::turns`].
-    pub(super) fn name(&self) -> &str { self.field("name").and_then(Value::as_str).unwrap_or_default() }
+    pub(super) fn name(&self) -> &str {
+        self.field("name").and_then(Value::as_str).unwrap_or_default()
+    }
 }
 
 impl Conversation {
     /// The tools on offer.
-    pub(super) fn tools(&self) -> &[Tool] { self.tools.as_deref().unwrap_or_default() }
+    pub(super) fn tools(&self) -> &[Tool] {
+        self.tools.as_deref().unwrap_or_default()
+    }
 
     /// The messages with their indices, checked, the results of each assistant turn in the order of its calls: both
     /// formats tell results apart by position only.

@@ -24,7 +24,9 @@ pub struct Prompt {
 impl Prompt {
     /// The parts, in order.
     #[must_use]
-    pub fn segments(&self) -> &[Segment] { &self.segments }
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
 
     /// Appends text from outside; it stays text.
     pub fn text(&mut self, text: &str) {
@@ -36,14 +38,18 @@ impl Prompt {
     }
 
     /// Appends a control token.
-    pub fn control(&mut self, token: &'static str) { self.segments.push(Segment::Control(token)); }
+    pub fn control(&mut self, token: &'static str) {
+        self.segments.push(Segment::Control(token));
+    }
 
     /// Appends text of our own, in which control tokens are meant as such (the examples of the preambles).
     pub(super) fn trusted(&mut self, mut text: &str) {
-        while let Some((at, token)) = first_control(text) {
-            self.text(text.get(..at).unwrap_or_default());
+        while let Some((token, (before, after))) =
+            first_control(text).and_then(|token| Some((token, text.split_once(token)?)))
+        {
+            self.text(before);
             self.control(token);
-            text = text.get(at + token.len()..).unwrap_or_default();
+            text = after;
         }
         self.text(text);
     }
@@ -63,7 +69,10 @@ impl Prompt {
             match segment {
                 Segment::Text(text) => ids.extend(tokenizer.encode(text, false)?),
                 Segment::Control(token) => ids.push(tokenizer.token_id(token).ok_or_else(|| {
-                    Error::new(Code::BadCheckpoint, format!("the tokenizer has no {token}, which this chat format needs"))
+                    Error::new(
+                        Code::BadCheckpoint,
+                        format!("the tokenizer has no {token}, which this chat format needs"),
+                    )
                 })?),
             }
         }
@@ -79,8 +88,8 @@ impl Prompt {
     }
 }
 
-fn first_control(text: &str) -> Option<(usize, &'static str)> {
-    control::ALL.into_iter().filter_map(|token| Some((text.find(token)?, token))).min()
+fn first_control(text: &str) -> Option<&'static str> {
+    control::ALL.into_iter().filter_map(|token| Some((text.find(token)?, token))).min().map(|(_, token)| token)
 }
 
 impl fmt::Display for Prompt {

@@ -58,14 +58,13 @@ impl ReasoningSplitter {
             }
             self.state = State::Thought;
         }
-        while let Some(at) = self.held.find(END_THINK) {
-            let rest = self.held.split_off(at + END_THINK.len());
-            let mut before = std::mem::replace(&mut self.held, rest);
-            before.truncate(at);
+        while let Some((before, rest)) = self.held.split_once(END_THINK) {
+            let (before, rest) = (before.to_owned(), rest.to_owned());
+            self.held = rest;
             self.emit(before, &mut out);
             self.state = State::Content;
         }
-        let shown = self.held.len() - held_bytes(&self.held, [END_THINK]);
+        let shown = self.held.len().saturating_sub(held_bytes(&self.held, [END_THINK]));
         let text: String = self.held.drain(..shown).collect();
         self.emit(text, &mut out);
         out

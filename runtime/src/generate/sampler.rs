@@ -45,9 +45,17 @@ pub struct SamplingParams {
 impl Default for SamplingParams {
     fn default() -> Self {
         SamplingParams {
-            temperature: 1.0, top_k: 0, top_p: 1.0, min_p: 0.0,
-            repetition_penalty: 1.0, presence_penalty: 0.0, frequency_penalty: 0.0,
-            logit_bias: vec![], seed: 0, choice: 0, logprobs: None,
+            temperature: 1.0,
+            top_k: 0,
+            top_p: 1.0,
+            min_p: 0.0,
+            repetition_penalty: 1.0,
+            presence_penalty: 0.0,
+            frequency_penalty: 0.0,
+            logit_bias: vec![],
+            seed: 0,
+            choice: 0,
+            logprobs: None,
         }
     }
 }
@@ -182,7 +190,8 @@ impl Sampler {
             }
         }
         // First of the highest: −0 and +0 compare equal.
-        let best = self.candidates.iter().copied().reduce(|best, next| if next.weight > best.weight { next } else { best });
+        let best =
+            self.candidates.iter().copied().reduce(|best, next| if next.weight > best.weight { next } else { best });
         let best = best.ok_or_else(|| Error::new(Code::Internal, "no token is allowed to come next"))?;
         let greedy = self.params.temperature < GREEDY_BELOW;
         let id = if greedy { best.id } else { self.draw(best.weight, step.position) };
@@ -261,7 +270,9 @@ impl Sampler {
 }
 
 /// More probable first, then the lower id.
-fn before(a: &Candidate, b: &Candidate) -> std::cmp::Ordering { b.weight.total_cmp(&a.weight).then(a.id.cmp(&b.id)) }
+fn before(a: &Candidate, b: &Candidate) -> std::cmp::Ordering {
+    b.weight.total_cmp(&a.weight).then(a.id.cmp(&b.id))
+}
 
 /// Candidates in order, sorted only as far as they are asked for: mostly a few of 129,280.
 struct Ordered<'a> {
@@ -306,19 +317,26 @@ fn logprobs(logits: &[f32], id: u32, count: usize) -> Logprobs {
     let mut order: Vec<Candidate> =
         (0..).zip(logits).map(|(id, logit)| Candidate { weight: f64::from(*logit + 0.0), id }).collect(); // −0 → +0
     let mut ordered = Ordered { candidates: &mut order, sorted: 0 };
-    let top = (0..count).map_while(|place| ordered.get(place)).map(|one| (one.id, logprob(logits[index(one.id)]))).collect();
+    let top =
+        (0..count).map_while(|place| ordered.get(place)).map(|one| (one.id, logprob(logits[index(one.id)]))).collect();
     Logprobs { sampled: logits.get(index(id)).map_or(f32::NEG_INFINITY, |logit| logprob(*logit)), top }
 }
 
-fn index(id: u32) -> usize { usize::try_from(id).unwrap_or(usize::MAX) }
+fn index(id: u32) -> usize {
+    usize::try_from(id).unwrap_or(usize::MAX)
+}
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn sampler(params: SamplingParams, size: usize) -> Sampler { Sampler::new(params, vec![true; size].into(), size).unwrap() }
+    fn sampler(params: SamplingParams, size: usize) -> Sampler {
+        Sampler::new(params, vec![true; size].into(), size).unwrap()
+    }
 
-    fn greedy() -> SamplingParams { SamplingParams { temperature: 0.0, ..SamplingParams::default() } }
+    fn greedy() -> SamplingParams {
+        SamplingParams { temperature: 0.0, ..SamplingParams::default() }
+    }
 
     fn pick(params: &SamplingParams, logits: &[f32], step: &Step<'_>) -> u32 {
         sampler(params.clone(), logits.len()).sample(logits, step).unwrap().id
@@ -368,10 +386,17 @@ mod tests {
             sampler.row
         };
         assert_eq!(row(SamplingParams { repetition_penalty: 2.0, ..greedy() }), [2.0, -4.0, 4.0, 0.0]);
-        assert_eq!(row(SamplingParams { frequency_penalty: 0.5, presence_penalty: 0.25, ..greedy() }), [4.0, -3.25, 4.0, 0.0]);
+        assert_eq!(
+            row(SamplingParams { frequency_penalty: 0.5, presence_penalty: 0.25, ..greedy() }),
+            [4.0, -3.25, 4.0, 0.0]
+        );
         // The bias comes before the repetition penalty, that before the others.
         let all = SamplingParams {
-            logit_bias: vec![(1, 4.0)], repetition_penalty: 2.0, frequency_penalty: 0.5, presence_penalty: 0.25, ..greedy()
+            logit_bias: vec![(1, 4.0)],
+            repetition_penalty: 2.0,
+            frequency_penalty: 0.5,
+            presence_penalty: 0.25,
+            ..greedy()
         };
         assert_eq!(row(all), [2.0, -0.25, 4.0, 0.0]);
     }
@@ -407,14 +432,23 @@ mod tests {
     fn a_long_row_is_drawn_as_if_it_were_sorted() {
         let logits: Vec<f32> = (0..5000_u32).map(|id| ((id * 7919 % 5000) as f32) / 700.0).collect();
         let mut sampler = sampler(SamplingParams { seed: 3, ..SamplingParams::default() }, logits.len());
-        let mut order: Vec<Candidate> =
-            (0..).zip(&logits).map(|(id, l)| Candidate { weight: (f64::from(*l) - 4999.0 / 700.0).exp(), id }).collect();
+        let mut order: Vec<Candidate> = (0..)
+            .zip(&logits)
+            .map(|(id, l)| Candidate { weight: (f64::from(*l) - 4999.0 / 700.0).exp(), id })
+            .collect();
         order.sort_by(before);
         let total: f64 = order.iter().map(|one| one.weight).sum();
         for position in 0..200 {
             let target = uniform(3, 0, position) * total;
             let mut sum = 0.0;
-            let expected = order.iter().find(|one| { sum += one.weight; sum > target }).unwrap().id;
+            let expected = order
+                .iter()
+                .find(|one| {
+                    sum += one.weight;
+                    sum > target
+                })
+                .unwrap()
+                .id;
             assert_eq!(sampler.sample(&logits, &Step { position, ..Step::default() }).unwrap().id, expected);
         }
     }

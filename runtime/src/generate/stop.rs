@@ -88,7 +88,9 @@ impl StopStrings {
 
     fn first_match(&self) -> Option<(usize, String)> {
         let matches = self.strings.iter().filter_map(|string| Some((self.held.find(string)?, string)));
-        matches.min_by_key(|(start, string)| (*start, usize::MAX - string.len())).map(|(start, string)| (start, string.clone()))
+        matches
+            .min_by_key(|(start, string)| (*start, usize::MAX - string.len()))
+            .map(|(start, string)| (start, string.clone()))
     }
 }
 
@@ -96,7 +98,9 @@ impl StopStrings {
 mod tests {
     use super::*;
 
-    fn strings(list: &[&str]) -> Vec<String> { list.iter().map(|&string| string.to_owned()).collect() }
+    fn strings(list: &[&str]) -> Vec<String> {
+        list.iter().map(|&string| string.to_owned()).collect()
+    }
 
     fn run(stops: &[&str], parts: &[&str]) -> (String, bool) {
         let mut watch = StopStrings::new(strings(stops)).unwrap();

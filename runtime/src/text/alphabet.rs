@@ -15,7 +15,7 @@ impl Alphabet {
             let code = u32::try_from(byte).unwrap_or(0);
             let itself = matches!(code, 0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff);
             let code = if itself { code } else { moved };
-            moved += u32::from(!itself);
+            moved = moved.saturating_add(u32::from(!itself));
             char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER)
         });
         Alphabet { characters }
@@ -23,7 +23,9 @@ impl Alphabet {
 
     /// The character that stands for a byte.
     #[expect(clippy::indexing_slicing, reason = "256 entries, one for each byte")]
-    pub(super) fn character(&self, byte: u8) -> char { self.characters[usize::from(byte)] }
+    pub(super) fn character(&self, byte: u8) -> char {
+        self.characters[usize::from(byte)]
+    }
 
     /// The byte that a character stands for.
     fn byte(&self, character: char) -> Option<u8> {

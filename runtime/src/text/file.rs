@@ -20,6 +20,8 @@ pub const MAX_TOKENIZER_CONFIG_BYTES: u64 = 4 << 20;
 const MAX_DEPTH: u32 = 64;
 const MAX_ENTRIES: usize = 1 << 20;
 const MAX_STEPS: usize = 16;
+/// Of all added tokens together: the matcher that finds them takes a multiple of it.
+const MAX_ADDED_BYTES: usize = 1 << 20;
 /// GPT-2's own pattern, which `ByteLevel` applies when `use_regex` is set.
 const GPT2_PATTERN: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
 
@@ -27,7 +29,9 @@ const GPT2_PATTERN: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{
 #[derive(Debug)]
 pub(super) struct Refusal(pub(super) Class, pub(super) String);
 
-fn structure<T>(message: impl Into<String>) -> Result<T, Refusal> { Err(Refusal(Class::Tok, message.into())) }
+fn structure<T>(message: impl Into<String>) -> Result<T, Refusal> {
+    Err(Refusal(Class::Tok, message.into()))
+}
 
 /// An entry of `added_tokens`.
 #[derive(Debug, Deserialize)]
@@ -115,7 +119,9 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Entries<T> {
         struct List<T>(std::marker::PhantomData<T>);
         impl<'de, T: Deserialize<'de>> Visitor<'de> for List<T> {
             type Value = Entries<T>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { f.write_str("a list") }
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list")
+            }
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
                 let mut entries = vec![];
                 while let Some(entry) = list.next_element()? {
@@ -136,7 +142,9 @@ impl<'de> Deserialize<'de> for Vocab {
         struct Pairs;
         impl<'de> Visitor<'de> for Pairs {
             type Value = Vocab;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { f.write_str("a map of tokens to ids") }
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map of tokens to ids")
+            }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut entries = vec![];
                 while let Some(entry) = map.next_entry()? {
@@ -199,13 +207,18 @@ pub(super) fn parse(bytes: &[u8], vocab_size: u32) -> Result<Parsed, Refusal> {
     for (index, (left, right)) in merges.iter().enumerate() {
         let merged = format!("{left}{right}");
         if let Some(unknown) = [left, right, &merged].into_iter().find(|piece| !ids.contains_key(piece.as_str())) {
-            return structure(format!("model.merges[{index}]: expected pieces of the vocabulary, found {}", quote(unknown)));
+            return structure(format!(
+                "model.merges[{index}]: expected pieces of the vocabulary, found {}",
+                quote(unknown)
+            ));
         }
     }
     let added = file.added_tokens.map(|list| list.0).unwrap_or_default();
     check_added(&added, &ids, vocab_size)?;
     let mut splits = vec![];
-    let Some(pre_tokenizer) = file.pre_tokenizer else { return structure("pre_tokenizer: expected ByteLevel, found null") };
+    let Some(pre_tokenizer) = file.pre_tokenizer else {
+        return structure("pre_tokenizer: expected ByteLevel, found null");
+    };
     pre_tokenizer.into_splits(&mut splits)?;
     Ok(Parsed { vocab, merges, ignore_merges, added, splits })
 }
@@ -213,12 +226,17 @@ pub(super) fn parse(bytes: &[u8], vocab_size: u32) -> Result<Parsed, Refusal> {
 /// Names files that are something else altogether.
 fn check_kind(bytes: &[u8]) -> Result<(), Refusal> {
     if bytes.len() as u64 > MAX_TOKENIZER_BYTES {
-        return Err(Refusal(Class::Limit, format!("expected at most {MAX_TOKENIZER_BYTES} bytes, found {}", bytes.len())));
+        return Err(Refusal(
+            Class::Limit,
+            format!("expected at most {MAX_TOKENIZER_BYTES} bytes, found {}", bytes.len()),
+        ));
     }
     let first = bytes.trim_ascii_start();
     let found = match first {
         [] => return Err(Refusal(Class::Json, "expected JSON, found an empty file".to_owned())),
-        _ if first.starts_with(b"version https://git-lfs") => "a git-lfs pointer: fetch the file itself with git lfs pull",
+        _ if first.starts_with(b"version https://git-lfs") => {
+            "a git-lfs pointer: fetch the file itself with git lfs pull"
+        }
         [b'<', ..] => "an HTML or XML page",
         [b'P', b'K', 3, 4, ..] => "a zip archive",
         [b'G', b'G', b'U', b'F', ..] => "a GGUF file",
@@ -249,7 +267,9 @@ fn read(bytes: &[u8]) -> Result<File, Refusal> {
     Ok(file)
 }
 
-fn is_added_id(path: &str) -> bool { path.starts_with("added_tokens[") && path.ends_with(".id") }
+fn is_added_id(path: &str) -> bool {
+    path.starts_with("added_tokens[") && path.ends_with(".id")
+}
 
 fn check_depth(text: &str) -> Result<(), Refusal> {
     let (mut depth, mut in_string, mut escaped) = (0_u32, false, false);
@@ -258,7 +278,7 @@ fn check_depth(text: &str) -> Result<(), Refusal> {
             _ if escaped => escaped = false,
             b'\\' if in_string => escaped = true,
             b'"' => in_string = !in_string,
-            b'[' | b'{' if !in_string => depth += 1,
+            b'[' | b'{' if !in_string => depth = depth.saturating_add(1),
             b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
             _ => {}
         }
@@ -285,7 +305,8 @@ fn model_merges(model: &Model) -> Result<Vec<(String, String)>, Refusal> {
         ("continuing_subword_prefix", &model.continuing_subword_prefix),
         ("end_of_word_suffix", &model.end_of_word_suffix),
     ];
-    if let Some((field, Some(value))) = affixes.iter().find(|(_, value)| value.as_ref().is_some_and(|v| !v.is_empty())) {
+    if let Some((field, Some(value))) = affixes.iter().find(|(_, value)| value.as_ref().is_some_and(|v| !v.is_empty()))
+    {
         return structure(format!("model.{field}: a byte-level vocabulary has none, found {}", quote(value)));
     }
     if model.byte_fallback == Some(true) {
@@ -301,7 +322,10 @@ fn unique_ids(vocab: &[(String, u32)], vocab_size: u32) -> Result<HashMap<&str, 
     for (piece, id) in vocab {
         let place = || format!("model.vocab[{}]", quote(piece));
         if *id >= vocab_size {
-            return Err(Refusal(Class::Vocab, format!("{}: expected an id below vocab_size {vocab_size}, found {id}", place())));
+            return Err(Refusal(
+                Class::Vocab,
+                format!("{}: expected an id below vocab_size {vocab_size}, found {id}", place()),
+            ));
         }
         if ids.insert(piece.as_str(), *id).is_some() {
             return Err(Refusal(Class::Json, format!("{}: the key is there twice", place())));
@@ -316,6 +340,11 @@ fn unique_ids(vocab: &[(String, u32)], vocab_size: u32) -> Result<HashMap<&str, 
 fn check_added(added: &[Added], ids: &HashMap<&str, u32>, vocab_size: u32) -> Result<(), Refusal> {
     let mut taken: HashMap<u32, &str> = ids.iter().map(|(piece, id)| (*id, *piece)).collect();
     let mut contents = HashSet::new();
+    let total = added.iter().fold(0_usize, |total, token| total.saturating_add(token.content.len()));
+    if total > MAX_ADDED_BYTES {
+        let found = format!("added_tokens: expected at most {MAX_ADDED_BYTES} bytes of text, found {total}");
+        return Err(Refusal(Class::Limit, found));
+    }
     for (index, token) in added.iter().enumerate() {
         let place = || format!("added_tokens[{index}] {}", quote(&token.content));
         if token.content.is_empty() || !contents.insert(&token.content) {
@@ -343,9 +372,13 @@ fn check_added(added: &[Added], ids: &HashMap<&str, u32>, vocab_size: u32) -> Re
 impl PreTokenizer {
     /// The steps before the byte alphabet; anything that is not one of this family's steps is refused by name.
     fn into_splits(self, out: &mut Vec<Split>) -> Result<(), Refusal> {
-        let steps = if self.r#type == "Sequence" { self.pretokenizers.map_or(vec![], |list| list.0) } else { vec![self] };
+        let steps =
+            if self.r#type == "Sequence" { self.pretokenizers.map_or(vec![], |list| list.0) } else { vec![self] };
         if steps.len() > MAX_STEPS {
-            return Err(Refusal(Class::Limit, format!("pre_tokenizer: at most {MAX_STEPS} steps, found {}", steps.len())));
+            return Err(Refusal(
+                Class::Limit,
+                format!("pre_tokenizer: at most {MAX_STEPS} steps, found {}", steps.len()),
+            ));
         }
         let last = steps.len().saturating_sub(1);
         if steps.get(last).is_none_or(|step| step.r#type != "ByteLevel") {

@@ -3,8 +3,17 @@
 //! In: a checkpoint's `tokenizer.json` (untrusted), texts, ids. Out: ids, the bytes of each id, and text that never
 //! holds half a character. Never: a chat format, or a regular expression that can take more than linear time.
 
-#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-#![cfg_attr(test, allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failing test may panic"))]
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects
+)]
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a failing test may panic")
+)]
 
 mod alphabet;
 mod file;

@@ -21,7 +21,9 @@ pub struct Pieces {
 
 impl Pieces {
     /// The text that `id` completes. An id without text gives nothing.
-    pub fn push(&mut self, tokenizer: &Tokenizer, id: u32) -> String { self.push_bytes(tokenizer.piece_bytes(id)) }
+    pub fn push(&mut self, tokenizer: &Tokenizer, id: u32) -> String {
+        self.push_bytes(tokenizer.piece_bytes(id))
+    }
 
     /// The text that `bytes` complete: broken sequences become U+FFFD, an unfinished last one (≤ 3 bytes) waits.
     pub fn push_bytes(&mut self, bytes: &[u8]) -> String {
@@ -43,7 +45,9 @@ impl Pieces {
 
     /// What still waits, at the end of generation: U+FFFD for a character that was never finished.
     #[must_use]
-    pub fn finish(self) -> String { String::from_utf8_lossy(&self.tail).into_owned() }
+    pub fn finish(self) -> String {
+        String::from_utf8_lossy(&self.tail).into_owned()
+    }
 }
 
 #[cfg(test)]
@@ -52,8 +56,13 @@ mod tests {
 
     #[test]
     fn any_split_gives_the_text_of_the_whole() {
-        let samples: [&[u8]; 5] =
-            ["blåbær 🫠你好𓀀!".as_bytes(), b"\xf0\x9f\xa4x\xff\xfe\xe9\xbe", b"\xed\xa0\x80z\xc3", b"\xf4\x90\x80\x80", b""];
+        let samples: [&[u8]; 5] = [
+            "blåbær 🫠你好𓀀!".as_bytes(),
+            b"\xf0\x9f\xa4x\xff\xfe\xe9\xbe",
+            b"\xed\xa0\x80z\xc3",
+            b"\xf4\x90\x80\x80",
+            b"",
+        ];
         for bytes in samples {
             for first in 0..=bytes.len() {
                 for second in first..=bytes.len() {

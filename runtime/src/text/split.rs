@@ -25,7 +25,8 @@ impl Split {
     /// Compiles a pattern of `tokenizer.json`.
     pub(super) fn new(pattern: &str) -> Result<Self, Refusal> {
         if pattern.len() > PATTERN_BYTES {
-            let found = format!("pre_tokenizer: expected a pattern of at most {PATTERN_BYTES} bytes, found {}", pattern.len());
+            let found =
+                format!("pre_tokenizer: expected a pattern of at most {PATTERN_BYTES} bytes, found {}", pattern.len());
             return Err(Refusal(Class::Regex, found));
         }
         let linear = pattern.replacen(LEAVE_LAST_SPACE, r"(?<leave_last_space>\s+)", 1);
@@ -36,7 +37,10 @@ impl Split {
             Refusal(Class::Regex, format!("pre_tokenizer: pattern {}: {cause}", quote(pattern)))
         })?;
         if compiled.is_match("") {
-            return Err(Refusal(Class::Regex, format!("pre_tokenizer: pattern {} matches nothing at all", quote(pattern))));
+            return Err(Refusal(
+                Class::Regex,
+                format!("pre_tokenizer: pattern {} matches nothing at all", quote(pattern)),
+            ));
         }
         let spaces = compiled.capture_names().position(|name| name == Some("leave_last_space"));
         Ok(Split { pattern: compiled, spaces })
@@ -52,7 +56,7 @@ impl Split {
                 // An empty match inside the text (an anchor) cuts nothing.
                 let next = text.get(end..).and_then(|rest| rest.chars().next());
                 let Some(next) = next else { break };
-                from = end + next.len_utf8();
+                from = end.saturating_add(next.len_utf8());
                 continue;
             }
             out.extend(text.get(cut..found.start()).filter(|between| !between.is_empty()));
@@ -73,7 +77,7 @@ impl Split {
         }
         let mut groups = self.pattern.capture_locations();
         let by_group = self.pattern.captures_read_at(&mut groups, text, start).is_some() && groups.get(group).is_some();
-        if by_group { end - last } else { end }
+        if by_group { end.saturating_sub(last) } else { end }
     }
 }
 

@@ -3,7 +3,7 @@
 //! The merges run in the `tokenizers` crate. The steps around them are here: they are short, and so they have known
 //! bounds, keep the ids of the file, and let a caller encode text that can never become a control token.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use aho_corasick::{AhoCorasick, MatchKind};
@@ -46,20 +46,17 @@ impl Tokenizer {
     fn build(parsed: Parsed, vocab_size: u32) -> Result<Self, Refusal> {
         let Parsed { vocab, merges, ignore_merges, added, splits } = parsed;
         let alphabet = Alphabet::new();
-        let mut texts: Vec<(u32, Vec<u8>)> = vocab.iter().map(|(piece, id)| (*id, alphabet.bytes(piece))).collect();
-        texts.extend(added.iter().map(|token| (token.id, token.content.as_bytes().to_vec())));
-        texts.sort_by_key(|(id, _)| *id); // stable: an added token comes after the vocabulary's form of itself
-        let (mut flat, mut starts) = (vec![], vec![0]);
+        // An added token that the vocabulary has too goes by its own text, not by the byte alphabet.
+        let of_vocab = vocab.iter().map(|(piece, id)| (*id, alphabet.bytes(piece)));
+        let of_added = added.iter().map(|token| (token.id, token.content.as_bytes().to_vec()));
+        let texts: BTreeMap<u32, Vec<u8>> = of_vocab.chain(of_added).collect();
+        let (mut bytes, mut starts) = (vec![], vec![]);
         for (id, text) in texts {
             let index = usize::try_from(id).unwrap_or(usize::MAX);
-            if starts.len() == index + 2 {
-                starts.pop();
-                flat.truncate(starts.last().copied().unwrap_or(0));
-            }
-            starts.resize(index + 1, flat.len());
-            flat.extend_from_slice(&text);
-            starts.push(flat.len());
+            starts.resize(index.saturating_add(1), bytes.len()); // holes are empty
+            bytes.extend_from_slice(&text);
         }
+        starts.push(bytes.len());
         let by_content = added.iter().map(|token| (token.content.clone(), token.id)).collect();
         let broken = |error: &dyn fmt::Display| Refusal(Class::Tok, escape(&error.to_string()));
         let added_matcher = AhoCorasick::builder()
@@ -75,7 +72,7 @@ impl Tokenizer {
             .map_err(|error| broken(&error))?;
         let lacks = |byte: &u8| bpe.token_to_id(alphabet.character(*byte).encode_utf8(&mut [0; 4])).is_none();
         let missing = (0..=255).filter(lacks).collect();
-        Ok(Tokenizer { bpe, splits, alphabet, missing, added, by_content, added_matcher, bytes: flat, starts, vocab_size })
+        Ok(Tokenizer { bpe, splits, alphabet, missing, added, by_content, added_matcher, bytes, starts, vocab_size })
     }
 
     /// Ids of `text`. With `parse_special`, the texts of added tokens become those tokens, as Hugging Face does; without
@@ -121,7 +118,8 @@ impl Tokenizer {
             mapped.clear();
             mapped.extend(piece.bytes().map(|byte| self.alphabet.character(byte)));
             let start = ids.len();
-            let tokens = self.bpe.tokenize(&mapped).map_err(|error| Error::new(Code::Internal, escape(&error.to_string())))?;
+            let tokens =
+                self.bpe.tokenize(&mapped).map_err(|error| Error::new(Code::Internal, escape(&error.to_string())))?;
             ids.extend(tokens.iter().map(|token| token.id));
             known.insert(piece, start..ids.len());
         }
@@ -130,7 +128,9 @@ impl Tokenizer {
 
     /// Id of the added token with this text: `token_id("</think>")`.
     #[must_use]
-    pub fn token_id(&self, content: &str) -> Option<u32> { self.by_content.get(content).copied() }
+    pub fn token_id(&self, content: &str) -> Option<u32> {
+        self.by_content.get(content).copied()
+    }
 
     /// The bytes that `id` stands for; part of a character for some. Empty for an id without text.
     #[must_use]
@@ -152,15 +152,21 @@ impl Tokenizer {
 
     /// One past the highest id with text. Ids from here up to `vocab_size` are padding.
     #[must_use]
-    pub fn size(&self) -> usize { self.starts.len() - 1 }
+    pub fn size(&self) -> usize {
+        self.starts.len().saturating_sub(1)
+    }
 
     /// Rows of the embedding and of a row of logits, as the config has it.
     #[must_use]
-    pub fn vocab_size(&self) -> u32 { self.vocab_size }
+    pub fn vocab_size(&self) -> u32 {
+        self.vocab_size
+    }
 
     /// Whether the file flags `id` as special, so that it is no part of an answer's text.
     #[must_use]
-    pub fn is_special(&self, id: u32) -> bool { self.added.iter().any(|token| token.id == id && token.special) }
+    pub fn is_special(&self, id: u32) -> bool {
+        self.added.iter().any(|token| token.id == id && token.special)
+    }
 
     /// Texts and ids of all added tokens, in the order of the file.
     pub fn added_tokens(&self) -> impl Iterator<Item = (&str, u32)> {
@@ -178,7 +184,10 @@ impl Tokenizer {
 
 impl fmt::Debug for Tokenizer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tokenizer").field("size", &self.size()).field("vocab_size", &self.vocab_size).finish_non_exhaustive()
+        f.debug_struct("Tokenizer")
+            .field("size", &self.size())
+            .field("vocab_size", &self.vocab_size)
+            .finish_non_exhaustive()
     }
 }
 
@@ -210,7 +219,9 @@ mod tests {
         })
     }
 
-    fn load(file: &Value) -> Result<Tokenizer> { Tokenizer::from_json("tokenizer.json", file.to_string().as_bytes(), 300) }
+    fn load(file: &Value) -> Result<Tokenizer> {
+        Tokenizer::from_json("tokenizer.json", file.to_string().as_bytes(), 300)
+    }
 
     /// The file with the value at `pointer` replaced.
     fn with(pointer: &str, value: Value) -> Value {
@@ -286,7 +297,16 @@ mod tests {
 
     #[test]
     fn m61_merges_of_nothing() {
-        for merge in [json!("a q q"), json!("zz a"), json!("b a"), json!("ab"), json!(["a"]), json!(["a", "b", "c"]), json!(7), json!(["a", 7])] {
+        for merge in [
+            json!("a q q"),
+            json!("zz a"),
+            json!("b a"),
+            json!("ab"),
+            json!(["a"]),
+            json!(["a", "b", "c"]),
+            json!(7),
+            json!(["a", 7]),
+        ] {
             refused(&merge.to_string(), "E-TOK", load(&with("/model/merges/0", merge)));
         }
     }
@@ -299,6 +319,7 @@ mod tests {
         refused("known text", "E-VOCAB", load(&with("/added_tokens/0/content", json!("ab"))));
         refused("empty", "E-TOK", load(&with("/added_tokens/0/content", json!(""))));
         refused("twice", "E-TOK", load(&with("/added_tokens/0/content", json!("<x><y>"))));
+        refused("long", "E-LIMIT", load(&with("/added_tokens/0/content", json!("x".repeat((1 << 20) + 1)))));
         refused("strips", "E-TOK", load(&with("/added_tokens/0/lstrip", json!(true))));
     }
 
@@ -317,15 +338,56 @@ mod tests {
     #[test]
     fn m65_to_m68_what_would_change_texts() {
         let replace = json!({"type": "Replace", "pattern": {"String": "a"}, "content": "aaaaaaaaaaaaaaaa"});
-        refused("replace", "E-LIMIT", load(&with("/normalizer", json!({"type": "Sequence", "normalizers": vec![replace; 6]}))));
+        refused(
+            "replace",
+            "E-LIMIT",
+            load(&with("/normalizer", json!({"type": "Sequence", "normalizers": vec![replace; 6]}))),
+        );
         refused("dropout", "E-TOK", load(&with("/model/dropout", json!(0.5))));
         let mut ignored = valid();
         ignored["normalizer"] = json!({"type": "Sequence", "normalizers": []});
         ignored["padding"] = json!({"strategy": {"Fixed": 100_000_000}, "pad_id": 0});
         ignored["truncation"] = json!({"max_length": 1});
-        ignored["post_processor"] = json!({"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "[NO]", "type_id": 0}}]});
+        ignored["post_processor"] =
+            json!({"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "[NO]", "type_id": 0}}]});
         ignored["model"]["dropout"] = json!(0.0);
         assert_eq!(load(&ignored).unwrap().encode("abc ", true).unwrap(), [257, 32]);
+    }
+
+    /// Damage anywhere is an error or a tokenizer, never a panic; what loads also encodes and decodes.
+    #[test]
+    fn damaged_files_are_errors() {
+        let good = valid().to_string().into_bytes();
+        let mut state = 7_u64; // Knuth's MMIX generator
+        let mut next = |below: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            usize::try_from(state >> 33).unwrap() % below
+        };
+        let values: [&[u8]; 8] = [b"null", b"-1", b"1e400", b"[]", b"{}", b"\"\"", b"4294967296", b"true"];
+        let mut loaded = 0;
+        for _ in 0..3000 {
+            let mut bytes = good.clone();
+            let at = next(bytes.len());
+            match next(4) {
+                0 => bytes[at] = u8::try_from(next(256)).unwrap(),
+                1 => drop(bytes.drain(at..(at + next(40)).min(good.len()))),
+                2 => drop(bytes.splice(at..at, good[at..(at + next(40)).min(good.len())].iter().copied())),
+                _ => {
+                    // A whole value becomes another.
+                    let start = bytes[at..].iter().position(|&byte| byte == b':').map_or(0, |place| at + place + 1);
+                    let end = bytes[start..].iter().position(|&byte| byte == b',').map_or(start, |place| start + place);
+                    drop(bytes.splice(start..end, values[next(values.len())].iter().copied()));
+                }
+            }
+            if let Ok(tokenizer) = Tokenizer::from_json("tokenizer.json", &bytes, 300) {
+                loaded += 1;
+                if let Ok(ids) = tokenizer.encode("abc <x>ø", true) {
+                    assert!(ids.iter().all(|id| *id < 300));
+                    let _ = tokenizer.decode(&ids);
+                }
+            }
+        }
+        assert!((100..2900).contains(&loaded), "{loaded} of 3000 loaded: the damage is too light or too heavy");
     }
 
     #[test]
