@@ -365,3 +365,33 @@ fn thoughts_and_answers_are_told_apart() {
     }
     assert!(seen >= 5, "only {seen} cases");
 }
+
+/// Rules of the formats that no golden shows (spec: api 3.2 and 3.3).
+#[test]
+fn rules_beyond_the_goldens() {
+    let render = |format, options: Options, messages: Value| {
+        let conversation = serde_json::from_value(serde_json::json!({ "messages": messages })).expect("a conversation");
+        encode(format, &conversation, options).expect("a prompt").to_string().replacen(control::BOS, "", 1)
+    };
+    let call = serde_json::json!([{"id": "1", "function": {"name": "f", "arguments": {"a": [1, 2]}}}]);
+    let calls = serde_json::json!({"role": "assistant", "tool_calls": call});
+    // Text that follows results is verbatim; arguments may be an object; calls right after systems open a turn in Exp only.
+    let after_results = serde_json::json!([
+        {"role": "system", "content": "S"}, calls, {"role": "tool", "tool_call_id": "1", "content": "r"},
+        {"role": "assistant", "content": "a</think>b"}, {"role": "user", "content": "q"},
+    ]);
+    let rest = "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>f<｜tool▁sep｜>{\"a\": [1, 2]}<｜tool▁call▁end｜><｜tool▁calls▁end｜>\
+        <｜end▁of▁sentence｜><｜tool▁output▁begin｜>r<｜tool▁output▁end｜>a</think>b<｜end▁of▁sentence｜><｜User｜>q<｜Assistant｜></think>";
+    let plain = Options::default();
+    assert_eq!(render(ChatFormat::V31, plain, after_results.clone()), format!("S{rest}"));
+    assert_eq!(render(ChatFormat::Exp, plain, after_results), format!("S<｜Assistant｜></think>{rest}"));
+    // While thinking, developer messages before the last user message go with the thoughts of their turns.
+    let developer = serde_json::json!([{"role": "developer", "content": "d"}, {"role": "user", "content": "q"}]);
+    let thinking = Options { thinking: true, ..plain };
+    let developer_turn = "<｜User｜>\n\n# The user's message is: d<｜Assistant｜></think>";
+    let user_turn = |mode| format!("<｜User｜>q<｜Assistant｜>{mode}");
+    assert_eq!(render(ChatFormat::Dsml, thinking, developer.clone()), user_turn("<think>"));
+    let keep = Options { drop_thinking: false, ..thinking };
+    assert_eq!(render(ChatFormat::Dsml, keep, developer.clone()), format!("{developer_turn}{}", user_turn("<think>")));
+    assert_eq!(render(ChatFormat::Dsml, plain, developer), format!("{developer_turn}{}", user_turn("</think>")));
+}
