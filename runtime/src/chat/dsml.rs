@@ -1,0 +1,139 @@
+//! Format "dsml": V3.2 of December 2025.
+//!
+//! Systems stay in place. User and result turns already end in `<think>` or `</think>`. Thoughts are rendered only after
+//! the last user message. The markers of calls are ordinary text in this vocabulary.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value};
+
+use super::control::{ASSISTANT, END_THINK, EOS, THINK, USER};
+use super::json::spaced;
+use super::message::{Conversation, FunctionCall, Message, Role, Tool, refuse};
+use super::{Options, Prompt};
+use crate::error::Result;
+
+const TOOLS_HEAD: &str = include_str!("preambles/dsml_tools_head.txt");
+const TOOLS_TAIL: &str = include_str!("preambles/dsml_tools_tail.txt");
+const RESPONSE_FORMAT_HEAD: &str = include_str!("preambles/dsml_response_format_head.txt");
+const DEVELOPER_HEAD: &str = include_str!("preambles/dsml_developer_head.txt");
+
+pub(super) fn render(
+    prompt: &mut Prompt,
+    conversation: &Conversation,
+    turns: &[(usize, &Message)],
+    options: Options,
+) -> Result<()> {
+    let last_user = turns.iter().rposition(|(_, message)| matches!(message.role, Role::User | Role::Developer));
+    let mode = |thinks: bool| if options.thinking && thinks { THINK } else { END_THINK };
+    // Tools and the answer's shape belong to the first message if that is a system's, else to an empty one before it.
+    if turns.first().is_none_or(|(_, first)| first.role != Role::System) {
+        render_offer(prompt, conversation.tools(), conversation.response_format.as_ref());
+    }
+    for (place, &(index, message)) in turns.iter().enumerate() {
+        let role_at = |at: usize| turns.get(at).map(|(_, other)| other.role);
+        let text = message.required_text(index)?;
+        match message.role {
+            Role::System => {
+                prompt.text(&text);
+                if place == 0 {
+                    render_offer(prompt, conversation.tools(), conversation.response_format.as_ref());
+                }
+            }
+            Role::Developer if options.thinking && options.drop_thinking && last_user != Some(place) => {}
+            Role::User | Role::Developer => {
+                prompt.control(USER);
+                if message.role == Role::Developer {
+                    render_offer(prompt, message.tools.as_deref().unwrap_or_default(), None);
+                    prompt.trusted(DEVELOPER_HEAD);
+                }
+                prompt.text(&text);
+                prompt.control(ASSISTANT);
+                prompt.control(mode(last_user == Some(place)));
+            }
+            Role::Assistant => {
+                let continued = options.continue_final && Some(place) == turns.len().checked_sub(1);
+                if options.thinking && last_user.is_none_or(|user| place > user) {
+                    match message.thought() {
+                        Some(thought) => prompt.text(thought),
+                        None if continued || !message.calls().is_empty() => {}
+                        None => {
+                            return Err(refuse(
+                                index,
+                                "expected reasoning_content or tool_calls after the last user message",
+                            ));
+                        }
+                    }
+                    // A continued turn without a thought continues the thought itself.
+                    if message.thought().is_some() || !continued {
+                        prompt.control(END_THINK);
+                    }
+                }
+                prompt.text(&text);
+                if !message.calls().is_empty() {
+                    let invokes: Result<Vec<_>> =
+                        message.calls().iter().map(|call| invoke(index, &call.function)).collect();
+                    let invokes = invokes?.join("\n");
+                    prompt.text(&format!("\n\n<｜DSML｜function_calls>\n{invokes}\n</｜DSML｜function_calls>"));
+                }
+                prompt.control(EOS);
+            }
+            Role::Tool => {
+                if place.checked_sub(1).and_then(role_at) != Some(Role::Tool) {
+                    prompt.text("\n\n<function_results>");
+                }
+                prompt.text(&format!("\n<result>{text}</result>"));
+                if role_at(place.saturating_add(1)) != Some(Role::Tool) {
+                    prompt.text("\n</function_results>\n\n");
+                    prompt.control(mode(last_user.is_none_or(|user| place > user)));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What the model is offered and asked for: tools, and the shape of the answer.
+fn render_offer(prompt: &mut Prompt, tools: &[Tool], response_format: Option<&Value>) {
+    if !tools.is_empty() {
+        let lines: Vec<String> = tools.iter().map(|tool| spaced(&Value::Object(tool.function.clone()))).collect();
+        prompt.text("\n\n");
+        prompt.trusted(TOOLS_HEAD);
+        prompt.text(&lines.join("\n"));
+        prompt.trusted(TOOLS_TAIL);
+    }
+    if let Some(shape) = response_format.filter(|shape| !shape.is_null()) {
+        prompt.text("\n\n");
+        prompt.trusted(RESPONSE_FORMAT_HEAD);
+        prompt.text(&spaced(shape));
+    }
+}
+
+/// One call. Values that are strings stand as they are, without any escaping; all others are JSON.
+fn invoke(index: usize, function: &FunctionCall) -> Result<String> {
+    let mut parameters = vec![];
+    for (key, value) in arguments(index, function)?.iter() {
+        let (is_string, value) = match value {
+            Value::String(text) => (true, Cow::from(text)),
+            other => (false, Cow::from(spaced(other))),
+        };
+        parameters
+            .push(format!("<｜DSML｜parameter name=\"{key}\" string=\"{is_string}\">{value}</｜DSML｜parameter>"));
+    }
+    let mut out = String::new();
+    let written =
+        write!(out, "<｜DSML｜invoke name=\"{}\">\n{}\n</｜DSML｜invoke>", function.name, parameters.join("\n"));
+    debug_assert!(written.is_ok(), "a String takes all text");
+    Ok(out)
+}
+
+fn arguments(index: usize, function: &FunctionCall) -> Result<Cow<'_, Map<String, Value>>> {
+    let refused = || refuse(index, "tool_calls: arguments are not a JSON object");
+    match &function.arguments {
+        None | Some(Value::Null) => Ok(Cow::Owned(Map::new())),
+        Some(Value::Object(object)) => Ok(Cow::Borrowed(object)),
+        Some(Value::String(text)) => serde_json::from_str(text).map(Cow::Owned).map_err(|_| refused()),
+        Some(_) => Err(refused()),
+    }
+}

@@ -1,0 +1,33 @@
+//! Conversations to prompts, and model text back to reasoning and content.
+//!
+//! In: the messages of a request, as OpenAI's clients send them. Out: a [`Prompt`] of control tokens and ordinary text
+//! kept apart, so that no text of a user can become a role. Never: a device, a tokenizer file, or a branch on a model's
+//! name.
+
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects
+)]
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a failing test may panic")
+)]
+
+pub mod control;
+mod dsml;
+pub mod encode;
+mod exp;
+pub mod format;
+pub mod json;
+pub mod message;
+pub mod prompt;
+pub mod reasoning;
+
+pub use encode::{Options, encode};
+pub use format::{ChatFormat, CheckpointFiles, Detected};
+pub use message::{Conversation, Message, Role};
+pub use prompt::{Prompt, Segment};
+pub use reasoning::{Delta, ReasoningSplitter};

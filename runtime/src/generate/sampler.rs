@@ -1,0 +1,503 @@
+//! One row of logits to one id, on the host, the same for the same seed.
+//!
+//! The order of the steps is vLLM's: bias, penalties, masks, temperature, top-k, top-p, min-p. Ties go to the lowest id.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+use crate::error::{Code, Error, Result};
+
+/// Below this temperature the highest logit is taken.
+const GREEDY_BELOW: f32 = 1e-5;
+const MAX_BIASES: usize = 1024;
+const MAX_TOP_LOGPROBS: u32 = 20;
+
+/// How to sample; the default is plain sampling at temperature 1.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SamplingParams {
+    /// 0 to 2; 0 takes the highest logit.
+    pub temperature: f32,
+    /// Only the k most probable; 0 means all.
+    pub top_k: u32,
+    /// The smallest most probable set with at least this share; above 0, up to 1.
+    pub top_p: f32,
+    /// Only ids at least this probable, relative to the most probable; 0 to 1.
+    pub min_p: f32,
+    /// Divides positive and multiplies negative logits of ids in prompt or output; above 0, up to 10.
+    pub repetition_penalty: f32,
+    /// Taken off logits of ids in the output; −2 to 2.
+    pub presence_penalty: f32,
+    /// Taken off for each time an id is in the output; −2 to 2.
+    pub frequency_penalty: f32,
+    /// Added to the logits of ids; −100 to 100.
+    pub logit_bias: Vec<(u32, f32)>,
+    /// With `choice`, the key of the random numbers.
+    pub seed: u64,
+    /// Which of the answers to one request.
+    pub choice: u32,
+    /// Report log probabilities: of the sampled id, and of this many of the most probable; at most 20.
+    pub logprobs: Option<u32>,
+}
+
+impl Default for SamplingParams {
+    fn default() -> Self {
+        SamplingParams {
+            temperature: 1.0,
+            top_k: 0,
+            top_p: 1.0,
+            min_p: 0.0,
+            repetition_penalty: 1.0,
+            presence_penalty: 0.0,
+            frequency_penalty: 0.0,
+            logit_bias: vec![],
+            seed: 0,
+            choice: 0,
+            logprobs: None,
+        }
+    }
+}
+
+impl SamplingParams {
+    /// Checks every range.
+    ///
+    /// # Errors
+    /// `bad_request` that names the field, also in its details as `param`.
+    pub fn validate(&self) -> Result<()> {
+        let above_zero = f32::MIN_POSITIVE;
+        let ranges = [
+            ("temperature", self.temperature, 0.0..=2.0, "[0, 2]"),
+            ("top_p", self.top_p, above_zero..=1.0, "(0, 1.0]"),
+            ("min_p", self.min_p, 0.0..=1.0, "[0, 1]"),
+            ("repetition_penalty", self.repetition_penalty, 0.01..=10.0, "[0.01, 10]"),
+            ("presence_penalty", self.presence_penalty, -2.0..=2.0, "[-2, 2]"),
+            ("frequency_penalty", self.frequency_penalty, -2.0..=2.0, "[-2, 2]"),
+        ];
+        for (field, value, range, shown) in ranges {
+            if !range.contains(&value) {
+                return Err(invalid(field, &format!("the valid range of {field} is {shown}")));
+            }
+        }
+        if self.logprobs.is_some_and(|count| count > MAX_TOP_LOGPROBS) {
+            return Err(invalid("top_logprobs", "the valid range of top_logprobs is [0, 20]."));
+        }
+        if self.logit_bias.len() > MAX_BIASES {
+            return Err(invalid("logit_bias", &format!("at most {MAX_BIASES} entries")));
+        }
+        if self.logit_bias.iter().any(|(_, bias)| !(-100.0..=100.0).contains(bias)) {
+            return Err(invalid("logit_bias", "the valid range of logit_bias is [-100, 100]"));
+        }
+        Ok(())
+    }
+
+    fn has_penalties(&self) -> bool {
+        self.repetition_penalty != 1.0 || self.presence_penalty != 0.0 || self.frequency_penalty != 0.0
+    }
+}
+
+fn invalid(field: &str, rule: &str) -> Error {
+    Error::new(Code::BadRequest, format!("Invalid {field} value, {rule}")).with_detail("param", field)
+}
+
+/// What one choice depends on beside the logits.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Step<'a> {
+    /// Ids of the prompt.
+    pub prompt: &'a [u32],
+    /// Ids generated before, thought included.
+    pub generated: &'a [u32],
+    /// Place in the output, from 0: the counter of the random numbers.
+    pub position: u64,
+    /// Ids that may not come now: of the end of the text while it may not end.
+    pub forbidden: &'a [u32],
+    /// Ids that may come now, `[vocab_size]`, from a grammar.
+    pub grammar: Option<&'a [bool]>,
+}
+
+/// A sampled id.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sampled {
+    /// The id.
+    pub id: u32,
+    /// When asked for.
+    pub logprobs: Option<Logprobs>,
+}
+
+/// Natural logarithms of probabilities under the unmodified logits of all ids with text.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Logprobs {
+    /// Of the sampled id.
+    pub sampled: f32,
+    /// Of the most probable ids, descending.
+    pub top: Vec<(u32, f32)>,
+}
+
+/// Samples one id after another.
+#[derive(Clone, Debug)]
+pub struct Sampler {
+    params: SamplingParams,
+    allowed: Arc<[bool]>,
+    real: usize,
+    row: Vec<f32>,
+    candidates: Vec<Candidate>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Candidate {
+    weight: f64,
+    id: u32,
+}
+
+impl Sampler {
+    /// `allowed`: `[vocab_size]`, which ids may ever be sampled; `real`: how many ids have text, which are those that log
+    /// probabilities are about (`Tokenizer::sampleable` and `size`).
+    ///
+    /// # Errors
+    /// `bad_request` for a parameter out of range or a bias for an unknown id.
+    pub fn new(params: SamplingParams, allowed: Arc<[bool]>, real: usize) -> Result<Self> {
+        params.validate()?;
+        if let Some((id, _)) = params.logit_bias.iter().find(|(id, _)| index(*id) >= allowed.len()) {
+            return Err(invalid("logit_bias", &format!("{id} is not the id of a token")));
+        }
+        let real = real.min(allowed.len());
+        Ok(Sampler { params, allowed, real, row: vec![], candidates: vec![] })
+    }
+
+    /// Chooses the next id from `logits`, `[vocab_size]`.
+    ///
+    /// # Errors
+    /// `non_finite` when a logit is NaN or infinite; `internal` for a row of another length, or when nothing is allowed.
+    pub fn sample(&mut self, logits: &[f32], step: &Step<'_>) -> Result<Sampled> {
+        if logits.len() != self.allowed.len() || step.grammar.is_some_and(|grammar| grammar.len() != logits.len()) {
+            let message = format!("expected a row of {} logits, found {}", self.allowed.len(), logits.len());
+            return Err(Error::new(Code::Internal, message));
+        }
+        // By the bits: no compiler flag or platform can assume NaN away.
+        if let Some(id) = logits.iter().position(|logit| logit.to_bits() & 0x7f80_0000 == 0x7f80_0000) {
+            let message = format!("the logit of id {id} is {} at output position {}", logits[id], step.position);
+            return Err(Error::new(Code::NonFinite, message));
+        }
+        self.row.clear();
+        self.row.extend_from_slice(logits);
+        self.add_bias_and_penalties(step);
+        self.candidates.clear();
+        let forbidden: HashSet<u32> = step.forbidden.iter().copied().collect();
+        for (id, (logit, allowed)) in (0_u32..).zip(self.row.iter().zip(self.allowed.iter())) {
+            if *allowed && step.grammar.is_none_or(|grammar| grammar[index(id)]) && !forbidden.contains(&id) {
+                self.candidates.push(Candidate { weight: f64::from(*logit), id });
+            }
+        }
+        // First of the highest: −0 and +0 compare equal.
+        let best =
+            self.candidates.iter().copied().reduce(|best, next| if next.weight > best.weight { next } else { best });
+        let best = best.ok_or_else(|| Error::new(Code::Internal, "no token is allowed to come next"))?;
+        let greedy = self.params.temperature < GREEDY_BELOW;
+        let id = if greedy { best.id } else { self.draw(best.weight, step.position) };
+        let logprobs = self.params.logprobs.map(|count| logprobs(&logits[..self.real], id, index(count)));
+        Ok(Sampled { id, logprobs })
+    }
+
+    fn add_bias_and_penalties(&mut self, step: &Step<'_>) {
+        for &(id, bias) in &self.params.logit_bias {
+            self.row[index(id)] += bias;
+        }
+        if !self.params.has_penalties() {
+            return;
+        }
+        let SamplingParams { repetition_penalty, presence_penalty, frequency_penalty, .. } = self.params;
+        if repetition_penalty != 1.0 {
+            let seen: HashSet<u32> = step.prompt.iter().chain(step.generated).copied().collect();
+            for id in seen {
+                if let Some(logit) = self.row.get_mut(index(id)) {
+                    *logit = if *logit > 0.0 { *logit / repetition_penalty } else { *logit * repetition_penalty };
+                }
+            }
+        }
+        let mut counts: HashMap<u32, f32> = HashMap::new();
+        step.generated.iter().for_each(|id| *counts.entry(*id).or_default() += 1.0);
+        for (id, count) in counts {
+            if let Some(logit) = self.row.get_mut(index(id)) {
+                *logit -= frequency_penalty * count;
+                *logit -= presence_penalty;
+            }
+        }
+    }
+
+    /// Draws from the candidates, whose weights are still logits, `highest` the largest of them.
+    fn draw(&mut self, highest: f64, position: u64) -> u32 {
+        let temperature = f64::from(self.params.temperature);
+        for candidate in &mut self.candidates {
+            candidate.weight = ((candidate.weight - highest) / temperature).exp();
+        }
+        let k = index(self.params.top_k);
+        if k > 0 && k < self.candidates.len() {
+            self.candidates.select_nth_unstable_by(k - 1, before);
+            self.candidates.truncate(k);
+            self.candidates.sort_unstable_by_key(|candidate| candidate.id);
+        }
+        // In id order, so that the sum does not depend on how a selection left the rest.
+        let mut total: f64 = self.candidates.iter().map(|candidate| candidate.weight).sum();
+        let mut ordered = Ordered { candidates: &mut self.candidates, sorted: 0 };
+        let mut kept = usize::MAX;
+        let (top_p, min_p) = (f64::from(self.params.top_p), f64::from(self.params.min_p));
+        if top_p < 1.0 || min_p > 0.0 {
+            let (mut count, mut sum) = (0, 0.0);
+            // The first has weight 1: it is always kept.
+            while let Some(candidate) = ordered.get(count) {
+                if count > 0 && (candidate.weight < min_p || (top_p < 1.0 && sum >= top_p * total)) {
+                    break;
+                }
+                sum += candidate.weight;
+                count += 1;
+            }
+            (kept, total) = (count, sum);
+        }
+        let target = uniform(self.params.seed, self.params.choice, position) * total;
+        let (mut chosen, mut sum) = (0, 0.0);
+        for place in 0..kept {
+            // Past the end, or among ids too improbable to have a weight: rounding left a rest. The last real one takes it.
+            let Some(candidate) = ordered.get(place).filter(|candidate| candidate.weight > 0.0) else { break };
+            chosen = candidate.id;
+            sum += candidate.weight;
+            if sum > target {
+                break;
+            }
+        }
+        chosen
+    }
+}
+
+/// More probable first, then the lower id.
+fn before(a: &Candidate, b: &Candidate) -> std::cmp::Ordering {
+    b.weight.total_cmp(&a.weight).then(a.id.cmp(&b.id))
+}
+
+/// Candidates in order, sorted only as far as they are asked for: mostly a few of 129,280.
+struct Ordered<'a> {
+    candidates: &'a mut [Candidate],
+    sorted: usize,
+}
+
+impl Ordered<'_> {
+    fn get(&mut self, place: usize) -> Option<Candidate> {
+        while place >= self.sorted && self.sorted < self.candidates.len() {
+            let more = (self.sorted * 7).max(256);
+            let rest = &mut self.candidates[self.sorted..];
+            if more < rest.len() {
+                rest.select_nth_unstable_by(more - 1, before);
+            }
+            let more = more.min(rest.len());
+            rest[..more].sort_unstable_by(before);
+            self.sorted += more;
+        }
+        self.candidates.get(place).copied()
+    }
+}
+
+/// A number in [0, 1) that depends on nothing else: ChaCha8 keyed by seed and choice, one block for each position.
+fn uniform(seed: u64, choice: u32, position: u64) -> f64 {
+    let mut key = [0; 32];
+    key[..8].copy_from_slice(&seed.to_le_bytes());
+    key[8..12].copy_from_slice(&choice.to_le_bytes());
+    let mut random = ChaCha8Rng::from_seed(key);
+    random.set_word_pos(u128::from(position) * 16);
+    // The upper 53 bits are exact in f64.
+    #[expect(clippy::cast_precision_loss, reason = "53 bits fit the mantissa")]
+    let unit = (random.next_u64() >> 11) as f64 / (1_u64 << 53) as f64;
+    unit
+}
+
+fn logprobs(logits: &[f32], id: u32, count: usize) -> Logprobs {
+    let highest = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+    let log_sum = logits.iter().map(|logit| (f64::from(*logit) - highest).exp()).sum::<f64>().ln() + highest;
+    #[expect(clippy::cast_possible_truncation, reason = "f32 is the precision of the answer")]
+    let logprob = |logit: f32| (f64::from(logit) - log_sum) as f32;
+    let mut order: Vec<Candidate> =
+        (0..).zip(logits).map(|(id, logit)| Candidate { weight: f64::from(*logit + 0.0), id }).collect(); // −0 → +0
+    let mut ordered = Ordered { candidates: &mut order, sorted: 0 };
+    let top =
+        (0..count).map_while(|place| ordered.get(place)).map(|one| (one.id, logprob(logits[index(one.id)]))).collect();
+    Logprobs { sampled: logits.get(index(id)).map_or(f32::NEG_INFINITY, |logit| logprob(*logit)), top }
+}
+
+fn index(id: u32) -> usize {
+    usize::try_from(id).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sampler(params: SamplingParams, size: usize) -> Sampler {
+        Sampler::new(params, vec![true; size].into(), size).unwrap()
+    }
+
+    fn greedy() -> SamplingParams {
+        SamplingParams { temperature: 0.0, ..SamplingParams::default() }
+    }
+
+    fn pick(params: &SamplingParams, logits: &[f32], step: &Step<'_>) -> u32 {
+        sampler(params.clone(), logits.len()).sample(logits, step).unwrap().id
+    }
+
+    /// Every id that 2,000 positions give.
+    fn drawn(params: &SamplingParams, logits: &[f32]) -> Vec<usize> {
+        let mut counts = vec![0; logits.len()];
+        let mut sampler = sampler(params.clone(), logits.len());
+        for position in 0..2000 {
+            counts[index(sampler.sample(logits, &Step { position, ..Step::default() }).unwrap().id)] += 1;
+        }
+        counts
+    }
+
+    #[test]
+    fn random_numbers_are_chacha8() {
+        // Strombergson's ChaCha8 vectors (draft-strombergson-chacha-test-vectors), TC1: zero key, 256 bits, block 0.
+        #[expect(clippy::cast_precision_loss, reason = "53 bits fit the mantissa")]
+        let expected = (0xd640_5f89_2fef_003e_u64 >> 11) as f64 / (1_u64 << 53) as f64;
+        assert_eq!(uniform(0, 0, 0), expected);
+        let others = [uniform(0, 0, 1), uniform(1, 0, 0), uniform(0, 1, 0), uniform(0, 0, u64::MAX)];
+        assert!(others.iter().all(|other| *other != expected && (0.0..1.0).contains(other)));
+    }
+
+    #[test]
+    fn greedy_takes_the_lowest_id_of_the_highest() {
+        assert_eq!(pick(&greedy(), &[-1.0, -0.0, 0.0, -2.0], &Step::default()), 1);
+        assert_eq!(pick(&greedy(), &[3.0, 7.0, 7.0], &Step::default()), 1);
+    }
+
+    #[test]
+    fn masks_bias_and_penalties_in_order() {
+        let mut masked = Sampler::new(greedy(), vec![true, false, true].into(), 3).unwrap();
+        assert_eq!(masked.sample(&[1.0, 9.0, 2.0], &Step::default()).unwrap().id, 2);
+        let step = Step { forbidden: &[2], grammar: Some(&[true, true, true]), ..Step::default() };
+        assert_eq!(masked.sample(&[1.0, 9.0, 2.0], &step).unwrap().id, 0);
+        let nothing = Step { grammar: Some(&[false; 3]), ..Step::default() };
+        assert_eq!(masked.sample(&[1.0, 9.0, 2.0], &nothing).unwrap_err().code(), Code::Internal);
+        let biased = SamplingParams { logit_bias: vec![(0, 3.0)], ..greedy() };
+        assert_eq!(pick(&biased, &[1.0, 3.0], &Step::default()), 0);
+
+        let history = Step { prompt: &[0, 9], generated: &[1, 1], ..Step::default() };
+        let row = |params: SamplingParams| {
+            let mut sampler = sampler(params, 4);
+            sampler.sample(&[4.0, -2.0, 4.0, 0.0], &history).unwrap();
+            sampler.row
+        };
+        assert_eq!(row(SamplingParams { repetition_penalty: 2.0, ..greedy() }), [2.0, -4.0, 4.0, 0.0]);
+        assert_eq!(
+            row(SamplingParams { frequency_penalty: 0.5, presence_penalty: 0.25, ..greedy() }),
+            [4.0, -3.25, 4.0, 0.0]
+        );
+        // The bias comes before the repetition penalty, that before the others.
+        let all = SamplingParams {
+            logit_bias: vec![(1, 4.0)],
+            repetition_penalty: 2.0,
+            frequency_penalty: 0.5,
+            presence_penalty: 0.25,
+            ..greedy()
+        };
+        assert_eq!(row(all), [2.0, -0.25, 4.0, 0.0]);
+    }
+
+    #[test]
+    fn draws_follow_the_probabilities() {
+        let logits = [4_f32.ln(), 3_f32.ln(), 2_f32.ln(), 1_f32.ln()];
+        let counts = drawn(&SamplingParams { seed: 7, ..SamplingParams::default() }, &logits);
+        for (count, expected) in counts.iter().zip([800_usize, 600, 400, 200]) {
+            assert!(count.abs_diff(expected) < 90, "{counts:?}"); // over four standard deviations
+        }
+        let hot = drawn(&SamplingParams { temperature: 0.5, ..SamplingParams::default() }, &logits);
+        assert!(hot[0].abs_diff(1067) < 90, "16 of 30: {hot:?}");
+    }
+
+    #[test]
+    fn sets_are_cut_where_they_should_be() {
+        let logits = [1_f32.ln(), 2_f32.ln(), 3_f32.ln(), 4_f32.ln()];
+        let base = SamplingParams::default;
+        let kept = |params: &SamplingParams| drawn(params, &logits).iter().map(|count| *count > 0).collect::<Vec<_>>();
+        assert_eq!(kept(&SamplingParams { top_k: 2, ..base() }), [false, false, true, true]);
+        assert_eq!(kept(&SamplingParams { top_p: 0.69, ..base() }), [false, false, true, true]);
+        assert_eq!(kept(&SamplingParams { top_p: 0.71, ..base() }), [false, true, true, true]);
+        assert_eq!(kept(&SamplingParams { top_p: 1e-6, ..base() }), [false, false, false, true]);
+        assert_eq!(kept(&SamplingParams { min_p: 0.6, ..base() }), [false, false, true, true]);
+        // top_p is of what top_k left: 4/7 alone is enough for 0.55.
+        assert_eq!(kept(&SamplingParams { top_k: 2, top_p: 0.55, ..base() }), [false, false, false, true]);
+        let tie = drawn(&SamplingParams { top_k: 1, ..base() }, &[1.0, 1.0]);
+        assert_eq!(tie, [2000, 0]);
+    }
+
+    #[test]
+    fn a_long_row_is_drawn_as_if_it_were_sorted() {
+        let logits: Vec<f32> = (0..5000_u32).map(|id| ((id * 7919 % 5000) as f32) / 700.0).collect();
+        let mut sampler = sampler(SamplingParams { seed: 3, ..SamplingParams::default() }, logits.len());
+        let mut order: Vec<Candidate> = (0..)
+            .zip(&logits)
+            .map(|(id, l)| Candidate { weight: (f64::from(*l) - 4999.0 / 700.0).exp(), id })
+            .collect();
+        order.sort_by(before);
+        let total: f64 = order.iter().map(|one| one.weight).sum();
+        for position in 0..200 {
+            let target = uniform(3, 0, position) * total;
+            let mut sum = 0.0;
+            let expected = order
+                .iter()
+                .find(|one| {
+                    sum += one.weight;
+                    sum > target
+                })
+                .unwrap()
+                .id;
+            assert_eq!(sampler.sample(&logits, &Step { position, ..Step::default() }).unwrap().id, expected);
+        }
+    }
+
+    #[test]
+    fn logprobs_are_of_the_unmodified_logits() {
+        let params = SamplingParams { logit_bias: vec![(0, 50.0)], logprobs: Some(2), ..greedy() };
+        // Row of 4, of which the last has no text.
+        let mut sampler = Sampler::new(params, vec![true, true, true, false].into(), 3).unwrap();
+        let sampled = sampler.sample(&[1_f32.ln(), 2_f32.ln(), 5_f32.ln(), 30.0], &Step::default()).unwrap();
+        let logprobs = sampled.logprobs.unwrap();
+        assert_eq!(sampled.id, 0);
+        assert!((logprobs.sampled - 0.125_f32.ln()).abs() < 1e-6);
+        assert_eq!(logprobs.top.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [2, 1]);
+        assert!((logprobs.top[0].1 - 0.625_f32.ln()).abs() < 1e-6);
+    }
+
+    #[test]
+    fn what_is_not_finite_is_refused() {
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::from_bits(0xffc0_0001)] {
+            let error = sampler(greedy(), 3).sample(&[0.0, bad, 1.0], &Step::default()).unwrap_err();
+            assert_eq!(error.code(), Code::NonFinite);
+            assert!(error.message().contains("id 1 "), "{error}");
+        }
+        assert_eq!(sampler(greedy(), 3).sample(&[0.0], &Step::default()).unwrap_err().code(), Code::Internal);
+    }
+
+    #[test]
+    fn ranges_name_the_field() {
+        let base = SamplingParams::default;
+        let bad = [
+            ("temperature", SamplingParams { temperature: 2.1, ..base() }),
+            ("temperature", SamplingParams { temperature: f32::NAN, ..base() }),
+            ("top_p", SamplingParams { top_p: 0.0, ..base() }),
+            ("min_p", SamplingParams { min_p: -0.1, ..base() }),
+            ("repetition_penalty", SamplingParams { repetition_penalty: 0.0, ..base() }),
+            ("presence_penalty", SamplingParams { presence_penalty: 3.0, ..base() }),
+            ("frequency_penalty", SamplingParams { frequency_penalty: -3.0, ..base() }),
+            ("logit_bias", SamplingParams { logit_bias: vec![(0, 101.0)], ..base() }),
+            ("logit_bias", SamplingParams { logit_bias: vec![(0, 1.0); 1025], ..base() }),
+            ("logit_bias", SamplingParams { logit_bias: vec![(4, 1.0)], ..base() }),
+            ("top_logprobs", SamplingParams { logprobs: Some(21), ..base() }),
+        ];
+        for (field, params) in bad {
+            let error = Sampler::new(params, vec![true; 4].into(), 4).unwrap_err();
+            assert_eq!(error.code(), Code::BadRequest);
+            assert_eq!(error.details()["param"], field);
+        }
+        let temperature = SamplingParams { temperature: 3.0, ..base() }.validate().unwrap_err();
+        assert_eq!(temperature.message(), "Invalid temperature value, the valid range of temperature is [0, 2]");
+    }
+}

@@ -1,0 +1,414 @@
+//! `tokenizer.json` as read from disk: structure and ids checked before anything is built from it.
+//!
+//! Parsed into exactly the fields that this family uses, so that a hostile file costs a small multiple of its size.
+//! Padding, truncation and post-processing are ignored: they never touch a prompt here.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+
+use super::split::Split;
+use crate::error::{Class, quote};
+
+/// Largest accepted `tokenizer.json`, in bytes.
+pub const MAX_TOKENIZER_BYTES: u64 = 32 << 20;
+/// Largest accepted `tokenizer_config.json`, in bytes.
+pub const MAX_TOKENIZER_CONFIG_BYTES: u64 = 4 << 20;
+
+const MAX_DEPTH: u32 = 64;
+const MAX_ENTRIES: usize = 1 << 20;
+const MAX_STEPS: usize = 16;
+/// Of all added tokens together: the matcher that finds them takes a multiple of it.
+const MAX_ADDED_BYTES: usize = 1 << 20;
+/// GPT-2's own pattern, which `ByteLevel` applies when `use_regex` is set.
+const GPT2_PATTERN: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
+
+/// Why a tokenizer file is refused; the file's name is added where it is known.
+#[derive(Debug)]
+pub(super) struct Refusal(pub(super) Class, pub(super) String);
+
+fn structure<T>(message: impl Into<String>) -> Result<T, Refusal> {
+    Err(Refusal(Class::Tok, message.into()))
+}
+
+/// An entry of `added_tokens`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Added {
+    pub(super) id: u32,
+    pub(super) content: String,
+    #[serde(default)]
+    pub(super) special: bool,
+    #[serde(default)]
+    single_word: bool,
+    #[serde(default)]
+    lstrip: bool,
+    #[serde(default)]
+    rstrip: bool,
+}
+
+/// What is left of the file after checking.
+#[derive(Debug)]
+pub(super) struct Parsed {
+    pub(super) vocab: Vec<(String, u32)>,
+    pub(super) merges: Vec<(String, String)>,
+    pub(super) ignore_merges: bool,
+    pub(super) added: Vec<Added>,
+    pub(super) splits: Vec<Split>,
+}
+
+#[derive(Deserialize)]
+struct File {
+    added_tokens: Option<Entries<Added>>,
+    normalizer: Option<Normalizer>,
+    pre_tokenizer: Option<PreTokenizer>,
+    decoder: Option<Typed>,
+    model: Option<Model>,
+}
+
+#[derive(Deserialize)]
+struct Typed {
+    r#type: String,
+}
+
+#[derive(Deserialize)]
+struct Normalizer {
+    r#type: String,
+    normalizers: Option<Entries<Typed>>,
+}
+
+#[derive(Deserialize)]
+struct PreTokenizer {
+    r#type: String,
+    pretokenizers: Option<Entries<PreTokenizer>>,
+    pattern: Option<Pattern>,
+    behavior: Option<String>,
+    invert: Option<bool>,
+    individual_digits: Option<bool>,
+    add_prefix_space: Option<bool>,
+    use_regex: Option<bool>,
+}
+
+#[derive(Deserialize)]
+enum Pattern {
+    String(String),
+    Regex(String),
+}
+
+#[derive(Deserialize)]
+struct Model {
+    r#type: Option<String>,
+    dropout: Option<f64>,
+    unk_token: Option<String>,
+    continuing_subword_prefix: Option<String>,
+    end_of_word_suffix: Option<String>,
+    byte_fallback: Option<bool>,
+    ignore_merges: Option<bool>,
+    vocab: Option<Vocab>,
+    merges: Option<Entries<Merge>>,
+}
+
+/// A list of at most [`MAX_ENTRIES`].
+struct Entries<T>(Vec<T>);
+struct Vocab(Vec<(String, u32)>);
+struct Merge(String, String);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Entries<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct List<T>(std::marker::PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for List<T> {
+            type Value = Entries<T>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+                let mut entries = vec![];
+                while let Some(entry) = list.next_element()? {
+                    entries.push(entry);
+                    if entries.len() > MAX_ENTRIES {
+                        return Err(A::Error::custom(format_args!("more than {MAX_ENTRIES} entries")));
+                    }
+                }
+                Ok(Entries(entries))
+            }
+        }
+        deserializer.deserialize_seq(List(std::marker::PhantomData))
+    }
+}
+
+impl<'de> Deserialize<'de> for Vocab {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Pairs;
+        impl<'de> Visitor<'de> for Pairs {
+            type Value = Vocab;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map of tokens to ids")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut entries = vec![];
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                    if entries.len() > MAX_ENTRIES {
+                        return Err(A::Error::custom(format_args!("more than {MAX_ENTRIES} entries")));
+                    }
+                }
+                Ok(Vocab(entries))
+            }
+        }
+        deserializer.deserialize_map(Pairs)
+    }
+}
+
+impl<'de> Deserialize<'de> for Merge {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Pair;
+        impl<'de> Visitor<'de> for Pair {
+            type Value = Merge;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("two pieces: \"a b\" or [\"a\", \"b\"]")
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Merge, E> {
+                match text.split_once(' ') {
+                    Some((left, right)) if !right.contains(' ') => Ok(Merge(left.to_owned(), right.to_owned())),
+                    _ => Err(E::invalid_value(serde::de::Unexpected::Str(text), &self)),
+                }
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Merge, A::Error> {
+                let (left, right) = (list.next_element()?, list.next_element()?);
+                match (left, right, list.next_element::<serde::de::IgnoredAny>()?) {
+                    (Some(left), Some(right), None) => Ok(Merge(left, right)),
+                    _ => Err(A::Error::invalid_length(3, &self)),
+                }
+            }
+        }
+        deserializer.deserialize_any(Pair)
+    }
+}
+
+/// Reads and checks a whole file; no id of the result is ≥ `vocab_size`, and none belongs to two tokens.
+pub(super) fn parse(bytes: &[u8], vocab_size: u32) -> Result<Parsed, Refusal> {
+    check_kind(bytes)?;
+    let file = read(bytes)?;
+    if let Some(normalizer) = &file.normalizer {
+        let count = normalizer.normalizers.as_ref().map_or(1, |list| list.0.len());
+        if normalizer.r#type != "Sequence" || count != 0 {
+            return Err(Refusal(Class::Limit, format!("normalizer: at most 0 steps are accepted, found {count}")));
+        }
+    }
+    if let Some(Typed { r#type: other }) = file.decoder.filter(|decoder| decoder.r#type != "ByteLevel") {
+        return structure(format!("decoder.type: expected \"ByteLevel\", found {}", quote(&other)));
+    }
+    let Some(model) = file.model else { return structure("model: expected a BPE model, found null") };
+    let merges = model_merges(&model)?;
+    let ignore_merges = model.ignore_merges.unwrap_or(false);
+    let vocab = model.vocab.map(|vocab| vocab.0).unwrap_or_default();
+    let ids = unique_ids(&vocab, vocab_size)?;
+    for (index, (left, right)) in merges.iter().enumerate() {
+        let merged = format!("{left}{right}");
+        if let Some(unknown) = [left, right, &merged].into_iter().find(|piece| !ids.contains_key(piece.as_str())) {
+            return structure(format!(
+                "model.merges[{index}]: expected pieces of the vocabulary, found {}",
+                quote(unknown)
+            ));
+        }
+    }
+    let added = file.added_tokens.map(|list| list.0).unwrap_or_default();
+    check_added(&added, &ids, vocab_size)?;
+    let mut splits = vec![];
+    let Some(pre_tokenizer) = file.pre_tokenizer else {
+        return structure("pre_tokenizer: expected ByteLevel, found null");
+    };
+    pre_tokenizer.into_splits(&mut splits)?;
+    Ok(Parsed { vocab, merges, ignore_merges, added, splits })
+}
+
+/// Names files that are something else altogether.
+fn check_kind(bytes: &[u8]) -> Result<(), Refusal> {
+    if bytes.len() as u64 > MAX_TOKENIZER_BYTES {
+        return Err(Refusal(
+            Class::Limit,
+            format!("expected at most {MAX_TOKENIZER_BYTES} bytes, found {}", bytes.len()),
+        ));
+    }
+    let first = bytes.trim_ascii_start();
+    let found = match first {
+        [] => return Err(Refusal(Class::Json, "expected JSON, found an empty file".to_owned())),
+        _ if first.starts_with(b"version https://git-lfs") => {
+            "a git-lfs pointer: fetch the file itself with git lfs pull"
+        }
+        [b'<', ..] => "an HTML or XML page",
+        [b'P', b'K', 3, 4, ..] => "a zip archive",
+        [b'G', b'G', b'U', b'F', ..] => "a GGUF file",
+        [0x80, 2..=5, ..] => "a pickle",
+        [0, ..] => "zeros",
+        _ => return Ok(()),
+    };
+    Err(Refusal(Class::Kind, format!("expected JSON, found {found}")))
+}
+
+fn read(bytes: &[u8]) -> Result<File, Refusal> {
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        Refusal(Class::Json, format!("expected UTF-8, found another byte at offset {}", error.valid_up_to()))
+    })?;
+    check_depth(text)?;
+    let mut json = serde_json::Deserializer::from_str(text);
+    let file = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let path = error.path().to_string();
+        let class = match error.inner().classify() {
+            serde_json::error::Category::Data if path.starts_with("model.vocab.") || is_added_id(&path) => Class::Vocab,
+            serde_json::error::Category::Data => Class::Tok,
+            _ => Class::Json,
+        };
+        let place = if path == "." { String::new() } else { format!("{}: ", crate::error::escape(&path)) };
+        Refusal(class, format!("{place}{}", crate::error::escape(&error.inner().to_string())))
+    })?;
+    json.end().map_err(|error| Refusal(Class::Json, error.to_string()))?;
+    Ok(file)
+}
+
+fn is_added_id(path: &str) -> bool {
+    path.starts_with("added_tokens[") && path.ends_with(".id")
+}
+
+fn check_depth(text: &str) -> Result<(), Refusal> {
+    let (mut depth, mut in_string, mut escaped) = (0_u32, false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => depth = depth.saturating_add(1),
+            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > MAX_DEPTH {
+            return Err(Refusal(Class::Json, format!("nested deeper than {MAX_DEPTH}")));
+        }
+    }
+    Ok(())
+}
+
+fn model_merges(model: &Model) -> Result<Vec<(String, String)>, Refusal> {
+    // An absent type is BPE when there are merges, as older files have it.
+    if let Some(other) = model.r#type.as_ref().filter(|name| *name != "BPE") {
+        return structure(format!("model.type: expected \"BPE\", found {}", quote(other)));
+    }
+    if model.vocab.as_ref().is_none_or(|vocab| vocab.0.is_empty()) {
+        return structure("model.vocab: expected tokens, found none");
+    }
+    if let Some(dropout) = model.dropout.filter(|dropout| *dropout != 0.0) {
+        return structure(format!("model.dropout: expected none, so that ids are never random, found {dropout}"));
+    }
+    let affixes = [
+        ("unk_token", &model.unk_token),
+        ("continuing_subword_prefix", &model.continuing_subword_prefix),
+        ("end_of_word_suffix", &model.end_of_word_suffix),
+    ];
+    if let Some((field, Some(value))) = affixes.iter().find(|(_, value)| value.as_ref().is_some_and(|v| !v.is_empty()))
+    {
+        return structure(format!("model.{field}: a byte-level vocabulary has none, found {}", quote(value)));
+    }
+    if model.byte_fallback == Some(true) {
+        return structure("model.byte_fallback: a byte-level vocabulary has none, found true");
+    }
+    let merges = model.merges.as_ref().map(|list| list.0.iter().map(|Merge(a, b)| (a.clone(), b.clone())).collect());
+    merges.map_or_else(|| structure("model.merges: expected a list, found none"), Ok)
+}
+
+fn unique_ids(vocab: &[(String, u32)], vocab_size: u32) -> Result<HashMap<&str, u32>, Refusal> {
+    let mut ids = HashMap::with_capacity(vocab.len());
+    let mut taken = HashSet::with_capacity(vocab.len());
+    for (piece, id) in vocab {
+        let place = || format!("model.vocab[{}]", quote(piece));
+        if *id >= vocab_size {
+            return Err(Refusal(
+                Class::Vocab,
+                format!("{}: expected an id below vocab_size {vocab_size}, found {id}", place()),
+            ));
+        }
+        if ids.insert(piece.as_str(), *id).is_some() {
+            return Err(Refusal(Class::Json, format!("{}: the key is there twice", place())));
+        }
+        if !taken.insert(*id) {
+            return Err(Refusal(Class::Vocab, format!("{}: id {id} belongs to another token too", place())));
+        }
+    }
+    Ok(ids)
+}
+
+fn check_added(added: &[Added], ids: &HashMap<&str, u32>, vocab_size: u32) -> Result<(), Refusal> {
+    let mut taken: HashMap<u32, &str> = ids.iter().map(|(piece, id)| (*id, *piece)).collect();
+    let mut contents = HashSet::new();
+    let total = added.iter().fold(0_usize, |total, token| total.saturating_add(token.content.len()));
+    if total > MAX_ADDED_BYTES {
+        let found = format!("added_tokens: expected at most {MAX_ADDED_BYTES} bytes of text, found {total}");
+        return Err(Refusal(Class::Limit, found));
+    }
+    for (index, token) in added.iter().enumerate() {
+        let place = || format!("added_tokens[{index}] {}", quote(&token.content));
+        if token.content.is_empty() || !contents.insert(&token.content) {
+            return structure(format!("{}: expected a text of its own", place()));
+        }
+        if token.single_word || token.lstrip || token.rstrip {
+            return structure(format!("{}: single_word, lstrip and rstrip are not supported", place()));
+        }
+        if token.id >= vocab_size {
+            let found = format!("{}: expected an id below vocab_size {vocab_size}, found {}", place(), token.id);
+            return Err(Refusal(Class::Vocab, found));
+        }
+        let owner = taken.insert(token.id, &token.content);
+        if owner.is_some_and(|owner| owner != token.content) {
+            let owner = quote(owner.unwrap_or_default());
+            return Err(Refusal(Class::Vocab, format!("{}: id {} is taken by {owner}", place(), token.id)));
+        }
+        if ids.get(token.content.as_str()).is_some_and(|id| *id != token.id) {
+            return Err(Refusal(Class::Vocab, format!("{}: the vocabulary has it under another id", place())));
+        }
+    }
+    Ok(())
+}
+
+impl PreTokenizer {
+    /// The steps before the byte alphabet; anything that is not one of this family's steps is refused by name.
+    fn into_splits(self, out: &mut Vec<Split>) -> Result<(), Refusal> {
+        let steps =
+            if self.r#type == "Sequence" { self.pretokenizers.map_or(vec![], |list| list.0) } else { vec![self] };
+        if steps.len() > MAX_STEPS {
+            return Err(Refusal(
+                Class::Limit,
+                format!("pre_tokenizer: at most {MAX_STEPS} steps, found {}", steps.len()),
+            ));
+        }
+        let last = steps.len().saturating_sub(1);
+        if steps.get(last).is_none_or(|step| step.r#type != "ByteLevel") {
+            return structure("pre_tokenizer: expected ByteLevel as the last step");
+        }
+        for (index, step) in steps.into_iter().enumerate() {
+            match (step.r#type.as_str(), step.pattern) {
+                ("Split", Some(pattern)) => {
+                    if step.behavior.as_deref() != Some("Isolated") || step.invert == Some(true) {
+                        return structure("pre_tokenizer: expected Split with behavior \"Isolated\" and no invert");
+                    }
+                    out.push(match pattern {
+                        Pattern::Regex(pattern) => Split::new(&pattern)?,
+                        Pattern::String(text) => Split::new(&regex::escape(&text))?,
+                    });
+                }
+                ("Digits", _) if step.individual_digits == Some(true) => out.push(Split::new(r"\p{N}")?),
+                ("Digits", _) => out.push(Split::new(r"\p{N}+")?),
+                ("ByteLevel", _) if index == last => {
+                    if step.add_prefix_space == Some(true) {
+                        return structure("pre_tokenizer: ByteLevel with add_prefix_space is not supported");
+                    }
+                    // Absent means true in the format.
+                    if step.use_regex != Some(false) {
+                        out.push(Split::new(GPT2_PATTERN)?);
+                    }
+                }
+                (other, _) => return structure(format!("pre_tokenizer: step {} is not supported", quote(other))),
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,27 @@
+//! Text to token ids and back.
+//!
+//! In: a checkpoint's `tokenizer.json` (untrusted), texts, ids. Out: ids, the bytes of each id, and text that never
+//! holds half a character. Never: a chat format, or a regular expression that can take more than linear time.
+
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects
+)]
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a failing test may panic")
+)]
+
+mod alphabet;
+mod file;
+pub(crate) mod held;
+pub mod pieces;
+mod split;
+pub mod tokenizer;
+
+pub use file::{MAX_TOKENIZER_BYTES, MAX_TOKENIZER_CONFIG_BYTES};
+pub use pieces::Pieces;
+pub use tokenizer::Tokenizer;
