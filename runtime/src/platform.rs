@@ -1,12 +1,10 @@
-//! What differs between a native process and a browser tab: time, spawning, `Send`. With `gpu/` and
-//! `checkpoint/source.rs` the only home of `cfg(target_arch = "wasm32")`.
+//! What differs between a native process and a browser tab: the clock, and how errors in futures are awaited. With `gpu/`
+//! and `checkpoint/source.rs` the only home of `cfg(target_arch = "wasm32")`.
 
-use std::future::Future;
-use std::pin::Pin;
+pub use web_time::Instant;
 
-/// A boxed future: `Send` natively, not in a browser, where everything lives on one thread.
+/// Runs a future to its end in this thread, parking while it waits.
 #[cfg(not(target_arch = "wasm32"))]
-pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-/// A boxed future: `Send` natively, not in a browser, where everything lives on one thread.
-#[cfg(target_arch = "wasm32")]
-pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+    pollster::block_on(future)
+}

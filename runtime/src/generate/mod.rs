@@ -1,9 +1,13 @@
-//! From logits to tokens, and when to stop.
+//! From tokens to tokens: steps over sequences, sampling, and when to stop.
 //!
-//! In: rows of logits, released text. Out: ids, text before a stop string. Never: a chat format, or HTTP.
+//! In: prompts as ids. Out: events with text that may be shown. Never: a chat format, or HTTP.
 
+pub mod runner;
 pub mod sampler;
+pub mod session;
 pub mod stop;
 
+pub use runner::{Chunk, Runner, SequenceId, Settings, Wanted};
 pub use sampler::{Logprobs, Sampled, Sampler, SamplingParams, Step};
+pub use session::{Event, Finish, Generation, Request, Selection, Timings, Voice};
 pub use stop::{Released, StopStrings};

@@ -332,6 +332,14 @@ impl Runner {
         self.executor.read(self.slots.chosen, 0, u64::from(self.extent.rows.max(1)) * 2)
     }
 
+    /// Waits until the steps submitted so far are done.
+    ///
+    /// # Errors
+    /// `device_lost`.
+    pub async fn settle(&mut self) -> Result<()> {
+        self.executor.read(self.slots.step, 0, 1)?.await.map(drop)
+    }
+
     /// One step with every model stage read: for goldens and traces.
     ///
     /// # Errors
@@ -364,7 +372,8 @@ impl Runner {
         let layer = self.dims.num_hidden_layers;
         let owns = self.dims.owns_indexer(layer);
         let cache = model::LayerCache::allocate(&mut self.executor, &self.dims, self.cache.pages, layer, owns).await?;
-        let slot: Slot = self.executor.allocate("hidden", u64::from(shape.tokens) * u64::from(self.dims.hidden_size)).await?;
+        let slot: Slot =
+            self.executor.allocate("hidden", u64::from(shape.tokens) * u64::from(self.dims.hidden_size)).await?;
         self.executor.write(slot, 0, bytemuck::cast_slice(hidden));
         let parts = Parts { dims: &self.dims, weights: &self.weights, cache: &self.cache, slots: self.slots, shape };
         let prepared = self.executor.prepare(model::predict_step(parts, module, &cache, slot)).await?;

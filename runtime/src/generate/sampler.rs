@@ -92,6 +92,15 @@ impl SamplingParams {
         Ok(())
     }
 
+    /// Whether the likeliest id is the answer, whatever came before: then the GPU can choose.
+    #[must_use]
+    pub fn is_greedy(&self) -> bool {
+        self.temperature < GREEDY_BELOW
+            && !self.has_penalties()
+            && self.logit_bias.is_empty()
+            && self.logprobs.is_none()
+    }
+
     fn has_penalties(&self) -> bool {
         self.repetition_penalty != 1.0 || self.presence_penalty != 0.0 || self.frequency_penalty != 0.0
     }

@@ -1,0 +1,308 @@
+//! Introduces the rooms to each other: a checkpoint, an executor, a runner, a tokenizer, a chat format.
+
+use std::sync::Arc;
+
+use crate::chat::{ChatFormat, CheckpointFiles, Conversation, Detected, Options as RenderOptions, encode};
+use crate::checkpoint::{Checkpoint, GenerationDefaults, Source};
+use crate::error::{Code, Error, Result};
+use crate::executor::Executor;
+use crate::generate::session::Context;
+use crate::generate::{Generation, Request, Runner, SequenceId, Settings};
+use crate::gpu::{AdapterInfo, Device, adapter};
+use crate::memory::{ContextSize, Plan};
+use crate::model::Dims;
+use crate::text::Tokenizer;
+use crate::{gpu, host, weights};
+
+/// Which positions attention reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Attention {
+    /// Those that the lightning indexer keeps, where the model has one.
+    #[default]
+    Sparse,
+    /// All visible ones.
+    Dense,
+}
+
+/// How to set up an engine.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// `auto`, an index, part of a name, `discrete`, `integrated`, `software`, `vulkan:1`; or `cpu` for the references.
+    pub device: String,
+    /// Positions to make room for.
+    pub context: ContextSize,
+    /// Which positions attention reads.
+    pub attention: Attention,
+    /// Positions that the indexer keeps; none: the config's.
+    pub index_topk: Option<u32>,
+    /// Tokens of a prefill step; none: by adapter.
+    pub chunk: Option<u32>,
+    /// Sequences at once.
+    pub sequences: u32,
+    /// Memory that host and software adapters may use; none: not checked.
+    pub memory_bytes: Option<u64>,
+    /// Load although the plan does not fit.
+    pub force: bool,
+    /// Load the multi-token-prediction module too.
+    pub prediction: bool,
+    /// Force WebGPU's minimum limits: for tests.
+    pub minimum_limits: bool,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            device: "auto".to_owned(),
+            context: ContextSize::Auto,
+            attention: Attention::Sparse,
+            index_topk: None,
+            chunk: None,
+            sequences: 1,
+            memory_bytes: None,
+            force: false,
+            prediction: false,
+            minimum_limits: false,
+        }
+    }
+}
+
+/// What loading has done so far.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    /// Bytes of weights read and uploaded.
+    pub done_bytes: u64,
+    /// Bytes of weights in all.
+    pub total_bytes: u64,
+}
+
+/// A device to compute on.
+pub enum Place {
+    /// A GPU.
+    Gpu(Box<Device>),
+    /// The references on the host.
+    Host,
+}
+
+impl Place {
+    /// The device that a selection means.
+    ///
+    /// # Errors
+    /// `no_adapter`, `adapter_not_found`, `limit_too_small`.
+    pub async fn open(selection: &str, minimum_limits: bool) -> Result<Place> {
+        if selection == "cpu" {
+            return Ok(Place::Host);
+        }
+        let adapter = adapter::choose(selection).await?;
+        Device::open(&adapter, minimum_limits).await.map(|device| Place::Gpu(Box::new(device)))
+    }
+
+    /// The adapter; none on the host.
+    #[must_use]
+    pub fn adapter(&self) -> Option<&AdapterInfo> {
+        match self {
+            Place::Gpu(device) => Some(device.info()),
+            Place::Host => None,
+        }
+    }
+
+    /// Whether this is a processor: slow, and its memory is the machine's.
+    #[must_use]
+    pub fn is_software(&self) -> bool {
+        self.adapter().is_none_or(|info| info.kind == "software")
+    }
+
+    fn executor(self) -> Executor {
+        match self {
+            Place::Gpu(device) => Executor::Gpu(Box::new(gpu::Executor::new(*device))),
+            Place::Host => Executor::Host(host::Executor::default()),
+        }
+    }
+}
+
+/// A loaded model.
+pub struct Engine {
+    runner: Runner,
+    plan: Plan,
+    adapter: Option<AdapterInfo>,
+    defaults: GenerationDefaults,
+    bos: Option<u32>,
+    eos: Vec<u32>,
+    text: Option<Text>,
+    sequence: SequenceId,
+    cached: Vec<u32>,
+}
+
+struct Text {
+    tokenizer: Tokenizer,
+    format: Detected,
+    allowed: Arc<[bool]>,
+}
+
+impl Engine {
+    /// Opens a checkpoint and loads it. `progress` returns false to stop.
+    ///
+    /// # Errors
+    /// Everything that can be wrong with files, adapter and memory, by its code.
+    pub async fn load(
+        source: Arc<dyn Source>,
+        options: &Options,
+        progress: &mut dyn FnMut(Progress) -> bool,
+    ) -> Result<Engine> {
+        let checkpoint = Checkpoint::open(source).await?;
+        let place = Place::open(&options.device, options.minimum_limits).await?;
+        Engine::load_on(checkpoint, place, options, progress).await
+    }
+
+    /// Loads an open checkpoint on an open device.
+    ///
+    /// # Errors
+    /// As [`Engine::load`].
+    pub async fn load_on(
+        checkpoint: Checkpoint,
+        place: Place,
+        options: &Options,
+        progress: &mut dyn FnMut(Progress) -> bool,
+    ) -> Result<Engine> {
+        let text = Text::open(&checkpoint).await?;
+        let vocab_limit = text.as_ref().map_or(usize::MAX, |text| text.tokenizer.size());
+        let dims = Dims::new(&checkpoint.config, u32::try_from(vocab_limit).unwrap_or(u32::MAX));
+        let chunk = options.chunk.unwrap_or(if place.is_software() { 128 } else { 256 });
+        let available = options.memory_bytes.filter(|_| place.is_software());
+        let plan = Plan::new(&checkpoint, &dims, options.context, chunk, available)?;
+        if !options.force {
+            plan.check()?;
+        }
+        let index_topk = match (options.attention, &dims.indexer) {
+            (Attention::Sparse, Some(indexer)) => Some(options.index_topk.unwrap_or(indexer.topk).max(1)),
+            _ => None,
+        };
+        let settings = Settings { context: plan.context, sequences: options.sequences.max(1), chunk, index_topk };
+        let adapter = place.adapter().cloned();
+        let mut executor = place.executor();
+        let total_bytes = plan.weights_bytes;
+        let mut report = |done_bytes| progress(Progress { done_bytes, total_bytes });
+        let weights = weights::load(&checkpoint, &dims, &mut executor, options.prediction, &mut report).await?;
+        let mut runner = Runner::new(executor, dims, weights, settings).await?;
+        runner.warm().await?;
+        let sequence = runner.open()?;
+        let config = &checkpoint.config;
+        Ok(Engine {
+            runner,
+            plan,
+            adapter,
+            defaults: checkpoint.generation_defaults().clone(),
+            bos: config.bos_token_id,
+            eos: config.eos_token_ids.clone(),
+            text,
+            sequence,
+            cached: Vec::new(),
+        })
+    }
+
+    /// Memory in use, and sizes of the model.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The adapter; none on the host.
+    #[must_use]
+    pub fn adapter(&self) -> Option<&AdapterInfo> {
+        self.adapter.as_ref()
+    }
+
+    /// Sampling that the checkpoint recommends.
+    #[must_use]
+    pub fn defaults(&self) -> &GenerationDefaults {
+        &self.defaults
+    }
+
+    /// Steps over sequences, for whoever needs tokens instead of text.
+    pub fn runner(&mut self) -> &mut Runner {
+        &mut self.runner
+    }
+
+    /// The tokenizer.
+    ///
+    /// # Errors
+    /// `bad_checkpoint` where the folder has none.
+    pub fn tokenizer(&self) -> Result<&Tokenizer> {
+        self.text().map(|text| &text.tokenizer)
+    }
+
+    fn text(&self) -> Result<&Text> {
+        let missing = || {
+            let message = "the checkpoint has no tokenizer.json: text can be neither read nor written";
+            Error::new(Code::BadCheckpoint, message).with_help("download tokenizer.json into the model's folder")
+        };
+        self.text.as_ref().ok_or_else(missing)
+    }
+
+    /// The prompt format that the checkpoint was trained on, or why there is none.
+    #[must_use]
+    pub fn chat_format(&self) -> Detected {
+        self.text.as_ref().map_or(Detected::Raw("the checkpoint has no tokenizer"), |text| text.format)
+    }
+
+    /// A conversation as ids, in the checkpoint's own format.
+    ///
+    /// # Errors
+    /// `bad_request` where the checkpoint has no format that lyn renders, or a message cannot be rendered.
+    pub fn chat_prompt(&self, conversation: &Conversation, thinking: bool) -> Result<Vec<u32>> {
+        let format: ChatFormat = match self.chat_format() {
+            Detected::Format(format) => format,
+            Detected::Raw(why) => {
+                let message = format!("this checkpoint has no chat format: {why}");
+                return Err(Error::new(Code::BadRequest, message).with_help("use: lyn generate --raw"));
+            }
+        };
+        let options = RenderOptions { thinking, ..RenderOptions::default() };
+        encode(format, conversation, options)?.ids(self.tokenizer()?)
+    }
+
+    /// Plain text as ids, after the token that begins every text.
+    ///
+    /// # Errors
+    /// `bad_checkpoint` without a tokenizer; `bad_request` for text that it cannot encode.
+    pub fn raw_prompt(&self, text: &str) -> Result<Vec<u32>> {
+        let mut ids: Vec<u32> = self.bos.into_iter().collect();
+        ids.extend(self.tokenizer()?.encode(text, false)?);
+        Ok(ids)
+    }
+
+    /// Starts an answer. The longest beginning of the prompt that the last one left in the cache is not read again.
+    ///
+    /// # Errors
+    /// `context_overflow`, `bad_request`.
+    pub fn generate(&mut self, request: Request) -> Result<Generation<'_>> {
+        let Some(text) = &self.text else { return Err(self.text().err().unwrap_or_else(|| Error::new(Code::Internal, ""))) };
+        let context = Context {
+            runner: &mut self.runner,
+            tokenizer: &text.tokenizer,
+            sequence: self.sequence,
+            cached: &mut self.cached,
+            eos: &self.eos,
+            allowed: Arc::clone(&text.allowed),
+        };
+        Generation::new(context, request)
+    }
+}
+
+impl Text {
+    /// The tokenizer and chat format of a checkpoint; none where it has no tokenizer.
+    async fn open(checkpoint: &Checkpoint) -> Result<Option<Text>> {
+        use crate::text::{MAX_TOKENIZER_BYTES, MAX_TOKENIZER_CONFIG_BYTES};
+        let Some(bytes) = checkpoint.optional_file("tokenizer.json", MAX_TOKENIZER_BYTES).await? else { return Ok(None) };
+        let tokenizer = Tokenizer::from_json("tokenizer.json", &bytes, checkpoint.config.vocab_size)?;
+        let tokenizer_config = checkpoint.optional_file("tokenizer_config.json", MAX_TOKENIZER_CONFIG_BYTES).await?;
+        let chat_template = checkpoint.optional_file("chat_template.jinja", MAX_TOKENIZER_CONFIG_BYTES).await?;
+        let files = CheckpointFiles {
+            tokenizer_config: tokenizer_config.as_deref(),
+            chat_template: chat_template.as_deref(),
+            has_dsv32_encoder: checkpoint.has_file("encoding/encoding_dsv32.py").await?,
+        };
+        let format = ChatFormat::detect(files, &tokenizer)?;
+        let allowed = tokenizer.sampleable().into();
+        Ok(Some(Text { tokenizer, format, allowed }))
+    }
+}
