@@ -1,4 +1,4 @@
-//! Named tensors → slots: read in slices, repacked to panels, uploaded. Nobody holds a whole file.
+//! Named tensors → slots: read in slices, repacked to panels and uploaded. Nobody holds a whole file.
 //!
 //! In: an open checkpoint and an executor. Out: [`Weights`]. Weights keep their stored width.
 
@@ -42,7 +42,7 @@ pub async fn load(
     let head = if checkpoint.config.tie_word_embeddings { "model.embed_tokens" } else { "lm_head" };
     let head = loader.matrix(&[head.to_owned()]).await?;
     let mut modules = Vec::new();
-    for module in 0..if prediction { checkpoint.config.num_nextn_predict_layers } else { 0 } {
+    for module in 0..if prediction { checkpoint.prediction_layers } else { 0 } {
         modules.push(loader.prediction(dims.num_hidden_layers + module).await?);
     }
     loader.settle().await?;
@@ -64,7 +64,8 @@ struct Loader<'a> {
 struct Run<'a> {
     format: Format,
     columns: u32,
-    tensors: Vec<(&'a Tensor, u32)>,
+    /// Name, tensor, first row.
+    tensors: Vec<(&'a str, &'a Tensor, u32)>,
     rows: u32,
 }
 
@@ -319,7 +320,7 @@ impl<'a> Loader<'a> {
             }
             if let Some(run) = runs.last_mut() {
                 let first = run.rows.next_multiple_of(PANEL);
-                run.tensors.push((tensor, first));
+                run.tensors.push((name, tensor, first));
                 run.rows = first + rows;
             }
             width += rows;
@@ -340,16 +341,16 @@ impl<'a> Loader<'a> {
         let whole = Panels { format: run.format, groups: 1, rows: run.rows, columns: run.columns, row_scales: false };
         let panel_words = u64::from(whole.pieces()) * u64::from(PANEL) * 4;
         let mut scales = Vec::new();
-        for &(tensor, _) in &run.tensors {
-            let table = self.scales(stem(&tensor.name), run.format).await?;
+        for &(name, tensor, _) in &run.tensors {
+            let table = self.scales(name, run.format).await?;
             scales.extend(panel_scales(&table, &Panels { rows: rows_of(tensor)?, ..whole }));
         }
         let fit = u32::try_from(self.executor.binding_bytes() / 4 / panel_words).unwrap_or(u32::MAX).max(1);
         for first_panel in (0..whole.panels()).step_by(fit as usize) {
             let rows = (fit.saturating_mul(PANEL)).min(run.rows - first_panel * PANEL);
             let panels = Panels { rows, ..whole };
-            let weight = self.executor.allocate(&run.tensors[0].0.name, panels.words()).await?;
-            for &(tensor, first_row) in &run.tensors {
+            let weight = self.executor.allocate(run.tensors[0].0, panels.words()).await?;
+            for &(_, tensor, first_row) in &run.tensors {
                 // The part of this tensor that lies in this shard, by panels.
                 let tensor_panels = (first_row / PANEL)..(first_row / PANEL + rows_of(tensor)?.div_ceil(PANEL));
                 let start = tensor_panels.start.max(first_panel);
@@ -409,7 +410,7 @@ impl<'a> Loader<'a> {
     }
 
     async fn read(&mut self, tensor: &Tensor, offset: u64, bytes: u64) -> Result<Vec<u8>> {
-        let read = self.checkpoint.read(tensor, offset, bytes).await?;
+        let read = self.checkpoint.read(tensor, offset, usize_of(bytes)?).await?;
         self.advance(bytes).await?;
         Ok(read)
     }
@@ -458,11 +459,6 @@ impl Kind {
             Kind::Down => layout.down_words(shared),
         }
     }
-}
-
-/// `model.layers.0.mlp.gate` of `model.layers.0.mlp.gate.weight`.
-fn stem(name: &str) -> &str {
-    name.strip_suffix(".weight").unwrap_or(name)
 }
 
 fn format_of(tensor: &Tensor) -> Result<Format> {
