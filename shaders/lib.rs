@@ -13,6 +13,10 @@ pub mod common;
 pub mod format;
 pub mod kernel;
 
+pub mod advance;
+pub mod argmax;
+pub mod embed;
+pub mod gather_rows;
 pub mod linear;
 pub mod rms_norm;
 
@@ -32,4 +36,8 @@ pub static KERNELS: &[Entry] = &[
     Entry { interface: &rms_norm::INTERFACE, cases: rms_norm::cases::cases },
     Entry { interface: &linear::VEC, cases: linear::cases::vec_cases },
     Entry { interface: &linear::TILE, cases: linear::cases::tile_cases },
+    Entry { interface: &embed::INTERFACE, cases: embed::cases::cases },
+    Entry { interface: &gather_rows::INTERFACE, cases: gather_rows::cases::cases },
+    Entry { interface: &argmax::INTERFACE, cases: argmax::cases::cases },
+    Entry { interface: &advance::INTERFACE, cases: advance::cases::cases },
 ];
