@@ -13,6 +13,7 @@ pub mod common;
 pub mod format;
 pub mod kernel;
 
+pub mod absorb;
 pub mod advance;
 pub mod argmax;
 pub mod embed;
@@ -40,4 +41,5 @@ pub static KERNELS: &[Entry] = &[
     Entry { interface: &gather_rows::INTERFACE, cases: gather_rows::cases::cases },
     Entry { interface: &argmax::INTERFACE, cases: argmax::cases::cases },
     Entry { interface: &advance::INTERFACE, cases: advance::cases::cases },
+    Entry { interface: &absorb::INTERFACE, cases: absorb::cases::cases },
 ];
