@@ -15,6 +15,11 @@ pub mod kernel;
 
 pub mod cache_write;
 pub mod index_key_write;
+pub mod absorb;
+pub mod advance;
+pub mod argmax;
+pub mod embed;
+pub mod gather_rows;
 pub mod linear;
 pub mod rms_norm;
 pub mod rope;
@@ -38,4 +43,9 @@ pub static KERNELS: &[Entry] = &[
     Entry { interface: &rope::INTERFACE, cases: rope::cases::cases },
     Entry { interface: &cache_write::INTERFACE, cases: cache_write::cases::cases },
     Entry { interface: &index_key_write::INTERFACE, cases: index_key_write::cases::cases },
+    Entry { interface: &embed::INTERFACE, cases: embed::cases::cases },
+    Entry { interface: &gather_rows::INTERFACE, cases: gather_rows::cases::cases },
+    Entry { interface: &argmax::INTERFACE, cases: argmax::cases::cases },
+    Entry { interface: &advance::INTERFACE, cases: advance::cases::cases },
+    Entry { interface: &absorb::INTERFACE, cases: absorb::cases::cases },
 ];
