@@ -15,6 +15,7 @@ pub mod kernel;
 
 pub mod linear;
 pub mod rms_norm;
+pub mod swiglu;
 
 pub use format::{Format, Panels};
 pub use kernel::{Access, Binding, Extent, Field, Interface, Kernel, Slot, Variant};
@@ -32,4 +33,5 @@ pub static KERNELS: &[Entry] = &[
     Entry { interface: &rms_norm::INTERFACE, cases: rms_norm::cases::cases },
     Entry { interface: &linear::VEC, cases: linear::cases::vec_cases },
     Entry { interface: &linear::TILE, cases: linear::cases::tile_cases },
+    Entry { interface: &swiglu::INTERFACE, cases: swiglu::cases::cases },
 ];
