@@ -15,6 +15,7 @@ pub mod kernel;
 
 pub mod linear;
 pub mod rms_norm;
+pub mod route;
 pub mod swiglu;
 
 pub use format::{Format, Panels};
@@ -34,4 +35,5 @@ pub static KERNELS: &[Entry] = &[
     Entry { interface: &linear::VEC, cases: linear::cases::vec_cases },
     Entry { interface: &linear::TILE, cases: linear::cases::tile_cases },
     Entry { interface: &swiglu::INTERFACE, cases: swiglu::cases::cases },
+    Entry { interface: &route::INTERFACE, cases: route::cases::cases },
 ];
