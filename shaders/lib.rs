@@ -23,6 +23,8 @@ pub mod gather_rows;
 pub mod linear;
 pub mod rms_norm;
 pub mod rope;
+pub mod route;
+pub mod swiglu;
 
 pub use format::{Format, Panels};
 pub use kernel::{Access, Binding, Extent, Field, Interface, Kernel, Slot, Variant};
@@ -48,4 +50,6 @@ pub static KERNELS: &[Entry] = &[
     Entry { interface: &argmax::INTERFACE, cases: argmax::cases::cases },
     Entry { interface: &advance::INTERFACE, cases: advance::cases::cases },
     Entry { interface: &absorb::INTERFACE, cases: absorb::cases::cases },
+    Entry { interface: &swiglu::INTERFACE, cases: swiglu::cases::cases },
+    Entry { interface: &route::INTERFACE, cases: route::cases::cases },
 ];

@@ -11,6 +11,7 @@ pub const REDUCE: &str = include_str!("reduce.wgsl");
 /// The layout of `step` and `pages`, and `cache_row`.
 pub const STEP: &str = include_str!("step.wgsl");
 <<<<<<< HEAD
+<<<<<<< HEAD
 /// `rotate`, `first_of_pair`, `second_of_pair`: rotary position embedding of one pair.
 pub const ROTATE: &str = include_str!("rotate.wgsl");
 
@@ -63,4 +64,13 @@ pub fn step_entry(step: &[u32], index: u32) -> [u32; 4] {
     let at = index as usize * 4;
     [step[at], step[at + 1], step[at + 2], step[at + 3]]
 >>>>>>> k2
+=======
+/// `sigmoid` and `silu`, safe for large arguments.
+pub const SIGMOID: &str = include_str!("sigmoid.wgsl");
+
+/// 1 / (1 + e⁻ᶻ).
+#[must_use]
+pub fn sigmoid(z: f64) -> f64 {
+    1.0 / (1.0 + (-z).exp())
+>>>>>>> k3
 }
