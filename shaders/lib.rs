@@ -13,13 +13,13 @@ pub mod common;
 pub mod format;
 pub mod kernel;
 
-pub mod cache_write;
-pub mod index_key_write;
 pub mod absorb;
 pub mod advance;
 pub mod argmax;
+pub mod cache_write;
 pub mod embed;
 pub mod gather_rows;
+pub mod index_key_write;
 pub mod linear;
 pub mod rms_norm;
 pub mod rope;

@@ -275,7 +275,9 @@ impl Engine {
     /// # Errors
     /// `context_overflow`, `bad_request`.
     pub fn generate(&mut self, request: Request) -> Result<Generation<'_>> {
-        let Some(text) = &self.text else { return Err(self.text().err().unwrap_or_else(|| Error::new(Code::Internal, ""))) };
+        let Some(text) = &self.text else {
+            return Err(self.text().err().unwrap_or_else(|| Error::new(Code::Internal, "")));
+        };
         let context = Context {
             runner: &mut self.runner,
             tokenizer: &text.tokenizer,
@@ -293,7 +295,9 @@ impl Text {
     async fn open(checkpoint: &Checkpoint) -> Result<Option<Text>> {
         use crate::text::{MAX_TOKENIZER_BYTES, MAX_TOKENIZER_CONFIG_BYTES};
         let source = &**checkpoint.source();
-        let Some(bytes) = optional_small_file(source, "tokenizer.json", MAX_TOKENIZER_BYTES).await? else { return Ok(None) };
+        let Some(bytes) = optional_small_file(source, "tokenizer.json", MAX_TOKENIZER_BYTES).await? else {
+            return Ok(None);
+        };
         let tokenizer = Tokenizer::from_json("tokenizer.json", &bytes, checkpoint.config.vocab_size)?;
         let tokenizer_config = optional_small_file(source, "tokenizer_config.json", MAX_TOKENIZER_CONFIG_BYTES).await?;
         let chat_template = optional_small_file(source, "chat_template.jinja", MAX_TOKENIZER_CONFIG_BYTES).await?;

@@ -6,7 +6,8 @@ use crate::checkpoint::{MemorySource, Source};
 
 macro_rules! file {
     ($source:expr, $name:literal) => {
-        $source.with($name, include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/stories/", $name)).as_slice())
+        $source
+            .with($name, include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/stories/", $name)).as_slice())
     };
 }
 

@@ -11,8 +11,8 @@ use crate::error::{Code, Error, Result};
 use crate::executor::Executor;
 use crate::model::Dims;
 use crate::model::weights::{
-    AttentionWeights, DenseWeights, ExpertsWeights, FeedForward, IndexerWeights, LayerWeights, LinearShard, LinearWeights,
-    PredictionWeights, TableShard, UpWeights, Weights,
+    AttentionWeights, DenseWeights, ExpertsWeights, FeedForward, IndexerWeights, LayerWeights, LinearShard,
+    LinearWeights, PredictionWeights, TableShard, UpWeights, Weights,
 };
 
 /// Bytes read and uploaded at a time.
@@ -135,7 +135,8 @@ impl<'a> Loader<'a> {
         let mut value_scales = vec![0f32; usize_of(panels.scales())?];
         for head in 0..heads {
             let first_row = head * (keys + values);
-            let bytes = self.read(tensor, u64::from(first_row) * row_bytes, u64::from(keys + values) * row_bytes).await?;
+            let bytes =
+                self.read(tensor, u64::from(first_row) * row_bytes, u64::from(keys + values) * row_bytes).await?;
             let (key_bytes, value_bytes) = bytes.split_at(usize_of(u64::from(keys) * row_bytes)?);
             let words: Vec<u32> = bytemuck::pod_collect_to_vec(key_bytes);
             self.write(key_slot, u64::from(head * keys) * row_bytes / 4, &words);
@@ -296,7 +297,8 @@ impl<'a> Loader<'a> {
             let slice = u32::try_from((SLICE_BYTES / row_bytes).max(1)).unwrap_or(u32::MAX);
             for row in (0..count).step_by(slice as usize) {
                 let taken = slice.min(count - row);
-                let bytes = self.read(tensor, u64::from(first_row + row) * row_bytes, u64::from(taken) * row_bytes).await?;
+                let bytes =
+                    self.read(tensor, u64::from(first_row + row) * row_bytes, u64::from(taken) * row_bytes).await?;
                 let words: Vec<u32> = bytemuck::pod_collect_to_vec(&bytes);
                 self.write(weight, u64::from(row) * row_bytes / 4, &words);
             }
@@ -485,7 +487,8 @@ fn dimension(tensor: &Tensor, axis: usize) -> Result<u32> {
 }
 
 fn usize_of(value: u64) -> Result<usize> {
-    usize::try_from(value).map_err(|_| Error::new(Code::OutOfMemory, format!("{value} elements exceed this machine's memory")))
+    usize::try_from(value)
+        .map_err(|_| Error::new(Code::OutOfMemory, format!("{value} elements exceed this machine's memory")))
 }
 
 /// Stored rows → panels: pieces of 32 rows side by side, edges padded with zeros.

@@ -1,17 +1,11 @@
-<<<<<<< HEAD
 //! What kernels share: WGSL functions, and their twins for references and cases.
 
 pub mod paging;
-=======
-//! What kernels share: WGSL functions, and their twins for references.
->>>>>>> k2
 
 /// `workgroup_sum`, `workgroup_max` over 128 lanes by a fixed tree.
 pub const REDUCE: &str = include_str!("reduce.wgsl");
 /// The layout of `step` and `pages`, and `cache_row`.
 pub const STEP: &str = include_str!("step.wgsl");
-<<<<<<< HEAD
-<<<<<<< HEAD
 /// `rotate`, `first_of_pair`, `second_of_pair`: rotary position embedding of one pair.
 pub const ROTATE: &str = include_str!("rotate.wgsl");
 
@@ -47,15 +41,6 @@ pub fn rotate_bound(a: f64, b: f64, errors: (f64, f64), turn: [f32; 2]) -> (f64,
         rounded + (error_a + crate::bound::TINY) * cos + (error_b + crate::bound::TINY) * sin + 3.0 * crate::bound::TINY
     };
     (part(a, b, errors.0, errors.1), part(b, a, errors.1, errors.0))
-=======
-
-/// Positions of one page of the cache.
-pub const PAGE: u32 = 64;
-
-/// The cache row of a position of a sequence; `pages` is `[sequences, pages_per_sequence]`. The twin of `step.wgsl`'s.
-#[must_use]
-pub fn cache_row(pages: &[u32], pages_per_sequence: u32, sequence: u32, position: u32) -> u32 {
-    pages[(sequence * pages_per_sequence + position / PAGE) as usize] * PAGE + position % PAGE
 }
 
 /// One token of a step, or step 0: four words of `step` as references read them.
@@ -63,8 +48,8 @@ pub fn cache_row(pages: &[u32], pages_per_sequence: u32, sequence: u32, position
 pub fn step_entry(step: &[u32], index: u32) -> [u32; 4] {
     let at = index as usize * 4;
     [step[at], step[at + 1], step[at + 2], step[at + 3]]
->>>>>>> k2
-=======
+}
+
 /// `sigmoid` and `silu`, safe for large arguments.
 pub const SIGMOID: &str = include_str!("sigmoid.wgsl");
 
@@ -72,5 +57,4 @@ pub const SIGMOID: &str = include_str!("sigmoid.wgsl");
 #[must_use]
 pub fn sigmoid(z: f64) -> f64 {
     1.0 / (1.0 + (-z).exp())
->>>>>>> k3
 }

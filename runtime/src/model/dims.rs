@@ -1,7 +1,7 @@
 //! Sizes that the prose needs, derived from the config once.
 
-use crate::checkpoint::{GroupScore, LayerIndexer, ModelConfig, Scoring, Yarn};
 use super::rope;
+use crate::checkpoint::{GroupScore, LayerIndexer, ModelConfig, Scoring, Yarn};
 
 /// Sizes and constants of a model.
 #[derive(Clone, Debug)]
