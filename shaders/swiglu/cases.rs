@@ -36,13 +36,20 @@ fn case(name: String, width: u32, data: Data, gate_up: Vec<f32>) -> Case {
             allowed.push(silu_product(f64::from(gate), 0.0, f64::from(up), 0.0));
         }
     }
+    // Rows with gaps, so that a wrong stride or offset is seen.
+    let (stride, up_offset) = (2 * width + 9, width + 4);
+    let mut spread = Vec::new();
+    for row in &rows {
+        let (gate, up) = row.split_at(width as usize);
+        spread.extend([bits(gate), poison(4), bits(up), poison(5)].concat());
+    }
     // A row more than the step has: it must stay as it is.
     let tokens = rows.len();
     allowed.resize((tokens + 1) * width as usize, TINY);
     Case {
         name,
-        kernel: Box::new(SwiGlu { gate_up: Slot(0), y: Slot(1), width }),
-        buffers: vec![bits(&gate_up), poison((tokens + 1) * width as usize)],
+        kernel: Box::new(SwiGlu { gate_up: Slot(0), y: Slot(1), width, stride, up_offset }),
+        buffers: vec![spread, poison((tokens + 1) * width as usize)],
         extent: Extent { tokens: tokens as u32, rows: 1, length: 1 },
         bounds: vec![Bound::Floats { allowed, nmse: data.nmse(1e-10) }],
     }

@@ -60,7 +60,10 @@ fn tensor_error(class: Class, file: &str, name: &str, message: impl std::fmt::Di
 }
 
 /// Reads and checks the header of `file`.
-pub(super) async fn read(source: &dyn Source, file: &str) -> Result<Vec<Tensor>> {
+///
+/// # Errors
+/// `bad_checkpoint`, with the class of what is wrong.
+pub async fn read(source: &dyn Source, file: &str) -> Result<Vec<Tensor>> {
     let size = source.size(file).await?.ok_or_else(|| Error::file(Class::Io, file, "no such file"))?;
     let start = source.read(file, 0, usize::try_from(size.min(64)).unwrap_or(64)).await?;
     let length = start.first_chunk::<8>().map(|bytes| u64::from_le_bytes(*bytes));

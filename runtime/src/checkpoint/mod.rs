@@ -46,6 +46,7 @@ pub use config::{
 };
 pub use dtype::Dtype;
 pub use files::{CONFIG_BYTES, INDEX_BYTES, optional_small_file, small_file};
+pub use header::read as read_header;
 pub use header::{HEADER_BYTES, NAME_BYTES, RANK, TENSORS, Tensor};
 pub use index::{INDEX_FILE, SHARDS, SINGLE_FILE};
 pub use names::Role;

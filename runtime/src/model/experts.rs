@@ -27,7 +27,6 @@ pub(super) fn routed_and_shared(r: &mut Recorder, parts: Parts<'_>, moe: &Expert
         logits,
         bias: moe.bias.unwrap_or(logits),
         entries,
-        stride: moe.router.width,
         experts: router.experts,
         experts_per_token: router.experts_per_token,
         n_group: router.n_group,

@@ -13,7 +13,8 @@ pub mod rope;
 pub mod weights;
 
 use lyn_shaders::Slot;
-use lyn_shaders::argmax::{Advance, Argmax};
+use lyn_shaders::advance::Advance;
+use lyn_shaders::argmax::Argmax;
 use lyn_shaders::embed::Embed;
 use lyn_shaders::gather_rows::GatherRows;
 use lyn_shaders::linear::{Linear, Rows};
