@@ -19,6 +19,8 @@ pub mod argmax;
 pub mod embed;
 pub mod gather_rows;
 pub mod linear;
+pub mod mla_combine;
+pub mod mla_sparse;
 pub mod rms_norm;
 
 pub use format::{Format, Panels};
@@ -42,4 +44,6 @@ pub static KERNELS: &[Entry] = &[
     Entry { interface: &argmax::INTERFACE, cases: argmax::cases::cases },
     Entry { interface: &advance::INTERFACE, cases: advance::cases::cases },
     Entry { interface: &absorb::INTERFACE, cases: absorb::cases::cases },
+    Entry { interface: &mla_sparse::INTERFACE, cases: mla_sparse::cases::cases },
+    Entry { interface: &mla_combine::INTERFACE, cases: mla_combine::cases::cases },
 ];
