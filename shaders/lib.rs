@@ -21,6 +21,8 @@ pub mod embed;
 pub mod gather_rows;
 pub mod index_key_write;
 pub mod linear;
+pub mod mla_combine;
+pub mod mla_sparse;
 pub mod rms_norm;
 pub mod rope;
 pub mod route;
@@ -52,4 +54,6 @@ pub static KERNELS: &[Entry] = &[
     Entry { interface: &absorb::INTERFACE, cases: absorb::cases::cases },
     Entry { interface: &swiglu::INTERFACE, cases: swiglu::cases::cases },
     Entry { interface: &route::INTERFACE, cases: route::cases::cases },
+    Entry { interface: &mla_sparse::INTERFACE, cases: mla_sparse::cases::cases },
+    Entry { interface: &mla_combine::INTERFACE, cases: mla_combine::cases::cases },
 ];
