@@ -13,6 +13,11 @@ pub mod common;
 pub mod format;
 pub mod kernel;
 
+pub mod expert_bin;
+pub mod expert_combine;
+pub mod expert_down;
+pub mod expert_gate_up;
+pub mod experts;
 pub mod linear;
 pub mod rms_norm;
 pub mod route;
@@ -36,4 +41,10 @@ pub static KERNELS: &[Entry] = &[
     Entry { interface: &linear::TILE, cases: linear::cases::tile_cases },
     Entry { interface: &swiglu::INTERFACE, cases: swiglu::cases::cases },
     Entry { interface: &route::INTERFACE, cases: route::cases::cases },
+    Entry { interface: &expert_bin::INTERFACE, cases: expert_bin::cases::cases },
+    Entry { interface: &expert_gate_up::VEC, cases: expert_gate_up::cases::vec_cases },
+    Entry { interface: &expert_gate_up::TILE, cases: expert_gate_up::cases::tile_cases },
+    Entry { interface: &expert_down::VEC, cases: expert_down::cases::vec_cases },
+    Entry { interface: &expert_down::TILE, cases: expert_down::cases::tile_cases },
+    Entry { interface: &expert_combine::INTERFACE, cases: expert_combine::cases::cases },
 ];
