@@ -18,6 +18,13 @@ pub fn sum(count: u32, magnitude: f64) -> f64 {
     (8.0 + 2.0 * f64::from(count).sqrt()) * ROUNDING * magnitude + f64::from(count) * TINY
 }
 
+/// What flushing may take from one product: all of it where the input is subnormal. [`sum`]'s own term covers weights up to
+/// 1 only, and a weight of fp8 may be 448.
+#[must_use]
+pub fn flushed(weight: f64, input: f64) -> f64 {
+    if input.abs() < TINY { (weight * input).abs() } else { 0.0 }
+}
+
 /// Relative bound of `exp(−z)` for an exact argument: 3 + 2·|z| ulp, an ulp being at most 2⁻²³ of the value.
 #[must_use]
 pub fn exp(z: f64) -> f64 {

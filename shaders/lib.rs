@@ -20,6 +20,11 @@ pub mod cache_write;
 pub mod embed;
 pub mod gather_rows;
 pub mod index_key_write;
+pub mod expert_bin;
+pub mod expert_combine;
+pub mod expert_down;
+pub mod expert_gate_up;
+pub mod experts;
 pub mod linear;
 pub mod mla_combine;
 pub mod mla_sparse;
@@ -56,4 +61,10 @@ pub static KERNELS: &[Entry] = &[
     Entry { interface: &route::INTERFACE, cases: route::cases::cases },
     Entry { interface: &mla_sparse::INTERFACE, cases: mla_sparse::cases::cases },
     Entry { interface: &mla_combine::INTERFACE, cases: mla_combine::cases::cases },
+    Entry { interface: &expert_bin::INTERFACE, cases: expert_bin::cases::cases },
+    Entry { interface: &expert_gate_up::VEC, cases: expert_gate_up::cases::vec_cases },
+    Entry { interface: &expert_gate_up::TILE, cases: expert_gate_up::cases::tile_cases },
+    Entry { interface: &expert_down::VEC, cases: expert_down::cases::vec_cases },
+    Entry { interface: &expert_down::TILE, cases: expert_down::cases::tile_cases },
+    Entry { interface: &expert_combine::INTERFACE, cases: expert_combine::cases::cases },
 ];
