@@ -46,7 +46,9 @@ pub(super) fn claim(config: &ModelConfig, file: &str, stored: HashMap<String, Te
         if !may_be_left(config, name, &prediction) {
             return Err(left_over(config, &tensors, name, tensor));
         }
-        unused.push(tensor.name.clone());
+        if !is_copy(config, prediction_layers, name) {
+            unused.push(tensor.name.clone());
+        }
     }
     unused.extend(foreign);
     unused.sort_unstable();
@@ -136,6 +138,14 @@ fn prediction_modules(config: &ModelConfig, left: &[(String, Tensor)]) -> BTreeS
     let layers = left.iter().filter_map(|(name, _)| names::split_layer(name));
     let modules = layers.filter(|(_, part)| telling.iter().any(|start| part.starts_with(start)));
     modules.map(|(layer, _)| layer).filter(|layer| *layer >= config.num_hidden_layers).collect()
+}
+
+/// A whole module's copies of embedding and head: known, equal to the main model's, and so not worth a warning.
+fn is_copy(config: &ModelConfig, prediction_layers: u32, name: &str) -> bool {
+    let whole = config.num_hidden_layers.saturating_add(prediction_layers);
+    names::split_layer(name).is_some_and(|(layer, part)| {
+        layer < whole && matches!(part, "embed_tokens.weight" | "shared_head.head.weight")
+    })
 }
 
 /// Whether a tensor that nothing asked for may be there.
