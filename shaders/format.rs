@@ -42,9 +42,20 @@ impl Format {
         16 / self.bytes()
     }
 
-    /// WGSL functions that decode this format: `piece_mac`, `row_weights4`, `weight_scale`.
+    /// WGSL for matrices in panels: `piece_mac`, which calls the kernel's `mac`, and all of [`Format::row_snippet`].
     #[must_use]
     pub const fn snippet(self) -> &'static str {
+        match self {
+            Format::F32 => concat!(include_str!("common/piece_f32.wgsl"), include_str!("common/weight_f32.wgsl")),
+            Format::F16 => concat!(include_str!("common/piece_f16.wgsl"), include_str!("common/weight_f16.wgsl")),
+            Format::Bf16 => concat!(include_str!("common/piece_bf16.wgsl"), include_str!("common/weight_bf16.wgsl")),
+            Format::Fp8 => concat!(include_str!("common/piece_fp8.wgsl"), include_str!("common/weight_fp8.wgsl")),
+        }
+    }
+
+    /// WGSL for row-major tensors: `row_weights4` and `weight_scale`.
+    #[must_use]
+    pub const fn row_snippet(self) -> &'static str {
         match self {
             Format::F32 => include_str!("common/weight_f32.wgsl"),
             Format::F16 => include_str!("common/weight_f16.wgsl"),

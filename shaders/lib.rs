@@ -13,8 +13,25 @@ pub mod common;
 pub mod format;
 pub mod kernel;
 
+pub mod absorb;
+pub mod advance;
+pub mod argmax;
+pub mod cache_write;
+pub mod embed;
+pub mod gather_rows;
+pub mod index_key_write;
+pub mod expert_bin;
+pub mod expert_combine;
+pub mod expert_down;
+pub mod expert_gate_up;
+pub mod experts;
 pub mod linear;
+pub mod mla_combine;
+pub mod mla_sparse;
 pub mod rms_norm;
+pub mod rope;
+pub mod route;
+pub mod swiglu;
 
 pub use format::{Format, Panels};
 pub use kernel::{Access, Binding, Extent, Field, Interface, Kernel, Slot, Variant};
@@ -32,4 +49,22 @@ pub static KERNELS: &[Entry] = &[
     Entry { interface: &rms_norm::INTERFACE, cases: rms_norm::cases::cases },
     Entry { interface: &linear::VEC, cases: linear::cases::vec_cases },
     Entry { interface: &linear::TILE, cases: linear::cases::tile_cases },
+    Entry { interface: &rope::INTERFACE, cases: rope::cases::cases },
+    Entry { interface: &cache_write::INTERFACE, cases: cache_write::cases::cases },
+    Entry { interface: &index_key_write::INTERFACE, cases: index_key_write::cases::cases },
+    Entry { interface: &embed::INTERFACE, cases: embed::cases::cases },
+    Entry { interface: &gather_rows::INTERFACE, cases: gather_rows::cases::cases },
+    Entry { interface: &argmax::INTERFACE, cases: argmax::cases::cases },
+    Entry { interface: &advance::INTERFACE, cases: advance::cases::cases },
+    Entry { interface: &absorb::INTERFACE, cases: absorb::cases::cases },
+    Entry { interface: &swiglu::INTERFACE, cases: swiglu::cases::cases },
+    Entry { interface: &route::INTERFACE, cases: route::cases::cases },
+    Entry { interface: &mla_sparse::INTERFACE, cases: mla_sparse::cases::cases },
+    Entry { interface: &mla_combine::INTERFACE, cases: mla_combine::cases::cases },
+    Entry { interface: &expert_bin::INTERFACE, cases: expert_bin::cases::cases },
+    Entry { interface: &expert_gate_up::VEC, cases: expert_gate_up::cases::vec_cases },
+    Entry { interface: &expert_gate_up::TILE, cases: expert_gate_up::cases::tile_cases },
+    Entry { interface: &expert_down::VEC, cases: expert_down::cases::vec_cases },
+    Entry { interface: &expert_down::TILE, cases: expert_down::cases::tile_cases },
+    Entry { interface: &expert_combine::INTERFACE, cases: expert_combine::cases::cases },
 ];

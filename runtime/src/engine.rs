@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::chat::{ChatFormat, CheckpointFiles, Conversation, Detected, Options as RenderOptions, encode};
-use crate::checkpoint::{Checkpoint, GenerationDefaults, Source};
+use crate::checkpoint::{Checkpoint, GenerationDefaults, Source, optional_small_file};
 use crate::error::{Code, Error, Result};
 use crate::executor::Executor;
 use crate::generate::session::Context;
@@ -190,9 +190,9 @@ impl Engine {
             runner,
             plan,
             adapter,
-            defaults: checkpoint.generation_defaults().clone(),
+            defaults: checkpoint.generation.clone(),
             bos: config.bos_token_id,
-            eos: config.eos_token_ids.clone(),
+            eos: [config.eos_token_ids.as_slice(), &checkpoint.generation.eos_token_ids].concat(),
             text,
             sequence,
             cached: Vec::new(),
@@ -275,7 +275,9 @@ impl Engine {
     /// # Errors
     /// `context_overflow`, `bad_request`.
     pub fn generate(&mut self, request: Request) -> Result<Generation<'_>> {
-        let Some(text) = &self.text else { return Err(self.text().err().unwrap_or_else(|| Error::new(Code::Internal, ""))) };
+        let Some(text) = &self.text else {
+            return Err(self.text().err().unwrap_or_else(|| Error::new(Code::Internal, "")));
+        };
         let context = Context {
             runner: &mut self.runner,
             tokenizer: &text.tokenizer,
@@ -292,14 +294,17 @@ impl Text {
     /// The tokenizer and chat format of a checkpoint; none where it has no tokenizer.
     async fn open(checkpoint: &Checkpoint) -> Result<Option<Text>> {
         use crate::text::{MAX_TOKENIZER_BYTES, MAX_TOKENIZER_CONFIG_BYTES};
-        let Some(bytes) = checkpoint.optional_file("tokenizer.json", MAX_TOKENIZER_BYTES).await? else { return Ok(None) };
+        let source = &**checkpoint.source();
+        let Some(bytes) = optional_small_file(source, "tokenizer.json", MAX_TOKENIZER_BYTES).await? else {
+            return Ok(None);
+        };
         let tokenizer = Tokenizer::from_json("tokenizer.json", &bytes, checkpoint.config.vocab_size)?;
-        let tokenizer_config = checkpoint.optional_file("tokenizer_config.json", MAX_TOKENIZER_CONFIG_BYTES).await?;
-        let chat_template = checkpoint.optional_file("chat_template.jinja", MAX_TOKENIZER_CONFIG_BYTES).await?;
+        let tokenizer_config = optional_small_file(source, "tokenizer_config.json", MAX_TOKENIZER_CONFIG_BYTES).await?;
+        let chat_template = optional_small_file(source, "chat_template.jinja", MAX_TOKENIZER_CONFIG_BYTES).await?;
         let files = CheckpointFiles {
             tokenizer_config: tokenizer_config.as_deref(),
             chat_template: chat_template.as_deref(),
-            has_dsv32_encoder: checkpoint.has_file("encoding/encoding_dsv32.py").await?,
+            has_dsv32_encoder: source.size("encoding/encoding_dsv32.py").await?.is_some(),
         };
         let format = ChatFormat::detect(files, &tokenizer)?;
         let allowed = tokenizer.sampleable().into();

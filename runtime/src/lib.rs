@@ -1,14 +1,21 @@
 //! lyn's runtime: from checkpoint files to text, every arithmetic step a WGSL kernel.
 
 pub mod chat;
+pub mod checkpoint;
+pub mod engine;
 pub mod error;
 pub mod executor;
 pub mod generate;
 pub mod gpu;
 pub mod host;
 pub mod inspect;
+pub mod memory;
+pub mod model;
+pub mod models;
 pub mod platform;
 pub mod record;
 pub mod text;
+mod weights;
 
+pub use engine::{Attention, Engine, Options, Place};
 pub use error::{Class, Code, Error, Result};

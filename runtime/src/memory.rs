@@ -9,8 +9,8 @@ use crate::model::Dims;
 /// Memory that a model, a context and a chunk need on an adapter.
 #[derive(Clone, Debug, Serialize)]
 pub struct Plan {
-    /// The architecture, as the config has it.
-    pub architecture: String,
+    /// The config's `model_type`.
+    pub model_type: String,
     /// Decoder layers.
     pub layers: u32,
     /// Parameters, without multi-token prediction.
@@ -77,7 +77,8 @@ impl Plan {
     ) -> Result<Plan> {
         let config = &checkpoint.config;
         let most = config.max_position_embeddings;
-        let weights_bytes = checkpoint.stored_bytes();
+        let totals = checkpoint.totals(false);
+        let weights_bytes = totals.stored_bytes;
         let mut tokens = match context {
             ContextSize::Auto => most.min(AUTO_CONTEXT),
             ContextSize::Max => most,
@@ -105,10 +106,10 @@ impl Plan {
             Some(_) => Fit::Fits,
         };
         Ok(Plan {
-            architecture: config.architecture.clone(),
+            model_type: config.model_type.clone(),
             layers: config.num_hidden_layers,
-            parameters: checkpoint.parameters(),
-            formats: checkpoint.dtype_bytes(),
+            parameters: totals.parameters,
+            formats: totals.bytes_by_dtype.iter().map(|(dtype, &bytes)| (dtype.name().to_owned(), bytes)).collect(),
             context: tokens,
             chunk,
             weights_bytes,

@@ -1,4 +1,4 @@
-//! Named tensors → slots: read in slices, repacked to panels, uploaded. Nobody holds a whole file.
+//! Named tensors → slots: read in slices, repacked to panels and uploaded. Nobody holds a whole file.
 //!
 //! In: an open checkpoint and an executor. Out: [`Weights`]. Weights keep their stored width.
 
@@ -11,8 +11,8 @@ use crate::error::{Code, Error, Result};
 use crate::executor::Executor;
 use crate::model::Dims;
 use crate::model::weights::{
-    AttentionWeights, DenseWeights, ExpertsWeights, FeedForward, IndexerWeights, LayerWeights, LinearShard, LinearWeights,
-    PredictionWeights, TableShard, UpWeights, Weights,
+    AttentionWeights, DenseWeights, ExpertsWeights, FeedForward, IndexerWeights, LayerWeights, LinearShard,
+    LinearWeights, PredictionWeights, TableShard, UpWeights, Weights,
 };
 
 /// Bytes read and uploaded at a time.
@@ -42,7 +42,7 @@ pub async fn load(
     let head = if checkpoint.config.tie_word_embeddings { "model.embed_tokens" } else { "lm_head" };
     let head = loader.matrix(&[head.to_owned()]).await?;
     let mut modules = Vec::new();
-    for module in 0..if prediction { checkpoint.config.num_nextn_predict_layers } else { 0 } {
+    for module in 0..if prediction { checkpoint.prediction_layers } else { 0 } {
         modules.push(loader.prediction(dims.num_hidden_layers + module).await?);
     }
     loader.settle().await?;
@@ -64,7 +64,8 @@ struct Loader<'a> {
 struct Run<'a> {
     format: Format,
     columns: u32,
-    tensors: Vec<(&'a Tensor, u32)>,
+    /// Name, tensor, first row.
+    tensors: Vec<(&'a str, &'a Tensor, u32)>,
     rows: u32,
 }
 
@@ -134,7 +135,8 @@ impl<'a> Loader<'a> {
         let mut value_scales = vec![0f32; usize_of(panels.scales())?];
         for head in 0..heads {
             let first_row = head * (keys + values);
-            let bytes = self.read(tensor, u64::from(first_row) * row_bytes, u64::from(keys + values) * row_bytes).await?;
+            let bytes =
+                self.read(tensor, u64::from(first_row) * row_bytes, u64::from(keys + values) * row_bytes).await?;
             let (key_bytes, value_bytes) = bytes.split_at(usize_of(u64::from(keys) * row_bytes)?);
             let words: Vec<u32> = bytemuck::pod_collect_to_vec(key_bytes);
             self.write(key_slot, u64::from(head * keys) * row_bytes / 4, &words);
@@ -295,7 +297,8 @@ impl<'a> Loader<'a> {
             let slice = u32::try_from((SLICE_BYTES / row_bytes).max(1)).unwrap_or(u32::MAX);
             for row in (0..count).step_by(slice as usize) {
                 let taken = slice.min(count - row);
-                let bytes = self.read(tensor, u64::from(first_row + row) * row_bytes, u64::from(taken) * row_bytes).await?;
+                let bytes =
+                    self.read(tensor, u64::from(first_row + row) * row_bytes, u64::from(taken) * row_bytes).await?;
                 let words: Vec<u32> = bytemuck::pod_collect_to_vec(&bytes);
                 self.write(weight, u64::from(row) * row_bytes / 4, &words);
             }
@@ -319,7 +322,7 @@ impl<'a> Loader<'a> {
             }
             if let Some(run) = runs.last_mut() {
                 let first = run.rows.next_multiple_of(PANEL);
-                run.tensors.push((tensor, first));
+                run.tensors.push((name, tensor, first));
                 run.rows = first + rows;
             }
             width += rows;
@@ -340,16 +343,16 @@ impl<'a> Loader<'a> {
         let whole = Panels { format: run.format, groups: 1, rows: run.rows, columns: run.columns, row_scales: false };
         let panel_words = u64::from(whole.pieces()) * u64::from(PANEL) * 4;
         let mut scales = Vec::new();
-        for &(tensor, _) in &run.tensors {
-            let table = self.scales(stem(&tensor.name), run.format).await?;
+        for &(name, tensor, _) in &run.tensors {
+            let table = self.scales(name, run.format).await?;
             scales.extend(panel_scales(&table, &Panels { rows: rows_of(tensor)?, ..whole }));
         }
         let fit = u32::try_from(self.executor.binding_bytes() / 4 / panel_words).unwrap_or(u32::MAX).max(1);
         for first_panel in (0..whole.panels()).step_by(fit as usize) {
             let rows = (fit.saturating_mul(PANEL)).min(run.rows - first_panel * PANEL);
             let panels = Panels { rows, ..whole };
-            let weight = self.executor.allocate(&run.tensors[0].0.name, panels.words()).await?;
-            for &(tensor, first_row) in &run.tensors {
+            let weight = self.executor.allocate(run.tensors[0].0, panels.words()).await?;
+            for &(_, tensor, first_row) in &run.tensors {
                 // The part of this tensor that lies in this shard, by panels.
                 let tensor_panels = (first_row / PANEL)..(first_row / PANEL + rows_of(tensor)?.div_ceil(PANEL));
                 let start = tensor_panels.start.max(first_panel);
@@ -409,7 +412,7 @@ impl<'a> Loader<'a> {
     }
 
     async fn read(&mut self, tensor: &Tensor, offset: u64, bytes: u64) -> Result<Vec<u8>> {
-        let read = self.checkpoint.read(tensor, offset, bytes).await?;
+        let read = self.checkpoint.read(tensor, offset, usize_of(bytes)?).await?;
         self.advance(bytes).await?;
         Ok(read)
     }
@@ -460,11 +463,6 @@ impl Kind {
     }
 }
 
-/// `model.layers.0.mlp.gate` of `model.layers.0.mlp.gate.weight`.
-fn stem(name: &str) -> &str {
-    name.strip_suffix(".weight").unwrap_or(name)
-}
-
 fn format_of(tensor: &Tensor) -> Result<Format> {
     match tensor.dtype {
         Dtype::F32 => Ok(Format::F32),
@@ -489,7 +487,8 @@ fn dimension(tensor: &Tensor, axis: usize) -> Result<u32> {
 }
 
 fn usize_of(value: u64) -> Result<usize> {
-    usize::try_from(value).map_err(|_| Error::new(Code::OutOfMemory, format!("{value} elements exceed this machine's memory")))
+    usize::try_from(value)
+        .map_err(|_| Error::new(Code::OutOfMemory, format!("{value} elements exceed this machine's memory")))
 }
 
 /// Stored rows → panels: pieces of 32 rows side by side, edges padded with zeros.

@@ -1,6 +1,60 @@
-//! WGSL functions that kernels share.
+//! What kernels share: WGSL functions, and their twins for references and cases.
+
+pub mod paging;
 
 /// `workgroup_sum`, `workgroup_max` over 128 lanes by a fixed tree.
 pub const REDUCE: &str = include_str!("reduce.wgsl");
 /// The layout of `step` and `pages`, and `cache_row`.
 pub const STEP: &str = include_str!("step.wgsl");
+/// `rotate`, `first_of_pair`, `second_of_pair`: rotary position embedding of one pair.
+pub const ROTATE: &str = include_str!("rotate.wgsl");
+
+pub use paging::{PAGE, cache_row, position, sequence};
+
+/// Places of pair `pair` among `2 * pairs` rotated dims: neighbours if interleaved, else one in each half.
+#[must_use]
+pub const fn pair_places(pair: u32, pairs: u32, interleaved: bool) -> (usize, usize) {
+    if interleaved { (2 * pair as usize, 2 * pair as usize + 1) } else { (pair as usize, (pair + pairs) as usize) }
+}
+
+/// (a cos − b sin, b cos + a sin) for a table entry `[cos, sin]`.
+#[must_use]
+pub fn rotate(a: f64, b: f64, turn: [f32; 2]) -> (f64, f64) {
+    let (cos, sin) = (f64::from(turn[0]), f64::from(turn[1]));
+    (a * cos - b * sin, b * cos + a * sin)
+}
+
+/// Entry of `pair` in a table `[positions, pairs]` of (cos, sin).
+#[must_use]
+pub fn turn(table: &[f32], pairs: u32, position: u32, pair: u32) -> [f32; 2] {
+    let at = 2 * (position as usize * pairs as usize + pair as usize);
+    [table[at], table[at + 1]]
+}
+
+/// Bounds of a rotated pair whose inputs are off by `errors`: the inputs' errors turn along, the products and their sum
+/// round once each, the reference is rounded to f32, and every input, product and result may be flushed to zero.
+#[must_use]
+pub fn rotate_bound(a: f64, b: f64, errors: (f64, f64), turn: [f32; 2]) -> (f64, f64) {
+    let (cos, sin) = (f64::from(turn[0]).abs(), f64::from(turn[1]).abs());
+    let part = |a: f64, b: f64, error_a: f64, error_b: f64| {
+        let rounded = 3.0 * crate::bound::ROUNDING * (a.abs() * cos + b.abs() * sin);
+        rounded + (error_a + crate::bound::TINY) * cos + (error_b + crate::bound::TINY) * sin + 3.0 * crate::bound::TINY
+    };
+    (part(a, b, errors.0, errors.1), part(b, a, errors.1, errors.0))
+}
+
+/// One token of a step, or step 0: four words of `step` as references read them.
+#[must_use]
+pub fn step_entry(step: &[u32], index: u32) -> [u32; 4] {
+    let at = index as usize * 4;
+    [step[at], step[at + 1], step[at + 2], step[at + 3]]
+}
+
+/// `sigmoid` and `silu`, safe for large arguments.
+pub const SIGMOID: &str = include_str!("sigmoid.wgsl");
+
+/// 1 / (1 + e⁻ᶻ).
+#[must_use]
+pub fn sigmoid(z: f64) -> f64 {
+    1.0 / (1.0 + (-z).exp())
+}

@@ -1,8 +1,3 @@
-// Weight format f32: a piece is 4 weights. `piece_mac` feeds pieces of four rows to the kernel's `mac`, k ascending.
-const PIECE_VECTORS: u32 = 1u; // vec4s of inputs that a piece meets
-
-fn piece_mac(a: vec4<u32>, b: vec4<u32>, c: vec4<u32>, d: vec4<u32>, k4: u32) {
-    mac(bitcast<vec4<f32>>(a), bitcast<vec4<f32>>(b), bitcast<vec4<f32>>(c), bitcast<vec4<f32>>(d), k4);
-}
+// Weight format f32, bits as they are.
 fn row_weights4(i: u32) -> vec4<f32> { return bitcast<vec4<f32>>(weight[i]); } // weights 4i.. of a row-major tensor
 fn weight_scale(i: u32) -> f32 { return 1.0; }

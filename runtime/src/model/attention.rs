@@ -39,8 +39,16 @@ pub(super) fn attention(
         (Some(up), Some(q_lora_rank)) => {
             let latent = r.scratch(elements(shape.tokens, q_lora_rank)); // [tokens, q_lora_rank]
             r.push(RmsNorm {
-                x: down, weight: up.norm, y: latent, rows: Rows::Tokens, dim: q_lora_rank, x_stride: w.down.width,
-                x_offset: w.down.parts[0], y_stride: q_lora_rank, y_offset: 0, eps: LATENT_EPS,
+                x: down,
+                weight: up.norm,
+                y: latent,
+                rows: Rows::Tokens,
+                dim: q_lora_rank,
+                x_stride: w.down.width,
+                x_offset: w.down.parts[0],
+                y_stride: q_lora_rank,
+                y_offset: 0,
+                eps: LATENT_EPS,
             });
             r.tap("q_latent", latent, Rows::Tokens, q_lora_rank, 0..q_lora_rank);
             let q = r.scratch(elements(shape.tokens, up.matrix.width)); // [tokens, q | indexer q]
@@ -51,38 +59,70 @@ pub(super) fn attention(
     };
 
     r.push(CacheWrite {
-        kv: down, weight: w.kv_norm, table: slots.rope_table, step: slots.step, pages: slots.pages, cache: cache.latents,
-        stride: w.down.width, offset: w.down.parts[1], kv_lora_rank: dims.kv_lora_rank, pairs: dims.rope_pairs,
-        interleaved: dims.rope_interleave, eps: LATENT_EPS, pages_per_sequence: parts.cache.pages_per_sequence,
+        kv: down,
+        weight: w.kv_norm,
+        table: slots.rope_table,
+        step: slots.step,
+        pages: slots.pages,
+        cache: cache.latents,
+        stride: w.down.width,
+        offset: w.down.parts[1],
+        kv_lora_rank: dims.kv_lora_rank,
+        pairs: dims.rope_pairs,
+        interleaved: dims.rope_interleave,
+        eps: LATENT_EPS,
+        pages_per_sequence: parts.cache.pages_per_sequence,
     });
     let indexer = dims.indexer.as_ref().zip(w.indexer.as_ref());
     let queries = RopeSegment {
-        offset: q_offset, heads: dims.heads, head_stride: dims.q_head_dim(), rope_offset: dims.qk_nope_head_dim,
+        offset: q_offset,
+        heads: dims.heads,
+        head_stride: dims.q_head_dim(),
+        rope_offset: dims.qk_nope_head_dim,
         interleaved: dims.rope_interleave,
     };
     let index_queries = match (indexer, indexer_offset) {
         (Some((sizes, _)), Some(offset)) => RopeSegment {
-            offset, heads: sizes.heads, head_stride: sizes.head_dim, rope_offset: 0, interleaved: sizes.rope_interleave,
+            offset,
+            heads: sizes.heads,
+            head_stride: sizes.head_dim,
+            rope_offset: 0,
+            interleaved: sizes.rope_interleave,
         },
         _ => RopeSegment { offset: 0, heads: 0, head_stride: 0, rope_offset: 0, interleaved: false },
     };
     r.push(Rope {
-        x: q, table: slots.rope_table, step: slots.step, stride: q_stride, pairs: dims.rope_pairs,
+        x: q,
+        table: slots.rope_table,
+        step: slots.step,
+        stride: q_stride,
+        pairs: dims.rope_pairs,
         segments: [queries, index_queries],
     });
     r.tap("q", q, Rows::Tokens, q_stride, q_offset..q_offset + dims.heads * dims.q_head_dim());
 
     if let (Some((sizes, weights)), Some(q_offset)) = (indexer, indexer_offset) {
-        let inputs = indexer::Inputs { down, down_stride: w.down.width, down_parts: &w.down.parts, q, q_stride, q_offset };
+        let inputs =
+            indexer::Inputs { down, down_stride: w.down.width, down_parts: &w.down.parts, q, q_stride, q_offset };
         *selected = indexer::select(r, parts, sizes, weights, cache, &inputs);
     }
 
     let width = dims.heads * dims.kv_lora_rank;
     let absorbed = r.scratch(elements(shape.tokens, width)); // [tokens, heads, kv_lora_rank]
     r.push(Absorb {
-        q, weight: w.key_up.weight, scales: w.key_up.scales, y: absorbed, q_stride, q_offset, head_stride: dims.q_head_dim(),
-        heads: dims.heads, nope_dim: dims.qk_nope_head_dim, kv_lora_rank: dims.kv_lora_rank,
-        source_rows: dims.qk_nope_head_dim + dims.v_head_dim, format: w.key_up.format, capacity: shape.tokens,
+        q,
+        weight: w.key_up.weight,
+        scales: w.key_up.scales,
+        y: absorbed,
+        q_stride,
+        q_offset,
+        head_stride: dims.q_head_dim(),
+        heads: dims.heads,
+        nope_dim: dims.qk_nope_head_dim,
+        kv_lora_rank: dims.kv_lora_rank,
+        source_rows: dims.qk_nope_head_dim + dims.v_head_dim,
+        format: w.key_up.format,
+        capacity: shape.tokens,
     });
     let attended = r.scratch(elements(shape.tokens, width)); // [tokens, heads, kv_lora_rank]
     let read = Reading { q, q_stride, q_offset, absorbed, selected: *selected, attended };
@@ -117,16 +157,39 @@ fn attend(r: &mut Recorder, parts: Parts<'_>, cache: &LayerCache, read: &Reading
     let partial = if split { r.scratch(u64::from(max_tokens) * row_words) } else { read.attended };
     for first_token in (0..shape.tokens).step_by(max_tokens as usize) {
         r.push(MlaSparse {
-            q: read.q, qa: read.absorbed, cache: cache.latents, selected: read.selected.unwrap_or(slots.step), step: slots.step,
-            pages: slots.pages, out: partial, q_stride: read.q_stride, q_offset: read.q_offset,
-            head_stride: dims.q_head_dim(), nope_dim: dims.qk_nope_head_dim, heads: dims.heads,
-            kv_lora_rank: dims.kv_lora_rank, rope_dim: dims.rope_pairs * 2, k, scale: dims.softmax_scale, first_token,
-            max_tokens, pages_per_sequence: parts.cache.pages_per_sequence, split, splits,
+            q: read.q,
+            qa: read.absorbed,
+            cache: cache.latents,
+            selected: read.selected.unwrap_or(slots.step),
+            step: slots.step,
+            pages: slots.pages,
+            out: partial,
+            q_stride: read.q_stride,
+            q_offset: read.q_offset,
+            head_stride: dims.q_head_dim(),
+            nope_dim: dims.qk_nope_head_dim,
+            heads: dims.heads,
+            kv_lora_rank: dims.kv_lora_rank,
+            rope_dim: dims.rope_pairs * 2,
+            k,
+            scale: dims.softmax_scale,
+            first_token,
+            max_tokens,
+            pages_per_sequence: parts.cache.pages_per_sequence,
+            split,
+            splits,
         });
         if split {
             r.push(MlaCombine {
-                partial, step: slots.step, out: read.attended, heads: dims.heads, kv_lora_rank: dims.kv_lora_rank, k, splits,
-                first_token, max_tokens,
+                partial,
+                step: slots.step,
+                out: read.attended,
+                heads: dims.heads,
+                kv_lora_rank: dims.kv_lora_rank,
+                k,
+                splits,
+                first_token,
+                max_tokens,
             });
         }
     }

@@ -1,6 +1,7 @@
 //! Sizes that the prose needs, derived from the config once.
 
-use crate::checkpoint::config::{GroupScore, ModelConfig, RopeScaling, Scoring};
+use super::rope;
+use crate::checkpoint::{GroupScore, LayerIndexer, ModelConfig, Scoring, Yarn};
 
 /// Sizes and constants of a model.
 #[derive(Clone, Debug)]
@@ -49,43 +50,7 @@ pub struct RopeDims {
     /// Base of the frequencies.
     pub theta: f64,
     /// YaRN's stretching of the context.
-    pub yarn: Option<YarnDims>,
-}
-
-/// YaRN's parameters, as in the config.
-#[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "each is the config's key of the same name")]
-pub struct YarnDims {
-    pub factor: f64,
-    pub original_max_position_embeddings: u32,
-    pub beta_fast: f64,
-    pub beta_slow: f64,
-    pub mscale: Option<f64>,
-    pub mscale_all_dim: Option<f64>,
-    pub attention_factor: Option<f64>,
-}
-
-impl YarnDims {
-    fn mscale_of(&self, mscale: f64) -> f64 {
-        if self.factor <= 1.0 { 1.0 } else { 0.1 * mscale * self.factor.ln() + 1.0 }
-    }
-
-    /// Factor on cos and sin.
-    #[must_use]
-    pub fn amplitude(&self) -> f64 {
-        let given = |value: Option<f64>| value.filter(|&value| value != 0.0);
-        match (self.attention_factor, given(self.mscale), given(self.mscale_all_dim)) {
-            (Some(factor), ..) => factor,
-            (None, Some(mscale), Some(all)) => self.mscale_of(mscale) / self.mscale_of(all),
-            _ => self.mscale_of(1.0),
-        }
-    }
-
-    /// Factor on attention scores.
-    #[must_use]
-    pub fn score_factor(&self) -> f64 {
-        self.mscale_all_dim.filter(|&all| all != 0.0).map_or(1.0, |all| self.mscale_of(all).powi(2))
-    }
+    pub yarn: Option<Yarn>,
 }
 
 /// The lightning indexer.
@@ -130,20 +95,9 @@ impl Dims {
     #[expect(clippy::cast_possible_truncation, reason = "constants of f32 kernels, computed in f64")]
     pub fn new(config: &ModelConfig, vocab_limit: u32) -> Dims {
         let q_head_dim = config.qk_nope_head_dim + config.qk_rope_head_dim;
-        let yarn = match &config.rope.scaling {
-            RopeScaling::None => None,
-            RopeScaling::Yarn(yarn) => Some(YarnDims {
-                factor: yarn.factor,
-                original_max_position_embeddings: yarn.original_max_position_embeddings,
-                beta_fast: yarn.beta_fast,
-                beta_slow: yarn.beta_slow,
-                mscale: yarn.mscale,
-                mscale_all_dim: yarn.mscale_all_dim,
-                attention_factor: yarn.attention_factor,
-            }),
-        };
-        let rope = RopeDims { pairs: config.qk_rope_head_dim / 2, theta: config.rope.theta, yarn };
-        let score_factor = rope.yarn.as_ref().map_or(1.0, YarnDims::score_factor);
+        let pairs = config.qk_rope_head_dim / 2;
+        let rope = RopeDims { pairs, theta: config.rope.theta, yarn: config.rope.scaling.clone() };
+        let score_factor = rope.yarn.as_ref().map_or(1.0, rope::score_factor);
         Dims {
             hidden_size: config.hidden_size,
             vocab_size: config.vocab_size,
@@ -166,7 +120,7 @@ impl Dims {
                 rope_interleave: indexer.rope_interleave,
                 scale: (f64::from(indexer.n_heads) * f64::from(indexer.head_dim)).powf(-0.5) as f32,
             }),
-            indexer_layers: config.layers.iter().map(|layer| layer.owns_indexer()).collect(),
+            indexer_layers: config.layers.iter().map(|layer| layer.indexer == Some(LayerIndexer::Full)).collect(),
             router: config.router.as_ref().map(|router| RouterDims {
                 experts: router.n_routed_experts,
                 experts_per_token: router.num_experts_per_tok,

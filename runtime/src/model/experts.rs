@@ -24,10 +24,19 @@ pub(super) fn routed_and_shared(r: &mut Recorder, parts: Parts<'_>, moe: &Expert
     let count = router.experts_per_token + u32::from(shared); // entries of a token
     let entries = r.scratch(elements(shape.tokens, 2 * count)); // [tokens, entries] of (expert, weight)
     r.push(Route {
-        logits, bias: moe.bias.unwrap_or(logits), entries, stride: moe.router.width, experts: router.experts,
-        experts_per_token: router.experts_per_token, n_group: router.n_group, topk_group: router.topk_group,
-        softmax: router.softmax, group_top_two: router.group_top_two, has_bias: moe.bias.is_some(),
-        normalise: router.normalise, scaling: router.scaling, shared,
+        logits,
+        bias: moe.bias.unwrap_or(logits),
+        entries,
+        experts: router.experts,
+        experts_per_token: router.experts_per_token,
+        n_group: router.n_group,
+        topk_group: router.topk_group,
+        softmax: router.softmax,
+        group_top_two: router.group_top_two,
+        has_bias: moe.bias.is_some(),
+        normalise: router.normalise,
+        scaling: router.scaling,
+        shared,
     });
     r.tap("router_entries", entries, Rows::Tokens, 2 * count, 0..2 * router.experts_per_token);
 
@@ -42,12 +51,28 @@ pub(super) fn routed_and_shared(r: &mut Recorder, parts: Parts<'_>, moe: &Expert
     let hidden = r.scratch(elements(shape.tokens * count, width)); // [tokens · entries, width]
     for &shard in &moe.gate_up {
         r.push(ExpertGateUp {
-            x: normed, entries, shard, hidden, panels: moe.panels, slots: count, binned, capacity: shape.tokens,
+            x: normed,
+            entries,
+            shard,
+            hidden,
+            panels: moe.panels,
+            slots: count,
+            binned,
+            capacity: shape.tokens,
         });
     }
     let y = r.scratch(elements(shape.tokens * count, dims.hidden_size)); // [tokens · entries, hidden_size]
     for &shard in &moe.down {
-        r.push(ExpertDown { hidden, entries, shard, y, panels: moe.panels, slots: count, binned, capacity: shape.tokens });
+        r.push(ExpertDown {
+            hidden,
+            entries,
+            shard,
+            y,
+            panels: moe.panels,
+            slots: count,
+            binned,
+            capacity: shape.tokens,
+        });
     }
     r.push(ExpertCombine { y, entries, x, slots: count, hidden_size: dims.hidden_size });
     if let Some(mlp) = &moe.shared_apart {

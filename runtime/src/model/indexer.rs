@@ -39,9 +39,20 @@ pub(super) fn select(
     let keys = cache.index_keys?;
     let pages_per_sequence = parts.cache.pages_per_sequence;
     r.push(IndexKeyWrite {
-        k: inputs.down, weight: weights.key_norm, bias: weights.key_norm_bias, table: slots.rope_table, step: slots.step,
-        pages: slots.pages, cache: keys, stride: inputs.down_stride, offset: inputs.down_parts[2], head_dim: sizes.head_dim,
-        pairs: parts.dims.rope_pairs, interleaved: sizes.rope_interleave, eps: KEY_NORM_EPS, pages_per_sequence,
+        k: inputs.down,
+        weight: weights.key_norm,
+        bias: weights.key_norm_bias,
+        table: slots.rope_table,
+        step: slots.step,
+        pages: slots.pages,
+        cache: keys,
+        stride: inputs.down_stride,
+        offset: inputs.down_parts[2],
+        head_dim: sizes.head_dim,
+        pairs: parts.dims.rope_pairs,
+        interleaved: sizes.rope_interleave,
+        eps: KEY_NORM_EPS,
+        pages_per_sequence,
     });
     let (q_first, w_first) = (inputs.q_offset, inputs.down_parts[3]);
     r.tap("idx_q", inputs.q, Rows::Tokens, inputs.q_stride, q_first..q_first + sizes.heads * sizes.head_dim);
@@ -55,9 +66,23 @@ pub(super) fn select(
     let scores = r.scratch(elements(max_tokens, shape.length)); // [max_tokens, length]
     for first_token in (0..shape.tokens).step_by(max_tokens as usize) {
         r.push(IndexScore {
-            q: inputs.q, w: inputs.down, cache: keys, step: slots.step, pages: slots.pages, scores, q_stride: inputs.q_stride,
-            q_offset: q_first, w_stride: inputs.down_stride, w_offset: w_first, heads: sizes.heads, head_dim: sizes.head_dim,
-            scale: sizes.scale, score_stride: shape.length, first_token, max_tokens, pages_per_sequence,
+            q: inputs.q,
+            w: inputs.down,
+            cache: keys,
+            step: slots.step,
+            pages: slots.pages,
+            scores,
+            q_stride: inputs.q_stride,
+            q_offset: q_first,
+            w_stride: inputs.down_stride,
+            w_offset: w_first,
+            heads: sizes.heads,
+            head_dim: sizes.head_dim,
+            scale: sizes.scale,
+            score_stride: shape.length,
+            first_token,
+            max_tokens,
+            pages_per_sequence,
         });
         r.push(TopK { scores, step: slots.step, selected, k, score_stride: shape.length, first_token, max_tokens });
     }

@@ -13,7 +13,8 @@ pub mod rope;
 pub mod weights;
 
 use lyn_shaders::Slot;
-use lyn_shaders::argmax::{Advance, Argmax};
+use lyn_shaders::advance::Advance;
+use lyn_shaders::argmax::Argmax;
 use lyn_shaders::embed::Embed;
 use lyn_shaders::gather_rows::GatherRows;
 use lyn_shaders::linear::{Linear, Rows};
@@ -92,7 +93,12 @@ pub fn step(parts: Parts<'_>) -> Recording {
     r.push(GatherRows { x, step: slots.step, y: last, dim: dims.hidden_size });
     head(r, parts, last, weights.norm, slots.logits, "");
     if shape.greedy {
-        r.push(Argmax { logits: slots.logits, chosen: slots.chosen, vocab_size: dims.vocab_size, limit: dims.vocab_limit });
+        r.push(Argmax {
+            logits: slots.logits,
+            chosen: slots.chosen,
+            vocab_size: dims.vocab_size,
+            limit: dims.vocab_limit,
+        });
         r.push(Advance { chosen: slots.chosen, step: slots.step });
     }
     recorder.finish(shape.taps)
@@ -101,7 +107,12 @@ pub fn step(parts: Parts<'_>) -> Recording {
 /// One step of the multi-token-prediction module: `next` ids come through the step, `hidden` is the main model's output
 /// after its final norm. Its logits predict the token after the next.
 #[must_use]
-pub fn predict_step(parts: Parts<'_>, module: &weights::PredictionWeights, cache: &LayerCache, hidden: Slot) -> Recording {
+pub fn predict_step(
+    parts: Parts<'_>,
+    module: &weights::PredictionWeights,
+    cache: &LayerCache,
+    hidden: Slot,
+) -> Recording {
     let Parts { dims, slots, shape, .. } = parts;
     let size = dims.hidden_size;
     let mut recorder = Recorder::default();
@@ -110,7 +121,15 @@ pub fn predict_step(parts: Parts<'_>, module: &weights::PredictionWeights, cache
     embed(r, parts, embedded);
     let both = r.scratch(elements(shape.tokens, 2 * size)); // [tokens, embedding | hidden]
     let norm = |x, weight, y_offset| RmsNorm {
-        x, weight, y: both, rows: Rows::Tokens, dim: size, x_stride: size, x_offset: 0, y_stride: 2 * size, y_offset,
+        x,
+        weight,
+        y: both,
+        rows: Rows::Tokens,
+        dim: size,
+        x_stride: size,
+        x_offset: 0,
+        y_stride: 2 * size,
+        y_offset,
         eps: dims.rms_norm_eps,
     };
     r.push(norm(embedded, module.embedding_norm, 0));
@@ -132,8 +151,14 @@ pub fn predict_step(parts: Parts<'_>, module: &weights::PredictionWeights, cache
 fn embed(r: &mut Recorder, Parts { dims, weights, slots, .. }: Parts<'_>, x: Slot) {
     for shard in &weights.embedding {
         r.push(Embed {
-            step: slots.step, weight: shard.weight, scales: shard.scales, x, format: shard.format, first_row: shard.first_row,
-            rows: shard.rows, hidden_size: dims.hidden_size,
+            step: slots.step,
+            weight: shard.weight,
+            scales: shard.scales,
+            x,
+            format: shard.format,
+            first_row: shard.first_row,
+            rows: shard.rows,
+            hidden_size: dims.hidden_size,
         });
     }
 }
@@ -163,11 +188,26 @@ fn decoder_layer(
 }
 
 /// logits = head(norm(x)), for the rows wanted.
-fn head(r: &mut Recorder, Parts { dims, weights, shape, .. }: Parts<'_>, x: Slot, norm: Slot, logits: Slot, prefix: &str) {
+fn head(
+    r: &mut Recorder,
+    Parts { dims, weights, shape, .. }: Parts<'_>,
+    x: Slot,
+    norm: Slot,
+    logits: Slot,
+    prefix: &str,
+) {
     let size = dims.hidden_size;
     let normed = r.scratch(elements(shape.rows, size)); // [rows, hidden_size]
     r.push(RmsNorm {
-        x, weight: norm, y: normed, rows: Rows::Outputs, dim: size, x_stride: size, x_offset: 0, y_stride: size, y_offset: 0,
+        x,
+        weight: norm,
+        y: normed,
+        rows: Rows::Outputs,
+        dim: size,
+        x_stride: size,
+        x_offset: 0,
+        y_stride: size,
+        y_offset: 0,
         eps: dims.rms_norm_eps,
     });
     r.tap(&format!("{prefix}final_norm"), normed, Rows::Outputs, size, 0..size);
@@ -180,7 +220,15 @@ fn rms_norm(r: &mut Recorder, Parts { dims, shape, .. }: Parts<'_>, x: Slot, wei
     let y = r.scratch(elements(shape.tokens, dims.hidden_size));
     let size = dims.hidden_size;
     r.push(RmsNorm {
-        x, weight, y, rows: Rows::Tokens, dim: size, x_stride: size, x_offset: 0, y_stride: size, y_offset: 0,
+        x,
+        weight,
+        y,
+        rows: Rows::Tokens,
+        dim: size,
+        x_stride: size,
+        x_offset: 0,
+        y_stride: size,
+        y_offset: 0,
         eps: dims.rms_norm_eps,
     });
     y
@@ -207,16 +255,36 @@ impl Input {
 const TILE_FROM: u32 = 4;
 
 /// y (+)= weights · x; y is `[tokens, weights.width]`.
-fn linear(r: &mut Recorder, shape: Shape, weights: &LinearWeights, input: Input, y: Slot, tokens: Rows, accumulate: bool) {
+fn linear(
+    r: &mut Recorder,
+    shape: Shape,
+    weights: &LinearWeights,
+    input: Input,
+    y: Slot,
+    tokens: Rows,
+    accumulate: bool,
+) {
     let capacity = match tokens {
         Rows::Tokens => shape.tokens,
         Rows::Outputs => shape.rows,
     };
     for shard in &weights.shards {
         r.push(Linear {
-            x: input.x, weight: shard.weight, scales: shard.scales, y, tokens, capacity, panels: shard.panels,
-            x_stride: input.stride, x_offset: input.offset, x_group: input.group, y_stride: weights.width,
-            y_offset: shard.offset, y_group: shard.panels.rows, accumulate, tiled: capacity >= TILE_FROM,
+            x: input.x,
+            weight: shard.weight,
+            scales: shard.scales,
+            y,
+            tokens,
+            capacity,
+            panels: shard.panels,
+            x_stride: input.stride,
+            x_offset: input.offset,
+            x_group: input.group,
+            y_stride: weights.width,
+            y_offset: shard.offset,
+            y_group: shard.panels.rows,
+            accumulate,
+            tiled: capacity >= TILE_FROM,
         });
     }
 }

@@ -1,6 +1,7 @@
 //! Rotary tables from f64 on the host: WGSL's sin and cos have no bound on their error beyond ±π.
 
 use super::dims::RopeDims;
+use crate::checkpoint::Yarn;
 
 /// Rotary frequencies of the pairs, and the factor on cos and sin (config `rope_scaling`; YaRN, arXiv 2309.00071).
 #[must_use]
@@ -11,7 +12,8 @@ pub fn frequencies(rope: &RopeDims) -> (Vec<f64>, f64) {
         return ((0..rope.pairs).map(base).collect(), 1.0);
     };
     let original = f64::from(yarn.original_max_position_embeddings);
-    let correction = |rotations: f64| dim * (original / (2.0 * std::f64::consts::PI * rotations)).ln() / (2.0 * rope.theta.ln());
+    let correction =
+        |rotations: f64| dim * (original / (2.0 * std::f64::consts::PI * rotations)).ln() / (2.0 * rope.theta.ln());
     let low = correction(yarn.beta_fast).floor().max(0.0);
     let mut high = correction(yarn.beta_slow).ceil().min(dim - 1.0);
     if low == high {
@@ -21,7 +23,27 @@ pub fn frequencies(rope: &RopeDims) -> (Vec<f64>, f64) {
         let ramp = ((f64::from(j) - low) / (high - low)).clamp(0.0, 1.0);
         base(j) * (1.0 - ramp) + base(j) / yarn.factor * ramp
     };
-    ((0..rope.pairs).map(frequency).collect(), yarn.amplitude())
+    ((0..rope.pairs).map(frequency).collect(), amplitude(yarn))
+}
+
+fn mscale(factor: f64, mscale: f64) -> f64 {
+    if factor <= 1.0 { 1.0 } else { 0.1 * mscale * factor.ln() + 1.0 }
+}
+
+/// YaRN's factor on cos and sin.
+fn amplitude(yarn: &Yarn) -> f64 {
+    let given = |value: Option<f64>| value.filter(|&value| value != 0.0);
+    match (yarn.attention_factor, given(yarn.mscale), given(yarn.mscale_all_dim)) {
+        (Some(factor), ..) => factor,
+        (None, Some(one), Some(all)) => mscale(yarn.factor, one) / mscale(yarn.factor, all),
+        _ => mscale(yarn.factor, 1.0),
+    }
+}
+
+/// YaRN's factor on attention scores.
+#[must_use]
+pub fn score_factor(yarn: &Yarn) -> f64 {
+    yarn.mscale_all_dim.filter(|&all| all != 0.0).map_or(1.0, |all| mscale(yarn.factor, all).powi(2))
 }
 
 /// Rows `first..first + positions` of the table `[position, pair]` of (cos, sin).
@@ -41,19 +63,32 @@ pub fn table(rope: &RopeDims, first: u32, positions: u32) -> Vec<f32> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::dims::{RopeDims, YarnDims};
+    use super::super::dims::RopeDims;
     use super::frequencies;
+    use crate::checkpoint::Yarn;
 
     /// The check values for the published V3.2 config: theta 10000, factor 40, original length 4096.
     #[test]
     fn yarn_frequencies_of_the_published_config() {
-        let yarn = YarnDims {
-            factor: 40.0, original_max_position_embeddings: 4096, beta_fast: 32.0, beta_slow: 1.0, mscale: Some(1.0),
-            mscale_all_dim: Some(1.0), attention_factor: None,
+        let yarn = Yarn {
+            factor: 40.0,
+            original_max_position_embeddings: 4096,
+            beta_fast: 32.0,
+            beta_slow: 1.0,
+            mscale: Some(1.0),
+            mscale_all_dim: Some(1.0),
+            attention_factor: None,
         };
         let (f, amplitude) = frequencies(&RopeDims { pairs: 32, theta: 10_000.0, yarn: Some(yarn) });
-        let expected =
-            [(0, 1.0), (9, 0.074_989_4), (11, 0.039_006_9), (12, 0.026_879_4), (16, 0.0055), (23, 3.333_8e-5), (31, 3.333_8e-6)];
+        let expected = [
+            (0, 1.0),
+            (9, 0.074_989_4),
+            (11, 0.039_006_9),
+            (12, 0.026_879_4),
+            (16, 0.0055),
+            (23, 3.333_8e-5),
+            (31, 3.333_8e-6),
+        ];
         for (j, value) in expected {
             assert!((f[j] / value - 1.0).abs() < 1e-5, "pair {j}: {} against {value}", f[j]);
         }

@@ -1,0 +1,127 @@
+//! Element types of stored tensors, and decoding of the small ones that the host reads.
+
+use std::fmt;
+
+/// Declares the table once: variant, its name in a header, bits per element.
+macro_rules! dtypes {
+    ($($variant:ident = $name:literal, $bits:literal;)*) => {
+        /// Element type of a stored tensor: all that safetensors knows, so that any unused tensor can be skipped.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[expect(missing_docs, reason = "each is its own name")]
+        #[expect(non_camel_case_types, reason = "the names of the file format")]
+        pub enum Dtype { $($variant,)* }
+
+        impl Dtype {
+            /// The name in a header: `F8_E4M3`.
+            #[must_use]
+            pub const fn name(self) -> &'static str { match self { $(Dtype::$variant => $name,)* } }
+
+            /// Bits of one element.
+            #[must_use]
+            pub const fn bits(self) -> u64 { match self { $(Dtype::$variant => $bits,)* } }
+
+            /// The type of this name, in exactly this case.
+            #[must_use]
+            pub fn parse(name: &str) -> Option<Dtype> { match name { $($name => Some(Dtype::$variant),)* _ => None } }
+        }
+    };
+}
+
+dtypes! {
+    F64 = "F64", 64; F32 = "F32", 32; F16 = "F16", 16; BF16 = "BF16", 16;
+    F8_E4M3 = "F8_E4M3", 8; F8_E5M2 = "F8_E5M2", 8; F8_E8M0 = "F8_E8M0", 8;
+    F8_E4M3FNUZ = "F8_E4M3FNUZ", 8; F8_E5M2FNUZ = "F8_E5M2FNUZ", 8;
+    F6_E2M3 = "F6_E2M3", 6; F6_E3M2 = "F6_E3M2", 6; F4 = "F4", 4;
+    I64 = "I64", 64; I32 = "I32", 32; I16 = "I16", 16; I8 = "I8", 8;
+    U64 = "U64", 64; U32 = "U32", 32; U16 = "U16", 16; U8 = "U8", 8;
+    C64 = "C64", 64; BOOL = "BOOL", 8;
+}
+
+impl fmt::Display for Dtype {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Dtype {
+    /// A float that needs no scale: F32, F16 or BF16.
+    #[must_use]
+    pub const fn is_plain_float(self) -> bool {
+        matches!(self, Dtype::F32 | Dtype::F16 | Dtype::BF16)
+    }
+
+    /// Bytes of `elements` elements; `None` beyond 64 bits or where they do not fill whole bytes.
+    pub(super) fn bytes(self, elements: u64) -> Option<u64> {
+        let bits = elements.checked_mul(self.bits())?;
+        bits.is_multiple_of(8).then_some(bits / 8)
+    }
+
+    /// Decodes little-endian bytes at any alignment; U8 and F8_E8M0 are exponents, 2^(byte − 127). `None`: no such decoding.
+    pub(super) fn decode(self, bytes: &[u8]) -> Option<Vec<f32>> {
+        let pairs = || bytes.chunks_exact(2).filter_map(|pair| <[u8; 2]>::try_from(pair).ok()).map(u16::from_le_bytes);
+        Some(match self {
+            Dtype::F32 => bytes
+                .chunks_exact(4)
+                .filter_map(|word| <[u8; 4]>::try_from(word).ok())
+                .map(f32::from_le_bytes)
+                .collect(),
+            Dtype::BF16 => pairs().map(|bits| f32::from_bits(u32::from(bits) << 16)).collect(),
+            Dtype::F16 => pairs().map(f16_to_f32).collect(),
+            // 0 would be subnormal and 255 is NaN: both are refused by being decoded as NaN.
+            Dtype::U8 | Dtype::F8_E8M0 => bytes
+                .iter()
+                .map(|&exponent| if exponent == 0 { f32::NAN } else { f32::from_bits(u32::from(exponent) << 23) })
+                .collect(),
+            _ => return None,
+        })
+    }
+}
+
+/// IEEE half to single, exact; infinities and NaN stay what they are.
+fn f16_to_f32(bits: u16) -> f32 {
+    let sign = u32::from(bits & 0x8000) << 16;
+    let exponent = u32::from(bits >> 10) & 0x1f;
+    let mantissa = u32::from(bits & 0x3ff);
+    match exponent {
+        // Below 2^-14: mantissa · 2^-24, which is exact in f32.
+        0 => f32::from_bits(sign | (f32::from(bits & 0x3ff) * f32::from_bits(0x3380_0000)).to_bits()),
+        0x1f => f32::from_bits(sign | 0x7f80_0000 | mantissa << 13),
+        _ => f32::from_bits(sign | exponent.saturating_add(112) << 23 | mantissa << 13),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Oracle: the value that the bit fields say, (−1)^s · 2^(e−15) · (1 + m/1024), in f64.
+    #[test]
+    fn every_half_is_exact() {
+        for bits in 0..=u16::MAX {
+            let (sign, exponent, mantissa) = (bits >> 15, i32::from(bits >> 10 & 31), f64::from(bits & 1023));
+            let magnitude = match exponent {
+                0 => mantissa * 2f64.powi(-24),
+                31 if mantissa == 0.0 => f64::INFINITY,
+                31 => f64::NAN,
+                _ => (1.0 + mantissa / 1024.0) * 2f64.powi(exponent - 15),
+            };
+            let expected = if sign == 1 { -magnitude } else { magnitude };
+            let got = f64::from(f16_to_f32(bits));
+            assert!(got == expected || got.is_nan() && expected.is_nan(), "{bits:#06x}: {got} {expected}");
+        }
+    }
+
+    #[test]
+    fn exponent_bytes_are_powers_of_two() {
+        let decoded = Dtype::F8_E8M0.decode(&[1, 127, 128, 254]).unwrap();
+        assert_eq!(decoded, [2f32.powi(-126), 1.0, 2.0, 2f32.powi(127)]);
+        assert!(Dtype::U8.decode(&[0, 255]).unwrap().iter().all(|value| !value.is_finite()));
+    }
+
+    #[test]
+    fn sub_byte_types_fill_whole_bytes() {
+        assert_eq!(Dtype::F4.bytes(2), Some(1));
+        assert_eq!(Dtype::F4.bytes(3), None);
+        assert_eq!(Dtype::F64.bytes(u64::MAX / 8), None);
+    }
+}

@@ -1,0 +1,260 @@
+//! A checkpoint's files become named tensors of a known model.
+//!
+//! In: a [`Source`] with config.json and safetensors files, all of it untrusted. Out: a [`Checkpoint`]: the config, where
+//! each tensor lies, and reads of at most [`SLICE_BYTES`]. Never: a panic, a memory size taken from a file before it is
+//! bounded, code or names of files that a checkpoint brings, a write. Order of work: config, index, headers against the
+//! real file sizes, names and shapes against the config; only then may weights be read.
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    clippy::string_slice
+)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        reason = "a test may fail loudly"
+    )
+)]
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+mod config;
+mod dtype;
+mod fields;
+mod files;
+mod header;
+mod index;
+mod json;
+pub mod names;
+mod source;
+mod tensors;
+
+pub use config::{
+    CONFIG_FILE, GENERATION_FILE, GenerationDefaults, GroupScore, IndexerConfig, LayerIndexer, LayerKind, ModelConfig,
+    Quantization, RopeConfig, RouterConfig, SCALE_BLOCK, Scoring, Yarn,
+};
+pub use dtype::Dtype;
+pub use files::{CONFIG_BYTES, INDEX_BYTES, optional_small_file, small_file};
+pub use header::read as read_header;
+pub use header::{HEADER_BYTES, NAME_BYTES, RANK, TENSORS, Tensor};
+pub use index::{INDEX_FILE, SHARDS, SINGLE_FILE};
+pub use names::Role;
+#[cfg(not(target_arch = "wasm32"))]
+pub use source::FolderSource;
+pub use source::{BoxFuture, Bytes, MemorySource, Shareable, Source};
+
+use crate::error::{Class, Code, Error, Result, quote};
+
+/// Most bytes of one read of a weight.
+pub const SLICE_BYTES: usize = 16 << 20;
+
+/// A checkpoint whose every tensor is known to be there with the right shape and type.
+///
+/// ```no_run
+/// # async fn example() -> lyn::Result<()> {
+/// use lyn::checkpoint::{Checkpoint, FolderSource, names};
+/// let checkpoint = Checkpoint::open(std::sync::Arc::new(FolderSource::new("models/stories")?)).await?;
+/// let norm = checkpoint.read_f32(names::NORM).await?; // [hidden_size]
+/// assert_eq!(norm.len(), checkpoint.config.hidden_size as usize);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Checkpoint {
+    /// The model's sizes and switches.
+    pub config: ModelConfig,
+    /// What generation_config.json proposes.
+    pub generation: GenerationDefaults,
+    /// Stored names of tensors that no part of the model uses, sorted; the first hundred.
+    pub unused: Vec<String>,
+    /// How many tensors are not used.
+    pub unused_count: usize,
+    /// Modules of multi-token prediction that are whole in the files, counted from the first.
+    pub prediction_layers: u32,
+    source: Arc<dyn Source>,
+    tensors: HashMap<String, (Tensor, Role)>,
+}
+
+/// Sums over tensors.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Elements of weights and vectors; scales are no parameters.
+    pub parameters: u64,
+    /// Bytes as stored, scales included.
+    pub stored_bytes: u64,
+    /// Stored bytes for each element type.
+    pub bytes_by_dtype: BTreeMap<Dtype, u64>,
+}
+
+impl Checkpoint {
+    /// Opens a checkpoint: reads its config, its index and its headers, and no weight.
+    ///
+    /// # Errors
+    /// [`Code::BadCheckpoint`], [`Code::UnsupportedModel`], [`Code::MissingTensor`], each with the file, the tensor or
+    /// field, what was found and what was expected.
+    pub async fn open(source: Arc<dyn Source>) -> Result<Checkpoint> {
+        let config = ModelConfig::parse(&small_file(&*source, CONFIG_FILE, CONFIG_BYTES).await?)?;
+        let generation = match optional_small_file(&*source, GENERATION_FILE, CONFIG_BYTES).await? {
+            Some(bytes) => GenerationDefaults::parse(&bytes, config.vocab_size)?,
+            None => GenerationDefaults::default(),
+        };
+        let (file, stored) = index::read(&*source).await?;
+        let claims = tensors::claim(&config, file, stored)?;
+        if claims.unused_count > 0 {
+            tracing::warn!(count = claims.unused_count, "tensors of the checkpoint are not used");
+        }
+        let tensors::Claims { tensors, prediction_layers, unused, unused_count } = claims;
+        Ok(Checkpoint { config, generation, unused, unused_count, prediction_layers, source, tensors })
+    }
+
+    /// The files.
+    #[must_use]
+    pub fn source(&self) -> &Arc<dyn Source> {
+        &self.source
+    }
+
+    /// A tensor by the name that [`names`] gives it.
+    ///
+    /// # Errors
+    /// [`Code::Internal`]: the config does not ask for it, so nobody should.
+    pub fn tensor(&self, name: &str) -> Result<&Tensor> {
+        self.entry(name).map(|(tensor, _)| tensor)
+    }
+
+    fn entry(&self, name: &str) -> Result<&(Tensor, Role)> {
+        let unknown = || Error::new(Code::Internal, format!("tensor {} is not one of the model", quote(name)));
+        self.tensors.get(name).ok_or_else(unknown)
+    }
+
+    /// Every tensor of the model under its name from [`names`], in no order.
+    pub fn tensors(&self) -> impl Iterator<Item = (&str, &Tensor, Role)> {
+        self.tensors.iter().map(|(name, (tensor, role))| (name.as_str(), tensor, *role))
+    }
+
+    /// `length` bytes of a tensor, from `byte_offset` of its data: at most [`SLICE_BYTES`] at once.
+    ///
+    /// # Errors
+    /// [`Class::Io`] or [`Class::Len`]: the file changed. [`Code::Internal`]: the range is not in the tensor, or too long.
+    pub async fn read(&self, tensor: &Tensor, byte_offset: u64, length: usize) -> Result<Vec<u8>> {
+        let end = u64::try_from(length).ok().and_then(|length| byte_offset.checked_add(length));
+        let start = tensor.offset.checked_add(byte_offset);
+        let (Some(start), true) = (start, length <= SLICE_BYTES && end.is_some_and(|end| end <= tensor.bytes)) else {
+            let message = format!(
+                "{length} bytes from {byte_offset} of tensor {}, which has {}",
+                quote(&tensor.name),
+                tensor.bytes
+            );
+            return Err(Error::new(Code::Internal, message));
+        };
+        let bytes = self.source.read(&tensor.file, start, length).await?;
+        if bytes.len() == length {
+            return Ok(bytes);
+        }
+        Err(tensor.error(Class::Len, format_args!("expected {length} bytes, the source gave {}", bytes.len())))
+    }
+
+    /// A vector, or the scales of a weight, decoded; every value is finite.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::read`]; [`Class::Value`]: NaN, infinite, or an exponent byte of 0 or 255.
+    pub async fn read_f32(&self, name: &str) -> Result<Vec<f32>> {
+        let (tensor, _) = self.entry(name)?;
+        let mut values = Vec::new();
+        for (offset, length) in slices(tensor) {
+            values.extend(self.read_finite(tensor, offset, length).await?);
+        }
+        Ok(values)
+    }
+
+    /// Scans for values that may not be in a model: norms, biases, scales and the head are finite.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::read_f32`], for the first such tensor by name.
+    pub async fn check_values(&self) -> Result<()> {
+        let mut names: Vec<&str> = self
+            .tensors
+            .iter()
+            .filter_map(|(name, (_, role))| {
+                let scanned = matches!(role, Role::Vector | Role::Scale) || name == names::head(&self.config);
+                scanned.then_some(name.as_str())
+            })
+            .collect();
+        names.sort_unstable();
+        for name in names {
+            let tensor = self.tensor(name)?;
+            for (offset, length) in slices(tensor) {
+                self.read_finite(tensor, offset, length).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn read_finite(&self, tensor: &Tensor, offset: u64, length: usize) -> Result<Vec<f32>> {
+        let bytes = self.read(tensor, offset, length).await?;
+        let values = tensor.dtype.decode(&bytes);
+        let values =
+            values.ok_or_else(|| Error::new(Code::Internal, format!("{} is not decoded on the host", tensor.dtype)))?;
+        match values.iter().position(|value| !value.is_finite()) {
+            None => Ok(values),
+            Some(place) => {
+                let before = offset.saturating_mul(8).checked_div(tensor.dtype.bits()).unwrap_or(0);
+                let place = before.saturating_add(place as u64);
+                Err(tensor.error(
+                    Class::Value,
+                    format_args!(
+                        "value {place}: expected a finite number, found NaN, infinity or an unusable exponent"
+                    ),
+                ))
+            }
+        }
+    }
+
+    /// Sums over the main model; with `prediction`, also over the whole modules of multi-token prediction.
+    #[must_use]
+    pub fn totals(&self, prediction: bool) -> Totals {
+        let mut totals = Totals::default();
+        for (name, (tensor, role)) in &self.tensors {
+            let main = names::split_layer(name).is_none_or(|(layer, _)| layer < self.config.num_hidden_layers);
+            if main || prediction {
+                let parameters = if *role == Role::Scale { 0 } else { tensor.elements() };
+                totals.parameters = totals.parameters.saturating_add(parameters);
+                totals.stored_bytes = totals.stored_bytes.saturating_add(tensor.bytes);
+                let bytes = totals.bytes_by_dtype.entry(tensor.dtype).or_default();
+                *bytes = bytes.saturating_add(tensor.bytes);
+            }
+        }
+        totals
+    }
+
+    /// Parameters of the main model.
+    #[must_use]
+    pub fn parameters(&self) -> u64 {
+        self.totals(false).parameters
+    }
+
+    /// Stored bytes of the main model, scales included.
+    #[must_use]
+    pub fn stored_bytes(&self) -> u64 {
+        self.totals(false).stored_bytes
+    }
+}
+
+/// A tensor's data in pieces of at most [`SLICE_BYTES`], which cuts no element: (byte offset, length).
+pub fn slices(tensor: &Tensor) -> impl Iterator<Item = (u64, usize)> + use<> {
+    let bytes = tensor.bytes;
+    (0..bytes).step_by(SLICE_BYTES).map(move |offset| {
+        let left = usize::try_from(bytes.saturating_sub(offset)).unwrap_or(SLICE_BYTES);
+        (offset, left.min(SLICE_BYTES))
+    })
+}

@@ -1,0 +1,176 @@
+//! Claims each tensor that the config asks for; what is missing, wrong or left over is an error.
+//!
+//! In: the stored tensors and the config. Out: the tensors of the model, and names of what is not used. Never: a weight.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::config::ModelConfig;
+use super::dtype::Dtype;
+use super::header::Tensor;
+use super::names::{self, Expected, Role};
+use crate::error::{Class, Error, Result, quote};
+
+/// Names kept of unused tensors; more are only counted.
+const UNUSED_NAMES: usize = 100;
+
+/// Outcome of claiming.
+pub(super) struct Claims {
+    pub(super) tensors: HashMap<String, (Tensor, Role)>,
+    pub(super) prediction_layers: u32,
+    pub(super) unused: Vec<String>,
+    pub(super) unused_count: usize,
+}
+
+/// `file` is the one that lists the tensors, named where one is missing.
+pub(super) fn claim(config: &ModelConfig, file: &str, stored: HashMap<String, Tensor>) -> Result<Claims> {
+    // Inside, names are without the prefix; a name that lacks it belongs to another part of the checkpoint.
+    let mut foreign = Vec::new();
+    let mut own: HashMap<String, Tensor> = HashMap::with_capacity(stored.len());
+    for (name, tensor) in stored {
+        match name.strip_prefix(config.tensor_prefix) {
+            Some("") | None => foreign.push(name),
+            Some(short) if short.len() == name.len() => drop(own.insert(name, tensor)),
+            Some(short) => drop(own.insert(short.to_owned(), tensor)),
+        }
+    }
+    let mut tensors = HashMap::with_capacity(own.len());
+    for expected in names::expected(config) {
+        take(config, file, &mut own, &expected, &mut tensors)?;
+    }
+    let prediction_layers = claim_prediction(config, file, &mut own, &mut tensors);
+    let mut left: Vec<(String, Tensor)> = own.into_iter().collect();
+    left.sort_unstable_by(|a, b| a.0.cmp(&b.0)); // the same folder gives the same message each time
+    let prediction = prediction_modules(config, &left);
+    let mut unused = Vec::new();
+    for (name, tensor) in &left {
+        if !may_be_left(config, name, &prediction) {
+            return Err(left_over(config, &tensors, name, tensor));
+        }
+        if !is_copy(config, prediction_layers, name) {
+            unused.push(tensor.name.clone());
+        }
+    }
+    unused.extend(foreign);
+    unused.sort_unstable();
+    let unused_count = unused.len();
+    unused.truncate(UNUSED_NAMES);
+    Ok(Claims { tensors, prediction_layers, unused, unused_count })
+}
+
+/// Moves an expected tensor, and its scales, from what is stored to what is claimed.
+fn take(
+    config: &ModelConfig,
+    file: &str,
+    own: &mut HashMap<String, Tensor>,
+    expected: &Expected,
+    tensors: &mut HashMap<String, (Tensor, Role)>,
+) -> Result<()> {
+    let Some(tensor) = own.remove(&expected.name) else {
+        let name = format!("{}{}", config.tensor_prefix, expected.name);
+        let message = format!("tensor {}: expected {:?}, found nothing", quote(&name), expected.shape);
+        return Err(Error::file(Class::Missing, file, message).with_detail("tensor", crate::error::escape(&name)));
+    };
+    if tensor.shape != expected.shape {
+        let message = format!("expected shape {:?}, found {:?}", expected.shape, tensor.shape);
+        let help = "config.json and the weights are of different models, or the file is broken";
+        return Err(tensor.error(Class::Shape, message).with_help(help));
+    }
+    let is_fp8 = expected.role == Role::Matrix && tensor.dtype == Dtype::F8_E4M3;
+    if is_fp8 {
+        let scale_name = names::scale(&expected.name);
+        if config.quantization.is_none() {
+            return Err(tensor.error(Class::Quant, "F8_E4M3, but config.json has no quantization_config"));
+        }
+        let Some(scale) = own.remove(&scale_name) else {
+            return Err(tensor.error(Class::Quant, format_args!("F8_E4M3 without its scales {}", quote(&scale_name))));
+        };
+        let shape = names::scale_shape(&tensor.shape);
+        if scale.shape != shape {
+            return Err(scale.error(Class::Quant, format_args!("expected shape {shape:?}, found {:?}", scale.shape)));
+        }
+        if !matches!(scale.dtype, Dtype::F32 | Dtype::U8 | Dtype::F8_E8M0) {
+            return Err(
+                scale.error(Class::Quant, format_args!("expected scales in F32, U8 or F8_E8M0, found {}", scale.dtype))
+            );
+        }
+        tensors.insert(scale_name, (scale, Role::Scale));
+    } else if !tensor.dtype.is_plain_float() {
+        let fp8 = matches!(tensor.dtype, Dtype::F8_E5M2 | Dtype::F8_E4M3FNUZ | Dtype::F8_E5M2FNUZ);
+        let class = if fp8 && expected.role == Role::Matrix { Class::Quant } else { Class::Dtype };
+        let or_fp8 = if expected.role == Role::Matrix { ", BF16 or F8_E4M3" } else { " or BF16" };
+        return Err(tensor.error(class, format_args!("expected F32, F16{or_fp8}, found {}", tensor.dtype)));
+    }
+    tensors.insert(expected.name.clone(), (tensor, expected.role));
+    Ok(())
+}
+
+/// Claims the modules of multi-token prediction that are whole; none of them is needed to run the model.
+fn claim_prediction(
+    config: &ModelConfig,
+    file: &str,
+    own: &mut HashMap<String, Tensor>,
+    tensors: &mut HashMap<String, (Tensor, Role)>,
+) -> u32 {
+    let mut whole = 0u32;
+    for index in config.num_hidden_layers..config.layers_with_prediction() {
+        let expected = names::expected_prediction(config, index);
+        let mut stored = HashMap::new();
+        for name in expected.iter().flat_map(|expected| [expected.name.clone(), names::scale(&expected.name)]) {
+            if let Some(tensor) = own.get(&name) {
+                stored.insert(name, tensor.clone());
+            }
+        }
+        let mut claimed = HashMap::new();
+        if expected.iter().try_for_each(|expected| take(config, file, &mut stored, expected, &mut claimed)).is_err() {
+            break;
+        }
+        own.retain(|name, _| !claimed.contains_key(name));
+        tensors.extend(claimed);
+        whole = whole.saturating_add(1);
+    }
+    whole
+}
+
+/// Layers beyond the main ones that hold a part only found in modules of multi-token prediction. Published files carry
+/// such a layer, and some configs do not speak of it; any other layer there means that num_hidden_layers is wrong.
+fn prediction_modules(config: &ModelConfig, left: &[(String, Tensor)]) -> BTreeSet<u32> {
+    let telling = ["enorm.", "hnorm.", "eh_proj.", "shared_head.", "embed_tokens."];
+    let layers = left.iter().filter_map(|(name, _)| names::split_layer(name));
+    let modules = layers.filter(|(_, part)| telling.iter().any(|start| part.starts_with(start)));
+    modules.map(|(layer, _)| layer).filter(|layer| *layer >= config.num_hidden_layers).collect()
+}
+
+/// A whole module's copies of embedding and head: known, equal to the main model's, and so not worth a warning.
+fn is_copy(config: &ModelConfig, prediction_layers: u32, name: &str) -> bool {
+    let whole = config.num_hidden_layers.saturating_add(prediction_layers);
+    names::split_layer(name).is_some_and(|(layer, part)| {
+        layer < whole && matches!(part, "embed_tokens.weight" | "shared_head.head.weight")
+    })
+}
+
+/// Whether a tensor that nothing asked for may be there.
+fn may_be_left(config: &ModelConfig, name: &str, prediction: &BTreeSet<u32>) -> bool {
+    if name.ends_with("rotary_emb.inv_freq") {
+        return true; // a buffer that old exports carry; frequencies are computed from the config
+    }
+    match names::split_layer(name) {
+        Some((layer, _)) => prediction.contains(&layer),
+        None if name == names::HEAD => config.tie_word_embeddings,
+        None => !["model.embed_tokens.", "model.norm.", "lm_head."].iter().any(|start| name.starts_with(start)),
+    }
+}
+
+fn left_over(config: &ModelConfig, tensors: &HashMap<String, (Tensor, Role)>, name: &str, tensor: &Tensor) -> Error {
+    if let Some((weight, _)) = name.strip_suffix("_scale_inv").and_then(|weight| tensors.get(weight)) {
+        return tensor.error(Class::Quant, format_args!("scales of a weight that is {} and needs none", weight.dtype));
+    }
+    let what = match names::split_layer(name) {
+        Some((layer, _)) if layer >= config.num_hidden_layers => {
+            format!("a layer beyond num_hidden_layers, {}, and not of multi-token prediction", config.num_hidden_layers)
+        }
+        _ => "nothing in config.json asks for it".to_owned(),
+    };
+    tensor
+        .error(Class::Config, what)
+        .with_help("config.json and the weights are of different models; take both from one place")
+}

@@ -1,0 +1,454 @@
+//! Model stages against expected values: a checkpoint folder with a `golden.safetensors`, as `tests/data/golden` has.
+//!
+//! Expected values are f64 results stored as f32. A stage passes within 1e-4 · max(1, max|expected|), logits within 1e-3;
+//! selections and experts must be equal but for exchanges that the expected scores cannot tell apart.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::checkpoint::{Checkpoint, Dtype, SLICE_BYTES, Source, Tensor, read_header};
+use crate::engine::{Engine, Options, Place};
+use crate::error::{Class, Error, Result};
+use crate::generate::{Chunk, Wanted};
+use crate::memory::ContextSize;
+use crate::record::Tap;
+
+/// The file of expected values.
+pub const FILE: &str = "golden.safetensors";
+
+const TOLERANCE: f64 = 1e-4;
+const LOGITS_TOLERANCE: f64 = 1e-3;
+
+/// Every stage of one folder on one device.
+#[derive(Clone, Debug, Serialize)]
+pub struct GoldenReport {
+    /// The device's name, or `host`.
+    pub device: String,
+    /// Stages, in the order of the model.
+    pub stages: Vec<StageReport>,
+}
+
+impl GoldenReport {
+    /// Whether every stage is within its tolerance.
+    #[must_use]
+    pub fn passed(&self) -> bool {
+        !self.stages.is_empty() && self.stages.iter().all(|stage| stage.passed)
+    }
+}
+
+/// One stage, over all layers that have it.
+#[derive(Clone, Debug, Serialize)]
+pub struct StageReport {
+    /// `attn_out`, `logits`, …
+    pub stage: String,
+    /// Largest absolute error; for selections the number of rows that differ.
+    pub error: f64,
+    /// The error as a share of what is allowed.
+    pub worst: f64,
+    /// Values compared.
+    pub compared: usize,
+    /// Whether all are within tolerance.
+    pub passed: bool,
+    /// Where the worst value is.
+    pub note: String,
+}
+
+/// Expected tensors by name.
+struct Golden {
+    source: Arc<dyn Source>,
+    tensors: BTreeMap<String, Tensor>,
+}
+
+impl Golden {
+    async fn open(source: Arc<dyn Source>) -> Result<Golden> {
+        let tensors = read_header(&*source, FILE).await?;
+        Ok(Golden { source, tensors: tensors.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect() })
+    }
+
+    async fn bytes(&self, name: &str) -> Result<(Dtype, Vec<u8>)> {
+        let missing = || Error::file(Class::Missing, FILE, format_args!("no tensor {}", crate::error::quote(name)));
+        let tensor = self.tensors.get(name).ok_or_else(missing)?;
+        let mut bytes = Vec::new();
+        while (bytes.len() as u64) < tensor.bytes {
+            let done = bytes.len() as u64;
+            let length = usize::try_from((tensor.bytes - done).min(SLICE_BYTES as u64)).unwrap_or(SLICE_BYTES);
+            bytes.extend(self.source.read(&tensor.file, tensor.offset + done, length).await?);
+        }
+        Ok((tensor.dtype, bytes))
+    }
+
+    async fn floats(&self, name: &str) -> Result<Vec<f32>> {
+        match self.bytes(name).await? {
+            (Dtype::F32, bytes) => Ok(bytemuck::pod_collect_to_vec(&bytes)),
+            (other, _) => Err(Error::file(Class::Dtype, FILE, format_args!("{name}: expected F32, found {other}"))),
+        }
+    }
+
+    async fn integers(&self, name: &str) -> Result<Vec<i64>> {
+        match self.bytes(name).await? {
+            (Dtype::I64, bytes) => Ok(bytemuck::pod_collect_to_vec(&bytes)),
+            (Dtype::I32, bytes) => {
+                Ok(bytemuck::pod_collect_to_vec::<u8, i32>(&bytes).into_iter().map(i64::from).collect())
+            }
+            (other, _) => {
+                Err(Error::file(Class::Dtype, FILE, format_args!("{name}: expected integers, found {other}")))
+            }
+        }
+    }
+
+    async fn ids(&self, name: &str) -> Result<Vec<u32>> {
+        let ids = self.integers(name).await?.into_iter().map(u32::try_from).collect::<std::result::Result<_, _>>();
+        ids.map_err(|_| Error::file(Class::Value, FILE, format_args!("{name}: a negative id")))
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+}
+
+/// Runs the folder's prompt through the model on a device and compares every stage; then its greedy continuation, and the
+/// multi-token-prediction module where expected values of it are there.
+///
+/// # Errors
+/// What is wrong with the folder or the device; values out of tolerance are in the report.
+pub async fn run(folder: Arc<dyn Source>, place: Place) -> Result<GoldenReport> {
+    let device = place.adapter().map_or_else(|| "host".to_owned(), |info| info.name.clone());
+    let golden = Golden::open(Arc::clone(&folder)).await?;
+    let checkpoint = Checkpoint::open(folder).await?;
+    let ids = golden.ids("input_ids").await?;
+    let tokens = u32::try_from(ids.len()).unwrap_or(u32::MAX);
+    let prediction = golden.has("mtp.logits");
+    let options = Options {
+        context: ContextSize::Tokens(checkpoint.config.max_position_embeddings.min(tokens.saturating_add(256))),
+        chunk: Some(tokens.max(1)),
+        sequences: 2,
+        prediction,
+        ..Options::default()
+    };
+    let mut engine = Engine::load_on(checkpoint, place, &options, &mut |_| true).await?;
+    let mut stages = Stages::default();
+    compare_prompt(&golden, &mut engine, &ids, &mut stages).await?;
+    if golden.has("greedy.ids") {
+        compare_greedy(&golden, &mut engine, &ids, &mut stages).await?;
+    }
+    if prediction {
+        compare_prediction(&golden, &mut engine, &mut stages).await?;
+    }
+    Ok(GoldenReport { device, stages: stages.0 })
+}
+
+/// Tapped tensors by name.
+struct Taps(BTreeMap<String, Vec<u32>>);
+
+impl Taps {
+    fn new(taps: Vec<(Tap, Vec<u32>)>) -> Taps {
+        Taps(taps.into_iter().map(|(tap, words)| (tap.name, words)).collect())
+    }
+
+    fn words(&self, name: &str) -> Option<&[u32]> {
+        self.0.get(name).map(Vec::as_slice)
+    }
+
+    fn floats(&self, name: &str) -> Option<&[f32]> {
+        self.words(name).map(bytemuck::cast_slice)
+    }
+
+    /// What a branch added to the residual stream.
+    fn difference(&self, after: &str, before: &str) -> Option<Vec<f32>> {
+        let (after, before) = (self.floats(after)?, self.floats(before)?);
+        Some(after.iter().zip(before).map(|(after, before)| after - before).collect())
+    }
+}
+
+async fn compare_prompt(golden: &Golden, engine: &mut Engine, ids: &[u32], stages: &mut Stages) -> Result<()> {
+    let runner = engine.runner();
+    let layers = runner.dims().num_hidden_layers;
+    let sequence = runner.open()?;
+    let taps = Taps::new(runner.step_tapped(&[Chunk { sequence, ids, wanted: Wanted::All }]).await?);
+    for layer in 0..layers {
+        compare_layer(golden, engine, &taps, layer, "", stages).await?;
+        let (latents, keys) = engine.runner().cached(layer, sequence).await?;
+        compare_cache(golden, engine, layer, &latents, &keys, stages).await?;
+    }
+    for name in ["final_input", "final_norm", "logits"] {
+        stages.floats(golden, name, name, taps.floats(name)).await?;
+    }
+    engine.runner().close(sequence);
+    Ok(())
+}
+
+/// All stages of one layer; `prefix` is `mtp.` for the prediction module.
+async fn compare_layer(
+    golden: &Golden,
+    engine: &mut Engine,
+    taps: &Taps,
+    layer: u32,
+    prefix: &str,
+    stages: &mut Stages,
+) -> Result<()> {
+    let expected = |stage: &str| format!("{prefix}layers.{layer}.{stage}");
+    let tapped = |stage: &str| format!("layers.{layer}.{stage}");
+    let report = |stage: &str| format!("{prefix}{stage}");
+    for stage in ["input", "attn_norm", "q_latent", "q", "idx_q"] {
+        stages.floats(golden, &report(stage), &expected(stage), taps.floats(&tapped(stage))).await?;
+    }
+    let scale = engine.runner().dims().indexer.as_ref().map_or(1.0, |indexer| indexer.scale);
+    let weights: Option<Vec<f32>> = taps.floats(&tapped("idx_w")).map(|w| w.iter().map(|w| w * scale).collect());
+    stages.floats(golden, &report("idx_w"), &expected("idx_w"), weights.as_deref()).await?;
+    if golden.has(&expected("idx_score")) {
+        compare_selection(golden, taps, &expected, &tapped, &report, stages).await?;
+    }
+    let attended = taps.difference(&tapped("after_attention"), &tapped("input"));
+    stages.floats(golden, &report("attn_out"), &expected("attn_out"), attended.as_deref()).await?;
+    stages.floats(golden, &report("ffn_norm"), &expected("ffn_norm"), taps.floats(&tapped("ffn_norm"))).await?;
+    stages
+        .floats(golden, &report("router_logits"), &expected("router_logits"), taps.floats(&tapped("router_logits")))
+        .await?;
+    if golden.has(&expected("router_topk")) {
+        compare_routing(golden, taps, &expected, &tapped, &report, stages).await?;
+    }
+    let fed = taps.difference(&tapped("after_ffn"), &tapped("after_attention"));
+    stages.floats(golden, &report("ffn_out"), &expected("ffn_out"), fed.as_deref()).await
+}
+
+type Name<'a> = &'a dyn Fn(&str) -> String;
+
+/// Scores of visible positions, and which were kept.
+async fn compare_selection(
+    golden: &Golden,
+    taps: &Taps,
+    expected: Name<'_>,
+    tapped: Name<'_>,
+    report: Name<'_>,
+    stages: &mut Stages,
+) -> Result<()> {
+    let scores = golden.floats(&expected("idx_score")).await?;
+    let selected = golden.integers(&expected("idx_topk")).await?;
+    let rows = selected_rows(&scores);
+    let (got_scores, got) = match (taps.floats(&tapped("idx_score")), taps.words(&tapped("idx_topk"))) {
+        (Some(scores), Some(selected)) if rows > 0 => (scores, selected),
+        _ => return stages.missing(&report("idx_topk")),
+    };
+    let (score_stride, width, k) = (got_scores.len() / rows, selected.len() / rows, got.len() / rows);
+    let mut pairs = Vec::new();
+    let largest =
+        scores.iter().filter(|score| score.is_finite()).fold(1f64, |most, &score| most.max(f64::from(score.abs())));
+    let (mut differ, mut wrong) = (0usize, String::new());
+    for row in 0..rows {
+        let expected_scores = &scores[row * rows..][..=row];
+        pairs.extend(got_scores[row * score_stride..][..=row].iter().copied().zip(expected_scores.iter().copied()));
+        let mut want: Vec<i64> = selected[row * width..][..width].iter().copied().filter(|&i| i >= 0).collect();
+        want.sort_unstable();
+        let have: Vec<i64> = got[row * k..][..k].iter().filter(|&&i| i != u32::MAX).map(|&i| i64::from(i)).collect();
+        if want != have {
+            let cut = want.iter().map(|&i| expected_scores[usize_of(i)]).fold(f32::INFINITY, f32::min);
+            let exchanged = want.iter().filter(|i| !have.contains(i)).chain(have.iter().filter(|i| !want.contains(i)));
+            let told = exchanged.filter(|&&i| {
+                let score = expected_scores.get(usize_of(i)).copied().unwrap_or(f32::INFINITY);
+                f64::from((score - cut).abs()) > TOLERANCE * largest
+            });
+            if have.len() != want.len() || told.count() > 0 {
+                differ += 1;
+                wrong = format!("{}, row {row}: expected {want:?}, found {have:?}", expected("idx_topk"));
+            }
+        }
+    }
+    stages.pairs(&report("idx_score"), &expected("idx_score"), &pairs, TOLERANCE);
+    stages.exact(&report("idx_topk"), differ, rows, wrong);
+    Ok(())
+}
+
+/// A square matrix's side.
+fn selected_rows(scores: &[f32]) -> usize {
+    scores.len().isqrt()
+}
+
+fn usize_of(value: i64) -> usize {
+    usize::try_from(value).unwrap_or(usize::MAX)
+}
+
+/// Experts, and their weights by expert.
+async fn compare_routing(
+    golden: &Golden,
+    taps: &Taps,
+    expected: Name<'_>,
+    tapped: Name<'_>,
+    report: Name<'_>,
+    stages: &mut Stages,
+) -> Result<()> {
+    let experts = golden.integers(&expected("router_topk")).await?;
+    let weights = golden.floats(&expected("router_w")).await?;
+    let margins = golden.floats(&expected("router_margin")).await?;
+    let Some(entries) = taps.words(&tapped("router_entries")).filter(|_| !margins.is_empty()) else {
+        return stages.missing(&report("router_topk"));
+    };
+    let per_token = experts.len() / margins.len();
+    let (mut differ, mut wrong, mut pairs) = (0usize, String::new(), Vec::new());
+    for (row, &margin) in margins.iter().enumerate() {
+        let sorted = |mut list: Vec<(i64, f32)>| {
+            list.sort_unstable_by_key(|entry| entry.0);
+            list
+        };
+        let range = row * per_token..(row + 1) * per_token;
+        let want = sorted(experts[range.clone()].iter().copied().zip(weights[range].iter().copied()).collect());
+        let have = entries[row * 2 * per_token..][..2 * per_token].chunks_exact(2);
+        let have = sorted(have.map(|pair| (i64::from(pair[0]), f32::from_bits(pair[1]))).collect());
+        if want.iter().map(|entry| entry.0).eq(have.iter().map(|entry| entry.0)) {
+            pairs.extend(have.iter().zip(&want).map(|(have, want)| (have.1, want.1)));
+        } else if f64::from(margin) > TOLERANCE {
+            differ += 1;
+            wrong = format!("{}, row {row}: expected {want:?}, found {have:?}", expected("router_topk"));
+        }
+    }
+    stages.exact(&report("router_topk"), differ, margins.len(), wrong);
+    stages.pairs(&report("router_w"), &expected("router_w"), &pairs, TOLERANCE);
+    Ok(())
+}
+
+/// What lies in the cache of a layer.
+async fn compare_cache(
+    golden: &Golden,
+    engine: &mut Engine,
+    layer: u32,
+    latents: &[f32],
+    keys: &[f32],
+    stages: &mut Stages,
+) -> Result<()> {
+    let dims = engine.runner().dims();
+    let (rank, width) = (dims.kv_lora_rank as usize, dims.kv_lora_rank as usize + 2 * dims.rope_pairs as usize);
+    let split = |range: std::ops::Range<usize>| -> Vec<f32> {
+        latents.chunks_exact(width).flat_map(|row| &row[range.clone()]).copied().collect()
+    };
+    let name = |stage: &str| format!("layers.{layer}.{stage}");
+    stages.floats(golden, "kv_latent", &name("kv_latent"), Some(&split(0..rank))).await?;
+    stages.floats(golden, "k_rope", &name("k_rope"), Some(&split(rank..width))).await?;
+    stages.floats(golden, "idx_k", &name("idx_k"), Some(keys)).await
+}
+
+/// The greedy continuation, decoded token by token.
+async fn compare_greedy(golden: &Golden, engine: &mut Engine, prompt: &[u32], stages: &mut Stages) -> Result<()> {
+    let expected = golden.ids("greedy.ids").await?;
+    let expected = expected.get(prompt.len()..).unwrap_or_default();
+    let logits = golden.floats("greedy.logits").await?;
+    let runner = engine.runner();
+    let vocab_size = runner.dims().vocab_size as usize;
+    let sequence = runner.open()?;
+    let mut ids = prompt.to_vec();
+    let (mut found, mut pairs) = (Vec::new(), Vec::new());
+    for row in logits.chunks_exact(vocab_size).take(expected.len()) {
+        runner.step(&[Chunk { sequence, ids: &ids, wanted: Wanted::Last }], true).await?;
+        pairs.extend(runner.logits(0).await?.into_iter().zip(row.iter().copied()));
+        ids = vec![runner.chosen()?.await?.first().copied().unwrap_or(u32::MAX)];
+        found.push(ids[0]);
+    }
+    runner.close(sequence);
+    let differ = found.iter().zip(expected).filter(|(a, b)| a != b).count();
+    let note = if differ > 0 { format!("expected {expected:?}, found {found:?}") } else { String::new() };
+    stages.exact("greedy.ids", differ, expected.len(), note);
+    stages.absolute("greedy.logits", "greedy.logits", &pairs, LOGITS_TOLERANCE);
+    Ok(())
+}
+
+async fn compare_prediction(golden: &Golden, engine: &mut Engine, stages: &mut Stages) -> Result<()> {
+    let hidden = golden.floats("mtp.prev_hidden").await?;
+    let ids = golden.ids("mtp.next_ids").await?;
+    let layer = engine.runner().dims().num_hidden_layers;
+    let sequence = engine.runner().open()?;
+    let chunk = Chunk { sequence, ids: &ids, wanted: Wanted::All };
+    let taps = Taps::new(engine.runner().predict_tapped(chunk, &hidden).await?);
+    stages.floats(golden, "mtp.eh_proj", "mtp.eh_proj", taps.floats("mtp.eh_proj")).await?;
+    compare_layer(golden, engine, &taps, layer, "mtp.", stages).await?;
+    for name in ["mtp.output", "mtp.logits"] {
+        stages.floats(golden, name, name, taps.floats(name)).await?;
+    }
+    engine.runner().close(sequence);
+    Ok(())
+}
+
+#[derive(Default)]
+struct Stages(Vec<StageReport>);
+
+impl Stages {
+    fn stage(&mut self, name: &str) -> &mut StageReport {
+        let found = self.0.iter().position(|stage| stage.stage == name);
+        let place = found.unwrap_or_else(|| {
+            let stage = name.to_owned();
+            let empty = StageReport { stage, error: 0.0, worst: 0.0, compared: 0, passed: true, note: String::new() };
+            self.0.push(empty);
+            self.0.len() - 1
+        });
+        &mut self.0[place]
+    }
+
+    /// A stage with expected values that the model did not produce.
+    #[expect(clippy::unnecessary_wraps, reason = "returned where a stage ends early")]
+    fn missing(&mut self, stage: &str) -> Result<()> {
+        let report = self.stage(stage);
+        report.passed = false;
+        report.note = "the model has no such stage, the expected values do".to_owned();
+        Ok(())
+    }
+
+    /// Compares a tapped tensor with an expected one, if that is there.
+    async fn floats(&mut self, golden: &Golden, stage: &str, name: &str, got: Option<&[f32]>) -> Result<()> {
+        if !golden.has(name) {
+            return Ok(());
+        }
+        let expected = golden.floats(name).await?;
+        match got {
+            Some(got) if got.len() == expected.len() => {
+                let pairs: Vec<_> = got.iter().copied().zip(expected).collect();
+                match stage {
+                    "logits" | "mtp.logits" => self.absolute(stage, name, &pairs, LOGITS_TOLERANCE),
+                    _ => self.pairs(stage, name, &pairs, TOLERANCE),
+                }
+                Ok(())
+            }
+            Some(got) => {
+                let report = self.stage(stage);
+                report.passed = false;
+                report.note = format!("{name}: expected {} values, found {}", expected.len(), got.len());
+                Ok(())
+            }
+            None => self.missing(stage),
+        }
+    }
+
+    /// Values (found, expected) within `tolerance · max(1, max|expected|)`.
+    fn pairs(&mut self, stage: &str, name: &str, pairs: &[(f32, f32)], tolerance: f64) {
+        let largest = pairs.iter().fold(1f64, |most, pair| most.max(f64::from(pair.1.abs())));
+        self.absolute(stage, name, pairs, tolerance * largest);
+    }
+
+    /// Values (found, expected) within `allowed`.
+    fn absolute(&mut self, stage: &str, name: &str, pairs: &[(f32, f32)], allowed: f64) {
+        let report = self.stage(stage);
+        report.compared += pairs.len();
+        for (at, &(got, expected)) in pairs.iter().enumerate() {
+            let error = (f64::from(got) - f64::from(expected)).abs();
+            let share = if error.is_finite() { error / allowed } else { f64::MAX };
+            if share > report.worst {
+                report.worst = share;
+                report.error = error;
+                report.note = format!("{name}, element {at}: found {got:e}, expected {expected:e}");
+            }
+            report.passed &= share <= 1.0;
+        }
+    }
+
+    /// Rows that must be equal.
+    fn exact(&mut self, stage: &str, differ: usize, compared: usize, note: String) {
+        let report = self.stage(stage);
+        report.compared += compared;
+        #[expect(clippy::cast_precision_loss, reason = "a count of rows")]
+        let rows = differ as f64;
+        report.error += rows;
+        report.worst = report.worst.max(rows);
+        report.passed &= differ == 0;
+        if !note.is_empty() {
+            report.note = note;
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Queries into the space of the latents: the key half of `kv_b_proj`, applied to the query instead of to every key.
+
+pub mod cases;
+mod reference;
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::format::{BLOCK, Format};
+use crate::kernel::{Extent, Interface, Kernel, Slot, Variant, floats, floats_mut, read, write};
+use crate::layout;
+
+/// y[t, h, c] = Σ_d q[t, h, d] · w[h, d, c].
+#[derive(Clone, Debug)]
+pub struct Absorb {
+    /// `[tokens, q_stride]`: the part without rope of head h at `q_offset + h · head_stride`. These three and `nope_dim`
+    /// are multiples of 4.
+    pub q: Slot,
+    /// `[heads · nope_dim, kv_lora_rank]` row-major in `format`, padded to 16 bytes: the key rows of kv_b_proj.
+    pub weight: Slot,
+    /// fp8: `[⌈heads · source_rows/128⌉, ⌈kv_lora_rank/128⌉]`, of the whole kv_b_proj; else one word.
+    pub scales: Slot,
+    /// `[tokens, heads · kv_lora_rank]`
+    pub y: Slot,
+    /// Elements from one row of q to the next.
+    pub q_stride: u32,
+    /// First column of q.
+    pub q_offset: u32,
+    /// Columns of q from one head to the next.
+    pub head_stride: u32,
+    /// Heads.
+    pub heads: u32,
+    /// Rows of one head: its dimensions without rope.
+    pub nope_dim: u32,
+    /// Columns; a multiple of 4.
+    pub kv_lora_rank: u32,
+    /// Rows of one head in kv_b_proj: `nope_dim` + the dimensions of its values; a multiple of 4.
+    pub source_rows: u32,
+    /// Number format of the weights.
+    pub format: Format,
+    /// Rows that q and y have room for. Up to three rows after the step's tokens are overwritten, within it.
+    pub capacity: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    q_stride4: u32,
+    q_offset4: u32,
+    head_stride4: u32,
+    heads: u32,
+    nope_dim: u32,
+    columns4: u32,
+    source_rows: u32,
+    scale_columns: u32,
+    capacity: u32,
+}
+
+/// The kernel's interface.
+pub static INTERFACE: Interface = Interface {
+    name: "absorb",
+    parts: &[include_str!("absorb.wgsl")],
+    bindings: &[read("q"), read("weight"), read("scales"), write("y")],
+    params: layout!(Params {
+        q_stride4,
+        q_offset4,
+        head_stride4,
+        heads,
+        nope_dim,
+        columns4,
+        source_rows,
+        scale_columns,
+        capacity,
+    }),
+};
+
+impl Absorb {
+    /// Tokens of one lane; the bits are the same.
+    const fn tile(&self) -> u32 {
+        if self.capacity <= 2 { 1 } else { 4 }
+    }
+}
+
+impl Kernel for Absorb {
+    fn interface(&self) -> &'static Interface {
+        &INTERFACE
+    }
+
+    fn variant(&self) -> Variant {
+        Variant { snippets: vec![self.format.row_snippet()], constants: vec![("TOKENS", self.tile())] }
+    }
+
+    fn slots(&self) -> Vec<Slot> {
+        vec![self.q, self.weight, self.scales, self.y]
+    }
+
+    fn params(&self) -> Vec<u8> {
+        let params = Params {
+            q_stride4: self.q_stride / 4,
+            q_offset4: self.q_offset / 4,
+            head_stride4: self.head_stride / 4,
+            heads: self.heads,
+            nope_dim: self.nope_dim,
+            columns4: self.kv_lora_rank / 4,
+            source_rows: self.source_rows,
+            scale_columns: self.kv_lora_rank.div_ceil(BLOCK),
+            capacity: self.capacity,
+        };
+        bytemuck::bytes_of(&params).to_vec()
+    }
+
+    fn workgroups(&self, extent: &Extent) -> [u32; 3] {
+        [self.kv_lora_rank.div_ceil(BLOCK), self.heads, extent.tokens.div_ceil(self.tile())]
+    }
+
+    fn reference(&self, extent: &Extent, reads: &[&[u32]], writes: &mut [&mut [u32]]) {
+        let (q, scales, y) = (floats(reads[0]), floats(reads[2]), floats_mut(writes[0]));
+        reference::absorb(self, extent.tokens, q, reads[1], scales, y, |q, w| q * w);
+    }
+}

@@ -1,0 +1,62 @@
+//! The largest logit of each row: greedy sampling.
+
+pub mod cases;
+mod reference;
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::kernel::{Extent, Interface, Kernel, Slot, floats, read, write};
+use crate::layout;
+
+/// chosen[r] = (argmax of logits[r, ..limit], flags): larger first, ties to the lower id, −0 = +0, NaN last.
+#[derive(Clone, Debug)]
+pub struct Argmax {
+    /// `[rows, vocab_size]`
+    pub logits: Slot,
+    /// `[capacity, 2]` words: id, and flags, of which bit 0 says that a logit is NaN or infinite.
+    pub chosen: Slot,
+    /// Logits of a row.
+    pub vocab_size: u32,
+    /// Ids from here on are never chosen nor looked at; 1 to `vocab_size`.
+    pub limit: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    vocab_size: u32,
+    limit: u32,
+}
+
+/// The kernel's interface.
+pub static INTERFACE: Interface = Interface {
+    name: "argmax",
+    parts: &[include_str!("argmax.wgsl")],
+    bindings: &[read("logits"), write("chosen")],
+    params: layout!(Params { vocab_size, limit }),
+};
+
+impl Kernel for Argmax {
+    fn interface(&self) -> &'static Interface {
+        &INTERFACE
+    }
+
+    fn slots(&self) -> Vec<Slot> {
+        vec![self.logits, self.chosen]
+    }
+
+    fn params(&self) -> Vec<u8> {
+        bytemuck::bytes_of(&Params { vocab_size: self.vocab_size, limit: self.limit }).to_vec()
+    }
+
+    fn workgroups(&self, extent: &Extent) -> [u32; 3] {
+        [extent.rows, 1, 1]
+    }
+
+    fn reference(&self, extent: &Extent, reads: &[&[u32]], writes: &mut [&mut [u32]]) {
+        let rows = floats(reads[0]).chunks(self.vocab_size as usize).take(extent.rows as usize);
+        for (row, chosen) in rows.zip(writes[0].chunks_mut(2)) {
+            chosen.copy_from_slice(&reference::argmax(&row[..self.limit as usize]));
+        }
+    }
+}

@@ -1,0 +1,40 @@
+// cache_write.wgsl: cache[row(t)] = [latent / sqrt(mean(latent^2) + eps) * weight | rope(key)]
+// kv: [tokens, stride]; from column offset the latent, kv_lora_rank wide, then the rope key of 2 * pairs dims.
+// One workgroup per token. Launch-bound: 5 KB per token.
+struct Params {
+    stride: u32,
+    offset: u32,
+    kv_lora_rank: u32,
+    pairs: u32,
+    interleaved: u32, // 1: pairs are neighbours; 0: one in each half
+    eps: f32,
+    pages_per_sequence: u32,
+}
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> kv: array<f32>;          // [tokens, stride]
+@group(0) @binding(2) var<storage, read> weight: array<f32>;      // [kv_lora_rank]
+@group(0) @binding(3) var<storage, read> table: array<vec2<f32>>; // [positions, pairs] of (cos, sin)
+@group(0) @binding(4) var<storage, read> step: array<vec4<u32>>;  // [1 + tokens]
+@group(0) @binding(5) var<storage, read> pages: array<u32>;       // [sequences, pages_per_sequence]
+@group(0) @binding(6) var<storage, read_write> cache: array<f32>; // [cache rows, kv_lora_rank + 2 * pairs]
+
+@compute @workgroup_size(WORKGROUP)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let token = step[1u + group.x];
+    let latent = group.x * params.stride + params.offset;
+    let rank = params.kv_lora_rank;
+    let out = cache_row(token.z, token.y) * (rank + 2u * params.pairs);
+
+    var squares = 0.0;
+    for (var d = lane; d < rank; d += WORKGROUP) { squares = fma(kv[latent + d], kv[latent + d], squares); }
+    let scale = inverseSqrt(workgroup_sum(lane, squares) / f32(rank) + params.eps);
+    for (var d = lane; d < rank; d += WORKGROUP) { cache[out + d] = kv[latent + d] * scale * weight[d]; }
+
+    for (var pair = lane; pair < params.pairs; pair += WORKGROUP) {
+        let a = rank + first_of_pair(pair, params.interleaved);
+        let b = rank + second_of_pair(pair, params.pairs, params.interleaved);
+        let rotated = rotate(kv[latent + a], kv[latent + b], table[token.y * params.pairs + pair]);
+        cache[out + a] = rotated.x;
+        cache[out + b] = rotated.y;
+    }
+}

@@ -1,0 +1,100 @@
+//! Latents and rope keys of a step's tokens, written to their rows of the cache.
+
+pub mod cases;
+mod reference;
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::common;
+use crate::kernel::{Extent, Interface, Kernel, Slot, floats, floats_mut, read, write};
+use crate::layout;
+
+/// cache[row(t)] = [rms_norm(latent[t]) · weight | rope(key[t])], of columns `offset..` of kv.
+#[derive(Clone, Debug)]
+pub struct CacheWrite {
+    /// `[tokens, stride]`
+    pub kv: Slot,
+    /// `[kv_lora_rank]`, f32
+    pub weight: Slot,
+    /// `[positions, pairs]` of (cos, sin), f32
+    pub table: Slot,
+    /// The step's record, see `common/step.wgsl`.
+    pub step: Slot,
+    /// `[sequences, pages_per_sequence]`
+    pub pages: Slot,
+    /// `[cache rows, kv_lora_rank + 2 · pairs]`, f32
+    pub cache: Slot,
+    /// Elements from one row of kv to the next.
+    pub stride: u32,
+    /// First column of the latent; the rope key follows it.
+    pub offset: u32,
+    /// Elements of a latent.
+    pub kv_lora_rank: u32,
+    /// Rotated pairs: half of `qk_rope_head_dim`.
+    pub pairs: u32,
+    /// Pair j is dims (2j, 2j + 1); otherwise (j, j + pairs).
+    pub interleaved: bool,
+    /// Added to the latent's mean square.
+    pub eps: f32,
+    /// Width of `pages`.
+    pub pages_per_sequence: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    stride: u32,
+    offset: u32,
+    kv_lora_rank: u32,
+    pairs: u32,
+    interleaved: u32,
+    eps: f32,
+    pages_per_sequence: u32,
+}
+
+/// The kernel's interface.
+pub static INTERFACE: Interface = Interface {
+    name: "cache_write",
+    parts: &[include_str!("cache_write.wgsl"), common::REDUCE, common::STEP, common::ROTATE],
+    bindings: &[read("kv"), read("weight"), read("table"), read("step"), read("pages"), write("cache")],
+    params: layout!(Params { stride, offset, kv_lora_rank, pairs, interleaved, eps, pages_per_sequence }),
+};
+
+impl Kernel for CacheWrite {
+    fn interface(&self) -> &'static Interface {
+        &INTERFACE
+    }
+
+    fn slots(&self) -> Vec<Slot> {
+        vec![self.kv, self.weight, self.table, self.step, self.pages, self.cache]
+    }
+
+    fn params(&self) -> Vec<u8> {
+        let CacheWrite { stride, offset, kv_lora_rank, pairs, eps, pages_per_sequence, .. } = *self;
+        let interleaved = u32::from(self.interleaved);
+        let params = Params { stride, offset, kv_lora_rank, pairs, interleaved, eps, pages_per_sequence };
+        bytemuck::bytes_of(&params).to_vec()
+    }
+
+    fn workgroups(&self, extent: &Extent) -> [u32; 3] {
+        [extent.tokens, 1, 1]
+    }
+
+    fn reference(&self, extent: &Extent, reads: &[&[u32]], writes: &mut [&mut [u32]]) {
+        let (kv, weight, table, cache) = (floats(reads[0]), floats(reads[1]), floats(reads[2]), floats_mut(writes[0]));
+        let (step, pages) = (reads[3], reads[4]);
+        let width = (self.kv_lora_rank + 2 * self.pairs) as usize;
+        for t in 0..extent.tokens {
+            let (sequence, position) = (common::sequence(step, t), common::position(step, t));
+            let row = common::cache_row(pages, self.pages_per_sequence, sequence, position);
+            reference::cache_row(
+                &kv[(t * self.stride + self.offset) as usize..][..width],
+                weight,
+                &table[2 * (position * self.pairs) as usize..][..2 * self.pairs as usize],
+                self.interleaved,
+                self.eps,
+                &mut cache[row as usize * width..][..width],
+            );
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Rows of the embedding table for the tokens of a step.
+
+pub mod cases;
+mod reference;
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::format::{BLOCK, Format};
+use crate::kernel::{Extent, Interface, Kernel, Slot, Variant, floats, floats_mut, read, write};
+use crate::layout;
+
+/// x[t, :] = table[id(t) − first_row, :] where the shard has that row; other rows of x are left to the other shards.
+#[derive(Clone, Debug)]
+pub struct Embed {
+    /// The step: ids of its tokens.
+    pub step: Slot,
+    /// `[rows, hidden_size]` row-major in `format`, padded to 16 bytes.
+    pub weight: Slot,
+    /// fp8: `[⌈vocab/128⌉, ⌈hidden_size/128⌉]` of the whole table; else one word.
+    pub scales: Slot,
+    /// `[tokens, hidden_size]`
+    pub x: Slot,
+    /// Number format of the table.
+    pub format: Format,
+    /// The id of the shard's first row.
+    pub first_row: u32,
+    /// Rows of the shard.
+    pub rows: u32,
+    /// Elements of a row; a multiple of 4.
+    pub hidden_size: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    first_row: u32,
+    rows: u32,
+    columns4: u32,
+    scale_columns: u32,
+}
+
+/// The kernel's interface.
+pub static INTERFACE: Interface = Interface {
+    name: "embed",
+    parts: &[include_str!("embed.wgsl")],
+    bindings: &[read("step"), read("weight"), read("scales"), write("x")],
+    params: layout!(Params { first_row, rows, columns4, scale_columns }),
+};
+
+/// Columns of one workgroup.
+const TILE: u32 = 512;
+
+impl Kernel for Embed {
+    fn interface(&self) -> &'static Interface {
+        &INTERFACE
+    }
+
+    fn variant(&self) -> Variant {
+        Variant { snippets: vec![self.format.row_snippet()], constants: vec![] }
+    }
+
+    fn slots(&self) -> Vec<Slot> {
+        vec![self.step, self.weight, self.scales, self.x]
+    }
+
+    fn params(&self) -> Vec<u8> {
+        let params = Params {
+            first_row: self.first_row,
+            rows: self.rows,
+            columns4: self.hidden_size / 4,
+            scale_columns: self.hidden_size.div_ceil(BLOCK),
+        };
+        bytemuck::bytes_of(&params).to_vec()
+    }
+
+    fn workgroups(&self, extent: &Extent) -> [u32; 3] {
+        [self.hidden_size.div_ceil(TILE), extent.tokens, 1]
+    }
+
+    fn reference(&self, extent: &Extent, reads: &[&[u32]], writes: &mut [&mut [u32]]) {
+        reference::embed(self, extent.tokens, reads[0], reads[1], floats(reads[2]), floats_mut(writes[0]));
+    }
+}

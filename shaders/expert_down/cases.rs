@@ -1,0 +1,66 @@
+//! The shapes of [`Setup::all`]; the rows of other shards must stay as they are, and hidden is a NaN beyond each width.
+
+use super::{ExpertDown, reference};
+use crate::bound::{self, Bound, ROUNDING};
+use crate::case::{Case, bits, poison};
+use crate::experts::data::{Setup, down};
+use crate::kernel::{Extent, Slot};
+
+/// The cases of the decode form.
+#[must_use]
+pub fn vec_cases() -> Vec<Case> {
+    Setup::all(false).into_iter().map(case).collect()
+}
+
+/// The cases of the tile form.
+#[must_use]
+pub fn tile_cases() -> Vec<Case> {
+    Setup::all(true).into_iter().map(case).collect()
+}
+
+fn case(setup: Setup) -> Case {
+    let (mut random, panels) = (setup.random(), setup.panels);
+    let room = setup.tokens + 1;
+    let (weight, scales) = down(&mut random, &panels, &setup.shard);
+    let [entries, order, tiles] = setup.routes();
+    let mut hidden = poison((room * setup.slots * panels.hidden_stride()) as usize);
+    let rows = hidden.chunks_exact_mut(panels.hidden_stride() as usize).zip(entries.chunks_exact(2));
+    for (row, entry) in rows.take((setup.tokens * setup.slots) as usize) {
+        let width = panels.width_of(entry[0] == panels.total_experts) as usize;
+        row[..width].copy_from_slice(&bits(&setup.data.floats(&mut random, width)));
+    }
+    let y = poison((room * setup.slots * panels.hidden_size) as usize);
+    let kernel = ExpertDown {
+        hidden: Slot(2),
+        entries: Slot(3),
+        shard: setup.shard,
+        y: Slot(6),
+        panels,
+        slots: setup.slots,
+        binned: setup.binned.then_some((Slot(4), Slot(5))),
+        capacity: room,
+    };
+    let extent = Extent { tokens: setup.tokens, rows: 1, length: 1 };
+    let mut allowed = vec![0.0; y.len()];
+    let reads = match setup.binned {
+        true => vec![hidden.as_slice(), &order, &tiles, &weight, &scales],
+        false => vec![hidden.as_slice(), &entries, &weight, &scales],
+    };
+    reference::down(
+        &kernel,
+        &extent,
+        &reads,
+        |w, x| (w * x).abs(),
+        |at, magnitude| {
+            allowed[at] = bound::sum(panels.hidden_stride(), magnitude) + ROUNDING * magnitude;
+        },
+    );
+    reference::down(&kernel, &extent, &reads, bound::flushed, |at, flushed| allowed[at] += flushed);
+    Case {
+        name: setup.name(),
+        kernel: Box::new(kernel),
+        buffers: vec![weight, scales, hidden, entries, order, tiles, y],
+        extent,
+        bounds: vec![Bound::Floats { allowed, nmse: setup.data.nmse(1e-11) }],
+    }
+}

@@ -1,0 +1,36 @@
+//! The formula, in f64, an expert at a time.
+
+use super::ExpertGateUp;
+use crate::experts::reference::{by_expert, contract};
+use crate::format::index;
+use crate::kernel::{Extent, floats};
+
+/// Calls `store` with the index in `hidden` and the two sums of `term` over the contraction: the product, or its magnitude
+/// where a bound is wanted.
+pub(super) fn gate_up(
+    kernel: &ExpertGateUp,
+    extent: &Extent,
+    reads: &[&[u32]],
+    term: impl Fn(f64, f64) -> f64,
+    mut store: impl FnMut(usize, f64, f64),
+) {
+    let (panels, slots) = (&kernel.panels, kernel.slots as usize);
+    let [.., weight, scales] = *reads else { return };
+    let (x, scales) = (floats(reads[0]), floats(scales));
+    let hidden_size = panels.hidden_size as usize;
+    for (expert, entries) in by_expert(reads, kernel.entries_of(extent), kernel.binned.is_some()) {
+        let Some(place) = kernel.shard.place(panels, expert) else { continue };
+        let inputs: Vec<&[f32]> = entries.iter().map(|i| &x[i / slots * hidden_size..][..hidden_size]).collect();
+        let sums = |word, scale| {
+            let scales = scales.get(index(scale)..).unwrap_or_default();
+            contract(&panels.gate_up_panels(place.shared), &weight[index(word)..], scales, &inputs, &term)
+        };
+        let gate = sums(panels.gate_word(place), panels.gate_scale(place));
+        let up = sums(panels.up_word(place), panels.up_scale(place));
+        for (row, (gate, up)) in gate.iter().zip(&up).enumerate() {
+            for (i, entry) in entries.iter().enumerate() {
+                store(entry * panels.hidden_stride() as usize + row, gate[i], up[i]);
+            }
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! How a layer's experts lie in memory, and what the kernels over them share.
+//!
+//! In: sizes of a layer. Out: places of weights for uploader, kernels and references; WGSL parts. Never: a dispatch.
+//!
+//! Experts fill shards, buffers of at most the binding limit; a shard holds whole experts. Each kernel runs once for each
+//! shard and does the entries whose expert lies in it.
+
+pub mod data;
+pub(crate) mod reference;
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::format::{Format, Panels};
+use crate::kernel::{Field, Slot};
+use crate::layout;
+
+/// WGSL: `Params` of the expert kernels, `find_expert`.
+pub(crate) const SHARD: &str = include_str!("shard.wgsl");
+/// WGSL: `contract`, the canonical sum of 4 rows for one input row.
+pub(crate) const VEC: &str = include_str!("contract_vec.wgsl");
+/// WGSL: `contract`, the same for 8 input rows.
+pub(crate) const TILE: &str = include_str!("contract_tile.wgsl");
+
+/// Entries of one tile: the entries that share a decoded weight.
+pub const TILE_ENTRIES: u32 = 8;
+
+/// Tiles that `entries` entries over `experts` experts can need, the shared expert counted: an expert that has c > 0 of
+/// them fills ⌈c / 8⌉ ≤ (c + 7) / 8.
+#[must_use]
+pub const fn max_tiles(entries: u32, experts: u32) -> u32 {
+    let used = if entries < experts { entries } else { experts };
+    (entries + (TILE_ENTRIES - 1) * used) / TILE_ENTRIES
+}
+
+/// Sizes and layout of a layer's experts.
+///
+/// One expert's gate_up matrix is the panels of gate, then those of up (`gate_up_panels` each); its down matrix is the
+/// panels of `down_panels`. In a shard, routed expert e starts at `(e - first_expert)` times the words of a routed expert;
+/// the shared expert, whose width may differ, follows the routed ones: at `experts` times these words. Scales lie
+/// likewise, and a shard's gate_up and down weights are two pairs of slots. An expert is addressed here as a [`Place`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExpertPanels {
+    /// Number format of all of them.
+    pub format: Format,
+    /// Columns of gate and up, rows of down; a multiple of 4, as the widths.
+    pub hidden_size: u32,
+    /// Rows of gate and of up, columns of down, of a routed expert: `moe_intermediate_size`.
+    pub width: u32,
+    /// The same of the shared expert: `n_shared_experts · moe_intermediate_size`; 0 where there is none.
+    pub shared_width: u32,
+    /// Routed experts of the layer, all shards; as an expert's number it means the shared one.
+    pub total_experts: u32,
+}
+
+/// Where in its shard an expert lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Routed experts before it in the shard.
+    pub before: u32,
+    /// Whether it is the shared expert.
+    pub shared: bool,
+}
+
+impl ExpertPanels {
+    /// Rows of gate and of up: the width of the shared or of a routed expert.
+    #[must_use]
+    pub const fn width_of(&self, shared: bool) -> u32 {
+        if shared { self.shared_width } else { self.width }
+    }
+
+    /// Elements from one row of `hidden` to the next: the larger width.
+    #[must_use]
+    pub const fn hidden_stride(&self) -> u32 {
+        if self.width > self.shared_width { self.width } else { self.shared_width }
+    }
+
+    /// One expert's gate panels, or its up panels: `[width, hidden_size]`.
+    #[must_use]
+    pub const fn gate_up_panels(&self, shared: bool) -> Panels {
+        self.panels(self.width_of(shared), self.hidden_size)
+    }
+
+    /// One expert's down panels: `[hidden_size, width]`.
+    #[must_use]
+    pub const fn down_panels(&self, shared: bool) -> Panels {
+        self.panels(self.hidden_size, self.width_of(shared))
+    }
+
+    const fn panels(&self, rows: u32, columns: u32) -> Panels {
+        Panels { format: self.format, groups: 1, rows, columns, row_scales: false }
+    }
+
+    /// Words of one expert's gate and up together.
+    #[must_use]
+    pub const fn gate_up_words(&self, shared: bool) -> u64 {
+        2 * self.gate_up_panels(shared).words()
+    }
+
+    /// Scales of one expert's gate and up together; none for formats without.
+    #[must_use]
+    pub const fn gate_up_scales(&self, shared: bool) -> u64 {
+        2 * self.gate_up_panels(shared).scales()
+    }
+
+    /// Words of one expert's down.
+    #[must_use]
+    pub const fn down_words(&self, shared: bool) -> u64 {
+        self.down_panels(shared).words()
+    }
+
+    /// Scales of one expert's down; none for formats without.
+    #[must_use]
+    pub const fn down_scales(&self, shared: bool) -> u64 {
+        self.down_panels(shared).scales()
+    }
+
+    /// First word of a gate in its shard's gate_up weights.
+    #[must_use]
+    pub const fn gate_word(&self, place: Place) -> u64 {
+        place.before as u64 * self.gate_up_words(false)
+    }
+
+    /// First word of an up in its shard's gate_up weights.
+    #[must_use]
+    pub const fn up_word(&self, place: Place) -> u64 {
+        self.gate_word(place) + self.gate_up_panels(place.shared).words()
+    }
+
+    /// First word of a down in its shard's down weights.
+    #[must_use]
+    pub const fn down_word(&self, place: Place) -> u64 {
+        place.before as u64 * self.down_words(false)
+    }
+
+    /// First scale of a gate in its shard's gate_up scales.
+    #[must_use]
+    pub const fn gate_scale(&self, place: Place) -> u64 {
+        place.before as u64 * self.gate_up_scales(false)
+    }
+
+    /// First scale of an up in its shard's gate_up scales.
+    #[must_use]
+    pub const fn up_scale(&self, place: Place) -> u64 {
+        self.gate_scale(place) + self.gate_up_panels(place.shared).scales()
+    }
+
+    /// First scale of a down in its shard's down scales.
+    #[must_use]
+    pub const fn down_scale(&self, place: Place) -> u64 {
+        place.before as u64 * self.down_scales(false)
+    }
+}
+
+/// One buffer of a layer's experts, for gate_up or for down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExpertShard {
+    /// Panels of its experts, see [`ExpertPanels`].
+    pub weight: Slot,
+    /// Their scales; a slot of one word where the format has none.
+    pub scales: Slot,
+    /// The first routed expert in it.
+    pub first_expert: u32,
+    /// Routed experts in it.
+    pub experts: u32,
+    /// Whether the shared expert follows them.
+    pub has_shared: bool,
+}
+
+impl ExpertShard {
+    /// Where an expert lies; nothing if in another shard.
+    #[must_use]
+    pub const fn place(&self, panels: &ExpertPanels, expert: u32) -> Option<Place> {
+        let shared = expert == panels.total_experts;
+        if shared {
+            return if self.has_shared { Some(Place { before: self.experts, shared }) } else { None };
+        }
+        match expert.checked_sub(self.first_expert) {
+            Some(before) if before < self.experts => Some(Place { before, shared }),
+            _ => None,
+        }
+    }
+
+    /// Words of the shard's gate_up weights.
+    #[must_use]
+    pub const fn gate_up_words(&self, panels: &ExpertPanels) -> u64 {
+        self.total(panels.gate_up_words(false), panels.gate_up_words(true))
+    }
+
+    /// Scales of the shard's gate_up weights.
+    #[must_use]
+    pub const fn gate_up_scales(&self, panels: &ExpertPanels) -> u64 {
+        self.total(panels.gate_up_scales(false), panels.gate_up_scales(true))
+    }
+
+    /// Words of the shard's down weights.
+    #[must_use]
+    pub const fn down_words(&self, panels: &ExpertPanels) -> u64 {
+        self.total(panels.down_words(false), panels.down_words(true))
+    }
+
+    /// Scales of the shard's down weights.
+    #[must_use]
+    pub const fn down_scales(&self, panels: &ExpertPanels) -> u64 {
+        self.total(panels.down_scales(false), panels.down_scales(true))
+    }
+
+    const fn total(&self, routed: u64, shared: u64) -> u64 {
+        self.experts as u64 * routed + if self.has_shared { shared } else { 0 }
+    }
+}
+
+/// `params` of gate_up and down, in both forms.
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub(crate) struct Params {
+    hidden_size: u32,
+    width: u32,
+    shared_width: u32,
+    hidden_stride: u32,
+    slots: u32,
+    total_experts: u32,
+    first_expert: u32,
+    experts: u32,
+    has_shared: u32,
+    expert_pieces: u32,
+    expert_scales: u32,
+}
+
+pub(crate) const PARAMS: &[Field] = layout!(Params {
+    hidden_size,
+    width,
+    shared_width,
+    hidden_stride,
+    slots,
+    total_experts,
+    first_expert,
+    experts,
+    has_shared,
+    expert_pieces,
+    expert_scales,
+});
+
+/// The bytes of `params`, for routed experts of `words` words and `scales` scales.
+pub(crate) fn params(panels: &ExpertPanels, shard: &ExpertShard, slots: u32, words: u64, scales: u64) -> Vec<u8> {
+    let params = Params {
+        hidden_size: panels.hidden_size,
+        width: panels.width,
+        shared_width: panels.shared_width,
+        hidden_stride: panels.hidden_stride(),
+        slots,
+        total_experts: panels.total_experts,
+        first_expert: shard.first_expert,
+        experts: shard.experts,
+        has_shared: u32::from(shard.has_shared),
+        expert_pieces: (words / 4) as u32,
+        expert_scales: scales as u32,
+    };
+    bytemuck::bytes_of(&params).to_vec()
+}
+
+/// The dispatch of an expert kernel over `row_tiles`: one group for each entry, or for each tile that there may be.
+pub(crate) fn workgroups(panels: &ExpertPanels, row_tiles: u32, entries: u32, binned: bool) -> [u32; 3] {
+    let experts = panels.total_experts + u32::from(panels.shared_width > 0);
+    if binned { [max_tiles(entries, experts), row_tiles, 1] } else { [row_tiles, entries, 1] }
+}

@@ -1,0 +1,61 @@
+//! The rows of x whose logits are wanted.
+
+pub mod cases;
+mod reference;
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::kernel::{Extent, Interface, Kernel, Slot, read, write};
+use crate::layout;
+
+/// y[r, :] = x[t, :] with t the token that the step names for output row r.
+#[derive(Clone, Debug)]
+pub struct GatherRows {
+    /// `[tokens, dim]`
+    pub x: Slot,
+    /// The step: which token each output row is of.
+    pub step: Slot,
+    /// `[rows, dim]`
+    pub y: Slot,
+    /// Elements of a row.
+    pub dim: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    dim: u32,
+}
+
+/// The kernel's interface.
+pub static INTERFACE: Interface = Interface {
+    name: "gather_rows",
+    parts: &[include_str!("gather_rows.wgsl")],
+    bindings: &[read("x"), read("step"), write("y")],
+    params: layout!(Params { dim }),
+};
+
+/// Columns of one workgroup.
+const TILE: u32 = 128;
+
+impl Kernel for GatherRows {
+    fn interface(&self) -> &'static Interface {
+        &INTERFACE
+    }
+
+    fn slots(&self) -> Vec<Slot> {
+        vec![self.x, self.step, self.y]
+    }
+
+    fn params(&self) -> Vec<u8> {
+        bytemuck::bytes_of(&Params { dim: self.dim }).to_vec()
+    }
+
+    fn workgroups(&self, extent: &Extent) -> [u32; 3] {
+        [self.dim.div_ceil(TILE), extent.rows, 1]
+    }
+
+    fn reference(&self, extent: &Extent, reads: &[&[u32]], writes: &mut [&mut [u32]]) {
+        reference::gather_rows(extent.rows, self.dim as usize, reads[0], reads[1], writes[0]);
+    }
+}

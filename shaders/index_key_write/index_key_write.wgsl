@@ -1,0 +1,60 @@
+// index_key_write.wgsl: cache[row(t)] = rope((k - mean(k)) / sqrt(var(k) + eps) * weight + bias)
+// k: [tokens, stride], head_dim columns from column offset; rope turns the first 2 * pairs dims after the norm.
+// The cache holds keys in panels of 32 rows: element d of row r is component d % 4 of vec4 (r / 32 * head_dim / 4 + d / 4)
+// * 32 + r % 32, so that lanes that own keys read side by side.
+// One workgroup per token. Launch-bound: 1 KB per token.
+struct Params {
+    stride: u32,
+    offset: u32,
+    head_dim: u32,
+    pairs: u32,
+    interleaved: u32, // 1: pairs are neighbours; 0: one in each half
+    eps: f32,
+    pages_per_sequence: u32,
+}
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> k: array<f32>;           // [tokens, stride]
+@group(0) @binding(2) var<storage, read> weight: array<f32>;      // [head_dim]
+@group(0) @binding(3) var<storage, read> bias: array<f32>;        // [head_dim]
+@group(0) @binding(4) var<storage, read> table: array<vec2<f32>>; // [positions, pairs] of (cos, sin)
+@group(0) @binding(5) var<storage, read> step: array<vec4<u32>>;  // [1 + tokens]
+@group(0) @binding(6) var<storage, read> pages: array<u32>;       // [sequences, pages_per_sequence]
+@group(0) @binding(7) var<storage, read_write> cache: array<f32>; // [cache rows / 32, head_dim / 4, 32, 4]
+
+fn normed(key: u32, d: u32, mean: f32, scale: f32) -> f32 {
+    return fma((k[key + d] - mean) * scale, weight[d], bias[d]);
+}
+
+fn panel_word(row: u32, d: u32) -> u32 {
+    return ((row / 32u * (params.head_dim / 4u) + d / 4u) * 32u + row % 32u) * 4u + d % 4u;
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let token = step[1u + group.x];
+    let key = group.x * params.stride + params.offset;
+    let row = cache_row(token.z, token.y);
+    let count = f32(params.head_dim);
+
+    var sum = 0.0;
+    for (var d = lane; d < params.head_dim; d += WORKGROUP) { sum += k[key + d]; }
+    let mean = workgroup_sum(lane, sum) / count;
+    var squares = 0.0;
+    for (var d = lane; d < params.head_dim; d += WORKGROUP) {
+        let deviation = k[key + d] - mean;
+        squares = fma(deviation, deviation, squares);
+    }
+    let scale = inverseSqrt(workgroup_sum(lane, squares) / count + params.eps);
+
+    for (var pair = lane; pair < params.pairs; pair += WORKGROUP) {
+        let a = first_of_pair(pair, params.interleaved);
+        let b = second_of_pair(pair, params.pairs, params.interleaved);
+        let turn = table[token.y * params.pairs + pair];
+        let rotated = rotate(normed(key, a, mean, scale), normed(key, b, mean, scale), turn);
+        cache[panel_word(row, a)] = rotated.x;
+        cache[panel_word(row, b)] = rotated.y;
+    }
+    for (var d = 2u * params.pairs + lane; d < params.head_dim; d += WORKGROUP) {
+        cache[panel_word(row, d)] = normed(key, d, mean, scale);
+    }
+}

@@ -1,0 +1,108 @@
+//! Index keys of a step's tokens, written to their rows of the cache, which holds them in panels.
+
+pub mod cases;
+mod reference;
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::common;
+use crate::kernel::{Extent, Interface, Kernel, Slot, floats, floats_mut, read, write};
+use crate::layout;
+
+/// cache[row(t)] = rope(layer_norm(k[t]) · weight + bias), of columns `offset..` of k.
+///
+/// The norm is a true LayerNorm: the mean is subtracted, the variance is biased. Rope turns the first 2 · pairs dims.
+#[derive(Clone, Debug)]
+pub struct IndexKeyWrite {
+    /// `[tokens, stride]`
+    pub k: Slot,
+    /// `[head_dim]`, f32
+    pub weight: Slot,
+    /// `[head_dim]`, f32
+    pub bias: Slot,
+    /// `[positions, pairs]` of (cos, sin), f32
+    pub table: Slot,
+    /// The step's record, see `common/step.wgsl`.
+    pub step: Slot,
+    /// `[sequences, pages_per_sequence]`
+    pub pages: Slot,
+    /// `[cache rows / 32, head_dim / 4, 32, 4]`, f32: see [`panel_word`]
+    pub cache: Slot,
+    /// Elements from one row of k to the next.
+    pub stride: u32,
+    /// First column of the key.
+    pub offset: u32,
+    /// Elements of a key; a multiple of 4.
+    pub head_dim: u32,
+    /// Rotated pairs, at the start of the key: half of `qk_rope_head_dim`.
+    pub pairs: u32,
+    /// Pair j is dims (2j, 2j + 1); otherwise (j, j + pairs).
+    pub interleaved: bool,
+    /// Added to the variance.
+    pub eps: f32,
+    /// Width of `pages`.
+    pub pages_per_sequence: u32,
+}
+
+/// Word of the index-key cache that holds dim `d` of row `row`: panels of 32 rows, 16-byte pieces side by side.
+#[must_use]
+pub const fn panel_word(row: u32, d: u32, head_dim: u32) -> usize {
+    ((row as usize / 32 * (head_dim as usize / 4) + d as usize / 4) * 32 + row as usize % 32) * 4 + d as usize % 4
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    stride: u32,
+    offset: u32,
+    head_dim: u32,
+    pairs: u32,
+    interleaved: u32,
+    eps: f32,
+    pages_per_sequence: u32,
+}
+
+/// The kernel's interface.
+pub static INTERFACE: Interface = Interface {
+    name: "index_key_write",
+    parts: &[include_str!("index_key_write.wgsl"), common::REDUCE, common::STEP, common::ROTATE],
+    bindings: &[read("k"), read("weight"), read("bias"), read("table"), read("step"), read("pages"), write("cache")],
+    params: layout!(Params { stride, offset, head_dim, pairs, interleaved, eps, pages_per_sequence }),
+};
+
+impl Kernel for IndexKeyWrite {
+    fn interface(&self) -> &'static Interface {
+        &INTERFACE
+    }
+
+    fn slots(&self) -> Vec<Slot> {
+        vec![self.k, self.weight, self.bias, self.table, self.step, self.pages, self.cache]
+    }
+
+    fn params(&self) -> Vec<u8> {
+        let IndexKeyWrite { stride, offset, head_dim, pairs, eps, pages_per_sequence, .. } = *self;
+        let interleaved = u32::from(self.interleaved);
+        let params = Params { stride, offset, head_dim, pairs, interleaved, eps, pages_per_sequence };
+        bytemuck::bytes_of(&params).to_vec()
+    }
+
+    fn workgroups(&self, extent: &Extent) -> [u32; 3] {
+        [extent.tokens, 1, 1]
+    }
+
+    fn reference(&self, extent: &Extent, reads: &[&[u32]], writes: &mut [&mut [u32]]) {
+        let (k, weight, bias, table) = (floats(reads[0]), floats(reads[1]), floats(reads[2]), floats(reads[3]));
+        let (step, pages, cache) = (reads[4], reads[5], floats_mut(writes[0]));
+        for t in 0..extent.tokens {
+            let (sequence, position) = (common::sequence(step, t), common::position(step, t));
+            let row = common::cache_row(pages, self.pages_per_sequence, sequence, position);
+            let key = &k[(t * self.stride + self.offset) as usize..][..self.head_dim as usize];
+            let turns = &table[2 * (position * self.pairs) as usize..][..2 * self.pairs as usize];
+            let mut normed = reference::layer_norm(key, weight, bias, self.eps);
+            reference::rope(&mut normed, turns, self.interleaved);
+            for (d, value) in (0..).zip(normed) {
+                cache[panel_word(row, d, self.head_dim)] = value as f32;
+            }
+        }
+    }
+}
