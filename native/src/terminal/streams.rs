@@ -35,6 +35,25 @@ impl Terminal {
         Terminal { json: common.json, quiet: common.quiet, progress: common.progress, color: common.color }
     }
 
+    /// Streams before any option is known.
+    pub(crate) fn plain() -> Terminal {
+        Terminal { json: false, quiet: false, progress: cli::Progress::Auto, color: When::Auto }
+    }
+
+    /// Sends log lines to stderr: warnings of lyn, more with `-v`, whatever `LYN_LOG` says.
+    pub(crate) fn start_log(&self, verbose: u8) {
+        let level = match verbose {
+            _ if self.quiet => "lyn=error",
+            0 => "lyn=warn",
+            1 => "lyn=debug",
+            _ => "lyn=trace",
+        };
+        let filter = std::env::var("LYN_LOG").ok().and_then(|filters| filters.parse().ok());
+        let filter: tracing_subscriber::EnvFilter = filter.unwrap_or_else(|| level.into());
+        let ansi = self.choice() != ColorChoice::Never;
+        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).without_time().with_writer(stderr).init();
+    }
+
     /// Whether someone may be reading stdout as it comes.
     pub(crate) fn stdout_is_terminal(&self) -> bool {
         stdout().is_terminal()
