@@ -18,6 +18,7 @@ pub mod index_key_write;
 pub mod linear;
 pub mod rms_norm;
 pub mod rope;
+pub mod topk;
 
 pub use format::{Format, Panels};
 pub use kernel::{Access, Binding, Extent, Field, Interface, Kernel, Slot, Variant};
@@ -36,6 +37,7 @@ pub static KERNELS: &[Entry] = &[
     Entry { interface: &linear::VEC, cases: linear::cases::vec_cases },
     Entry { interface: &linear::TILE, cases: linear::cases::tile_cases },
     Entry { interface: &rope::INTERFACE, cases: rope::cases::cases },
+    Entry { interface: &topk::INTERFACE, cases: topk::cases::cases },
     Entry { interface: &cache_write::INTERFACE, cases: cache_write::cases::cases },
     Entry { interface: &index_key_write::INTERFACE, cases: index_key_write::cases::cases },
 ];
