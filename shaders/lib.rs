@@ -15,6 +15,7 @@ pub mod kernel;
 
 pub mod cache_write;
 pub mod index_key_write;
+pub mod index_score;
 pub mod linear;
 pub mod rms_norm;
 pub mod rope;
@@ -37,6 +38,7 @@ pub static KERNELS: &[Entry] = &[
     Entry { interface: &linear::VEC, cases: linear::cases::vec_cases },
     Entry { interface: &linear::TILE, cases: linear::cases::tile_cases },
     Entry { interface: &rope::INTERFACE, cases: rope::cases::cases },
+    Entry { interface: &index_score::INTERFACE, cases: index_score::cases::cases },
     Entry { interface: &topk::INTERFACE, cases: topk::cases::cases },
     Entry { interface: &cache_write::INTERFACE, cases: cache_write::cases::cases },
     Entry { interface: &index_key_write::INTERFACE, cases: index_key_write::cases::cases },
