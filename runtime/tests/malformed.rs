@@ -213,7 +213,10 @@ fn not_a_regular_file_m37() {
         std::fs::remove_file(folder.join(file)).ok();
         assert!(std::process::Command::new("mkfifo").arg(folder.join(file)).status().unwrap().success());
         let error = check().unwrap_err();
-        assert!(error.class() == Some("E-IO") && error.message().contains("not a regular file"), "a named pipe: {error}");
+        assert!(
+            error.class() == Some("E-IO") && error.message().contains("not a regular file"),
+            "a named pipe: {error}"
+        );
     }
     let source = FolderSource::new(&folder).unwrap();
     for name in ["../m37", "/etc/hostname", "a/b", "..", ""] {
