@@ -3,7 +3,8 @@
     python prepare.py SOURCE_FOLDER
 
 Kept whole: the first folder. In the others `attn_norm`, `ffn_norm`, `input` of later layers and `final_input` are left
-out, which follow from `attn_out` and `ffn_out`; everywhere the traces of other implementations are left out.
+out, which follow from `attn_out` and `ffn_out`; so are the largest `idx_q`, whose scores stay; everywhere the traces of
+other implementations are left out.
 """
 import json
 import pathlib
@@ -25,6 +26,7 @@ for number, folder in enumerate(sorted(f.parent for f in source.glob("*/golden.s
     for name, entry in header.items():
         last = name.split(".")[-1]
         derived = last in ("attn_norm", "ffn_norm", "final_input") or (last == "input" and not name.startswith("layers.0."))
+        derived |= last == "idx_q" and folder.name in ("b_yarn", "g_fp8_official")
         if name == "__metadata__" or name == "hf_logits" or name.startswith(("bf16.", "official.")) or (number and derived):
             continue
         start, end = entry["data_offsets"]
