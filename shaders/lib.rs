@@ -18,13 +18,14 @@ pub mod advance;
 pub mod argmax;
 pub mod cache_write;
 pub mod embed;
-pub mod gather_rows;
-pub mod index_key_write;
 pub mod expert_bin;
 pub mod expert_combine;
 pub mod expert_down;
 pub mod expert_gate_up;
 pub mod experts;
+pub mod gather_rows;
+pub mod index_key_write;
+pub mod index_score;
 pub mod linear;
 pub mod mla_combine;
 pub mod mla_sparse;
@@ -32,6 +33,7 @@ pub mod rms_norm;
 pub mod rope;
 pub mod route;
 pub mod swiglu;
+pub mod topk;
 
 pub use format::{Format, Panels};
 pub use kernel::{Access, Binding, Extent, Field, Interface, Kernel, Slot, Variant};
@@ -50,6 +52,8 @@ pub static KERNELS: &[Entry] = &[
     Entry { interface: &linear::VEC, cases: linear::cases::vec_cases },
     Entry { interface: &linear::TILE, cases: linear::cases::tile_cases },
     Entry { interface: &rope::INTERFACE, cases: rope::cases::cases },
+    Entry { interface: &index_score::INTERFACE, cases: index_score::cases::cases },
+    Entry { interface: &topk::INTERFACE, cases: topk::cases::cases },
     Entry { interface: &cache_write::INTERFACE, cases: cache_write::cases::cases },
     Entry { interface: &index_key_write::INTERFACE, cases: index_key_write::cases::cases },
     Entry { interface: &embed::INTERFACE, cases: embed::cases::cases },

@@ -24,7 +24,7 @@ const SETTLE_BYTES: u64 = 256 << 20;
 ///
 /// # Errors
 /// Those of the files; `out_of_memory`, `device_lost`; `cancelled`.
-pub async fn load(
+pub(crate) async fn load(
     checkpoint: &Checkpoint,
     dims: &Dims,
     executor: &mut Executor,
@@ -493,7 +493,7 @@ fn usize_of(value: u64) -> Result<usize> {
 
 /// Stored rows → panels: pieces of 32 rows side by side, edges padded with zeros.
 #[must_use]
-pub fn repack(stored: &[u8], panels: &Panels) -> Vec<u32> {
+fn repack(stored: &[u8], panels: &Panels) -> Vec<u32> {
     let row_bytes = (panels.columns * panels.format.bytes()) as usize;
     let mut packed = vec![[0u32; 4]; panels.panels() as usize * panels.pieces() as usize * PANEL as usize];
     for (i, piece) in packed.iter_mut().enumerate() {

@@ -245,6 +245,8 @@ impl ModelConfig {
             return Err(fields.error("q_lora_rank", "expected a whole number or null, found nothing"));
         }
         let num_nextn_predict_layers = fields.size_or("num_nextn_predict_layers", 0..=8, 0)?;
+        // What surrounds the nested config may hold what concerns the whole.
+        let outer = |name| if fields.has(name) { fields } else { &whole };
         let router = if family.moe { Some(router(fields, family)?) } else { None };
         let mut config = ModelConfig {
             model_type,
@@ -272,10 +274,10 @@ impl ModelConfig {
                 Some(interleave) => Some(indexer(fields, qk_rope_head_dim, interleave)?),
             },
             router,
-            quantization: quantization(if fields.has("quantization_config") { fields } else { &whole })?,
+            quantization: quantization(outer("quantization_config"))?,
             layers: vec![],
-            bos_token_id: fields.token_ids("bos_token_id", vocab_size)?.first().copied(),
-            eos_token_ids: fields.token_ids("eos_token_id", vocab_size)?,
+            bos_token_id: outer("bos_token_id").token_ids("bos_token_id", vocab_size)?.first().copied(),
+            eos_token_ids: outer("eos_token_id").token_ids("eos_token_id", vocab_size)?,
         };
         config.layers = layers(fields, &config)?;
         config.check_kernels(fields)?;

@@ -143,9 +143,8 @@ fn prediction_modules(config: &ModelConfig, left: &[(String, Tensor)]) -> BTreeS
 /// A whole module's copies of embedding and head: known, equal to the main model's, and so not worth a warning.
 fn is_copy(config: &ModelConfig, prediction_layers: u32, name: &str) -> bool {
     let whole = config.num_hidden_layers.saturating_add(prediction_layers);
-    names::split_layer(name).is_some_and(|(layer, part)| {
-        layer < whole && matches!(part, "embed_tokens.weight" | "shared_head.head.weight")
-    })
+    names::split_layer(name)
+        .is_some_and(|(layer, part)| layer < whole && matches!(part, "embed_tokens.weight" | "shared_head.head.weight"))
 }
 
 /// Whether a tensor that nothing asked for may be there.

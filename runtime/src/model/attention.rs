@@ -4,7 +4,8 @@ use lyn_shaders::Slot;
 use lyn_shaders::absorb::Absorb;
 use lyn_shaders::cache_write::CacheWrite;
 use lyn_shaders::linear::Rows;
-use lyn_shaders::mla_sparse::{MlaCombine, MlaSparse};
+use lyn_shaders::mla_combine::MlaCombine;
+use lyn_shaders::mla_sparse::MlaSparse;
 use lyn_shaders::rms_norm::RmsNorm;
 use lyn_shaders::rope::{Rope, RopeSegment};
 

@@ -1,9 +1,11 @@
 //! Mixture of experts: the router's choice stays on the GPU and drives the expert matmuls.
 
 use lyn_shaders::Slot;
-use lyn_shaders::expert_bin::{self, ExpertBin};
+use lyn_shaders::expert_bin::ExpertBin;
 use lyn_shaders::expert_combine::ExpertCombine;
-use lyn_shaders::experts::{ExpertDown, ExpertGateUp};
+use lyn_shaders::expert_down::ExpertDown;
+use lyn_shaders::expert_gate_up::ExpertGateUp;
+use lyn_shaders::experts::max_tiles;
 use lyn_shaders::linear::Rows;
 use lyn_shaders::route::Route;
 
@@ -43,7 +45,7 @@ pub(super) fn routed_and_shared(r: &mut Recorder, parts: Parts<'_>, moe: &Expert
     let binned = (shape.tokens >= BIN_FROM).then(|| {
         let order = r.scratch(elements(shape.tokens, count));
         let total = router.experts + u32::from(shared);
-        let tiles = r.scratch(elements(1 + expert_bin::max_tiles(shape.tokens, count, total), 4));
+        let tiles = r.scratch(elements(1 + max_tiles(shape.tokens * count, total), 4));
         r.push(ExpertBin { entries, step: slots.step, order, tiles, slots: count, total_experts: total });
         (order, tiles)
     });

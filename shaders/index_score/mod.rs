@@ -1,0 +1,133 @@
+//! Scores of the lightning indexer: how much each token wants each of its visible keys.
+
+pub mod cases;
+mod reference;
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::common;
+use crate::kernel::{Extent, Interface, Kernel, Slot, floats, floats_mut, read, write};
+use crate::layout;
+
+/// scores[t − first_token, s] = Σ_h w[t, h] · scale · max(q[t, h] · k[s], 0), for s ≤ position(t); others stay.
+///
+/// The order of summation does not depend on the step: a token's scores have the same bits alone and in a batch.
+#[derive(Clone, Debug)]
+pub struct IndexScore {
+    /// `[tokens, q_stride]`, `[heads, head_dim]` from `q_offset`
+    pub q: Slot,
+    /// `[tokens, w_stride]`, `[heads]` from `w_offset`: `weights_proj` as it came
+    pub w: Slot,
+    /// Index keys in panels, see [`crate::index_key_write::panel_word`].
+    pub cache: Slot,
+    /// The step's record, see `common/step.wgsl`.
+    pub step: Slot,
+    /// `[sequences, pages_per_sequence]`
+    pub pages: Slot,
+    /// `[max_tokens, score_stride]`, f32
+    pub scores: Slot,
+    /// Elements from one row of q to the next; a multiple of 4.
+    pub q_stride: u32,
+    /// First column of q; a multiple of 4.
+    pub q_offset: u32,
+    /// Elements from one row of w to the next.
+    pub w_stride: u32,
+    /// First column of w.
+    pub w_offset: u32,
+    /// Heads of the indexer: `index_n_heads`.
+    pub heads: u32,
+    /// Elements of a key: `index_head_dim`, a multiple of 4.
+    pub head_dim: u32,
+    /// Multiplies w: heads^−½ · head_dim^−½.
+    pub scale: f32,
+    /// Elements from one row of scores to the next.
+    pub score_stride: u32,
+    /// Token of the step whose scores are row 0.
+    pub first_token: u32,
+    /// Tokens handled at most.
+    pub max_tokens: u32,
+    /// Width of `pages`.
+    pub pages_per_sequence: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    q_stride4: u32,
+    q_offset4: u32,
+    w_stride: u32,
+    w_offset: u32,
+    heads: u32,
+    head_dim4: u32,
+    scale: f32,
+    score_stride: u32,
+    first_token: u32,
+    pages_per_sequence: u32,
+}
+
+/// The kernel's interface.
+pub static INTERFACE: Interface = Interface {
+    name: "index_score",
+    parts: &[include_str!("index_score.wgsl"), common::STEP],
+    bindings: &[read("q"), read("w"), read("cache"), read("step"), read("pages"), write("scores")],
+    params: layout!(Params {
+        q_stride4,
+        q_offset4,
+        w_stride,
+        w_offset,
+        heads,
+        head_dim4,
+        scale,
+        score_stride,
+        first_token,
+        pages_per_sequence,
+    }),
+};
+
+/// Keys of one workgroup: two pages of the cache.
+const TILE_KEYS: u32 = 128;
+
+impl Kernel for IndexScore {
+    fn interface(&self) -> &'static Interface {
+        &INTERFACE
+    }
+
+    fn slots(&self) -> Vec<Slot> {
+        vec![self.q, self.w, self.cache, self.step, self.pages, self.scores]
+    }
+
+    fn params(&self) -> Vec<u8> {
+        let params = Params {
+            q_stride4: self.q_stride / 4,
+            q_offset4: self.q_offset / 4,
+            w_stride: self.w_stride,
+            w_offset: self.w_offset,
+            heads: self.heads,
+            head_dim4: self.head_dim / 4,
+            scale: self.scale,
+            score_stride: self.score_stride,
+            first_token: self.first_token,
+            pages_per_sequence: self.pages_per_sequence,
+        };
+        bytemuck::bytes_of(&params).to_vec()
+    }
+
+    fn workgroups(&self, extent: &Extent) -> [u32; 3] {
+        let tokens = extent.tokens.saturating_sub(self.first_token).min(self.max_tokens);
+        [extent.length.div_ceil(TILE_KEYS), tokens, 1]
+    }
+
+    fn reference(&self, extent: &Extent, reads: &[&[u32]], writes: &mut [&mut [u32]]) {
+        let inputs = reference::Inputs {
+            q: floats(reads[0]),
+            w: floats(reads[1]),
+            cache: floats(reads[2]),
+            step: reads[3],
+            pages: reads[4],
+        };
+        let scores = floats_mut(writes[0]);
+        reference::each_score(self, extent, &inputs, |at, heads| {
+            scores[at] = heads.iter().map(|&(w, product, _)| w * product.max(0.0)).sum::<f64>() as f32;
+        });
+    }
+}

@@ -1,0 +1,47 @@
+//! The formula, in f64, one key of one token at a time.
+
+use super::IndexScore;
+use crate::common;
+use crate::index_key_write::panel_word;
+use crate::kernel::Extent;
+
+pub(super) struct Inputs<'a> {
+    pub(super) q: &'a [f32],
+    pub(super) w: &'a [f32],
+    pub(super) cache: &'a [f32],
+    pub(super) step: &'a [u32],
+    pub(super) pages: &'a [u32],
+}
+
+/// Calls `each` with the place of a score and, for each head, w · scale, q · k and Σ |q| |k|.
+pub(super) fn each_score(
+    kernel: &IndexScore,
+    extent: &Extent,
+    inputs: &Inputs<'_>,
+    mut each: impl FnMut(usize, &[(f64, f64, f64)]),
+) {
+    let (heads, head_dim) = (kernel.heads as usize, kernel.head_dim as usize);
+    let mut terms = vec![(0.0, 0.0, 0.0); heads];
+    let mut key = vec![0f64; head_dim];
+    for local in 0..extent.tokens.saturating_sub(kernel.first_token).min(kernel.max_tokens) {
+        let t = kernel.first_token + local;
+        let q = &inputs.q[(t * kernel.q_stride + kernel.q_offset) as usize..][..heads * head_dim];
+        let w = &inputs.w[(t * kernel.w_stride + kernel.w_offset) as usize..][..heads];
+        for s in 0..=common::position(inputs.step, t) {
+            let sequence = common::sequence(inputs.step, t);
+            let row = common::cache_row(inputs.pages, kernel.pages_per_sequence, sequence, s);
+            for (d, key) in (0..).zip(&mut key) {
+                *key = f64::from(inputs.cache[panel_word(row, d, kernel.head_dim)]);
+            }
+            for ((term, q), &w) in terms.iter_mut().zip(q.chunks(head_dim)).zip(w) {
+                let (mut product, mut magnitude) = (0.0, 0.0);
+                for (&q, &k) in q.iter().zip(&key) {
+                    product += f64::from(q) * k;
+                    magnitude += (f64::from(q) * k).abs();
+                }
+                *term = (f64::from(w) * f64::from(kernel.scale), product, magnitude);
+            }
+            each((local * kernel.score_stride + s) as usize, &terms);
+        }
+    }
+}
