@@ -4,10 +4,10 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use lyn::checkpoint::GenerationDefaults;
 use lyn::engine::Engine;
 use lyn::error::{Code, Error, Result};
 use lyn::generate::{Event, Finish, Request, SamplingParams, Selection, Timings, Voice};
-use lyn::checkpoint::GenerationDefaults;
 use lyn::platform::block_on;
 use serde_json::{Value, json};
 
@@ -234,7 +234,8 @@ impl Answer {
         let t = &self.timings;
         let settings = *engine.runner().settings();
         let used = t.prompt_tokens + t.completion_tokens;
-        let cached = if t.cached_tokens > 0 { format!(" ({} known)", count(t.cached_tokens.into())) } else { String::new() };
+        let cached =
+            if t.cached_tokens > 0 { format!(" ({} known)", count(t.cached_tokens.into())) } else { String::new() };
         let mut parts = vec![
             format!("{} tokens", count(t.completion_tokens.into())),
             format!("{:.1} tok/s", self.decode_speed()),
@@ -253,10 +254,10 @@ impl Answer {
     }
 
     /// The last line of `--json`.
-    pub(crate) fn to_json(&self, engine: &Engine) -> Value {
+    pub(crate) fn to_json(&self, engine: &Engine, schema: &str) -> Value {
         let t = &self.timings;
         json!({
-            "schema": "lyn.generate/1",
+            "schema": schema,
             "text": self.text,
             "reasoning_content": if self.reasoning.is_empty() { Value::Null } else { json!(self.reasoning) },
             "finish_reason": match self.finish {

@@ -432,8 +432,7 @@ pub(crate) fn command() -> Command {
                     let twin = twin(long);
                     // `LYN_JSON=1` is as good as `LYN_JSON=true`.
                     let flag = matches!(action, ArgAction::SetTrue);
-                    let argument =
-                        if flag { argument.value_parser(FalseyValueParser::new()) } else { argument };
+                    let argument = if flag { argument.value_parser(FalseyValueParser::new()) } else { argument };
                     argument.env(twin).hide_env_values(true)
                 }
             })

@@ -59,7 +59,8 @@ fn nearest(path: &Path) -> Option<String> {
     let built_in = folder.is_none().then(|| "stories".to_owned());
     let likeness = |name: &String| strsim::jaro_winkler(name, &wanted);
     let best = names.chain(built_in).max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
-    (likeness(&best) > 0.85).then(|| folder.map_or_else(|| best.clone(), |folder| folder.join(&best).display().to_string()))
+    (likeness(&best) > 0.85)
+        .then(|| folder.map_or_else(|| best.clone(), |folder| folder.join(&best).display().to_string()))
 }
 
 /// An open checkpoint: headers only.

@@ -179,7 +179,8 @@ mod tests {
 
     #[test]
     fn flags_beat_settings_and_settings_beat_defaults() {
-        let settings = parse("temperature = 0.25\njson = true\n[generate]\nmax-tokens = 9\nstop = [\"a\", \"b\"]\n").unwrap();
+        let settings =
+            parse("temperature = 0.25\njson = true\n[generate]\nmax-tokens = 9\nstop = [\"a\", \"b\"]\n").unwrap();
         let read = |arguments: &[&str]| {
             let matches = settings.apply(crate::cli::command()).try_get_matches_from(arguments).unwrap();
             Cli::from_arg_matches(&matches).unwrap()

@@ -72,11 +72,8 @@ impl Terminal {
     /// Writes an answer to stdout and flushes. On a terminal control characters are left out: a model may not move the cursor.
     pub(crate) fn data(&self, text: &str) {
         let mut out = stdout().lock();
-        let written = if out.is_terminal() {
-            out.write_all(printable(text).as_bytes())
-        } else {
-            out.write_all(text.as_bytes())
-        };
+        let written =
+            if out.is_terminal() { out.write_all(printable(text).as_bytes()) } else { out.write_all(text.as_bytes()) };
         quiet_pipe(written.and_then(|()| out.flush()));
     }
 

@@ -5,7 +5,7 @@ use comfy_table::{CellAlignment, Table, presets};
 /// A table with a header; columns named in `right` are numbers.
 pub(crate) fn table(header: &[&str], rows: &[Vec<String>], right: &[&str], markdown: bool) -> String {
     let mut table = Table::new();
-    table.load_preset(if markdown { presets::ASCII_MARKDOWN } else { presets::NOTHING });
+    table.load_style(if markdown { presets::ASCII_MARKDOWN } else { presets::NOTHING });
     table.set_header(header.to_vec());
     for row in rows {
         table.add_row(row);

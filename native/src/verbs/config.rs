@@ -13,7 +13,9 @@ use crate::{App, Ended};
 pub(crate) fn run(app: &App, action: ConfigAction) -> Ended {
     let path = app.settings.path.as_deref();
     match action {
-        ConfigAction::Path if app.terminal.json => app.terminal.document(&json!({ "schema": "lyn.config/1", "path": path })),
+        ConfigAction::Path if app.terminal.json => {
+            app.terminal.document(&json!({ "schema": "lyn.config/1", "path": path }))
+        }
         ConfigAction::Path => app.terminal.bytes(format!("{}\n", shown(path)).as_bytes()),
         ConfigAction::Show => show(app),
     }

@@ -85,7 +85,8 @@ fn kernels(app: &App, pattern: Option<&str>) -> Result<(Value, bool)> {
     }
     let passed = reports.iter().all(|timed| timed.report.failures.is_empty());
     if !app.terminal.json {
-        app.terminal.bytes(format!("adapter  #{} {} ({}, {})\n", info.index, info.name, info.backend, info.driver).as_bytes());
+        app.terminal
+            .bytes(format!("adapter  #{} {} ({}, {})\n", info.index, info.name, info.backend, info.driver).as_bytes());
         app.terminal.bytes(describe(&reports).as_bytes());
     }
     let rows: Vec<Value> = reports
@@ -111,12 +112,8 @@ fn describe(reports: &[Timed]) -> String {
             vec![report.kernel.to_owned(), report.cases.to_string(), worst, format!("{ms:.0}"), verdict]
         })
         .collect();
-    let mut text = table(
-        &["kernel", "cases", "worst of bound", "ms", ""],
-        &rows,
-        &["cases", "worst of bound", "ms"],
-        false,
-    );
+    let mut text =
+        table(&["kernel", "cases", "worst of bound", "ms", ""], &rows, &["cases", "worst of bound", "ms"], false);
     for Timed { report, .. } in reports {
         for (case, what) in &report.failures {
             text += &format!("{} {case}: {what}\n", report.kernel);
@@ -140,7 +137,13 @@ fn goldens(app: &App, folders: &[std::path::PathBuf]) -> Result<(Value, bool)> {
                 .map(|stage| {
                     let verdict = if stage.passed { "ok".to_owned() } else { format!("FAILED {}", stage.note) };
                     let worst = format!("{:.1} %", stage.worst * 100.0);
-                    vec![stage.stage.clone(), stage.compared.to_string(), format!("{:.1e}", stage.error), worst, verdict]
+                    vec![
+                        stage.stage.clone(),
+                        stage.compared.to_string(),
+                        format!("{:.1e}", stage.error),
+                        worst,
+                        verdict,
+                    ]
                 })
                 .collect();
             let header = ["stage", "values", "worst error", "of allowed", ""];

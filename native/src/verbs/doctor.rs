@@ -37,11 +37,14 @@ pub(crate) fn run(app: &App) -> Ended {
         ("system", format!("{} {}, {memory}", std::env::consts::OS, std::env::consts::ARCH)),
         ("settings", place(config_folder().map(|folder| folder.join("config.toml")))),
         ("state", place(state_folder())),
-        ("device", match &chosen {
-            Ok(Some(info)) => format!("#{} {} ({}, {})", info.index, info.name, info.backend, info.driver),
-            Ok(None) => "the references on the host".to_owned(),
-            Err(error) => format!("FAILED {error}"),
-        }),
+        (
+            "device",
+            match &chosen {
+                Ok(Some(info)) => format!("#{} {} ({}, {})", info.index, info.name, info.backend, info.driver),
+                Ok(None) => "the references on the host".to_owned(),
+                Err(error) => format!("FAILED {error}"),
+            },
+        ),
         ("limits", said(&limits)),
         ("self-check", said(&check)),
         ("story", said(&story)),
@@ -54,7 +57,8 @@ pub(crate) fn run(app: &App) -> Ended {
             "schema": "lyn.doctor/1", "passed": passed, "facts": facts, "adapters": adapters,
         }));
     } else {
-        let adapters = found.map_or_else(|error| format!("{error}\n"), |(all, default)| devices::describe(&all, default));
+        let adapters =
+            found.map_or_else(|error| format!("{error}\n"), |(all, default)| devices::describe(&all, default));
         let report = format!("{adapters}\nFor an issue report:\n```text\n{}```\n", facts(&rows));
         app.terminal.bytes(report.as_bytes());
     }
@@ -77,13 +81,16 @@ fn open(info: &AdapterInfo, minimum: bool) -> Result<Device> {
 fn limits(chosen: &Option<AdapterInfo>) -> Result<String> {
     let Some(info) = chosen else { return Ok("the host has none".to_owned()) };
     open(info, true)?;
-    let needs = "8 storage buffers, bindings of 128 MiB, buffers of 256 MiB, 128 invocations, 16 KiB of workgroup memory";
+    let needs =
+        "8 storage buffers, bindings of 128 MiB, buffers of 256 MiB, 128 invocations, 16 KiB of workgroup memory";
     Ok(format!("enough for every kernel ({needs})"))
 }
 
 /// Some kernels against their references.
 fn self_check(app: &App, chosen: &Option<AdapterInfo>) -> Result<String> {
-    let Some(info) = chosen else { return Ok("not needed: the references are what others are compared with".to_owned()) };
+    let Some(info) = chosen else {
+        return Ok("not needed: the references are what others are compared with".to_owned());
+    };
     let reports = conform::judge(app, open(info, false)?, |name| SELF_CHECK.contains(&name))?;
     let failed = reports.iter().find(|timed| !timed.report.failures.is_empty());
     if let Some((case, what)) = failed.and_then(|timed| timed.report.failures.first()) {
@@ -98,7 +105,8 @@ fn self_check(app: &App, chosen: &Option<AdapterInfo>) -> Result<String> {
 
 /// The first words of a story.
 fn story(app: &App) -> Result<String> {
-    let options = Options { device: app.device.clone(), context: lyn::memory::ContextSize::Tokens(128), ..Options::default() };
+    let options =
+        Options { device: app.device.clone(), context: lyn::memory::ContextSize::Tokens(128), ..Options::default() };
     block_on(async {
         let mut engine = Engine::load(lyn::models::stories(), &options, &mut |_| !app.interrupt.asked()).await?;
         let request = Request {

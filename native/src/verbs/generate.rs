@@ -26,7 +26,7 @@ pub(crate) fn run(app: &App, options: &Generate) -> Ended {
     let mut trace = options.trace.as_deref().map(Trace::create).transpose()?;
     let made = answer(app, &mut engine, request, options.answer.reasoning, trace.as_mut())?;
     if app.terminal.json {
-        app.terminal.json_line(&made.to_json(&engine));
+        app.terminal.json_line(&made.to_json(&engine, "lyn.generate/1"));
     }
     report(app, &made, &mut engine, &options.answer);
     Ok(if made.finish.is_none() { app.interrupt.exit_code() } else { ExitCode::SUCCESS })

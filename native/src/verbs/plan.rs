@@ -23,7 +23,8 @@ pub(crate) fn run(app: &App, options: &cli::Plan) -> Ended {
     let plan = Plan::new(&checkpoint, &dims, options.context, chunk, available)?;
     let place = adapter.map_or_else(|| "this machine".to_owned(), |info| format!("#{} {}", info.index, info.name));
     if app.terminal.json {
-        app.terminal.document(&json!({ "schema": "lyn.plan/1", "model": options.model.model, "device": place, "plan": plan }));
+        app.terminal
+            .document(&json!({ "schema": "lyn.plan/1", "model": options.model.model, "device": place, "plan": plan }));
     } else {
         let cached = checkpoint.config.indexer.map_or(String::new(), |indexer| format!(" + {}", indexer.head_dim));
         let cache = format!("{} + {}{cached}", checkpoint.config.kv_lora_rank, checkpoint.config.qk_rope_head_dim);
@@ -73,10 +74,7 @@ fn describe(plan: &Plan, cache_row: &str, place: &str) -> String {
     };
     let free = plan.available_bytes.map_or(String::new(), |free| format!(" of {} free", bytes(free)));
     let mut rows = vec![
-        (
-            "model",
-            format!("{} · {} layers · {} parameters", plan.model_type, plan.layers, parameters(plan.parameters)),
-        ),
+        ("model", format!("{} · {} layers · {} parameters", plan.model_type, plan.layers, parameters(plan.parameters))),
         ("weights", format!("{:>10} as stored: {}", bytes(plan.weights_bytes), formats.join(", "))),
         (
             "cache",

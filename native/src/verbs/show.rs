@@ -56,7 +56,12 @@ fn describe(model: &str, checkpoint: &Checkpoint, text: Option<&Text>) -> String
         (
             "indexer",
             config.indexer.map_or("none: attention is dense".to_owned(), |indexer| {
-                format!("{} heads × {} · keeps {} tokens", indexer.n_heads, indexer.head_dim, count(indexer.topk.into()))
+                format!(
+                    "{} heads × {} · keeps {} tokens",
+                    indexer.n_heads,
+                    indexer.head_dim,
+                    count(indexer.topk.into())
+                )
             }),
         ),
         (

@@ -23,7 +23,11 @@ pub(crate) fn run(app: &App, options: &cli::Tokenize) -> Ended {
     let text = block_on(Text::open(&model::open(&options.model)?))?;
     let text = text.ok_or_else(|| Error::file(Class::Io, "tokenizer.json", "no such file"))?;
     let tokenizer = &text.tokenizer;
-    let ids = if options.decode { ids(&given, tokenizer.vocab_size())? } else { tokenizer.encode(&given, options.special)? };
+    let ids = if options.decode {
+        ids(&given, tokenizer.vocab_size())?
+    } else {
+        tokenizer.encode(&given, options.special)?
+    };
     let pieces: Vec<String> =
         ids.iter().map(|&id| String::from_utf8_lossy(tokenizer.piece_bytes(id)).into_owned()).collect();
     if app.terminal.json {
