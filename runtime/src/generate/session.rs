@@ -34,6 +34,22 @@ pub struct Request {
     pub trace_layers: Vec<u32>,
 }
 
+impl Request {
+    /// Plain sampling from a prompt, until the model ends its text or the context is full.
+    #[must_use]
+    pub fn new(prompt: Vec<u32>) -> Request {
+        Request {
+            prompt,
+            sampling: SamplingParams::default(),
+            max_tokens: None,
+            stop: Vec::new(),
+            thinking: false,
+            ignore_eos: false,
+            trace_layers: Vec::new(),
+        }
+    }
+}
+
 /// Whose text it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Voice {
