@@ -310,7 +310,8 @@ impl Text {
         let files = CheckpointFiles {
             tokenizer_config: tokenizer_config.as_deref(),
             chat_template: chat_template.as_deref(),
-            has_dsv32_encoder: source.size("encoding/encoding_dsv32.py").await?.is_some(),
+            // A source of plain names cannot have it; then the absent chat template says the same.
+            has_dsv32_encoder: source.size("encoding/encoding_dsv32.py").await.is_ok_and(|size| size.is_some()),
         };
         let format = ChatFormat::detect(files, &tokenizer)?;
         let allowed = tokenizer.sampleable().into();
