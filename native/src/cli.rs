@@ -11,12 +11,12 @@ use lyn::memory::ContextSize;
 pub(crate) const DOCS: &str = "https://github.com/lyn-run/lyn/blob/main/docs";
 
 /// What `lyn` alone says.
-pub(crate) const SHORT_HELP: &str = "\
-  lyn generate \"Once upon a time\"     one answer, then exits
+pub(crate) const SHORT_HELP: &str = "  lyn generate \"Once upon a time\"     one answer, then exits
   lyn chat                            a conversation in the terminal
   lyn plan path/to/model              what a model needs, before it is loaded
 
 lyn runs DeepSeek-V3.2-family models on any GPU through WebGPU; the model `stories` is built in.
+A MODEL is stories, a folder with config.json and *.safetensors, or a .safetensors file.
 
   answers     generate · chat           models      show · plan · verify · tokenize
   adapters    devices · doctor          measuring   bench · conform
