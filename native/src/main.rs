@@ -66,7 +66,7 @@ fn run(app: &App, verb: Verb) -> Ended {
     match verb {
         Verb::Generate(options) => verbs::generate::run(app, &options),
         Verb::Chat(options) => verbs::chat::run(app, *options),
-        Verb::Bench(_) => Err(verbs::refuse("bench is not wired yet")),
+        Verb::Bench(options) => verbs::bench::run(app, &options),
         Verb::Show(model) => verbs::show::run(app, &model.model),
         Verb::Plan(options) => verbs::plan::run(app, &options),
         Verb::Verify(model) => verbs::verify::run(app, &model.model),

@@ -16,7 +16,7 @@ pub(crate) fn run(app: &App) -> Ended {
     for command in &mut all {
         let name = if command.get_name() == "lyn" { "lyn".to_owned() } else { format!("lyn {}", command.get_name()) };
         let help: String =
-            command.render_long_help().to_string().lines().map(|line| format!("{}\n", line.trim_end())).collect();
+            command.render_help().to_string().lines().map(|line| format!("{}\n", line.trim_end())).collect();
         text += &format!("\n## {name}\n\n```text\n{}\n```\n", help.trim_end());
     }
     app.terminal.bytes(text.as_bytes());

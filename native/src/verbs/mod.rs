@@ -1,5 +1,6 @@
 //! One file for each verb: input → runtime → output.
 
+pub(crate) mod bench;
 pub(crate) mod chat;
 pub(crate) mod completions;
 pub(crate) mod config;

@@ -112,11 +112,8 @@ fn memory_that_is_short() {
     // 180 GB of cache: the model's size, with another number for its context.
     let model = copy_of_stories("long");
     let config = fs::read_to_string(model.join("config.json")).unwrap();
-    fs::write(
-        model.join("config.json"),
-        config.replace(": 2048,\n  \"model_type\"", ": 67108864,\n  \"model_type\""),
-    )
-    .unwrap();
+    fs::write(model.join("config.json"), config.replace(": 2048,\n  \"model_type\"", ": 67108864,\n  \"model_type\""))
+        .unwrap();
     let model = model.to_str().unwrap();
     let run = lyn(["plan", model, "-c", "67108864", "--device", "cpu"]).expect_code(5);
     assert!(run.out.contains("DOES NOT FIT") && run.out.contains("ways out"), "{}", run.out);

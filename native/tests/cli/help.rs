@@ -21,7 +21,9 @@ fn version_names_wgpu_and_target() {
 
 #[test]
 fn help_begins_with_examples_and_ends_with_docs() {
-    for verb in ["generate", "chat", "devices", "show", "plan", "verify", "conform", "tokenize", "doctor", "man"] {
+    for verb in
+        ["generate", "chat", "devices", "show", "plan", "verify", "conform", "tokenize", "doctor", "bench", "man"]
+    {
         let run = lyn([verb, "--help"]).expect_code(0);
         assert!(run.out.starts_with("Examples:\n  lyn"), "{}", run.out);
         let last = run.out.trim_end().lines().last().unwrap();

@@ -65,3 +65,18 @@ fn the_doctor_tells_a_story() {
     assert_eq!(json["passed"], true);
     assert_eq!(json["facts"]["story"], "Once upon a time, there was a little girl named Lily");
 }
+
+#[test]
+fn speeds_are_measured_sparse_against_dense() {
+    let run = lyn(["bench", "-p", "8", "-n", "4", "-d", "16", "-r", "1", "--json"]).expect_code(0);
+    let json = run.json();
+    let tests = json["tests"].as_array().unwrap();
+    let named: Vec<_> =
+        tests.iter().map(|test| (test["test"].as_str().unwrap(), test["attention"].as_str().unwrap())).collect();
+    let expected = ["pp8 @ d16", "tg4 @ d16"].map(|test| [(test, "sparse"), (test, "dense")]);
+    assert_eq!(named, [expected[0][0], expected[1][0], expected[0][1], expected[1][1]]);
+    assert!(tests.iter().all(|test| test["tokens_per_second"].as_f64().unwrap() > 0.0));
+    assert!(tests[0]["vs_dense"].is_number() && tests[2]["vs_dense"].is_null());
+    let run = lyn(["bench", "-p", "0", "-n", "2", "-r", "1", "--attention", "dense", "-o", "md"]).expect_code(0);
+    assert!(run.out.contains("| test ") && run.out.contains("| tg2 @ d0 | dense "), "{}", run.out);
+}

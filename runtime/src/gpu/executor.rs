@@ -255,7 +255,8 @@ impl Executor {
         encoder.resolve_query_set(&queries, 0..2, &resolved, 0);
         self.submit(encoder);
         let words = self.read_buffer(&resolved, 0, 4).await?;
-        let ticks: Vec<u64> = words.chunks_exact(2).map(|pair| u64::from(pair[0]) | (u64::from(pair[1]) << 32)).collect();
+        let ticks: Vec<u64> =
+            words.chunks_exact(2).map(|pair| u64::from(pair[0]) | (u64::from(pair[1]) << 32)).collect();
         #[expect(clippy::cast_precision_loss, reason = "a time for display")]
         let elapsed = ticks[1].wrapping_sub(ticks[0]) as f64;
         Ok(Some(elapsed * f64::from(self.device.queue.get_timestamp_period())))
