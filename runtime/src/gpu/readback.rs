@@ -104,13 +104,27 @@ mod native {
     const PATIENCE: Duration = Duration::from_secs(60);
 
     /// The thread that waits for submissions whose result somebody awaits; it ends with the last handle to it.
-    pub(in crate::gpu) struct Poller(Sender<wgpu::SubmissionIndex>);
+    pub(in crate::gpu) struct Poller {
+        sender: Option<Sender<wgpu::SubmissionIndex>>,
+        thread: Option<std::thread::JoinHandle<()>>,
+    }
+
+    impl Drop for Poller {
+        /// Waits for the thread: it may hold the last handle of the device, and a driver must not be taken down by it while
+        /// the process exits (seen as a segmentation fault in lavapipe, once in thirty runs).
+        fn drop(&mut self) {
+            self.sender = None;
+            if let Some(thread) = self.thread.take() {
+                let _ = thread.join();
+            }
+        }
+    }
 
     impl Poller {
         pub(in crate::gpu) fn start(device: &wgpu::Device, health: &Arc<Health>) -> Poller {
             let (sender, receiver) = channel::<wgpu::SubmissionIndex>();
             let (device, health) = (device.clone(), Arc::clone(health));
-            std::thread::spawn(move || {
+            let thread = std::thread::spawn(move || {
                 while let Ok(index) = receiver.recv() {
                     let wait = wgpu::PollType::Wait { submission_index: Some(index), timeout: Some(PATIENCE) };
                     // wgpu panics on what is neither success nor time-out; that must not take a process down.
@@ -124,12 +138,12 @@ mod native {
                     }
                 }
             });
-            Poller(sender)
+            Poller { sender: Some(sender), thread: Some(thread) }
         }
 
         pub(in crate::gpu) fn expect(&self, index: wgpu::SubmissionIndex) {
             // The thread outlives every sender, so that this cannot fail.
-            let _ = self.0.send(index);
+            let _ = self.sender.as_ref().map(|sender| sender.send(index));
         }
     }
 }
