@@ -68,7 +68,7 @@ impl Progress {
 
     fn bar(&mut self, total: u64) -> &ProgressBar {
         let (what, unit) = (self.what, self.unit);
-        let bar = self.bar.get_or_insert_with(|| {
+        self.bar.get_or_insert_with(|| {
             let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
             let amounts = match unit {
                 Unit::Bytes => "{bytes}/{total_bytes}",
@@ -77,8 +77,7 @@ impl Progress {
             let template = format!("{what} {{bar:30}} {amounts} {{eta}}");
             bar.set_style(ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar()));
             bar
-        });
-        bar
+        })
     }
 
     fn plain(&mut self, done: u64, total: u64) {

@@ -23,7 +23,7 @@ pub(crate) fn run(app: &App) -> Ended {
     let _working = app.interrupt.work();
     let found = devices::found();
     let chosen = choose(app);
-    let limits = chosen.as_ref().map_or_else(|error| Err(error.clone()), |chosen| limits(chosen));
+    let limits = chosen.as_ref().map_or_else(|error| Err(error.clone()), limits);
     let check = chosen.as_ref().map_or_else(|error| Err(error.clone()), |chosen| self_check(app, chosen));
     let story = story(app);
     let said = |result: &Result<String>| match result {

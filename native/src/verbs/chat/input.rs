@@ -6,8 +6,8 @@ use std::process::Command;
 
 use lyn::error::{Code, Error, Result};
 use reedline::{
-    Color, ColumnarMenu, Completer, Emacs, FileBackedHistory, KeyCode, KeyModifiers, MenuBuilder, Prompt,
-    PromptEditMode, PromptHistorySearch, Reedline, ReedlineEvent, ReedlineMenu, Signal, Span, Suggestion,
+    Color, ColumnarMenu, Completer, Emacs, FileBackedHistory, Highlighter, KeyCode, KeyModifiers, MenuBuilder, Prompt,
+    PromptEditMode, PromptHistorySearch, Reedline, ReedlineEvent, ReedlineMenu, Signal, Span, StyledText, Suggestion,
     ValidationResult, Validator, default_emacs_keybindings,
 };
 
@@ -51,6 +51,7 @@ impl Input {
             .with_completer(Box::new(Completions))
             .with_menu(ReedlineMenu::EngineCompleter(menu))
             .with_quick_completions(true)
+            .with_highlighter(Box::new(Plain))
             .with_validator(Box::new(Quotes));
         if let Ok(history) = FileBackedHistory::new(1000) {
             editor = editor.with_history(Box::new(history));
@@ -116,6 +117,17 @@ impl Validator for Quotes {
         } else {
             ValidationResult::Incomplete
         }
+    }
+}
+
+/// The terminal's own colour: the editor's default is white, which some backgrounds are too.
+struct Plain;
+
+impl Highlighter for Plain {
+    fn highlight(&self, line: &str, _: usize) -> StyledText {
+        let mut text = StyledText::new();
+        text.push((Default::default(), line.to_owned()));
+        text
     }
 }
 
