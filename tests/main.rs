@@ -1,5 +1,6 @@
 //! The conformance tests, in one binary: `cargo test -p lyn-conformance [module]`.
 
+mod equivalence;
 mod interface;
 mod kernels;
 mod mutants;
