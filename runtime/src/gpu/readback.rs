@@ -96,6 +96,7 @@ mod native {
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::sync::Arc;
     use std::sync::mpsc::{Sender, channel};
+    use std::thread::JoinHandle;
     use std::time::Duration;
 
     use super::super::device::Health;
@@ -103,14 +104,18 @@ mod native {
     /// Nothing for so long means that the GPU hangs.
     const PATIENCE: Duration = Duration::from_secs(60);
 
-    /// The thread that waits for submissions whose result somebody awaits; it ends with the last handle to it.
-    pub(in crate::gpu) struct Poller(Sender<wgpu::SubmissionIndex>);
+    /// The thread that waits for submissions whose result somebody awaits.
+    pub(in crate::gpu) struct Poller {
+        /// None once the thread is to end.
+        sender: Option<Sender<wgpu::SubmissionIndex>>,
+        thread: Option<JoinHandle<()>>,
+    }
 
     impl Poller {
         pub(in crate::gpu) fn start(device: &wgpu::Device, health: &Arc<Health>) -> Poller {
             let (sender, receiver) = channel::<wgpu::SubmissionIndex>();
             let (device, health) = (device.clone(), Arc::clone(health));
-            std::thread::spawn(move || {
+            let thread = std::thread::spawn(move || {
                 while let Ok(index) = receiver.recv() {
                     let wait = wgpu::PollType::Wait { submission_index: Some(index), timeout: Some(PATIENCE) };
                     // wgpu panics on what is neither success nor time-out; that must not take a process down.
@@ -124,12 +129,22 @@ mod native {
                     }
                 }
             });
-            Poller(sender)
+            Poller { sender: Some(sender), thread: Some(thread) }
         }
 
         pub(in crate::gpu) fn expect(&self, index: wgpu::SubmissionIndex) {
             // The thread outlives every sender, so that this cannot fail.
-            let _ = self.0.send(index);
+            let _ = self.sender.as_ref().map(|sender| sender.send(index));
+        }
+    }
+
+    impl Drop for Poller {
+        /// Waits for the thread: a driver whose work goes on while the process ends may crash it.
+        fn drop(&mut self) {
+            self.sender = None;
+            if let Some(thread) = self.thread.take() {
+                let _ = thread.join();
+            }
         }
     }
 }
