@@ -96,6 +96,26 @@ impl Executor {
         }
     }
 
+    /// Runs one step and times it on the device, in nanoseconds; none where it has no clock.
+    ///
+    /// # Errors
+    /// As [`Executor::run`].
+    pub async fn run_timed(&mut self, prepared: &Prepared, extent: &Extent) -> Result<Option<f64>> {
+        match (self, prepared) {
+            (Executor::Gpu(gpu), Prepared::Gpu(prepared)) => gpu.run_timed(prepared, extent).await,
+            (executor, prepared) => executor.run(prepared, extent).map(|()| None),
+        }
+    }
+
+    /// What was made and encoded so far; nothing on the host.
+    #[must_use]
+    pub fn counts(&self) -> gpu::Counts {
+        match self {
+            Executor::Gpu(gpu) => gpu.counts(),
+            Executor::Host(_) => gpu::Counts::default(),
+        }
+    }
+
     /// Runs one step and reads the tensors behind the recording's taps.
     ///
     /// # Errors

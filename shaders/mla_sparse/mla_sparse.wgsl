@@ -4,10 +4,11 @@
 // Keys are taken in splits of 128 of the selection. params.split = 0: a workgroup takes all splits in order and writes the
 // normalised sum; 1: each takes the split of its z and writes its state (merge.wgsl), which `mla_combine` merges to the
 // same bits.
-// Grid: (groups of 8 heads x chunks of 512 latents, tokens, 1 or splits). Bound by FLOPs: 4 * (kv_lora_rank + rope / 2)
-// per head and key; a key's row is read twice per 8 heads.
-// Scores: a lane owns a key, queries are read at an address all lanes share; the canonical sum of the linear kernels, with
-// the rope part as the last block. Values: a lane owns 4 latents of 8 heads, keys ascending.
+// Grid: (groups of 16 heads, tokens, 1 or splits). Bound by FLOPs: 4 * kv_lora_rank + 2 * rope_dim per head and key; a key's
+// row is read twice for 16 heads.
+// Scores: a lane owns 4 keys x 4 heads; the canonical sum of the linear kernels, with the rope part as the last block.
+// Values: a lane owns 4 latents of 16 heads, keys ascending. What it has of earlier splits waits in `out`: its registers
+// hold one split.
 struct Params {
     q_stride4: u32, // q is counted in vec4
     q_rope4: u32,   // first column of head 0's rope part
@@ -33,12 +34,18 @@ struct Params {
 
 const SPLIT: u32 = 128u; // keys of a split, and lanes
 const BLOCK4: u32 = 32u; // vec4s of a canonical block
-const PARTS: u32 = 16u;  // parts of a split that are reduced by one lane each
+const HEADS: u32 = 16u;  // of a workgroup, in 4 quads
+override QUADS: u32 = 4u; // quads that any workgroup needs
+const PARTS: u32 = 16u;  // parts of a split, 8 keys each, that one lane reduces
 
-var<workgroup> rows: array<u32, SPLIT>;                 // offset of each key in the cache
-var<workgroup> weights: array<vec4<f32>, 256>;          // [half of the heads][key]: scores, then exp(score - m)
-var<workgroup> part_max: array<vec4<f32>, 32>;          // [half][part]
-var<workgroup> part_sum: array<vec4<f32>, 32>;
+var<workgroup> rows: array<u32, SPLIT>;            // offset of each key in the cache
+var<workgroup> weights: array<vec4<f32>, 512>;     // [quad][key]: scores, then exp(score - m)
+var<workgroup> part_max: array<vec4<f32>, 64>;     // [quad][part]
+var<workgroup> part_sum: array<vec4<f32>, 64>;
+var<workgroup> state_m: array<vec4<f32>, 4>;   // of the splits so far
+var<workgroup> state_l: array<vec4<f32>, 4>;
+var<workgroup> decay_old: array<vec4<f32>, 4>; // what this split makes of them, and of itself
+var<workgroup> decay_new: array<vec4<f32>, 4>;
 
 // Four heads' sums over one vec4 of the contraction, in order.
 fn mac(sums: vec4<f32>, a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>, v: vec4<f32>) -> vec4<f32> {
@@ -49,11 +56,15 @@ fn mac(sums: vec4<f32>, a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>, 
 }
 fn decay4(x: vec4<f32>) -> vec4<f32> { return vec4<f32>(decay(x.x), decay(x.y), decay(x.z), decay(x.w)); }
 
+fn key_offset(t: u32, sequence: u32, index: u32) -> u32 {
+    var position = index;
+    if (params.k > 0u) { position = selected[t * params.k + index]; }
+    return cache_row(sequence, position) * (params.rank4 + params.rope4);
+}
+
 @compute @workgroup_size(SPLIT)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let head_groups = (params.heads + 7u) / 8u;
-    let head = (group.x % head_groups) * 8u;
-    let column = group.x / head_groups * SPLIT + lane; // of vec4
+    let head = group.x * HEADS;
     let t = params.first_token + group.y;
     let token = step[1u + t];
     var keys = token.y + 1u;
@@ -67,156 +78,219 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     if (first >= end) { return; } // this token has fewer splits than the one that has most
 
-    // Heads beyond the last repeat it and are not stored.
-    let low = min(vec4<u32>(head, head + 1u, head + 2u, head + 3u), vec4<u32>(params.heads - 1u));
-    let high = min(vec4<u32>(head + 4u, head + 5u, head + 6u, head + 7u), vec4<u32>(params.heads - 1u));
-    let qa_low = (t * params.heads + low) * params.rank4;
-    let qa_high = (t * params.heads + high) * params.rank4;
-    let q_low = t * params.q_stride4 + params.q_rope4 + low * params.head_stride4;
-    let q_high = t * params.q_stride4 + params.q_rope4 + high * params.head_stride4;
-
-    var m_low = vec4<f32>(NO_SCORE);
-    var m_high = vec4<f32>(NO_SCORE);
-    var l_low = vec4<f32>(0.0);
-    var l_high = vec4<f32>(0.0);
-    var o0 = vec4<f32>(0.0);
-    var o1 = vec4<f32>(0.0);
-    var o2 = vec4<f32>(0.0);
-    var o3 = vec4<f32>(0.0);
-    var o4 = vec4<f32>(0.0);
-    var o5 = vec4<f32>(0.0);
-    var o6 = vec4<f32>(0.0);
-    var o7 = vec4<f32>(0.0);
+    // This lane's keys of a split are key, key + 32, key + 64, key + 96; its heads a quad. Heads beyond the last repeat it.
+    let key = lane % 32u;
+    let quad = lane / 32u;
+    let own = min(head + quad * 4u + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(params.heads - 1u));
+    let qa_row = (t * params.heads + own) * params.rank4;
+    let q_row = t * params.q_stride4 + params.q_rope4 + own * params.head_stride4;
+    let rank4 = select(0u, params.rank4, quad < QUADS); // no scores for quads without heads
+    if (lane < QUADS) {
+        state_m[lane] = vec4<f32>(NO_SCORE);
+        state_l[lane] = vec4<f32>(0.0);
+    }
     for (var split = first; split < end; split += 1u) {
         let count = min(SPLIT, keys - split * SPLIT);
-        // Lanes beyond the last key repeat it; their weight is 0 and no value is read for them.
-        var position = split * SPLIT + min(lane, count - 1u);
-        if (params.k > 0u) { position = selected[t * params.k + position]; }
-        let key = cache_row(token.z, position) * (params.rank4 + params.rope4);
-
-        var score_low = vec4<f32>(0.0);
-        var score_high = vec4<f32>(0.0);
-        for (var block = 0u; block < params.rank4; block += BLOCK4) {
-            var sum_low = vec4<f32>(0.0);
-            var sum_high = vec4<f32>(0.0);
-            let block_end = min(block + BLOCK4, params.rank4);
-            for (var i = block; i < block_end; i += 1u) {
-                let c = cache[key + i];
-                sum_low = mac(sum_low, qa[qa_low.x + i], qa[qa_low.y + i], qa[qa_low.z + i], qa[qa_low.w + i], c);
-                sum_high = mac(sum_high, qa[qa_high.x + i], qa[qa_high.y + i], qa[qa_high.z + i], qa[qa_high.w + i], c);
-            }
-            score_low += sum_low;
-            score_high += sum_high;
-        }
-        var rope_low = vec4<f32>(0.0);
-        var rope_high = vec4<f32>(0.0);
-        for (var i = 0u; i < params.rope4; i += 1u) {
-            let r = cache[key + params.rank4 + i];
-            rope_low = mac(rope_low, q[q_low.x + i], q[q_low.y + i], q[q_low.z + i], q[q_low.w + i], r);
-            rope_high = mac(rope_high, q[q_high.x + i], q[q_high.y + i], q[q_high.z + i], q[q_high.w + i], r);
-        }
-        score_low = select(vec4<f32>(NO_SCORE), params.scale * (score_low + rope_low), lane < count);
-        score_high = select(vec4<f32>(NO_SCORE), params.scale * (score_high + rope_high), lane < count);
-
-        rows[lane] = key;
-        weights[lane] = score_low;
-        weights[SPLIT + lane] = score_high;
+        // Beyond the last key it is repeated; the weight there is 0 and no value is read.
+        rows[lane] = key_offset(t, token.z, split * SPLIT + min(lane, count - 1u));
         workgroupBarrier();
-        if (lane < 2u * PARTS) {
+        let key0 = rows[key];
+        let key1 = rows[key + 32u];
+        let key2 = rows[key + 64u];
+        let key3 = rows[key + 96u];
+        var score0 = vec4<f32>(0.0);
+        var score1 = vec4<f32>(0.0);
+        var score2 = vec4<f32>(0.0);
+        var score3 = vec4<f32>(0.0);
+        for (var block = 0u; block < rank4; block += BLOCK4) {
+            var sum0 = vec4<f32>(0.0);
+            var sum1 = vec4<f32>(0.0);
+            var sum2 = vec4<f32>(0.0);
+            var sum3 = vec4<f32>(0.0);
+            let block_end = min(block + BLOCK4, rank4);
+            for (var i = block; i < block_end; i += 1u) {
+                let a = qa[qa_row.x + i];
+                let b = qa[qa_row.y + i];
+                let c = qa[qa_row.z + i];
+                let d = qa[qa_row.w + i];
+                sum0 = mac(sum0, a, b, c, d, cache[key0 + i]);
+                sum1 = mac(sum1, a, b, c, d, cache[key1 + i]);
+                sum2 = mac(sum2, a, b, c, d, cache[key2 + i]);
+                sum3 = mac(sum3, a, b, c, d, cache[key3 + i]);
+            }
+            score0 += sum0;
+            score1 += sum1;
+            score2 += sum2;
+            score3 += sum3;
+        }
+        var rope0 = vec4<f32>(0.0);
+        var rope1 = vec4<f32>(0.0);
+        var rope2 = vec4<f32>(0.0);
+        var rope3 = vec4<f32>(0.0);
+        for (var i = 0u; i < params.rope4; i += 1u) {
+            let a = q[q_row.x + i];
+            let b = q[q_row.y + i];
+            let c = q[q_row.z + i];
+            let d = q[q_row.w + i];
+            rope0 = mac(rope0, a, b, c, d, cache[key0 + params.rank4 + i]);
+            rope1 = mac(rope1, a, b, c, d, cache[key1 + params.rank4 + i]);
+            rope2 = mac(rope2, a, b, c, d, cache[key2 + params.rank4 + i]);
+            rope3 = mac(rope3, a, b, c, d, cache[key3 + params.rank4 + i]);
+        }
+        score0 = select(vec4<f32>(NO_SCORE), params.scale * (score0 + rope0), key < count);
+        score1 = select(vec4<f32>(NO_SCORE), params.scale * (score1 + rope1), key + 32u < count);
+        score2 = select(vec4<f32>(NO_SCORE), params.scale * (score2 + rope2), key + 64u < count);
+        score3 = select(vec4<f32>(NO_SCORE), params.scale * (score3 + rope3), key + 96u < count);
+        let place = quad * SPLIT + key;
+        weights[place] = score0;
+        weights[place + 32u] = score1;
+        weights[place + 64u] = score2;
+        weights[place + 96u] = score3;
+        workgroupBarrier();
+
+        if (lane < QUADS * PARTS) {
             var largest = weights[lane * 8u];
             for (var i = 1u; i < 8u; i += 1u) { largest = max(largest, weights[lane * 8u + i]); }
             part_max[lane] = largest;
         }
         workgroupBarrier();
-        var split_m_low = part_max[0];
-        var split_m_high = part_max[PARTS];
-        for (var i = 1u; i < PARTS; i += 1u) {
-            split_m_low = max(split_m_low, part_max[i]);
-            split_m_high = max(split_m_high, part_max[PARTS + i]);
+        let m = largest_of(quad);
+        weights[place] = select(vec4<f32>(0.0), decay4(score0 - m), key < count);
+        weights[place + 32u] = select(vec4<f32>(0.0), decay4(score1 - m), key + 32u < count);
+        weights[place + 64u] = select(vec4<f32>(0.0), decay4(score2 - m), key + 64u < count);
+        weights[place + 96u] = select(vec4<f32>(0.0), decay4(score3 - m), key + 96u < count);
+        if (lane < QUADS) {
+            let split_m = largest_of(lane);
+            let next = max(state_m[lane], split_m);
+            decay_old[lane] = decay4(state_m[lane] - next);
+            decay_new[lane] = decay4(split_m - next);
+            state_m[lane] = next;
         }
-        weights[lane] = select(vec4<f32>(0.0), decay4(score_low - split_m_low), lane < count);
-        weights[SPLIT + lane] = select(vec4<f32>(0.0), decay4(score_high - split_m_high), lane < count);
         workgroupBarrier();
-        if (lane < 2u * PARTS) {
+
+        if (lane < QUADS * PARTS) {
             var sum = weights[lane * 8u];
             for (var i = 1u; i < 8u; i += 1u) { sum += weights[lane * 8u + i]; }
             part_sum[lane] = sum;
         }
-        var v0 = vec4<f32>(0.0);
-        var v1 = vec4<f32>(0.0);
-        var v2 = vec4<f32>(0.0);
-        var v3 = vec4<f32>(0.0);
-        var v4 = vec4<f32>(0.0);
-        var v5 = vec4<f32>(0.0);
-        var v6 = vec4<f32>(0.0);
-        var v7 = vec4<f32>(0.0);
-        if (column < params.rank4) {
-            for (var j = 0u; j < count; j += 1u) {
-                let c = cache[rows[j] + column];
-                let p_low = weights[j];
-                let p_high = weights[SPLIT + j];
-                v0 = fma(vec4<f32>(p_low.x), c, v0);
-                v1 = fma(vec4<f32>(p_low.y), c, v1);
-                v2 = fma(vec4<f32>(p_low.z), c, v2);
-                v3 = fma(vec4<f32>(p_low.w), c, v3);
-                v4 = fma(vec4<f32>(p_high.x), c, v4);
-                v5 = fma(vec4<f32>(p_high.y), c, v5);
-                v6 = fma(vec4<f32>(p_high.z), c, v6);
-                v7 = fma(vec4<f32>(p_high.w), c, v7);
+        for (var column = lane; column < params.rank4; column += SPLIT) { values(group, column, count, split > first); }
+        workgroupBarrier(); // part_sum is there, and rows and weights may be replaced
+        if (lane < QUADS) {
+            var sum = part_sum[lane * PARTS];
+            for (var i = 1u; i < PARTS; i += 1u) { sum += part_sum[lane * PARTS + i]; }
+            state_l[lane] = merged(state_l[lane], decay_old[lane], sum, decay_new[lane]);
+        }
+    }
+
+    workgroupBarrier();
+    if (params.split == 1u) {
+        for (var i = lane; i < HEADS; i += SPLIT) {
+            if (head + i < params.heads) {
+                let at = out_row(group, head + i) + params.rank4 * 4u;
+                out[at] = state_m[i / 4u][i % 4u];
+                out[at + 1u] = state_l[i / 4u][i % 4u];
             }
         }
-        workgroupBarrier(); // sums are there, and the weights may be replaced
-        var split_l_low = part_sum[0];
-        var split_l_high = part_sum[PARTS];
-        for (var i = 1u; i < PARTS; i += 1u) {
-            split_l_low += part_sum[i];
-            split_l_high += part_sum[PARTS + i];
-        }
-
-        let next_low = max(m_low, split_m_low);
-        let next_high = max(m_high, split_m_high);
-        let a_low = decay4(m_low - next_low);
-        let a_high = decay4(m_high - next_high);
-        let b_low = decay4(split_m_low - next_low);
-        let b_high = decay4(split_m_high - next_high);
-        m_low = next_low;
-        m_high = next_high;
-        l_low = merged(l_low, a_low, split_l_low, b_low);
-        l_high = merged(l_high, a_high, split_l_high, b_high);
-        o0 = merged(o0, vec4<f32>(a_low.x), v0, vec4<f32>(b_low.x));
-        o1 = merged(o1, vec4<f32>(a_low.y), v1, vec4<f32>(b_low.y));
-        o2 = merged(o2, vec4<f32>(a_low.z), v2, vec4<f32>(b_low.z));
-        o3 = merged(o3, vec4<f32>(a_low.w), v3, vec4<f32>(b_low.w));
-        o4 = merged(o4, vec4<f32>(a_high.x), v4, vec4<f32>(b_high.x));
-        o5 = merged(o5, vec4<f32>(a_high.y), v5, vec4<f32>(b_high.y));
-        o6 = merged(o6, vec4<f32>(a_high.z), v6, vec4<f32>(b_high.z));
-        o7 = merged(o7, vec4<f32>(a_high.w), v7, vec4<f32>(b_high.w));
+        return;
     }
-
-    store(group, head, column, o0, m_low.x, l_low.x);
-    store(group, head + 1u, column, o1, m_low.y, l_low.y);
-    store(group, head + 2u, column, o2, m_low.z, l_low.z);
-    store(group, head + 3u, column, o3, m_low.w, l_low.w);
-    store(group, head + 4u, column, o4, m_high.x, l_high.x);
-    store(group, head + 5u, column, o5, m_high.y, l_high.y);
-    store(group, head + 6u, column, o6, m_high.z, l_high.z);
-    store(group, head + 7u, column, o7, m_high.w, l_high.w);
+    for (var column = lane; column < params.rank4; column += SPLIT) {
+        for (var i = 0u; i < min(HEADS, params.heads - head); i += 1u) {
+            let at = out_row(group, head + i) + column * 4u;
+            let value = load(at) * (1.0 / state_l[i / 4u][i % 4u]);
+            put(at, value);
+        }
+    }
 }
 
-fn store(group: vec3<u32>, head: u32, column: u32, o: vec4<f32>, m: f32, l: f32) {
-    if (head >= params.heads || column >= params.rank4) { return; }
-    var row = ((params.first_token + group.y) * params.heads + head) * params.rank4 * 4u;
-    var value = o;
-    if (params.split == 1u) {
-        row = ((group.y * params.splits + group.z) * params.heads + head) * (params.rank4 * 4u + 2u);
-        if (column == 0u) {
-            out[row + params.rank4 * 4u] = m;
-            out[row + params.rank4 * 4u + 1u] = l;
+fn largest_of(quad: u32) -> vec4<f32> {
+    var m = part_max[quad * PARTS];
+    for (var i = 1u; i < PARTS; i += 1u) { m = max(m, part_max[quad * PARTS + i]); }
+    return m;
+}
+
+// One split's weighted sum of 4 latents for 16 heads, merged into what is there.
+fn values(group: vec3<u32>, column: u32, count: u32, later: bool) {
+    var v0 = vec4<f32>(0.0);
+    var v1 = vec4<f32>(0.0);
+    var v2 = vec4<f32>(0.0);
+    var v3 = vec4<f32>(0.0);
+    var v4 = vec4<f32>(0.0);
+    var v5 = vec4<f32>(0.0);
+    var v6 = vec4<f32>(0.0);
+    var v7 = vec4<f32>(0.0);
+    var v8 = vec4<f32>(0.0);
+    var v9 = vec4<f32>(0.0);
+    var v10 = vec4<f32>(0.0);
+    var v11 = vec4<f32>(0.0);
+    var v12 = vec4<f32>(0.0);
+    var v13 = vec4<f32>(0.0);
+    var v14 = vec4<f32>(0.0);
+    var v15 = vec4<f32>(0.0);
+    for (var j = 0u; j < count; j += 1u) {
+        let c = cache[rows[j] + column];
+        let p = weights[j];
+        v0 = fma(vec4<f32>(p.x), c, v0);
+        v1 = fma(vec4<f32>(p.y), c, v1);
+        v2 = fma(vec4<f32>(p.z), c, v2);
+        v3 = fma(vec4<f32>(p.w), c, v3);
+        if (QUADS > 1u) {
+            let p = weights[SPLIT + j];
+            v4 = fma(vec4<f32>(p.x), c, v4);
+            v5 = fma(vec4<f32>(p.y), c, v5);
+            v6 = fma(vec4<f32>(p.z), c, v6);
+            v7 = fma(vec4<f32>(p.w), c, v7);
         }
-    } else {
-        value = o * (1.0 / l);
+        if (QUADS > 2u) {
+            let p = weights[2u * SPLIT + j];
+            v8 = fma(vec4<f32>(p.x), c, v8);
+            v9 = fma(vec4<f32>(p.y), c, v9);
+            v10 = fma(vec4<f32>(p.z), c, v10);
+            v11 = fma(vec4<f32>(p.w), c, v11);
+        }
+        if (QUADS > 3u) {
+            let p = weights[3u * SPLIT + j];
+            v12 = fma(vec4<f32>(p.x), c, v12);
+            v13 = fma(vec4<f32>(p.y), c, v13);
+            v14 = fma(vec4<f32>(p.z), c, v14);
+            v15 = fma(vec4<f32>(p.w), c, v15);
+        }
     }
-    let at = row + column * 4u;
+    let head = group.x * HEADS;
+    store_quad(group, head, 0u, column, later, v0, v1, v2, v3);
+    if (QUADS > 1u) { store_quad(group, head + 4u, 1u, column, later, v4, v5, v6, v7); }
+    if (QUADS > 2u) { store_quad(group, head + 8u, 2u, column, later, v8, v9, v10, v11); }
+    if (QUADS > 3u) { store_quad(group, head + 12u, 3u, column, later, v12, v13, v14, v15); }
+}
+
+fn store_quad(
+    group: vec3<u32>, head: u32, quad: u32, column: u32, later: bool,
+    v0: vec4<f32>, v1: vec4<f32>, v2: vec4<f32>, v3: vec4<f32>,
+) {
+    let a = decay_old[quad];
+    let b = decay_new[quad];
+    store(group, head, column, later, v0, a.x, b.x);
+    store(group, head + 1u, column, later, v1, a.y, b.y);
+    store(group, head + 2u, column, later, v2, a.z, b.z);
+    store(group, head + 3u, column, later, v3, a.w, b.w);
+}
+
+fn store(group: vec3<u32>, head: u32, column: u32, later: bool, value: vec4<f32>, a: f32, b: f32) {
+    if (head >= params.heads) { return; }
+    let at = out_row(group, head) + column * 4u;
+    if (params.split == 1u) { put(at, value); return; }
+    var earlier = vec4<f32>(0.0);
+    if (later) { earlier = load(at); }
+    put(at, merged(earlier, vec4<f32>(a), value, vec4<f32>(b)));
+}
+
+fn out_row(group: vec3<u32>, head: u32) -> u32 {
+    if (params.split == 1u) {
+        return ((group.y * params.splits + group.z) * params.heads + head) * (params.rank4 * 4u + 2u);
+    }
+    return ((params.first_token + group.y) * params.heads + head) * params.rank4 * 4u;
+}
+fn load(at: u32) -> vec4<f32> { return vec4<f32>(out[at], out[at + 1u], out[at + 2u], out[at + 3u]); }
+fn put(at: u32, value: vec4<f32>) {
     out[at] = value.x;
     out[at + 1u] = value.y;
     out[at + 2u] = value.z;

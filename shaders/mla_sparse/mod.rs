@@ -6,7 +6,7 @@ mod reference;
 use bytemuck::{Pod, Zeroable};
 
 use crate::common;
-use crate::kernel::{Extent, Interface, Kernel, Slot, floats_mut, read, write};
+use crate::kernel::{Extent, Interface, Kernel, Slot, Variant, floats_mut, read, write};
 use crate::layout;
 
 /// out[t, h] = Σ_j p[h, j] · c[j], p = softmax_j(scale · (qa[t, h]·c[j] + q_rope[t, h]·r[j])), over the selected keys j of
@@ -82,9 +82,7 @@ pub const SPLIT: u32 = 128;
 /// WGSL that merges splits, shared with `mla_combine`.
 pub(crate) const MERGE: &str = include_str!("merge.wgsl");
 /// Heads of a workgroup.
-const HEADS: u32 = 8;
-/// Latents of a workgroup.
-const CHUNK: u32 = 512;
+const HEADS: u32 = 16;
 
 /// The kernel's interface.
 pub static INTERFACE: Interface = Interface {
@@ -124,6 +122,10 @@ impl Kernel for MlaSparse {
         &INTERFACE
     }
 
+    fn variant(&self) -> Variant {
+        Variant { snippets: vec![], constants: vec![("QUADS", self.heads.min(HEADS).div_ceil(4))] }
+    }
+
     fn slots(&self) -> Vec<Slot> {
         vec![self.q, self.qa, self.cache, self.selected, self.step, self.pages, self.out]
     }
@@ -147,7 +149,7 @@ impl Kernel for MlaSparse {
     }
 
     fn workgroups(&self, extent: &Extent) -> [u32; 3] {
-        let groups = self.heads.div_ceil(HEADS) * self.kv_lora_rank.div_ceil(CHUNK);
+        let groups = self.heads.div_ceil(HEADS);
         let splits = if self.split { keys(self.k, extent.length).div_ceil(SPLIT).min(self.splits) } else { 1 };
         [groups, tokens(extent, self.first_token, self.max_tokens), splits]
     }

@@ -293,6 +293,21 @@ impl Runner {
         Ok(())
     }
 
+    /// One step, timed on the device: nanoseconds; none where it has no clock.
+    ///
+    /// # Errors
+    /// As [`Runner::step`].
+    pub async fn step_timed(&mut self, chunks: &[Chunk<'_>]) -> Result<Option<f64>> {
+        let words = self.assemble(chunks)?;
+        self.executor.write(self.slots.step, 0, &words);
+        let shape = self.shape(true, false);
+        self.prepare(shape).await?;
+        match self.recordings.get(&shape) {
+            Some(prepared) => self.executor.run_timed(prepared, &self.extent).await,
+            None => Err(Error::new(Code::Internal, "a recording went missing")),
+        }
+    }
+
     /// Makes the recordings that decoding one sequence will need, so that the first token does not wait for them.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use super::device::{Device, Limits};
 use super::pipelines::{self, Pipelines};
 use super::readback::{Pool, Read};
 use crate::error::{Code, Error, Result};
+use crate::platform::Instant;
 use crate::record::{Recording, Tap};
 
 /// Bytes between the parameters of two passes: the largest offset alignment WebGPU allows.
@@ -26,6 +27,8 @@ pub struct Counts {
     pub dispatches: u64,
     /// Submissions.
     pub submissions: u64,
+    /// Time that encoding and submitting steps took in this thread.
+    pub encode_ns: u64,
 }
 
 /// A device with the memory of slots.
@@ -202,6 +205,7 @@ impl Executor {
     /// `device_lost`.
     pub fn run(&mut self, prepared: &Prepared, extent: &Extent) -> Result<()> {
         self.device.health.check()?;
+        let started = Instant::now();
         let mut encoder = self.device.inner.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         // Long steps go to the queue layer by layer, so that no single submission holds the GPU for long.
         let mut layer = None;
@@ -217,7 +221,44 @@ impl Executor {
         }
         self.encode(&mut encoder, prepared, extent, start..prepared.passes.len());
         self.submit(encoder);
+        self.counts.encode_ns += u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
         Ok(())
+    }
+
+    /// One step in one pass, and the nanoseconds that the pass took on the device; none where it has no clock.
+    ///
+    /// # Errors
+    /// `device_lost`.
+    pub async fn run_timed(&mut self, prepared: &Prepared, extent: &Extent) -> Result<Option<f64>> {
+        if !self.device.inner.features().contains(wgpu::Features::TIMESTAMP_QUERY) {
+            self.run(prepared, extent)?;
+            return Ok(None);
+        }
+        let queries = self.device.inner.create_query_set(&wgpu::QuerySetDescriptor {
+            label: Some("timing"),
+            ty: wgpu::QueryType::Timestamp,
+            count: 2,
+        });
+        let resolved = self.device.inner.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("timing"),
+            size: 16,
+            usage: wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC,
+            mapped_at_creation: false,
+        });
+        let mut encoder = self.device.inner.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        let writes = wgpu::ComputePassTimestampWrites {
+            query_set: &queries,
+            beginning_of_pass_write_index: Some(0),
+            end_of_pass_write_index: Some(1),
+        };
+        self.encode_timed(&mut encoder, prepared, extent, 0..prepared.passes.len(), Some(writes));
+        encoder.resolve_query_set(&queries, 0..2, &resolved, 0);
+        self.submit(encoder);
+        let words = self.read_buffer(&resolved, 0, 4).await?;
+        let ticks: Vec<u64> = words.chunks_exact(2).map(|pair| u64::from(pair[0]) | (u64::from(pair[1]) << 32)).collect();
+        #[expect(clippy::cast_precision_loss, reason = "a time for display")]
+        let elapsed = ticks[1].wrapping_sub(ticks[0]) as f64;
+        Ok(Some(elapsed * f64::from(self.device.queue.get_timestamp_period())))
     }
 
     fn submit(&mut self, encoder: wgpu::CommandEncoder) {
@@ -232,7 +273,18 @@ impl Executor {
         extent: &Extent,
         range: std::ops::Range<usize>,
     ) {
-        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+        self.encode_timed(encoder, prepared, extent, range, None);
+    }
+
+    fn encode_timed(
+        &mut self,
+        encoder: &mut wgpu::CommandEncoder,
+        prepared: &Prepared,
+        extent: &Extent,
+        range: std::ops::Range<usize>,
+        timestamp_writes: Option<wgpu::ComputePassTimestampWrites<'_>>,
+    ) {
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label: None, timestamp_writes });
         for ((pipeline, group), recorded) in
             prepared.passes[range.clone()].iter().zip(&prepared.recording.passes[range])
         {

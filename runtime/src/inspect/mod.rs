@@ -1,4 +1,5 @@
 //! Measuring what the other rooms do: conformance, goldens, benchmarks, traces.
 
+pub mod bench;
 pub mod conform;
 pub mod golden;
