@@ -7,7 +7,8 @@ const ERRORS: &str = include_str!("../../docs/errors.md");
 /// Oracle: the one table of codes in `error.rs`.
 #[test]
 fn every_code_has_its_entry() {
-    let entries: Vec<(&str, &str)> = ERRORS.split("\n## ").skip(1).filter_map(|entry| entry.split_once("\n\n")).collect();
+    let entries: Vec<(&str, &str)> =
+        ERRORS.split("\n## ").skip(1).filter_map(|entry| entry.split_once("\n\n")).collect();
     let headings: Vec<&str> = entries.iter().map(|(heading, _)| *heading).collect();
     let codes: Vec<&str> = Code::ALL.iter().map(|code| code.name()).collect();
     assert_eq!(headings, codes, "headings of docs/errors.md against the codes, in order");
