@@ -1,1 +1,82 @@
-fn main() {}
+//! `lyn`: parse, run, exit code.
+
+mod answer;
+mod cli;
+mod interrupt;
+mod load;
+mod model;
+mod settings;
+mod terminal;
+mod verbs;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::FromArgMatches;
+use lyn::error::Code;
+
+use crate::cli::{Cli, Verb};
+use crate::interrupt::Interrupt;
+use crate::settings::Settings;
+use crate::terminal::Terminal;
+
+/// What every verb works with.
+pub(crate) struct App {
+    pub(crate) terminal: Terminal,
+    pub(crate) interrupt: Arc<Interrupt>,
+    pub(crate) settings: Settings,
+    /// The adapter that the user wants.
+    pub(crate) device: String,
+}
+
+/// How a verb ended that did not fail: done, or with an exit code of its own.
+pub(crate) type Ended = lyn::Result<ExitCode>;
+
+fn main() -> ExitCode {
+    let settings = match Settings::read() {
+        Ok(settings) => settings,
+        Err(error) => {
+            terminal::error::show(&Terminal::plain(), &error);
+            return ExitCode::from(error.code().exit_code());
+        }
+    };
+    let matches = settings.apply(cli::command()).get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let terminal = Terminal::new(&cli.common);
+    let Some(verb) = cli.verb else {
+        terminal.bytes(cli::SHORT_HELP.as_bytes());
+        return ExitCode::SUCCESS;
+    };
+    terminal.start_log(cli.common.verbose);
+    let ended = Interrupt::install().and_then(|interrupt| {
+        let app = App { terminal: terminal.clone(), interrupt, settings, device: cli.common.device };
+        run(&app, verb).or_else(|error| match error.code() {
+            // Stopped while loading: nothing to say that the user does not know.
+            Code::Cancelled => Ok(app.interrupt.exit_code()),
+            _ => Err(error),
+        })
+    });
+    ended.unwrap_or_else(|error| {
+        terminal::error::show(&terminal, &error);
+        ExitCode::from(error.code().exit_code())
+    })
+}
+
+fn run(app: &App, verb: Verb) -> Ended {
+    match verb {
+        Verb::Generate(options) => verbs::generate::run(app, &options),
+        Verb::Chat(options) => verbs::chat::run(app, *options),
+        Verb::Bench(options) => verbs::bench::run(app, &options),
+        Verb::Show(model) => verbs::show::run(app, &model.model),
+        Verb::Plan(options) => verbs::plan::run(app, &options),
+        Verb::Verify(model) => verbs::verify::run(app, &model.model),
+        Verb::Devices => verbs::devices::run(app),
+        Verb::Doctor => verbs::doctor::run(app),
+        Verb::Conform(options) => verbs::conform::run(app, &options),
+        Verb::Tokenize(options) => verbs::tokenize::run(app, &options),
+        Verb::Completions { shell } => verbs::completions::run(app, shell),
+        Verb::Man { folder } => verbs::man::run(app, folder.as_deref()),
+        Verb::Config { action } => verbs::config::run(app, action),
+        Verb::Docs => verbs::docs::run(app),
+    }
+}

@@ -132,9 +132,12 @@ pub struct Engine {
     cached: Vec<u32>,
 }
 
-struct Text {
-    tokenizer: Tokenizer,
-    format: Detected,
+/// What turns text into ids and back.
+pub struct Text {
+    /// The tokenizer.
+    pub tokenizer: Tokenizer,
+    /// The prompt format that the checkpoint was trained on, or why there is none.
+    pub format: Detected,
     allowed: Arc<[bool]>,
 }
 
@@ -292,7 +295,10 @@ impl Engine {
 
 impl Text {
     /// The tokenizer and chat format of a checkpoint; none where it has no tokenizer.
-    async fn open(checkpoint: &Checkpoint) -> Result<Option<Text>> {
+    ///
+    /// # Errors
+    /// `bad_checkpoint` where a file is there and broken.
+    pub async fn open(checkpoint: &Checkpoint) -> Result<Option<Text>> {
         use crate::text::{MAX_TOKENIZER_BYTES, MAX_TOKENIZER_CONFIG_BYTES};
         let source = &**checkpoint.source();
         let Some(bytes) = optional_small_file(source, "tokenizer.json", MAX_TOKENIZER_BYTES).await? else {
@@ -304,7 +310,8 @@ impl Text {
         let files = CheckpointFiles {
             tokenizer_config: tokenizer_config.as_deref(),
             chat_template: chat_template.as_deref(),
-            has_dsv32_encoder: source.size("encoding/encoding_dsv32.py").await?.is_some(),
+            // A source of plain names cannot have it; then the absent chat template says the same.
+            has_dsv32_encoder: source.size("encoding/encoding_dsv32.py").await.is_ok_and(|size| size.is_some()),
         };
         let format = ChatFormat::detect(files, &tokenizer)?;
         let allowed = tokenizer.sampleable().into();

@@ -186,11 +186,8 @@ async fn once(engine: &mut Engine, sequence: crate::generate::SequenceId, test: 
     }
     let seconds = started.elapsed().as_secs_f64();
     let after = runner.executor().counts();
-    let run = Run {
-        encode_ns: after.encode_ns - before.encode_ns,
-        dispatches: after.dispatches - before.dispatches,
-        steps,
-    };
+    let run =
+        Run { encode_ns: after.encode_ns - before.encode_ns, dispatches: after.dispatches - before.dispatches, steps };
     Ok((seconds, run))
 }
 

@@ -1,0 +1,290 @@
+//! One answer, shown as it comes: text to stdout, thoughts and statistics to stderr, selections to a trace file.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use lyn::checkpoint::GenerationDefaults;
+use lyn::engine::Engine;
+use lyn::error::{Code, Error, Result};
+use lyn::generate::{Event, Finish, Request, SamplingParams, Selection, Timings, Voice};
+use lyn::platform::block_on;
+use serde_json::{Value, json};
+
+use crate::App;
+use crate::cli::{ReasoningTo, SamplingArgs};
+use crate::terminal::Progress;
+use crate::terminal::progress::Unit;
+use crate::terminal::table::count;
+
+/// An answer, whole or stopped.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Answer {
+    /// What the model said.
+    pub(crate) text: String,
+    /// What it thought before.
+    pub(crate) reasoning: String,
+    /// Why it ended; none where the user stopped it.
+    pub(crate) finish: Option<Finish>,
+    /// Counts and times.
+    pub(crate) timings: Timings,
+    /// The seed in use.
+    pub(crate) seed: u64,
+}
+
+/// Makes an answer and shows it.
+///
+/// # Errors
+/// As [`Engine::generate`] and [`lyn::generate::Generation::next`]; `io` where the trace cannot be written.
+pub(crate) fn answer(
+    app: &App,
+    engine: &mut Engine,
+    request: Request,
+    reasoning: ReasoningTo,
+    mut trace: Option<&mut Trace>,
+) -> Result<Answer> {
+    let _working = app.interrupt.work();
+    let mut screen = Screen { app, reasoning, thinking: false, ended: true };
+    let mut progress = Progress::new(&app.terminal, "reading", Unit::Tokens);
+    let mut generation = engine.generate(request)?;
+    let mut answer = Answer { seed: generation.seed(), ..Answer::default() };
+    let result = loop {
+        if app.interrupt.asked() {
+            answer.timings = generation.timings();
+            break Ok(());
+        }
+        match block_on(generation.next()) {
+            Ok(None) => break Ok(()),
+            Ok(Some(Event::Prompt { done, total, cached })) => {
+                progress.update(u64::from(done - cached.min(done)), u64::from(total - cached));
+            }
+            Ok(Some(Event::Text { voice, text })) => {
+                progress.finish();
+                screen.show(voice, &text);
+                match voice {
+                    Voice::Content => answer.text += &text,
+                    Voice::Reasoning => answer.reasoning += &text,
+                }
+            }
+            Ok(Some(Event::Trace(selections))) => {
+                if let Some(Err(error)) = trace.as_mut().map(|trace| trace.write(&selections)) {
+                    break Err(error);
+                }
+            }
+            Ok(Some(Event::End { finish, timings })) => {
+                answer.finish = Some(finish);
+                answer.timings = timings;
+            }
+            Ok(Some(Event::Token { .. })) => {}
+            Err(error) => break Err(error),
+        }
+    };
+    progress.finish();
+    screen.end();
+    result.and_then(|()| trace.map_or(Ok(()), Trace::finish)).map(|()| answer)
+}
+
+/// Text on its way to the streams.
+struct Screen<'a> {
+    app: &'a App,
+    reasoning: ReasoningTo,
+    /// The last text was a thought.
+    thinking: bool,
+    /// The last text ended its line.
+    ended: bool,
+}
+
+impl Screen<'_> {
+    fn show(&mut self, voice: Voice, text: &str) {
+        let terminal = &self.app.terminal;
+        let field = if voice == Voice::Content { "content" } else { "reasoning_content" };
+        if terminal.json {
+            return terminal.json_line(&json!({ "delta": { field: text } }));
+        }
+        if self.thinking && voice == Voice::Content {
+            match self.reasoning {
+                ReasoningTo::Stderr if !terminal.quiet => terminal.thought("\n"),
+                ReasoningTo::Stdout => terminal.data("\n\n"),
+                _ => {}
+            }
+        }
+        self.thinking = voice == Voice::Reasoning;
+        match (voice, self.reasoning) {
+            (Voice::Content, _) | (_, ReasoningTo::Stdout) => {
+                terminal.data(text);
+                self.ended = text.ends_with('\n');
+            }
+            (_, ReasoningTo::Stderr) if !terminal.quiet => terminal.thought(text),
+            _ => {}
+        }
+    }
+
+    /// On a terminal what follows begins a line; in a file nothing is added to the text.
+    fn end(&mut self) {
+        let terminal = &self.app.terminal;
+        if terminal.json {
+            return;
+        }
+        if !self.ended && terminal.stdout_is_terminal() {
+            terminal.data("\n");
+        }
+        if self.thinking && self.reasoning == ReasoningTo::Stderr && !terminal.quiet {
+            terminal.thought("\n");
+        }
+    }
+}
+
+/// A file of selections, one a line.
+pub(crate) struct Trace {
+    path: PathBuf,
+    file: BufWriter<File>,
+}
+
+impl Trace {
+    /// Creates the file.
+    ///
+    /// # Errors
+    /// `io`.
+    pub(crate) fn create(path: &Path) -> Result<Trace> {
+        let file = File::create(path).map_err(|error| crate::verbs::io_error(path, &error))?;
+        Ok(Trace { path: path.to_owned(), file: BufWriter::new(file) })
+    }
+
+    fn write(&mut self, selections: &[Selection]) -> Result<()> {
+        for Selection { layer, position, indices, scores } in selections {
+            let line = json!({ "position": position, "layer": layer, "indices": indices, "scores": scores });
+            writeln!(self.file, "{line}").map_err(|error| crate::verbs::io_error(&self.path, &error))?;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        self.file.flush().map_err(|error| crate::verbs::io_error(&self.path, &error))
+    }
+}
+
+impl SamplingArgs {
+    /// How to sample: the user's values, else the checkpoint's, else plain sampling.
+    pub(crate) fn params(&self, defaults: &GenerationDefaults) -> SamplingParams {
+        #[expect(clippy::cast_possible_truncation, reason = "the sampler takes f32")]
+        let single = |value: f64| value as f32;
+        let temperature = match defaults.do_sample {
+            Some(false) => 0.0,
+            _ => defaults.temperature.map_or(1.0, single),
+        };
+        SamplingParams {
+            temperature: self.temperature.unwrap_or(temperature),
+            top_k: self.top_k,
+            top_p: self.top_p.or(defaults.top_p.map(single)).unwrap_or(1.0),
+            min_p: self.min_p,
+            repetition_penalty: self.repetition_penalty,
+            presence_penalty: self.presence_penalty,
+            frequency_penalty: self.frequency_penalty,
+            seed: self.seed.unwrap_or_else(draw),
+            ..SamplingParams::default()
+        }
+    }
+}
+
+/// A seed that is short enough to be typed again.
+fn draw() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(std::time::SystemTime::now()) >> 32
+}
+
+/// Refuses an answer that cannot fit, where the user asked for a length: it would be cut.
+///
+/// # Errors
+/// `context_overflow`.
+pub(crate) fn check_room(prompt: &[u32], max_tokens: Option<u32>, context: u32) -> Result<()> {
+    let (prompt, Some(answer)) = (prompt.len() as u64, max_tokens) else { return Ok(()) };
+    let needed = prompt + u64::from(answer);
+    if needed <= u64::from(context) {
+        return Ok(());
+    }
+    let message = format!(
+        "prompt {} + answer {} > context {}",
+        count(prompt),
+        count(u64::from(answer)),
+        count(u64::from(context))
+    );
+    Err(Error::new(Code::ContextOverflow, message)
+        .with_help(format!("--context {needed} where the model allows it; a shorter prompt; or a smaller --max-tokens"))
+        .with_detail("prompt_tokens", prompt)
+        .with_detail("context", context))
+}
+
+/// Tokens in a second; none where there is nothing to divide.
+fn speed(tokens: u32, ms: f64) -> f64 {
+    if ms > 0.0 { f64::from(tokens) / ms * 1e3 } else { 0.0 }
+}
+
+impl Answer {
+    /// Decoding speed: the first token belongs to the prompt.
+    fn decode_speed(&self) -> f64 {
+        speed(self.timings.completion_tokens.saturating_sub(1), self.timings.decode_ms)
+    }
+
+    fn prompt_speed(&self) -> f64 {
+        speed(self.timings.prompt_tokens.saturating_sub(self.timings.cached_tokens), self.timings.prompt_ms)
+    }
+
+    /// `212 tokens · 38.1 tok/s · …`
+    pub(crate) fn statistics(&self, engine: &mut Engine) -> String {
+        let t = &self.timings;
+        let settings = *engine.runner().settings();
+        let used = t.prompt_tokens + t.completion_tokens;
+        let cached =
+            if t.cached_tokens > 0 { format!(" ({} known)", count(t.cached_tokens.into())) } else { String::new() };
+        let mut parts = vec![
+            format!("{} tokens", count(t.completion_tokens.into())),
+            format!("{:.1} tok/s", self.decode_speed()),
+            format!("prompt {}{cached} at {:.0} tok/s", count(t.prompt_tokens.into()), self.prompt_speed()),
+            format!("first token {:.1} s", t.first_token_ms / 1e3),
+            format!("context {}/{}", count(used.into()), count(settings.context.into())),
+        ];
+        if let Some(topk) = settings.index_topk {
+            parts.push(format!("read {} of {} tokens/layer", count(topk.min(used).into()), count(used.into())));
+        }
+        parts.push(format!("seed {}", self.seed));
+        if self.finish.is_none() {
+            parts.push("stopped".to_owned());
+        }
+        parts.join(" · ")
+    }
+
+    /// The last line of `--json`.
+    pub(crate) fn to_json(&self, engine: &Engine, schema: &str) -> Value {
+        let t = &self.timings;
+        json!({
+            "schema": schema,
+            "text": self.text,
+            "reasoning_content": if self.reasoning.is_empty() { Value::Null } else { json!(self.reasoning) },
+            "finish_reason": match self.finish {
+                Some(Finish::Stop) => "stop",
+                Some(Finish::Length) => "length",
+                None => "stopped",
+            },
+            "usage": {
+                "prompt_tokens": t.prompt_tokens,
+                "completion_tokens": t.completion_tokens,
+                "total_tokens": t.prompt_tokens + t.completion_tokens,
+                "prompt_cache_hit_tokens": t.cached_tokens,
+                "completion_tokens_details": { "reasoning_tokens": t.reasoning_tokens },
+            },
+            // The names of llama-server, which front ends know.
+            "timings": {
+                "cache_n": t.cached_tokens,
+                "prompt_n": t.prompt_tokens - t.cached_tokens,
+                "prompt_ms": t.prompt_ms,
+                "prompt_per_second": self.prompt_speed(),
+                "predicted_n": t.completion_tokens,
+                "predicted_ms": t.decode_ms,
+                "predicted_per_second": self.decode_speed(),
+                "first_token_ms": t.first_token_ms,
+            },
+            "seed": self.seed,
+            "adapter": engine.adapter().map_or("host", |adapter| adapter.name.as_str()),
+        })
+    }
+}

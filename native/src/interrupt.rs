@@ -1,0 +1,89 @@
+//! Ctrl-C and SIGTERM. While work is under way the first asks it to stop and a second Ctrl-C within two seconds leaves at
+//! once; between works both leave at once.
+
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use lyn::error::{Code, Error, Result};
+
+/// Two signals within this leave at once.
+const TWICE: Duration = Duration::from_secs(2);
+/// Exit codes of the shell for signals 2 and 15.
+const BY_INTERRUPT: u8 = 130;
+const BY_TERMINATE: u8 = 143;
+
+/// Whether work should stop.
+pub(crate) struct Interrupt {
+    interrupted: AtomicBool,
+    terminated: Arc<AtomicBool>,
+    /// No work is under way: a signal may end the program.
+    idle: Arc<AtomicBool>,
+    last: Mutex<Option<Instant>>,
+}
+
+impl Interrupt {
+    /// Takes over the signals of this process.
+    ///
+    /// # Errors
+    /// `internal` where the system refuses.
+    pub(crate) fn install() -> Result<Arc<Interrupt>> {
+        let refused = |error: &dyn std::fmt::Display| Error::new(Code::Internal, format!("signals: {error}"));
+        let interrupt = Arc::new(Interrupt {
+            interrupted: AtomicBool::new(false),
+            terminated: Arc::new(AtomicBool::new(false)),
+            idle: Arc::new(AtomicBool::new(true)),
+            last: Mutex::new(None),
+        });
+        let handler = Arc::clone(&interrupt);
+        ctrlc::set_handler(move || handler.hit()).map_err(|error| refused(&error))?;
+        let terminate = signal_hook::consts::SIGTERM;
+        let code = i32::from(BY_TERMINATE);
+        signal_hook::flag::register_conditional_shutdown(terminate, code, Arc::clone(&interrupt.idle))
+            .and_then(|_| signal_hook::flag::register(terminate, Arc::clone(&interrupt.terminated)))
+            .map_err(|error| refused(&error))?;
+        Ok(interrupt)
+    }
+
+    fn hit(&self) {
+        let Ok(mut last) = self.last.lock() else { std::process::exit(i32::from(BY_INTERRUPT)) };
+        let twice = last.is_some_and(|last| last.elapsed() < TWICE);
+        if twice || self.idle.load(Ordering::Relaxed) {
+            std::process::exit(i32::from(BY_INTERRUPT));
+        }
+        *last = Some(Instant::now());
+        self.interrupted.store(true, Ordering::Relaxed);
+    }
+
+    /// Begins work that asks [`Interrupt::asked`] now and then, until the guard is dropped.
+    pub(crate) fn work(&self) -> Working<'_> {
+        self.interrupted.store(false, Ordering::Relaxed);
+        self.idle.store(false, Ordering::Relaxed);
+        Working(self)
+    }
+
+    /// Whether the work should stop.
+    pub(crate) fn asked(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed) || self.terminated()
+    }
+
+    /// Whether the program should end, by SIGTERM.
+    pub(crate) fn terminated(&self) -> bool {
+        self.terminated.load(Ordering::Relaxed)
+    }
+
+    /// The exit code of a stopped program.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(if self.terminated() { BY_TERMINATE } else { BY_INTERRUPT })
+    }
+}
+
+/// Work under way.
+pub(crate) struct Working<'a>(&'a Interrupt);
+
+impl Drop for Working<'_> {
+    fn drop(&mut self) {
+        self.0.idle.store(true, Ordering::Relaxed);
+    }
+}

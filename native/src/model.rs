@@ -1,0 +1,79 @@
+//! What MODEL means: the embedded stories, a folder, a .safetensors file. Never a download.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use lyn::checkpoint::{Checkpoint, FolderSource, INDEX_FILE, SINGLE_FILE, Source};
+use lyn::error::{Code, Error, Result, quote};
+use lyn::platform::block_on;
+
+/// The files of a model.
+///
+/// # Errors
+/// `model_not_found`, with the nearest name that exists.
+pub(crate) fn source(model: &str) -> Result<Arc<dyn Source>> {
+    if model == "stories" {
+        return Ok(lyn::models::stories());
+    }
+    let path = Path::new(model);
+    if path.is_dir() {
+        return Ok(Arc::new(FolderSource::new(path)?));
+    }
+    let not_found = |message: String| Error::new(Code::ModelNotFound, message);
+    if path.is_file() {
+        if path.extension().is_none_or(|extension| extension != "safetensors") {
+            let message = format!("{} is a file of another kind", quote(model));
+            return Err(not_found(message).with_help("give a folder with config.json and *.safetensors, or stories"));
+        }
+        let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+        // The folder's other weights must not be taken in place of the file that was named.
+        if path.file_name().is_some_and(|name| name != SINGLE_FILE) && !folder.join(INDEX_FILE).is_file() {
+            let message = format!("{} is not {SINGLE_FILE}, and no {INDEX_FILE} lies beside it", quote(model));
+            return Err(not_found(message).with_help("give the folder of the model"));
+        }
+        return Ok(Arc::new(FolderSource::new(folder)?));
+    }
+    let repository = model.strip_prefix("hf:").unwrap_or(model);
+    let looks_like_one = repository.len() < model.len()
+        || repository.split_once('/').is_some_and(|(owner, name)| {
+            let plain = |text: &str| !text.is_empty() && !text.starts_with(['.', '~', '/']) && !text.contains('/');
+            plain(owner) && plain(name)
+        });
+    let message = format!("{} is neither a folder nor a built-in model", quote(model));
+    let nearest = nearest(path);
+    Err(match nearest {
+        Some(nearest) => not_found(message).with_help(format!("did you mean {}?", quote(&nearest))),
+        None if looks_like_one => not_found(format!("{message}; downloads from the Hub come with a later version"))
+            .with_help("download the repository's files into a folder, and give that folder"),
+        None => not_found(message),
+    })
+}
+
+/// The name most like `path` among the built-in model and what lies beside it.
+fn nearest(path: &Path) -> Option<String> {
+    let wanted = path.file_name()?.to_string_lossy().into_owned();
+    let folder = path.parent().filter(|folder| *folder != Path::new(""));
+    let beside = std::fs::read_dir(folder.unwrap_or(Path::new("."))).into_iter().flatten().flatten();
+    let folders = beside.filter(|entry| entry.path().is_dir()).map(|entry| entry.file_name());
+    let names = folders.map(|name| name.to_string_lossy().into_owned());
+    let built_in = folder.is_none().then(|| "stories".to_owned());
+    let likeness = |name: &String| strsim::jaro_winkler(name, &wanted);
+    let best = names.chain(built_in).max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
+    (likeness(&best) > 0.85)
+        .then(|| folder.map_or_else(|| best.clone(), |folder| folder.join(&best).display().to_string()))
+}
+
+/// An open checkpoint: headers only.
+///
+/// # Errors
+/// As [`source`], and what is wrong with the files.
+pub(crate) fn open(model: &str) -> Result<Checkpoint> {
+    block_on(Checkpoint::open(source(model)?))
+}
+
+/// Bytes of memory that this machine can still give; none where the system does not say.
+pub(crate) fn available_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+}

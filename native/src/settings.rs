@@ -1,0 +1,212 @@
+//! The settings file: values for long options where neither a flag nor the environment gives one.
+//!
+//! In: config.toml, with an option's name as key (`temperature = 0.7`), for all verbs at the top, for one verb in its table
+//! (`[generate]`). Out: defaults for the parser. A key that no option has is an error, not ignored.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Arg, Command};
+use lyn::error::{Code, Error, Result, quote};
+use toml::{Table, Value};
+
+/// The settings in force.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Settings {
+    /// Where they were looked for; none where the system names no home.
+    pub(crate) path: Option<PathBuf>,
+    values: Table,
+}
+
+/// The part of a path of this program below a base folder that an environment variable names.
+fn below(variable: &str, fallback: &str) -> Option<PathBuf> {
+    let absolute = |path: PathBuf| path.is_absolute().then(|| path.join("lyn"));
+    let home = || std::env::var_os(if cfg!(windows) { "USERPROFILE" } else { "HOME" }).map(PathBuf::from);
+    let given = std::env::var_os(variable).and_then(|path| absolute(path.into()));
+    given.or_else(|| absolute(home()?.join(fallback)))
+}
+
+/// The folder of this program's settings.
+pub(crate) fn config_folder() -> Option<PathBuf> {
+    if cfg!(windows) { below("APPDATA", "AppData/Roaming") } else { below("XDG_CONFIG_HOME", ".config") }
+}
+
+impl Settings {
+    /// Reads the file that `--config`, `LYN_CONFIG` or the system's habit names; the last may be absent.
+    ///
+    /// # Errors
+    /// `bad_config` with line and column, or with the unknown key.
+    pub(crate) fn read() -> Result<Settings> {
+        let given = given_path();
+        let Some(path) = given.clone().or_else(|| Some(config_folder()?.join("config.toml"))) else {
+            return Ok(Settings::default());
+        };
+        let shown = quote(&path.to_string_lossy());
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && given.is_none() => {
+                return Ok(Settings { path: Some(path), values: Table::new() });
+            }
+            Err(error) => return Err(Error::new(Code::BadConfig, format!("{shown}: {error}"))),
+        };
+        let settings = Settings::parse(path, &text)?;
+        Ok(settings)
+    }
+
+    fn parse(path: PathBuf, text: &str) -> Result<Settings> {
+        let shown = quote(&path.to_string_lossy());
+        let bad = |message: String| Error::new(Code::BadConfig, format!("{shown}: {message}"));
+        let values: Table = text.parse().map_err(|error: toml::de::Error| {
+            let before = text.get(..error.span().map_or(0, |span| span.start)).unwrap_or(text);
+            let line = before.matches('\n').count() + 1;
+            let column = before.rsplit('\n').next().map_or(0, |rest| rest.chars().count()) + 1;
+            bad(format!("line {line}, column {column}: {}", error.message()))
+        })?;
+        let command = crate::cli::command();
+        for (key, value) in &values {
+            let verb = command.find_subcommand(key).filter(|_| value.is_table());
+            let (table, commands) = match (value, verb) {
+                (Value::Table(table), Some(verb)) => (table.clone(), vec![verb, &command]),
+                (Value::Table(_), None) => return Err(bad(format!("[{key}] is not a verb"))),
+                _ => {
+                    let one = Table::from_iter([(key.clone(), value.clone())]);
+                    (one, command.get_subcommands().chain([&command]).collect())
+                }
+            };
+            for (key, value) in &table {
+                let known = |name: &str| commands.iter().any(|command| options(command).any(|o| option_key(o) == name));
+                if !known(&key.replace('-', "_")) || strings(value).is_none() || key == "config" {
+                    return Err(bad(unknown(key, &commands)));
+                }
+            }
+        }
+        Ok(Settings { path: Some(path), values })
+    }
+
+    /// Makes the settings the defaults of a command's options.
+    pub(crate) fn apply(&self, command: Command) -> Command {
+        fn set(command: Command, values: &Table) -> Command {
+            command.mut_args(|argument| {
+                let found = argument.get_long().and_then(|_| lookup(values, &option_key(&argument)));
+                match found.and_then(strings) {
+                    Some(values) => argument.default_values(values),
+                    None => argument,
+                }
+            })
+        }
+        let command = set(command, &self.values);
+        command.mut_subcommands(|verb| {
+            let own = self.values.get(verb.get_name()).and_then(Value::as_table).cloned();
+            let verb = set(verb, &self.values);
+            own.iter().fold(verb, set)
+        })
+    }
+
+    /// Whether the file sets an option of a verb.
+    pub(crate) fn sets(&self, verb: &str, key: &str) -> bool {
+        let own = self.values.get(verb).and_then(Value::as_table);
+        own.into_iter().chain([&self.values]).any(|values| lookup(values, key).is_some())
+    }
+}
+
+/// The path that the user names. The parser cannot say it: it needs the settings first.
+fn given_path() -> Option<PathBuf> {
+    let mut arguments = std::env::args_os().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.to_str() {
+            Some("--") => break,
+            Some("--config") => return arguments.next().map(PathBuf::from),
+            Some(text) if text.starts_with("--config=") => return text.strip_prefix("--config=").map(PathBuf::from),
+            _ => {}
+        }
+    }
+    std::env::var_os(crate::cli::twin("config")).filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
+/// Options with a long name.
+pub(crate) fn options(command: &Command) -> impl Iterator<Item = &Arg> {
+    command.get_arguments().filter(|argument| !matches!(argument.get_long(), None | Some("help" | "version")))
+}
+
+/// An option's key in the file: `max_tokens`.
+pub(crate) fn option_key(argument: &Arg) -> String {
+    argument.get_long().unwrap_or_default().replace('-', "_")
+}
+
+fn lookup<'a>(values: &'a Table, key: &str) -> Option<&'a Value> {
+    values.get(key).or_else(|| values.get(&key.replace('_', "-"))).filter(|value| !value.is_table())
+}
+
+/// A value as the command line would spell it; none for tables and dates.
+fn strings(value: &Value) -> Option<Vec<String>> {
+    match value {
+        Value::String(text) => Some(vec![text.clone()]),
+        Value::Integer(number) => Some(vec![number.to_string()]),
+        Value::Float(number) => Some(vec![number.to_string()]),
+        Value::Boolean(flag) => Some(vec![flag.to_string()]),
+        Value::Array(values) => values.iter().map(|value| strings(value)?.pop()).collect(),
+        Value::Table(_) | Value::Datetime(_) => None,
+    }
+}
+
+fn unknown(key: &str, commands: &[&Command]) -> String {
+    let names = commands.iter().flat_map(|command| options(command).map(option_key));
+    let likeness = |name: &String| strsim::jaro_winkler(name, key);
+    let best = names.max_by(|a, b| likeness(a).total_cmp(&likeness(b))).filter(|best| likeness(best) > 0.8);
+    let hint = best.map(|best| format!("; did you mean {best}?")).unwrap_or_default();
+    format!("{} is not a setting{hint}", quote(key))
+}
+
+/// The folder of this program's state, if it has any.
+pub(crate) fn state_folder() -> Option<PathBuf> {
+    if cfg!(windows) { below("LOCALAPPDATA", "AppData/Local") } else { below("XDG_STATE_HOME", ".local/state") }
+}
+
+/// A path for people.
+pub(crate) fn shown(path: Option<&Path>) -> String {
+    path.map_or_else(|| "none: the system names no home folder".to_owned(), |path| path.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::FromArgMatches;
+
+    use super::*;
+    use crate::cli::{Cli, Verb};
+
+    fn parse(text: &str) -> Result<Settings> {
+        Settings::parse("/x/config.toml".into(), text)
+    }
+
+    #[test]
+    fn flags_beat_settings_and_settings_beat_defaults() {
+        let settings =
+            parse("temperature = 0.25\njson = true\n[generate]\nmax-tokens = 9\nstop = [\"a\", \"b\"]\n").unwrap();
+        let read = |arguments: &[&str]| {
+            let matches = settings.apply(crate::cli::command()).try_get_matches_from(arguments).unwrap();
+            Cli::from_arg_matches(&matches).unwrap()
+        };
+        let cli = read(&["lyn", "generate", "x"]);
+        assert!(cli.common.json);
+        let Some(Verb::Generate(generate)) = cli.verb else { panic!() };
+        assert_eq!((generate.sampling.temperature, generate.answer.max_tokens), (Some(0.25), Some(9)));
+        assert_eq!(generate.answer.stop, ["a", "b"]);
+        let Some(Verb::Generate(generate)) = read(&["lyn", "generate", "-t", "0.5"]).verb else { panic!() };
+        assert_eq!(generate.sampling.temperature, Some(0.5));
+        let Some(Verb::Chat(chat)) = read(&["lyn", "chat"]).verb else { panic!() };
+        assert_eq!((chat.sampling.temperature, chat.answer.max_tokens), (Some(0.25), None));
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_place() {
+        for (text, expected) in [
+            ("a = 1\nb = = 2\n", "line 2, column 5"),
+            ("temprature = 1\n", "did you mean temperature?"),
+            ("[generated]\n", "[generated] is not a verb"),
+            ("[generate]\ndepth = 1\n", "\"depth\" is not a setting"),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert_eq!(error.code(), Code::BadConfig);
+            assert!(error.message().contains(expected), "{error}");
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! What a line that begins with a slash does.
+
+use std::path::Path;
+
+use lyn::chat::message::Content;
+use lyn::chat::{Conversation, Message, Role};
+use lyn::error::{Error, Result, quote};
+use serde_json::json;
+
+use super::super::{fenced, file_text, io_error, refuse};
+use super::Chat;
+use crate::cli::Switch;
+use crate::terminal::table::{count, table};
+
+/// Commands and what they do, for `/help` and completion.
+pub(super) const COMMANDS: &[(&str, &str)] = &[
+    ("/help", "this list"),
+    ("/exit", "leave; so does Ctrl-D"),
+    ("/clear", "begin again, with the same system message"),
+    ("/undo", "take the last turn and its answer back"),
+    ("/regen", "answer the last turn anew"),
+    ("/system", "TEXT: the system message; without text: none"),
+    ("/set", "KEY VALUE: temperature, top_k, top_p, min_p, the penalties, seed, max_tokens; default resets"),
+    ("/thinking", "on or off"),
+    ("/file", "PATH: put a file before the next turn"),
+    ("/save", "FILE: write the conversation, as JSON"),
+    ("/load", "FILE: go on with a written conversation"),
+    ("/stats", "counts and speeds of the last answer"),
+    ("/context", "tokens by turn"),
+];
+
+impl Chat<'_> {
+    /// Does a command, given without its slash; false where it ends the conversation.
+    pub(super) fn command(&mut self, text: &str) -> Result<bool> {
+        let text = text.trim();
+        let (name, rest) = text.split_once(char::is_whitespace).map_or((text, ""), |(name, rest)| (name, rest.trim()));
+        match name {
+            "exit" | "quit" => return Ok(false),
+            "help" => {
+                let rows: Vec<_> = COMMANDS.iter().map(|(name, does)| vec![(*name).into(), (*does).into()]).collect();
+                self.say(&table(&["command", "does"], &rows, &[], false));
+            }
+            "clear" => {
+                self.messages.clear();
+                self.last = None;
+            }
+            "undo" => self.undo()?,
+            "regen" => self.regenerate()?,
+            "system" => self.options.answer.system = (!rest.is_empty()).then(|| rest.to_owned()),
+            "thinking" => {
+                self.options.answer.thinking = match rest {
+                    "on" => Switch::On,
+                    "off" => Switch::Off,
+                    _ => return Err(refuse("/thinking: expected on or off")),
+                }
+            }
+            "set" => self.set(rest)?,
+            "file" => self.files.push(fenced(Path::new(rest), &file_text(Path::new(rest))?)),
+            "save" => self.save(Path::new(rest))?,
+            "load" => self.restore(Path::new(rest))?,
+            "stats" => {
+                let said = self.last.clone().map(|last| last.statistics(&mut self.engine));
+                self.say(&format!("{}\n", said.as_deref().unwrap_or("nothing has been said yet")));
+            }
+            "context" => self.context()?,
+            _ => return Err(unknown(name)),
+        }
+        Ok(true)
+    }
+
+    /// Says something that is no answer: it goes to stderr.
+    fn say(&self, text: &str) {
+        self.app.terminal.chatter(text);
+    }
+
+    fn undo(&mut self) -> Result<()> {
+        let last = self.messages.iter().rposition(|message| message.role == Role::User);
+        let last = last.ok_or_else(|| refuse("/undo: there is no turn to take back"))?;
+        self.messages.truncate(last);
+        self.last = None;
+        Ok(())
+    }
+
+    fn regenerate(&mut self) -> Result<()> {
+        let last = self.messages.iter().rposition(|message| message.role == Role::User);
+        let last = last.ok_or_else(|| refuse("/regen: there is no turn to answer"))?;
+        let old = self.messages.split_off(last + 1);
+        let replied = self.reply();
+        if replied.is_err() {
+            self.messages.extend(old);
+        }
+        replied
+    }
+
+    /// Sets a value of sampling, or takes it back. A value out of range changes nothing.
+    fn set(&mut self, rest: &str) -> Result<()> {
+        fn read<T: std::str::FromStr>(key: &str, value: &str) -> Result<T> {
+            value.parse().map_err(|_| refuse(format!("/set {key}: {} is not a number for it", quote(value))))
+        }
+        fn optional<T: std::str::FromStr>(key: &str, value: &str) -> Result<Option<T>> {
+            if value == "default" { Ok(None) } else { read(key, value).map(Some) }
+        }
+        fn or<T: std::str::FromStr>(key: &str, value: &str, default: T) -> Result<T> {
+            Ok(optional(key, value)?.unwrap_or(default))
+        }
+        let (key, value) = rest.split_once(char::is_whitespace).ok_or_else(|| refuse("/set: expected KEY VALUE"))?;
+        let (key, value) = (key.replace('-', "_"), value.trim());
+        let mut sampling = self.options.sampling.clone();
+        match key.as_str() {
+            "temperature" => sampling.temperature = optional(&key, value)?,
+            "top_p" => sampling.top_p = optional(&key, value)?,
+            "seed" => sampling.seed = optional(&key, value)?,
+            "max_tokens" => self.options.answer.max_tokens = optional(&key, value)?,
+            "top_k" => sampling.top_k = or(&key, value, 0)?,
+            "min_p" => sampling.min_p = or(&key, value, 0.0)?,
+            "repetition_penalty" => sampling.repetition_penalty = or(&key, value, 1.0)?,
+            "presence_penalty" => sampling.presence_penalty = or(&key, value, 0.0)?,
+            "frequency_penalty" => sampling.frequency_penalty = or(&key, value, 0.0)?,
+            _ => return Err(refuse(format!("/set: {} cannot be set", quote(&key)))),
+        }
+        sampling.params(self.engine.defaults()).validate()?;
+        self.options.sampling = sampling;
+        Ok(())
+    }
+
+    fn save(&self, path: &Path) -> Result<()> {
+        let messages = self.conversation().messages;
+        let messages: Vec<_> = messages.iter().map(document).collect();
+        let text = format!("{:#}\n", json!({ "schema": "lyn.conversation/1", "messages": messages }));
+        std::fs::write(path, text).map_err(|error| io_error(path, &error))
+    }
+
+    fn restore(&mut self, path: &Path) -> Result<()> {
+        let conversation: Conversation = serde_json::from_str(&file_text(path)?)
+            .map_err(|error| refuse(format!("{}: {error}", quote(&path.to_string_lossy()))))?;
+        let mut messages = conversation.messages;
+        if let Some(other) = messages.iter().skip(1).find(|m| !matches!(m.role, Role::User | Role::Assistant)) {
+            return Err(refuse(format!(
+                "{}: a {:?} message; expected turns of user and assistant",
+                quote(&path.to_string_lossy()),
+                other.role
+            )));
+        }
+        self.options.answer.system =
+            messages.first().filter(|first| first.role == Role::System).map(content).map(str::to_owned);
+        if self.options.answer.system.is_some() {
+            messages.remove(0);
+        }
+        self.messages = messages;
+        self.last = None;
+        Ok(())
+    }
+
+    fn context(&mut self) -> Result<()> {
+        let mut rows = Vec::new();
+        for message in self.conversation().messages {
+            let text = content(&message);
+            let tokens = self.engine.tokenizer()?.encode(text, false)?.len();
+            let begin: String = text.chars().take(48).map(|c| if c.is_control() { ' ' } else { c }).collect();
+            rows.push(vec![format!("{:?}", message.role).to_lowercase(), count(tokens as u64), begin]);
+        }
+        let used = format!("{} of {}", count(self.used().into()), count(self.engine.plan().context.into()));
+        rows.push(vec!["in use".to_owned(), used, String::new()]);
+        self.say(&table(&["turn", "tokens", "text"], &rows, &["tokens"], false));
+        Ok(())
+    }
+}
+
+fn content(message: &Message) -> &str {
+    match &message.content {
+        Some(Content::Text(text)) => text,
+        _ => "",
+    }
+}
+
+fn document(message: &Message) -> serde_json::Value {
+    let mut value = json!({ "role": format!("{:?}", message.role).to_lowercase(), "content": content(message) });
+    if let Some(reasoning) = &message.reasoning_content {
+        value["reasoning_content"] = json!(reasoning);
+    }
+    value
+}
+
+fn unknown(name: &str) -> Error {
+    let likeness = |command: &str| strsim::jaro_winkler(command.trim_start_matches('/'), name);
+    let best = COMMANDS.iter().map(|(command, _)| *command).max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    let error = refuse(format!("{} is not a command", quote(&format!("/{name}"))));
+    match best.filter(|best| likeness(best) > 0.8) {
+        Some(best) => error.with_help(format!("did you mean {best}?")),
+        None => error.with_help("/help lists commands"),
+    }
+}

@@ -1,0 +1,13 @@
+//! Completions for a shell.
+
+use std::process::ExitCode;
+
+use crate::{App, Ended};
+
+/// Runs the verb.
+pub(crate) fn run(app: &App, shell: clap_complete::Shell) -> Ended {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut crate::cli::command(), "lyn", &mut script);
+    app.terminal.bytes(&script);
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,24 @@
+//! docs/cli.md: the help of every verb, as Markdown.
+
+use std::process::ExitCode;
+
+use crate::{App, Ended};
+
+/// Runs the verb.
+pub(crate) fn run(app: &App) -> Ended {
+    let mut command = crate::cli::command().term_width(110);
+    command.build();
+    let mut text = "# The command line\n\nMade from the definition of the flags: `lyn docs > docs/cli.md`. Every long option has an environment twin, \
+         shown behind it. A flag beats the environment, the environment beats the settings file, that beats the default.\n"
+        .to_owned();
+    let mut all = vec![command.clone()];
+    all.extend(command.get_subcommands().filter(|verb| !verb.is_hide_set() && verb.get_name() != "help").cloned());
+    for command in &mut all {
+        let name = if command.get_name() == "lyn" { "lyn".to_owned() } else { format!("lyn {}", command.get_name()) };
+        let help: String =
+            command.render_help().to_string().lines().map(|line| format!("{}\n", line.trim_end())).collect();
+        text += &format!("\n## {name}\n\n```text\n{}\n```\n", help.trim_end());
+    }
+    app.terminal.bytes(text.as_bytes());
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,130 @@
+//! Diagnosis: what there is, what is wrong with it, and a block fit for an issue report.
+
+use std::process::ExitCode;
+
+use lyn::error::{Code, Result};
+use lyn::generate::{Event, Request, SamplingParams};
+use lyn::gpu::{AdapterInfo, Device, adapter};
+use lyn::memory::bytes;
+use lyn::platform::block_on;
+use lyn::{Engine, Options};
+use serde_json::json;
+
+use super::{conform, devices};
+use crate::settings::{config_folder, shown, state_folder};
+use crate::terminal::table::facts;
+use crate::{App, Ended, cli, model};
+
+/// Small kernels of every kind: sums, products, orders.
+const SELF_CHECK: [&str; 5] = ["rms_norm", "linear_vec", "rope", "topk", "router"];
+
+/// Runs the verb.
+pub(crate) fn run(app: &App) -> Ended {
+    let _working = app.interrupt.work();
+    let found = devices::found();
+    let chosen = choose(app);
+    let limits = chosen.as_ref().map_or_else(|error| Err(error.clone()), |chosen| limits(chosen));
+    let check = chosen.as_ref().map_or_else(|error| Err(error.clone()), |chosen| self_check(app, chosen));
+    let story = story(app);
+    let said = |result: &Result<String>| match result {
+        Ok(found) => found.clone(),
+        Err(error) => format!("FAILED {error}; {}", error.help().join(" · ")),
+    };
+    let memory = model::available_memory().map_or("unknown".to_owned(), |free| format!("{} free", bytes(free)));
+    let place = |folder: Option<std::path::PathBuf>| shown(folder.as_deref());
+    let rows = [
+        ("lyn", cli::VERSION.to_owned()),
+        ("system", format!("{} {}, {memory}", std::env::consts::OS, std::env::consts::ARCH)),
+        ("settings", place(config_folder().map(|folder| folder.join("config.toml")))),
+        ("state", place(state_folder())),
+        (
+            "device",
+            match &chosen {
+                Ok(Some(info)) => format!("#{} {} ({}, {})", info.index, info.name, info.backend, info.driver),
+                Ok(None) => "the references on the host".to_owned(),
+                Err(error) => format!("FAILED {error}"),
+            },
+        ),
+        ("limits", said(&limits)),
+        ("self-check", said(&check)),
+        ("story", said(&story)),
+    ];
+    let passed = chosen.is_ok() && limits.is_ok() && check.is_ok() && story.is_ok();
+    if app.terminal.json {
+        let facts: serde_json::Map<_, _> = rows.iter().map(|(name, fact)| ((*name).to_owned(), json!(fact))).collect();
+        let adapters = found.map(|found| found.0).unwrap_or_default();
+        app.terminal.document(&json!({
+            "schema": "lyn.doctor/1", "passed": passed, "facts": facts, "adapters": adapters,
+        }));
+    } else {
+        let adapters =
+            found.map_or_else(|error| format!("{error}\n"), |(all, default)| devices::describe(&all, default));
+        let report = format!("{adapters}\nFor an issue report:\n```text\n{}```\n", facts(&rows));
+        app.terminal.bytes(report.as_bytes());
+    }
+    let worst = [chosen.err(), limits.err(), check.err(), story.err()].into_iter().flatten().next();
+    Ok(worst.map_or(ExitCode::SUCCESS, |error| ExitCode::from(error.code().exit_code())))
+}
+
+/// The adapter that the user's words mean; none for the host.
+fn choose(app: &App) -> Result<Option<AdapterInfo>> {
+    if app.device == "cpu" {
+        return Ok(None);
+    }
+    block_on(adapter::choose(&app.device)).map(|adapter| Some(adapter.info()))
+}
+
+fn open(info: &AdapterInfo, minimum: bool) -> Result<Device> {
+    block_on(async { Device::open(&adapter::choose(&info.index.to_string()).await?, minimum).await })
+}
+
+fn limits(chosen: &Option<AdapterInfo>) -> Result<String> {
+    let Some(info) = chosen else { return Ok("the host has none".to_owned()) };
+    open(info, true)?;
+    let needs =
+        "8 storage buffers, bindings of 128 MiB, buffers of 256 MiB, 128 invocations, 16 KiB of workgroup memory";
+    Ok(format!("enough for every kernel ({needs})"))
+}
+
+/// Some kernels against their references.
+fn self_check(app: &App, chosen: &Option<AdapterInfo>) -> Result<String> {
+    let Some(info) = chosen else {
+        return Ok("not needed: the references are what others are compared with".to_owned());
+    };
+    let reports = conform::judge(app, open(info, false)?, |name| SELF_CHECK.contains(&name))?;
+    let failed = reports.iter().find(|timed| !timed.report.failures.is_empty());
+    if let Some((case, what)) = failed.and_then(|timed| timed.report.failures.first()) {
+        let kernel = failed.map_or("", |timed| timed.report.kernel);
+        let message = format!("#{} computes wrong values in {kernel}, case {case}: {what}", info.index);
+        return Err(lyn::Error::new(Code::SelfCheckFailed, message));
+    }
+    let cases: usize = reports.iter().map(|timed| timed.report.cases).sum();
+    let names: Vec<_> = reports.iter().map(|timed| timed.report.kernel).collect();
+    Ok(format!("{cases} cases right ({})", names.join(", ")))
+}
+
+/// The first words of a story.
+fn story(app: &App) -> Result<String> {
+    let options =
+        Options { device: app.device.clone(), context: lyn::memory::ContextSize::Tokens(128), ..Options::default() };
+    block_on(async {
+        let mut engine = Engine::load(lyn::models::stories(), &options, &mut |_| !app.interrupt.asked()).await?;
+        let request = Request {
+            prompt: engine.raw_prompt("Once upon a time")?,
+            sampling: SamplingParams { temperature: 0.0, ..SamplingParams::default() },
+            max_tokens: Some(8),
+            stop: vec![],
+            thinking: false,
+            ignore_eos: false,
+            trace_layers: vec![],
+        };
+        let mut generation = engine.generate(request)?;
+        let mut text = String::new();
+        while let Some(event) = generation.next().await? {
+            if let Event::Text { text: more, .. } = event {
+                text += &more;
+            }
+        }
+        Ok(format!("Once upon a time{}", lyn::error::escape(&text)))
+    })
+}

@@ -1,0 +1,129 @@
+//! One answer, then the end. It never becomes interactive.
+
+use std::process::ExitCode;
+
+use lyn::chat::message::Content;
+use lyn::chat::{Conversation, Detected, Message, Role};
+use lyn::engine::{Attention, Engine};
+use lyn::error::Result;
+use lyn::generate::{Finish, Request};
+
+use super::{fenced, file_text, refuse, stdin_text};
+use crate::answer::{Answer, Trace, answer, check_room};
+use crate::cli::{AnswerArgs, Generate, ResponseFormat, Switch, When};
+use crate::{App, Ended, load};
+
+/// Runs the verb.
+pub(crate) fn run(app: &App, options: &Generate) -> Ended {
+    if options.response_format == ResponseFormat::Json {
+        return Err(refuse("--response-format json comes with constrained decoding, in a later version")
+            .with_help("ask for JSON in the prompt, and check the answer"));
+    }
+    let prompt = prompt(app, options)?;
+    let mut engine = load::engine(app, &options.engine.model, &options.engine.options(&app.device))?;
+    let request = request(app, options, &mut engine, &prompt)?;
+    check_room(&request.prompt, options.answer.max_tokens, engine.plan().context)?;
+    let mut trace = options.trace.as_deref().map(Trace::create).transpose()?;
+    let made = answer(app, &mut engine, request, options.answer.reasoning, trace.as_mut())?;
+    if app.terminal.json {
+        app.terminal.json_line(&made.to_json(&engine, "lyn.generate/1"));
+    }
+    report(app, &made, &mut engine, &options.answer);
+    Ok(if made.finish.is_none() { app.interrupt.exit_code() } else { ExitCode::SUCCESS })
+}
+
+/// Argument, files, piped stdin, with blank lines between.
+fn prompt(app: &App, options: &Generate) -> Result<String> {
+    let mut parts: Vec<String> = options.prompt.clone().into_iter().collect();
+    for path in &options.file {
+        parts.push(fenced(path, &file_text(path)?));
+    }
+    if !app.terminal.stdin_is_terminal() {
+        parts.push(stdin_text()?);
+    }
+    parts.retain(|part| !part.trim().is_empty());
+    if parts.is_empty() {
+        return Err(refuse("give a prompt, or start a conversation with: lyn chat")
+            .with_help("lyn generate \"Once upon a time\""));
+    }
+    // One part stays as it is, line breaks at its end included: what follows it depends on them.
+    let last = parts.pop().unwrap_or_default();
+    let before: String = parts.iter().map(|part| format!("{}\n\n", part.trim_end_matches('\n'))).collect();
+    Ok(before + &last)
+}
+
+fn request(app: &App, options: &Generate, engine: &mut Engine, prompt: &str) -> Result<Request> {
+    let answer = &options.answer;
+    let raw = match engine.chat_format() {
+        _ if options.raw => true,
+        Detected::Format(_) => false,
+        Detected::Raw(why) => {
+            app.terminal.note(&format!("note: the prompt goes in as it is: {why}"));
+            true
+        }
+    };
+    let thinking = answer.thinking == Switch::On;
+    if raw && (answer.system.is_some() || thinking) {
+        return Err(refuse("--system and --thinking need a chat format; this prompt goes in as it is"));
+    }
+    let ids = if raw {
+        engine.raw_prompt(prompt)?
+    } else {
+        let system = answer.system.iter().map(|text| message(Role::System, text));
+        let messages = system.chain([message(Role::User, prompt)]).collect();
+        engine.chat_prompt(&Conversation { messages, ..Conversation::default() }, thinking)?
+    };
+    let trace_layers = match &options.trace {
+        None => vec![],
+        Some(_) => trace_layers(&options.trace_layers, options, engine)?,
+    };
+    Ok(Request {
+        prompt: ids,
+        sampling: options.sampling.params(engine.defaults()),
+        max_tokens: answer.max_tokens,
+        stop: answer.stop.clone(),
+        thinking,
+        ignore_eos: answer.ignore_eos,
+        trace_layers,
+    })
+}
+
+/// A message with nothing but text.
+pub(crate) fn message(role: Role, text: &str) -> Message {
+    Message { role, content: Some(Content::Text(text.to_owned())), ..Message::default() }
+}
+
+fn trace_layers(list: &str, options: &Generate, engine: &mut Engine) -> Result<Vec<u32>> {
+    let layers = engine.plan().layers;
+    let sparse = Attention::from(options.engine.attention) == Attention::Sparse;
+    if !sparse || engine.runner().dims().indexer.is_none() {
+        return Err(refuse("--trace shows what an indexer selects; dense attention has none"));
+    }
+    if list == "all" {
+        return Ok((0..layers).collect());
+    }
+    let parsed = list.split(',').map(|number| number.trim().parse().ok().filter(|&layer| layer < layers));
+    parsed.collect::<Option<_>>().ok_or_else(|| {
+        refuse(format!("--trace-layers {list}: expected all, or numbers below {layers} with commas between"))
+    })
+}
+
+/// Says why an answer was cut, and how fast it was, where that is wanted.
+pub(crate) fn report(app: &App, made: &Answer, engine: &mut Engine, options: &AnswerArgs) {
+    if made.finish == Some(Finish::Length) {
+        let context = engine.plan().context;
+        let why = match options.max_tokens {
+            Some(most) if made.timings.completion_tokens >= most => format!("--max-tokens {most} is reached"),
+            _ => format!("the context of {context} tokens is full; --context makes room where the model allows it"),
+        };
+        app.terminal.note(&format!("note: the answer ends here: {why}"));
+    }
+    let wanted = match options.stats {
+        When::Always => true,
+        When::Auto => app.terminal.stderr_is_terminal(),
+        When::Never => false,
+    };
+    if wanted {
+        app.terminal.note(&made.statistics(engine));
+    }
+}

@@ -1,0 +1,103 @@
+//! Memory that a model will need, from its headers; no weights are read.
+
+use std::process::ExitCode;
+
+use lyn::error::{Code, Result};
+use lyn::gpu::{AdapterInfo, adapter};
+use lyn::memory::{Fit, Plan, bytes};
+use lyn::model::Dims;
+use lyn::platform::block_on;
+use serde_json::json;
+
+use crate::terminal::table::{count, facts};
+use crate::{App, Ended, cli, model};
+
+/// Runs the verb. A plan that does not fit ends as a load would.
+pub(crate) fn run(app: &App, options: &cli::Plan) -> Ended {
+    let checkpoint = model::open(&options.model.model)?;
+    let dims = Dims::new(&checkpoint.config, u32::MAX);
+    let adapter = adapter(app)?;
+    let software = adapter.as_ref().is_none_or(|info| info.kind == "software");
+    let available = model::available_memory().filter(|_| software);
+    let chunk = options.chunk.unwrap_or(if software { 128 } else { 256 });
+    let plan = Plan::new(&checkpoint, &dims, options.context, chunk, available)?;
+    let place = adapter.map_or_else(|| "this machine".to_owned(), |info| format!("#{} {}", info.index, info.name));
+    if app.terminal.json {
+        app.terminal
+            .document(&json!({ "schema": "lyn.plan/1", "model": options.model.model, "device": place, "plan": plan }));
+    } else {
+        let cached = checkpoint.config.indexer.map_or(String::new(), |indexer| format!(" + {}", indexer.head_dim));
+        let cache = format!("{} + {}{cached}", checkpoint.config.kv_lora_rank, checkpoint.config.qk_rope_head_dim);
+        app.terminal.bytes(describe(&plan, &cache, &place).as_bytes());
+    }
+    let fits = plan.check();
+    match fits {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        // The table has said it already.
+        Err(error) => Ok(ExitCode::from(error.code().exit_code())),
+    }
+}
+
+/// The adapter that would be used; none for the host, and where there is none.
+fn adapter(app: &App) -> Result<Option<AdapterInfo>> {
+    if app.device == "cpu" {
+        return Ok(None);
+    }
+    match block_on(adapter::choose(&app.device)) {
+        Ok(adapter) => Ok(Some(adapter.info())),
+        Err(error) if error.code() == Code::NoAdapter => {
+            app.terminal.note("note: there is no GPU adapter; the plan is for this machine's memory");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Parameters as people say them: `671.0 B`.
+pub(crate) fn parameters(number: u64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "a few digits are shown")]
+    let number = number as f64;
+    match number {
+        number if number >= 1e9 => format!("{:.1} B", number / 1e9),
+        number if number >= 1e6 => format!("{:.2} M", number / 1e6),
+        number => format!("{number}"),
+    }
+}
+
+fn describe(plan: &Plan, cache_row: &str, place: &str) -> String {
+    let formats: Vec<_> = plan.formats.iter().map(|(dtype, size)| format!("{} {dtype}", bytes(*size))).collect();
+    let verdict = match plan.fit {
+        Fit::Fits => "FITS",
+        Fit::Tight => "TIGHT",
+        Fit::DoesNotFit => "DOES NOT FIT",
+        Fit::Unknown => "UNKNOWN: the adapter does not say how much memory is free",
+    };
+    let free = plan.available_bytes.map_or(String::new(), |free| format!(" of {} free", bytes(free)));
+    let mut rows = vec![
+        ("model", format!("{} · {} layers · {} parameters", plan.model_type, plan.layers, parameters(plan.parameters))),
+        ("weights", format!("{:>10} as stored: {}", bytes(plan.weights_bytes), formats.join(", "))),
+        (
+            "cache",
+            format!(
+                "{:>10} = {} tokens × {} layers × ({cache_row}) × 4 bytes (f32)",
+                bytes(plan.cache_bytes),
+                count(plan.context.into()),
+                plan.layers
+            ),
+        ),
+        ("scratch", format!("{:>10} at most, for steps of {} tokens", bytes(plan.scratch_bytes), plan.chunk)),
+        ("total", format!("{:>10}{free} on {place}     {verdict}", bytes(plan.total_bytes))),
+    ];
+    if let Err(error) = plan.check() {
+        rows.push(("ways out", error.help().join(" · ")));
+    }
+    facts(&rows)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn parameters_are_short() {
+        assert_eq!([671_026_419_200, 4_450_000, 512].map(super::parameters), ["671.0 B", "4.45 M", "512"]);
+    }
+}

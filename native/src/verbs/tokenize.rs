@@ -1,0 +1,69 @@
+//! Text to ids, pieces and their count; ids to text.
+
+use std::process::ExitCode;
+
+use lyn::engine::Text;
+use lyn::error::{Class, Error, Result};
+use lyn::platform::block_on;
+use serde_json::json;
+
+use super::{refuse, stdin_text};
+use crate::terminal::table::{count, facts};
+use crate::{App, Ended, cli, model};
+
+/// Runs the verb.
+pub(crate) fn run(app: &App, options: &cli::Tokenize) -> Ended {
+    let given = match &options.text {
+        Some(text) => text.clone(),
+        None if app.terminal.stdin_is_terminal() => {
+            return Err(refuse("give a text, or pipe one into stdin").with_help("lyn tokenize \"Once upon a time\""));
+        }
+        None => stdin_text()?,
+    };
+    let text = block_on(Text::open(&model::open(&options.model)?))?;
+    let text = text.ok_or_else(|| Error::file(Class::Io, "tokenizer.json", "no such file"))?;
+    let tokenizer = &text.tokenizer;
+    let ids = if options.decode {
+        ids(&given, tokenizer.vocab_size())?
+    } else {
+        tokenizer.encode(&given, options.special)?
+    };
+    let pieces: Vec<String> =
+        ids.iter().map(|&id| String::from_utf8_lossy(tokenizer.piece_bytes(id)).into_owned()).collect();
+    if app.terminal.json {
+        app.terminal.document(&json!({
+            "schema": "lyn.tokenize/1", "count": ids.len(), "ids": ids, "pieces": pieces, "text": tokenizer.decode(&ids),
+        }));
+    } else if options.decode {
+        app.terminal.data(&tokenizer.decode(&ids));
+        if app.terminal.stdout_is_terminal() {
+            app.terminal.data("\n");
+        }
+    } else {
+        let joined: Vec<_> = ids.iter().map(u32::to_string).collect();
+        let pieces: Vec<_> = pieces.iter().map(|piece| piece.escape_debug().to_string()).collect();
+        let rows = [("ids", joined.join(" ")), ("pieces", pieces.join("│")), ("count", count(ids.len() as u64))];
+        app.terminal.bytes(facts(&rows).as_bytes());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Numbers with anything but digits between them, such as `[1, 2]`.
+fn ids(text: &str, vocab_size: u32) -> Result<Vec<u32>> {
+    let words = text.split(|c: char| c.is_whitespace() || matches!(c, ',' | '[' | ']')).filter(|word| !word.is_empty());
+    let parsed = words.map(|word| {
+        let id = word.parse().ok().filter(|&id| id < vocab_size);
+        id.ok_or_else(|| refuse(format!("{} is not an id: expected 0 to {}", lyn::error::quote(word), vocab_size - 1)))
+    });
+    parsed.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn ids_are_read_in_any_list() {
+        assert_eq!(super::ids("[1, 2]\n3,4", 5).unwrap(), [1, 2, 3, 4]);
+        assert!(super::ids("1 5", 5).is_err());
+        assert!(super::ids("-1", 5).is_err());
+    }
+}

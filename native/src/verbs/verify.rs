@@ -1,0 +1,74 @@
+//! All that can be said of a model's files without a GPU. Exit code 8 where something is wrong with them.
+
+use std::process::ExitCode;
+
+use lyn::engine::Text;
+use lyn::error::{Code, Error, Result};
+use lyn::memory::bytes;
+use lyn::platform::block_on;
+use serde_json::{Value, json};
+
+use super::show::format;
+use crate::terminal::table::{count, table};
+use crate::{App, Ended, model, terminal};
+
+struct Check {
+    name: &'static str,
+    found: Result<String>,
+}
+
+/// Runs the verb.
+pub(crate) fn run(app: &App, model: &str) -> Ended {
+    // A folder that is not there cannot be checked: that is an error, not a finding.
+    model::source(model)?;
+    let mut checks = Vec::new();
+    match model::open(model) {
+        Err(error) if error.code() == Code::UnsupportedModel => return Err(error),
+        Err(error) => checks.push(Check { name: "names, shapes, types", found: Err(error) }),
+        Ok(checkpoint) => {
+            let totals = checkpoint.totals(true);
+            let tensors = count(checkpoint.tensors().count() as u64);
+            let found =
+                format!("{tensors} tensors, {}, every one where the config wants it", bytes(totals.stored_bytes));
+            checks.push(Check { name: "names, shapes, types", found: Ok(found) });
+            let values = block_on(checkpoint.check_values());
+            let found = values.map(|()| "norms, biases, scales and the head are finite".to_owned());
+            checks.push(Check { name: "values", found });
+            let text = block_on(Text::open(&checkpoint));
+            let found = text.map(|text| match &text {
+                Some(open) => {
+                    format!("{} ids, chat format: {}", count(open.tokenizer.size() as u64), format(Some(open)))
+                }
+                None => "the folder has none: the model can be run on ids only".to_owned(),
+            });
+            checks.push(Check { name: "tokenizer", found });
+        }
+    }
+    let failed: Vec<&Error> = checks.iter().filter_map(|check| check.found.as_ref().err()).collect();
+    if app.terminal.json {
+        let rows: Vec<Value> = checks.iter().map(row).collect();
+        app.terminal.document(&json!({
+            "schema": "lyn.verify/1", "model": model, "passed": failed.is_empty(), "checks": rows,
+        }));
+    } else {
+        let rows: Vec<Vec<String>> = checks
+            .iter()
+            .map(|check| match &check.found {
+                Ok(found) => vec!["ok".to_owned(), check.name.to_owned(), found.clone()],
+                Err(error) => vec!["FAILED".to_owned(), check.name.to_owned(), error.code().name().to_owned()],
+            })
+            .collect();
+        app.terminal.bytes(table(&["", "check", "found"], &rows, &[], false).as_bytes());
+    }
+    for error in &failed {
+        terminal::error::text(&app.terminal, error);
+    }
+    Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(Code::CheckFailed.exit_code()) })
+}
+
+fn row(check: &Check) -> Value {
+    match &check.found {
+        Ok(found) => json!({ "check": check.name, "passed": true, "found": found }),
+        Err(error) => json!({ "check": check.name, "passed": false, "error": error.to_json() }),
+    }
+}

@@ -1,0 +1,82 @@
+//! Verbs about models and adapters.
+
+use super::{folder, lyn, lyn_with, stories};
+
+#[test]
+fn devices_are_listed_with_the_default_marked() {
+    let run = lyn(["devices"]).expect_code(0);
+    assert!(run.out.lines().next().unwrap().contains("backend") && run.out.contains("0 *"), "{}", run.out);
+    assert!(!run.out.contains('\u{1b}'));
+    let json = lyn(["devices", "--json"]).expect_code(0).json();
+    assert_eq!((&json["schema"], &json["default"]), (&"lyn.devices/1".into(), &0.into()));
+    assert!(json["adapters"][0]["max_binding_bytes"].as_u64().unwrap() >= 128 << 20);
+}
+
+#[test]
+fn a_model_is_described_from_its_headers() {
+    let run = lyn(["show"]).expect_code(0);
+    assert!(run.out.contains("deepseek_v32 · 4.44 M parameters") && run.out.contains("keeps 64 tokens"), "{}", run.out);
+    let folder = stories();
+    let json = lyn(["show", folder.to_str().unwrap(), "--json"]).expect_code(0).json();
+    assert_eq!((&json["tensors"], &json["chat_format"]), (&235.into(), &"dsml".into()));
+    // A weights file stands for its folder.
+    lyn([std::path::Path::new("show"), &folder.join("model.safetensors")]).expect_code(0);
+}
+
+#[test]
+fn memory_is_planned() {
+    let run = lyn(["plan", "-c", "1024"]).expect_code(0);
+    assert!(run.out.contains("1,024 tokens × 6 layers × (64 + 16 + 32) × 4 bytes"), "{}", run.out);
+    let plan = &lyn(["plan", "-c", "1024", "--json"]).expect_code(0).json()["plan"];
+    assert_eq!(plan["cache_bytes"], 1024 * 6 * (64 + 16 + 32) * 4);
+}
+
+#[test]
+fn whole_files_verify() {
+    let run = lyn(["verify", stories().to_str().unwrap(), "--json"]).expect_code(0);
+    let json = run.json();
+    assert_eq!(json["passed"], true);
+    assert_eq!(json["checks"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn text_becomes_ids_and_ids_text() {
+    let run = lyn(["tokenize", "Once upon a time"]).expect_code(0);
+    assert_eq!(run.out, "ids     440 450 275 415\npieces  Once│ upon│ a│ time\ncount   4\n");
+    assert_eq!(lyn(["tokenize", "--decode", "440 450, 275 415"]).expect_code(0).out, "Once upon a time");
+    assert_eq!(lyn_with(&["tokenize", "--json"], "Once").expect_code(0).json()["ids"], serde_json::json!([440]));
+    let control = "<｜User｜>";
+    assert_eq!(lyn(["tokenize", control, "--special", "--json"]).json()["count"], 1);
+    assert!(lyn(["tokenize", control, "--json"]).json()["count"].as_u64().unwrap() > 1);
+}
+
+#[test]
+fn kernels_conform_and_the_report_says_so() {
+    let report = folder("conform").join("report.json");
+    let run = lyn(["conform", "--kernel", "r*", "--report", report.to_str().unwrap()]).expect_code(0);
+    assert!(run.out.contains("rms_norm") && !run.out.contains("linear"), "{}", run.out);
+    let json: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(report).unwrap()).unwrap();
+    assert_eq!((&json["schema"], &json["passed"]), (&"lyn.conform/1".into(), &true.into()));
+}
+
+#[test]
+fn the_doctor_tells_a_story() {
+    let json = lyn(["doctor", "--json"]).expect_code(0).json();
+    assert_eq!(json["passed"], true);
+    assert_eq!(json["facts"]["story"], "Once upon a time, there was a little girl named Lily");
+}
+
+#[test]
+fn speeds_are_measured_sparse_against_dense() {
+    let run = lyn(["bench", "-p", "8", "-n", "4", "-d", "16", "-r", "1", "--json"]).expect_code(0);
+    let json = run.json();
+    let tests = json["tests"].as_array().unwrap();
+    let named: Vec<_> =
+        tests.iter().map(|test| (test["test"].as_str().unwrap(), test["attention"].as_str().unwrap())).collect();
+    let expected = ["pp8 @ d16", "tg4 @ d16"].map(|test| [(test, "sparse"), (test, "dense")]);
+    assert_eq!(named, [expected[0][0], expected[1][0], expected[0][1], expected[1][1]]);
+    assert!(tests.iter().all(|test| test["tokens_per_second"].as_f64().unwrap() > 0.0));
+    assert!(tests[0]["vs_dense"].is_number() && tests[2]["vs_dense"].is_null());
+    let run = lyn(["bench", "-p", "0", "-n", "2", "-r", "1", "--attention", "dense", "-o", "md"]).expect_code(0);
+    assert!(run.out.contains("| test ") && run.out.contains("| tg2 @ d0 | dense "), "{}", run.out);
+}

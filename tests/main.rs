@@ -1,0 +1,7 @@
+//! The conformance tests, in one binary: `cargo test -p lyn-conformance [module]`.
+
+mod equivalence;
+mod interface;
+mod kernels;
+mod mutants;
+mod stages;
