@@ -1,5 +1,7 @@
 //! The conformance tests, in one binary: `cargo test -p lyn-conformance [module]`.
 
+#![expect(clippy::print_stdout, reason = "what was measured is part of a test's report")]
+
 mod equivalence;
 mod interface;
 mod kernels;
