@@ -16,7 +16,7 @@ fn every_case_on_every_adapter() {
             println!("{name}: {}: {} cases, worst {:.2} of bound", report.kernel, report.cases, report.worst);
             for (case, what) in report.failures {
                 failures.push(format!(
-                    "{name}: {}: {case}: {what}\n  repeat: LYN_KERNEL={} cargo test -p lyn-conformance --test kernels",
+                    "{name}: {}: {case}: {what}\n  repeat: LYN_KERNEL={} cargo test -p lyn-conformance --test conformance kernels",
                     report.kernel, report.kernel
                 ));
             }

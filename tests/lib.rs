@@ -1,6 +1,11 @@
-//! What the conformance tests share: the adapters at hand.
+//! What the conformance tests share: the adapters at hand, and models loaded on them.
 
+use std::path::Path;
+use std::sync::Arc;
+
+use lyn::checkpoint::{Checkpoint, FolderSource, Source};
 use lyn::gpu::{Adapter, Device, adapter};
+use lyn::{Engine, Options, Place, Result, platform};
 
 /// How to get software adapters on Debian.
 pub const INSTALL: &str = "no GPU adapter found; on Debian: apt-get install libvulkan1 mesa-vulkan-drivers";
@@ -32,4 +37,43 @@ pub fn devices() -> Vec<(String, Device)> {
         }
     }
     devices
+}
+
+/// Every adapter at hand with all that it offers: where limits do not matter.
+///
+/// # Panics
+/// As [`devices`].
+#[must_use]
+pub fn full_devices() -> Vec<(String, Device)> {
+    devices().into_iter().filter(|(name, _)| !name.ends_with(", minimum limits")).collect()
+}
+
+/// A golden checkpoint's folder.
+///
+/// # Panics
+/// Where there is none of that name.
+#[must_use]
+pub fn golden(name: &str) -> Arc<dyn Source> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/golden").join(name);
+    Arc::new(FolderSource::new(folder).expect("a golden folder"))
+}
+
+/// A loaded model.
+///
+/// # Panics
+/// Where it does not load.
+#[must_use]
+pub fn load(source: Arc<dyn Source>, place: Place, options: &Options) -> Engine {
+    try_load(source, place, options).expect("the model loads")
+}
+
+/// A loaded model, or why it is none.
+///
+/// # Errors
+/// As [`Engine::load_on`].
+pub fn try_load(source: Arc<dyn Source>, place: Place, options: &Options) -> Result<Engine> {
+    platform::block_on(async {
+        let checkpoint = Checkpoint::open(source).await?;
+        Engine::load_on(checkpoint, place, options, &mut |_| true).await
+    })
 }

@@ -47,7 +47,7 @@ fn check(device: &str, place: impl Fn() -> Place) {
     }
     assert!(
         failures.is_empty(),
-        "{} stages out of tolerance:\n{}\n  repeat: LYN_GOLDEN=<folder> cargo test -p lyn-conformance --test stages",
+        "{} stages out of tolerance:\n{}\n  repeat: LYN_GOLDEN=<folder> cargo test -p lyn-conformance --test conformance stages",
         failures.len(),
         failures.join("\n")
     );

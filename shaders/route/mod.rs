@@ -4,7 +4,7 @@ pub mod cases;
 mod reference;
 
 use crate::common;
-use crate::kernel::{Extent, Interface, Kernel, Slot, floats, read, write};
+use crate::kernel::{Extent, Interface, Kernel, Slot, Variant, floats, read, write};
 use crate::layout;
 use bytemuck::{Pod, Zeroable};
 
@@ -60,16 +60,7 @@ impl Route {
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 struct Params {
-    experts: u32,
-    experts_per_token: u32,
     slots: u32,
-    group_size: u32,
-    n_group: u32,
-    topk_group: u32,
-    softmax: u32,
-    group_top_two: u32,
-    has_bias: u32,
-    normalise: u32,
     scaling: f32,
 }
 
@@ -78,19 +69,7 @@ pub static INTERFACE: Interface = Interface {
     name: "route",
     parts: &[include_str!("route.wgsl"), common::REDUCE, common::SIGMOID],
     bindings: &[read("logits"), read("bias"), write("entries")],
-    params: layout!(Params {
-        experts,
-        experts_per_token,
-        slots,
-        group_size,
-        n_group,
-        topk_group,
-        softmax,
-        group_top_two,
-        has_bias,
-        normalise,
-        scaling,
-    }),
+    params: layout!(Params { slots, scaling }),
 };
 
 impl Kernel for Route {
@@ -98,25 +77,28 @@ impl Kernel for Route {
         &INTERFACE
     }
 
+    fn variant(&self) -> Variant {
+        let groups = self.n_group.max(1);
+        let constants = vec![
+            ("EXPERTS", self.experts),
+            ("PER_TOKEN", self.experts_per_token),
+            ("GROUPS", groups),
+            ("GROUP_SIZE", self.experts / groups),
+            ("KEPT_GROUPS", self.topk_group),
+            ("SOFTMAX", u32::from(self.softmax)),
+            ("TOP_TWO", u32::from(self.group_top_two)),
+            ("HAS_BIAS", u32::from(self.has_bias)),
+            ("NORMALISE", u32::from(self.normalises())),
+        ];
+        Variant { snippets: vec![], constants }
+    }
+
     fn slots(&self) -> Vec<Slot> {
         vec![self.logits, self.bias, self.entries]
     }
 
     fn params(&self) -> Vec<u8> {
-        let params = Params {
-            experts: self.experts,
-            experts_per_token: self.experts_per_token,
-            slots: self.entries_per_token(),
-            group_size: self.experts / self.n_group,
-            n_group: self.n_group,
-            topk_group: self.topk_group,
-            softmax: u32::from(self.softmax),
-            group_top_two: u32::from(self.group_top_two),
-            has_bias: u32::from(self.has_bias),
-            normalise: u32::from(self.normalises()),
-            scaling: self.scaling,
-        };
-        bytemuck::bytes_of(&params).to_vec()
+        bytemuck::bytes_of(&Params { slots: self.entries_per_token(), scaling: self.scaling }).to_vec()
     }
 
     fn workgroups(&self, extent: &Extent) -> [u32; 3] {

@@ -39,17 +39,22 @@ pub struct AdapterInfo {
 
 /// All adapters of this machine, best first: discrete, integrated, virtual, other, software; GL only where nothing else is.
 pub async fn list() -> Vec<Adapter> {
-    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
-    descriptor.backends = wgpu::Backends::from_env().unwrap_or(wgpu::Backends::all());
-    // Validation layers are for work on lyn itself; the bounds checks of shaders stay on without them.
-    descriptor.flags = wgpu::InstanceFlags::empty();
-    let instance = wgpu::Instance::new(descriptor);
-    let mut found = instance.enumerate_adapters(wgpu::Backends::all()).await;
-    if found.iter().any(|adapter| adapter.get_info().backend != wgpu::Backend::Gl) {
-        found.retain(|adapter| adapter.get_info().backend != wgpu::Backend::Gl);
+    let wanted = wgpu::Backends::from_env().unwrap_or(wgpu::Backends::all());
+    // GL is asked last and alone: its drivers complain on stderr where there is no display.
+    let mut found = enumerate(wanted & !wgpu::Backends::GL).await;
+    if found.is_empty() && wanted.contains(wgpu::Backends::GL) {
+        found = enumerate(wgpu::Backends::GL).await;
     }
     found.sort_by_key(|adapter| rank(adapter.get_info().device_type));
     found.into_iter().enumerate().map(|(index, inner)| Adapter { index, inner }).collect()
+}
+
+async fn enumerate(backends: wgpu::Backends) -> Vec<wgpu::Adapter> {
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    descriptor.backends = backends;
+    // Validation layers are for work on lyn itself; the bounds checks of shaders stay on without them.
+    descriptor.flags = wgpu::InstanceFlags::empty();
+    wgpu::Instance::new(descriptor).enumerate_adapters(backends).await
 }
 
 fn rank(kind: wgpu::DeviceType) -> u32 {

@@ -234,6 +234,10 @@ impl Executor {
             self.run(prepared, extent)?;
             return Ok(None);
         }
+        self.time_range(prepared, extent, 0..prepared.passes.len()).await.map(Some)
+    }
+
+    async fn time_range(&mut self, prepared: &Prepared, extent: &Extent, range: std::ops::Range<usize>) -> Result<f64> {
         let queries = self.device.inner.create_query_set(&wgpu::QuerySetDescriptor {
             label: Some("timing"),
             ty: wgpu::QueryType::Timestamp,
@@ -251,7 +255,7 @@ impl Executor {
             beginning_of_pass_write_index: Some(0),
             end_of_pass_write_index: Some(1),
         };
-        self.encode_timed(&mut encoder, prepared, extent, 0..prepared.passes.len(), Some(writes));
+        self.encode_timed(&mut encoder, prepared, extent, range, Some(writes));
         encoder.resolve_query_set(&queries, 0..2, &resolved, 0);
         self.submit(encoder);
         let words = self.read_buffer(&resolved, 0, 4).await?;
@@ -259,7 +263,23 @@ impl Executor {
             words.chunks_exact(2).map(|pair| u64::from(pair[0]) | (u64::from(pair[1]) << 32)).collect();
         #[expect(clippy::cast_precision_loss, reason = "a time for display")]
         let elapsed = ticks[1].wrapping_sub(ticks[0]) as f64;
-        Ok(Some(elapsed * f64::from(self.device.queue.get_timestamp_period())))
+        Ok(elapsed * f64::from(self.device.queue.get_timestamp_period()))
+    }
+
+    /// Nanoseconds that each pass of a step takes on the device, alone in a pass of its own: the step is run once, each pass
+    /// timed by itself. None where the device has no clock.
+    ///
+    /// # Errors
+    /// `device_lost`.
+    pub async fn profile(&mut self, prepared: &Prepared, extent: &Extent) -> Result<Option<Vec<f64>>> {
+        if !self.device.inner.features().contains(wgpu::Features::TIMESTAMP_QUERY) {
+            return Ok(None);
+        }
+        let mut times = Vec::new();
+        for i in 0..prepared.passes.len() {
+            times.push(self.time_range(prepared, extent, i..i + 1).await?);
+        }
+        Ok(Some(times))
     }
 
     fn submit(&mut self, encoder: wgpu::CommandEncoder) {

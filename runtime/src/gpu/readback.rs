@@ -96,6 +96,7 @@ mod native {
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::sync::Arc;
     use std::sync::mpsc::{Sender, channel};
+    use std::thread::JoinHandle;
     use std::time::Duration;
 
     use super::super::device::Health;
@@ -103,21 +104,11 @@ mod native {
     /// Nothing for so long means that the GPU hangs.
     const PATIENCE: Duration = Duration::from_secs(60);
 
-    /// The thread that waits for submissions whose result somebody awaits; it ends with the last handle to it.
+    /// The thread that waits for submissions whose result somebody awaits.
     pub(in crate::gpu) struct Poller {
+        /// None once the thread is to end.
         sender: Option<Sender<wgpu::SubmissionIndex>>,
-        thread: Option<std::thread::JoinHandle<()>>,
-    }
-
-    impl Drop for Poller {
-        /// Waits for the thread: it may hold the last handle of the device, and a driver must not be taken down by it while
-        /// the process exits (seen as a segmentation fault in lavapipe, once in thirty runs).
-        fn drop(&mut self) {
-            self.sender = None;
-            if let Some(thread) = self.thread.take() {
-                let _ = thread.join();
-            }
-        }
+        thread: Option<JoinHandle<()>>,
     }
 
     impl Poller {
@@ -144,6 +135,16 @@ mod native {
         pub(in crate::gpu) fn expect(&self, index: wgpu::SubmissionIndex) {
             // The thread outlives every sender, so that this cannot fail.
             let _ = self.sender.as_ref().map(|sender| sender.send(index));
+        }
+    }
+
+    impl Drop for Poller {
+        /// Waits for the thread: a driver whose work goes on while the process ends may crash it.
+        fn drop(&mut self) {
+            self.sender = None;
+            if let Some(thread) = self.thread.take() {
+                let _ = thread.join();
+            }
         }
     }
 }

@@ -1,0 +1,9 @@
+//! The conformance tests, in one binary: `cargo test -p lyn-conformance [module]`.
+
+#![expect(clippy::print_stdout, reason = "what was measured is part of a test's report")]
+
+mod equivalence;
+mod interface;
+mod kernels;
+mod mutants;
+mod stages;
