@@ -16,7 +16,7 @@ use crate::terminal::table::facts;
 use crate::{App, Ended, cli, model};
 
 /// Small kernels of every kind: sums, products, orders.
-const SELF_CHECK: [&str; 5] = ["rms_norm", "linear_vec", "rope", "topk", "router"];
+const SELF_CHECK: [&str; 5] = ["rms_norm", "linear_vec", "rope", "topk", "route"];
 
 /// Runs the verb.
 pub(crate) fn run(app: &App) -> Ended {
