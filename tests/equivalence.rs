@@ -102,9 +102,7 @@ fn same(what: &str, got: &[Row], expected: &[Row]) {
 fn everywhere(check: impl Fn(&str, &Device, &Model)) {
     for (name, device) in full_devices() {
         for model in MODELS {
-            let started = std::time::Instant::now();
             check(&format!("{name}: {}", model.name), &device, model);
-            println!("{name}: {}: {:.1} s", model.name, started.elapsed().as_secs_f64());
         }
     }
 }

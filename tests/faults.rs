@@ -199,7 +199,7 @@ fn a_runner_refuses_what_its_context_cannot_hold() {
     let runner = engine.runner();
     platform::block_on(async {
         let sequence = runner.open()?;
-        let ids = vec![1; 40];
+        let ids = [1; 40];
         let over = runner.step(&[Chunk { sequence, ids: &ids[..33], wanted: Wanted::Last }], true).await;
         assert_eq!(over.map_err(|e| e.code()), Err(Code::ContextOverflow));
         assert_eq!(runner.length(sequence), 0, "a refused step leaves the sequence as it was");

@@ -320,7 +320,7 @@ fn grammatical(operators: &[&str]) -> bool {
     operators.split(|o| ["&&", "||"].contains(o)).all(|side| {
         let relational = |o: &&str| ["==", "!=", "<", ">", "<=", ">="].contains(o);
         side.iter().filter(|o| relational(o)).count() <= 1
-            && side.split(|o| relational(&o)).all(|sum| {
+            && side.split(|o| relational(o)).all(|sum| {
                 let shifts = sum.iter().filter(|o| ["<<", ">>"].contains(o)).count();
                 shifts == 0 || sum.len() == 1
             })

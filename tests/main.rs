@@ -1,5 +1,7 @@
 //! The conformance tests, in one binary: `cargo test -p lyn-conformance [module]`.
 
+#![expect(clippy::print_stdout, reason = "tests tell what they measured")]
+
 mod equivalence;
 mod faults;
 mod interface;

@@ -179,7 +179,7 @@ impl<'a> Loader<'a> {
     }
 
     async fn experts(&mut self, prefix: &str) -> Result<ExpertsWeights> {
-        let Some(router) = self.checkpoint.config.router.clone() else {
+        let Some(router) = self.checkpoint.config.router else {
             return Err(Error::new(Code::Internal, format!("{prefix}: a layer of experts without a router")));
         };
         let expert = |e: u32, tensor: &str| format!("{prefix}.experts.{e}.{tensor}");

@@ -96,7 +96,7 @@ impl Dims {
     pub fn new(config: &ModelConfig, vocab_limit: u32) -> Dims {
         let q_head_dim = config.qk_nope_head_dim + config.qk_rope_head_dim;
         let pairs = config.qk_rope_head_dim / 2;
-        let rope = RopeDims { pairs, theta: config.rope.theta, yarn: config.rope.scaling.clone() };
+        let rope = RopeDims { pairs, theta: config.rope.theta, yarn: config.rope.scaling };
         let score_factor = rope.yarn.as_ref().map_or(1.0, rope::score_factor);
         Dims {
             hidden_size: config.hidden_size,
