@@ -66,21 +66,13 @@ const MUTANTS: &[Mutant] = &[
         kernel: "topk",
         edits: &[("let count = step[1u + token].y + 1u;", "let count = step[1u + token].y;")],
     },
-    Mutant {
-        fault: "shared expert left out",
-        kernel: "route",
-        edits: &[("vec2<u32>(params.experts, bitcast<u32>(1.0))", "vec2<u32>(params.experts, bitcast<u32>(0.0))")],
-    },
+    Mutant { fault: "shared expert left out", kernel: "route", edits: &[("bitcast<u32>(1.0))", "bitcast<u32>(0.0))")] },
     Mutant {
         fault: "bias used as weight",
         kernel: "route",
         edits: &[("var weight = scores[chosen[i]];", "var weight = biased[chosen[i]];")],
     },
-    Mutant {
-        fault: "weights not normalised",
-        kernel: "route",
-        edits: &[("params.normalise == 1u", "params.normalise == 2u")],
-    },
+    Mutant { fault: "weights not normalised", kernel: "route", edits: &[("weight /= sum + 1e-20;", "weight /= 1.0;")] },
     Mutant {
         fault: "index scale omitted",
         kernel: "index_score",
