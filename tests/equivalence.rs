@@ -23,11 +23,11 @@ struct Model {
 }
 
 const MODELS: &[Model] = &[
-    Model { name: "a_base", tokens: 48, sparse: true },
-    Model { name: "g_fp8_official", tokens: 48, sparse: true },
-    Model { name: "i_glm_moe_dsa", tokens: 48, sparse: true },
-    Model { name: "d_v3_no_q_lora", tokens: 48, sparse: false },
-    Model { name: "stories", tokens: 150, sparse: true },
+    Model { name: "a_base", tokens: 40, sparse: true },
+    Model { name: "g_fp8_official", tokens: 26, sparse: true },
+    Model { name: "i_glm_moe_dsa", tokens: 26, sparse: true },
+    Model { name: "d_v3_no_q_lora", tokens: 26, sparse: false },
+    Model { name: "stories", tokens: 76, sparse: true }, // more than its index_topk of 64
 ];
 
 impl Model {
@@ -117,7 +117,7 @@ fn chunks_batches_and_reuse_give_one_set_of_bits() {
         let whole = alone(runner, &prompt, &[prompt.len()]);
         assert!(whole.iter().flatten().all(|&bits| f32::from_bits(bits).is_finite()), "{what}: a logit is not finite");
         same(&format!("{what}: again"), &alone(runner, &prompt, &[prompt.len()]), &whole);
-        for sizes in [&[1][..], &[3], &[8], &[17], &[5, 1, 1, 16, 2]] {
+        for sizes in [&[1][..], &[3], &[8], &[17, 1, 2]] {
             same(&format!("{what}: chunks of {sizes:?}"), &alone(runner, &prompt, sizes), &whole);
         }
         reuse(what, runner, &prompt, &whole);
@@ -129,13 +129,13 @@ fn chunks_batches_and_reuse_give_one_set_of_bits() {
 fn reuse(what: &str, runner: &mut Runner, prompt: &[u32], whole: &[Row]) {
     let sequence = runner.open().expect("a free sequence");
     let junk: Vec<u32> = prompt.iter().rev().copied().collect();
-    for kept in [prompt.len() - 1, 9, 20, 0] {
-        let known = read(runner, sequence, &prompt[..kept.min(prompt.len())], &[64]);
+    for kept in [prompt.len() - 1, 9] {
+        let known = read(runner, sequence, &prompt[..kept], &[64]);
         same(&format!("{what}: first {kept}"), &known, &whole[..kept]);
         read(runner, sequence, &junk[..11], &[4]);
         runner.truncate(sequence, u32::try_from(kept).expect("short"));
         let other = runner.open().expect("a free sequence");
-        read(runner, other, &junk, &[64]);
+        read(runner, other, &junk[..20], &[64]);
         runner.close(other);
         same(&format!("{what}: read on from {kept}"), &read(runner, sequence, &prompt[kept..], &[7]), &whole[kept..]);
         runner.truncate(sequence, 0);
@@ -145,11 +145,12 @@ fn reuse(what: &str, runner: &mut Runner, prompt: &[u32], whole: &[Row]) {
 
 /// A prompt read in chunks in the company of sequences that decode, in changing order, gives what it gives alone.
 fn batches(what: &str, runner: &mut Runner, prompt: &[u32], whole: &[Row], others: &[Vec<u32>; 3]) {
-    let expected: Vec<Vec<Row>> = others.iter().map(|other| alone(runner, other, &[other.len()])).collect();
+    let others = others.each_ref().map(|other| &other[..26]);
+    let expected = others.map(|other| alone(runner, other, &[other.len()]));
     let main = runner.open().expect("a free sequence");
     let company: Vec<_> = others.iter().map(|_| runner.open().expect("a free sequence")).collect();
     for (i, (&sequence, ids)) in company.iter().zip(others).enumerate() {
-        let first = 3 + 9 * i;
+        let first = 3 + 8 * i;
         same(&format!("{what}: company {i}"), &read(runner, sequence, &ids[..first], &[64]), &expected[i][..first]);
     }
     let (mut done, mut turn) = (0, 0usize);
@@ -199,6 +200,9 @@ fn selecting_every_position_is_dense_attention() {
         same(&format!("{what}: a list of all positions"), &rows, &whole);
 
         // The property is not empty: fewer positions give other logits.
+        if model.name != "a_base" {
+            return;
+        }
         let mut engine = model.load(device, &Options { index_topk: Some(4), ..model.options() });
         assert_ne!(alone(engine.runner(), &prompt, &[prompt.len()]), whole, "{what}: a topk of 4 changes nothing");
     });

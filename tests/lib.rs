@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use lyn::checkpoint::{Checkpoint, FolderSource, Source};
 use lyn::gpu::{Adapter, Device, adapter};
-use lyn::{Engine, Options, Place, Result, platform};
+use lyn::{Engine, Options, Place, platform};
 
 /// How to get software adapters on Debian.
 pub const INSTALL: &str = "no GPU adapter found; on Debian: apt-get install libvulkan1 mesa-vulkan-drivers";
@@ -48,6 +48,18 @@ pub fn full_devices() -> Vec<(String, Device)> {
     devices().into_iter().filter(|(name, _)| !name.ends_with(", minimum limits")).collect()
 }
 
+/// A new device where one adapter suffices: of llvmpipe, the quickest of software adapters and one whose lanes do not run
+/// in lockstep over a whole workgroup; else of the best adapter.
+///
+/// # Panics
+/// As [`devices`].
+#[must_use]
+pub fn one_device() -> Device {
+    let adapters = adapters();
+    let found = adapters.iter().find(|adapter| adapter.info().name.contains("llvmpipe")).unwrap_or(&adapters[0]);
+    pollster::block_on(Device::open(found, false)).expect("an adapter at hand gives a device")
+}
+
 /// A golden checkpoint's folder.
 ///
 /// # Panics
@@ -64,16 +76,9 @@ pub fn golden(name: &str) -> Arc<dyn Source> {
 /// Where it does not load.
 #[must_use]
 pub fn load(source: Arc<dyn Source>, place: Place, options: &Options) -> Engine {
-    try_load(source, place, options).expect("the model loads")
-}
-
-/// A loaded model, or why it is none.
-///
-/// # Errors
-/// As [`Engine::load_on`].
-pub fn try_load(source: Arc<dyn Source>, place: Place, options: &Options) -> Result<Engine> {
-    platform::block_on(async {
+    let loaded = platform::block_on(async {
         let checkpoint = Checkpoint::open(source).await?;
         Engine::load_on(checkpoint, place, options, &mut |_| true).await
-    })
+    });
+    loaded.expect("the model loads")
 }

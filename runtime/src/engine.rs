@@ -47,6 +47,8 @@ pub struct Options {
     pub prediction: bool,
     /// Force WebGPU's minimum limits: for tests.
     pub minimum_limits: bool,
+    /// Split weights as if no binding could be larger: for tests of what only large models do.
+    pub shard_bytes: Option<u64>,
 }
 
 impl Default for Options {
@@ -62,6 +64,7 @@ impl Default for Options {
             force: false,
             prediction: false,
             minimum_limits: false,
+            shard_bytes: None,
         }
     }
 }
@@ -184,7 +187,9 @@ impl Engine {
         let mut executor = place.executor();
         let total_bytes = plan.weights_bytes;
         let mut report = |done_bytes| progress(Progress { done_bytes, total_bytes });
-        let weights = weights::load(&checkpoint, &dims, &mut executor, options.prediction, &mut report).await?;
+        let shard_bytes = executor.binding_bytes().min(options.shard_bytes.unwrap_or(u64::MAX));
+        let weights =
+            weights::load(&checkpoint, &dims, &mut executor, shard_bytes, options.prediction, &mut report).await?;
         let mut runner = Runner::new(executor, dims, weights, settings).await?;
         runner.warm().await?;
         let sequence = runner.open()?;

@@ -20,7 +20,8 @@ const SLICE_BYTES: u64 = 8 << 20;
 /// Bytes after which the device is waited for, so that uploads do not pile up in its staging memory.
 const SETTLE_BYTES: u64 = 256 << 20;
 
-/// Loads the weights of a checkpoint into an executor. `progress` hears of bytes done; returning false stops.
+/// Loads the weights of a checkpoint into an executor, in tensors of at most `shard_bytes` where they can be split.
+/// `progress` hears of bytes done; returning false stops.
 ///
 /// # Errors
 /// Those of the files; `out_of_memory`, `device_lost`; `cancelled`.
@@ -28,11 +29,13 @@ pub(crate) async fn load(
     checkpoint: &Checkpoint,
     dims: &Dims,
     executor: &mut Executor,
+    shard_bytes: u64,
     prediction: bool,
     progress: &mut dyn FnMut(u64) -> bool,
 ) -> Result<Weights> {
     let none = executor.allocate("no scales", 4).await?;
-    let mut loader = Loader { checkpoint, dims, executor, progress, none, done_bytes: 0, unsettled_bytes: 0 };
+    let mut loader =
+        Loader { checkpoint, dims, executor, shard_bytes, progress, none, done_bytes: 0, unsettled_bytes: 0 };
     let embedding = loader.table("model.embed_tokens").await?;
     let mut layers = Vec::new();
     for layer in 0..dims.num_hidden_layers {
@@ -53,6 +56,7 @@ struct Loader<'a> {
     checkpoint: &'a Checkpoint,
     dims: &'a Dims,
     executor: &'a mut Executor,
+    shard_bytes: u64,
     progress: &'a mut dyn FnMut(u64) -> bool,
     /// What formats without scales bind in their place.
     none: Slot,
@@ -226,7 +230,7 @@ impl<'a> Loader<'a> {
         kind: Kind,
         matrices: &dyn Fn(u32, Kind) -> Vec<String>,
     ) -> Result<Vec<ExpertShard>> {
-        let (words, limit) = (kind.words(layout, false), self.executor.binding_bytes() / 4);
+        let (words, limit) = (kind.words(layout, false), self.shard_bytes / 4);
         let shared_words = if layout.shared_width > 0 { kind.words(layout, true) } else { 0 };
         let fit = u32::try_from(limit / words).unwrap_or(u32::MAX).max(1);
         let mut plan: Vec<(u32, u32, bool)> = (0..layout.total_experts)
@@ -234,7 +238,9 @@ impl<'a> Loader<'a> {
             .map(|first| (first, fit.min(layout.total_experts - first), false))
             .collect();
         match plan.last_mut() {
-            Some(last) if u64::from(last.1) * words + shared_words <= limit => last.2 = shared_words > 0,
+            Some(last) if shared_words == 0 || u64::from(last.1) * words + shared_words <= limit => {
+                last.2 = shared_words > 0
+            }
             _ => plan.push((layout.total_experts, 0, true)),
         }
         let mut shards = Vec::new();
@@ -288,7 +294,7 @@ impl<'a> Loader<'a> {
         let scales = self.upload_scales(name, &scales).await?;
         let row_bytes = u64::from(columns * format.bytes());
         // Scales are found by the row's place in the whole table, so that a shard starts with a block of rows.
-        let fit = (self.executor.binding_bytes() / row_bytes / u64::from(BLOCK)).max(1) * u64::from(BLOCK);
+        let fit = (self.shard_bytes / row_bytes / u64::from(BLOCK)).max(1) * u64::from(BLOCK);
         let fit = u32::try_from(fit).unwrap_or(u32::MAX).min(rows);
         let mut shards = Vec::new();
         for first_row in (0..rows).step_by(fit as usize) {
@@ -347,7 +353,7 @@ impl<'a> Loader<'a> {
             let table = self.scales(name, run.format).await?;
             scales.extend(panel_scales(&table, &Panels { rows: rows_of(tensor)?, ..whole }));
         }
-        let fit = u32::try_from(self.executor.binding_bytes() / 4 / panel_words).unwrap_or(u32::MAX).max(1);
+        let fit = u32::try_from(self.shard_bytes / 4 / panel_words).unwrap_or(u32::MAX).max(1);
         for first_panel in (0..whole.panels()).step_by(fit as usize) {
             let rows = (fit.saturating_mul(PANEL)).min(run.rows - first_panel * PANEL);
             let panels = Panels { rows, ..whole };

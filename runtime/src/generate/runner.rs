@@ -177,13 +177,19 @@ impl Runner {
         &mut self.sequences[id.0 as usize]
     }
 
-    /// Appends ids to a sequence's pages; new pages go into the page table.
-    fn extend(&mut self, id: SequenceId, tokens: u32) -> Result<()> {
-        let length = self.length(id).saturating_add(tokens);
+    /// The length of a sequence with `tokens` more, if its context holds them.
+    fn longer(&self, id: SequenceId, tokens: usize) -> Result<u32> {
+        let length = self.length(id).saturating_add(u32::try_from(tokens).unwrap_or(u32::MAX));
         if length > self.settings.context {
             let message = format!("{length} tokens exceed the context of {}", self.settings.context);
             return Err(Error::new(Code::ContextOverflow, message));
         }
+        Ok(length)
+    }
+
+    /// Appends ids to a sequence's pages; new pages go into the page table.
+    fn extend(&mut self, id: SequenceId, tokens: usize) -> Result<()> {
+        let length = self.longer(id, tokens)?;
         while (self.sequence(id).pages.len() as u64) < u64::from(length.div_ceil(PAGE)) {
             let Some(page) = self.free_pages.pop() else {
                 return Err(Error::new(Code::OutOfMemory, "no free page in the cache"));
@@ -214,7 +220,9 @@ impl Runner {
     /// # Errors
     /// As [`Runner::step`].
     pub async fn again(&mut self) -> Result<()> {
-        for sequence in self.batch.clone() {
+        let batch = self.batch.clone();
+        batch.iter().try_for_each(|&sequence| self.longer(SequenceId(sequence), 1).map(drop))?;
+        for sequence in batch {
             self.extend(SequenceId(sequence), 1)?;
         }
         self.extent.length += 1;
@@ -229,18 +237,22 @@ impl Runner {
             let message = format!("a step of {tokens} tokens; it holds 1 to {capacity}");
             return Err(Error::new(Code::Internal, message));
         }
+        // Everything is checked before anything changes: a refused step leaves every sequence as it was.
+        for chunk in chunks {
+            self.longer(chunk.sequence, chunk.ids.len())?;
+            if let Some(id) = chunk.ids.iter().find(|&&id| id >= self.dims.vocab_size) {
+                let message = format!("token id {id}; the model has {}", self.dims.vocab_size);
+                return Err(Error::new(Code::BadRequest, message));
+            }
+        }
         self.batch.clear();
         let (mut records, mut rows, mut longest) = (Vec::new(), Vec::new(), 0);
         for chunk in chunks {
             let first = self.length(chunk.sequence);
-            self.extend(chunk.sequence, u32::try_from(chunk.ids.len()).unwrap_or(u32::MAX))?;
+            self.extend(chunk.sequence, chunk.ids.len())?;
             longest = longest.max(self.length(chunk.sequence));
             self.batch.push(chunk.sequence.0);
             for (i, (position, &id)) in (first..).zip(chunk.ids).enumerate() {
-                if id >= self.dims.vocab_size {
-                    let message = format!("token id {id}; the model has {}", self.dims.vocab_size);
-                    return Err(Error::new(Code::BadRequest, message));
-                }
                 let last = i + 1 == chunk.ids.len();
                 if chunk.wanted == Wanted::All || (chunk.wanted == Wanted::Last && last) {
                     rows.push(u32::try_from(records.len()).unwrap_or(u32::MAX));

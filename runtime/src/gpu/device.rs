@@ -130,6 +130,8 @@ impl Device {
 
     /// Destroys the device, as a driver reset would: for tests.
     pub fn destroy(&self) {
+        // wgpu tells of a reset at once, but of this only when it is polled next; until then calls fail as if they were wrong.
+        self.health.lose("it was destroyed".to_owned());
         self.inner.destroy();
     }
 }
