@@ -135,11 +135,3 @@ pub fn floats(words: &[u32]) -> &[f32] {
 pub fn floats_mut(words: &mut [u32]) -> &mut [f32] {
     bytemuck::cast_slice_mut(words)
 }
-
-/// A grid of one-dimensional work, folded into two dimensions where it exceeds WebGPU's 65,535 groups.
-/// The shader's side is `flat_group` in `common/grid.wgsl`.
-#[must_use]
-pub fn fold(groups: u32) -> [u32; 3] {
-    const LIMIT: u32 = 65_535;
-    if groups <= LIMIT { [groups, 1, 1] } else { [LIMIT, groups.div_ceil(LIMIT), 1] }
-}

@@ -46,8 +46,6 @@ codes! {
     SelfCheckFailed = "self_check_failed", exit 4, "try another backend or driver; see: lyn conform";
     /// A limit of the adapter is below what the model needs.
     LimitTooSmall = "limit_too_small", exit 4, "use another adapter: lyn devices, or a smaller --context";
-    /// A feature the adapter lacks.
-    MissingFeature = "missing_feature", exit 4, "use another adapter: lyn devices";
     /// The plan does not fit, or an allocation failed.
     OutOfMemory = "out_of_memory", exit 5, "use a smaller --context or a smaller model";
     /// The GPU was reset or removed.

@@ -50,7 +50,7 @@ fn the_embedded_model_opens() {
     assert_eq!((checkpoint.config.bos_token_id, checkpoint.config.eos_token_ids), (Some(0), vec![1]));
 }
 
-/// Oracle: the reading rules of spec/model.md, by hand for each golden's config.json.
+/// Oracle: the reading rules of config.json, by hand for each golden's config.json.
 #[test]
 fn configs_become_data() {
     let base = open("a_base").config;
@@ -84,7 +84,7 @@ fn configs_become_data() {
     assert!(open("g_fp8_official").config.quantization.is_some_and(|own| own.power_of_two_scales));
 }
 
-/// Oracle: the shapes of spec/model.md 3.2, counted by hand for `a_base`.
+/// Oracle: the shapes of the published files, counted by hand for `a_base`.
 #[test]
 fn parameters_are_counted() {
     let attention = 64 + 48 * 64 + 48 + 160 * 48 + 48 * 64 + 32 + 176 * 32 + 64 * 80 + 64;

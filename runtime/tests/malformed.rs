@@ -1,4 +1,4 @@
-//! Malformed checkpoints are refused with the right class (spec/reliability.md 2, M01–M56, M69–M74, M78), and odd but
+//! Malformed checkpoints are refused with the right class (cases M01–M56, M69–M74, M78), and odd but
 //! valid ones load (K1–K10). Every file is built here.
 
 #[path = "checkpoint/files.rs"]

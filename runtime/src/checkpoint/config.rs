@@ -2,7 +2,7 @@
 //!
 //! In: the bytes of config.json and generation_config.json. Out: [`ModelConfig`], in which everything that depends on
 //! the kind of model has become data: no other room looks at `model_type`. Both spellings are read, the original one and
-//! that of transformers 5 (spec/model.md 1). Never: a size that a kernel cannot hold, or a product beyond 32 bits.
+//! that of transformers 5. Never: a size that a kernel cannot hold, or a product beyond 32 bits.
 
 use super::fields::{Fields, parse_object};
 use super::json::Json;
@@ -198,7 +198,8 @@ const DIM: u32 = 1 << 20;
 const HEADS: u32 = 1024;
 const HEAD_DIM: u32 = 4096;
 const LAYERS: u32 = 1024;
-const EXPERTS: u32 = 4096;
+/// The router's kernel ranks this many in workgroup memory.
+const EXPERTS: u32 = lyn_shaders::route::MAX_EXPERTS;
 
 impl ModelConfig {
     /// Reads the bytes of config.json.

@@ -2,7 +2,7 @@
 //!
 //! In: a file of a [`Source`]. Out: its tensors, in the order of their bytes, which they own without hole or overlap.
 //! Never: an allocation that a number in the file asks for before that number is bounded. Stricter than the `safetensors`
-//! crate (spec/reliability.md F2): no white space before `{`, no double names, no arrays for objects, at most 8 dimensions.
+//! crate: no white space before `{`, no double names, no arrays for objects, at most 8 dimensions.
 
 use std::borrow::Cow;
 use std::collections::HashSet;

@@ -1,4 +1,4 @@
-//! Names of tensors: the one place that knows them (spec/model.md 3.2).
+//! Names of tensors: the one place that knows them (those of DeepSeek's published files).
 //!
 //! In: a config. Out: every tensor the model needs, with its shape and what may be stored there. Names are without the
 //! config's `tensor_prefix`, which `tensors.rs` takes off. Never: a list of all names at once; a layer at a time.

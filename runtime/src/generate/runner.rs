@@ -128,6 +128,15 @@ impl Runner {
         &self.settings
     }
 
+    /// Tokens of a prefill step at most; with `traced` fewer where the score rows of a whole step would not fit its scratch.
+    #[must_use]
+    pub fn chunk(&self, traced: bool) -> u32 {
+        let length = u64::from(self.cache.pages_per_sequence * PAGE);
+        let fit = model::queries_at_once(self.settings.chunk, length);
+        // A recording has room for a power of two of tokens.
+        if traced { 1 << fit.ilog2() } else { self.settings.chunk }
+    }
+
     /// The executor, for counters.
     #[must_use]
     pub fn executor(&self) -> &Executor {

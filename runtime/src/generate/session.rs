@@ -263,7 +263,7 @@ impl<'a> Generation<'a> {
     /// Reads one chunk of the prompt.
     async fn read_prompt(&mut self) -> Result<()> {
         let done = self.context.cached.len();
-        let chunk = self.context.runner.settings().chunk as usize;
+        let chunk = self.context.runner.chunk(!self.request.trace_layers.is_empty()) as usize;
         let end = self.request.prompt.len().min(done + chunk);
         let last = end == self.request.prompt.len();
         let ids = self.request.prompt[done..end].to_vec();

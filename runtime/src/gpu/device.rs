@@ -28,14 +28,14 @@ pub struct Device {
 /// First fault of a device. A lost device stays lost; an uncaptured error means that results cannot be trusted.
 #[derive(Debug, Default)]
 pub(super) struct Health {
-    lost: OnceLock<String>,
+    lost: OnceLock<(Code, String)>,
     error: Mutex<Option<String>>,
 }
 
 impl Health {
     pub(super) fn check(&self) -> Result<()> {
-        if let Some(reason) = self.lost.get() {
-            return Err(Error::new(Code::DeviceLost, format!("the GPU was lost: {}", crate::error::escape(reason))));
+        if let Some((code, reason)) = self.lost.get() {
+            return Err(Error::new(*code, format!("the GPU was lost: {}", crate::error::escape(reason))));
         }
         match self.error.lock().map(|error| error.clone()) {
             Ok(None) => Ok(()),
@@ -44,8 +44,9 @@ impl Health {
         }
     }
 
-    pub(super) fn lose(&self, reason: String) {
-        let _ = self.lost.set(reason);
+    /// `code`: `device_lost`, or `gpu_timeout` where the device may only hang.
+    pub(super) fn lose(&self, code: Code, reason: String) {
+        let _ = self.lost.set((code, reason));
     }
 }
 
@@ -103,7 +104,7 @@ impl Device {
         })?;
         let health = Arc::new(Health::default());
         let lost = Arc::clone(&health);
-        inner.set_device_lost_callback(move |reason, text| lost.lose(format!("{reason:?} {text}")));
+        inner.set_device_lost_callback(move |reason, text| lost.lose(Code::DeviceLost, format!("{reason:?} {text}")));
         let refused = Arc::clone(&health);
         inner.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
             if let Ok(mut slot) = refused.error.lock() {
@@ -131,7 +132,7 @@ impl Device {
     /// Destroys the device, as a driver reset would: for tests.
     pub fn destroy(&self) {
         // wgpu tells of a reset at once, but of this only when it is polled next; until then calls fail as if they were wrong.
-        self.health.lose("it was destroyed".to_owned());
+        self.health.lose(Code::DeviceLost, "it was destroyed".to_owned());
         self.inner.destroy();
     }
 }

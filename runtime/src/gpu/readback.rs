@@ -100,6 +100,7 @@ mod native {
     use std::time::Duration;
 
     use super::super::device::Health;
+    use crate::error::Code;
 
     /// Nothing for so long means that the GPU hangs.
     const PATIENCE: Duration = Duration::from_secs(60);
@@ -122,10 +123,11 @@ mod native {
                     match catch_unwind(AssertUnwindSafe(|| device.poll(wait))) {
                         Ok(Ok(_)) => {}
                         Ok(Err(error)) => {
-                            health.lose(format!("no answer within {} s: {error}", PATIENCE.as_secs()));
+                            health
+                                .lose(Code::GpuTimeout, format!("no answer within {} s: {error}", PATIENCE.as_secs()));
                             device.destroy();
                         }
-                        Err(_) => health.lose("the driver failed while it was waited for".to_owned()),
+                        Err(_) => health.lose(Code::DeviceLost, "the driver failed while it was waited for".to_owned()),
                     }
                 }
             });

@@ -154,7 +154,7 @@ fn attend(r: &mut Recorder, parts: Parts<'_>, cache: &LayerCache, read: &Reading
     // give the same bits, so that the choice may depend on the step.
     let row_words = elements(splits * dims.heads, dims.kv_lora_rank + 2);
     let split = splits > 1 && shape.tokens * groups < SPREAD_GROUPS && row_words * 4 <= QUERY_SCRATCH_BYTES;
-    let max_tokens = if split { per_query(shape.tokens, row_words) } else { shape.tokens };
+    let max_tokens = if split { queries_at_once(shape.tokens, row_words) } else { shape.tokens };
     let partial = if split { r.scratch(u64::from(max_tokens) * row_words) } else { read.attended };
     for first_token in (0..shape.tokens).step_by(max_tokens as usize) {
         r.push(MlaSparse {
@@ -200,7 +200,7 @@ fn attend(r: &mut Recorder, parts: Parts<'_>, cache: &LayerCache, read: &Reading
 const SPREAD_GROUPS: u32 = 256;
 
 /// Queries whose scratch of `words` each stays within [`QUERY_SCRATCH_BYTES`].
-pub(super) fn per_query(tokens: u32, words: u64) -> u32 {
+pub fn queries_at_once(tokens: u32, words: u64) -> u32 {
     let fit = QUERY_SCRATCH_BYTES / (words * 4).max(1);
     tokens.min(u32::try_from(fit).unwrap_or(u32::MAX)).max(1)
 }

@@ -6,7 +6,7 @@ use lyn_shaders::index_score::IndexScore;
 use lyn_shaders::linear::Rows;
 use lyn_shaders::topk::TopK;
 
-use super::attention::per_query;
+use super::attention::queries_at_once;
 use super::cache::LayerCache;
 use super::dims::IndexerDims;
 use super::weights::IndexerWeights;
@@ -62,7 +62,7 @@ pub(super) fn select(
         return None; // every visible position is kept
     }
     let selected = r.scratch(elements(shape.tokens, k)); // [tokens, index_topk], positions ascending
-    let max_tokens = per_query(shape.tokens, u64::from(shape.length));
+    let max_tokens = queries_at_once(shape.tokens, u64::from(shape.length));
     let scores = r.scratch(elements(max_tokens, shape.length)); // [max_tokens, length]
     for first_token in (0..shape.tokens).step_by(max_tokens as usize) {
         r.push(IndexScore {

@@ -21,6 +21,7 @@ use lyn_shaders::linear::{Linear, Rows};
 use lyn_shaders::rms_norm::RmsNorm;
 
 use crate::record::{Recorder, Recording};
+pub use attention::queries_at_once;
 pub use cache::{Cache, LayerCache};
 pub use dims::Dims;
 use weights::{FeedForward, LayerWeights, LinearWeights, Weights};
