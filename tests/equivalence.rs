@@ -37,7 +37,13 @@ impl Model {
     }
 
     fn options(&self) -> Options {
-        Options { context: ContextSize::Tokens(256), chunk: Some(256), sequences: 5, ..Options::default() }
+        Options {
+            context: ContextSize::Tokens(256),
+            chunk: Some(256),
+            sequences: 5,
+            all_logits: true,
+            ..Options::default()
+        }
     }
 
     /// Ids without meaning: what is computed must not depend on it.

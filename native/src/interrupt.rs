@@ -14,6 +14,11 @@ const TWICE: Duration = Duration::from_secs(2);
 const BY_INTERRUPT: u8 = 130;
 const BY_TERMINATE: u8 = 143;
 
+/// Ends the process now, without the exit handlers of libraries: a driver whose work goes on may crash in its own.
+pub(crate) fn leave(code: i32) -> ! {
+    signal_hook::low_level::exit(code)
+}
+
 /// Whether work should stop.
 pub(crate) struct Interrupt {
     interrupted: AtomicBool,
@@ -47,10 +52,10 @@ impl Interrupt {
     }
 
     fn hit(&self) {
-        let Ok(mut last) = self.last.lock() else { std::process::exit(i32::from(BY_INTERRUPT)) };
+        let Ok(mut last) = self.last.lock() else { leave(i32::from(BY_INTERRUPT)) };
         let twice = last.is_some_and(|last| last.elapsed() < TWICE);
         if twice || self.idle.load(Ordering::Relaxed) {
-            std::process::exit(i32::from(BY_INTERRUPT));
+            leave(i32::from(BY_INTERRUPT));
         }
         *last = Some(Instant::now());
         self.interrupted.store(true, Ordering::Relaxed);

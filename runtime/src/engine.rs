@@ -14,6 +14,11 @@ use crate::model::Dims;
 use crate::text::Tokenizer;
 use crate::{gpu, host, weights};
 
+/// Tokens of a step at most.
+const MAX_CHUNK: u32 = 4096;
+/// Workgroups that WebGPU allows in one dimension of a grid; each expert of each token is one.
+const MAX_GROUPS: u32 = 65_535;
+
 /// Which positions attention reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Attention {
@@ -39,6 +44,8 @@ pub struct Options {
     pub chunk: Option<u32>,
     /// Sequences at once.
     pub sequences: u32,
+    /// Read logits of every token of a step, not only of the last of each sequence: for goldens and scoring.
+    pub all_logits: bool,
     /// Memory that host and software adapters may use; none: not checked.
     pub memory_bytes: Option<u64>,
     /// Load although the plan does not fit.
@@ -60,6 +67,7 @@ impl Default for Options {
             index_topk: None,
             chunk: None,
             sequences: 1,
+            all_logits: false,
             memory_bytes: None,
             force: false,
             prediction: false,
@@ -173,6 +181,12 @@ impl Engine {
         let vocab_limit = text.as_ref().map_or(usize::MAX, |text| text.tokenizer.size());
         let dims = Dims::new(&checkpoint.config, u32::try_from(vocab_limit).unwrap_or(u32::MAX));
         let chunk = options.chunk.unwrap_or(if place.is_software() { 128 } else { 256 });
+        let entries = dims.router.as_ref().map_or(1, |router| router.experts_per_token + 1);
+        let most = MAX_CHUNK.min(MAX_GROUPS / entries);
+        if !(1..=most).contains(&chunk) {
+            let message = format!("a chunk of {chunk} tokens; expected 1 to {most}");
+            return Err(Error::new(Code::BadRequest, message));
+        }
         let available = options.memory_bytes.filter(|_| place.is_software());
         let plan = Plan::new(&checkpoint, &dims, options.context, chunk, available)?;
         if !options.force {
@@ -182,7 +196,9 @@ impl Engine {
             (Attention::Sparse, Some(indexer)) => Some(options.index_topk.unwrap_or(indexer.topk).max(1)),
             _ => None,
         };
-        let settings = Settings { context: plan.context, sequences: options.sequences.max(1), chunk, index_topk };
+        let sequences = options.sequences.max(1);
+        let rows = if options.all_logits { chunk.max(sequences) } else { sequences };
+        let settings = Settings { context: plan.context, sequences, chunk, rows, index_topk };
         let adapter = place.adapter().cloned();
         let mut executor = place.executor();
         let total_bytes = plan.weights_bytes;

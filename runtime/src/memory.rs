@@ -155,10 +155,9 @@ fn scratch_bytes(dims: &Dims, intermediate_size: u32, chunk: u32, context: u32) 
         + 2 * heads * u64::from(dims.kv_lora_rank)
         + heads * u64::from(dims.q_head_dim() + dims.v_head_dim)
         + 3 * u64::from(intermediate_size)
-        + 2 * u64::from(entries) * u64::from(dims.hidden_size)
-        + u64::from(dims.vocab_size);
+        + 2 * u64::from(entries) * u64::from(dims.hidden_size);
     let scores = (u64::from(context) * u64::from(chunk)).min(8 << 20);
-    4 * (u64::from(chunk) * per_token + scores)
+    4 * (u64::from(chunk) * per_token + scores + u64::from(dims.vocab_size))
 }
 
 /// Bytes as people read them: `10.5 GiB`.

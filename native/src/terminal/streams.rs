@@ -134,10 +134,10 @@ impl Terminal {
 fn quiet_pipe(written: std::io::Result<()>) {
     match written {
         Ok(()) => {}
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => crate::interrupt::leave(0),
         Err(error) => {
             let _ = writeln!(stderr(), "error[io]: stdout: {error}");
-            std::process::exit(6);
+            crate::interrupt::leave(6);
         }
     }
 }

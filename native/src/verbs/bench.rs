@@ -118,7 +118,7 @@ fn show(app: &App, options: &Bench, reports: &[Report]) {
                 format!("{:.1} ± {:.1}", row.tokens_per_second, row.deviation),
                 format!("{:.2}", row.ms_per_token),
                 row.dispatches.to_string(),
-                format!("{:.1}", row.encode_us_per_dispatch),
+                row.encode_us_per_dispatch.map_or("–".to_owned(), |time| format!("{time:.1}")),
                 row.outside_passes.map_or("–".to_owned(), |share| format!("{:.0} %", share * 100.0)),
                 ratio.map_or("–".to_owned(), |ratio| format!("{ratio:.2} ×")),
             ]

@@ -23,6 +23,8 @@ pub struct Settings {
     pub sequences: u32,
     /// Tokens of a step at most: longer prompts are read in chunks.
     pub chunk: u32,
+    /// Rows of logits of a step at most: a row is as long as the vocabulary.
+    pub rows: u32,
     /// Positions that attention reads for each token; none: all visible ones.
     pub index_topk: Option<u32>,
 }
@@ -60,6 +62,18 @@ pub struct Chunk<'a> {
     pub wanted: Wanted,
 }
 
+impl Chunk<'_> {
+    /// Rows of logits that it wants.
+    #[must_use]
+    pub const fn rows(&self) -> usize {
+        match self.wanted {
+            Wanted::None => 0,
+            Wanted::Last => 1,
+            Wanted::All => self.ids.len(),
+        }
+    }
+}
+
 /// Runs steps.
 pub struct Runner {
     executor: Executor,
@@ -85,14 +99,14 @@ impl Runner {
         let pages_per_sequence = settings.context.div_ceil(PAGE);
         let pages = pages_per_sequence.saturating_mul(settings.sequences);
         let cache = Cache::allocate(&mut executor, &dims, pages, pages_per_sequence).await?;
-        let rows = settings.chunk.max(settings.sequences);
+        let tokens = settings.chunk.max(settings.sequences);
         let positions = pages_per_sequence * PAGE;
         let slots = StepSlots {
-            step: executor.allocate("step", (1 + u64::from(rows)) * 4).await?,
+            step: executor.allocate("step", (1 + u64::from(tokens)) * 4).await?,
             pages: executor.allocate("pages", u64::from(pages)).await?,
             rope_table: executor.allocate("rope table", u64::from(positions) * u64::from(dims.rope_pairs) * 2).await?,
-            logits: executor.allocate("logits", u64::from(rows) * u64::from(weights.head.width)).await?,
-            chosen: executor.allocate("chosen", u64::from(rows) * 2).await?,
+            logits: executor.allocate("logits", u64::from(settings.rows) * u64::from(weights.head.width)).await?,
+            chosen: executor.allocate("chosen", u64::from(settings.rows) * 2).await?,
         };
         let piece = 8192;
         for first in (0..positions).step_by(piece) {
@@ -246,6 +260,11 @@ impl Runner {
             let message = format!("a step of {tokens} tokens; it holds 1 to {capacity}");
             return Err(Error::new(Code::Internal, message));
         }
+        let wanted: usize = chunks.iter().map(Chunk::rows).sum();
+        if wanted > self.settings.rows as usize {
+            let message = format!("{wanted} rows of logits; a step has {} at most", self.settings.rows);
+            return Err(Error::new(Code::Internal, message));
+        }
         // Everything is checked before anything changes: a refused step leaves every sequence as it was.
         for chunk in chunks {
             self.longer(chunk.sequence, chunk.ids.len())?;
@@ -281,12 +300,11 @@ impl Runner {
 
     fn shape(&self, greedy: bool, taps: bool) -> Shape {
         let Extent { tokens, rows, length } = self.extent;
-        let capacity = self.settings.chunk.max(self.settings.sequences);
-        let room = |count: u32| count.max(1).checked_next_power_of_two().unwrap_or(capacity).min(capacity);
+        let room = |count: u32, most: u32| count.max(1).checked_next_power_of_two().unwrap_or(most).min(most);
         let index_topk = self.settings.index_topk.filter(|_| self.dims.indexer.is_some());
         Shape {
-            tokens: room(tokens),
-            rows: room(rows),
+            tokens: room(tokens, self.settings.chunk.max(self.settings.sequences)),
+            rows: room(rows, self.settings.rows),
             length: self.cache.pages_per_sequence * PAGE,
             index_topk,
             select: index_topk.is_some_and(|k| length > k),

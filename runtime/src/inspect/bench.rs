@@ -48,8 +48,9 @@ pub struct Row {
     pub dispatches: u64,
     /// Largest number of dispatches of one layer in one step.
     pub dispatches_per_layer: usize,
-    /// Time that encoding and submitting took in our thread, for each dispatch, driver included.
-    pub encode_us_per_dispatch: f64,
+    /// Time that encoding and submitting took in our thread, for each dispatch, driver included; none for prompts, whose
+    /// steps are submitted in parts that may wait for each other.
+    pub encode_us_per_dispatch: Option<f64>,
     /// Share of a step's wall time in which no pass ran, from the adapter's timestamps; none where it has none.
     pub outside_passes: Option<f64>,
 }
@@ -121,7 +122,7 @@ async fn measure(engine: &mut Engine, test: Test, repetitions: u32) -> Result<Ro
         ms_per_token: 1e3 / mean,
         dispatches: dispatches / steps.max(1),
         dispatches_per_layer: per_layer,
-        encode_us_per_dispatch: encode_us,
+        encode_us_per_dispatch: test.decode.then_some(encode_us),
         outside_passes,
     })
 }

@@ -124,6 +124,7 @@ pub async fn run(folder: Arc<dyn Source>, place: Place) -> Result<GoldenReport> 
         context: ContextSize::Tokens(checkpoint.config.max_position_embeddings.min(tokens.saturating_add(256))),
         chunk: Some(tokens.max(1)),
         sequences: 2,
+        all_logits: true,
         prediction,
         ..Options::default()
     };

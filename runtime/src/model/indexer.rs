@@ -62,7 +62,8 @@ pub(super) fn select(
         return None; // every visible position is kept
     }
     let selected = r.scratch(elements(shape.tokens, k)); // [tokens, index_topk], positions ascending
-    let max_tokens = queries_at_once(shape.tokens, u64::from(shape.length));
+    // What is to be looked at is one tensor.
+    let max_tokens = if shape.taps { shape.tokens } else { queries_at_once(shape.tokens, u64::from(shape.length)) };
     let scores = r.scratch(elements(max_tokens, shape.length)); // [max_tokens, length]
     for first_token in (0..shape.tokens).step_by(max_tokens as usize) {
         r.push(IndexScore {
@@ -86,7 +87,7 @@ pub(super) fn select(
         });
         r.push(TopK { scores, step: slots.step, selected, k, score_stride: shape.length, first_token, max_tokens });
     }
-    if max_tokens == shape.tokens {
+    if shape.taps {
         r.tap("idx_score", scores, Rows::Tokens, shape.length, 0..shape.length);
     }
     r.tap("idx_topk", selected, Rows::Tokens, k, 0..k);
