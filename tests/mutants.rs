@@ -26,7 +26,7 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         fault: "stride wrong for odd K",
         kernel: "linear_vec",
-        edits: &[("panel * params.pieces * 32u", "panel * (params.pieces / 2u * 2u) * 32u")],
+        edits: &[("panel * pieces * 32u", "panel * (pieces / 2u * 2u) * 32u")],
     },
     Mutant {
         fault: "tie by reversed order, experts",
@@ -42,8 +42,8 @@ const MUTANTS: &[Mutant] = &[
         fault: "block scale of the neighbour",
         kernel: "linear_tile",
         edits: &[(
-            "let s = scale_of + block * params.scale_lanes;",
-            "let s = scale_of + min(block + 1u, blocks - 1u) * params.scale_lanes;",
+            "let s = scale_of + block * place.scale_lanes;",
+            "let s = scale_of + min(block + 1u, blocks - 1u) * place.scale_lanes;",
         )],
     },
     Mutant {

@@ -4,6 +4,10 @@ pub mod paging;
 
 /// `workgroup_sum`, `workgroup_max` over 128 lanes by a fixed tree.
 pub const REDUCE: &str = include_str!("reduce.wgsl");
+/// `contract`: the canonical sum of 4 rows of a matrix in panels, for one input row.
+pub const CONTRACT_VEC: &str = include_str!("contract_vec.wgsl");
+/// `contract`: the same for 8 input rows, with the same bits.
+pub const CONTRACT_TILE: &str = include_str!("contract_tile.wgsl");
 /// The layout of `step` and `pages`, and `cache_row`.
 pub const STEP: &str = include_str!("step.wgsl");
 /// `rotate`, `first_of_pair`, `second_of_pair`: rotary position embedding of one pair.

@@ -19,7 +19,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let last = (params.hidden_size + 31u) / 32u - 1u;
     columns4 = width_of(expert) / 4u;
     row = group.y * (params.hidden_stride / 4u);
-    let totals = contract(before, min(vec4<u32>(first, first + 1u, first + 2u, first + 3u), vec4<u32>(last)), lane);
+    let totals = contract(place_of(before), min(vec4<u32>(first, first + 1u, first + 2u, first + 3u), vec4<u32>(last)), lane);
     let column = first * 32u + lane;
     let out = group.y * params.hidden_size + column;
     if (column < params.hidden_size) { y[out] = totals.x; }

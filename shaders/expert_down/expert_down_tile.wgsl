@@ -24,7 +24,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     columns4 = width_of(tile.x) / 4u;
     rows = entries * (params.hidden_stride / 4u);
     rows2 = entries2 * (params.hidden_stride / 4u);
-    contract(before, min(vec4<u32>(first, first + 1u, first + 2u, first + 3u), vec4<u32>(last)), lane);
+    contract(place_of(before), min(vec4<u32>(first, first + 1u, first + 2u, first + 3u), vec4<u32>(last)), lane);
     let column = first * 32u + lane;
     store(0u < tile.z, entries.x, column, totals0);
     store(1u < tile.z, entries.y, column, totals1);

@@ -3,6 +3,7 @@
 pub mod cases;
 mod reference;
 
+use crate::common;
 use crate::experts::{self, ExpertPanels, ExpertShard};
 use crate::kernel::{Extent, Interface, Kernel, Slot, Variant, floats_mut, read, write};
 
@@ -31,7 +32,7 @@ pub struct ExpertDown {
 /// The interface of the decode form.
 pub static VEC: Interface = Interface {
     name: "expert_down",
-    parts: &[include_str!("expert_down.wgsl"), experts::SHARD, experts::VEC],
+    parts: &[include_str!("expert_down.wgsl"), experts::SHARD, common::CONTRACT_VEC],
     bindings: &[read("hidden"), read("entries"), read("weight"), read("scales"), write("y")],
     params: experts::PARAMS,
 };
@@ -39,7 +40,7 @@ pub static VEC: Interface = Interface {
 /// The interface of the tile form.
 pub static TILE: Interface = Interface {
     name: "expert_down_tile",
-    parts: &[include_str!("expert_down_tile.wgsl"), experts::SHARD, experts::TILE],
+    parts: &[include_str!("expert_down_tile.wgsl"), experts::SHARD, experts::TILE, common::CONTRACT_TILE],
     bindings: &[read("hidden"), read("order"), read("tiles"), read("weight"), read("scales"), write("y")],
     params: experts::PARAMS,
 };

@@ -25,7 +25,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     columns4 = params.hidden_size / 4u;
     rows = entries / params.slots * columns4;
     rows2 = entries2 / params.slots * columns4;
-    contract(before, vec4<u32>(gate, panels + gate), lane);
+    contract(place_of(before), vec4<u32>(gate, panels + gate), lane);
     let first = group.y * 64u + lane;
     store(0u < tile.z, entries.x, first, width, totals0);
     store(1u < tile.z, entries.y, first, width, totals1);

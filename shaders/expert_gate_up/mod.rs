@@ -33,7 +33,7 @@ pub struct ExpertGateUp {
 /// The interface of the decode form.
 pub static VEC: Interface = Interface {
     name: "expert_gate_up",
-    parts: &[include_str!("expert_gate_up.wgsl"), experts::SHARD, experts::VEC, common::SIGMOID],
+    parts: &[include_str!("expert_gate_up.wgsl"), experts::SHARD, common::CONTRACT_VEC, common::SIGMOID],
     bindings: &[read("x"), read("entries"), read("weight"), read("scales"), write("hidden")],
     params: experts::PARAMS,
 };
@@ -41,7 +41,13 @@ pub static VEC: Interface = Interface {
 /// The interface of the tile form.
 pub static TILE: Interface = Interface {
     name: "expert_gate_up_tile",
-    parts: &[include_str!("expert_gate_up_tile.wgsl"), experts::SHARD, experts::TILE, common::SIGMOID],
+    parts: &[
+        include_str!("expert_gate_up_tile.wgsl"),
+        experts::SHARD,
+        experts::TILE,
+        common::CONTRACT_TILE,
+        common::SIGMOID,
+    ],
     bindings: &[read("x"), read("order"), read("tiles"), read("weight"), read("scales"), write("hidden")],
     params: experts::PARAMS,
 };

@@ -14,12 +14,10 @@ use crate::format::{Format, Panels};
 use crate::kernel::{Field, Slot};
 use crate::layout;
 
-/// WGSL: `Params` of the expert kernels, `find_expert`.
+/// WGSL: `Params` of the expert kernels, `find_expert`, `place_of`.
 pub(crate) const SHARD: &str = include_str!("shard.wgsl");
-/// WGSL: `contract`, the canonical sum of 4 rows for one input row.
-pub(crate) const VEC: &str = include_str!("contract_vec.wgsl");
-/// WGSL: `contract`, the same for 8 input rows.
-pub(crate) const TILE: &str = include_str!("contract_tile.wgsl");
+/// WGSL: `tile_entries`.
+pub(crate) const TILE: &str = include_str!("tile.wgsl");
 
 /// Entries of one tile: the entries that share a decoded weight.
 pub const TILE_ENTRIES: u32 = 8;

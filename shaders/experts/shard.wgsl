@@ -24,3 +24,6 @@ fn find_expert(expert: u32) -> u32 {
 }
 
 fn width_of(expert: u32) -> u32 { return select(params.width, params.shared_width, expert == params.total_experts); }
+
+// Where the expert begins that has `before` routed ones before it; contract's.
+fn place_of(before: u32) -> Place { return Place(before * params.expert_pieces, before * params.expert_scales, 1u); }

@@ -5,6 +5,7 @@ mod reference;
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::common;
 use crate::format::Panels;
 use crate::kernel::{Extent, Interface, Kernel, Slot, Variant, floats, floats_mut, read, write};
 use crate::layout;
@@ -50,7 +51,6 @@ pub struct Linear {
 struct Params {
     rows: u32,
     columns4: u32,
-    pieces: u32,
     panels: u32,
     scale_lanes: u32,
     x_stride4: u32,
@@ -66,7 +66,6 @@ struct Params {
 const PARAMS: &[crate::Field] = layout!(Params {
     rows,
     columns4,
-    pieces,
     panels,
     scale_lanes,
     x_stride4,
@@ -82,7 +81,7 @@ const PARAMS: &[crate::Field] = layout!(Params {
 /// The interface of `linear_vec`.
 pub static VEC: Interface = Interface {
     name: "linear_vec",
-    parts: &[include_str!("linear_vec.wgsl")],
+    parts: &[include_str!("linear_vec.wgsl"), common::CONTRACT_VEC],
     bindings: &[read("x"), read("weight"), read("scales"), write("y")],
     params: PARAMS,
 };
@@ -90,7 +89,7 @@ pub static VEC: Interface = Interface {
 /// The interface of `linear_tile`.
 pub static TILE: Interface = Interface {
     name: "linear_tile",
-    parts: &[include_str!("linear_tile.wgsl")],
+    parts: &[include_str!("linear_tile.wgsl"), common::CONTRACT_TILE],
     bindings: &[read("x"), read("weight"), read("scales"), write("y")],
     params: PARAMS,
 };
@@ -117,7 +116,6 @@ impl Kernel for Linear {
         let params = Params {
             rows: self.panels.rows,
             columns4: self.panels.columns / 4,
-            pieces: self.panels.pieces(),
             panels: self.panels.panels(),
             scale_lanes: self.panels.scale_lanes(),
             x_stride4: self.x_stride / 4,

@@ -1,5 +1,14 @@
-// The canonical sum, as in linear_vec.wgsl, of one input row with 4 rows of an expert; `input(i)` gives vec4 i of inputs.
+// The canonical sum, the same in every linear kernel whatever the batch, of one input row with 4 rows of a matrix in panels:
+// blocks of 128 columns ascending; in a block a fresh accumulator and one fma per column ascending; then
+// total = fma(scale, accumulator, total). The kernel gives `input(i)`, vec4 i of its inputs, and binds `weight` and `scales`.
 const BLOCK_VECTORS: u32 = 32u; // 128 columns
+
+// Where a matrix in panels begins.
+struct Place {
+    piece: u32,       // its first 16-byte piece in `weight`
+    scale: u32,       // its first scale in `scales`
+    scale_lanes: u32, // 1: a scale for each panel and block; 32: for each row and block
+}
 
 var<private> sums: vec4<f32>;
 var<private> row: u32;      // vec4 index of the input row
@@ -14,13 +23,13 @@ fn mac(a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>, k4: u32) {
     sums = fma(vec4<f32>(a.w, b.w, c.w, d.w), vec4<f32>(v.w), sums);
 }
 
-// Row `lane` of 4 panels of the expert that has `before` experts before it.
-fn contract(before: u32, panel: vec4<u32>, lane: u32) -> vec4<f32> {
+// Row `lane` of 4 panels.
+fn contract(place: Place, panel: vec4<u32>, lane: u32) -> vec4<f32> {
     let pieces = (columns4 + PIECE_VECTORS - 1u) / PIECE_VECTORS;
     let block_pieces = BLOCK_VECTORS / PIECE_VECTORS;
     let blocks = (pieces + block_pieces - 1u) / block_pieces;
-    let piece_of = before * params.expert_pieces + panel * pieces * 32u + lane;
-    let scale_of = before * params.expert_scales + panel * blocks;
+    let piece_of = place.piece + panel * pieces * 32u + lane;
+    let scale_of = place.scale + panel * blocks * place.scale_lanes + lane % place.scale_lanes;
     var totals = vec4<f32>(0.0);
     for (var block = 0u; block < blocks; block += 1u) {
         sums = vec4<f32>(0.0);
@@ -29,7 +38,7 @@ fn contract(before: u32, panel: vec4<u32>, lane: u32) -> vec4<f32> {
             let at = piece_of + piece * 32u;
             piece_mac(weight[at.x], weight[at.y], weight[at.z], weight[at.w], piece * PIECE_VECTORS);
         }
-        let s = scale_of + block;
+        let s = scale_of + block * place.scale_lanes;
         let scale = vec4<f32>(weight_scale(s.x), weight_scale(s.y), weight_scale(s.z), weight_scale(s.w));
         totals = fma(scale, sums, totals);
     }

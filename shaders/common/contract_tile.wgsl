@@ -1,6 +1,13 @@
 // The canonical sum, as in contract_vec.wgsl and bit for bit the same, for 8 input rows: each weight is decoded once for 8.
 const BLOCK_VECTORS: u32 = 32u; // 128 columns
 
+// Where a matrix in panels begins.
+struct Place {
+    piece: u32,       // its first 16-byte piece in `weight`
+    scale: u32,       // its first scale in `scales`
+    scale_lanes: u32, // 1: a scale for each panel and block; 32: for each row and block
+}
+
 // Written-out variables: an indexed array would spill.
 var<private> sums0: vec4<f32>;
 var<private> sums1: vec4<f32>;
@@ -45,13 +52,13 @@ fn mac(a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>, k4: u32) {
     sums7 = mac4(sums7, column0, column1, column2, column3, input(rows2.w + k));
 }
 
-// Row `lane` of 4 panels of the expert that has `before` experts before it, into totals0 .. totals7.
-fn contract(before: u32, panel: vec4<u32>, lane: u32) {
+// Row `lane` of 4 panels, into totals0 .. totals7.
+fn contract(place: Place, panel: vec4<u32>, lane: u32) {
     let pieces = (columns4 + PIECE_VECTORS - 1u) / PIECE_VECTORS;
     let block_pieces = BLOCK_VECTORS / PIECE_VECTORS;
     let blocks = (pieces + block_pieces - 1u) / block_pieces;
-    let piece_of = before * params.expert_pieces + panel * pieces * 32u + lane;
-    let scale_of = before * params.expert_scales + panel * blocks;
+    let piece_of = place.piece + panel * pieces * 32u + lane;
+    let scale_of = place.scale + panel * blocks * place.scale_lanes + lane % place.scale_lanes;
     totals0 = vec4<f32>(0.0);
     totals1 = vec4<f32>(0.0);
     totals2 = vec4<f32>(0.0);
@@ -74,7 +81,7 @@ fn contract(before: u32, panel: vec4<u32>, lane: u32) {
             let at = piece_of + piece * 32u;
             piece_mac(weight[at.x], weight[at.y], weight[at.z], weight[at.w], piece * PIECE_VECTORS);
         }
-        let s = scale_of + block;
+        let s = scale_of + block * place.scale_lanes;
         let scale = vec4<f32>(weight_scale(s.x), weight_scale(s.y), weight_scale(s.z), weight_scale(s.w));
         totals0 = fma(scale, sums0, totals0);
         totals1 = fma(scale, sums1, totals1);
@@ -85,10 +92,4 @@ fn contract(before: u32, panel: vec4<u32>, lane: u32) {
         totals6 = fma(scale, sums6, totals6);
         totals7 = fma(scale, sums7, totals7);
     }
-}
-
-// Entries first .. first + 3 of a tile of `tile.z` entries that starts at order[tile.y]; the last one again beyond the end.
-fn tile_entries(tile: vec4<u32>, first: u32) -> vec4<u32> {
-    let at = tile.y + min(vec4<u32>(first, first + 1u, first + 2u, first + 3u), vec4<u32>(tile.z - 1u));
-    return vec4<u32>(order[at.x], order[at.y], order[at.z], order[at.w]);
 }
