@@ -8,7 +8,7 @@ use bytemuck::{Pod, Zeroable};
 use crate::kernel::{Extent, Interface, Kernel, Slot, floats, read, write};
 use crate::layout;
 
-/// chosen[r] = (argmax of logits[r, ..limit], flags): larger first, ties to the lower id, −0 = +0, NaN last.
+/// `chosen[r] = (argmax of logits[r, ..limit], flags)`: larger first, ties to the lower id, −0 = +0, NaN last.
 #[derive(Clone, Debug)]
 pub struct Argmax {
     /// `[rows, vocab_size]`

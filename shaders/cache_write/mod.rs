@@ -9,7 +9,7 @@ use crate::common;
 use crate::kernel::{Extent, Interface, Kernel, Slot, floats, floats_mut, read, write};
 use crate::layout;
 
-/// cache[row(t)] = [rms_norm(latent[t]) · weight | rope(key[t])], of columns `offset..` of kv.
+/// `cache[row(t)] = [rms_norm(latent[t]) · weight | rope(key[t])]`, of columns `offset..` of kv.
 #[derive(Clone, Debug)]
 pub struct CacheWrite {
     /// `[tokens, stride]`

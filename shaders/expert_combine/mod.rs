@@ -8,7 +8,7 @@ use bytemuck::{Pod, Zeroable};
 use crate::kernel::{Extent, Interface, Kernel, Slot, floats, floats_mut, read, write};
 use crate::layout;
 
-/// x[t] += Σ weight[t, i] · y[t, i] over the entries i of token t in rank order.
+/// `x[t] += Σ weight[t, i] · y[t, i]` over the entries i of token t in rank order.
 #[derive(Clone, Debug)]
 pub struct ExpertCombine {
     /// `[tokens · slots, hidden_size]`

@@ -7,7 +7,7 @@ use crate::common;
 use crate::experts::{self, ExpertPanels, ExpertShard};
 use crate::kernel::{Extent, Interface, Kernel, Slot, Variant, floats_mut, read, write};
 
-/// y[i] = down_e hidden[i] for each entry i whose expert e is in the shard; the rows of other experts stay as they are.
+/// `y[i] = down_e hidden[i]` for each entry i whose expert e is in the shard; the rows of other experts stay as they are.
 #[derive(Clone, Debug)]
 pub struct ExpertDown {
     /// `[tokens · slots, hidden_stride]`, see [`ExpertPanels::hidden_stride`]

@@ -7,8 +7,8 @@ use crate::common;
 use crate::experts::{self, ExpertPanels, ExpertShard};
 use crate::kernel::{Extent, Interface, Kernel, Slot, Variant, floats_mut, read, write};
 
-/// hidden[i] = silu(gate_e x[t]) · (up_e x[t]) for each entry i of token t whose expert e is in the shard; what belongs to
-/// other experts, and columns beyond an expert's width, stay as they are.
+/// `hidden[i] = silu(gate_e x[t]) · (up_e x[t])` for each entry i of token t whose expert e is in the shard; what belongs
+/// to other experts, and columns beyond an expert's width, stay as they are.
 #[derive(Clone, Debug)]
 pub struct ExpertGateUp {
     /// `[tokens, hidden_size]`

@@ -9,7 +9,7 @@ use crate::common;
 use crate::kernel::{Extent, Interface, Kernel, Slot, floats, floats_mut, read, write};
 use crate::layout;
 
-/// cache[row(t)] = rope(layer_norm(k[t]) · weight + bias), of columns `offset..` of k.
+/// `cache[row(t)] = rope(layer_norm(k[t]) · weight + bias)`, of columns `offset..` of k.
 ///
 /// The norm is a true LayerNorm: the mean is subtracted, the variance is biased. Rope turns the first 2 · pairs dims.
 #[derive(Clone, Debug)]

@@ -9,7 +9,7 @@ use crate::common;
 use crate::kernel::{Extent, Interface, Kernel, Slot, floats, floats_mut, read, write};
 use crate::layout;
 
-/// scores[t − first_token, s] = Σ_h w[t, h] · scale · max(q[t, h] · k[s], 0), for s ≤ position(t); others stay.
+/// `scores[t − first_token, s] = Σ_h w[t, h] · scale · max(q[t, h] · k[s], 0)`, for s ≤ position(t); others stay.
 ///
 /// The order of summation does not depend on the step: a token's scores have the same bits alone and in a batch.
 #[derive(Clone, Debug)]

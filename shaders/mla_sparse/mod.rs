@@ -9,8 +9,8 @@ use crate::common;
 use crate::kernel::{Extent, Interface, Kernel, Slot, Variant, floats_mut, read, write};
 use crate::layout;
 
-/// out[t, h] = Σ_j p[h, j] · c[j], p = softmax_j(scale · (qa[t, h]·c[j] + q_rope[t, h]·r[j])), over the selected keys j of
-/// the token's sequence: the first min(k, position + 1) of its row of `selected`, or positions 0 to its own where k is 0.
+/// `out[t, h] = Σ_j p[h, j] · c[j]`, `p = softmax_j(scale · (qa[t, h]·c[j] + q_rope[t, h]·r[j]))`, over the selected keys j
+/// of the token's sequence: the first min(k, position + 1) of its row of `selected`, or positions 0 to its own where k is 0.
 ///
 /// Widths of q and of the cache's row are multiples of 4. Tokens are `first_token` … of at most `max_tokens`.
 #[derive(Clone, Debug)]

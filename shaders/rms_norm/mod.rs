@@ -9,7 +9,7 @@ use crate::common;
 use crate::kernel::{Extent, Interface, Kernel, Slot, floats, floats_mut, read, write};
 use crate::layout;
 
-/// y[t, d] = x[t, d] / sqrt(mean(x[t, :]²) + eps) · weight[d].
+/// `y[t, d] = x[t, d] / sqrt(mean(x[t, :]²) + eps) · weight[d]`
 #[derive(Clone, Debug)]
 pub struct RmsNorm {
     /// `[tokens, x_stride]`

@@ -9,7 +9,7 @@ use crate::common;
 use crate::kernel::{Extent, Interface, Kernel, Slot, read, write};
 use crate::layout;
 
-/// selected[t] = positions of the k largest of scores[t − first_token, 0..=position(t)], ascending, then 0xffffffff.
+/// `selected[t]` = positions of the k largest of `scores[t − first_token, 0..=position(t)]`, ascending, then 0xffffffff.
 ///
 /// A larger score comes first, of equal ones the lower position; −0 equals +0 and NaN comes last. Where a token sees at
 /// most k positions, all are selected and its scores are not read.
