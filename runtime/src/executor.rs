@@ -107,17 +107,6 @@ impl Executor {
         }
     }
 
-    /// Nanoseconds of each pass, one by one; none where the device has no clock.
-    ///
-    /// # Errors
-    /// As [`Executor::run`].
-    pub async fn profile(&mut self, prepared: &Prepared, extent: &Extent) -> Result<Option<Vec<f64>>> {
-        match (self, prepared) {
-            (Executor::Gpu(gpu), Prepared::Gpu(prepared)) => gpu.profile(prepared, extent).await,
-            _ => Ok(None),
-        }
-    }
-
     /// What was made and encoded so far; nothing on the host.
     #[must_use]
     pub fn counts(&self) -> gpu::Counts {

@@ -347,29 +347,6 @@ impl Runner {
         }
     }
 
-    /// One step, each pass timed by itself: nanoseconds by kernel, in the order of their first pass; empty where the device
-    /// has no clock.
-    ///
-    /// # Errors
-    /// As [`Runner::step`].
-    pub async fn step_profiled(&mut self, chunks: &[Chunk<'_>]) -> Result<Vec<(&'static str, f64)>> {
-        let words = self.assemble(chunks)?;
-        self.executor.write(self.slots.step, 0, &words);
-        let shape = self.shape(true, false);
-        self.prepare(shape).await?;
-        let Some(prepared) = self.recordings.get(&shape) else { return Ok(Vec::new()) };
-        let times = self.executor.profile(prepared, &self.extent).await?.unwrap_or_default();
-        let mut kernels: Vec<(&'static str, f64)> = Vec::new();
-        for (pass, time) in prepared.recording().passes.iter().zip(times) {
-            let name = pass.kernel.interface().name;
-            match kernels.iter_mut().find(|kernel| kernel.0 == name) {
-                Some(kernel) => kernel.1 += time,
-                None => kernels.push((name, time)),
-            }
-        }
-        Ok(kernels)
-    }
-
     /// Makes the recordings that decoding one sequence will need, so that the first token does not wait for them.
     ///
     /// # Errors

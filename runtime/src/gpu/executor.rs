@@ -266,22 +266,6 @@ impl Executor {
         Ok(elapsed * f64::from(self.device.queue.get_timestamp_period()))
     }
 
-    /// Nanoseconds that each pass of a step takes on the device, alone in a pass of its own: the step is run once, each pass
-    /// timed by itself. None where the device has no clock.
-    ///
-    /// # Errors
-    /// `device_lost`.
-    pub async fn profile(&mut self, prepared: &Prepared, extent: &Extent) -> Result<Option<Vec<f64>>> {
-        if !self.device.inner.features().contains(wgpu::Features::TIMESTAMP_QUERY) {
-            return Ok(None);
-        }
-        let mut times = Vec::new();
-        for i in 0..prepared.passes.len() {
-            times.push(self.time_range(prepared, extent, i..i + 1).await?);
-        }
-        Ok(Some(times))
-    }
-
     fn submit(&mut self, encoder: wgpu::CommandEncoder) {
         self.device.queue.submit([encoder.finish()]);
         self.counts.submissions += 1;
