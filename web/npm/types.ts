@@ -343,6 +343,8 @@ export interface Lyn extends AsyncDisposable {
   /** Ids of a conversation in the checkpoint's own format. */
   render(request: Pick<ChatRequest, "messages" | "thinking">): Promise<Uint32Array>;
   compare(text: string, a: Variant, b: Variant, options?: SamplingOptions & { signal?: AbortSignal }): Promise<Comparison>;
+  /** Switches attention without loading again; what is cached of the last conversation is forgotten. */
+  setAttention(variant: Variant): Promise<void>;
   /** Forgets what is cached of the last conversation. */
   reset(): Promise<void>;
   /** Frees the GPU's memory. */

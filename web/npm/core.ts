@@ -1,0 +1,459 @@
+// The engine's host: holds the WebAssembly engine, answers calls in order, rebuilds after a lost device. It runs in a
+// worker, or in the page where a worker has no GPU.
+
+import init, {
+  Engine,
+  Sha256,
+  conform_golden,
+  conform_kernels,
+  plan as planOf,
+  type EngineEvent,
+  type EngineOptions,
+  type EngineResult,
+  type Source,
+} from "./wasm/lyn.js";
+import { LynError } from "./errors.js";
+import type { Calls, CallName, CoreOptions, FromCore, Loaded, PromptProgress, ToCore } from "./protocol.js";
+import { FilesSource } from "./files.js";
+import { openSource, storage, type OpenedSource } from "./store.js";
+import { adapterInfo } from "./support.js";
+import type {
+  AdapterInfo,
+  ChatCompletion,
+  ChatCompletionChunk,
+  ChatRequest,
+  ConformReport,
+  GoldenReport,
+  KernelReport,
+  ModelInfo,
+  ModelSource,
+  Plan,
+  Progress,
+  Result,
+  SamplingOptions,
+  Selection,
+  TokenEvent,
+  Trace,
+  TraceOptions,
+  Variant,
+} from "./types.js";
+
+type Post = (message: FromCore, transfer?: Transferable[]) => void;
+type Emit<N extends CallName> = (event: Calls[N]["event"]) => void;
+type Handlers = { [N in CallName]: (input: Calls[N]["in"], emit: Emit<N>, signal: AbortSignal) => Promise<Calls[N]["out"]> };
+
+/** Rebuilds within `REBUILD_WINDOW_MS` before the engine gives up: a device that keeps dying is not helped by more. */
+const REBUILDS = 2;
+const REBUILD_WINDOW_MS = 5 * 60_000;
+
+/** What a load needs again after the device was lost. */
+interface Recipe {
+  opened: OpenedSource;
+  options: CoreOptions;
+  attention: Variant | null;
+}
+
+export class Core {
+  private engine: Engine | null = null;
+  private recipe: Recipe | null = null;
+  private rebuilds: number[] = [];
+  private queue: Promise<unknown> = Promise.resolve();
+  private readonly running = new Map<number, AbortController>();
+
+  constructor(private readonly post: Post) {}
+
+  receive(message: ToCore): void {
+    if ("cancel" in message) {
+      this.running.get(message.cancel)?.abort();
+      return;
+    }
+    const { id, call, input } = message;
+    const abort = new AbortController();
+    this.running.set(id, abort);
+    const emit = (event: unknown) => this.post({ id, event });
+    // Storage and start do not touch the engine: they need not wait for it.
+    const waits = !["start", "stored", "remove"].includes(call);
+    const before = waits ? this.queue : Promise.resolve();
+    const run = before.then(async () => {
+      if (abort.signal.aborted) throw cancelled();
+      const handler = this.handlers[call] as (input: unknown, emit: unknown, signal: AbortSignal) => Promise<unknown>;
+      return handler(input, emit, abort.signal);
+    });
+    if (waits) this.queue = run.catch(() => {});
+    run
+      .then(
+        (value) => this.post({ id, value }),
+        (error: unknown) => this.post({ id, error: LynError.from(error).toJSON() }),
+      )
+      .finally(() => this.running.delete(id));
+  }
+
+  panicked(message: string): void {
+    const help = ["reload the page; if it happens again, report it with the output of the device panel"];
+    this.post({ fatal: { code: "internal", message, help, details: { panic: true } } });
+  }
+
+  private readonly handlers: Handlers = {
+    start: async ({ wasmUrl }) => {
+      await init({ module_or_path: wasmUrl });
+      const gpu = (navigator as { gpu?: GPU }).gpu;
+      return { gpu: gpu !== undefined && (await gpu.requestAdapter().catch(() => null)) !== null };
+    },
+
+    plan: async ({ model, options }, emit, signal) => {
+      const opened = await this.open(model, options, emit, signal, true);
+      try {
+        return (await planOf(opened.source, engineOptions(options))) as Plan;
+      } finally {
+        await opened.close();
+      }
+    },
+
+    load: async ({ model, options }, emit, signal) => {
+      if (this.engine || this.recipe) await this.unload();
+      const opened = await this.open(model, options, emit, signal, false);
+      this.recipe = { opened, options, attention: null };
+      try {
+        return await this.build(this.recipe, emit, signal);
+      } catch (error) {
+        await this.unload();
+        throw error;
+      }
+    },
+
+    generate: async ({ prompt, sampling, trace }, emit, signal) => {
+      const engine = this.loaded();
+      const answer = new Answer(emit);
+      const request = { prompt, ...sampled(sampling), trace: traced(trace), from: 0 };
+      const end = await engine.generate(request, (event: EngineEvent) => {
+        answer.take(event);
+        return !signal.aborted;
+      });
+      answer.flush();
+      return answer.result(end);
+    },
+
+    chat: async ({ request, trace }, emit, signal) => {
+      const engine = this.loaded();
+      const answer = new ChatAnswer(emit);
+      const seeded: ChatRequest = { ...request, seed: request.seed ?? drawSeed() };
+      const end = await engine.chat(JSON.stringify(seeded), traced(trace), Date.now() / 1e3, (event: EngineEvent) => {
+        answer.take(event);
+        return !signal.aborted;
+      });
+      return { result: answer.result(end), response: JSON.parse(end.response ?? "null") as ChatCompletion };
+    },
+
+    trace: async ({ prompt, trace }, emit, signal) => {
+      const engine = this.loaded();
+      const selections: Selection[] = [];
+      const request = { prompt, maxTokens: 0, temperature: 0, seed: 0, stop: [], topP: null, trace: traced(trace), from: 0 };
+      const end = await engine.generate(request, (event: EngineEvent) => {
+        if (event.type === "prompt") emit({ prompt: event });
+        if (event.type === "trace") selections.push(...event.selections);
+        return !signal.aborted;
+      });
+      if (signal.aborted) throw cancelled();
+      const model = engine.info() as ModelInfo;
+      const ids = Array.from(end.promptIds);
+      const texts = engine.pieces(end.promptIds);
+      const made: Trace = {
+        model_type: model.model_type,
+        num_hidden_layers: model.num_hidden_layers,
+        index_topk: model.index_topk,
+        layers: [...new Set(selections.map((selection) => selection.layer))].sort((a, b) => a - b),
+        tokens: ids.map((id, i) => ({ id, text: texts[i] ?? "" })),
+        selections,
+      };
+      return made;
+    },
+
+    compare: async ({ prompt, a, b, sampling }, _emit, signal) => {
+      const before = this.attention();
+      const results: Result[] = [];
+      try {
+        for (const variant of [a, b]) {
+          this.loaded().set_attention(variant.attention === "dense", variant.indexTopk);
+          const answer = new Answer(() => {});
+          const request = { prompt, ...sampled({ temperature: 0, ...sampling }), trace: null, from: 0 };
+          const end = await this.loaded().generate(request, (event: EngineEvent) => {
+            answer.take(event);
+            return !signal.aborted;
+          });
+          if (signal.aborted) throw cancelled();
+          results.push(answer.result(end));
+        }
+      } finally {
+        this.engine?.set_attention(before.attention === "dense", before.indexTopk);
+      }
+      const [first, second] = results as [Result, Result];
+      const length = Math.max(first.ids.length, second.ids.length);
+      let at = 0;
+      while (at < length && first.ids[at] === second.ids[at]) at += 1;
+      return { a: first, b: second, firstDifference: at < length ? at : null };
+    },
+
+    setAttention: async (variant) => {
+      this.loaded().set_attention(variant.attention === "dense", variant.indexTopk);
+      if (this.recipe) this.recipe.attention = variant;
+      return null;
+    },
+
+    tokenize: async ({ text }) => this.loaded().tokenize(text),
+    detokenize: async ({ ids }) => this.loaded().detokenize(ids),
+    render: async ({ request }) => this.loaded().render(JSON.stringify(request)),
+    reset: async () => {
+      this.loaded().reset();
+      return null;
+    },
+    unload: async () => {
+      await this.unload();
+      return null;
+    },
+
+    conform: async ({ powerPreference }, emit, signal) => {
+      const started = performance.now();
+      const adapter = await describe(powerPreference);
+      const kernels = (await conform_kernels(powerPreference, (report: KernelReport) => {
+        emit(report);
+        return !signal.aborted;
+      })) as KernelReport[];
+      const report: ConformReport = {
+        schema: "lyn.conform/1",
+        adapter,
+        kernels,
+        cases: kernels.reduce((sum, kernel) => sum + kernel.cases, 0),
+        passed: kernels.every((kernel) => kernel.failures.length === 0),
+        elapsed_ms: performance.now() - started,
+      };
+      return report;
+    },
+
+    golden: async ({ files }) => (await conform_golden(new FilesSource(files))) as GoldenReport,
+    stored: async () => storage.list(),
+    remove: async ({ id }) => storage.remove(id),
+  };
+
+  private open(
+    model: ModelSource,
+    options: CoreOptions,
+    emit: (progress: Progress) => void,
+    signal: AbortSignal,
+    headersOnly: boolean,
+  ): Promise<OpenedSource> {
+    return openSource(model, { ...options, sha256: () => new Sha256(), onProgress: emit, signal, headersOnly });
+  }
+
+  private loaded(): Engine {
+    if (!this.engine) {
+      throw new LynError("bad_request", "no model is loaded", ["call load() first"]);
+    }
+    return this.engine;
+  }
+
+  private attention(): Variant {
+    const model = this.loaded().info() as ModelInfo;
+    return model.index_topk === null ? { attention: "dense" } : { attention: "sparse", indexTopk: model.index_topk };
+  }
+
+  private async build(recipe: Recipe, emit: (progress: Progress) => void, signal: AbortSignal): Promise<Loaded> {
+    const adapter = await describe(recipe.options.powerPreference);
+    const key = `lyn self-check ${adapter.name} ${adapter.driver} ${navigator.userAgent}`;
+    const checked = recipe.options.selfCheck !== false;
+    const known = checked && (await remembered(key));
+    const options: EngineOptions = { ...engineOptions(recipe.options), selfCheck: checked && !known };
+    const engine = await Engine.load(recipe.opened.source, options, (progress: Progress) => {
+      emit(progress);
+      return !signal.aborted;
+    });
+    if (checked && !known) await remember(key);
+    this.engine = engine;
+    if (recipe.attention) engine.set_attention(recipe.attention.attention === "dense", recipe.attention.indexTopk);
+    void engine.lost().then((error: unknown) => this.lost(engine, error));
+    const model = engine.info() as ModelInfo;
+    const plan = engine.plan() as Plan;
+    return { model: { ...model, id: recipe.opened.id }, adapter, plan, selfCheck: checked ? { passed: true, fromCache: known } : null };
+  }
+
+  /** A new device, the weights again from where they are kept; conversations are read again with the next request. */
+  private lost(engine: Engine, reason: unknown): void {
+    if (this.engine !== engine || !this.recipe) return; // unloaded, or rebuilt already
+    this.engine = null;
+    const recipe = this.recipe;
+    const now = Date.now();
+    this.rebuilds = [...this.rebuilds.filter((time) => now - time < REBUILD_WINDOW_MS), now];
+    const attempt = this.rebuilds.length;
+    const error = LynError.from(reason);
+    if (attempt > REBUILDS) {
+      this.recipe = null;
+      this.post({ notice: { type: "failed", error: error.toJSON() } });
+      return;
+    }
+    this.post({ notice: { type: "lost", reason: error.message, attempt } });
+    const progress = (progress: Progress) => this.post({ notice: { type: "progress", progress } });
+    // Calls that arrive meanwhile wait behind the rebuild.
+    this.queue = this.queue.then(async () => {
+      engine.free();
+      try {
+        await this.build(recipe, progress, new AbortController().signal);
+        this.post({ notice: { type: "restored", attempt } });
+      } catch (failure) {
+        this.recipe = null;
+        this.post({ notice: { type: "failed", error: LynError.from(failure).toJSON() } });
+      }
+    });
+  }
+
+  private async unload(): Promise<void> {
+    const { engine, recipe } = this;
+    this.engine = null;
+    this.recipe = null;
+    // Destroying the device frees its memory now; buffers that are merely dropped wait for the garbage collector.
+    engine?.close();
+    await recipe?.opened.close();
+  }
+}
+
+/** Collects tokens with their text; a token is told with the text that was whole by then. */
+class Answer {
+  protected text = "";
+  protected reasoning = "";
+  private pending: TokenEvent | null = null;
+  private selection: Selection[] = [];
+  private position = 0;
+
+  constructor(private readonly emit: (event: { prompt: PromptProgress } | { token: TokenEvent }) => void) {}
+
+  take(event: EngineEvent): void {
+    switch (event.type) {
+      case "prompt":
+        this.position = event.total;
+        this.emit({ prompt: { done: event.done, total: event.total, cached: event.cached } });
+        break;
+      case "trace":
+        this.selection.push(...event.selections);
+        break;
+      case "token":
+        this.flush();
+        this.pending = { text: "", id: event.id, position: this.position++, reasoning: false };
+        if (this.selection.length > 0) this.pending.selection = this.selection;
+        this.selection = [];
+        break;
+      case "text":
+        if (event.reasoning) this.reasoning += event.text;
+        else this.text += event.text;
+        if (this.pending) {
+          this.pending.text += event.text;
+          this.pending.reasoning = event.reasoning;
+          // Told at once: the next token may be long in coming.
+          this.flush();
+        } else {
+          // Text that was held back, perhaps by a stop string: it belongs to the last token.
+          this.emit({ token: { text: event.text, id: -1, position: this.position - 1, reasoning: event.reasoning } });
+        }
+        break;
+      case "chunk":
+        break;
+    }
+  }
+
+  flush(): void {
+    if (this.pending) this.emit({ token: this.pending });
+    this.pending = null;
+  }
+
+  result(end: EngineResult): Result {
+    const { promptIds, ids, finish_reason, usage, timings, seed } = end;
+    return { text: this.text, reasoning: this.reasoning, promptIds, ids, finish_reason, usage, timings, seed };
+  }
+}
+
+/** As `Answer`, but what is told are OpenAI's chunks, with the tokens behind each. */
+class ChatAnswer extends Answer {
+  private ids: number[] = [];
+  private traced: Selection[] = [];
+  private first = 0;
+
+  constructor(private readonly tell: (event: { prompt: PromptProgress } | { chunk: ChatCompletionChunk }) => void) {
+    super((event) => {
+      if ("prompt" in event) tell(event);
+    });
+  }
+
+  override take(event: EngineEvent): void {
+    super.take(event);
+    if (event.type === "prompt") this.first = event.total;
+    if (event.type === "token") this.ids.push(event.id);
+    if (event.type === "trace") this.traced.push(...event.selections);
+    if (event.type !== "chunk") return;
+    const chunk = JSON.parse(event.chunk) as ChatCompletionChunk;
+    chunk.lyn = { ids: this.ids, position: this.first };
+    if (this.traced.length > 0) chunk.lyn.selection = this.traced;
+    this.first += this.ids.length;
+    this.ids = [];
+    this.traced = [];
+    this.tell({ chunk });
+  }
+}
+
+function cancelled(): LynError {
+  return new LynError("cancelled", "stopped");
+}
+
+function drawSeed(): number {
+  return crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
+}
+
+function sampled(o: SamplingOptions) {
+  return {
+    maxTokens: o.maxTokens ?? null,
+    temperature: o.temperature ?? null,
+    topP: o.topP ?? null,
+    seed: o.seed ?? drawSeed(),
+    stop: o.stop ?? [],
+  };
+}
+
+function traced(trace: TraceOptions | undefined) {
+  if (!trace) return null;
+  return { layers: trace.layers === "all" ? null : trace.layers, dense: trace.dense ?? false };
+}
+
+function engineOptions(o: CoreOptions): EngineOptions {
+  return {
+    context: typeof o.context === "number" ? o.context : null,
+    maxContext: o.context === "max",
+    dense: o.attention === "dense",
+    indexTopk: o.indexTopk ?? null,
+    force: o.force ?? false,
+    powerPreference: o.powerPreference ?? null,
+    selfCheck: false,
+  };
+}
+
+async function describe(powerPreference: GPUPowerPreference | undefined): Promise<AdapterInfo> {
+  const gpu = (navigator as { gpu?: GPU }).gpu;
+  const adapter = await gpu?.requestAdapter(powerPreference ? { powerPreference } : {}).catch(() => null);
+  if (!adapter) throw new LynError("no_adapter", "this browser gives no GPU adapter");
+  return adapterInfo(adapter);
+}
+
+// A pass of the self-check is remembered in the Cache API: it exists in workers, local storage does not.
+const CHECKS = "lyn-self-check";
+const checkUrl = (key: string) => new URL(`/lyn-self-check?${encodeURIComponent(key)}`, self.location.origin).href;
+
+async function remembered(key: string): Promise<boolean> {
+  try {
+    return (await (await caches.open(CHECKS)).match(checkUrl(key))) !== undefined;
+  } catch {
+    return false;
+  }
+}
+
+async function remember(key: string): Promise<void> {
+  try {
+    await (await caches.open(CHECKS)).put(checkUrl(key), new Response("passed"));
+  } catch {
+    // Private mode: the check runs again next time.
+  }
+}
