@@ -1,85 +1,411 @@
-//! The engine as JavaScript sees it. One call at a time: the worker queues.
+//! The engine as JavaScript sees it. One call at a time: its host queues them.
 
-use js_sys::Function;
+use js_sys::{Array, Float32Array, Function, Object, Reflect, Uint32Array};
+use lyn::chat::openai::{ChatRequest, Completion, Timings, Usage};
 use lyn::checkpoint::Checkpoint;
+use lyn::engine::Progress;
+use lyn::generate::{Event, Finish, Request, SamplingParams, Selection, TraceRequest, Voice};
 use lyn::memory::ContextSize;
 use lyn::{Attention, Options, Place};
 use serde::Deserialize;
+use serde_json::{Value, json};
 use wasm_bindgen::prelude::*;
 
 use crate::source::{JsSource, Shared};
 use crate::value::{Outcome, object, options, thrown};
-use lyn::generate::{Event, Finish, Request, SamplingParams, Voice};
-use serde_json::json;
 
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[wasm_bindgen(typescript_custom_section)]
+const TYPES: &str = r#"
+export interface EngineOptions {
+  context: number | null;
+  maxContext: boolean;
+  dense: boolean;
+  indexTopk: number | null;
+  force: boolean;
+  powerPreference: string | null;
+  selfCheck: boolean;
+}
+
+export interface EngineTrace {
+  /** null: all of them. */
+  layers: number[] | null;
+  dense: boolean;
+}
+
+export interface EngineRequest {
+  prompt: string | Uint32Array;
+  maxTokens: number | null;
+  temperature: number | null;
+  topP: number | null;
+  seed: number;
+  stop: string[];
+  trace: EngineTrace | null;
+  /** First position whose selection is wanted. */
+  from: number;
+}
+
+export interface EngineSelection {
+  layer: number;
+  position: number;
+  indices: Uint32Array;
+  scores: Float32Array;
+  dense?: Float32Array;
+  contextLength: number;
+}
+
+export type EngineEvent =
+  | { type: "prompt"; done: number; total: number; cached: number }
+  | { type: "token"; id: number }
+  | { type: "text"; text: string; reasoning: boolean }
+  | { type: "trace"; selections: EngineSelection[] }
+  | { type: "chunk"; chunk: string };
+
+export interface EngineResult {
+  promptIds: Uint32Array;
+  ids: Uint32Array;
+  finish_reason: "stop" | "length" | "cancelled";
+  usage: any;
+  timings: any;
+  seed: number;
+  /** The whole answer of a chat request, as JSON. */
+  response?: string;
+}
+"#;
+
+#[wasm_bindgen]
+extern "C" {
+    /// `EngineOptions` of the TypeScript above.
+    #[wasm_bindgen(typescript_type = "EngineOptions")]
+    pub type JsOptions;
+    /// `EngineRequest` of the TypeScript above.
+    #[wasm_bindgen(typescript_type = "EngineRequest")]
+    pub type JsRequest;
+    /// `EngineTrace` of the TypeScript above.
+    #[wasm_bindgen(typescript_type = "EngineTrace | null")]
+    pub type JsTrace;
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct LoadOptions {
     context: Option<u32>,
+    max_context: bool,
     dense: bool,
     index_topk: Option<u32>,
     force: bool,
+    power_preference: Option<String>,
+    self_check: bool,
+}
+
+impl LoadOptions {
+    fn options(&self) -> Options {
+        Options {
+            device: self.device().to_owned(),
+            context: match self.context {
+                _ if self.max_context => ContextSize::Max,
+                Some(tokens) => ContextSize::Tokens(tokens),
+                None => ContextSize::Auto,
+            },
+            attention: attention(self.dense),
+            index_topk: self.index_topk,
+            force: self.force,
+            self_check: self.self_check,
+            ..Options::default()
+        }
+    }
+
+    fn device(&self) -> &str {
+        self.power_preference.as_deref().unwrap_or("auto")
+    }
+}
+
+fn attention(dense: bool) -> Attention {
+    if dense { Attention::Dense } else { Attention::Sparse }
+}
+
+/// The memory that a model will use: its headers are read, no weight is.
+#[wasm_bindgen(unchecked_return_type = "unknown")]
+pub async fn plan(source: JsSource, settings: JsOptions) -> Outcome {
+    let given: LoadOptions = options(settings.into())?;
+    let checkpoint = Checkpoint::open(Shared::new(source)).await.map_err(thrown)?;
+    let place = Place::open(given.device(), false).await.map_err(thrown)?;
+    object(&lyn::Engine::plan_for(&checkpoint, place.adapter(), &given.options()).map_err(thrown)?)
+}
+
+#[derive(Deserialize)]
+struct TraceOptions {
+    layers: Option<Vec<u32>>,
+    dense: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct GenerateRequest {
+    max_tokens: Option<u32>,
+    temperature: Option<f32>,
+    top_p: Option<f32>,
+    seed: u64,
+    stop: Vec<String>,
+    trace: Option<TraceOptions>,
+    from: u32,
 }
 
 /// A loaded model.
 #[wasm_bindgen]
 pub struct Engine(lyn::Engine);
 
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct GenerateOptions {
-    max_tokens: Option<u32>,
-    temperature: Option<f32>,
-}
-
 #[wasm_bindgen]
 impl Engine {
-    /// Loads.
-    pub async fn load(source: JsSource, settings: JsValue, progress: Function) -> Result<Engine, JsValue> {
-        let given: LoadOptions = options(settings)?;
-        let checkpoint = Checkpoint::open(Shared::new(source)).await.map_err(thrown)?;
-        let place = Place::open("auto", false).await.map_err(thrown)?;
-        let wanted = Options {
-            context: given.context.map_or(ContextSize::Auto, ContextSize::Tokens),
-            attention: if given.dense { Attention::Dense } else { Attention::Sparse },
-            index_topk: given.index_topk,
-            force: given.force,
-            ..Options::default()
+    /// Loads a model. `progress` gets what is done so far and returns false to stop.
+    pub async fn load(source: JsSource, settings: JsOptions, progress: Function) -> Result<Engine, JsValue> {
+        let given: LoadOptions = options(settings.into())?;
+        let mut report = |progress_now: Progress| {
+            let told = object(&match progress_now {
+                Progress::Upload { done_bytes, total_bytes } => {
+                    json!({"stage": "upload", "loaded": done_bytes, "total": total_bytes})
+                }
+                Progress::Compile { done, total } => json!({"stage": "compile", "done": done, "total": total}),
+                Progress::Check => json!({"stage": "check"}),
+            });
+            told.and_then(|told| progress.call1(&JsValue::NULL, &told)).is_ok_and(|answer| !is_false(&answer))
         };
-        let mut report = |step: lyn::engine::Progress| {
-            progress.call1(&JsValue::NULL, &JsValue::from_f64(step.done_bytes as f64)).is_ok()
-        };
-        let engine = lyn::Engine::load_on(checkpoint, place, &wanted, &mut report).await.map_err(thrown)?;
-        Ok(Engine(engine))
+        lyn::Engine::load(Shared::new(source), &given.options(), &mut report).await.map(Engine).map_err(thrown)
     }
 
-    /// Adapter.
-    pub fn adapter(&self) -> Outcome {
-        object(&self.0.adapter())
+    /// Sizes and abilities of the model.
+    #[wasm_bindgen(unchecked_return_type = "unknown")]
+    pub fn info(&mut self) -> Outcome {
+        let (chat, defaults) = (self.0.chat_format(), self.0.defaults().clone());
+        let settings = *self.0.runner().settings();
+        let (model_type, plan_layers) = (self.0.plan().model_type.clone(), self.0.plan().layers);
+        let dims = self.0.runner().dims();
+        let format = match chat {
+            lyn::chat::Detected::Format(format) => Some(format),
+            lyn::chat::Detected::Raw(_) => None,
+        };
+        object(&json!({
+            "model_type": model_type,
+            "num_hidden_layers": plan_layers,
+            "vocab_size": dims.vocab_size,
+            "max_position_embeddings": self.0.max_position_embeddings(),
+            "index_topk": settings.index_topk,
+            "sparse": dims.indexer.is_some(),
+            "chat": format.is_some(),
+            "thinking": format.is_some_and(|format| format.thinks()),
+            "context": settings.context,
+            "defaults": {
+                "temperature": if defaults.do_sample == Some(false) { 0.0 } else { defaults.temperature.unwrap_or(1.0) },
+                "top_p": defaults.top_p.unwrap_or(1.0),
+            },
+        }))
     }
 
-    /// Generates.
-    pub async fn generate(&mut self, prompt: String, settings: JsValue, event: Function) -> Outcome {
-        let given: GenerateOptions = options(settings)?;
-        let ids = self.0.raw_prompt(&prompt).map_err(thrown)?;
+    /// Memory in use.
+    #[wasm_bindgen(unchecked_return_type = "unknown")]
+    pub fn plan(&self) -> Outcome {
+        object(self.0.plan())
+    }
+
+    /// Resolves with the error when the device is lost, by destruction too.
+    #[wasm_bindgen(unchecked_return_type = "Promise<unknown>")]
+    pub fn lost(&self) -> js_sys::Promise {
+        let lost = self.0.device_lost();
+        wasm_bindgen_futures::future_to_promise(async move { Ok(thrown(lost.await)) })
+    }
+
+    /// Completes a text. `event` gets each `EngineEvent` and returns false to stop.
+    #[wasm_bindgen(unchecked_return_type = "EngineResult")]
+    pub async fn generate(&mut self, request: JsRequest, event: Function) -> Outcome {
+        let prompt = Reflect::get(&request, &"prompt".into())?;
+        let ids = match prompt.as_string() {
+            Some(text) => self.0.raw_prompt(&text).map_err(thrown)?,
+            None => prompt.dyn_into::<Uint32Array>().map(|ids| ids.to_vec())?,
+        };
+        let given: GenerateRequest = options(request.into())?;
+        let defaults = self.0.defaults();
+        #[expect(clippy::cast_possible_truncation, reason = "the sampler takes f32")]
+        let single = |value: f64| value as f32;
+        let temperature = match defaults.do_sample {
+            Some(false) => 0.0,
+            _ => defaults.temperature.map_or(1.0, single),
+        };
+        let sampling = SamplingParams {
+            temperature: given.temperature.unwrap_or(temperature),
+            top_p: given.top_p.or(defaults.top_p.map(single)).unwrap_or(1.0),
+            seed: given.seed,
+            ..SamplingParams::default()
+        };
         let request = Request {
             max_tokens: given.max_tokens,
-            sampling: SamplingParams { temperature: given.temperature.unwrap_or(0.0), ..SamplingParams::default() },
+            sampling,
+            stop: given.stop,
+            trace: self.trace(given.trace, given.from),
             ..Request::new(ids)
         };
+        self.run(request, None, &event).await
+    }
+
+    /// Answers a chat request of OpenAI's form; `created` is the time in seconds. Events are those of `generate` and the
+    /// chunks of a stream.
+    #[wasm_bindgen(unchecked_return_type = "EngineResult")]
+    pub async fn chat(&mut self, request: String, trace: JsTrace, created: f64, event: Function) -> Outcome {
+        let chat = ChatRequest::parse(request.as_bytes()).map_err(thrown)?;
+        let trace: Option<TraceOptions> = options(trace.into())?;
+        let request = Request { trace: self.trace(trace, 0), ..chat.to_request(&self.0).map_err(thrown)? };
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "seconds since 1970")]
+        let created = created as u64;
+        let completion = Completion::new(format!("chatcmpl-{created:x}"), created, chat.model_name());
+        self.run(request, Some(completion), &event).await
+    }
+
+    /// Ids of a text, without the token that begins texts.
+    pub fn tokenize(&self, text: &str) -> Result<Uint32Array, JsValue> {
+        let ids = self.0.tokenizer().and_then(|tokenizer| tokenizer.encode(text, false)).map_err(thrown)?;
+        Ok(Uint32Array::from(ids.as_slice()))
+    }
+
+    /// The text of ids.
+    pub fn detokenize(&self, ids: Vec<u32>) -> Result<String, JsValue> {
+        self.0.tokenizer().map(|tokenizer| tokenizer.decode(&ids)).map_err(thrown)
+    }
+
+    /// The text of each id alone.
+    pub fn pieces(&self, ids: Vec<u32>) -> Result<Vec<String>, JsValue> {
+        let tokenizer = self.0.tokenizer().map_err(thrown)?;
+        Ok(ids.iter().map(|&id| tokenizer.decode(&[id])).collect())
+    }
+
+    /// Ids of a conversation in the checkpoint's own format.
+    pub fn render(&self, request: &str) -> Result<Uint32Array, JsValue> {
+        let request = ChatRequest::parse(request.as_bytes()).and_then(|chat| chat.to_request(&self.0));
+        request.map(|request| Uint32Array::from(request.prompt.as_slice())).map_err(thrown)
+    }
+
+    /// Switches attention; what is cached is forgotten.
+    pub fn set_attention(&mut self, dense: bool, index_topk: Option<u32>) {
+        self.0.set_attention(attention(dense), index_topk);
+    }
+
+    /// Forgets what is cached of the last conversation.
+    pub fn reset(&mut self) {
+        self.0.reset();
+    }
+
+    /// Frees the GPU's memory.
+    pub fn close(self) {
+        self.0.close();
+    }
+}
+
+impl Engine {
+    fn trace(&self, wanted: Option<TraceOptions>, from: u32) -> Option<TraceRequest> {
+        let TraceOptions { layers, dense } = wanted?;
+        Some(TraceRequest { layers: layers.unwrap_or_else(|| (0..self.0.plan().layers).collect()), dense, from })
+    }
+
+    async fn run(&mut self, request: Request, mut completion: Option<Completion>, event: &Function) -> Outcome {
+        let prompt = Uint32Array::from(request.prompt.as_slice());
         let mut generation = self.0.generate(request).map_err(thrown)?;
-        let mut end = json!(null);
+        let seed = generation.seed();
+        let mut tell = |value: &JsValue| event.call1(&JsValue::NULL, value).map(|answer| !is_false(&answer));
+        let mut finish = None;
+        if let Some(completion) = &mut completion {
+            tell(&chunk(&completion.first_chunk())?)?;
+        }
         while let Some(next) = generation.next().await.map_err(thrown)? {
-            match next {
-                Event::Text { voice, text } => {
-                    let _ = event.call2(&JsValue::NULL, &text.into(), &(voice == Voice::Reasoning).into());
-                }
-                Event::End { finish, timings } => {
-                    end = json!({"finish": if finish == Finish::Stop {"stop"} else {"length"}, "n": timings.completion_tokens, "ms": timings.decode_ms, "first": timings.first_token_ms});
-                }
-                _ => {}
+            if let Event::End { finish: reason, .. } = &next {
+                finish = Some(*reason);
+            }
+            let mut goes_on = true;
+            if let Some(value) = event_object(&next)? {
+                goes_on &= tell(&value)?;
+            }
+            if let Some(made) = completion.as_mut().and_then(|completion| completion.chunk(&next)) {
+                goes_on &= tell(&chunk(&made)?)?;
+            }
+            if !goes_on && finish.is_none() {
+                break;
             }
         }
-        object(&end)
+        let timings = generation.timings();
+        let ids = Uint32Array::from(generation.ids());
+        drop(generation);
+        let end = object(&json!({
+            "finish_reason": finish.map_or("cancelled", finish_name),
+            "usage": Usage::from(&timings),
+            "timings": Timings::from(&timings),
+            "seed": seed,
+        }))?;
+        if let Some(completion) = completion {
+            if let Some(finish) = finish {
+                tell(&chunk(&completion.last_chunk(finish, &timings))?)?;
+            }
+            let response = completion.response(finish.unwrap_or(Finish::Stop), &timings);
+            Reflect::set(&end, &"response".into(), &response.to_string().into())?;
+        }
+        Reflect::set(&end, &"promptIds".into(), &prompt)?;
+        Reflect::set(&end, &"ids".into(), &ids)?;
+        Ok(end)
     }
+}
+
+fn finish_name(finish: Finish) -> &'static str {
+    match finish {
+        Finish::Stop => "stop",
+        Finish::Length => "length",
+    }
+}
+
+fn is_false(value: &JsValue) -> bool {
+    value.as_bool() == Some(false)
+}
+
+fn chunk(value: &Value) -> Outcome {
+    record(&[("type", "chunk".into()), ("chunk", value.to_string().into())])
+}
+
+/// An event; none for the end, which is the call's result.
+fn event_object(event: &Event) -> Result<Option<JsValue>, JsValue> {
+    let fields: &[(&str, JsValue)] = match event {
+        Event::Prompt { done, total, cached } => &[
+            ("type", "prompt".into()),
+            ("done", (*done).into()),
+            ("total", (*total).into()),
+            ("cached", (*cached).into()),
+        ],
+        Event::Token { id, .. } => &[("type", "token".into()), ("id", (*id).into())],
+        Event::Text { voice, text } => &[
+            ("type", "text".into()),
+            ("text", text.into()),
+            ("reasoning", (*voice == Voice::Reasoning).into()),
+        ],
+        Event::Trace(selections) => {
+            let list = selections.iter().map(selection).collect::<Result<Array, _>>()?;
+            &[("type", "trace".into()), ("selections", list.into())]
+        }
+        Event::End { .. } => return Ok(None),
+    };
+    record(fields).map(Some)
+}
+
+fn selection(selection: &Selection) -> Outcome {
+    let object = record(&[
+        ("layer", selection.layer.into()),
+        ("position", selection.position.into()),
+        ("indices", Uint32Array::from(selection.indices.as_slice()).into()),
+        ("scores", Float32Array::from(selection.scores.as_slice()).into()),
+        ("contextLength", (selection.position + 1).into()),
+    ])?;
+    if let Some(dense) = &selection.dense {
+        Reflect::set(&object, &"dense".into(), &Float32Array::from(dense.as_slice()))?;
+    }
+    Ok(object)
+}
+
+fn record(fields: &[(&str, JsValue)]) -> Outcome {
+    let object = Object::new();
+    for (name, value) in fields {
+        Reflect::set(&object, &(*name).into(), value)?;
+    }
+    Ok(object.into())
 }

@@ -17,20 +17,32 @@ pub use engine::Engine;
 use source::{JsSource, Shared};
 use value::{Outcome, object, thrown};
 
-#[wasm_bindgen(start)]
-fn start() {
-    console_error_panic_hook::set_once();
+#[wasm_bindgen]
+extern "C" {
+    /// Raises the global `error` event.
+    #[wasm_bindgen(js_name = reportError)]
+    fn report_error(error: &js_sys::Error);
 }
 
-/// Runs every kernel's cases against their references on this browser's GPU; `done` gets each kernel's report.
+/// A panic leaves its promise pending for ever; the host hears of it as an error that nobody caught.
+#[wasm_bindgen(start)]
+fn start() {
+    std::panic::set_hook(Box::new(|info| report_error(&js_sys::Error::new(&info.to_string()))));
+}
+
+/// Runs every kernel's cases against their references on this browser's GPU; `done` gets each kernel's report and
+/// returns false to stop.
 #[wasm_bindgen(unchecked_return_type = "unknown")]
-pub async fn conform_kernels(done: Function) -> Outcome {
-    let Place::Gpu(device) = Place::open("auto", false).await.map_err(thrown)? else {
-        return Ok(JsValue::NULL);
+pub async fn conform_kernels(device: Option<String>, done: Function) -> Outcome {
+    let place = Place::open(device.as_deref().unwrap_or("auto"), false).await.map_err(thrown)?;
+    let Place::Gpu(device) = place else { return Ok(JsValue::NULL) };
+    let mut runner = CaseRunner::new((*device).clone());
+    let mut tell = |report: &conform::KernelReport| {
+        let told = object(report).and_then(|report| done.call1(&JsValue::NULL, &report));
+        told.is_ok_and(|answer| answer.as_bool() != Some(false))
     };
-    let mut runner = CaseRunner::new(*device);
-    let reports = conform::kernels(&mut runner, |_| true).await.map_err(thrown)?;
-    let _ = done;
+    let reports = conform::kernels(&mut runner, |_| true, &mut tell).await.map_err(thrown)?;
+    device.destroy();
     object(&reports)
 }
 

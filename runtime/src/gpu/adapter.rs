@@ -50,11 +50,28 @@ pub async fn list() -> Vec<Adapter> {
 }
 
 async fn enumerate(backends: wgpu::Backends) -> Vec<wgpu::Adapter> {
+    instance(backends).enumerate_adapters(backends).await
+}
+
+fn instance(backends: wgpu::Backends) -> wgpu::Instance {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
     descriptor.backends = backends;
     // Validation layers are for work on lyn itself; the bounds checks of shaders stay on without them.
     descriptor.flags = wgpu::InstanceFlags::empty();
-    wgpu::Instance::new(descriptor).enumerate_adapters(backends).await
+    wgpu::Instance::new(descriptor)
+}
+
+/// The adapter that the system prefers for `low-power` or `high-performance`; a browser knows no other words.
+async fn preferred(selection: &str) -> Option<Adapter> {
+    let power_preference = match selection {
+        "low-power" => wgpu::PowerPreference::LowPower,
+        "high-performance" => wgpu::PowerPreference::HighPerformance,
+        _ => return None,
+    };
+    let backends = wgpu::Backends::from_env().unwrap_or(wgpu::Backends::all());
+    let options = wgpu::RequestAdapterOptions { power_preference, ..Default::default() };
+    let inner = instance(backends).request_adapter(&options).await.ok()?;
+    Some(Adapter { index: 0, inner })
 }
 
 fn rank(kind: wgpu::DeviceType) -> u32 {
@@ -93,12 +110,15 @@ impl Adapter {
     }
 }
 
-/// The adapter that `selection` means: `auto`, an index, part of a name, `discrete`, `integrated`, `software`, or
-/// `vulkan:1` (the second of a backend).
+/// The adapter that `selection` means: `auto`, an index, part of a name, `discrete`, `integrated`, `software`,
+/// `vulkan:1` (the second of a backend), or WebGPU's own words `low-power` and `high-performance`.
 ///
 /// # Errors
 /// `no_adapter` where there is none, `adapter_not_found` where none matches.
 pub async fn choose(selection: &str) -> Result<Adapter> {
+    if let Some(adapter) = preferred(selection).await {
+        return Ok(adapter);
+    }
     let adapters = list().await;
     if adapters.is_empty() {
         return Err(Error::new(Code::NoAdapter, "no GPU adapter found (looked at Vulkan, Metal, DX12, GL)"));
