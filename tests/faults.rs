@@ -10,7 +10,7 @@ use lyn::checkpoint::{MemorySource, Source, read_header};
 use lyn::generate::{Chunk, Event, Request, SamplingParams, Wanted};
 use lyn::gpu::{self, Device};
 use lyn::memory::ContextSize;
-use lyn::{Code, Engine, Error, Options, Place, Result, models, platform};
+use lyn::{Code, Engine, Error, Options, Place, Progress, Result, models, platform};
 use lyn_conformance::{full_devices, golden, load, one_device};
 use lyn_shaders::case::Random;
 
@@ -128,6 +128,37 @@ fn a_device_lost_at_any_moment_ends_the_answer() {
 }
 
 #[test]
+fn loading_says_its_stages_and_stops_in_each() {
+    let checkpoint = || platform::block_on(lyn::checkpoint::Checkpoint::open(models::stories()));
+    let device = one_device();
+    let load = |go_on: &mut dyn FnMut(Progress) -> bool| {
+        platform::block_on(Engine::load_on(checkpoint()?, place(&device), &options(), go_on)).map(drop)
+    };
+    let mut seen = Vec::new();
+    load(&mut |progress| {
+        seen.push(progress);
+        true
+    })
+    .expect("loads");
+    let compile = seen.iter().position(|stage| matches!(stage, Progress::Compile { .. })).expect("pipelines are made");
+    let (uploads, compiles) = seen.split_at(compile);
+    assert!(matches!(uploads.last(), Some(Progress::Upload { done_bytes, total_bytes }) if done_bytes == total_bytes));
+    for (expected, stage) in (0..).zip(compiles) {
+        assert!(matches!(stage, Progress::Compile { done, total } if *done == expected && *total > 10), "{stage:?}");
+    }
+    assert!(matches!(compiles.last(), Some(Progress::Compile { done, total }) if done == total));
+    for stop_at in [1, compile + 1, compile + 3] {
+        let mut calls = 0;
+        let stopped = load(&mut |_| {
+            calls += 1;
+            calls < stop_at
+        });
+        assert_eq!(stopped.map_err(|error| error.code()), Err(Code::Cancelled), "at {stop_at}");
+        assert_eq!(calls, stop_at);
+    }
+}
+
+#[test]
 fn a_device_lost_while_loading_ends_the_loading() {
     let mut random = Random::new(2);
     for _ in 0..3 {
@@ -136,11 +167,13 @@ fn a_device_lost_while_loading_ends_the_loading() {
             let device = one_device();
             platform::block_on(async {
                 let checkpoint = lyn::checkpoint::Checkpoint::open(models::stories()).await?;
-                let mut progress = |progress: lyn::engine::Progress| {
-                    #[expect(clippy::cast_precision_loss, reason = "megabytes")]
-                    let done = progress.done_bytes as f64 / progress.total_bytes as f64;
-                    if done >= share {
-                        device.destroy();
+                let mut progress = |progress| {
+                    if let Progress::Upload { done_bytes, total_bytes } = progress {
+                        #[expect(clippy::cast_precision_loss, reason = "megabytes")]
+                        let done = done_bytes as f64 / total_bytes as f64;
+                        if done >= share {
+                            device.destroy();
+                        }
                     }
                     true
                 };

@@ -17,7 +17,17 @@ pub(crate) fn engine(app: &App, model: &str, options: &Options) -> Result<Engine
     let _working = app.interrupt.work();
     let mut progress = Progress::new(&app.terminal, "loading", Unit::Bytes);
     let engine = block_on(Engine::load(source, options, &mut |loaded: Loaded| {
-        progress.update(loaded.done_bytes, loaded.total_bytes);
+        match loaded {
+            Loaded::Check => progress.stage("checking", Unit::Pieces),
+            Loaded::Upload { done_bytes, total_bytes } => {
+                progress.stage("loading", Unit::Bytes);
+                progress.update(done_bytes, total_bytes);
+            }
+            Loaded::Compile { done, total } => {
+                progress.stage("compiling", Unit::Pieces);
+                progress.update(done.into(), total.into());
+            }
+        }
         !app.interrupt.asked()
     }))?;
     progress.finish();

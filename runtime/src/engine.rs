@@ -77,13 +77,25 @@ impl Default for Options {
     }
 }
 
-/// What loading has done so far.
-#[derive(Clone, Copy, Debug)]
-pub struct Progress {
-    /// Bytes of weights read and uploaded.
-    pub done_bytes: u64,
-    /// Bytes of weights in all.
-    pub total_bytes: u64,
+/// What loading has done so far, in the order of the stages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// The device's arithmetic is checked, where [`Options::self_check`] asks for it.
+    Check,
+    /// Weights are read and uploaded.
+    Upload {
+        /// Bytes so far.
+        done_bytes: u64,
+        /// Bytes in all.
+        total_bytes: u64,
+    },
+    /// Pipelines for decoding are made.
+    Compile {
+        /// Pipelines so far.
+        done: u32,
+        /// Pipelines in all.
+        total: u32,
+    },
 }
 
 /// A device to compute on.
@@ -201,13 +213,15 @@ impl Engine {
         let settings = Settings { context: plan.context, sequences, chunk, rows, index_topk };
         let adapter = place.adapter().cloned();
         let mut executor = place.executor();
-        let total_bytes = plan.weights_bytes;
-        let mut report = |done_bytes| progress(Progress { done_bytes, total_bytes });
+        let total_bytes = checkpoint.totals(options.prediction).stored_bytes;
+        // Vectors are widened and scales are read apart: what the loader counts is near the stored bytes, not equal.
+        let mut report = |done: u64| progress(Progress::Upload { done_bytes: done.min(total_bytes), total_bytes });
         let shard_bytes = executor.binding_bytes().min(options.shard_bytes.unwrap_or(u64::MAX));
         let weights =
             weights::load(&checkpoint, &dims, &mut executor, shard_bytes, options.prediction, &mut report).await?;
+        progress(Progress::Upload { done_bytes: total_bytes, total_bytes });
         let mut runner = Runner::new(executor, dims, weights, settings).await?;
-        runner.warm().await?;
+        runner.warm(&mut |done, total| progress(Progress::Compile { done, total })).await?;
         let sequence = runner.open()?;
         let config = &checkpoint.config;
         Ok(Engine {

@@ -73,6 +73,18 @@ impl Executor {
         }
     }
 
+    /// Makes the pipelines of recordings, one after another; preparing them is quick then. `report` hears how many are done
+    /// and how many there are in all, and returns false to stop. The host needs none.
+    ///
+    /// # Errors
+    /// `internal` where the driver refuses a kernel, `device_lost`, `cancelled`.
+    pub async fn compile(&mut self, recordings: &[Recording], report: &mut dyn FnMut(u32, u32) -> bool) -> Result<()> {
+        match self {
+            Executor::Gpu(gpu) => gpu.compile(recordings, report).await,
+            Executor::Host(_) => Ok(()),
+        }
+    }
+
     /// Makes a recording ready.
     ///
     /// # Errors

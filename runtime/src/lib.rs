@@ -17,5 +17,5 @@ pub mod record;
 pub mod text;
 mod weights;
 
-pub use engine::{Attention, Engine, Options, Place};
+pub use engine::{Attention, Engine, Options, Place, Progress};
 pub use error::{Class, Code, Error, Result};

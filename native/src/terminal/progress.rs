@@ -30,7 +30,7 @@ pub(crate) enum Unit {
     Bytes,
     /// Tokens of a prompt.
     Tokens,
-    /// Kernels, tests.
+    /// Kernels, pipelines, tests.
     Pieces,
 }
 
@@ -53,6 +53,13 @@ impl Progress {
         };
         let started = Instant::now();
         Progress { terminal: terminal.clone(), what, style, unit, started, bar: None, shown: None }
+    }
+
+    /// Goes on to another stage, if it is another.
+    pub(crate) fn stage(&mut self, what: &'static str, unit: Unit) {
+        if self.what != what {
+            *self = Progress::new(&self.terminal, what, unit);
+        }
     }
 
     /// Says how far the stage is.

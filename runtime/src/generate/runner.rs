@@ -12,7 +12,7 @@ use crate::executor::{Executor, Prepared, Read};
 use crate::model::cache::PAGE;
 use crate::model::weights::Weights;
 use crate::model::{self, Cache, Dims, Parts, Shape, StepSlots};
-use crate::record::Tap;
+use crate::record::{Recording, Tap};
 
 /// How a runner is set up.
 #[derive(Clone, Copy, Debug)]
@@ -322,11 +322,13 @@ impl Runner {
         }
     }
 
+    fn record(&self, shape: Shape) -> Recording {
+        model::step(Parts { dims: &self.dims, weights: &self.weights, cache: &self.cache, slots: self.slots, shape })
+    }
+
     async fn prepare(&mut self, shape: Shape) -> Result<()> {
         if !self.recordings.contains_key(&shape) {
-            let parts =
-                Parts { dims: &self.dims, weights: &self.weights, cache: &self.cache, slots: self.slots, shape };
-            let prepared = self.executor.prepare(model::step(parts)).await?;
+            let prepared = self.executor.prepare(self.record(shape)).await?;
             self.recordings.insert(shape, prepared);
         }
         Ok(())
@@ -347,14 +349,19 @@ impl Runner {
         }
     }
 
-    /// Makes the recordings that decoding one sequence will need, so that the first token does not wait for them.
+    /// Makes the recordings that decoding one sequence will need, so that the first token does not wait for them. `report`
+    /// hears of pipelines, done and in all, and returns false to stop.
     ///
     /// # Errors
-    /// As [`Runner::new`].
-    pub async fn warm(&mut self) -> Result<()> {
-        for greedy in [false, true] {
-            self.extent = Extent { tokens: 1, rows: 1, length: 1 };
-            self.prepare(self.shape(greedy, false)).await?;
+    /// As [`Runner::new`]; `cancelled`.
+    pub async fn warm(&mut self, report: &mut dyn FnMut(u32, u32) -> bool) -> Result<()> {
+        self.extent = Extent { tokens: 1, rows: 1, length: 1 };
+        let shapes = [false, true].map(|greedy| self.shape(greedy, false));
+        let recordings = shapes.map(|shape| self.record(shape));
+        self.executor.compile(&recordings, report).await?;
+        for (shape, recording) in shapes.into_iter().zip(recordings) {
+            let prepared = self.executor.prepare(recording).await?;
+            self.recordings.insert(shape, prepared);
         }
         Ok(())
     }

@@ -140,6 +140,27 @@ impl Executor {
         self.counts.submissions += 1;
     }
 
+    /// Makes the pipelines of recordings that are not there yet, one after another. In a browser each is awaited, so that
+    /// the page gets its turn between them.
+    ///
+    /// # Errors
+    /// `internal` where the driver refuses a kernel, `device_lost`; `cancelled` where `report` returns false.
+    pub async fn compile(&mut self, recordings: &[Recording], report: &mut dyn FnMut(u32, u32) -> bool) -> Result<()> {
+        let passes = recordings.iter().flat_map(|recording| &recording.passes);
+        let missing = self.pipelines.missing(passes.map(|pass| pass.kernel.as_ref()));
+        let total = u32::try_from(missing.len()).unwrap_or(u32::MAX);
+        let mut go_on = |done| match report(done, total) {
+            true => Ok(()),
+            false => Err(Error::new(Code::Cancelled, "loading was stopped")),
+        };
+        for (done, kernel) in (0..).zip(missing) {
+            go_on(done)?;
+            self.device.health.check()?;
+            self.pipelines.get(&self.device, kernel).await?;
+        }
+        go_on(total)
+    }
+
     /// Makes pipelines, bind groups and scratch for a recording.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! One pipeline for each kernel and variant, made once. wgpu does not deduplicate equal pipelines.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use lyn_shaders::{Access, Interface, Kernel, Variant, kernel};
 
@@ -30,6 +30,13 @@ impl Pipelines {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.made.is_empty()
+    }
+
+    /// One kernel for each pipeline that is not made yet, in the order of their first use.
+    pub(super) fn missing<'k>(&self, kernels: impl Iterator<Item = &'k dyn Kernel>) -> Vec<&'k dyn Kernel> {
+        let mut seen = HashSet::new();
+        let key = |kernel: &dyn Kernel| (kernel.interface().name, kernel.variant());
+        kernels.filter(|&kernel| !self.made.contains_key(&key(kernel)) && seen.insert(key(kernel))).collect()
     }
 
     pub(super) async fn get(&mut self, device: &Device, kernel: &dyn Kernel) -> Result<Pipeline> {
