@@ -16,6 +16,7 @@ pub mod kernel;
 pub mod absorb;
 pub mod advance;
 pub mod argmax;
+pub mod attention_weights;
 pub mod cache_write;
 pub mod embed;
 pub mod expert_bin;
@@ -65,6 +66,7 @@ pub static KERNELS: &[Entry] = &[
     Entry { interface: &route::INTERFACE, cases: route::cases::cases },
     Entry { interface: &mla_sparse::INTERFACE, cases: mla_sparse::cases::cases },
     Entry { interface: &mla_combine::INTERFACE, cases: mla_combine::cases::cases },
+    Entry { interface: &attention_weights::INTERFACE, cases: attention_weights::cases::cases },
     Entry { interface: &expert_bin::INTERFACE, cases: expert_bin::cases::cases },
     Entry { interface: &expert_gate_up::VEC, cases: expert_gate_up::cases::vec_cases },
     Entry { interface: &expert_gate_up::TILE, cases: expert_gate_up::cases::tile_cases },

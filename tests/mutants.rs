@@ -66,6 +66,16 @@ const MUTANTS: &[Mutant] = &[
         kernel: "topk",
         edits: &[("let count = step[1u + token].y + 1u;", "let count = step[1u + token].y;")],
     },
+    Mutant {
+        fault: "mask off by one: weights of dense attention without the token's own",
+        kernel: "attention_weights",
+        edits: &[("p <= token.y;", "p < max(token.y, 1u);")],
+    },
+    Mutant {
+        fault: "sum over lanes without their common maximum",
+        kernel: "attention_weights",
+        edits: &[("l * decay(m - largest)", "l")],
+    },
     Mutant { fault: "shared expert left out", kernel: "route", edits: &[("bitcast<u32>(1.0))", "bitcast<u32>(0.0))")] },
     Mutant {
         fault: "bias used as weight",

@@ -7,6 +7,7 @@ const NO_SCORE: f32 = -3e38;
 fn decay(x: f32) -> f32 {
     return select(select(exp(max(x, -104.0)), 0.0, x < -104.0), 1.0, x >= 0.0);
 }
+fn decay4(x: vec4<f32>) -> vec4<f32> { return vec4<f32>(decay(x.x), decay(x.y), decay(x.z), decay(x.w)); }
 fn merged(earlier: vec4<f32>, a: vec4<f32>, later: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
     return fma(later, b, earlier * a);
 }

@@ -54,7 +54,6 @@ fn mac(sums: vec4<f32>, a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>, 
     sum = fma(vec4<f32>(a.z, b.z, c.z, d.z), vec4<f32>(v.z), sum);
     return fma(vec4<f32>(a.w, b.w, c.w, d.w), vec4<f32>(v.w), sum);
 }
-fn decay4(x: vec4<f32>) -> vec4<f32> { return vec4<f32>(decay(x.x), decay(x.y), decay(x.z), decay(x.w)); }
 
 fn key_offset(t: u32, sequence: u32, index: u32) -> u32 {
     var position = index;

@@ -1,0 +1,135 @@
+//! What dense attention would weigh, averaged over heads: for inspection, no part of a model.
+
+pub mod cases;
+mod reference;
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::common;
+use crate::kernel::{Extent, Interface, Kernel, Slot, floats_mut, read, write};
+use crate::layout;
+use crate::mla_sparse::MERGE;
+
+/// `out[t, p] (+)= 1 / heads · Σ_h softmax_p(scale · (qa[t, h]·c[p] + q_rope[t, h]·r[p]))` over the visible positions p of
+/// a token, 0 to its own; others stay. One pass takes [`HEADS`] heads; the sum over all passes is 1 for each token.
+///
+/// Widths of q and of the cache's row are multiples of 4.
+#[derive(Clone, Debug)]
+pub struct AttentionWeights {
+    /// `[tokens, q_stride]`: the rotated part of head h at `q_offset + h · head_stride + nope_dim`.
+    pub q: Slot,
+    /// `[tokens, heads · kv_lora_rank]`, from `absorb`.
+    pub qa: Slot,
+    /// `[rows, kv_lora_rank + rope_dim]`: latents, then the rotated key.
+    pub cache: Slot,
+    /// The step.
+    pub step: Slot,
+    /// `[sequences, pages_per_sequence]`
+    pub pages: Slot,
+    /// `[tokens, out_stride]`
+    pub out: Slot,
+    /// Elements from one row of q to the next.
+    pub q_stride: u32,
+    /// First column of q.
+    pub q_offset: u32,
+    /// Columns of q from one head to the next.
+    pub head_stride: u32,
+    /// Columns of a head before its rotated part.
+    pub nope_dim: u32,
+    /// Heads of the model.
+    pub heads: u32,
+    /// The first of the heads that this pass takes. The pass of head 0 replaces what is in `out`, others add to it.
+    pub first_head: u32,
+    /// Latents of a cache row.
+    pub kv_lora_rank: u32,
+    /// Elements of a rotated key.
+    pub rope_dim: u32,
+    /// Factor of the scores.
+    pub scale: f32,
+    /// Elements from one row of `out` to the next; at least the longest visible length.
+    pub out_stride: u32,
+    /// Row length of `pages`.
+    pub pages_per_sequence: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    q_stride4: u32,
+    q_rope4: u32,
+    head_stride4: u32,
+    heads: u32,
+    rank4: u32,
+    rope4: u32,
+    first_head: u32,
+    scale: f32,
+    out_stride: u32,
+    pages_per_sequence: u32,
+}
+
+/// Heads of a pass.
+pub const HEADS: u32 = 4;
+
+/// The kernel's interface.
+pub static INTERFACE: Interface = Interface {
+    name: "attention_weights",
+    parts: &[include_str!("attention_weights.wgsl"), MERGE, common::REDUCE, common::STEP],
+    bindings: &[read("q"), read("qa"), read("cache"), read("step"), read("pages"), write("out")],
+    params: layout!(Params {
+        q_stride4,
+        q_rope4,
+        head_stride4,
+        heads,
+        rank4,
+        rope4,
+        first_head,
+        scale,
+        out_stride,
+        pages_per_sequence,
+    }),
+};
+
+impl AttentionWeights {
+    /// The heads of this pass.
+    fn heads(&self) -> std::ops::Range<u32> {
+        self.first_head..self.heads.min(self.first_head + HEADS)
+    }
+}
+
+impl Kernel for AttentionWeights {
+    fn interface(&self) -> &'static Interface {
+        &INTERFACE
+    }
+
+    fn slots(&self) -> Vec<Slot> {
+        vec![self.q, self.qa, self.cache, self.step, self.pages, self.out]
+    }
+
+    fn params(&self) -> Vec<u8> {
+        let params = Params {
+            q_stride4: self.q_stride / 4,
+            q_rope4: (self.q_offset + self.nope_dim) / 4,
+            head_stride4: self.head_stride / 4,
+            heads: self.heads,
+            rank4: self.kv_lora_rank / 4,
+            rope4: self.rope_dim / 4,
+            first_head: self.first_head,
+            scale: self.scale,
+            out_stride: self.out_stride,
+            pages_per_sequence: self.pages_per_sequence,
+        };
+        bytemuck::bytes_of(&params).to_vec()
+    }
+
+    fn workgroups(&self, extent: &Extent) -> [u32; 3] {
+        [extent.tokens, 1, 1]
+    }
+
+    fn reference(&self, extent: &Extent, reads: &[&[u32]], writes: &mut [&mut [u32]]) {
+        let inputs = reference::Inputs::new(self, reads);
+        let out = floats_mut(writes[0]);
+        for t in 0..extent.tokens {
+            inputs.weights(t, &mut out[(t * self.out_stride) as usize..]);
+        }
+    }
+}
