@@ -72,3 +72,28 @@ pub static KERNELS: &[Entry] = &[
     Entry { interface: &expert_down::TILE, cases: expert_down::cases::tile_cases },
     Entry { interface: &expert_combine::INTERFACE, cases: expert_combine::cases::cases },
 ];
+
+/// Cases for a quick check, of the kernels whose whole list takes long to build: in the formats that checkpoints store.
+static FEW: &[(&Interface, fn() -> Vec<case::Case>)] = &[
+    (&linear::VEC, || linear::cases::few(false)),
+    (&linear::TILE, || linear::cases::few(true)),
+    (&absorb::INTERFACE, absorb::cases::few),
+    (&expert_gate_up::VEC, || expert_gate_up::cases::few(false)),
+    (&expert_gate_up::TILE, || expert_gate_up::cases::few(true)),
+    (&expert_down::VEC, || expert_down::cases::few(false)),
+    (&expert_down::TILE, || expert_down::cases::few(true)),
+];
+
+impl Entry {
+    /// One or two small cases of this kernel, for a check that may take milliseconds.
+    #[must_use]
+    pub fn few(&self) -> Vec<case::Case> {
+        if let Some((_, few)) = FEW.iter().find(|(interface, _)| interface.name == self.interface.name) {
+            return few();
+        }
+        let mut cases = (self.cases)();
+        cases.sort_by_key(|case| case.buffers.iter().map(Vec::len).sum::<usize>());
+        cases.truncate(2);
+        cases
+    }
+}
