@@ -74,22 +74,22 @@ pub static KERNELS: &[Entry] = &[
 ];
 
 /// Cases for a quick check, of the kernels whose whole list takes long to build: in the formats that checkpoints store.
-static FEW: &[(&Interface, fn() -> Vec<case::Case>)] = &[
-    (&linear::VEC, || linear::cases::few(false)),
-    (&linear::TILE, || linear::cases::few(true)),
-    (&absorb::INTERFACE, absorb::cases::few),
-    (&expert_gate_up::VEC, || expert_gate_up::cases::few(false)),
-    (&expert_gate_up::TILE, || expert_gate_up::cases::few(true)),
-    (&expert_down::VEC, || expert_down::cases::few(false)),
-    (&expert_down::TILE, || expert_down::cases::few(true)),
+static FEW: &[Entry] = &[
+    Entry { interface: &linear::VEC, cases: || linear::cases::few(false) },
+    Entry { interface: &linear::TILE, cases: || linear::cases::few(true) },
+    Entry { interface: &absorb::INTERFACE, cases: absorb::cases::few },
+    Entry { interface: &expert_gate_up::VEC, cases: || expert_gate_up::cases::few(false) },
+    Entry { interface: &expert_gate_up::TILE, cases: || expert_gate_up::cases::few(true) },
+    Entry { interface: &expert_down::VEC, cases: || expert_down::cases::few(false) },
+    Entry { interface: &expert_down::TILE, cases: || expert_down::cases::few(true) },
 ];
 
 impl Entry {
     /// One or two small cases of this kernel, for a check that may take milliseconds.
     #[must_use]
     pub fn few(&self) -> Vec<case::Case> {
-        if let Some((_, few)) = FEW.iter().find(|(interface, _)| interface.name == self.interface.name) {
-            return few();
+        if let Some(few) = FEW.iter().find(|entry| entry.interface.name == self.interface.name) {
+            return (few.cases)();
         }
         let mut cases = (self.cases)();
         cases.sort_by_key(|case| case.buffers.iter().map(Vec::len).sum::<usize>());
