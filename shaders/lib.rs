@@ -74,3 +74,28 @@ pub static KERNELS: &[Entry] = &[
     Entry { interface: &expert_down::TILE, cases: expert_down::cases::tile_cases },
     Entry { interface: &expert_combine::INTERFACE, cases: expert_combine::cases::cases },
 ];
+
+/// Cases for a quick check, of the kernels whose whole list takes long to build: in the formats that checkpoints store.
+static FEW: &[Entry] = &[
+    Entry { interface: &linear::VEC, cases: || linear::cases::few(false) },
+    Entry { interface: &linear::TILE, cases: || linear::cases::few(true) },
+    Entry { interface: &absorb::INTERFACE, cases: absorb::cases::few },
+    Entry { interface: &expert_gate_up::VEC, cases: || expert_gate_up::cases::few(false) },
+    Entry { interface: &expert_gate_up::TILE, cases: || expert_gate_up::cases::few(true) },
+    Entry { interface: &expert_down::VEC, cases: || expert_down::cases::few(false) },
+    Entry { interface: &expert_down::TILE, cases: || expert_down::cases::few(true) },
+];
+
+impl Entry {
+    /// One or two small cases of this kernel, for a check that may take milliseconds.
+    #[must_use]
+    pub fn few(&self) -> Vec<case::Case> {
+        if let Some(few) = FEW.iter().find(|entry| entry.interface.name == self.interface.name) {
+            return (few.cases)();
+        }
+        let mut cases = (self.cases)();
+        cases.sort_by_key(|case| case.buffers.iter().map(Vec::len).sum::<usize>());
+        cases.truncate(2);
+        cases
+    }
+}

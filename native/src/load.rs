@@ -1,22 +1,27 @@
 //! Loading an engine where someone watches: progress, Ctrl-C, a warning on software adapters.
 
-use lyn::engine::{Engine, Options, Progress as Loaded};
+use lyn::checkpoint::Checkpoint;
+use lyn::engine::{Engine, Options, Place, Progress as Loaded};
 use lyn::error::{Code, Error, Result, quote};
 use lyn::platform::block_on;
 
-use crate::App;
 use crate::terminal::Progress;
 use crate::terminal::progress::Unit;
+use crate::{App, self_check};
 
-/// Loads a model.
+/// Loads a model. The first use of an adapter checks its arithmetic.
 ///
 /// # Errors
-/// As [`Engine::load`]; `cancelled` after Ctrl-C.
+/// As [`Engine::load_on`]; `cancelled` after Ctrl-C.
 pub(crate) fn engine(app: &App, model: &str, options: &Options) -> Result<Engine> {
     let source = crate::model::source(model)?;
     let _working = app.interrupt.work();
     let mut progress = Progress::new(&app.terminal, "loading", Unit::Bytes);
-    let engine = block_on(Engine::load(source, options, &mut |loaded: Loaded| {
+    let checkpoint = block_on(Checkpoint::open(source))?;
+    let place = block_on(Place::open(&options.device, options.minimum_limits))?;
+    let unknown = place.adapter().filter(|info| !self_check::is_known(info)).cloned();
+    let options = &Options { self_check: unknown.is_some(), ..options.clone() };
+    let engine = block_on(Engine::load_on(checkpoint, place, options, &mut |loaded: Loaded| {
         match loaded {
             Loaded::Check => progress.stage("checking", Unit::Pieces),
             Loaded::Upload { done_bytes, total_bytes } => {
@@ -31,6 +36,9 @@ pub(crate) fn engine(app: &App, model: &str, options: &Options) -> Result<Engine
         !app.interrupt.asked()
     }))?;
     progress.finish();
+    if let Some(info) = unknown {
+        self_check::remember(&info);
+    }
     if app.interrupt.asked() {
         return Err(Error::new(Code::Cancelled, "stopped while loading"));
     }

@@ -5,6 +5,7 @@ mod cli;
 mod interrupt;
 mod load;
 mod model;
+mod self_check;
 mod settings;
 mod terminal;
 mod verbs;

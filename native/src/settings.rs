@@ -156,6 +156,11 @@ fn unknown(key: &str, commands: &[&Command]) -> String {
     format!("{} is not a setting{hint}", quote(key))
 }
 
+/// The folder of what this program could find out again.
+pub(crate) fn cache_folder() -> Option<PathBuf> {
+    if cfg!(windows) { below("LOCALAPPDATA", "AppData/Local") } else { below("XDG_CACHE_HOME", ".cache") }
+}
+
 /// The folder of this program's state, if it has any.
 pub(crate) fn state_folder() -> Option<PathBuf> {
     if cfg!(windows) { below("LOCALAPPDATA", "AppData/Local") } else { below("XDG_STATE_HOME", ".local/state") }

@@ -9,6 +9,7 @@ use crate::executor::Executor;
 use crate::generate::session::Context;
 use crate::generate::{Generation, Request, Runner, SequenceId, Settings};
 use crate::gpu::{AdapterInfo, Device, adapter};
+use crate::inspect::self_check;
 use crate::memory::{ContextSize, Plan};
 use crate::model::Dims;
 use crate::text::Tokenizer;
@@ -52,6 +53,8 @@ pub struct Options {
     pub force: bool,
     /// Load the multi-token-prediction module too.
     pub prediction: bool,
+    /// Check the device's arithmetic before reading weights: see [`self_check`].
+    pub self_check: bool,
     /// Force WebGPU's minimum limits: for tests.
     pub minimum_limits: bool,
     /// Split weights as if no binding could be larger: for tests of what only large models do.
@@ -71,6 +74,7 @@ impl Default for Options {
             memory_bytes: None,
             force: false,
             prediction: false,
+            self_check: false,
             minimum_limits: false,
             shard_bytes: None,
         }
@@ -142,6 +146,11 @@ impl Place {
     }
 }
 
+/// What a callback's answer means.
+fn go_on(answer: bool) -> Result<()> {
+    if answer { Ok(()) } else { Err(Error::new(Code::Cancelled, "loading was stopped")) }
+}
+
 /// A loaded model.
 pub struct Engine {
     runner: Runner,
@@ -182,7 +191,7 @@ impl Engine {
     /// Loads an open checkpoint on an open device.
     ///
     /// # Errors
-    /// As [`Engine::load`].
+    /// As [`Engine::load`]; `self_check_failed` where [`Options::self_check`] asks for the check.
     pub async fn load_on(
         checkpoint: Checkpoint,
         place: Place,
@@ -212,6 +221,11 @@ impl Engine {
         let rows = if options.all_logits { chunk.max(sequences) } else { sequences };
         let settings = Settings { context: plan.context, sequences, chunk, rows, index_topk };
         let adapter = place.adapter().cloned();
+        if let (true, Place::Gpu(device)) = (options.self_check, &place) {
+            go_on(progress(Progress::Check))?;
+            let passed = self_check::run(device).await?;
+            tracing::debug!(cases = passed.cases(), "the adapter passed the self-check");
+        }
         let mut executor = place.executor();
         let total_bytes = checkpoint.totals(options.prediction).stored_bytes;
         // Vectors are widened and scales are read apart: what the loader counts is near the stored bytes, not equal.
@@ -219,7 +233,7 @@ impl Engine {
         let shard_bytes = executor.binding_bytes().min(options.shard_bytes.unwrap_or(u64::MAX));
         let weights =
             weights::load(&checkpoint, &dims, &mut executor, shard_bytes, options.prediction, &mut report).await?;
-        progress(Progress::Upload { done_bytes: total_bytes, total_bytes });
+        go_on(progress(Progress::Upload { done_bytes: total_bytes, total_bytes }))?;
         let mut runner = Runner::new(executor, dims, weights, settings).await?;
         runner.warm(&mut |done, total| progress(Progress::Compile { done, total })).await?;
         let sequence = runner.open()?;

@@ -26,6 +26,12 @@ pub fn cases() -> Vec<Case> {
     cases
 }
 
+/// Small ones of them.
+#[must_use]
+pub fn few() -> Vec<Case> {
+    [Format::Bf16, Format::Fp8].map(|format| case(format, (4, 32, 32, 32), 2, Data::Random)).into()
+}
+
 fn case(format: Format, shape: (u32, u32, u32, u32), tokens: u32, data: Data) -> Case {
     let (heads, nope_dim, value_dim, kv_lora_rank) = shape;
     let mut random = Random::new(u64::from(heads * 10_000 + nope_dim * 100 + kv_lora_rank + tokens));

@@ -18,6 +18,12 @@ pub fn tile_cases() -> Vec<Case> {
     Setup::all(true).into_iter().map(case).collect()
 }
 
+/// Small cases of either form.
+#[must_use]
+pub fn few(tiled: bool) -> Vec<Case> {
+    Setup::few(tiled).map(case).into()
+}
+
 fn case(setup: Setup) -> Case {
     let (mut random, panels) = (setup.random(), setup.panels);
     let room = setup.tokens + 1;

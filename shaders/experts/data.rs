@@ -59,6 +59,9 @@ fn matrices(random: &mut Random, shard: &ExpertShard, of_expert: impl Fn(bool) -
     (words, scales)
 }
 
+/// Formats in which checkpoints store experts.
+const STORED: [Format; 2] = [Format::Bf16, Format::Fp8];
+
 /// One case of gate_up or down before it has data.
 #[derive(Clone, Copy, Debug)]
 pub struct Setup {
@@ -119,12 +122,19 @@ impl Setup {
                 setup((4, 4, 260), 3, (3, 0, true), 0, Routing::Random, Data::Random),
                 setup((64, 32, 32), 256, (232, 24, true), 3, Routing::Random, Data::Random),
             ]);
-            if matches!(format, Format::Bf16 | Format::Fp8) {
+            if STORED.contains(&format) {
                 let adversarial = |&data| setup((260, 132, 40), 4, (0, 4, true), 1, Routing::Random, data);
                 setups.extend(Data::ALL.iter().map(adversarial));
             }
         }
         setups
+    }
+
+    /// The first shape of the formats that checkpoints store.
+    #[must_use]
+    pub fn few(binned: bool) -> [Setup; 2] {
+        let all = Setup::all(binned);
+        STORED.map(|format| all.iter().find(|setup| setup.panels.format == format).copied().unwrap_or(all[0]))
     }
 
     /// The case's name.

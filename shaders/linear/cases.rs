@@ -18,6 +18,13 @@ pub fn tile_cases() -> Vec<Case> {
     shapes(true)
 }
 
+/// Small cases of either.
+#[must_use]
+pub fn few(tiled: bool) -> Vec<Case> {
+    let panels = |format| Panels { format, groups: 1, rows: 33, columns: 36, row_scales: false };
+    [Format::Bf16, Format::Fp8].map(|format| case(panels(format), 2, Data::Random, false, tiled)).into()
+}
+
 fn shapes(tiled: bool) -> Vec<Case> {
     let mut cases = Vec::new();
     let tokens: &[u32] = if tiled { &[2, 7, 8, 9, 33] } else { &[1, 3] };

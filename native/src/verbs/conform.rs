@@ -1,15 +1,13 @@
 //! Every kernel against its reference, or the stages of a checkpoint against its golden values.
 
-use std::cell::RefCell;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Instant;
 
 use lyn::checkpoint::FolderSource;
 use lyn::engine::Place;
 use lyn::error::{Code, Error, Result, quote};
-use lyn::gpu::{CaseRunner, Device, adapter};
-use lyn::inspect::conform::{self, KernelReport};
+use lyn::gpu::{AdapterInfo, Device, adapter};
+use lyn::inspect::conform::{self, ConformReport, Failure, KernelReport};
 use lyn::inspect::golden;
 use lyn::platform::block_on;
 use serde_json::{Value, json};
@@ -37,86 +35,48 @@ pub(crate) fn run(app: &App, options: &cli::Conform) -> Ended {
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::from(Code::CheckFailed.exit_code()) })
 }
 
-/// A kernel's report with its time.
-pub(crate) struct Timed {
-    pub(crate) report: KernelReport,
-    pub(crate) ms: f64,
-}
-
-/// Kernels that `wanted` accepts, on a device, one after another.
-///
-/// # Errors
-/// Faults of the device; `cancelled`.
-pub(crate) fn judge(app: &App, device: Device, wanted: impl Fn(&str) -> bool) -> Result<Vec<Timed>> {
-    let mut runner = CaseRunner::new(device);
-    let names = RefCell::new(Vec::new());
-    // Asked for none, the runner names them all.
-    block_on(conform::kernels(&mut runner, |name| {
-        names.borrow_mut().push(name.to_owned());
-        false
-    }))?;
-    let mut names = names.into_inner();
-    names.retain(|name| wanted(name));
-    let mut progress = Progress::new(&app.terminal, "kernels", Unit::Pieces);
-    let mut reports = Vec::new();
-    for (done, name) in names.iter().enumerate() {
-        if app.interrupt.asked() {
-            return Err(Error::new(Code::Cancelled, "stopped"));
-        }
-        progress.update(done as u64, names.len() as u64);
-        let started = Instant::now();
-        let found = block_on(conform::kernels(&mut runner, |other| other == name))?;
-        let ms = started.elapsed().as_secs_f64() * 1e3;
-        reports.extend(found.into_iter().map(|report| Timed { report, ms }));
-    }
-    Ok(reports)
-}
-
 fn kernels(app: &App, pattern: Option<&str>) -> Result<(Value, bool)> {
     if app.device == "cpu" {
         return Err(refuse("conform compares a GPU with the references; cpu is the references"));
     }
-    let adapter = block_on(adapter::choose(&app.device))?;
-    let info = adapter.info();
-    let device = block_on(Device::open(&adapter, false))?;
-    let reports = judge(app, device, |name| pattern.is_none_or(|pattern| glob(pattern, name)))?;
-    if reports.is_empty() {
+    let wanted = |name: &str| pattern.is_none_or(|pattern| glob(pattern, name));
+    let total = conform::names().filter(|name| wanted(name)).count() as u64;
+    if total == 0 {
         return Err(refuse(format!("no kernel is named {}", quote(pattern.unwrap_or("*")))));
     }
-    let passed = reports.iter().all(|timed| timed.report.failures.is_empty());
+    let device = block_on(async { Device::open(&adapter::choose(&app.device).await?, false).await })?;
+    let mut progress = Progress::new(&app.terminal, "kernels", Unit::Pieces);
+    let mut done = 0;
+    let report = block_on(conform::run(device, wanted, &mut |_| {
+        done += 1;
+        progress.update(done, total);
+        !app.interrupt.asked()
+    }))?;
+    progress.finish();
     if !app.terminal.json {
-        app.terminal
-            .bytes(format!("adapter  #{} {} ({}, {})\n", info.index, info.name, info.backend, info.driver).as_bytes());
-        app.terminal.bytes(describe(&reports).as_bytes());
+        app.terminal.bytes(describe(&report).as_bytes());
     }
-    let rows: Vec<Value> = reports
-        .iter()
-        .map(|Timed { report, ms }| {
-            let failures: Vec<_> =
-                report.failures.iter().map(|(case, what)| json!({ "case": case, "found": what })).collect();
-            let worst = report.worst;
-            json!({ "kernel": report.kernel, "cases": report.cases, "worst": worst, "ms": ms, "failures": failures })
-        })
-        .collect();
-    let report = json!({ "schema": "lyn.conform/1", "adapter": info, "passed": passed, "kernels": rows });
-    Ok((report, passed))
+    Ok((json!(report), report.passed))
 }
 
-fn describe(reports: &[Timed]) -> String {
-    let rows: Vec<Vec<String>> = reports
+fn describe(report: &ConformReport) -> String {
+    let rows: Vec<Vec<String>> = report
+        .kernels
         .iter()
-        .map(|Timed { report, ms }| {
-            let failed = report.failures.len();
+        .map(|KernelReport { kernel, cases, worst, ms, failures }| {
+            let failed = failures.len();
             let verdict = if failed == 0 { "ok".to_owned() } else { format!("{failed} FAILED") };
-            let worst = format!("{:.1} %", report.worst * 100.0);
-            vec![report.kernel.to_owned(), report.cases.to_string(), worst, format!("{ms:.0}"), verdict]
+            let worst = format!("{:.1} %", worst * 100.0);
+            vec![(*kernel).to_owned(), cases.to_string(), worst, format!("{ms:.0}"), verdict]
         })
         .collect();
-    let mut text =
-        table(&["kernel", "cases", "worst of bound", "ms", ""], &rows, &["cases", "worst of bound", "ms"], false);
-    for Timed { report, .. } in reports {
-        for (case, what) in &report.failures {
-            text += &format!("{} {case}: {what}\n", report.kernel);
+    let AdapterInfo { index, name, backend, driver, .. } = &report.adapter;
+    let header = ["kernel", "cases", "worst of bound", "ms", ""];
+    let mut text = format!("adapter  #{index} {name} ({backend}, {driver})\n");
+    text += &table(&header, &rows, &header[1..4], false);
+    for report in &report.kernels {
+        for Failure { case, found } in &report.failures {
+            text += &format!("{} {case}: {found}\n", report.kernel);
         }
     }
     text

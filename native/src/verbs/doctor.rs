@@ -2,21 +2,19 @@
 
 use std::process::ExitCode;
 
-use lyn::error::{Code, Result};
+use lyn::error::Result;
 use lyn::generate::{Event, Request, SamplingParams};
 use lyn::gpu::{AdapterInfo, Device, adapter};
+use lyn::inspect::self_check;
 use lyn::memory::bytes;
 use lyn::platform::block_on;
 use lyn::{Engine, Options};
 use serde_json::json;
 
-use super::{conform, devices};
-use crate::settings::{config_folder, shown, state_folder};
+use super::devices;
+use crate::settings::{cache_folder, config_folder, shown, state_folder};
 use crate::terminal::table::facts;
 use crate::{App, Ended, cli, model};
-
-/// Small kernels of every kind: sums, products, orders.
-const SELF_CHECK: [&str; 5] = ["rms_norm", "linear_vec", "rope", "topk", "route"];
 
 /// Runs the verb.
 pub(crate) fn run(app: &App) -> Ended {
@@ -24,7 +22,7 @@ pub(crate) fn run(app: &App) -> Ended {
     let found = devices::found();
     let chosen = choose(app);
     let limits = chosen.as_ref().map_or_else(|error| Err(error.clone()), limits);
-    let check = chosen.as_ref().map_or_else(|error| Err(error.clone()), |chosen| self_check(app, chosen));
+    let check = chosen.as_ref().map_or_else(|error| Err(error.clone()), |chosen| self_check(chosen));
     let story = story(app);
     let said = |result: &Result<String>| match result {
         Ok(found) => found.clone(),
@@ -37,6 +35,7 @@ pub(crate) fn run(app: &App) -> Ended {
         ("system", format!("{} {}, {memory}", std::env::consts::OS, std::env::consts::ARCH)),
         ("settings", place(config_folder().map(|folder| folder.join("config.toml")))),
         ("state", place(state_folder())),
+        ("cache", place(cache_folder())),
         (
             "device",
             match &chosen {
@@ -86,21 +85,13 @@ fn limits(chosen: &Option<AdapterInfo>) -> Result<String> {
     Ok(format!("enough for every kernel ({needs})"))
 }
 
-/// Some kernels against their references.
-fn self_check(app: &App, chosen: &Option<AdapterInfo>) -> Result<String> {
+/// Every kernel against its reference, in small cases.
+fn self_check(chosen: &Option<AdapterInfo>) -> Result<String> {
     let Some(info) = chosen else {
         return Ok("not needed: the references are what others are compared with".to_owned());
     };
-    let reports = conform::judge(app, open(info, false)?, |name| SELF_CHECK.contains(&name))?;
-    let failed = reports.iter().find(|timed| !timed.report.failures.is_empty());
-    if let Some((case, what)) = failed.and_then(|timed| timed.report.failures.first()) {
-        let kernel = failed.map_or("", |timed| timed.report.kernel);
-        let message = format!("#{} computes wrong values in {kernel}, case {case}: {what}", info.index);
-        return Err(lyn::Error::new(Code::SelfCheckFailed, message));
-    }
-    let cases: usize = reports.iter().map(|timed| timed.report.cases).sum();
-    let names: Vec<_> = reports.iter().map(|timed| timed.report.kernel).collect();
-    Ok(format!("{cases} cases right ({})", names.join(", ")))
+    let passed = block_on(self_check::run(&open(info, false)?))?;
+    Ok(format!("{} cases of {} kernels right", passed.cases(), passed.kernels.len()))
 }
 
 /// The first words of a story.
@@ -110,13 +101,9 @@ fn story(app: &App) -> Result<String> {
     block_on(async {
         let mut engine = Engine::load(lyn::models::stories(), &options, &mut |_| !app.interrupt.asked()).await?;
         let request = Request {
-            prompt: engine.raw_prompt("Once upon a time")?,
             sampling: SamplingParams { temperature: 0.0, ..SamplingParams::default() },
             max_tokens: Some(8),
-            stop: vec![],
-            thinking: false,
-            ignore_eos: false,
-            trace_layers: vec![],
+            ..Request::new(engine.raw_prompt("Once upon a time")?)
         };
         let mut generation = engine.generate(request)?;
         let mut text = String::new();

@@ -28,6 +28,8 @@ fn command<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Command {
     }
     // Mesa's layer that asks the desktop for a device complains on stderr where there is no desktop.
     command.env("NODEVICE_SELECT", "1").env("XDG_CONFIG_HOME", "/nonexistent");
+    // One cache for all tests: adapters are checked once.
+    command.env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"));
     command.args(arguments).stdin(Stdio::null());
     command
 }

@@ -1,6 +1,8 @@
 //! Verbs about models and adapters.
 
-use super::{folder, lyn, lyn_with, stories};
+use std::path::Path;
+
+use super::{command, finished, folder, lyn, lyn_with, stories};
 
 #[test]
 fn devices_are_listed_with_the_default_marked() {
@@ -57,6 +59,24 @@ fn kernels_conform_and_the_report_says_so() {
     assert!(run.out.contains("rms_norm") && !run.out.contains("linear"), "{}", run.out);
     let json: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(report).unwrap()).unwrap();
     assert_eq!((&json["schema"], &json["passed"]), (&"lyn.conform/1".into(), &true.into()));
+}
+
+#[test]
+fn an_adapter_is_checked_at_its_first_use() {
+    let cache = folder("cache");
+    let checked = |cache: &Path| {
+        let arguments = ["generate", "Once", "--max-tokens", "1", "-v"];
+        let run = finished(command(arguments).env("XDG_CACHE_HOME", cache).output().unwrap()).expect_code(0);
+        run.err.contains("passed the self-check")
+    };
+    assert_eq!((checked(&cache), checked(&cache)), (true, false));
+    let known = std::fs::read_to_string(cache.join("lyn/self-check")).unwrap();
+    assert!(known.contains(env!("CARGO_PKG_VERSION")), "{known}");
+    // Another driver is another adapter.
+    std::fs::write(cache.join("lyn/self-check"), known.replace('\t', "x\t")).unwrap();
+    assert!(checked(&cache));
+    // Where nothing can be remembered the check runs each time.
+    assert_eq!((checked(Path::new("/dev/null")), checked(Path::new("/dev/null"))), (true, true));
 }
 
 #[test]

@@ -114,13 +114,12 @@ impl Chat<'_> {
         let prompt = self.engine.chat_prompt(&self.conversation(), thinking)?;
         check_room(&prompt, options.max_tokens, self.engine.plan().context)?;
         let request = Request {
-            prompt,
             sampling: self.options.sampling.params(self.engine.defaults()),
             max_tokens: options.max_tokens,
             stop: options.stop.clone(),
             thinking,
             ignore_eos: options.ignore_eos,
-            trace_layers: vec![],
+            ..Request::new(prompt)
         };
         let made = answer(self.app, &mut self.engine, request, options.reasoning, None)?;
         let terminal = &self.app.terminal;
