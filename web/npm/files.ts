@@ -158,6 +158,6 @@ export async function readBlob(file: string, blob: Blob): Promise<Uint8Array> {
 }
 
 function unreadable(file: string, cause: unknown): LynError {
-  const help = ["It may have been changed, moved or removed since it was picked: pick it again."];
+  const help = ["It may have been changed, moved or deleted meanwhile: pick or load it again."];
   return new LynError("io", `${file} could not be read: ${LynError.from(cause).message}`, { help, cause, details: { file } });
 }

@@ -92,24 +92,16 @@ export class OpfsFolder implements Folder {
   /** The folder of a model, made if need be. Throws what the browser throws where it keeps no files. */
   static async open(root: FileSystemDirectoryHandle, id: string): Promise<OpfsFolder> {
     const models = await root.getDirectoryHandle("lyn", { create: true });
-    return OpfsFolder.within(await models.getDirectoryHandle(await keyOf(id), { create: true }));
-  }
-
-  static async within(home: FileSystemDirectoryHandle): Promise<OpfsFolder> {
+    const home = await models.getDirectoryHandle(await keyOf(id), { create: true });
     const files = await home.getDirectoryHandle("files", { create: true });
     const probe = await home.getFileHandle("record.0.json", { create: true });
     return new OpfsFolder(home, files, "createSyncAccessHandle" in probe);
   }
 
   async record(): Promise<ModelRecord | undefined> {
-    let newest: ModelRecord | undefined;
-    for (const slot of [0, 1]) {
-      const handle = await this.home.getFileHandle(`record.${slot}.json`).catch(() => undefined);
-      const text = await handle?.getFile().then((file) => file.text(), () => "");
-      const found = parseRecord(text ?? "");
-      if (found && (!newest || found.sequence > this.sequence)) [newest, this.sequence] = [found.record, found.sequence];
-    }
-    return newest;
+    const found = await readRecord(this.home);
+    this.sequence = found?.sequence ?? 0;
+    return found?.record;
   }
 
   async save(record: ModelRecord): Promise<void> {
@@ -152,15 +144,37 @@ export class OpfsFolder implements Folder {
       if (!isNamed(error, "NotFoundError")) throw error;
     });
   }
+}
 
-  /** Bytes that its files occupy. */
-  async bytes(): Promise<number> {
-    let sum = 0;
-    for await (const entry of this.files.values()) {
-      if (entry.kind === "file") sum += (await (entry as FileSystemFileHandle).getFile()).size;
+/** What every model's folder under `root` holds, without opening or making any. */
+export async function readFolders(
+  root: FileSystemDirectoryHandle,
+): Promise<{ home?: FileSystemDirectoryHandle; models: { name: string; bytes: number; record?: ModelRecord }[] }> {
+  const home = await root.getDirectoryHandle("lyn").catch(() => undefined);
+  const models: { name: string; bytes: number; record?: ModelRecord }[] = [];
+  for await (const child of home?.values() ?? []) {
+    if (child.kind !== "directory") continue;
+    const folder = child as FileSystemDirectoryHandle;
+    const files = await folder.getDirectoryHandle("files").catch(() => undefined);
+    let bytes = 0;
+    for await (const file of files?.values() ?? []) {
+      if (file.kind === "file") bytes += (await (file as FileSystemFileHandle).getFile()).size;
     }
-    return sum;
+    models.push({ name: child.name, bytes, record: (await readRecord(folder))?.record });
   }
+  return { home, models };
+}
+
+/** The newer sound record of a folder. */
+async function readRecord(home: FileSystemDirectoryHandle): Promise<Stored | undefined> {
+  let newest: Stored | undefined;
+  for (const slot of [0, 1]) {
+    const handle = await home.getFileHandle(`record.${slot}.json`).catch(() => undefined);
+    const text = await handle?.getFile().then((file) => file.text()).catch(() => "");
+    const found = parseRecord(text ?? "");
+    if (found && found.sequence > (newest?.sequence ?? -1)) newest = found;
+  }
+  return newest;
 }
 
 /** A model in memory, as blobs: browsers keep those outside the heap, and may move them to disk. */
@@ -248,8 +262,14 @@ function writeAll(handle: SyncHandle, bytes: Uint8Array, at: number): void {
   }
 }
 
+/** A record with its place among the records of its model. */
+interface Stored {
+  record: ModelRecord;
+  sequence: number;
+}
+
 /** A stored record, unless it is broken or of another version of lyn. */
-function parseRecord(text: string): { record: ModelRecord; sequence: number } | undefined {
+function parseRecord(text: string): Stored | undefined {
   let value: Partial<ModelRecord & { sequence: number }> | null;
   try {
     value = JSON.parse(text) as typeof value;

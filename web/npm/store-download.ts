@@ -10,8 +10,6 @@ import type { Meter } from "./store-progress.js";
 export interface Hash {
   update(bytes: Uint8Array): void;
   finish(): string;
-  /** Frees one that will not be finished. */
-  free?(): void;
 }
 
 /** One model's way from a server into a folder. */
@@ -34,25 +32,15 @@ export async function fetchFile(task: Task, file: FileRecord, optional = false):
   try {
     await download.run();
   } catch (error) {
-    if (!optional || !(error instanceof LynError) || error.code !== "model_not_found") throw error;
-    file.absent = true;
-  } finally {
-    await download.close();
+    const isAbsent = optional && error instanceof LynError && error.code === "model_not_found";
+    if (isAbsent) file.absent = true;
+    // What went wrong first is what people should read, also where a full disk refuses the record.
+    await download.close().catch(() => undefined);
+    if (file.loaded === 0) await task.folder.remove(file.name).catch(() => undefined);
+    if (!isAbsent) throw error;
+    return;
   }
-  if (file.absent) return task.folder.remove(file.name);
-  if (!file.sha256 || file.hash === file.sha256) return;
-  const message = `${file.name} of ${task.remote.id}: expected SHA-256 ${file.sha256}, found ${file.hash}; it was deleted`;
-  await task.folder.remove(file.name);
-  await forget(task, file);
-  const help = ["Load again to download that file anew."];
-  throw new LynError("bad_checkpoint", message, { help, details: { file: file.name, class: "E-HASH" } });
-}
-
-async function forget({ save }: Task, file: FileRecord): Promise<void> {
-  file.loaded = 0;
-  delete file.etag;
-  delete file.hash;
-  await save();
+  await download.close();
 }
 
 class Download {
@@ -77,11 +65,17 @@ class Download {
       return more;
     };
     await retrying(this.task.net, () => this.attempt(), moved);
-    file.hash = this.hash.finish();
+    const hash = this.hash.finish();
+    if (file.sha256 && hash !== file.sha256) {
+      this.restart();
+      const message = `${file.name} of ${this.task.remote.id}: expected SHA-256 ${file.sha256}, found ${hash}; it was deleted`;
+      const help = ["Load again to download that file anew."];
+      throw new LynError("bad_checkpoint", message, { help, details: { file: file.name, class: "E-HASH" } });
+    }
+    file.hash = hash;
   }
 
   async close(): Promise<void> {
-    if (this.file.hash === undefined) this.hash.free?.();
     try {
       this.writer.flush();
     } finally {
@@ -253,7 +247,6 @@ class Download {
   private restart(): void {
     const { file } = this;
     this.writer.truncate(0);
-    this.hash.free?.();
     this.hash = this.task.sha256();
     file.loaded = 0;
     delete file.etag;

@@ -3,7 +3,7 @@
 import { LynError, aborted, isNamed } from "./errors.js";
 import { BlobSource, CONFIG_FILE, INDEX_FILE, OPTIONAL_FILES, SINGLE_FILE, type Source, filesSource, readText, shards } from "./files.js";
 import { type Net, type Remote, connect, listFiles, refused, remoteOf, wait } from "./hub.js";
-import { type FileRecord, type Folder, MemoryFolder, type ModelRecord, OpfsFolder, isComplete } from "./opfs.js";
+import { type FileRecord, type Folder, MemoryFolder, type ModelRecord, OpfsFolder, isComplete, readFolders } from "./opfs.js";
 import { type Hash, type Task, fetchFile, quotaError } from "./store-download.js";
 import { Meter } from "./store-progress.js";
 import type { LoadOptions, ModelSource, Progress, StoredModel } from "./types.js";
@@ -255,20 +255,11 @@ export interface ModelStorage {
 
 /** The store under a root folder. */
 export function storageOf(root: () => Promise<FileSystemDirectoryHandle> = originRoot): ModelStorage {
-  const models = async () => {
-    const home = await root().then((top) => top.getDirectoryHandle("lyn")).catch(() => undefined);
-    const found: { name: string; bytes: number; record?: ModelRecord }[] = [];
-    for await (const child of home?.values() ?? []) {
-      if (child.kind !== "directory") continue;
-      const folder = await OpfsFolder.within(child as FileSystemDirectoryHandle);
-      found.push({ name: child.name, bytes: await folder.bytes(), record: await folder.record() });
-    }
-    return { home, found };
-  };
+  const folders = async () => root().then(readFolders, () => ({ home: undefined, models: [] }));
   const remove = async (matches: (record: ModelRecord | undefined) => boolean) => {
-    const { home, found } = await models();
+    const { home, models } = await folders();
     let freed = 0;
-    for (const { name, bytes } of found.filter(({ record }) => matches(record))) {
+    for (const { name, bytes } of models.filter(({ record }) => matches(record))) {
       try {
         await home?.removeEntry(name, { recursive: true });
       } catch (cause) {
@@ -280,8 +271,8 @@ export function storageOf(root: () => Promise<FileSystemDirectoryHandle> = origi
   };
   return {
     async list() {
-      const { found } = await models();
-      const known = found.flatMap(({ bytes, record }) => (record ? [{ bytes, record }] : []));
+      const { models } = await folders();
+      const known = models.flatMap(({ bytes, record }) => (record ? [{ bytes, record }] : []));
       return known.map(({ bytes, record }) => ({
         id: record.id,
         bytes,
