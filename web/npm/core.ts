@@ -14,8 +14,8 @@ import init, {
 } from "./wasm/lyn.js";
 import { LynError } from "./errors.js";
 import type { Calls, CallName, CoreOptions, FromCore, Loaded, PromptProgress, ToCore } from "./protocol.js";
-import { FilesSource } from "./files.js";
-import { openSource, storage, type OpenedSource } from "./store.js";
+import { filesSource } from "./files.js";
+import { openSource, peekSource, storage, type Opened } from "./store.js";
 import { adapterInfo } from "./support.js";
 import type {
   AdapterInfo,
@@ -26,7 +26,6 @@ import type {
   GoldenReport,
   KernelReport,
   ModelInfo,
-  ModelSource,
   Plan,
   Progress,
   Result,
@@ -48,7 +47,7 @@ const REBUILD_WINDOW_MS = 5 * 60_000;
 
 /** What a load needs again after the device was lost. */
 interface Recipe {
-  opened: OpenedSource;
+  opened: Opened;
   options: CoreOptions;
   attention: Variant | null;
 }
@@ -89,7 +88,7 @@ export class Core {
   }
 
   panicked(message: string): void {
-    const help = ["reload the page; if it happens again, report it with the output of the device panel"];
+    const help = ["Load the model again; if it happens again, report it with the output of the device panel."];
     this.post({ fatal: { code: "internal", message, help, details: { panic: true } } });
   }
 
@@ -100,18 +99,14 @@ export class Core {
       return { gpu: gpu !== undefined && (await gpu.requestAdapter().catch(() => null)) !== null };
     },
 
-    plan: async ({ model, options }, emit, signal) => {
-      const opened = await this.open(model, options, emit, signal, true);
-      try {
-        return (await planOf(opened.source, engineOptions(options))) as Plan;
-      } finally {
-        await opened.close();
-      }
+    plan: async ({ model, options }, _emit, signal) => {
+      const source = await peekSource(model, options, signal);
+      return (await planOf(source, engineOptions(options))) as Plan;
     },
 
     load: async ({ model, options }, emit, signal) => {
       if (this.engine || this.recipe) await this.unload();
-      const opened = await this.open(model, options, emit, signal, false);
+      const opened = await openSource(model, options, () => new Sha256(), emit, signal);
       this.recipe = { opened, options, attention: null };
       try {
         return await this.build(this.recipe, emit, signal);
@@ -229,24 +224,14 @@ export class Core {
       return report;
     },
 
-    golden: async ({ files }) => (await conform_golden(new FilesSource(files))) as GoldenReport,
+    golden: async ({ files }) => (await conform_golden((await filesSource(files)).source)) as GoldenReport,
     stored: async () => storage.list(),
     remove: async ({ id }) => storage.remove(id),
   };
 
-  private open(
-    model: ModelSource,
-    options: CoreOptions,
-    emit: (progress: Progress) => void,
-    signal: AbortSignal,
-    headersOnly: boolean,
-  ): Promise<OpenedSource> {
-    return openSource(model, { ...options, sha256: () => new Sha256(), onProgress: emit, signal, headersOnly });
-  }
-
   private loaded(): Engine {
     if (!this.engine) {
-      throw new LynError("bad_request", "no model is loaded", ["call load() first"]);
+      throw new LynError("bad_request", "no model is loaded", { help: ["Call load() first."] });
     }
     return this.engine;
   }
@@ -310,7 +295,7 @@ export class Core {
     this.recipe = null;
     // Destroying the device frees its memory now; buffers that are merely dropped wait for the garbage collector.
     engine?.close();
-    await recipe?.opened.close();
+    recipe?.opened.close();
   }
 }
 
@@ -434,7 +419,7 @@ function engineOptions(o: CoreOptions): EngineOptions {
 async function describe(powerPreference: GPUPowerPreference | undefined): Promise<AdapterInfo> {
   const gpu = (navigator as { gpu?: GPU }).gpu;
   const adapter = await gpu?.requestAdapter(powerPreference ? { powerPreference } : {}).catch(() => null);
-  if (!adapter) throw new LynError("no_adapter", "this browser gives no GPU adapter");
+  if (!adapter) throw new LynError("no_adapter", "this browser gives no GPU adapter", { help: ["Update the browser and the GPU driver; probe() says more."] });
   return adapterInfo(adapter);
 }
 

@@ -160,7 +160,7 @@ export class Remote {
   }
 
   close(): void {
-    this.die(new LynError("bad_request", "the model was unloaded", ["call load() again"]));
+    this.die(new LynError("bad_request", "the model was unloaded", { help: ["Call load() again."] }));
     this.port.close();
   }
 

@@ -1,0 +1,298 @@
+// Sources of models: the store of downloads, the model that ships with lyn, and files that were picked.
+
+import { LynError, aborted, isNamed } from "./errors.js";
+import { BlobSource, CONFIG_FILE, INDEX_FILE, OPTIONAL_FILES, SINGLE_FILE, type Source, filesSource, readText, shards } from "./files.js";
+import { type Net, type Remote, connect, listFiles, refused, remoteOf, wait } from "./hub.js";
+import { type FileRecord, type Folder, MemoryFolder, type ModelRecord, OpfsFolder, isComplete, readFolders } from "./opfs.js";
+import { type Hash, type Task, fetchFile, quotaError } from "./store-download.js";
+import { RangeSource } from "./peek.js";
+import { Meter } from "./store-progress.js";
+import type { LoadOptions, ModelSource, Progress, StoredModel } from "./types.js";
+
+export type { Source } from "./files.js";
+export type { Hash } from "./store-download.js";
+
+export interface OpenOptions extends Pick<LoadOptions, "cache" | "revision" | "token"> {
+  /** The model that ships with lyn: file name → URL. */
+  stories?: Record<string, string>;
+  /** Address of the Hub, the network, the store: tests put their own here. */
+  hub?: string;
+  fetch?: typeof fetch;
+  wait?: Net["wait"];
+  root?: () => Promise<FileSystemDirectoryHandle>;
+}
+
+/** A model whose files are all here. */
+export interface Opened {
+  /** `stories`, `hf:org/name`, a URL, a folder's name. */
+  id: string;
+  source: Source;
+  /** Where the files are: kept in this browser, in memory until the tab closes, or in the user's own files. */
+  kept: "opfs" | "memory" | "files";
+  /** Whether nothing was downloaded. */
+  fromCache: boolean;
+  /** Lets go of files in memory. */
+  close(): void;
+}
+
+/** A model in memory whose loading was cut short, so that going on does not start anew. One at most: memory is scarce. */
+let unfinished: { id: string; folder: MemoryFolder } | undefined;
+
+/**
+ * Brings all files of a model here and opens them. A model that is complete in the store is used as it is, without any
+ * request; `storage.remove` makes room for a newer one. An abort keeps what is there.
+ *
+ * Throws `bad_request`, `model_not_found`, `unauthorized`, `network`, `quota`, `bad_checkpoint`, `io`; the signal's reason.
+ */
+export async function openSource(
+  model: ModelSource | string,
+  options: OpenOptions,
+  sha256: () => Hash,
+  onProgress: (progress: Progress) => void = () => undefined,
+  signal?: AbortSignal,
+): Promise<Opened> {
+  aborted(signal);
+  if (typeof model !== "string" && !(model instanceof URL)) {
+    return { ...(await filesSource(model)), kept: "files", fromCache: true, close: () => undefined };
+  }
+  const net: Net = { fetch: options.fetch ?? ((...args) => fetch(...args)), wait: options.wait ?? wait, cache: "no-store", signal };
+  if (model === "stories") {
+    const urls = options.stories ?? {};
+    const remote: Remote = { id: "stories", folder: "", urls, headers: {} };
+    // Small, and kept by the browser's cache and the page's service worker: not kept a third time.
+    return open(remote, new MemoryFolder(), { ...net, cache: "default" }, sha256, onProgress, Object.keys(urls));
+  }
+  const remote = remoteOf(String(model), options);
+  const folder = await folderOf(remote.id, options);
+  try {
+    return await open(remote, folder, net, sha256, onProgress);
+  } catch (error) {
+    if (folder instanceof MemoryFolder) unfinished = { id: remote.id, folder };
+    throw error;
+  }
+}
+
+/** Whether downloads are kept when this tab closes; not so in private windows of some browsers. */
+export async function keepsDownloads(root: OpenOptions["root"] = originRoot): Promise<boolean> {
+  return root().then(() => true, () => false);
+}
+
+/** A model as it lies, to be looked into: nothing is kept, headers alone are read. */
+export async function peekSource(model: ModelSource, options: OpenOptions, signal?: AbortSignal): Promise<Source> {
+  if (typeof model !== "string" && !(model instanceof URL)) return (await filesSource(model)).source;
+  const net: Net = { fetch: options.fetch ?? ((...args) => fetch(...args)), wait: options.wait ?? wait, cache: "default", signal };
+  if (model === "stories") return new RangeSource({ id: "stories", folder: "", urls: options.stories ?? {}, headers: {} }, net);
+  return new RangeSource(remoteOf(String(model), options), net);
+}
+
+async function folderOf(id: string, { cache = "auto", root = originRoot }: OpenOptions): Promise<Folder> {
+  if (cache !== "memory") {
+    try {
+      const folder = await OpfsFolder.open(await root(), id);
+      const record = await folder.record();
+      if (folder.writable || (record && isComplete(record))) return folder;
+    } catch (error) {
+      if (isNamed(error, "QuotaExceededError")) throw await quotaError({ total: 0, loaded: 0 }, error);
+      if (cache === "opfs") throw LynError.from(error, "io");
+    }
+    if (cache === "opfs") {
+      const help = ["Private windows keep none; downloads can be kept from a worker only. Or use cache: \"auto\"."];
+      throw new LynError("io", "this browser keeps no files for this page", { help });
+    }
+  }
+  const folder = unfinished?.id === id ? unfinished.folder : new MemoryFolder();
+  unfinished = undefined;
+  return folder;
+}
+
+async function open(
+  remote: Remote,
+  folder: Folder,
+  net: Net,
+  sha256: () => Hash,
+  onProgress: (progress: Progress) => void,
+  names?: string[],
+): Promise<Opened> {
+  const record: ModelRecord = (await folder.record()) ?? { schema: 1, id: remote.id, usedAt: 0, listed: false, files: [] };
+  record.usedAt = Date.now();
+  const meter = new Meter(record, onProgress);
+  const save = () => folder.save(record);
+  const fromCache = isComplete(record) && (await isIntact(record, folder));
+  if (fromCache) {
+    const last = record.files.findLast((file) => !file.absent);
+    if (last) meter.stored(last);
+    // The date is of use when room is short, and not worth a failure.
+    await save().catch(() => undefined);
+  } else {
+    const task: Task = { remote, folder, net, meter, sha256, save };
+    await (names ? fetchNamed(task, record, names) : fetchModel(task, record));
+  }
+  const blobs = new Map<string, Blob>();
+  for (const file of record.files) {
+    const blob = file.absent ? undefined : await folder.blob(file.name);
+    if (blob) blobs.set(file.name, blob);
+  }
+  const source = new BlobSource(blobs);
+  return { id: remote.id, source, kept: folder.persistent ? "opfs" : "memory", fromCache, close: () => blobs.clear() };
+}
+
+/** Whether the store still has what the record says; files that it has not will be fetched again. */
+async function isIntact(record: ModelRecord, folder: Folder): Promise<boolean> {
+  for (const file of record.files) {
+    const size = file.absent ? file.size : (await folder.blob(file.name))?.size;
+    if (size !== file.size) file.loaded = Math.min(file.loaded, size ?? 0);
+  }
+  return isComplete(record);
+}
+
+async function fetchNamed(task: Task, record: ModelRecord, names: string[]): Promise<void> {
+  for (const name of names) entry(task, record, name);
+  record.listed = true;
+  for (const file of record.files) await fetchFile(task, file);
+}
+
+/** All files of a checkpoint: what config and index name, and what else the server has. */
+async function fetchModel(task: Task, record: ModelRecord): Promise<void> {
+  const { remote, folder, net } = task;
+  const listing = remote.tree === undefined ? undefined : await listFiles(remote, net);
+  const known = (name: string): FileRecord => {
+    const file = entry(task, record, name);
+    const listed = listing?.get(name);
+    if (listed && file.version !== listed.version) {
+      Object.assign(file, { loaded: 0, hash: undefined, etag: undefined, sha256: undefined, ...listed });
+    }
+    return file;
+  };
+  if (listing) requireListed(remote, [...listing.keys()], [CONFIG_FILE]);
+  record.listed = false;
+  let replaced = false;
+  for (const name of [CONFIG_FILE, INDEX_FILE]) {
+    if (listing && !listing.has(name)) continue;
+    const file = known(name);
+    // A plain folder tells nothing of its files as a whole: these two are read again, and stand for the rest.
+    const before = file.hash;
+    if (!listing) Object.assign(file, { loaded: 0, etag: undefined, absent: undefined });
+    await fetchFile(task, file, name === INDEX_FILE);
+    replaced ||= !listing && before !== undefined && file.hash !== before;
+  }
+  if (replaced) {
+    for (const file of record.files) {
+      if (file.name !== CONFIG_FILE && file.name !== INDEX_FILE) file.loaded = 0;
+    }
+  }
+  const index = record.files.find((file) => file.name === INDEX_FILE && !file.absent);
+  const indexBlob = index && (await folder.blob(INDEX_FILE));
+  const weights = indexBlob ? shards(await readText(new BlobSource(new Map([[INDEX_FILE, indexBlob]])), INDEX_FILE)) : [SINGLE_FILE];
+  if (listing) requireListed(remote, [...listing.keys()], weights);
+  const optional = OPTIONAL_FILES.filter((name) => !listing || listing.has(name));
+  // What an older list named and this one does not is no part of the model.
+  const wanted = new Set([CONFIG_FILE, INDEX_FILE, ...optional, ...weights]);
+  for (const file of record.files.filter(({ name }) => !wanted.has(name))) await folder.remove(file.name);
+  record.files = record.files.filter(({ name }) => wanted.has(name));
+  const files = [...optional, ...weights].map(known);
+  if (!listing) await measure(task, files.filter((file) => weights.includes(file.name)));
+  record.listed = true;
+  if (folder.persistent) await requireRoom(task.meter);
+  for (const file of files) {
+    if (file.absent || (file.loaded === file.size && file.hash !== undefined)) continue;
+    await fetchFile(task, file, optional.includes(file.name));
+  }
+}
+
+/** The record of a file, added if need be. */
+function entry({ remote }: Task, record: ModelRecord, name: string): FileRecord {
+  let file = record.files.find((found) => found.name === name);
+  if (!file) record.files.push((file = { name, url: "", loaded: 0 }));
+  file.url = remote.urls?.[name] ?? remote.folder + encodeURIComponent(name);
+  return file;
+}
+
+function requireListed(remote: Remote, listed: string[], required: string[]): void {
+  const missing = required.filter((name) => !listed.includes(name));
+  if (missing.length === 0) return;
+  const help = [`lyn reads checkpoints in safetensors form. Compare with ${remote.page ?? remote.folder}.`];
+  const named = missing.length > 6 ? [...missing.slice(0, 5), `${missing.length - 5} more`] : missing;
+  throw new LynError("model_not_found", `${remote.id} lacks ${named.join(", ")}`, { help, details: { missing } });
+}
+
+/** Asks for the sizes of weights, so that the total is known before the first of them comes. */
+async function measure({ remote, net }: Task, files: FileRecord[]): Promise<void> {
+  const queue = files.filter((file) => file.size === undefined);
+  const missing: string[] = [];
+  const ask = async () => {
+    for (let file = queue.pop(); file; file = queue.pop()) {
+      // A server that does not answer HEAD tells the size with the file.
+      const connection = await connect(net, file.url, { method: "HEAD", headers: remote.headers }).catch(() => aborted(net.signal));
+      connection?.close();
+      const { status, ok, headers } = connection?.response ?? { status: 0, ok: false, headers: new Headers() };
+      const isPage = headers.get("content-type")?.startsWith("text/html");
+      if (status === 404 || status === 410 || (ok && isPage)) missing.push(file.name);
+      else if (connection && (status === 401 || status === 403)) throw refused(connection.response, remote, file.name);
+      else if (ok && /^\d+$/.test(headers.get("content-length") ?? "")) file.size = Number(headers.get("content-length"));
+    }
+  };
+  await Promise.all(Array.from({ length: 6 }, ask));
+  requireListed(remote, files.map(({ name }) => name).filter((name) => !missing.includes(name)), files.map(({ name }) => name));
+}
+
+/** Refuses a download that the browser's own figures say cannot be kept, before its first byte. */
+async function requireRoom(meter: Meter): Promise<void> {
+  const { usage, quota } = await storage.estimate();
+  const sums = meter.sums();
+  if (usage !== undefined && quota !== undefined && sums.total - sums.loaded > quota - usage) throw await quotaError(sums);
+}
+
+function originRoot(): Promise<FileSystemDirectoryHandle> {
+  const manager = globalThis.navigator?.storage;
+  if (typeof manager?.getDirectory !== "function") return Promise.reject(new LynError("io", "this browser keeps no files for this page"));
+  return manager.getDirectory();
+}
+
+/** Models that are kept in this browser, for this origin. Works in the page and in workers. */
+export interface ModelStorage {
+  list(): Promise<StoredModel[]>;
+  /** Deletes a model; bytes freed. Throws `io` while another tab writes it. */
+  remove(id: string): Promise<number>;
+  /** Deletes everything that lyn keeps; bytes freed. */
+  removeAll(): Promise<number>;
+  /** The browser's figures; empty where it tells none. */
+  estimate(): Promise<StorageEstimate>;
+}
+
+/** The store under a root folder. */
+export function storageOf(root: () => Promise<FileSystemDirectoryHandle> = originRoot): ModelStorage {
+  const folders = async () => root().then(readFolders, () => ({ home: undefined, models: [] }));
+  const remove = async (matches: (record: ModelRecord | undefined) => boolean) => {
+    const { home, models } = await folders();
+    let freed = 0;
+    for (const { name, bytes } of models.filter(({ record }) => matches(record))) {
+      try {
+        await home?.removeEntry(name, { recursive: true });
+      } catch (cause) {
+        throw new LynError("io", "the model is in use and could not be deleted", { help: ["Close lyn's other tabs."], cause });
+      }
+      freed += bytes;
+    }
+    return freed;
+  };
+  return {
+    async list() {
+      const { models } = await folders();
+      const known = models.flatMap(({ bytes, record }) => (record ? [{ bytes, record }] : []));
+      return known.map(({ bytes, record }) => ({
+        id: record.id,
+        bytes,
+        complete: isComplete(record),
+        files: record.files
+          .filter((file) => !file.absent)
+          .map(({ name, size, loaded }) => ({ name, bytes: size ?? loaded, loaded })),
+        usedAt: record.usedAt,
+      }));
+    },
+    remove: (id) => remove((record) => record?.id === id),
+    removeAll: () => remove(() => true),
+    estimate: async () => (await globalThis.navigator?.storage?.estimate?.().catch(() => undefined)) ?? {},
+  };
+}
+
+export const storage: ModelStorage = storageOf();
