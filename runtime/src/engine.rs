@@ -229,6 +229,12 @@ impl Engine {
         &self.plan
     }
 
+    /// Positions that attention reads for each token; none: all visible ones.
+    #[must_use]
+    pub fn index_topk(&self) -> Option<u32> {
+        self.runner.settings().index_topk
+    }
+
     /// The adapter; none on the host.
     #[must_use]
     pub fn adapter(&self) -> Option<&AdapterInfo> {

@@ -116,7 +116,7 @@ fn story(app: &App) -> Result<String> {
             stop: vec![],
             thinking: false,
             ignore_eos: false,
-            trace_layers: vec![],
+            trace: None,
         };
         let mut generation = engine.generate(request)?;
         let mut text = String::new();

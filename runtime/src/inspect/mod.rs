@@ -3,3 +3,4 @@
 pub mod bench;
 pub mod conform;
 pub mod golden;
+pub mod trace;

@@ -120,7 +120,7 @@ impl Chat<'_> {
             stop: options.stop.clone(),
             thinking,
             ignore_eos: options.ignore_eos,
-            trace_layers: vec![],
+            trace: None,
         };
         let made = answer(self.app, &mut self.engine, request, options.reasoning, None)?;
         let terminal = &self.app.terminal;
