@@ -7,6 +7,7 @@ use lyn::executor::Executor;
 use lyn::generate::{Chunk, Runner, SequenceId, Wanted};
 use lyn::gpu::{Counts, Device};
 use lyn::memory::ContextSize;
+use lyn::record::Taps;
 use lyn::{Engine, Options, Place, models, platform};
 use lyn_conformance::{full_devices, golden, load};
 use lyn_shaders::case::Random;
@@ -199,7 +200,8 @@ fn selecting_every_position_is_dense_attention() {
         // With taps the indexer runs even where it has no choice, and attention reads its list.
         let sequence = runner.open().expect("a free sequence");
         let chunk = Chunk { sequence, ids: &prompt, wanted: Wanted::All };
-        let taps = platform::block_on(runner.step_tapped(&[chunk])).expect("a step runs");
+        let taps = platform::block_on(async { runner.step_tapped(&[chunk], false, Taps::All).await?.read().await });
+        let taps = taps.expect("a step runs");
         assert!(taps.iter().any(|(tap, _)| tap.name.ends_with(".idx_topk")), "{what}: no selection was made");
         let logits = taps.iter().find(|(tap, _)| tap.name == "logits").expect("logits are tapped");
         let rows: Vec<Row> = logits.1.chunks(logits.1.len() / prompt.len()).map(<[u32]>::to_vec).collect();

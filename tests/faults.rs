@@ -40,7 +40,7 @@ fn request(prompt: Vec<u32>, temperature: f32) -> Request {
         stop: vec![],
         thinking: false,
         ignore_eos: true,
-        trace_layers: vec![],
+        trace: None,
     }
 }
 

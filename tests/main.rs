@@ -9,3 +9,4 @@ mod kernels;
 mod mutants;
 mod stages;
 mod stories;
+mod trace;

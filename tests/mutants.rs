@@ -74,7 +74,7 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         fault: "sum over lanes without their common maximum",
         kernel: "attention_weights",
-        edits: &[("l * decay(m - largest)", "l")],
+        edits: &[("l *= decay4(m - largest);", "")],
     },
     Mutant { fault: "shared expert left out", kernel: "route", edits: &[("bitcast<u32>(1.0))", "bitcast<u32>(0.0))")] },
     Mutant {

@@ -128,7 +128,7 @@ fn greedy(prompt: &[u32], max_tokens: usize) -> Request {
         stop: vec![],
         thinking: false,
         ignore_eos: false,
-        trace_layers: vec![],
+        trace: None,
     }
 }
 

@@ -8,7 +8,9 @@ use lyn::checkpoint::GenerationDefaults;
 use lyn::engine::Engine;
 use lyn::error::{Code, Error, Result};
 use lyn::generate::{Event, Finish, Request, SamplingParams, Selection, Timings, Voice};
+use lyn::inspect::trace as lines;
 use lyn::platform::block_on;
+use lyn::text::Tokenizer;
 use serde_json::{Value, json};
 
 use crate::App;
@@ -67,7 +69,7 @@ pub(crate) fn answer(
                 }
             }
             Ok(Some(Event::Trace(selections))) => {
-                if let Some(Err(error)) = trace.as_mut().map(|trace| trace.write(&selections)) {
+                if let Some(Err(error)) = trace.as_mut().map(|trace| trace.selections(&selections)) {
                     break Err(error);
                 }
             }
@@ -75,7 +77,11 @@ pub(crate) fn answer(
                 answer.finish = Some(finish);
                 answer.timings = timings;
             }
-            Ok(Some(Event::Token { .. })) => {}
+            Ok(Some(Event::Token { id, .. })) => {
+                if let Some(Err(error)) = trace.as_mut().map(|trace| trace.token(id, generation.tokenizer())) {
+                    break Err(error);
+                }
+            }
             Err(error) => break Err(error),
         }
     };
@@ -134,28 +140,40 @@ impl Screen<'_> {
     }
 }
 
-/// A file of selections, one a line.
+/// A trace file, as `docs/sparse-attention.md` has it.
 pub(crate) struct Trace {
     path: PathBuf,
     file: BufWriter<File>,
+    /// Position of the next token.
+    next: u32,
 }
 
 impl Trace {
-    /// Creates the file.
+    /// Creates the file and writes what is known before the answer: model, layers, tokens of the prompt.
     ///
     /// # Errors
-    /// `io`.
-    pub(crate) fn create(path: &Path) -> Result<Trace> {
+    /// `io`; `bad_checkpoint` without a tokenizer.
+    pub(crate) fn create(path: &Path, engine: &Engine, layers: &[u32], prompt: &[u32]) -> Result<Trace> {
         let file = File::create(path).map_err(|error| crate::verbs::io_error(path, &error))?;
-        Ok(Trace { path: path.to_owned(), file: BufWriter::new(file) })
+        let mut trace = Trace { path: path.to_owned(), file: BufWriter::new(file), next: 0 };
+        trace.line(&lines::header(engine, layers))?;
+        let tokenizer = engine.tokenizer()?;
+        prompt.iter().try_for_each(|&id| trace.token(id, tokenizer))?;
+        Ok(trace)
     }
 
-    fn write(&mut self, selections: &[Selection]) -> Result<()> {
-        for Selection { layer, position, indices, scores } in selections {
-            let line = json!({ "position": position, "layer": layer, "indices": indices, "scores": scores });
-            writeln!(self.file, "{line}").map_err(|error| crate::verbs::io_error(&self.path, &error))?;
-        }
+    fn token(&mut self, id: u32, tokenizer: &Tokenizer) -> Result<()> {
+        self.line(&lines::token(self.next, id, tokenizer))?;
+        self.next += 1;
         Ok(())
+    }
+
+    fn selections(&mut self, selections: &[Selection]) -> Result<()> {
+        selections.iter().try_for_each(|selection| self.line(&lines::selection(selection)))
+    }
+
+    fn line(&mut self, line: &str) -> Result<()> {
+        writeln!(self.file, "{line}").map_err(|error| crate::verbs::io_error(&self.path, &error))
     }
 
     fn finish(&mut self) -> Result<()> {

@@ -316,12 +316,15 @@ pub(crate) struct Generate {
     /// Shape of the answer
     #[arg(long, value_name = "SHAPE", default_value = "text")]
     pub(crate) response_format: ResponseFormat,
-    /// Write what the indexer selects for each token, as JSON Lines
+    /// Write what attention reads for each token, as JSON Lines
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) trace: Option<PathBuf>,
     /// Layers of the trace: numbers with commas between, or all
     #[arg(long, value_name = "LIST", default_value = "all", requires = "trace")]
     pub(crate) trace_layers: String,
+    /// Also write what dense attention would weigh
+    #[arg(long, requires = "trace")]
+    pub(crate) trace_dense: bool,
     #[command(flatten)]
     pub(crate) answer: AnswerArgs,
     #[command(flatten)]

@@ -30,6 +30,16 @@ pub enum Attention {
     Dense,
 }
 
+impl Attention {
+    /// Positions that the indexer keeps: `wanted`, else the config's; none where attention reads all.
+    fn index_topk(self, dims: &Dims, wanted: Option<u32>) -> Option<u32> {
+        match (self, &dims.indexer) {
+            (Attention::Sparse, Some(indexer)) => Some(wanted.unwrap_or(indexer.topk).max(1)),
+            _ => None,
+        }
+    }
+}
+
 /// How to set up an engine.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -213,10 +223,7 @@ impl Engine {
         if !options.force {
             plan.check()?;
         }
-        let index_topk = match (options.attention, &dims.indexer) {
-            (Attention::Sparse, Some(indexer)) => Some(options.index_topk.unwrap_or(indexer.topk).max(1)),
-            _ => None,
-        };
+        let index_topk = options.attention.index_topk(&dims, options.index_topk);
         let sequences = options.sequences.max(1);
         let rows = if options.all_logits { chunk.max(sequences) } else { sequences };
         let settings = Settings { context: plan.context, sequences, chunk, rows, index_topk };
@@ -255,6 +262,12 @@ impl Engine {
     #[must_use]
     pub fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// Positions that attention reads for each token; none: all visible ones.
+    #[must_use]
+    pub fn index_topk(&self) -> Option<u32> {
+        self.runner.settings().index_topk
     }
 
     /// The adapter; none on the host.
@@ -320,6 +333,14 @@ impl Engine {
         let mut ids: Vec<u32> = self.bos.into_iter().collect();
         ids.extend(self.tokenizer()?.encode(text, false)?);
         Ok(ids)
+    }
+
+    /// Switches attention without loading again. What is cached was computed with the old one, and is forgotten.
+    pub fn set_attention(&mut self, attention: Attention, index_topk: Option<u32>) {
+        let index_topk = attention.index_topk(self.runner.dims(), index_topk);
+        self.runner.set_index_topk(index_topk);
+        self.runner.truncate(self.sequence, 0);
+        self.cached.clear();
     }
 
     /// Starts an answer. The longest beginning of the prompt that the last one left in the cache is not read again.

@@ -96,14 +96,21 @@ impl Executor {
         }
     }
 
-    /// Runs one step; on a GPU it is in line when this returns, and not yet done.
+    /// Runs one step; on a GPU it is in line when this returns, and not yet done. What the recording's taps saw is on its
+    /// way.
     ///
     /// # Errors
     /// `device_lost`; `internal` where a recording belongs to another executor.
-    pub fn run(&mut self, prepared: &Prepared, extent: &Extent) -> Result<()> {
+    pub fn run(&mut self, prepared: &Prepared, extent: &Extent) -> Result<Tapped> {
         match (self, prepared) {
-            (Executor::Gpu(gpu), Prepared::Gpu(prepared)) => gpu.run(prepared, extent),
-            (Executor::Host(host), Prepared::Host(recording)) => host.run(recording, extent, false).map(drop),
+            (Executor::Gpu(gpu), Prepared::Gpu(prepared)) => {
+                let tapped = gpu.run(prepared, extent)?;
+                Ok(Tapped(tapped.into_iter().map(|(tap, read)| (tap, Read::Gpu(read))).collect()))
+            }
+            (Executor::Host(host), Prepared::Host(recording)) => {
+                let tapped = host.run(recording, extent)?;
+                Ok(Tapped(tapped.into_iter().map(|(tap, words)| (tap, Read::Host(Some(words)))).collect()))
+            }
             _ => Err(foreign()),
         }
     }
@@ -115,7 +122,7 @@ impl Executor {
     pub async fn run_timed(&mut self, prepared: &Prepared, extent: &Extent) -> Result<Option<f64>> {
         match (self, prepared) {
             (Executor::Gpu(gpu), Prepared::Gpu(prepared)) => gpu.run_timed(prepared, extent).await,
-            (executor, prepared) => executor.run(prepared, extent).map(|()| None),
+            (executor, prepared) => executor.run(prepared, extent).map(|_| None),
         }
     }
 
@@ -125,18 +132,6 @@ impl Executor {
         match self {
             Executor::Gpu(gpu) => gpu.counts(),
             Executor::Host(_) => gpu::Counts::default(),
-        }
-    }
-
-    /// Runs one step and reads the tensors behind the recording's taps.
-    ///
-    /// # Errors
-    /// As [`Executor::run`].
-    pub async fn run_tapped(&mut self, prepared: &Prepared, extent: &Extent) -> Result<Vec<(Tap, Vec<u32>)>> {
-        match (self, prepared) {
-            (Executor::Gpu(gpu), Prepared::Gpu(prepared)) => gpu.run_tapped(prepared, extent).await,
-            (Executor::Host(host), Prepared::Host(recording)) => host.run(recording, extent, true),
-            _ => Err(foreign()),
         }
     }
 
@@ -162,6 +157,25 @@ impl Executor {
 
 fn foreign() -> crate::Error {
     crate::Error::new(crate::Code::Internal, "a recording was run by an executor that did not prepare it")
+}
+
+/// Rows behind the taps of a step, on their way. Dropping it forgets them.
+#[derive(Default)]
+pub struct Tapped(Vec<(Tap, Read)>);
+
+impl Tapped {
+    /// The tapped columns of all rows, in the order of the recording.
+    ///
+    /// # Errors
+    /// `device_lost`.
+    pub async fn read(self) -> Result<Vec<(Tap, Vec<u32>)>> {
+        let mut tapped = Vec::with_capacity(self.0.len());
+        for (tap, read) in self.0 {
+            let words = tap.columns(&read.await?);
+            tapped.push((tap, words));
+        }
+        Ok(tapped)
+    }
 }
 
 /// Words on their way.

@@ -48,18 +48,18 @@ impl Executor {
         Ok(())
     }
 
-    /// Runs one step. With `keep_taps` also returns the tensors behind the recording's taps, as they were when tapped.
+    /// Runs one step; returns the rows behind the recording's taps, as they were when tapped.
     ///
     /// # Errors
     /// `internal` for a slot without memory.
-    pub fn run(&mut self, recording: &Recording, extent: &Extent, keep_taps: bool) -> Result<Vec<(Tap, Vec<u32>)>> {
+    pub fn run(&mut self, recording: &Recording, extent: &Extent) -> Result<Vec<(Tap, Vec<u32>)>> {
         let mut tapped = Vec::new();
-        let mut taps = recording.taps.iter().filter(|_| keep_taps).peekable();
+        let mut taps = recording.taps.iter().peekable();
         for at in 0..=recording.passes.len() {
             while let Some(tap) = taps.next_if(|tap| tap.after == at) {
                 let words = (tap.stride * tap.rows(extent)) as usize;
                 let memory = self.memory(tap.slot)?;
-                tapped.push((tap.clone(), tap.columns(&memory[..words.min(memory.len())])));
+                tapped.push((tap.clone(), memory[..words.min(memory.len())].to_vec()));
             }
             let Some(pass) = recording.passes.get(at) else { break };
             if pass.kernel.workgroups(extent).contains(&0) {

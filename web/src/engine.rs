@@ -374,11 +374,9 @@ fn event_object(event: &Event) -> Result<Option<JsValue>, JsValue> {
             ("cached", (*cached).into()),
         ],
         Event::Token { id, .. } => &[("type", "token".into()), ("id", (*id).into())],
-        Event::Text { voice, text } => &[
-            ("type", "text".into()),
-            ("text", text.into()),
-            ("reasoning", (*voice == Voice::Reasoning).into()),
-        ],
+        Event::Text { voice, text } => {
+            &[("type", "text".into()), ("text", text.into()), ("reasoning", (*voice == Voice::Reasoning).into())]
+        }
         Event::Trace(selections) => {
             let list = selections.iter().map(selection).collect::<Result<Array, _>>()?;
             &[("type", "trace".into()), ("selections", list.into())]

@@ -4,9 +4,9 @@ use std::process::ExitCode;
 
 use lyn::chat::message::Content;
 use lyn::chat::{Conversation, Detected, Message, Role};
-use lyn::engine::{Attention, Engine};
+use lyn::engine::Engine;
 use lyn::error::Result;
-use lyn::generate::{Finish, Request};
+use lyn::generate::{Finish, Request, TraceRequest};
 
 use super::{fenced, file_text, refuse, stdin_text};
 use crate::answer::{Answer, Trace, answer, check_room};
@@ -23,7 +23,10 @@ pub(crate) fn run(app: &App, options: &Generate) -> Ended {
     let mut engine = load::engine(app, &options.engine.model, &options.engine.options(&app.device))?;
     let request = request(app, options, &mut engine, &prompt)?;
     check_room(&request.prompt, options.answer.max_tokens, engine.plan().context)?;
-    let mut trace = options.trace.as_deref().map(Trace::create).transpose()?;
+    let mut trace = match (&options.trace, &request.trace) {
+        (Some(path), Some(wanted)) => Some(Trace::create(path, &engine, &wanted.layers, &request.prompt)?),
+        _ => None,
+    };
     let made = answer(app, &mut engine, request, options.answer.reasoning, trace.as_mut())?;
     if app.terminal.json {
         app.terminal.json_line(&made.to_json(&engine, "lyn.generate/1"));
@@ -73,9 +76,13 @@ fn request(app: &App, options: &Generate, engine: &mut Engine, prompt: &str) -> 
         let messages = system.chain([message(Role::User, prompt)]).collect();
         engine.chat_prompt(&Conversation { messages, ..Conversation::default() }, thinking)?
     };
-    let trace_layers = match &options.trace {
-        None => vec![],
-        Some(_) => trace_layers(&options.trace_layers, options, engine)?,
+    let trace = match &options.trace {
+        None => None,
+        Some(_) => Some(TraceRequest {
+            layers: trace_layers(&options.trace_layers, options.trace_dense, engine)?,
+            dense: options.trace_dense,
+            from: 0,
+        }),
     };
     Ok(Request {
         prompt: ids,
@@ -84,7 +91,7 @@ fn request(app: &App, options: &Generate, engine: &mut Engine, prompt: &str) -> 
         stop: answer.stop.clone(),
         thinking,
         ignore_eos: answer.ignore_eos,
-        trace_layers,
+        trace,
     })
 }
 
@@ -93,19 +100,22 @@ pub(crate) fn message(role: Role, text: &str) -> Message {
     Message { role, content: Some(Content::Text(text.to_owned())), ..Message::default() }
 }
 
-fn trace_layers(list: &str, options: &Generate, engine: &mut Engine) -> Result<Vec<u32>> {
+fn trace_layers(list: &str, dense: bool, engine: &Engine) -> Result<Vec<u32>> {
     let layers = engine.plan().layers;
-    let sparse = Attention::from(options.engine.attention) == Attention::Sparse;
-    if !sparse || engine.runner().dims().indexer.is_none() {
-        return Err(refuse("--trace shows what an indexer selects; dense attention has none"));
+    if engine.index_topk().is_none() && !dense {
+        return Err(refuse("--trace shows what an indexer selects; dense attention has none")
+            .with_help("--trace-dense writes what dense attention weighs"));
     }
     if list == "all" {
         return Ok((0..layers).collect());
     }
     let parsed = list.split(',').map(|number| number.trim().parse().ok().filter(|&layer| layer < layers));
-    parsed.collect::<Option<_>>().ok_or_else(|| {
+    let mut chosen: Vec<u32> = parsed.collect::<Option<_>>().ok_or_else(|| {
         refuse(format!("--trace-layers {list}: expected all, or numbers below {layers} with commas between"))
-    })
+    })?;
+    chosen.sort_unstable();
+    chosen.dedup();
+    Ok(chosen)
 }
 
 /// Says why an answer was cut, and how fast it was, where that is wanted.

@@ -95,28 +95,82 @@ fn files_and_stdin_join_the_prompt() {
     assert_eq!(last["usage"]["prompt_tokens"], tokens + 1);
 }
 
-#[test]
-fn a_trace_has_a_line_for_each_token_and_layer() {
-    let file = folder("trace").join("trace.jsonl");
-    let path = file.to_str().unwrap();
-    let traced =
-        ["generate", "--raw", "Once upon a time", "-n", "4", "-t", "0", "--trace", path, "--trace-layers", "0,5"];
-    lyn(traced).expect_code(0);
+/// Lines of a trace: header, tokens, selections.
+fn trace(arguments: &[&str], name: &str) -> (Value, Vec<Value>, Vec<Value>) {
+    let file = folder(name).join("trace.jsonl");
+    let run = lyn(arguments.iter().copied().chain(["--trace", file.to_str().unwrap()])).expect_code(0);
     let text = std::fs::read_to_string(&file).unwrap();
-    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(text.ends_with('\n'), "{}", run.err);
+    let mut lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let header = lines.next().unwrap();
+    let (tokens, selections) = lines.partition(|line| line.get("id").is_some());
+    (header, tokens, selections)
+}
+
+#[test]
+fn a_trace_has_a_line_for_each_token_and_selection() {
+    let arguments = ["generate", "--raw", "Once upon a time", "-n", "4", "-t", "0", "--trace-layers", "5,0,5"];
+    let (header, tokens, selections) = trace(&arguments, "trace");
+    let expected =
+        r#"{"schema":"lyn.trace/1","model_type":"deepseek_v32","num_hidden_layers":6,"index_topk":64,"layers":[0,5]}"#;
+    assert_eq!(header.to_string(), expected);
+    let texts: Vec<&str> = tokens.iter().map(|token| token["text"].as_str().unwrap()).collect();
+    assert_eq!(texts[0], "<｜begin▁of▁sentence｜>", "special tokens by their content");
+    let said = lyn(["generate", "--raw", "Once upon a time", "-n", "4", "-t", "0", "--stats=never"]).expect_code(0).out;
+    assert_eq!(texts[1..].concat(), format!("Once upon a time{said}"));
+    let ids = lyn(["tokenize", "Once upon a time", "--json"]).json();
+    for (position, token) in tokens.iter().enumerate() {
+        assert_eq!(token["position"], position);
+        assert!((1..5).all(|i| tokens[i]["id"] == ids["ids"][i - 1]), "{ids}");
+        assert_eq!(token.as_object().unwrap().len(), 3);
+    }
     // Five prompt tokens, and the three answer tokens that another one follows.
-    assert_eq!(lines.len(), 2 * (5 + 3));
-    for line in &lines {
+    assert_eq!((tokens.len(), selections.len()), (9, 2 * 8));
+    for line in &selections {
         let (position, indices) = (line["position"].as_u64().unwrap(), line["indices"].as_array().unwrap());
         let all: Vec<Value> = (0..=position).map(Value::from).collect();
         assert_eq!(indices, &all, "below index_topk every position is read");
-        assert_eq!(line["scores"].as_array().unwrap().len(), indices.len());
+        let scores = line["scores"].as_array().unwrap();
+        assert_eq!(scores.len(), indices.len());
+        assert!(scores.iter().all(|score| score.is_number() && score.to_string().len() <= 12), "{line}");
         assert!(line["layer"] == 0 || line["layer"] == 5);
+        assert_eq!(line.as_object().unwrap().len(), 4, "no weights unless asked for");
     }
-    let wrong = ["generate", "x", "--trace", path, "--trace-layers", "6"];
+    let wrong = ["generate", "x", "--trace", "trace.jsonl", "--trace-layers", "6"];
     assert!(lyn(wrong).expect_code(2).err.contains("numbers below 6"));
-    let dense = ["generate", "x", "--trace", path, "--attention", "dense"];
-    assert!(lyn(dense).expect_code(2).err.contains("dense attention has none"));
+}
+
+#[test]
+fn a_trace_may_have_the_weights_of_dense_attention() {
+    let prompt = "The cat sat on the mat. ".repeat(12);
+    let arguments = ["generate", "--raw", &prompt, "-n", "0", "--trace-dense", "--trace-layers", "1"];
+    let (header, tokens, selections) = trace(&arguments, "trace-dense");
+    assert_eq!((header["index_topk"].as_u64(), tokens.len()), (Some(64), selections.len()));
+    let (mut left_out, mut shares) = (0, 0.0);
+    for line in &selections {
+        let numbers = |field: &str| -> Vec<f64> {
+            line[field].as_array().unwrap().iter().map(|number| number.as_f64().unwrap()).collect()
+        };
+        let (indices, dense) = (line["indices"].as_array().unwrap(), numbers("dense"));
+        assert_eq!(dense.len() as u64, line["position"].as_u64().unwrap() + 1);
+        assert!((dense.iter().sum::<f64>() - 1.0).abs() < 1e-4, "{line}");
+        if indices.len() < dense.len() {
+            left_out += 1;
+            shares += indices.iter().map(|index| dense[usize::try_from(index.as_u64().unwrap()).unwrap()]).sum::<f64>();
+        }
+    }
+    assert!(left_out > 0 && shares > 0.0 && shares < f64::from(left_out), "some positions were not read");
+
+    let dense = ["generate", "--raw", "The cat", "-n", "1", "--attention", "dense"];
+    let (header, _, selections) = trace(&[&dense[..], &["--trace-dense"]].concat(), "trace-all");
+    assert_eq!(header["index_topk"], Value::Null);
+    assert!(selections.iter().all(|line| line["scores"] == Value::Array(vec![]) && line["dense"].is_array()));
+    let refused = lyn(dense.iter().copied().chain(["--trace", "trace.jsonl"])).expect_code(2);
+    assert!(
+        refused.err.contains("dense attention has none") && refused.err.contains("--trace-dense"),
+        "{}",
+        refused.err
+    );
 }
 
 /// A long answer, read as far as `bytes`, then hit by a signal: exit code, all of stdout, stderr.

@@ -6,8 +6,10 @@ pub mod runner;
 pub mod sampler;
 pub mod session;
 pub mod stop;
+pub mod trace;
 
 pub use runner::{Chunk, Runner, SequenceId, Settings, Wanted};
 pub use sampler::{Logprobs, Sampled, Sampler, SamplingParams, Step};
-pub use session::{Event, Finish, Generation, Request, Selection, Timings, Voice};
+pub use session::{Event, Finish, Generation, Request, Timings, Voice};
 pub use stop::{Released, StopStrings};
+pub use trace::{Selection, TraceRequest};

@@ -8,11 +8,11 @@ use std::collections::HashMap;
 use lyn_shaders::{Extent, Slot};
 
 use crate::error::{Code, Error, Result};
-use crate::executor::{Executor, Prepared, Read};
+use crate::executor::{Executor, Prepared, Read, Tapped};
 use crate::model::cache::PAGE;
 use crate::model::weights::Weights;
 use crate::model::{self, Cache, Dims, Parts, Shape, StepSlots};
-use crate::record::{Recording, Tap};
+use crate::record::{Recording, Tap, Taps};
 
 /// How a runner is set up.
 #[derive(Clone, Copy, Debug)]
@@ -142,13 +142,15 @@ impl Runner {
         &self.settings
     }
 
-    /// Tokens of a prefill step at most; with `traced` fewer where the score rows of a whole step would not fit its scratch.
+    /// Tokens of a prefill step at most; fewer where the rows that taps keep of a whole step would exceed 32 MiB.
     #[must_use]
-    pub fn chunk(&self, traced: bool) -> u32 {
-        let length = u64::from(self.cache.pages_per_sequence * PAGE);
-        let fit = model::queries_at_once(self.settings.chunk, length);
+    pub fn chunk(&self, taps: Taps) -> u32 {
+        if taps == Taps::None {
+            return self.settings.chunk;
+        }
+        let words = u64::from(self.cache.pages_per_sequence * PAGE) * u64::from(taps.long_rows());
         // A recording has room for a power of two of tokens.
-        if traced { 1 << fit.ilog2() } else { self.settings.chunk }
+        1 << model::queries_at_once(self.settings.chunk, words).ilog2()
     }
 
     /// The executor, for counters.
@@ -232,9 +234,17 @@ impl Runner {
     /// # Errors
     /// `context_overflow`, `device_lost`; `internal` for more tokens than a step holds.
     pub async fn step(&mut self, chunks: &[Chunk<'_>], greedy: bool) -> Result<()> {
+        self.step_tapped(chunks, greedy, Taps::None).await.map(drop)
+    }
+
+    /// [`Runner::step`] that also gives the tensors tapped. They do not change what is computed.
+    ///
+    /// # Errors
+    /// As [`Runner::step`].
+    pub async fn step_tapped(&mut self, chunks: &[Chunk<'_>], greedy: bool, taps: Taps) -> Result<Tapped> {
         let words = self.assemble(chunks)?;
         self.executor.write(self.slots.step, 0, &words);
-        self.run(greedy).await
+        self.run(greedy, taps).await
     }
 
     /// One more step of the same sequences, from the ids that the last one chose on the GPU. Nothing is read or written by
@@ -243,13 +253,21 @@ impl Runner {
     /// # Errors
     /// As [`Runner::step`].
     pub async fn again(&mut self) -> Result<()> {
+        self.again_tapped(Taps::None).await.map(drop)
+    }
+
+    /// [`Runner::again`] that also gives the tensors tapped.
+    ///
+    /// # Errors
+    /// As [`Runner::step`].
+    pub async fn again_tapped(&mut self, taps: Taps) -> Result<Tapped> {
         let batch = self.batch.clone();
         batch.iter().try_for_each(|&sequence| self.longer(SequenceId(sequence), 1).map(drop))?;
         for sequence in batch {
             self.extend(SequenceId(sequence), 1)?;
         }
         self.extent.length += 1;
-        self.run(true).await
+        self.run(true, taps).await
     }
 
     /// Words of the step buffer for these chunks; the sequences grow.
@@ -298,7 +316,7 @@ impl Runner {
         Ok(words)
     }
 
-    fn shape(&self, greedy: bool, taps: bool) -> Shape {
+    fn shape(&self, greedy: bool, taps: Taps) -> Shape {
         let Extent { tokens, rows, length } = self.extent;
         let room = |count: u32, most: u32| count.max(1).checked_next_power_of_two().unwrap_or(most).min(most);
         let index_topk = self.settings.index_topk.filter(|_| self.dims.indexer.is_some());
@@ -307,14 +325,15 @@ impl Runner {
             rows: room(rows, self.settings.rows),
             length: self.cache.pages_per_sequence * PAGE,
             index_topk,
-            select: index_topk.is_some_and(|k| length > k),
+            // Scores are wanted even where every visible position is kept.
+            select: index_topk.is_some_and(|k| length > k || taps != Taps::None),
             greedy,
             taps,
         }
     }
 
-    async fn run(&mut self, greedy: bool) -> Result<()> {
-        let shape = self.shape(greedy, false);
+    async fn run(&mut self, greedy: bool, taps: Taps) -> Result<Tapped> {
+        let shape = self.shape(greedy, taps);
         self.prepare(shape).await?;
         match self.recordings.get(&shape) {
             Some(prepared) => self.executor.run(prepared, &self.extent),
@@ -329,6 +348,9 @@ impl Runner {
     async fn prepare(&mut self, shape: Shape) -> Result<()> {
         if !self.recordings.contains_key(&shape) {
             let prepared = self.executor.prepare(self.record(shape)).await?;
+            // Of traces only the last one's recordings are kept: there are as many traces as sets of layers.
+            self.recordings
+                .retain(|kept, _| kept.taps == Taps::None || kept.taps == shape.taps || shape.taps == Taps::None);
             self.recordings.insert(shape, prepared);
         }
         Ok(())
@@ -341,7 +363,7 @@ impl Runner {
     pub async fn step_timed(&mut self, chunks: &[Chunk<'_>]) -> Result<Option<f64>> {
         let words = self.assemble(chunks)?;
         self.executor.write(self.slots.step, 0, &words);
-        let shape = self.shape(true, false);
+        let shape = self.shape(true, Taps::None);
         self.prepare(shape).await?;
         match self.recordings.get(&shape) {
             Some(prepared) => self.executor.run_timed(prepared, &self.extent).await,
@@ -356,7 +378,7 @@ impl Runner {
     /// As [`Runner::new`]; `cancelled`.
     pub async fn warm(&mut self, report: &mut dyn FnMut(u32, u32) -> bool) -> Result<()> {
         self.extent = Extent { tokens: 1, rows: 1, length: 1 };
-        let shapes = [false, true].map(|greedy| self.shape(greedy, false));
+        let shapes = [false, true].map(|greedy| self.shape(greedy, Taps::None));
         let recordings = shapes.map(|shape| self.record(shape));
         self.executor.compile(&recordings, report).await?;
         for (shape, recording) in shapes.into_iter().zip(recordings) {
@@ -369,7 +391,7 @@ impl Runner {
     /// The recording that the last step ran.
     #[must_use]
     pub fn last_recording(&self) -> Option<(&crate::record::Recording, Extent)> {
-        let found = [false, true].into_iter().find_map(|greedy| self.recordings.get(&self.shape(greedy, false)));
+        let found = [false, true].into_iter().find_map(|greedy| self.recordings.get(&self.shape(greedy, Taps::None)));
         found.map(|prepared| (prepared.recording(), self.extent))
     }
 
@@ -401,23 +423,6 @@ impl Runner {
         self.executor.read(self.slots.step, 0, 1)?.await.map(drop)
     }
 
-    /// One step with every model stage read: for goldens and traces.
-    ///
-    /// # Errors
-    /// As [`Runner::step`].
-    pub async fn step_tapped(&mut self, chunks: &[Chunk<'_>]) -> Result<Vec<(Tap, Vec<u32>)>> {
-        let words = self.assemble(chunks)?;
-        self.executor.write(self.slots.step, 0, &words);
-        let mut shape = self.shape(false, true);
-        // Scores are wanted even where every visible position is kept.
-        shape.select = shape.index_topk.is_some();
-        self.prepare(shape).await?;
-        match self.recordings.get(&shape) {
-            Some(prepared) => self.executor.run_tapped(prepared, &self.extent).await,
-            None => Err(Error::new(Code::Internal, "a recording went missing")),
-        }
-    }
-
     /// One step of multi-token prediction module 0 over `hidden` `[tokens, hidden_size]` and the tokens that follow, with
     /// every stage read.
     ///
@@ -426,7 +431,7 @@ impl Runner {
     pub async fn predict_tapped(&mut self, chunk: Chunk<'_>, hidden: &[f32]) -> Result<Vec<(Tap, Vec<u32>)>> {
         let words = self.assemble(&[chunk])?;
         self.executor.write(self.slots.step, 0, &words);
-        let shape = Shape { select: self.settings.index_topk.is_some(), ..self.shape(false, true) };
+        let shape = self.shape(false, Taps::All);
         let Some(module) = self.weights.prediction.first() else {
             return Err(Error::new(Code::Internal, "multi-token prediction was not loaded"));
         };
@@ -438,7 +443,7 @@ impl Runner {
         self.executor.write(slot, 0, bytemuck::cast_slice(hidden));
         let parts = Parts { dims: &self.dims, weights: &self.weights, cache: &self.cache, slots: self.slots, shape };
         let prepared = self.executor.prepare(model::predict_step(parts, module, &cache, slot)).await?;
-        self.executor.run_tapped(&prepared, &self.extent).await
+        self.executor.run(&prepared, &self.extent)?.read().await
     }
 
     /// Cached rows of a layer for the tokens of a sequence: latents with rope keys, and index keys where the layer owns them.

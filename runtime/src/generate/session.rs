@@ -8,11 +8,12 @@ use std::sync::Arc;
 use super::runner::{Chunk, Runner, SequenceId, Wanted};
 use super::sampler::{Logprobs, Sampler, SamplingParams, Step};
 use super::stop::StopStrings;
+use super::trace::{Selection, TraceRequest, selections};
 use crate::chat::{Delta, ReasoningSplitter};
 use crate::error::{Code, Error, Result};
-use crate::executor::Read;
+use crate::executor::{Read, Tapped};
 use crate::platform::Instant;
-use crate::record::Tap;
+use crate::record::Taps;
 use crate::text::{Pieces, Tokenizer};
 
 /// What is asked for.
@@ -22,7 +23,7 @@ pub struct Request {
     pub prompt: Vec<u32>,
     /// How to sample.
     pub sampling: SamplingParams,
-    /// Tokens of the answer at most; none: as many as the context holds.
+    /// Tokens of the answer at most; none: as many as the context holds. With 0 the prompt is read and that is all.
     pub max_tokens: Option<u32>,
     /// Texts that end the answer.
     pub stop: Vec<String>,
@@ -30,8 +31,8 @@ pub struct Request {
     pub thinking: bool,
     /// Whether ids that end a text are sampled as others are.
     pub ignore_eos: bool,
-    /// Layers whose selections are reported; empty: none.
-    pub trace_layers: Vec<u32>,
+    /// What is reported of attention; none: nothing.
+    pub trace: Option<TraceRequest>,
 }
 
 impl Request {
@@ -45,7 +46,7 @@ impl Request {
             stop: Vec::new(),
             thinking: false,
             ignore_eos: false,
-            trace_layers: Vec::new(),
+            trace: None,
         }
     }
 }
@@ -66,19 +67,6 @@ pub enum Finish {
     Stop,
     /// `max_tokens` or the context did.
     Length,
-}
-
-/// What one layer's indexer chose for one token.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Selection {
-    /// The layer.
-    pub layer: u32,
-    /// Place of the token in the sequence.
-    pub position: u32,
-    /// Positions that attention read, ascending.
-    pub indices: Vec<u32>,
-    /// The indexer's scores of them.
-    pub scores: Vec<f32>,
 }
 
 /// What happens while an answer is made.
@@ -107,7 +95,8 @@ pub enum Event {
         /// At least one character.
         text: String,
     },
-    /// Selections of a step, where asked for.
+    /// What attention read for the tokens of a step, where asked for: after their own [`Event::Token`], before that of the
+    /// token chosen from them. The last token of an answer is not read.
     Trace(Vec<Selection>),
     /// The end.
     End {
@@ -159,9 +148,12 @@ pub struct Generation<'a> {
     thought_open: bool,
     generated: Vec<u32>,
     budget: u32,
-    /// Greedy choices on their way, oldest first.
-    in_flight: VecDeque<Read>,
+    /// Greedy steps on their way, oldest first.
+    in_flight: VecDeque<Ahead>,
     greedy: bool,
+    taps: Taps,
+    /// Steps that begin before this position are not traced: nobody asked, or they were traced before.
+    trace_from: u32,
     events: VecDeque<Event>,
     stage: Stage,
     started: Instant,
@@ -176,6 +168,14 @@ enum Stage {
     Ended,
 }
 
+/// A greedy step whose results the host has not seen.
+struct Ahead {
+    /// Where it is traced: position of its first token, and how many it has.
+    traced: Option<(u32, u32)>,
+    tapped: Tapped,
+    chosen: Read,
+}
+
 /// Steps in flight while decoding greedily: one computes while the host looks at the other.
 const AHEAD: usize = 2;
 
@@ -186,22 +186,32 @@ impl<'a> Generation<'a> {
         if prompt == 0 {
             return Err(Error::new(Code::BadRequest, "the prompt is empty"));
         }
-        if prompt >= settings.context {
+        // A whole text may be read again where nothing is to follow it.
+        if prompt.saturating_add(u32::from(request.max_tokens != Some(0))) > settings.context {
             let message = format!("the prompt has {prompt} tokens, the context holds {}", settings.context);
             return Err(Error::new(Code::ContextOverflow, message)
                 .with_help(format!("raise --context above {prompt}, or shorten the prompt"))
                 .with_detail("prompt_tokens", prompt)
                 .with_detail("context", settings.context));
         }
+        let layers = context.runner.dims().num_hidden_layers;
+        let trace = request.trace.clone().unwrap_or_default();
+        if let Some(layer) = trace.layers.iter().find(|&&layer| layer >= layers) {
+            return Err(Error::new(Code::BadRequest, format!("a trace of layer {layer}; the model has {layers}")));
+        }
         let room = settings.context - prompt;
         let budget = request.max_tokens.unwrap_or(room).min(room);
         let sampler = Sampler::new(request.sampling.clone(), Arc::clone(&context.allowed), context.tokenizer.size())?;
         // At least one prompt token is read again: its logits are needed.
         let known = context.cached.iter().zip(&request.prompt[..request.prompt.len() - 1]).take_while(|(a, b)| a == b);
-        let cached = u32::try_from(known.count()).unwrap_or(0);
+        let mut cached = u32::try_from(known.count()).unwrap_or(0);
+        let taps = trace.taps();
+        if taps != Taps::None {
+            cached = cached.min(trace.from);
+        }
         context.runner.truncate(context.sequence, cached);
         context.cached.truncate(cached as usize);
-        let greedy = request.sampling.is_greedy() && request.trace_layers.is_empty() && !request.ignore_eos;
+        let greedy = request.sampling.is_greedy() && !request.ignore_eos;
         Ok(Generation {
             stop: StopStrings::new(request.stop.clone())?,
             splitter: ReasoningSplitter::new(request.thinking),
@@ -211,6 +221,8 @@ impl<'a> Generation<'a> {
             budget,
             in_flight: VecDeque::new(),
             greedy,
+            taps,
+            trace_from: if taps == Taps::None { 0 } else { trace.from },
             events: VecDeque::new(),
             stage: Stage::Prompt,
             started: Instant::now(),
@@ -260,51 +272,76 @@ impl<'a> Generation<'a> {
         }
     }
 
+    /// The tokenizer of the model.
+    #[must_use]
+    pub fn tokenizer(&self) -> &Tokenizer {
+        self.context.tokenizer
+    }
+
     /// Reads one chunk of the prompt.
     async fn read_prompt(&mut self) -> Result<()> {
         let done = self.context.cached.len();
-        let chunk = self.context.runner.chunk(!self.request.trace_layers.is_empty()) as usize;
-        let end = self.request.prompt.len().min(done + chunk);
+        let from = self.trace_from as usize;
+        let chunk = self.context.runner.chunk(self.taps_at(done)) as usize;
+        let end = self.request.prompt.len().min(done + chunk).min(if done < from { from } else { usize::MAX });
         let last = end == self.request.prompt.len();
+        let answers = last && self.budget > 0;
         let ids = self.request.prompt[done..end].to_vec();
-        self.submit(&ids, if last { Wanted::Last } else { Wanted::None }).await?;
-        if !last {
+        self.submit(&ids, if answers { Wanted::Last } else { Wanted::None }).await?;
+        if !answers {
             // The step must be done before the next is encoded, so that a stop acts within one chunk.
             self.context.runner.settle().await?;
-        } else if self.budget == 0 {
-            self.end(Finish::Length);
-            return Ok(());
-        } else {
-            self.stage = Stage::Decode;
         }
         let (done, total) = (u32::try_from(end).unwrap_or(u32::MAX), self.timings.prompt_tokens);
         self.events.push_back(Event::Prompt { done, total, cached: self.timings.cached_tokens });
+        if answers {
+            self.stage = Stage::Decode;
+        } else if last {
+            self.timings.prompt_ms = self.started.elapsed().as_secs_f64() * 1e3;
+            self.end(Finish::Length);
+        }
         Ok(())
+    }
+
+    /// What a step keeps that begins at this position.
+    fn taps_at(&self, position: usize) -> Taps {
+        if position < self.trace_from as usize { Taps::None } else { self.taps }
     }
 
     /// Submits a step over `ids`; a greedy one also starts reading its choice.
     async fn submit(&mut self, ids: &[u32], wanted: Wanted) -> Result<()> {
-        let sequence = self.context.sequence;
-        let chunk = [Chunk { sequence, ids, wanted }];
-        if self.request.trace_layers.is_empty() {
-            let greedy = self.greedy && wanted == Wanted::Last;
-            self.context.runner.step(&chunk, greedy).await?;
-            if greedy {
-                self.in_flight.push_back(self.context.runner.chosen()?);
-            }
-        } else {
-            let first = self.context.runner.length(sequence);
-            let taps = self.context.runner.step_tapped(&chunk).await?;
-            self.events.push_back(Event::Trace(selections(&taps, first, &self.request.trace_layers)));
-        }
+        let taps = self.taps_at(self.context.cached.len());
+        let first = self.context.runner.length(self.context.sequence);
+        let traced = (taps != Taps::None).then_some((first, u32::try_from(ids.len()).unwrap_or(u32::MAX)));
+        let greedy = self.greedy && wanted == Wanted::Last;
+        let chunk = [Chunk { sequence: self.context.sequence, ids, wanted }];
+        let tapped = self.context.runner.step_tapped(&chunk, greedy, taps).await?;
         self.context.cached.extend_from_slice(ids);
+        if greedy {
+            let chosen = self.context.runner.chosen()?;
+            self.in_flight.push_back(Ahead { traced, tapped, chosen });
+            return Ok(());
+        }
+        self.report(traced, tapped).await
+    }
+
+    /// Awaits and reports what attention read in a step.
+    async fn report(&mut self, traced: Option<(u32, u32)>, tapped: Tapped) -> Result<()> {
+        let (Some((first, tokens)), Some(request)) = (traced, &self.request.trace) else { return Ok(()) };
+        let layers = self.context.runner.dims().num_hidden_layers;
+        let found = selections(&tapped.read().await?, first, tokens, request, layers);
+        self.trace_from = first + tokens;
+        self.events.push_back(Event::Trace(found));
         Ok(())
     }
 
     /// Chooses the next token and goes on from it.
     async fn decode(&mut self) -> Result<()> {
         let (id, logprobs) = match self.in_flight.pop_front() {
-            Some(read) => (self.greedy_choice(read).await?, None),
+            Some(Ahead { traced, tapped, chosen }) => {
+                self.report(traced, tapped).await?;
+                (self.greedy_choice(chosen).await?, None)
+            }
             None => {
                 let logits = self.context.runner.logits(0).await?;
                 self.sample(&logits)?
@@ -346,8 +383,12 @@ impl<'a> Generation<'a> {
             }
             let ahead = self.generated.len() + self.in_flight.len();
             if self.in_flight.len() < AHEAD && ahead < self.budget as usize {
-                self.context.runner.again().await?;
-                self.in_flight.push_back(self.context.runner.chosen()?);
+                let first = self.context.runner.length(self.context.sequence);
+                let taps = self.taps_at(first as usize);
+                let traced = (taps != Taps::None).then_some((first, 1));
+                let tapped = self.context.runner.again_tapped(taps).await?;
+                let chosen = self.context.runner.chosen()?;
+                self.in_flight.push_back(Ahead { traced, tapped, chosen });
             }
             return Ok(());
         }
@@ -447,23 +488,4 @@ impl Drop for Generation<'_> {
     fn drop(&mut self) {
         self.forget_ahead();
     }
-}
-
-/// Selections of the traced layers from the taps of a step whose first token is at `first`.
-fn selections(taps: &[(Tap, Vec<u32>)], first: u32, layers: &[u32]) -> Vec<Selection> {
-    let find = |layer: u32, stage: &str| {
-        let name = format!("layers.{layer}.{stage}");
-        taps.iter().find(|(tap, _)| tap.name == name).map(|(tap, words)| words.chunks(tap.width as usize))
-    };
-    let mut found = Vec::new();
-    for &layer in layers {
-        let (Some(selected), Some(scores)) = (find(layer, "idx_topk"), find(layer, "idx_score")) else { continue };
-        for (position, (selected, scores)) in (first..).zip(selected.zip(scores)) {
-            let indices: Vec<u32> = selected.iter().copied().filter(|&index| index != u32::MAX).collect();
-            let scores =
-                indices.iter().filter_map(|&i| scores.get(i as usize)).map(|&bits| f32::from_bits(bits)).collect();
-            found.push(Selection { layer, position, indices, scores });
-        }
-    }
-    found
 }

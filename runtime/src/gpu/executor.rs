@@ -220,30 +220,47 @@ impl Executor {
         buffer.ok_or_else(|| Error::new(Code::Internal, format!("slot {} has no memory", slot.0)))
     }
 
-    /// Encodes and submits one step. Steps run in the order of their submission.
+    /// Encodes and submits one step. Steps run in the order of their submission. Returns the rows behind the recording's
+    /// taps, as they were when tapped, on their way.
     ///
     /// # Errors
     /// `device_lost`.
-    pub fn run(&mut self, prepared: &Prepared, extent: &Extent) -> Result<()> {
+    pub fn run(&mut self, prepared: &Prepared, extent: &Extent) -> Result<Vec<(Tap, Read)>> {
         self.device.health.check()?;
         let started = Instant::now();
-        let mut encoder = self.device.inner.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        // Long steps go to the queue layer by layer, so that no single submission holds the GPU for long.
-        let mut layer = None;
-        let mut start = 0;
-        for (i, pass) in prepared.recording.passes.iter().enumerate() {
-            if extent.tokens > SPLIT_TOKENS && pass.layer != layer && i > start {
-                self.encode(&mut encoder, prepared, extent, start..i);
-                let next = self.device.inner.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        let (passes, mut taps) = (&prepared.recording.passes, prepared.recording.taps.iter().peekable());
+        let mut encoder = self.encoder();
+        let mut copies = Vec::new();
+        let (mut start, mut layer) = (0, None);
+        for at in 0..passes.len() + 1 {
+            while let Some(tap) = taps.next_if(|tap| tap.after == at) {
+                self.encode(&mut encoder, prepared, extent, start..at);
+                start = at;
+                let source = match Recording::scratch_index(tap.slot) {
+                    Some(i) => prepared.scratch.get(i),
+                    None => self.slots.get(tap.slot.0 as usize),
+                };
+                let source = source.cloned().ok_or_else(|| Error::new(Code::Internal, "a tap without memory"))?;
+                let words = (u64::from(tap.stride) * u64::from(tap.rows(extent))).min(source.size() / 4);
+                copies.push((tap, self.copy(&mut encoder, &source, 0, words), words));
+            }
+            let Some(pass) = passes.get(at) else { break };
+            // Long steps go to the queue layer by layer, so that no single submission holds the GPU for long.
+            if extent.tokens > SPLIT_TOKENS && pass.layer != layer && at > 0 {
+                self.encode(&mut encoder, prepared, extent, start..at);
+                start = at;
+                let next = self.encoder();
                 self.submit(std::mem::replace(&mut encoder, next));
-                start = i;
             }
             layer = pass.layer;
         }
-        self.encode(&mut encoder, prepared, extent, start..prepared.passes.len());
-        self.submit(encoder);
+        self.encode(&mut encoder, prepared, extent, start..passes.len());
+        let index = self.submit(encoder);
         self.counts.encode_ns += u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        Ok(())
+        let read = |(tap, staging, words): (&Tap, _, u64)| {
+            (tap.clone(), Read::start(staging, words * 4, index.clone(), &self.device, &self.staging))
+        };
+        Ok(copies.into_iter().map(read).collect())
     }
 
     /// One step in one pass, and the nanoseconds that the pass took on the device; none where it has no clock.
@@ -252,8 +269,7 @@ impl Executor {
     /// `device_lost`.
     pub async fn run_timed(&mut self, prepared: &Prepared, extent: &Extent) -> Result<Option<f64>> {
         if !self.device.inner.features().contains(wgpu::Features::TIMESTAMP_QUERY) {
-            self.run(prepared, extent)?;
-            return Ok(None);
+            return self.run(prepared, extent).map(|_| None);
         }
         self.time_range(prepared, extent, 0..prepared.passes.len()).await.map(Some)
     }
@@ -270,7 +286,7 @@ impl Executor {
             usage: wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC,
             mapped_at_creation: false,
         });
-        let mut encoder = self.device.inner.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        let mut encoder = self.encoder();
         let writes = wgpu::ComputePassTimestampWrites {
             query_set: &queries,
             beginning_of_pass_write_index: Some(0),
@@ -287,9 +303,13 @@ impl Executor {
         Ok(elapsed * f64::from(self.device.queue.get_timestamp_period()))
     }
 
-    fn submit(&mut self, encoder: wgpu::CommandEncoder) {
-        self.device.queue.submit([encoder.finish()]);
+    fn encoder(&self) -> wgpu::CommandEncoder {
+        self.device.inner.create_command_encoder(&wgpu::CommandEncoderDescriptor::default())
+    }
+
+    fn submit(&mut self, encoder: wgpu::CommandEncoder) -> wgpu::SubmissionIndex {
         self.counts.submissions += 1;
+        self.device.queue.submit([encoder.finish()])
     }
 
     fn encode(
@@ -299,7 +319,9 @@ impl Executor {
         extent: &Extent,
         range: std::ops::Range<usize>,
     ) {
-        self.encode_timed(encoder, prepared, extent, range, None);
+        if !range.is_empty() {
+            self.encode_timed(encoder, prepared, extent, range, None);
+        }
     }
 
     fn encode_timed(
@@ -325,37 +347,6 @@ impl Executor {
         }
     }
 
-    /// One step, and the tensors behind its taps as they were when tapped: `rows` rows of each, packed.
-    ///
-    /// # Errors
-    /// `device_lost`.
-    pub async fn run_tapped(&mut self, prepared: &Prepared, extent: &Extent) -> Result<Vec<(Tap, Vec<u32>)>> {
-        let recording = Arc::clone(&prepared.recording);
-        let mut start = 0;
-        let mut reads = Vec::new();
-        for tap in &recording.taps {
-            let mut encoder = self.device.inner.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-            self.encode(&mut encoder, prepared, extent, start..tap.after);
-            self.submit(encoder);
-            start = tap.after;
-            let source = match Recording::scratch_index(tap.slot) {
-                Some(i) => prepared.scratch.get(i).cloned(),
-                None => self.slots.get(tap.slot.0 as usize).cloned(),
-            };
-            let source = source.ok_or_else(|| Error::new(Code::Internal, "a tap without memory"))?;
-            let words = u64::from(tap.stride) * u64::from(tap.rows(extent));
-            reads.push((tap, self.read_buffer(&source, 0, words.min(source.size() / 4))));
-        }
-        let mut encoder = self.device.inner.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        self.encode(&mut encoder, prepared, extent, start..prepared.passes.len());
-        self.submit(encoder);
-        let mut tapped = Vec::new();
-        for (tap, read) in reads {
-            tapped.push((tap.clone(), tap.columns(&read.await?)));
-        }
-        Ok(tapped)
-    }
-
     /// Words of a slot, as they are after the steps submitted so far. The copy is in line at once; awaiting is for later.
     ///
     /// # Errors
@@ -366,6 +357,20 @@ impl Executor {
     }
 
     fn read_buffer(&mut self, source: &wgpu::Buffer, word: u64, words: u64) -> Read {
+        let mut encoder = self.encoder();
+        let staging = self.copy(&mut encoder, source, word, words);
+        let index = self.submit(encoder);
+        Read::start(staging, words * 4, index, &self.device, &self.staging)
+    }
+
+    /// Copies words into a staging buffer: one that is free, or a new one.
+    fn copy(
+        &mut self,
+        encoder: &mut wgpu::CommandEncoder,
+        source: &wgpu::Buffer,
+        word: u64,
+        words: u64,
+    ) -> wgpu::Buffer {
         let bytes = words * 4;
         let free = self.staging.lock().ok().and_then(|mut pool| {
             let found = pool.iter().position(|buffer| buffer.size() == bytes.next_multiple_of(256))?;
@@ -380,11 +385,8 @@ impl Executor {
                 mapped_at_creation: false,
             })
         });
-        let mut encoder = self.device.inner.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         encoder.copy_buffer_to_buffer(source, word * 4, &staging, 0, bytes);
-        let index = self.device.queue.submit([encoder.finish()]);
-        self.counts.submissions += 1;
-        Read::start(staging, bytes, index, &self.device, &self.staging)
+        staging
     }
 
     /// Frees everything that was allocated.

@@ -13,7 +13,7 @@ use crate::engine::{Engine, Options, Place};
 use crate::error::{Class, Error, Result};
 use crate::generate::{Chunk, Wanted};
 use crate::memory::ContextSize;
-use crate::record::Tap;
+use crate::record::{Tap, Taps};
 
 /// The file of expected values.
 pub const FILE: &str = "golden.safetensors";
@@ -141,11 +141,11 @@ pub async fn run(folder: Arc<dyn Source>, place: Place) -> Result<GoldenReport> 
 }
 
 /// Tapped tensors by name.
-struct Taps(BTreeMap<String, Vec<u32>>);
+struct Tapped(BTreeMap<String, Vec<u32>>);
 
-impl Taps {
-    fn new(taps: Vec<(Tap, Vec<u32>)>) -> Taps {
-        Taps(taps.into_iter().map(|(tap, words)| (tap.name, words)).collect())
+impl Tapped {
+    fn new(taps: Vec<(Tap, Vec<u32>)>) -> Tapped {
+        Tapped(taps.into_iter().map(|(tap, words)| (tap.name, words)).collect())
     }
 
     fn words(&self, name: &str) -> Option<&[u32]> {
@@ -167,7 +167,8 @@ async fn compare_prompt(golden: &Golden, engine: &mut Engine, ids: &[u32], stage
     let runner = engine.runner();
     let layers = runner.dims().num_hidden_layers;
     let sequence = runner.open()?;
-    let taps = Taps::new(runner.step_tapped(&[Chunk { sequence, ids, wanted: Wanted::All }]).await?);
+    let chunk = Chunk { sequence, ids, wanted: Wanted::All };
+    let taps = Tapped::new(runner.step_tapped(&[chunk], false, Taps::All).await?.read().await?);
     for layer in 0..layers {
         compare_layer(golden, engine, &taps, layer, "", stages).await?;
         let (latents, keys) = engine.runner().cached(layer, sequence).await?;
@@ -184,7 +185,7 @@ async fn compare_prompt(golden: &Golden, engine: &mut Engine, ids: &[u32], stage
 async fn compare_layer(
     golden: &Golden,
     engine: &mut Engine,
-    taps: &Taps,
+    taps: &Tapped,
     layer: u32,
     prefix: &str,
     stages: &mut Stages,
@@ -219,7 +220,7 @@ type Name<'a> = &'a dyn Fn(&str) -> String;
 /// Scores of visible positions, and which were kept.
 async fn compare_selection(
     golden: &Golden,
-    taps: &Taps,
+    taps: &Tapped,
     expected: Name<'_>,
     tapped: Name<'_>,
     report: Name<'_>,
@@ -273,7 +274,7 @@ fn usize_of(value: i64) -> usize {
 /// Experts, and their weights by expert.
 async fn compare_routing(
     golden: &Golden,
-    taps: &Taps,
+    taps: &Tapped,
     expected: Name<'_>,
     tapped: Name<'_>,
     report: Name<'_>,
@@ -358,7 +359,7 @@ async fn compare_prediction(golden: &Golden, engine: &mut Engine, stages: &mut S
     let layer = engine.runner().dims().num_hidden_layers;
     let sequence = engine.runner().open()?;
     let chunk = Chunk { sequence, ids: &ids, wanted: Wanted::All };
-    let taps = Taps::new(engine.runner().predict_tapped(chunk, &hidden).await?);
+    let taps = Tapped::new(engine.runner().predict_tapped(chunk, &hidden).await?);
     stages.floats(golden, "mtp.eh_proj", "mtp.eh_proj", taps.floats("mtp.eh_proj")).await?;
     compare_layer(golden, engine, &taps, layer, "mtp.", stages).await?;
     for name in ["mtp.output", "mtp.logits"] {

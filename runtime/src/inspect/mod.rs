@@ -4,3 +4,4 @@ pub mod bench;
 pub mod conform;
 pub mod golden;
 pub mod self_check;
+pub mod trace;

@@ -2,6 +2,7 @@
 
 use lyn_shaders::Slot;
 use lyn_shaders::absorb::Absorb;
+use lyn_shaders::attention_weights::{self, AttentionWeights};
 use lyn_shaders::cache_write::CacheWrite;
 use lyn_shaders::linear::Rows;
 use lyn_shaders::mla_combine::MlaCombine;
@@ -10,8 +11,10 @@ use lyn_shaders::rms_norm::RmsNorm;
 use lyn_shaders::rope::{Rope, RopeSegment};
 
 use super::cache::LayerCache;
+use super::indexer::Selected;
 use super::weights::LayerWeights;
 use super::{Input, Parts, Recorder, elements, indexer, linear};
+use crate::record::{SCORES, SELECTED, WEIGHTS};
 
 /// Keys of one split of the selection.
 const SPLIT: u32 = 128;
@@ -28,7 +31,7 @@ pub(super) fn attention(
     cache: &LayerCache,
     normed: Slot,
     x: Slot,
-    selected: &mut Option<Slot>,
+    selected: &mut Option<Selected>,
 ) {
     let Parts { dims, shape, slots, .. } = parts;
     let w = &layer.attention;
@@ -107,6 +110,10 @@ pub(super) fn attention(
             indexer::Inputs { down, down_stride: w.down.width, down_parts: &w.down.parts, q, q_stride, q_offset };
         *selected = indexer::select(r, parts, sizes, weights, cache, &inputs);
     }
+    if let (Some(selected), Some(k)) = (*selected, shape.index_topk) {
+        r.tap(SCORES, selected.scores, Rows::Tokens, shape.length, 0..shape.length);
+        r.tap(SELECTED, selected.list, Rows::Tokens, k, 0..k);
+    }
 
     let width = dims.heads * dims.kv_lora_rank;
     let absorbed = r.scratch(elements(shape.tokens, width)); // [tokens, heads, kv_lora_rank]
@@ -126,7 +133,10 @@ pub(super) fn attention(
         capacity: shape.tokens,
     });
     let attended = r.scratch(elements(shape.tokens, width)); // [tokens, heads, kv_lora_rank]
-    let read = Reading { q, q_stride, q_offset, absorbed, selected: *selected, attended };
+    let read = Reading { q, q_stride, q_offset, absorbed, selected: selected.map(|it| it.list), attended };
+    if r.weighs() {
+        weigh(r, parts, cache, &read);
+    }
     attend(r, parts, cache, &read);
     let values = r.scratch(elements(shape.tokens, w.value_up.width)); // [tokens, heads, v_head_dim]
     let latents = Input { x: attended, stride: width, offset: 0, group: dims.kv_lora_rank };
@@ -194,6 +204,34 @@ fn attend(r: &mut Recorder, parts: Parts<'_>, cache: &LayerCache, read: &Reading
             });
         }
     }
+}
+
+/// What dense attention would weigh, whatever is selected: to be looked at.
+fn weigh(r: &mut Recorder, parts: Parts<'_>, cache: &LayerCache, read: &Reading) {
+    let Parts { dims, shape, slots, .. } = parts;
+    let weights = r.scratch(elements(shape.tokens, shape.length)); // [tokens, length]
+    for first_head in (0..dims.heads).step_by(attention_weights::HEADS as usize) {
+        r.push(AttentionWeights {
+            q: read.q,
+            qa: read.absorbed,
+            cache: cache.latents,
+            step: slots.step,
+            pages: slots.pages,
+            out: weights,
+            q_stride: read.q_stride,
+            q_offset: read.q_offset,
+            head_stride: dims.q_head_dim(),
+            nope_dim: dims.qk_nope_head_dim,
+            heads: dims.heads,
+            first_head,
+            kv_lora_rank: dims.kv_lora_rank,
+            rope_dim: dims.rope_pairs * 2,
+            scale: dims.softmax_scale,
+            out_stride: shape.length,
+            pages_per_sequence: parts.cache.pages_per_sequence,
+        });
+    }
+    r.tap(WEIGHTS, weights, Rows::Tokens, shape.length, 0..shape.length);
 }
 
 /// Workgroups that occupy a large GPU.

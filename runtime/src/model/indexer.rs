@@ -11,6 +11,7 @@ use super::cache::LayerCache;
 use super::dims::IndexerDims;
 use super::weights::IndexerWeights;
 use super::{Parts, Recorder, elements};
+use crate::record::Taps;
 
 /// eps of the key's LayerNorm: a constant of the architecture.
 const KEY_NORM_EPS: f32 = 1e-6;
@@ -26,7 +27,16 @@ pub(super) struct Inputs<'a> {
     pub(super) q_offset: u32,
 }
 
-/// Writes this step's index keys; returns the selection `[tokens, index_topk]` where something has to be left out.
+/// Which positions attention reads, and why.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Selected {
+    /// `[tokens, index_topk]`, positions ascending.
+    pub(super) list: Slot,
+    /// `[tokens, length]` where something is tapped; else of the last tokens only.
+    pub(super) scores: Slot,
+}
+
+/// Writes this step's index keys; returns the selection where something has to be left out.
 pub(super) fn select(
     r: &mut Recorder,
     parts: Parts<'_>,
@@ -34,7 +44,7 @@ pub(super) fn select(
     weights: &IndexerWeights,
     cache: &LayerCache,
     inputs: &Inputs<'_>,
-) -> Option<Slot> {
+) -> Option<Selected> {
     let Parts { slots, shape, .. } = parts;
     let keys = cache.index_keys?;
     let pages_per_sequence = parts.cache.pages_per_sequence;
@@ -61,9 +71,12 @@ pub(super) fn select(
     if !shape.select {
         return None; // every visible position is kept
     }
-    let selected = r.scratch(elements(shape.tokens, k)); // [tokens, index_topk], positions ascending
+    let list = r.scratch(elements(shape.tokens, k));
     // What is to be looked at is one tensor.
-    let max_tokens = if shape.taps { shape.tokens } else { queries_at_once(shape.tokens, u64::from(shape.length)) };
+    let max_tokens = match shape.taps {
+        Taps::None => queries_at_once(shape.tokens, u64::from(shape.length)),
+        _ => shape.tokens,
+    };
     let scores = r.scratch(elements(max_tokens, shape.length)); // [max_tokens, length]
     for first_token in (0..shape.tokens).step_by(max_tokens as usize) {
         r.push(IndexScore {
@@ -85,11 +98,15 @@ pub(super) fn select(
             max_tokens,
             pages_per_sequence,
         });
-        r.push(TopK { scores, step: slots.step, selected, k, score_stride: shape.length, first_token, max_tokens });
+        r.push(TopK {
+            scores,
+            step: slots.step,
+            selected: list,
+            k,
+            score_stride: shape.length,
+            first_token,
+            max_tokens,
+        });
     }
-    if shape.taps {
-        r.tap("idx_score", scores, Rows::Tokens, shape.length, 0..shape.length);
-    }
-    r.tap("idx_topk", selected, Rows::Tokens, k, 0..k);
-    Some(selected)
+    Some(Selected { list, scores })
 }

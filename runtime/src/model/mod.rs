@@ -20,10 +20,11 @@ use lyn_shaders::gather_rows::GatherRows;
 use lyn_shaders::linear::{Linear, Rows};
 use lyn_shaders::rms_norm::RmsNorm;
 
-use crate::record::{Recorder, Recording};
+use crate::record::{Recorder, Recording, Taps};
 pub use attention::queries_at_once;
 pub use cache::{Cache, LayerCache};
 pub use dims::Dims;
+use indexer::Selected;
 use weights::{FeedForward, LayerWeights, LinearWeights, Weights};
 
 /// What a step's tensors are for all layers.
@@ -52,12 +53,13 @@ pub struct Shape {
     pub length: u32,
     /// Positions that attention reads for each token; none: all visible ones.
     pub index_topk: Option<u32>,
-    /// Whether some token may see more than `index_topk` positions, so that the indexer has to choose.
+    /// Whether some token may see more than `index_topk` positions, so that the indexer has to choose; or its choice is
+    /// looked at.
     pub select: bool,
     /// Whether the step chooses the likeliest ids and feeds them to the next step, on the GPU.
     pub greedy: bool,
-    /// Whether model stages can be read.
-    pub taps: bool,
+    /// Which tensors can be read.
+    pub taps: Taps,
 }
 
 /// Everything that a step is recorded from.
@@ -79,11 +81,11 @@ pub struct Parts<'a> {
 #[must_use]
 pub fn step(parts: Parts<'_>) -> Recording {
     let Parts { dims, weights, slots, shape, .. } = parts;
-    let mut recorder = Recorder::default();
+    let mut recorder = Recorder::new(shape.taps);
     let r = &mut recorder;
     let x = r.scratch(elements(shape.tokens, dims.hidden_size)); // residual stream [tokens, hidden_size]
     embed(r, parts, x);
-    let mut selected = None; // [tokens, index_topk], shared by the layers that own no indexer
+    let mut selected = None; // shared by the layers that own no indexer
     for (i, (layer, cache)) in (0..).zip(weights.layers.iter().zip(&parts.cache.layers)) {
         r.enter_layer(Some(i));
         decoder_layer(r, parts, layer, cache, x, &mut selected);
@@ -102,7 +104,7 @@ pub fn step(parts: Parts<'_>) -> Recording {
         });
         r.push(Advance { chosen: slots.chosen, step: slots.step });
     }
-    recorder.finish(shape.taps)
+    recorder.finish()
 }
 
 /// One step of the multi-token-prediction module: `next` ids come through the step, `hidden` is the main model's output
@@ -116,7 +118,7 @@ pub fn predict_step(
 ) -> Recording {
     let Parts { dims, slots, shape, .. } = parts;
     let size = dims.hidden_size;
-    let mut recorder = Recorder::default();
+    let mut recorder = Recorder::new(shape.taps);
     let r = &mut recorder;
     let embedded = r.scratch(elements(shape.tokens, size)); // [tokens, hidden_size]
     embed(r, parts, embedded);
@@ -145,7 +147,7 @@ pub fn predict_step(
     let last = r.scratch(elements(shape.rows, size)); // [rows, hidden_size]
     r.push(GatherRows { x, step: slots.step, y: last, dim: size });
     head(r, parts, last, module.head_norm, slots.logits, "mtp.");
-    recorder.finish(shape.taps)
+    recorder.finish()
 }
 
 /// x[t] = embedding of token t; each shard of the table writes its own ids' rows.
@@ -171,7 +173,7 @@ fn decoder_layer(
     layer: &LayerWeights,
     cache: &LayerCache,
     x: Slot,
-    selected: &mut Option<Slot>,
+    selected: &mut Option<Selected>,
 ) {
     let size = parts.dims.hidden_size;
     r.tap("input", x, Rows::Tokens, size, 0..size);

@@ -5,5 +5,7 @@
 
 mod recording;
 mod scratch;
+mod taps;
 
-pub use recording::{Pass, Recorder, Recording, Tap};
+pub use recording::{Pass, Recorder, Recording};
+pub use taps::{Layers, SCORES, SELECTED, Tap, Taps, Trace, WEIGHTS};

@@ -6,6 +6,7 @@ use lyn_shaders::rms_norm::Rows;
 use lyn_shaders::{Extent, Kernel, Slot};
 
 use super::scratch;
+use super::taps::{Tap, Taps};
 
 /// Slots from here on are a recording's own scratch, until [`Recorder::finish`] gives them memory.
 pub(super) const SCRATCH: u32 = 1 << 24;
@@ -21,46 +22,12 @@ pub struct Pass {
     pub layer: Option<u32>,
 }
 
-/// A named tensor that can be read after a pass: model stages for the goldens, selections for a trace.
-#[derive(Clone, Debug)]
-pub struct Tap {
-    /// `layers.3.attn_out`
-    pub name: String,
-    /// Passes that have run when it can be read.
-    pub after: usize,
-    /// Where it lies then.
-    pub slot: Slot,
-    /// Words from one row to the next.
-    pub stride: u32,
-    /// First word of a row.
-    pub offset: u32,
-    /// Words of a row.
-    pub width: u32,
-    /// What its rows are.
-    pub kind: Rows,
-}
-
-impl Tap {
-    /// Rows that a step of this extent fills.
-    #[must_use]
-    pub const fn rows(&self, extent: &Extent) -> u32 {
-        self.kind.of(extent)
-    }
-
-    /// The tapped columns of whole rows.
-    #[must_use]
-    pub fn columns(&self, words: &[u32]) -> Vec<u32> {
-        let (stride, offset, width) = (self.stride as usize, self.offset as usize, self.width as usize);
-        words.chunks_exact(stride).flat_map(|row| &row[offset..offset + width]).copied().collect()
-    }
-}
-
 /// The passes of a step, for a number of tokens and rows at most.
 #[derive(Debug, Default)]
 pub struct Recording {
     /// In order of execution.
     pub passes: Vec<Pass>,
-    /// What can be looked at.
+    /// What is read, in order of [`Tap::after`].
     pub taps: Vec<Tap>,
     /// Words of each shared scratch slot that the recording needs: scratch `i` is slot `SCRATCH + i` of its passes.
     pub scratch_words: Vec<u64>,
@@ -94,8 +61,9 @@ impl fmt::Display for Recording {
 }
 
 /// Collects the passes of a step.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Recorder {
+    wanted: Taps,
     passes: Vec<Pass>,
     taps: Vec<Tap>,
     scratch_words: Vec<u64>,
@@ -103,6 +71,12 @@ pub struct Recorder {
 }
 
 impl Recorder {
+    /// A recorder that keeps these taps.
+    #[must_use]
+    pub fn new(wanted: Taps) -> Recorder {
+        Recorder { wanted, passes: vec![], taps: vec![], scratch_words: vec![], layer: None }
+    }
+
     /// A scratch tensor of this recording. It lives from its first to its last pass or tap.
     pub fn scratch(&mut self, words: u64) -> Slot {
         self.scratch_words.push(words);
@@ -122,8 +96,17 @@ impl Recorder {
         self.layer = layer;
     }
 
-    /// Names some columns of `[rows, stride]`, as they are after the passes so far.
+    /// Whether the weights of dense attention are wanted in this layer.
+    #[must_use]
+    pub fn weighs(&self) -> bool {
+        self.wanted.weigh(self.layer)
+    }
+
+    /// Names some columns of `[rows, stride]`, as they are after the passes so far; forgotten where nobody wants them.
     pub fn tap(&mut self, name: &str, slot: Slot, kind: Rows, stride: u32, columns: std::ops::Range<u32>) {
+        if !self.wanted.keep(self.layer, name) {
+            return;
+        }
         let name = match self.layer {
             Some(layer) => format!("layers.{layer}.{name}"),
             None => name.to_owned(),
@@ -139,13 +122,10 @@ impl Recorder {
         });
     }
 
-    /// The recording, its scratch tensors laid onto as few slots as their lifetimes allow. With `keep_taps` a tapped
-    /// tensor stays what it was until its tap has been read; without, taps are dropped.
+    /// The recording, its scratch tensors laid onto as few slots as their lifetimes allow. A tapped tensor stays what it
+    /// was until its tap has been read.
     #[must_use]
-    pub fn finish(mut self, keep_taps: bool) -> Recording {
-        if !keep_taps {
-            self.taps.clear();
-        }
+    pub fn finish(mut self) -> Recording {
         let (places, scratch_words) = scratch::lay_out(&self.passes, &self.taps, &self.scratch_words);
         let place = |slot: &mut Slot| {
             if let Some(i) = Recording::scratch_index(*slot) {

@@ -3,7 +3,8 @@
 //! WebGPU forbids one buffer as `read` and `read_write` in one dispatch even at disjoint ranges, so scratch tensors are
 //! buffers of their own; two whose lifetimes do not meet share one.
 
-use super::recording::{Pass, Recording, Tap};
+use super::recording::{Pass, Recording};
+use super::taps::Tap;
 
 /// For each scratch tensor the shared slot it gets, and the words of each shared slot.
 pub(super) fn lay_out(passes: &[Pass], taps: &[Tap], words: &[u64]) -> (Vec<u32>, Vec<u64>) {
