@@ -64,7 +64,7 @@ test("the page writes a story by itself in Firefox", async ({ site }) => {
   const story = await browser.newPage();
   const errors: string[] = [];
   story.on("pageerror", (error) => errors.push(String(error)));
-  await story.goto(`${site.url}/`);
+  await story.goto(`${site.url}/page/`);
   await story.waitForFunction(() => (document.querySelector("[role=log]")?.textContent ?? "").length > 200, { timeout: 60_000 });
   expect(errors).toEqual([]);
   await story.close();
