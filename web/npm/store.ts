@@ -1,9 +1,27 @@
 // Sources of models: the store of downloads, the model that ships with lyn, and files that were picked.
 
 import { LynError, aborted, isNamed } from "./errors.js";
-import { BlobSource, CONFIG_FILE, INDEX_FILE, OPTIONAL_FILES, SINGLE_FILE, type Source, filesSource, readText, shards } from "./files.js";
+import {
+  BlobSource,
+  CONFIG_FILE,
+  INDEX_FILE,
+  OPTIONAL_FILES,
+  SINGLE_FILE,
+  type Source,
+  filesSource,
+  readText,
+  shards,
+} from "./files.js";
 import { type Net, type Remote, connect, listFiles, refused, remoteOf, wait } from "./hub.js";
-import { type FileRecord, type Folder, MemoryFolder, type ModelRecord, OpfsFolder, isComplete, readFolders } from "./opfs.js";
+import {
+  type FileRecord,
+  type Folder,
+  MemoryFolder,
+  type ModelRecord,
+  OpfsFolder,
+  isComplete,
+  readFolders,
+} from "./opfs.js";
 import { type Hash, type Task, fetchFile, quotaError } from "./store-download.js";
 import { Meter } from "./store-progress.js";
 import type { LoadOptions, ModelSource, Progress, StoredModel } from "./types.js";
@@ -35,7 +53,13 @@ export interface Opened {
 }
 
 /** Files of the model that ships with lyn; named here so that none is asked for in vain. */
-export const STORIES_FILES = [SINGLE_FILE, CONFIG_FILE, "generation_config.json", "tokenizer.json", "tokenizer_config.json"];
+export const STORIES_FILES = [
+  SINGLE_FILE,
+  CONFIG_FILE,
+  "generation_config.json",
+  "tokenizer.json",
+  "tokenizer_config.json",
+];
 
 /** A model in memory whose loading was cut short, so that going on does not start anew. One at most: memory is scarce. */
 let unfinished: { id: string; folder: MemoryFolder } | undefined;
@@ -57,12 +81,20 @@ export async function openSource(
   if (typeof model !== "string" && !(model instanceof URL)) {
     return { ...(await filesSource(model)), kept: "files", fromCache: true, close: () => undefined };
   }
-  const net: Net = { fetch: options.fetch ?? ((...args) => fetch(...args)), wait: options.wait ?? wait, cache: "no-store", signal };
+  const net: Net = {
+    fetch: options.fetch ?? ((...args) => fetch(...args)),
+    wait: options.wait ?? wait,
+    cache: "no-store",
+    signal,
+  };
   if (model === "stories") {
     if (!options.storiesUrl) throw new LynError("internal", "storiesUrl is not set");
     const remote: Remote = { ...remoteOf(String(options.storiesUrl), {}), id: "stories" };
     // Small, and kept by the browser's cache and the page's service worker: not kept a third time.
-    return open(remote, new MemoryFolder(), { ...net, cache: "default" }, sha256, onProgress, [...STORIES_FILES, ...(options.extra ?? [])]);
+    return open(remote, new MemoryFolder(), { ...net, cache: "default" }, sha256, onProgress, [
+      ...STORIES_FILES,
+      ...(options.extra ?? []),
+    ]);
   }
   const remote = remoteOf(String(model), options);
   const folder = await folderOf(remote.id, options);
@@ -76,7 +108,10 @@ export async function openSource(
 
 /** Whether downloads are kept when this tab closes; not so in private windows of some browsers. */
 export async function keepsDownloads(root: OpenOptions["root"] = originRoot): Promise<boolean> {
-  return root().then(() => true, () => false);
+  return root().then(
+    () => true,
+    () => false,
+  );
 }
 
 async function folderOf(id: string, { cache = "auto", root = originRoot }: OpenOptions): Promise<Folder> {
@@ -90,7 +125,7 @@ async function folderOf(id: string, { cache = "auto", root = originRoot }: OpenO
       if (cache === "opfs") throw LynError.from(error, "io");
     }
     if (cache === "opfs") {
-      const help = ["Private windows keep none; downloads can be kept from a worker only. Or use cache: \"auto\"."];
+      const help = ['Private windows keep none; downloads can be kept from a worker only. Or use cache: "auto".'];
       throw new LynError("io", "this browser keeps no files for this page", { help });
     }
   }
@@ -107,7 +142,13 @@ async function open(
   onProgress: (progress: Progress) => void,
   names?: string[],
 ): Promise<Opened> {
-  const record: ModelRecord = (await folder.record()) ?? { schema: 1, id: remote.id, usedAt: 0, listed: false, files: [] };
+  const record: ModelRecord = (await folder.record()) ?? {
+    schema: 1,
+    id: remote.id,
+    usedAt: 0,
+    listed: false,
+    files: [],
+  };
   record.usedAt = Date.now();
   const meter = new Meter(record, onProgress);
   const save = () => folder.save(record);
@@ -176,7 +217,9 @@ async function fetchModel(task: Task, record: ModelRecord): Promise<void> {
   }
   const index = record.files.find((file) => file.name === INDEX_FILE && !file.absent);
   const indexBlob = index && (await folder.blob(INDEX_FILE));
-  const weights = indexBlob ? shards(await readText(new BlobSource(new Map([[INDEX_FILE, indexBlob]])), INDEX_FILE)) : [SINGLE_FILE];
+  const weights = indexBlob
+    ? shards(await readText(new BlobSource(new Map([[INDEX_FILE, indexBlob]])), INDEX_FILE))
+    : [SINGLE_FILE];
   if (listing) requireListed(remote, [...listing.keys()], weights);
   const optional = OPTIONAL_FILES.filter((name) => !listing || listing.has(name));
   // What an older list named and this one does not is no part of the model.
@@ -184,7 +227,11 @@ async function fetchModel(task: Task, record: ModelRecord): Promise<void> {
   for (const file of record.files.filter(({ name }) => !wanted.has(name))) await folder.remove(file.name);
   record.files = record.files.filter(({ name }) => wanted.has(name));
   const files = [...optional, ...weights].map(known);
-  if (!listing) await measure(task, files.filter((file) => weights.includes(file.name)));
+  if (!listing)
+    await measure(
+      task,
+      files.filter((file) => weights.includes(file.name)),
+    );
   record.listed = true;
   if (folder.persistent) await requireRoom(task.meter);
   for (const file of files) {
@@ -216,29 +263,38 @@ async function measure({ remote, net }: Task, files: FileRecord[]): Promise<void
   const ask = async () => {
     for (let file = queue.pop(); file; file = queue.pop()) {
       // A server that does not answer HEAD tells the size with the file.
-      const connection = await connect(net, file.url, { method: "HEAD", headers: remote.headers }).catch(() => aborted(net.signal));
+      const connection = await connect(net, file.url, { method: "HEAD", headers: remote.headers }).catch(() =>
+        aborted(net.signal),
+      );
       connection?.close();
       const { status, ok, headers } = connection?.response ?? { status: 0, ok: false, headers: new Headers() };
       const isPage = headers.get("content-type")?.startsWith("text/html");
       if (status === 404 || status === 410 || (ok && isPage)) missing.push(file.name);
       else if (connection && (status === 401 || status === 403)) throw refused(connection.response, remote, file.name);
-      else if (ok && /^\d+$/.test(headers.get("content-length") ?? "")) file.size = Number(headers.get("content-length"));
+      else if (ok && /^\d+$/.test(headers.get("content-length") ?? ""))
+        file.size = Number(headers.get("content-length"));
     }
   };
   await Promise.all(Array.from({ length: 6 }, ask));
-  requireListed(remote, files.map(({ name }) => name).filter((name) => !missing.includes(name)), files.map(({ name }) => name));
+  requireListed(
+    remote,
+    files.map(({ name }) => name).filter((name) => !missing.includes(name)),
+    files.map(({ name }) => name),
+  );
 }
 
 /** Refuses a download that the browser's own figures say cannot be kept, before its first byte. */
 async function requireRoom(meter: Meter): Promise<void> {
   const { usage, quota } = await storage.estimate();
   const sums = meter.sums();
-  if (usage !== undefined && quota !== undefined && sums.total - sums.loaded > quota - usage) throw await quotaError(sums);
+  if (usage !== undefined && quota !== undefined && sums.total - sums.loaded > quota - usage)
+    throw await quotaError(sums);
 }
 
 function originRoot(): Promise<FileSystemDirectoryHandle> {
   const manager = globalThis.navigator?.storage;
-  if (typeof manager?.getDirectory !== "function") return Promise.reject(new LynError("io", "this browser keeps no files for this page"));
+  if (typeof manager?.getDirectory !== "function")
+    return Promise.reject(new LynError("io", "this browser keeps no files for this page"));
   return manager.getDirectory();
 }
 
@@ -263,7 +319,10 @@ export function storageOf(root: () => Promise<FileSystemDirectoryHandle> = origi
       try {
         await home?.removeEntry(name, { recursive: true });
       } catch (cause) {
-        throw new LynError("io", "the model is in use and could not be deleted", { help: ["Close lyn's other tabs."], cause });
+        throw new LynError("io", "the model is in use and could not be deleted", {
+          help: ["Close lyn's other tabs."],
+          cause,
+        });
       }
       freed += bytes;
     }
