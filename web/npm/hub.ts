@@ -156,7 +156,7 @@ export async function connect(net: Net, url: string, init: RequestInit): Promise
   }
 }
 
-/** What an exception of `fetch` or of a body means: an abort stays one, our own errors stay, the rest is the network. */
+/** What an exception of `fetch` or of a body means: an abort and our own errors stay, the rest is the network. */
 export function broken(net: Net, url: string, error: unknown): unknown {
   aborted(net.signal);
   if (error instanceof LynError || error instanceof Transient || isNamed(error, "QuotaExceededError")) return error;
@@ -209,7 +209,7 @@ export function refused(response: Response, remote: Remote, file?: string): LynE
   return new Transient(error, wait > 0 ? wait : 0);
 }
 
-/** Tries again after transient failures, with growing pauses. `moved` tells whether the last attempt brought new bytes. */
+/** Tries again after transient failures, with growing pauses. `moved` tells whether the last try brought new bytes. */
 export async function retrying<T>(net: Net, attempt: () => Promise<T>, moved: () => boolean = () => false): Promise<T> {
   for (let failures = 1; ; failures++) {
     aborted(net.signal);

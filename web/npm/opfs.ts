@@ -1,4 +1,4 @@
-// Where the bytes of downloaded models are kept: a folder of the origin private file system, or memory. Knows no network.
+// Where bytes of downloaded models are kept: a folder of the origin private file system, or memory. Knows no network.
 //
 // lyn/<key>/record.{0,1}.json  what is here; the newer valid one counts, so that a crash while writing loses nothing
 // lyn/<key>/files/<name>       bytes of one model file, from its start

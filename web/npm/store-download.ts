@@ -37,7 +37,7 @@ export interface Task {
 const UNSAVED_BYTES = MAX_READ;
 const UNSAVED_TIME = 1000;
 
-/** Completes a file. Where the server has none, it is marked `absent` if it may be, else `model_not_found` is thrown. */
+/** Completes a file. Where the server has none it is marked `absent` if it may be, else `model_not_found` is thrown. */
 export async function fetchFile(task: Task, file: FileRecord, optional = false): Promise<void> {
   const download = new Download(task, file, await task.folder.open(file.name));
   try {
@@ -80,7 +80,8 @@ class Download {
     const hash = this.hash.finish();
     if (file.sha256 && hash !== file.sha256) {
       this.restart();
-      const message = `${file.name} of ${this.task.remote.id}: expected SHA-256 ${file.sha256}, found ${hash}; it was deleted`;
+      const where = `${file.name} of ${this.task.remote.id}`;
+      const message = `${where}: expected SHA-256 ${file.sha256}, found ${hash}; it was deleted`;
       const help = ["Load again to download that file anew."];
       throw new LynError("bad_checkpoint", message, { help, details: { file: file.name, class: "E-HASH" } });
     }
@@ -137,7 +138,7 @@ class Download {
     }
   }
 
-  /** Compares the answer with the request and with what is known. Returns where the body should end, if that is known. */
+  /** Compares the answer with the request and with what is known. Returns where the body should end, if it is known. */
   private check(response: Response): number | undefined {
     const { file, task } = this;
     const etag = response.headers.get("etag") ?? undefined;

@@ -1,4 +1,4 @@
-// Sources of models: the store of downloads, the model that ships with lyn, and files that were picked.
+// Sources of models: downloads that are kept, the model that ships with lyn, and files that were picked.
 
 import { LynError, aborted, isNamed } from "./errors.js";
 import {
@@ -13,20 +13,14 @@ import {
   shards,
 } from "./files.js";
 import { type Net, type Remote, connect, listFiles, refused, remoteOf, wait } from "./hub.js";
-import {
-  type FileRecord,
-  type Folder,
-  MemoryFolder,
-  type ModelRecord,
-  OpfsFolder,
-  isComplete,
-  readFolders,
-} from "./opfs.js";
+import { type FileRecord, type Folder, MemoryFolder, type ModelRecord, OpfsFolder, isComplete } from "./opfs.js";
 import { type Hash, type Task, fetchFile, quotaError } from "./store-download.js";
+import { originRoot, storage } from "./store-models.js";
 import { Meter } from "./store-progress.js";
-import type { LoadOptions, ModelSource, Progress, StoredModel } from "./types.js";
+import type { LoadOptions, ModelSource, Progress } from "./types.js";
 
 export type { Source } from "./files.js";
+export { type ModelStorage, storage, storageOf } from "./store-models.js";
 export type { Hash } from "./store-download.js";
 
 export interface OpenOptions extends Pick<LoadOptions, "cache" | "storiesUrl" | "revision" | "token"> {
@@ -61,14 +55,14 @@ export const STORIES_FILES = [
   "tokenizer_config.json",
 ];
 
-/** A model in memory whose loading was cut short, so that going on does not start anew. One at most: memory is scarce. */
+/** A model in memory whose loading was cut short, so that going on does not start anew. One at most: memory is short. */
 let unfinished: { id: string; folder: MemoryFolder } | undefined;
 
 /**
  * Brings all files of a model here and opens them. A model that is complete in the store is used as it is, without any
  * request; `storage.remove` makes room for a newer one. An abort keeps what is there.
  *
- * Throws `bad_request`, `model_not_found`, `unauthorized`, `network`, `quota`, `bad_checkpoint`, `io`; the signal's reason.
+ * Throws the signal's reason, `bad_request`, `model_not_found`, `unauthorized`, `network`, `quota`, `bad_checkpoint`, `io`.
  */
 export async function openSource(
   model: ModelSource | string,
@@ -290,62 +284,3 @@ async function requireRoom(meter: Meter): Promise<void> {
   if (usage !== undefined && quota !== undefined && sums.total - sums.loaded > quota - usage)
     throw await quotaError(sums);
 }
-
-function originRoot(): Promise<FileSystemDirectoryHandle> {
-  const manager = globalThis.navigator?.storage;
-  if (typeof manager?.getDirectory !== "function")
-    return Promise.reject(new LynError("io", "this browser keeps no files for this page"));
-  return manager.getDirectory();
-}
-
-/** Models that are kept in this browser, for this origin. Works in the page and in workers. */
-export interface ModelStorage {
-  list(): Promise<StoredModel[]>;
-  /** Deletes a model; bytes freed. Throws `io` while another tab writes it. */
-  remove(id: string): Promise<number>;
-  /** Deletes everything that lyn keeps; bytes freed. */
-  removeAll(): Promise<number>;
-  /** The browser's figures; empty where it tells none. */
-  estimate(): Promise<StorageEstimate>;
-}
-
-/** The store under a root folder. */
-export function storageOf(root: () => Promise<FileSystemDirectoryHandle> = originRoot): ModelStorage {
-  const folders = async () => root().then(readFolders, () => ({ home: undefined, models: [] }));
-  const remove = async (matches: (record: ModelRecord | undefined) => boolean) => {
-    const { home, models } = await folders();
-    let freed = 0;
-    for (const { name, bytes } of models.filter(({ record }) => matches(record))) {
-      try {
-        await home?.removeEntry(name, { recursive: true });
-      } catch (cause) {
-        throw new LynError("io", "the model is in use and could not be deleted", {
-          help: ["Close lyn's other tabs."],
-          cause,
-        });
-      }
-      freed += bytes;
-    }
-    return freed;
-  };
-  return {
-    async list() {
-      const { models } = await folders();
-      const known = models.flatMap(({ bytes, record }) => (record ? [{ bytes, record }] : []));
-      return known.map(({ bytes, record }) => ({
-        id: record.id,
-        bytes,
-        complete: isComplete(record),
-        files: record.files
-          .filter((file) => !file.absent)
-          .map(({ name, size, loaded }) => ({ name, bytes: size ?? loaded, loaded })),
-        usedAt: record.usedAt,
-      }));
-    },
-    remove: (id) => remove((record) => record?.id === id),
-    removeAll: () => remove(() => true),
-    estimate: async () => (await globalThis.navigator?.storage?.estimate?.().catch(() => undefined)) ?? {},
-  };
-}
-
-export const storage: ModelStorage = storageOf();

@@ -8,20 +8,20 @@ export const HELP: Record<HelpKey, string> = {
   use_https: "Open this page by https, or from http://localhost: browsers give the GPU to secure pages only.",
   open_in_browser: "Open this page in the phone's own browser: in the app's menu, choose “Open in browser”.",
   update_browser:
-    "Update the browser: WebGPU is in Chrome and Edge from 113, Firefox from 141 (Windows) and 145 (Mac), Safari from 26.",
+    "Update the browser: WebGPU is in Chrome and Edge 113, Firefox 141 (Windows) and 145 (Mac), Safari 26.",
   update_ios: "Update to iOS or iPadOS 26: all browsers of older versions lack WebGPU.",
   update_macos: "Update to macOS 26 for WebGPU in Safari, or use Chrome, Edge or Firefox.",
   chrome_linux:
-    "On Linux, set chrome://flags/#enable-unsafe-webgpu and chrome://flags/#enable-vulkan to Enabled, then restart the browser.",
+    "On Linux, enable chrome://flags/#enable-unsafe-webgpu and chrome://flags/#enable-vulkan, then restart the browser.",
   firefox_linux: "On Linux, set dom.webgpu.enabled to true in about:config and restart Firefox, or use Chrome.",
   firefox_windows: "Update Firefox to 141 or later, or use Edge or Chrome.",
   firefox_mac: "Update Firefox to 145 or later on a Mac with Apple silicon, or use Chrome or Safari 26.",
   firefox_android: "Firefox for Android has no WebGPU by default: use Chrome.",
   chrome_android: "WebGPU needs Chrome 121 or later and Android 12 or later.",
   acceleration_chrome:
-    "Switch on “Use graphics acceleration when available” in the browser's system settings and restart it; chrome://gpu tells why WebGPU is off.",
+    "Switch on graphics acceleration in the browser's system settings and restart it; chrome://gpu tells more.",
   acceleration_firefox:
-    "Switch on hardware acceleration in Firefox's performance settings and restart it; about:support tells why WebGPU is off.",
+    "Switch on hardware acceleration in Firefox's performance settings and restart it; about:support tells more.",
   update_driver: "Install or update the graphics driver.",
   other_gpu: "Use another GPU or another browser: each shows other limits.",
   use_cli: "Or run the program lyn on this computer: it also uses GPUs that browsers do not.",
@@ -152,8 +152,10 @@ const SYSTEMS: [Browser["system"], RegExp][] = [
 ];
 
 /** Apps whose built-in browsers are often without WebGPU. The last is the mark of any Android WebView. */
-const APPS =
-  /FBAN|FBAV|FB_IAB|Instagram|Barcelona|MicroMessenger|LinkedInApp|Snapchat|Pinterest|TikTok|musical_ly|Bytedance|Twitter|\bLine\/|GSA\/|DuckDuckGo\/\d+ .*wv|; wv\)/;
+const APPS = new RegExp(
+  "FBAN|FBAV|FB_IAB|Instagram|Barcelona|MicroMessenger|LinkedInApp|Snapchat|Pinterest|TikTok|musical_ly|Bytedance|" +
+    "Twitter|\\bLine/|GSA/|; wv\\)",
+);
 
 const NAMES: [string, RegExp][] = [
   ["Firefox", /Firefox\/|FxiOS\//],

@@ -207,6 +207,7 @@ async function send(
   entry: Request,
 ): Promise<void> {
   let at = start;
+  const closed = new Promise<void>((resolve) => response.once("close", resolve));
   const write = async (bytes: Buffer): Promise<boolean> => {
     const left = fault.cut === undefined ? bytes.length : fault.cut - (at - start);
     const piece = bytes.subarray(0, left);
@@ -215,7 +216,7 @@ async function send(
     at += piece.length;
     entry.bytes += piece.length;
     const drained = new Promise<void>((resolve) => response.write(piece, () => resolve()));
-    await Promise.race([drained, new Promise((resolve) => response.once("close", resolve))]);
+    await Promise.race([drained, closed]);
     if (fault.bytesPerSecond)
       await new Promise((resolve) => setTimeout(resolve, (1000 * piece.length) / fault.bytesPerSecond!));
     return piece.length === bytes.length && !response.destroyed;

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import path from "node:path";
 import { test } from "node:test";
+import { gzipSync } from "node:zlib";
 import { MAX_READ } from "../files.js";
 import { STORIES_FILES, openSource, storageOf } from "../store.js";
 import { SIZE, WEIGHTS, bench, digest, sha256 } from "./bench.js";
@@ -429,4 +430,91 @@ test("what names no model is refused before any request", async () => {
   ]) {
     await assert.rejects(refuse(model), { code: "bad_request" }, model);
   }
+});
+
+/** Runs as if in a page of another origin than the server's. */
+async function elsewhere(work: () => Promise<void>): Promise<void> {
+  Object.defineProperty(globalThis, "location", { configurable: true, value: { origin: "https://page.example" } });
+  try {
+    await work();
+  } finally {
+    Reflect.deleteProperty(globalThis, "location");
+  }
+}
+
+/** A network that hides what browsers hide of other origins, and refuses what would need a preflight. */
+const asBrowser: typeof fetch = async (url, init) => {
+  for (const [name, value] of new Headers(init?.headers))
+    assert.ok(name === "range" && /^bytes=\d+-$/.test(value), name);
+  const response = await fetch(url, init);
+  const headers = new Headers();
+  for (const name of ["content-length", "content-type"]) {
+    const value = response.headers.get(name);
+    if (value) headers.set(name, value);
+  }
+  return new Response(response.body, { status: response.status, headers });
+};
+
+test("another origin that hides its headers: resumed where the hash is known, else begun anew", async () => {
+  await using b = await bench();
+  const at = `org/m/resolve/main/${WEIGHTS}`;
+  await b.put("org/m/resolve/main/config.json", "{}");
+  await b.put(at, b.files[WEIGHTS]!);
+  await b.put("api/models/org/m/tree/main", tree(b.files["config.json"]!, b.files[WEIGHTS]!));
+  const options = { hub: b.server.url.slice(0, -1), fetch: asBrowser };
+  await elsewhere(async () => {
+    b.server.faults[at] = { cut: 400_000, times: 1 };
+    assert.deepEqual(await b.read(await b.open(options, undefined, "hf:org/m")), b.files[WEIGHTS]);
+    assert.deepEqual(
+      b.server.requests.filter((request) => request.path === at).map(({ status }) => status),
+      [200, 206],
+    );
+    b.server.reset();
+    b.server.faults[WEIGHTS] = { cut: 400_000, times: 2 };
+    assert.deepEqual(await b.read(await b.open(options)), b.files[WEIGHTS]);
+    const gets = b.server.requests.filter((request) => request.path === WEIGHTS && request.method === "GET");
+    assert.deepEqual(
+      gets.map(({ status }) => status),
+      [200, 200],
+    );
+  });
+});
+
+test("a list of several pages is followed on the same host only", async () => {
+  await using b = await bench();
+  const [config, weights] = JSON.parse(tree(b.files["config.json"]!, b.files[WEIGHTS]!)).slice(1) as object[];
+  await b.put("org/m/resolve/main/config.json", "{}");
+  await b.put(`org/m/resolve/main/${WEIGHTS}`, b.files[WEIGHTS]!);
+  await b.put("api/models/org/m/tree/main", JSON.stringify([config]));
+  await b.put("api/more", JSON.stringify([weights]));
+  const hub = { hub: b.server.url.slice(0, -1), token: "hf_secret" };
+  await using other = await bench();
+  b.server.faults["api/models/org/m/tree/main"] = { headers: { link: `<${other.server.url}api/more>; rel="next"` } };
+  assert.equal((await b.fails(hub, undefined, "hf:org/m")).code, "model_not_found");
+  assert.equal(other.server.requests.length, 0);
+  b.server.faults["api/models/org/m/tree/main"] = { headers: { link: `<${b.server.url}api/more>; rel="next"` } };
+  assert.deepEqual(await b.read(await b.open(hub, undefined, "hf:org/m")), b.files[WEIGHTS]);
+});
+
+test("a compressed answer has the file's length, not the header's", async () => {
+  await using b = await bench();
+  const json = JSON.stringify({ text: "x".repeat(10_000) });
+  await b.put("tokenizer.json", gzipSync(json));
+  b.server.faults["tokenizer.json"] = { headers: { "content-encoding": "gzip" } };
+  const opened = await b.open();
+  assert.equal((await b.read(opened, "tokenizer.json")).toString(), json);
+  b.server.reset();
+  assert.equal((await b.open()).fromCache, true);
+});
+
+test("a connection that stalls is given up and tried again", async (context) => {
+  await using b = await bench();
+  b.server.faults["config.json"] = { hang: true, times: 1 };
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  const opening = b.open();
+  while (b.server.requests.length === 0) await new Promise((resolve) => setImmediate(resolve));
+  context.mock.timers.tick(60_000);
+  context.mock.timers.reset();
+  assert.deepEqual(await b.read(await opening), b.files[WEIGHTS]);
+  assert.deepEqual(b.pauses, [500]);
 });
