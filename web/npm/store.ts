@@ -55,14 +55,15 @@ export const STORIES_FILES = [
   "tokenizer_config.json",
 ];
 
-/** A model in memory whose loading was cut short, so that going on does not start anew. One at most: memory is short. */
+/** A model in memory whose loading was cut short, so that going on does not start anew. One at most. */
 let unfinished: { id: string; folder: MemoryFolder } | undefined;
 
 /**
  * Brings all files of a model here and opens them. A model that is complete in the store is used as it is, without any
  * request; `storage.remove` makes room for a newer one. An abort keeps what is there.
  *
- * Throws the signal's reason, `bad_request`, `model_not_found`, `unauthorized`, `network`, `quota`, `bad_checkpoint`, `io`.
+ * Throws the signal's reason, `bad_request`, `model_not_found`, `unauthorized`, `network`, `quota`, `bad_checkpoint`
+ * or `io`.
  */
 export async function openSource(
   model: ModelSource | string,

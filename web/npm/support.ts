@@ -12,7 +12,7 @@ export const HELP: Record<HelpKey, string> = {
   update_ios: "Update to iOS or iPadOS 26: all browsers of older versions lack WebGPU.",
   update_macos: "Update to macOS 26 for WebGPU in Safari, or use Chrome, Edge or Firefox.",
   chrome_linux:
-    "On Linux, enable chrome://flags/#enable-unsafe-webgpu and chrome://flags/#enable-vulkan, then restart the browser.",
+    "On Linux, enable chrome://flags/#enable-unsafe-webgpu and chrome://flags/#enable-vulkan, then restart.",
   firefox_linux: "On Linux, set dom.webgpu.enabled to true in about:config and restart Firefox, or use Chrome.",
   firefox_windows: "Update Firefox to 141 or later, or use Edge or Chrome.",
   firefox_mac: "Update Firefox to 145 or later on a Mac with Apple silicon, or use Chrome or Safari 26.",
