@@ -71,7 +71,7 @@ export class Core {
     this.running.set(id, abort);
     const emit = (event: unknown) => this.post({ id, event });
     // Storage and start do not touch the engine: they need not wait for it.
-    const waits = !["start", "stored", "remove"].includes(call);
+    const waits = !["start", "stored", "remove", "removeAll"].includes(call);
     const before = waits ? this.queue : Promise.resolve();
     const run = before.then(async () => {
       if (abort.signal.aborted) throw cancelled();
@@ -227,6 +227,7 @@ export class Core {
     golden: async ({ files }) => (await conform_golden((await filesSource(files)).source)) as GoldenReport,
     stored: async () => storage.list(),
     remove: async ({ id }) => storage.remove(id),
+    removeAll: async () => storage.removeAll(),
   };
 
   private loaded(): Engine {

@@ -1,4 +1,4 @@
-// The one error of lyn: a code, a sentence, what to do, facts. Made where the facts are known, never re-worded on the way.
+// The one error of lyn: a code, a sentence, what to do, facts. Made where the facts are known, and never re-worded.
 
 import type { ErrorCode } from "./types.js";
 

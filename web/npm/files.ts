@@ -20,7 +20,12 @@ export const INDEX_FILE = "model.safetensors.index.json";
 export const SINGLE_FILE = "model.safetensors";
 export const TOKENIZER_FILE = "tokenizer.json";
 /** Files that a checkpoint may have. Without a tokenizer the core says so when text is asked for. */
-export const OPTIONAL_FILES = [TOKENIZER_FILE, "tokenizer_config.json", "generation_config.json", "chat_template.jinja"];
+export const OPTIONAL_FILES = [
+  TOKENIZER_FILE,
+  "tokenizer_config.json",
+  "generation_config.json",
+  "chat_template.jinja",
+];
 
 /** A source over blobs: picked files, files of the store, files in memory. */
 export class BlobSource implements Source {
@@ -137,7 +142,8 @@ export function shards(index: string): string[] {
   if (typeof map !== "object" || map === null) throw refuse("expected an object weight_map");
   const names = [...new Set<unknown>(Object.values(map))];
   for (const name of names) {
-    if (!isPlainName(name)) throw refuse(`expected plain file names, found ${JSON.stringify(name)?.slice(0, 120)}`, "E-PATH");
+    if (!isPlainName(name))
+      throw refuse(`expected plain file names, found ${JSON.stringify(name)?.slice(0, 120)}`, "E-PATH");
   }
   if (names.length === 0 || names.length > 10_000) throw refuse(`expected 1 to 10000 files, found ${names.length}`);
   return (names as string[]).sort();
@@ -159,5 +165,9 @@ export async function readBlob(file: string, blob: Blob): Promise<Uint8Array> {
 
 function unreadable(file: string, cause: unknown): LynError {
   const help = ["It may have been changed, moved or deleted meanwhile: pick or load it again."];
-  return new LynError("io", `${file} could not be read: ${LynError.from(cause).message}`, { help, cause, details: { file } });
+  return new LynError("io", `${file} could not be read: ${LynError.from(cause).message}`, {
+    help,
+    cause,
+    details: { file },
+  });
 }

@@ -56,10 +56,13 @@ const LONGEST_WAIT = 60_000;
 const STALL = 60_000;
 
 /** What `hf:…` or a folder's URL means. Throws `bad_request`. */
-export function remoteOf(model: string, { revision, token, hub = HUB }: { revision?: string; token?: string; hub?: string }): Remote {
+export function remoteOf(
+  model: string,
+  { revision, token, hub = HUB }: { revision?: string; token?: string; hub?: string },
+): Remote {
   if (!model.startsWith("hf:")) return { id: model, folder: folderUrl(model), headers: {} };
   const [, repository, inline] = /^hf:([\w.-]+\/[\w.-]+)(?:@(.+))?$/.exec(model) ?? [];
-  if (!repository) {
+  if (!repository || repository.split("/").some((part) => /^\.+$/.test(part))) {
     const help = ["Write hf:org/name or hf:org/name@revision."];
     throw new LynError("bad_request", `${model.slice(0, 120)} names no repository of the Hub`, { help });
   }
@@ -87,7 +90,7 @@ function folderUrl(text: string): string {
 /** The Hub's list of files at the top of a repository. */
 export async function listFiles(remote: Remote, net: Net): Promise<Map<string, Listed>> {
   const files = new Map<string, Listed>();
-  for (let next = remote.tree; next; ) {
+  for (let next = remote.tree; next;) {
     const url: string = next;
     const { entries, link } = await retrying(net, async () => {
       const connection = await connect(net, url, { headers: remote.headers });
@@ -101,7 +104,8 @@ export async function listFiles(remote: Remote, net: Net): Promise<Map<string, L
         connection.close();
       }
     });
-    if (!Array.isArray(entries)) throw new LynError("network", `${hostOf(url)}: expected a list of files, found something else`);
+    if (!Array.isArray(entries))
+      throw new LynError("network", `${hostOf(url)}: expected a list of files, found something else`);
     for (const entry of entries as HubEntry[]) {
       if (entry?.type !== "file" || !isPlainName(entry.path) || !Number.isSafeInteger(entry.size)) continue;
       const sha256 = entry.lfs?.oid?.replace(/^sha256:/, "");
@@ -154,7 +158,7 @@ export async function connect(net: Net, url: string, init: RequestInit): Promise
   }
 }
 
-/** What an exception of `fetch` or of a body means: an abort stays one, our own errors stay, the rest is the network. */
+/** What an exception of `fetch` or of a body means: an abort and our own errors stay, the rest is the network. */
 export function broken(net: Net, url: string, error: unknown): unknown {
   aborted(net.signal);
   if (error instanceof LynError || error instanceof Transient || isNamed(error, "QuotaExceededError")) return error;
@@ -164,7 +168,9 @@ export function broken(net: Net, url: string, error: unknown): unknown {
     new LynError("network", message, {
       help: [
         "Check the connection and load again: what is here is kept.",
-        ...(isSameOrigin(url) ? [] : [`${host} has to allow requests from this page (CORS), and so has its content security policy.`]),
+        ...(isSameOrigin(url)
+          ? []
+          : [`${host} has to allow requests from this page (CORS), and so has its content security policy.`]),
       ],
       cause: error,
       details: { url },
@@ -180,7 +186,9 @@ export function refused(response: Response, remote: Remote, file?: string): LynE
   if (status === 401 || status === 403) {
     // The Hub answers 401 also where there is no such repository, so as not to tell which private ones exist.
     const unknown = remote.page && status === 401 && response.headers.get("x-error-code") !== "GatedRepo";
-    const message = unknown ? `${remote.id} is not public, or there is no such model` : `${what} may not be read (${status})`;
+    const message = unknown
+      ? `${remote.id} is not public, or there is no such model`
+      : `${what} may not be read (${status})`;
     const help = remote.page
       ? [`Open ${remote.page}, accept its terms if it has any, and give an access token that may read it.`]
       : ["The server wants a permission that this page cannot give."];
@@ -188,18 +196,22 @@ export function refused(response: Response, remote: Remote, file?: string): LynE
   }
   if (status === 404 || status === 410) {
     const help = [remote.page ? `Compare with ${remote.page}.` : `Check the folder's URL, ${remote.folder}.`];
-    return new LynError("model_not_found", `${what}: the server has no such ${file ? "file" : "model"} (${status})`, { help, details });
+    return new LynError("model_not_found", `${what}: the server has no such ${file ? "file" : "model"} (${status})`, {
+      help,
+      details,
+    });
   }
   const message = `${what}: ${hostOf(response.url || remote.folder)} answered ${status}`;
   const error = new LynError("network", message, { help: ["Load again later: what is here is kept."], details });
   if (status !== 408 && status !== 425 && status !== 429 && status < 500) return error;
   const asked = response.headers.get("retry-after");
   const wait = asked ? (/^\d+$/.test(asked) ? Number(asked) * 1000 : Date.parse(asked) - Date.now()) : 0;
-  if (wait > LONGEST_WAIT) return new LynError("network", message, { help: [`Load again in ${Math.ceil(wait / 1000)} seconds.`], details });
+  if (wait > LONGEST_WAIT)
+    return new LynError("network", message, { help: [`Load again in ${Math.ceil(wait / 1000)} seconds.`], details });
   return new Transient(error, wait > 0 ? wait : 0);
 }
 
-/** Tries again after transient failures, with growing pauses. `moved` tells whether the last attempt brought new bytes. */
+/** Tries again after transient failures, with growing pauses. `moved` tells whether the last try brought new bytes. */
 export async function retrying<T>(net: Net, attempt: () => Promise<T>, moved: () => boolean = () => false): Promise<T> {
   for (let failures = 1; ; failures++) {
     aborted(net.signal);

@@ -1,7 +1,7 @@
 // lyn: language models with DeepSeek's sparse attention, in the browser, on its GPU.
 
-import { LynError } from "./errors.js";
-import type { CoreOptions, Loaded, Notice, PromptProgress } from "./protocol.js";
+import { topFiles } from "./files.js";
+import type { CoreOptions, Loaded, Notice, PostedModel, PromptProgress } from "./protocol.js";
 import { Remote } from "./remote.js";
 import { probe as probePage } from "./support.js";
 import type {
@@ -37,9 +37,10 @@ const assets = {
   worker: () => new URL("./worker.js", import.meta.url),
   wasm: () => new URL("./lyn_bg.wasm", import.meta.url),
   stories: () => ({
+    // The largest first: its size is most of the total.
+    "model.safetensors": new URL("./stories/model.safetensors", import.meta.url).href,
     "config.json": new URL("./stories/config.json", import.meta.url).href,
     "generation_config.json": new URL("./stories/generation_config.json", import.meta.url).href,
-    "model.safetensors": new URL("./stories/model.safetensors", import.meta.url).href,
     "tokenizer.json": new URL("./stories/tokenizer.json", import.meta.url).href,
     "tokenizer_config.json": new URL("./stories/tokenizer_config.json", import.meta.url).href,
   }),
@@ -47,13 +48,13 @@ const assets = {
 
 /** Whether this browser can run lyn, and if not, what to do. Never throws, loads no model. */
 export function probe(options: { powerPreference?: GPUPowerPreference } = {}): Promise<Support> {
-  return probePage(options);
+  return probePage({ ...options, worker: workerHasGpu });
 }
 
 /** The memory that a model will use, from its headers: no weight is read. */
 export async function plan(model: ModelSource, options: LoadOptions = {}): Promise<Plan> {
   return once(options, (remote) =>
-    remote.call("plan", { model, options: core(options) }, { signal: options.signal, event: options.onProgress ?? (() => {}) }),
+    remote.call("plan", { model: posted(model), options: core(options) }, { signal: options.signal, event: options.onProgress ?? (() => {}) }),
   );
 }
 
@@ -63,7 +64,7 @@ export async function load(model: ModelSource = "stories", options: LoadOptions 
   const remote = await open(options, (notice) => tell(events, notice));
   try {
     const event = options.onProgress ?? (() => {});
-    const loaded = await remote.call("load", { model, options: core(options) }, { signal: options.signal, event });
+    const loaded = await remote.call("load", { model: posted(model), options: core(options) }, { signal: options.signal, event });
     return new Loading(remote, loaded, events);
   } catch (error) {
     remote.close();
@@ -98,6 +99,9 @@ export const storage = {
   /** Removes one and gives the bytes freed. */
   remove: (id: string, options: Pick<LoadOptions, "worker" | "wasmUrl"> = {}): Promise<number> =>
     once(options, (remote) => remote.call("remove", { id })),
+  /** Removes all of them and gives the bytes freed. */
+  removeAll: (options: Pick<LoadOptions, "worker" | "wasmUrl"> = {}): Promise<number> =>
+    once(options, (remote) => remote.call("removeAll", null)),
   /** The browser's own figures. */
   estimate: (): Promise<StorageEstimate> => navigator.storage.estimate(),
 };
@@ -237,6 +241,16 @@ async function open(options: LoadOptions, notice: (notice: Notice) => void): Pro
   return remote;
 }
 
+/** Whether a worker can have the GPU too. */
+async function workerHasGpu(): Promise<boolean> {
+  const worker = startWorker();
+  try {
+    return (await Remote.worker(worker).call("start", { wasmUrl: assets.wasm().href })).gpu;
+  } finally {
+    worker.terminate();
+  }
+}
+
 async function pageHasGpu(): Promise<boolean> {
   const gpu = (navigator as { gpu?: GPU }).gpu;
   return gpu !== undefined && (await gpu.requestAdapter().catch(() => null)) !== null;
@@ -266,6 +280,12 @@ function core(options: LoadOptions): CoreOptions {
   }
   const set = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
   return { ...set, stories };
+}
+
+/** A model as it can be posted: URLs as text, picked files with the folder that they came from taken off their names. */
+function posted(model: ModelSource): PostedModel {
+  if (model instanceof URL) return model.href;
+  return Array.isArray(model) ? topFiles(model) : model;
 }
 
 function ids(prompt: string | ArrayLike<number>): string | Uint32Array {

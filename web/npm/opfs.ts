@@ -1,4 +1,4 @@
-// Where the bytes of downloaded models are kept: a folder of the origin private file system, or memory. Knows no network.
+// Where bytes of downloaded models are kept: a folder of the origin private file system, or memory. Knows no network.
 //
 // lyn/<key>/record.{0,1}.json  what is here; the newer valid one counts, so that a crash while writing loses nothing
 // lyn/<key>/files/<name>       bytes of one model file, from its start
@@ -170,7 +170,10 @@ async function readRecord(home: FileSystemDirectoryHandle): Promise<Stored | und
   let newest: Stored | undefined;
   for (const slot of [0, 1]) {
     const handle = await home.getFileHandle(`record.${slot}.json`).catch(() => undefined);
-    const text = await handle?.getFile().then((file) => file.text()).catch(() => "");
+    const text = await handle
+      ?.getFile()
+      .then((file) => file.text())
+      .catch(() => "");
     const found = parseRecord(text ?? "");
     if (found && found.sequence > (newest?.sequence ?? -1)) newest = found;
   }
@@ -255,7 +258,7 @@ async function openSync(directory: FileSystemDirectoryHandle, name: string): Pro
 
 /** Writes all bytes; a short write means that the disk or the allowance is full. */
 function writeAll(handle: SyncHandle, bytes: Uint8Array, at: number): void {
-  for (let done = 0; done < bytes.length; ) {
+  for (let done = 0; done < bytes.length;) {
     const written = handle.write(done === 0 ? bytes : bytes.subarray(done), { at: at + done });
     if (written <= 0) throw new DOMException("the file cannot grow", "QuotaExceededError");
     done += written;

@@ -10,7 +10,6 @@ import type {
   GoldenReport,
   KernelReport,
   ModelInfo,
-  ModelSource,
   Plan,
   Progress,
   Result,
@@ -21,6 +20,9 @@ import type {
   TraceOptions,
   Variant,
 } from "./types.js";
+
+/** A model as it crosses to the worker: a URL is text there. */
+export type PostedModel = string | File[] | FileSystemDirectoryHandle;
 
 /** Load options that can be cloned; URLs are absolute. */
 export interface CoreOptions {
@@ -49,8 +51,8 @@ export type PromptProgress = { done: number; total: number; cached: number };
 /** Every call: what goes in, what comes back, what is told meanwhile. */
 export interface Calls {
   start: { in: { wasmUrl: string }; out: { gpu: boolean }; event: never };
-  plan: { in: { model: ModelSource; options: CoreOptions }; out: Plan; event: Progress };
-  load: { in: { model: ModelSource; options: CoreOptions }; out: Loaded; event: Progress };
+  plan: { in: { model: PostedModel; options: CoreOptions }; out: Plan; event: Progress };
+  load: { in: { model: PostedModel; options: CoreOptions }; out: Loaded; event: Progress };
   generate: {
     in: { prompt: string | Uint32Array; sampling: SamplingOptions; trace?: TraceOptions };
     out: Result;
@@ -73,6 +75,7 @@ export interface Calls {
   golden: { in: { files: File[] }; out: GoldenReport; event: never };
   stored: { in: null; out: StoredModel[]; event: never };
   remove: { in: { id: string }; out: number; event: never };
+  removeAll: { in: null; out: number; event: never };
 }
 
 export type CallName = keyof Calls;

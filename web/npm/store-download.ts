@@ -2,7 +2,17 @@
 
 import { LynError, aborted, isNamed } from "./errors.js";
 import { MAX_READ, MAX_TEXT } from "./files.js";
-import { type Connection, type Net, type Remote, Transient, broken, connect, isSameOrigin, refused, retrying } from "./hub.js";
+import {
+  type Connection,
+  type Net,
+  type Remote,
+  Transient,
+  broken,
+  connect,
+  isSameOrigin,
+  refused,
+  retrying,
+} from "./hub.js";
 import type { FileRecord, Folder, Writer } from "./opfs.js";
 import type { Meter } from "./store-progress.js";
 
@@ -23,10 +33,11 @@ export interface Task {
   save(): Promise<void>;
 }
 
-/** Bytes between two records: what a crash may cost. */
-const UNSAVED = MAX_READ;
+/** Bytes and milliseconds between two records: what a crash may cost. */
+const UNSAVED_BYTES = MAX_READ;
+const UNSAVED_TIME = 1000;
 
-/** Completes a file. Where the server has none, it is marked `absent` if it may be, else `model_not_found` is thrown. */
+/** Completes a file. Where the server has none it is marked `absent` if it may be, else `model_not_found` is thrown. */
 export async function fetchFile(task: Task, file: FileRecord, optional = false): Promise<void> {
   const download = new Download(task, file, await task.folder.open(file.name));
   try {
@@ -46,6 +57,7 @@ export async function fetchFile(task: Task, file: FileRecord, optional = false):
 class Download {
   private hash: Hash;
   private unsaved = 0;
+  private savedAt = Date.now();
 
   constructor(
     private readonly task: Task,
@@ -68,7 +80,8 @@ class Download {
     const hash = this.hash.finish();
     if (file.sha256 && hash !== file.sha256) {
       this.restart();
-      const message = `${file.name} of ${this.task.remote.id}: expected SHA-256 ${file.sha256}, found ${hash}; it was deleted`;
+      const where = `${file.name} of ${this.task.remote.id}`;
+      const message = `${where}: expected SHA-256 ${file.sha256}, found ${hash}; it was deleted`;
       const help = ["Load again to download that file anew."];
       throw new LynError("bad_checkpoint", message, { help, details: { file: file.name, class: "E-HASH" } });
     }
@@ -92,7 +105,7 @@ class Download {
     file.loaded = Math.min(file.loaded, writer.size);
     if (writer.size > file.loaded) writer.truncate(file.loaded);
     const others = task.meter.sums().loaded - file.loaded;
-    for (let at = 0; at < file.loaded; ) {
+    for (let at = 0; at < file.loaded;) {
       aborted(task.net.signal);
       const bytes = await writer.read(at, Math.min(MAX_READ, file.loaded - at));
       if (bytes.length === 0) throw new LynError("io", `${file.name} could not be read back from the store`);
@@ -125,7 +138,7 @@ class Download {
     }
   }
 
-  /** Compares the answer with the request and with what is known. Returns where the body should end, if that is known. */
+  /** Compares the answer with the request and with what is known. Returns where the body should end, if it is known. */
   private check(response: Response): number | undefined {
     const { file, task } = this;
     const etag = response.headers.get("etag") ?? undefined;
@@ -137,10 +150,14 @@ class Download {
     if (!response.ok) throw refused(response, task.remote, file.name);
     // Servers of single-page sites answer any path with their page.
     if (/^text\/html\b/.test(response.headers.get("content-type") ?? "")) {
-      throw new LynError("model_not_found", `${file.name} of ${task.remote.id}: the server sent a web page in its place`, {
-        help: [`Check the folder's URL, ${task.remote.folder}.`],
-        details: { file: file.name },
-      });
+      throw new LynError(
+        "model_not_found",
+        `${file.name} of ${task.remote.id}: the server sent a web page in its place`,
+        {
+          help: [`Check the folder's URL, ${task.remote.folder}.`],
+          details: { file: file.name },
+        },
+      );
     }
     if (response.status === 206 && file.loaded > 0) {
       if (changed) {
@@ -231,14 +248,16 @@ class Download {
     } catch (error) {
       // What a failed write left behind `loaded` would be taken for the file's.
       writer.truncate(file.loaded);
-      throw isNamed(error, "QuotaExceededError") ? await quotaError(task.meter.sums(), error) : LynError.from(error, "io");
+      throw isNamed(error, "QuotaExceededError")
+        ? await quotaError(task.meter.sums(), error)
+        : LynError.from(error, "io");
     }
     this.hash.update(bytes);
     file.loaded += bytes.length;
     task.meter.add(file, bytes.length);
     this.unsaved += bytes.length;
-    if (this.unsaved < UNSAVED) return;
-    this.unsaved = 0;
+    if (this.unsaved < UNSAVED_BYTES && Date.now() - this.savedAt < UNSAVED_TIME) return;
+    [this.unsaved, this.savedAt] = [0, Date.now()];
     writer.flush();
     await task.save();
   }
@@ -263,12 +282,16 @@ class Download {
 }
 
 /** The error of a full store, with the browser's own figures. */
-export async function quotaError({ total, loaded }: { total: number; loaded: number }, cause?: unknown): Promise<LynError> {
-  const { usage = null, quota = null } = (await globalThis.navigator?.storage?.estimate?.().catch(() => undefined)) ?? {};
+export async function quotaError(
+  { total, loaded }: { total: number; loaded: number },
+  cause?: unknown,
+): Promise<LynError> {
+  const { usage = null, quota = null } =
+    (await globalThis.navigator?.storage?.estimate?.().catch(() => undefined)) ?? {};
   const needed = total - loaded;
   const figures = quota === null ? "" : `; ${mebibytes(usage ?? 0)} of ${mebibytes(quota)} are in use`;
   return new LynError("quota", `this browser has no room for ${mebibytes(needed)} more${figures}`, {
-    help: ["Delete models that are kept here, free disk space, or load without keeping it (cache: \"memory\")."],
+    help: ['Delete models that are kept here, free disk space, or load without keeping it (cache: "memory").'],
     details: { usage, quota, needed },
     cause,
   });

@@ -1,15 +1,27 @@
-// Sources of models: the store of downloads, the model that ships with lyn, and files that were picked.
+// Sources of models: downloads that are kept, the model that ships with lyn, and files that were picked.
 
 import { LynError, aborted, isNamed } from "./errors.js";
-import { BlobSource, CONFIG_FILE, INDEX_FILE, OPTIONAL_FILES, SINGLE_FILE, type Source, filesSource, readText, shards } from "./files.js";
+import {
+  BlobSource,
+  CONFIG_FILE,
+  INDEX_FILE,
+  OPTIONAL_FILES,
+  SINGLE_FILE,
+  type Source,
+  filesSource,
+  readText,
+  shards,
+} from "./files.js";
 import { type Net, type Remote, connect, listFiles, refused, remoteOf, wait } from "./hub.js";
-import { type FileRecord, type Folder, MemoryFolder, type ModelRecord, OpfsFolder, isComplete, readFolders } from "./opfs.js";
+import { type FileRecord, type Folder, MemoryFolder, type ModelRecord, OpfsFolder, isComplete } from "./opfs.js";
 import { type Hash, type Task, fetchFile, quotaError } from "./store-download.js";
 import { RangeSource } from "./peek.js";
+import { originRoot, storage } from "./store-models.js";
 import { Meter } from "./store-progress.js";
-import type { LoadOptions, ModelSource, Progress, StoredModel } from "./types.js";
+import type { LoadOptions, ModelSource, Progress } from "./types.js";
 
 export type { Source } from "./files.js";
+export { type ModelStorage, storage, storageOf } from "./store-models.js";
 export type { Hash } from "./store-download.js";
 
 export interface OpenOptions extends Pick<LoadOptions, "cache" | "revision" | "token"> {
@@ -35,14 +47,15 @@ export interface Opened {
   close(): void;
 }
 
-/** A model in memory whose loading was cut short, so that going on does not start anew. One at most: memory is scarce. */
+/** A model in memory whose loading was cut short, so that going on does not start anew. One at most. */
 let unfinished: { id: string; folder: MemoryFolder } | undefined;
 
 /**
  * Brings all files of a model here and opens them. A model that is complete in the store is used as it is, without any
  * request; `storage.remove` makes room for a newer one. An abort keeps what is there.
  *
- * Throws `bad_request`, `model_not_found`, `unauthorized`, `network`, `quota`, `bad_checkpoint`, `io`; the signal's reason.
+ * Throws the signal's reason, `bad_request`, `model_not_found`, `unauthorized`, `network`, `quota`, `bad_checkpoint`
+ * or `io`.
  */
 export async function openSource(
   model: ModelSource | string,
@@ -55,14 +68,13 @@ export async function openSource(
   if (typeof model !== "string" && !(model instanceof URL)) {
     return { ...(await filesSource(model)), kept: "files", fromCache: true, close: () => undefined };
   }
-  const net: Net = { fetch: options.fetch ?? ((...args) => fetch(...args)), wait: options.wait ?? wait, cache: "no-store", signal };
-  if (model === "stories") {
-    const urls = options.stories ?? {};
-    const remote: Remote = { id: "stories", folder: "", urls, headers: {} };
+  const remote = located(String(model), options);
+  if (remote.urls) {
     // Small, and kept by the browser's cache and the page's service worker: not kept a third time.
-    return open(remote, new MemoryFolder(), { ...net, cache: "default" }, sha256, onProgress, Object.keys(urls));
+    const net = network(options, "default", signal);
+    return open(remote, new MemoryFolder(), net, sha256, onProgress, Object.keys(remote.urls));
   }
-  const remote = remoteOf(String(model), options);
+  const net = network(options, "no-store", signal);
   const folder = await folderOf(remote.id, options);
   try {
     return await open(remote, folder, net, sha256, onProgress);
@@ -74,15 +86,29 @@ export async function openSource(
 
 /** Whether downloads are kept when this tab closes; not so in private windows of some browsers. */
 export async function keepsDownloads(root: OpenOptions["root"] = originRoot): Promise<boolean> {
-  return root().then(() => true, () => false);
+  return root().then(
+    () => true,
+    () => false,
+  );
 }
 
 /** A model as it lies, to be looked into: nothing is kept, headers alone are read. */
-export async function peekSource(model: ModelSource, options: OpenOptions, signal?: AbortSignal): Promise<Source> {
+export async function peekSource(
+  model: ModelSource | string,
+  options: OpenOptions,
+  signal?: AbortSignal,
+): Promise<Source> {
   if (typeof model !== "string" && !(model instanceof URL)) return (await filesSource(model)).source;
-  const net: Net = { fetch: options.fetch ?? ((...args) => fetch(...args)), wait: options.wait ?? wait, cache: "default", signal };
-  if (model === "stories") return new RangeSource({ id: "stories", folder: "", urls: options.stories ?? {}, headers: {} }, net);
-  return new RangeSource(remoteOf(String(model), options), net);
+  return new RangeSource(located(String(model), options), network(options, "default", signal));
+}
+
+function located(model: string, options: OpenOptions): Remote {
+  if (model === "stories") return { id: "stories", folder: "", urls: options.stories ?? {}, headers: {} };
+  return remoteOf(model, options);
+}
+
+function network(options: OpenOptions, cache: RequestCache, signal: AbortSignal | undefined): Net {
+  return { fetch: options.fetch ?? ((...args) => fetch(...args)), wait: options.wait ?? wait, cache, signal };
 }
 
 async function folderOf(id: string, { cache = "auto", root = originRoot }: OpenOptions): Promise<Folder> {
@@ -96,7 +122,7 @@ async function folderOf(id: string, { cache = "auto", root = originRoot }: OpenO
       if (cache === "opfs") throw LynError.from(error, "io");
     }
     if (cache === "opfs") {
-      const help = ["Private windows keep none; downloads can be kept from a worker only. Or use cache: \"auto\"."];
+      const help = ['Private windows keep none; downloads can be kept from a worker only. Or use cache: "auto".'];
       throw new LynError("io", "this browser keeps no files for this page", { help });
     }
   }
@@ -113,7 +139,13 @@ async function open(
   onProgress: (progress: Progress) => void,
   names?: string[],
 ): Promise<Opened> {
-  const record: ModelRecord = (await folder.record()) ?? { schema: 1, id: remote.id, usedAt: 0, listed: false, files: [] };
+  const record: ModelRecord = (await folder.record()) ?? {
+    schema: 1,
+    id: remote.id,
+    usedAt: 0,
+    listed: false,
+    files: [],
+  };
   record.usedAt = Date.now();
   const meter = new Meter(record, onProgress);
   const save = () => folder.save(record);
@@ -182,7 +214,9 @@ async function fetchModel(task: Task, record: ModelRecord): Promise<void> {
   }
   const index = record.files.find((file) => file.name === INDEX_FILE && !file.absent);
   const indexBlob = index && (await folder.blob(INDEX_FILE));
-  const weights = indexBlob ? shards(await readText(new BlobSource(new Map([[INDEX_FILE, indexBlob]])), INDEX_FILE)) : [SINGLE_FILE];
+  const weights = indexBlob
+    ? shards(await readText(new BlobSource(new Map([[INDEX_FILE, indexBlob]])), INDEX_FILE))
+    : [SINGLE_FILE];
   if (listing) requireListed(remote, [...listing.keys()], weights);
   const optional = OPTIONAL_FILES.filter((name) => !listing || listing.has(name));
   // What an older list named and this one does not is no part of the model.
@@ -190,7 +224,11 @@ async function fetchModel(task: Task, record: ModelRecord): Promise<void> {
   for (const file of record.files.filter(({ name }) => !wanted.has(name))) await folder.remove(file.name);
   record.files = record.files.filter(({ name }) => wanted.has(name));
   const files = [...optional, ...weights].map(known);
-  if (!listing) await measure(task, files.filter((file) => weights.includes(file.name)));
+  if (!listing)
+    await measure(
+      task,
+      files.filter((file) => weights.includes(file.name)),
+    );
   record.listed = true;
   if (folder.persistent) await requireRoom(task.meter);
   for (const file of files) {
@@ -222,77 +260,30 @@ async function measure({ remote, net }: Task, files: FileRecord[]): Promise<void
   const ask = async () => {
     for (let file = queue.pop(); file; file = queue.pop()) {
       // A server that does not answer HEAD tells the size with the file.
-      const connection = await connect(net, file.url, { method: "HEAD", headers: remote.headers }).catch(() => aborted(net.signal));
+      const connection = await connect(net, file.url, { method: "HEAD", headers: remote.headers }).catch(() =>
+        aborted(net.signal),
+      );
       connection?.close();
       const { status, ok, headers } = connection?.response ?? { status: 0, ok: false, headers: new Headers() };
       const isPage = headers.get("content-type")?.startsWith("text/html");
       if (status === 404 || status === 410 || (ok && isPage)) missing.push(file.name);
       else if (connection && (status === 401 || status === 403)) throw refused(connection.response, remote, file.name);
-      else if (ok && /^\d+$/.test(headers.get("content-length") ?? "")) file.size = Number(headers.get("content-length"));
+      else if (ok && /^\d+$/.test(headers.get("content-length") ?? ""))
+        file.size = Number(headers.get("content-length"));
     }
   };
   await Promise.all(Array.from({ length: 6 }, ask));
-  requireListed(remote, files.map(({ name }) => name).filter((name) => !missing.includes(name)), files.map(({ name }) => name));
+  requireListed(
+    remote,
+    files.map(({ name }) => name).filter((name) => !missing.includes(name)),
+    files.map(({ name }) => name),
+  );
 }
 
 /** Refuses a download that the browser's own figures say cannot be kept, before its first byte. */
 async function requireRoom(meter: Meter): Promise<void> {
   const { usage, quota } = await storage.estimate();
   const sums = meter.sums();
-  if (usage !== undefined && quota !== undefined && sums.total - sums.loaded > quota - usage) throw await quotaError(sums);
+  if (usage !== undefined && quota !== undefined && sums.total - sums.loaded > quota - usage)
+    throw await quotaError(sums);
 }
-
-function originRoot(): Promise<FileSystemDirectoryHandle> {
-  const manager = globalThis.navigator?.storage;
-  if (typeof manager?.getDirectory !== "function") return Promise.reject(new LynError("io", "this browser keeps no files for this page"));
-  return manager.getDirectory();
-}
-
-/** Models that are kept in this browser, for this origin. Works in the page and in workers. */
-export interface ModelStorage {
-  list(): Promise<StoredModel[]>;
-  /** Deletes a model; bytes freed. Throws `io` while another tab writes it. */
-  remove(id: string): Promise<number>;
-  /** Deletes everything that lyn keeps; bytes freed. */
-  removeAll(): Promise<number>;
-  /** The browser's figures; empty where it tells none. */
-  estimate(): Promise<StorageEstimate>;
-}
-
-/** The store under a root folder. */
-export function storageOf(root: () => Promise<FileSystemDirectoryHandle> = originRoot): ModelStorage {
-  const folders = async () => root().then(readFolders, () => ({ home: undefined, models: [] }));
-  const remove = async (matches: (record: ModelRecord | undefined) => boolean) => {
-    const { home, models } = await folders();
-    let freed = 0;
-    for (const { name, bytes } of models.filter(({ record }) => matches(record))) {
-      try {
-        await home?.removeEntry(name, { recursive: true });
-      } catch (cause) {
-        throw new LynError("io", "the model is in use and could not be deleted", { help: ["Close lyn's other tabs."], cause });
-      }
-      freed += bytes;
-    }
-    return freed;
-  };
-  return {
-    async list() {
-      const { models } = await folders();
-      const known = models.flatMap(({ bytes, record }) => (record ? [{ bytes, record }] : []));
-      return known.map(({ bytes, record }) => ({
-        id: record.id,
-        bytes,
-        complete: isComplete(record),
-        files: record.files
-          .filter((file) => !file.absent)
-          .map(({ name, size, loaded }) => ({ name, bytes: size ?? loaded, loaded })),
-        usedAt: record.usedAt,
-      }));
-    },
-    remove: (id) => remove((record) => record?.id === id),
-    removeAll: () => remove(() => true),
-    estimate: async () => (await globalThis.navigator?.storage?.estimate?.().catch(() => undefined)) ?? {},
-  };
-}
-
-export const storage: ModelStorage = storageOf();

@@ -47,8 +47,29 @@ export type Support =
       code: ErrorCode;
       reason: "insecure_context" | "no_webgpu" | "no_adapter" | "limits" | "in_app_browser";
       message: string;
+      /** What to do, in English, and the stable name of each line for those who translate it. */
       help: string[];
+      helpKeys: HelpKey[];
     };
+
+/** What a browser without a usable GPU can be told to do; `support.ts` has the sentences. */
+export type HelpKey =
+  | "use_https"
+  | "open_in_browser"
+  | "update_browser"
+  | "update_ios"
+  | "update_macos"
+  | "chrome_linux"
+  | "firefox_linux"
+  | "firefox_windows"
+  | "firefox_mac"
+  | "firefox_android"
+  | "chrome_android"
+  | "acceleration_chrome"
+  | "acceleration_firefox"
+  | "update_driver"
+  | "other_gpu"
+  | "use_cli";
 
 /** Memory that a model will use; the names of `lyn plan --json`. */
 export interface Plan {
@@ -342,7 +363,12 @@ export interface Lyn extends AsyncDisposable {
   detokenize(ids: ArrayLike<number>): Promise<string>;
   /** Ids of a conversation in the checkpoint's own format. */
   render(request: Pick<ChatRequest, "messages" | "thinking">): Promise<Uint32Array>;
-  compare(text: string, a: Variant, b: Variant, options?: SamplingOptions & { signal?: AbortSignal }): Promise<Comparison>;
+  compare(
+    text: string,
+    a: Variant,
+    b: Variant,
+    options?: SamplingOptions & { signal?: AbortSignal },
+  ): Promise<Comparison>;
   /** Switches attention without loading again; what is cached of the last conversation is forgotten. */
   setAttention(variant: Variant): Promise<void>;
   /** Forgets what is cached of the last conversation. */

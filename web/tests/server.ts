@@ -92,7 +92,13 @@ export async function startServer(options: Options): Promise<TestServer> {
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const pathname = decodeURIComponent(new URL(request.url ?? "/", "http://localhost").pathname);
     const file = pathname.startsWith(prefix) ? pathname.slice(prefix.length) : undefined;
-    const entry: Request = { method: request.method ?? "GET", path: file ?? pathname, status: 0, headers: request.headers, bytes: 0 };
+    const entry: Request = {
+      method: request.method ?? "GET",
+      path: file ?? pathname,
+      status: 0,
+      headers: request.headers,
+      bytes: 0,
+    };
     requests.push(entry);
     const fault = (file !== undefined && take(faults, file)) || {};
     if (fault.hang) return;
@@ -105,7 +111,13 @@ export async function startServer(options: Options): Promise<TestServer> {
             "access-control-expose-headers": "etag, content-range, link, x-error-code",
           }
         : {};
-      response.writeHead(status, { "cache-control": "no-cache", ...cors, ...options.headers, ...headers, ...fault.headers });
+      response.writeHead(status, {
+        "cache-control": "no-cache",
+        ...cors,
+        ...options.headers,
+        ...headers,
+        ...fault.headers,
+      });
     };
     const end = (status: number, headers: Record<string, string | number> = {}) => {
       head(status, { "content-type": "text/plain; charset=utf-8", ...headers });
@@ -113,7 +125,8 @@ export async function startServer(options: Options): Promise<TestServer> {
     };
     if (request.method === "OPTIONS") return end(options.cors ? 200 : 405);
     if (request.method !== "GET" && request.method !== "HEAD") return end(405);
-    if (fault.status) return end(fault.status, fault.retryAfter === undefined ? {} : { "retry-after": fault.retryAfter });
+    if (fault.status)
+      return end(fault.status, fault.retryAfter === undefined ? {} : { "retry-after": fault.retryAfter });
     const found = file === undefined ? undefined : await locate(options.root, file);
     if (!found) return end(404);
 
@@ -194,6 +207,7 @@ async function send(
   entry: Request,
 ): Promise<void> {
   let at = start;
+  const closed = new Promise<void>((resolve) => response.once("close", resolve));
   const write = async (bytes: Buffer): Promise<boolean> => {
     const left = fault.cut === undefined ? bytes.length : fault.cut - (at - start);
     const piece = bytes.subarray(0, left);
@@ -202,8 +216,9 @@ async function send(
     at += piece.length;
     entry.bytes += piece.length;
     const drained = new Promise<void>((resolve) => response.write(piece, () => resolve()));
-    await Promise.race([drained, new Promise((resolve) => response.once("close", resolve))]);
-    if (fault.bytesPerSecond) await new Promise((resolve) => setTimeout(resolve, (1000 * piece.length) / fault.bytesPerSecond!));
+    await Promise.race([drained, closed]);
+    if (fault.bytesPerSecond)
+      await new Promise((resolve) => setTimeout(resolve, (1000 * piece.length) / fault.bytesPerSecond!));
     return piece.length === bytes.length && !response.destroyed;
   };
   const whole = Math.min(stop, found.size);
@@ -213,6 +228,7 @@ async function send(
       if (!(await write(bytes as Buffer))) return void response.destroy();
     }
   }
-  if (stop > found.size && !(await write(Buffer.alloc(stop - Math.max(start, found.size))))) return void response.destroy();
+  if (stop > found.size && !(await write(Buffer.alloc(stop - Math.max(start, found.size)))))
+    return void response.destroy();
   response.end();
 }
