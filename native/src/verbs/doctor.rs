@@ -22,7 +22,7 @@ pub(crate) fn run(app: &App) -> Ended {
     let found = devices::found();
     let chosen = choose(app);
     let limits = chosen.as_ref().map_or_else(|error| Err(error.clone()), limits);
-    let check = chosen.as_ref().map_or_else(|error| Err(error.clone()), |chosen| self_check(chosen));
+    let check = chosen.as_ref().map_or_else(|error| Err(error.clone()), self_check);
     let story = story(app);
     let said = |result: &Result<String>| match result {
         Ok(found) => found.clone(),

@@ -9,5 +9,6 @@ pub mod stop;
 
 pub use runner::{Chunk, Runner, SequenceId, Settings, Wanted};
 pub use sampler::{Logprobs, Sampled, Sampler, SamplingParams, Step};
+pub(crate) use session::room;
 pub use session::{Event, Finish, Generation, Request, Selection, Timings, Voice};
 pub use stop::{Released, StopStrings};
