@@ -4,12 +4,13 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use lyn::chat::openai;
 use lyn::checkpoint::GenerationDefaults;
 use lyn::engine::Engine;
 use lyn::error::{Code, Error, Result};
 use lyn::generate::{Event, Finish, Request, SamplingParams, Selection, Timings, Voice};
 use lyn::inspect::trace as lines;
-use lyn::platform::block_on;
+use lyn::platform::{block_on, seed};
 use lyn::text::Tokenizer;
 use serde_json::{Value, json};
 
@@ -184,30 +185,19 @@ impl Trace {
 impl SamplingArgs {
     /// How to sample: the user's values, else the checkpoint's, else plain sampling.
     pub(crate) fn params(&self, defaults: &GenerationDefaults) -> SamplingParams {
-        #[expect(clippy::cast_possible_truncation, reason = "the sampler takes f32")]
-        let single = |value: f64| value as f32;
-        let temperature = match defaults.do_sample {
-            Some(false) => 0.0,
-            _ => defaults.temperature.map_or(1.0, single),
-        };
+        let defaults = SamplingParams::recommended(defaults);
         SamplingParams {
-            temperature: self.temperature.unwrap_or(temperature),
+            temperature: self.temperature.unwrap_or(defaults.temperature),
             top_k: self.top_k,
-            top_p: self.top_p.or(defaults.top_p.map(single)).unwrap_or(1.0),
+            top_p: self.top_p.unwrap_or(defaults.top_p),
             min_p: self.min_p,
             repetition_penalty: self.repetition_penalty,
             presence_penalty: self.presence_penalty,
             frequency_penalty: self.frequency_penalty,
-            seed: self.seed.unwrap_or_else(draw),
-            ..SamplingParams::default()
+            seed: self.seed.unwrap_or_else(seed),
+            ..defaults
         }
     }
-}
-
-/// A seed that is short enough to be typed again.
-fn draw() -> u64 {
-    use std::hash::{BuildHasher, RandomState};
-    RandomState::new().hash_one(std::time::SystemTime::now()) >> 32
 }
 
 /// Refuses an answer that cannot fit, where the user asked for a length: it would be cut.
@@ -232,32 +222,18 @@ pub(crate) fn check_room(prompt: &[u32], max_tokens: Option<u32>, context: u32) 
         .with_detail("context", context))
 }
 
-/// Tokens in a second; none where there is nothing to divide.
-fn speed(tokens: u32, ms: f64) -> f64 {
-    if ms > 0.0 { f64::from(tokens) / ms * 1e3 } else { 0.0 }
-}
-
 impl Answer {
-    /// Decoding speed: the first token belongs to the prompt.
-    fn decode_speed(&self) -> f64 {
-        speed(self.timings.completion_tokens.saturating_sub(1), self.timings.decode_ms)
-    }
-
-    fn prompt_speed(&self) -> f64 {
-        speed(self.timings.prompt_tokens.saturating_sub(self.timings.cached_tokens), self.timings.prompt_ms)
-    }
-
     /// `212 tokens · 38.1 tok/s · …`
     pub(crate) fn statistics(&self, engine: &mut Engine) -> String {
-        let t = &self.timings;
+        let (t, speeds) = (&self.timings, openai::Timings::from(&self.timings));
         let settings = *engine.runner().settings();
         let used = t.prompt_tokens + t.completion_tokens;
         let cached =
             if t.cached_tokens > 0 { format!(" ({} known)", count(t.cached_tokens.into())) } else { String::new() };
         let mut parts = vec![
             format!("{} tokens", count(t.completion_tokens.into())),
-            format!("{:.1} tok/s", self.decode_speed()),
-            format!("prompt {}{cached} at {:.0} tok/s", count(t.prompt_tokens.into()), self.prompt_speed()),
+            format!("{:.1} tok/s", speeds.predicted_per_second),
+            format!("prompt {}{cached} at {:.0} tok/s", count(t.prompt_tokens.into()), speeds.prompt_per_second),
             format!("first token {:.1} s", t.first_token_ms / 1e3),
             format!("context {}/{}", count(used.into()), count(settings.context.into())),
         ];
@@ -273,7 +249,6 @@ impl Answer {
 
     /// The last line of `--json`.
     pub(crate) fn to_json(&self, engine: &Engine, schema: &str) -> Value {
-        let t = &self.timings;
         json!({
             "schema": schema,
             "text": self.text,
@@ -283,24 +258,8 @@ impl Answer {
                 Some(Finish::Length) => "length",
                 None => "stopped",
             },
-            "usage": {
-                "prompt_tokens": t.prompt_tokens,
-                "completion_tokens": t.completion_tokens,
-                "total_tokens": t.prompt_tokens + t.completion_tokens,
-                "prompt_cache_hit_tokens": t.cached_tokens,
-                "completion_tokens_details": { "reasoning_tokens": t.reasoning_tokens },
-            },
-            // The names of llama-server, which front ends know.
-            "timings": {
-                "cache_n": t.cached_tokens,
-                "prompt_n": t.prompt_tokens - t.cached_tokens,
-                "prompt_ms": t.prompt_ms,
-                "prompt_per_second": self.prompt_speed(),
-                "predicted_n": t.completion_tokens,
-                "predicted_ms": t.decode_ms,
-                "predicted_per_second": self.decode_speed(),
-                "first_token_ms": t.first_token_ms,
-            },
+            "usage": openai::Usage::from(&self.timings),
+            "timings": openai::Timings::from(&self.timings),
             "seed": self.seed,
             "adapter": engine.adapter().map_or("host", |adapter| adapter.name.as_str()),
         })

@@ -177,7 +177,7 @@ pub struct Engine {
 /// What turns text into ids and back.
 pub struct Text {
     /// The tokenizer.
-    pub tokenizer: Tokenizer,
+    pub tokenizer: Arc<Tokenizer>,
     /// The prompt format that the checkpoint was trained on, or why there is none.
     pub format: Detected,
     allowed: Arc<[bool]>,
@@ -292,7 +292,15 @@ impl Engine {
     /// # Errors
     /// `bad_checkpoint` where the folder has none.
     pub fn tokenizer(&self) -> Result<&Tokenizer> {
-        self.text().map(|text| &text.tokenizer)
+        self.text().map(|text| &*text.tokenizer)
+    }
+
+    /// The tokenizer, for whoever outlives a borrow of the engine.
+    ///
+    /// # Errors
+    /// As [`Engine::tokenizer`].
+    pub fn shared_tokenizer(&self) -> Result<Arc<Tokenizer>> {
+        self.text().map(|text| Arc::clone(&text.tokenizer))
     }
 
     fn text(&self) -> Result<&Text> {
@@ -314,6 +322,14 @@ impl Engine {
     /// # Errors
     /// `bad_request` where the checkpoint has no format that lyn renders, or a message cannot be rendered.
     pub fn chat_prompt(&self, conversation: &Conversation, thinking: bool) -> Result<Vec<u32>> {
+        self.render(conversation, RenderOptions { thinking, ..RenderOptions::default() })
+    }
+
+    /// As [`Engine::chat_prompt`], with all of its options.
+    ///
+    /// # Errors
+    /// As [`Engine::chat_prompt`].
+    pub fn render(&self, conversation: &Conversation, options: RenderOptions) -> Result<Vec<u32>> {
         let format: ChatFormat = match self.chat_format() {
             Detected::Format(format) => format,
             Detected::Raw(why) => {
@@ -321,7 +337,6 @@ impl Engine {
                 return Err(Error::new(Code::BadRequest, message).with_help("use: lyn generate --raw"));
             }
         };
-        let options = RenderOptions { thinking, ..RenderOptions::default() };
         encode(format, conversation, options)?.ids(self.tokenizer()?)
     }
 
@@ -385,6 +400,6 @@ impl Text {
         };
         let format = ChatFormat::detect(files, &tokenizer)?;
         let allowed = tokenizer.sampleable().into();
-        Ok(Some(Text { tokenizer, format, allowed }))
+        Ok(Some(Text { tokenizer: Arc::new(tokenizer), format, allowed }))
     }
 }

@@ -252,9 +252,19 @@ pub fn quote(text: &str) -> String {
 /// As [`quote`], without the quotes.
 #[must_use]
 pub fn escape(text: &str) -> String {
+    escape_to(text, NAME_CHARS)
+}
+
+/// As [`escape`], without the cut: for sentences that others wrote about input.
+#[must_use]
+pub fn escape_whole(text: &str) -> String {
+    escape_to(text, MESSAGE_BYTES)
+}
+
+fn escape_to(text: &str, most: usize) -> String {
     let mut out = String::new();
     for (count, character) in text.chars().enumerate() {
-        if count == NAME_CHARS {
+        if count == most {
             out.push('…');
             break;
         }

@@ -19,6 +19,8 @@ pub struct Plan {
     pub formats: Vec<(String, u64)>,
     /// Positions.
     pub context: u32,
+    /// Positions that the model was made for.
+    pub max_position_embeddings: u32,
     /// Tokens of a prefill step.
     pub chunk: u32,
     /// Weights, as stored.
@@ -111,6 +113,7 @@ impl Plan {
             parameters: totals.parameters,
             formats: totals.bytes_by_dtype.iter().map(|(dtype, &bytes)| (dtype.name().to_owned(), bytes)).collect(),
             context: tokens,
+            max_position_embeddings: most,
             chunk,
             weights_bytes,
             cache_bytes,

@@ -78,6 +78,7 @@ export interface Plan {
   parameters: number;
   formats: [string, number][];
   context: number;
+  max_position_embeddings: number;
   chunk: number;
   weights_bytes: number;
   cache_bytes: number;

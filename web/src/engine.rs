@@ -175,23 +175,21 @@ impl Engine {
     /// Sizes and abilities of the model.
     #[wasm_bindgen(unchecked_return_type = "unknown")]
     pub fn info(&mut self) -> Outcome {
-        let (chat, defaults) = (self.0.chat_format(), self.0.defaults().clone());
+        // Every chat format that lyn renders can open a thought.
+        let chat = matches!(self.0.chat_format(), lyn::chat::Detected::Format(_));
+        let defaults = self.0.defaults().clone();
         let settings = *self.0.runner().settings();
         let (model_type, plan_layers) = (self.0.plan().model_type.clone(), self.0.plan().layers);
         let dims = self.0.runner().dims();
-        let format = match chat {
-            lyn::chat::Detected::Format(format) => Some(format),
-            lyn::chat::Detected::Raw(_) => None,
-        };
         object(&json!({
             "model_type": model_type,
             "num_hidden_layers": plan_layers,
             "vocab_size": dims.vocab_size,
-            "max_position_embeddings": self.0.max_position_embeddings(),
+            "max_position_embeddings": self.0.plan().max_position_embeddings,
             "index_topk": settings.index_topk,
             "sparse": dims.indexer.is_some(),
-            "chat": format.is_some(),
-            "thinking": format.is_some_and(|format| format.thinks()),
+            "chat": chat,
+            "thinking": chat,
             "context": settings.context,
             "defaults": {
                 "temperature": if defaults.do_sample == Some(false) { 0.0 } else { defaults.temperature.unwrap_or(1.0) },
@@ -254,7 +252,7 @@ impl Engine {
         let request = Request { trace: self.trace(trace, 0), ..chat.to_request(&self.0).map_err(thrown)? };
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "seconds since 1970")]
         let created = created as u64;
-        let completion = Completion::new(format!("chatcmpl-{created:x}"), created, chat.model_name());
+        let completion = chat.completion(&self.0, format!("chatcmpl-{created:x}"), created).map_err(thrown)?;
         self.run(request, Some(completion), &event).await
     }
 
@@ -307,7 +305,7 @@ impl Engine {
         let prompt = Uint32Array::from(request.prompt.as_slice());
         let mut generation = self.0.generate(request).map_err(thrown)?;
         let seed = generation.seed();
-        let mut tell = |value: &JsValue| event.call1(&JsValue::NULL, value).map(|answer| !is_false(&answer));
+        let tell = |value: &JsValue| event.call1(&JsValue::NULL, value).map(|answer| !is_false(&answer));
         let mut finish = None;
         if let Some(completion) = &mut completion {
             tell(&chunk(&completion.first_chunk())?)?;
@@ -330,18 +328,18 @@ impl Engine {
         let timings = generation.timings();
         let ids = Uint32Array::from(generation.ids());
         drop(generation);
+        let (usage, times) = (Usage::from(&timings), Timings::from(&timings));
         let end = object(&json!({
             "finish_reason": finish.map_or("cancelled", finish_name),
-            "usage": Usage::from(&timings),
-            "timings": Timings::from(&timings),
+            "usage": usage,
+            "timings": times,
             "seed": seed,
         }))?;
-        if let Some(completion) = completion {
+        if let Some(mut completion) = completion {
             if let Some(finish) = finish {
-                tell(&chunk(&completion.last_chunk(finish, &timings))?)?;
+                tell(&chunk(&completion.last_chunk(finish, usage, times))?)?;
             }
-            let response = completion.response(finish.unwrap_or(Finish::Stop), &timings);
-            Reflect::set(&end, &"response".into(), &response.to_string().into())?;
+            Reflect::set(&end, &"response".into(), &completion.response().to_string().into())?;
         }
         Reflect::set(&end, &"promptIds".into(), &prompt)?;
         Reflect::set(&end, &"ids".into(), &ids)?;

@@ -62,7 +62,7 @@ pub struct Message {
 
 /// `content`: a string, or parts that are joined without a separator.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(untagged, expecting = "a string or an array of parts")]
+#[serde(untagged, expecting = "expected a string or an array of parts")]
 #[expect(missing_docs, reason = "each is its own name")]
 pub enum Content {
     Text(String),

@@ -2,7 +2,7 @@
 //!
 //! In: the messages of a request, as OpenAI's clients send them. Out: a [`Prompt`] of control tokens and ordinary text
 //! kept apart, so that no text of a user can become a role. Never: a device, a tokenizer file, or a branch on a model's
-//! name.
+//! name; the name that a request asks for only chooses between thinking and not.
 
 #![deny(
     clippy::unwrap_used,
@@ -23,6 +23,7 @@ mod exp;
 pub mod format;
 pub mod json;
 pub mod message;
+pub mod openai;
 pub mod prompt;
 pub mod reasoning;
 

@@ -10,6 +10,7 @@ pub mod trace;
 
 pub use runner::{Chunk, Runner, SequenceId, Settings, Wanted};
 pub use sampler::{Logprobs, Sampled, Sampler, SamplingParams, Step};
+pub(crate) use session::room;
 pub use session::{Event, Finish, Generation, Request, Timings, Voice};
 pub use stop::{Released, StopStrings};
 pub use trace::{Selection, TraceRequest};

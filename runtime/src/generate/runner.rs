@@ -153,6 +153,11 @@ impl Runner {
         1 << model::queries_at_once(self.settings.chunk, words).ilog2()
     }
 
+    /// Positions that attention reads from now on; none: all visible ones. Tokens read before keep what they were given.
+    pub fn set_index_topk(&mut self, index_topk: Option<u32>) {
+        self.settings.index_topk = index_topk;
+    }
+
     /// The executor, for counters.
     #[must_use]
     pub fn executor(&self) -> &Executor {

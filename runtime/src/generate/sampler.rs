@@ -8,6 +8,7 @@ use std::sync::Arc;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
+use crate::checkpoint::GenerationDefaults;
 use crate::error::{Code, Error, Result};
 
 /// Below this temperature the highest logit is taken.
@@ -61,6 +62,19 @@ impl Default for SamplingParams {
 }
 
 impl SamplingParams {
+    /// What a checkpoint recommends, plain sampling where it says nothing. The seed is still to be chosen.
+    #[must_use]
+    pub fn recommended(defaults: &GenerationDefaults) -> SamplingParams {
+        #[expect(clippy::cast_possible_truncation, reason = "the sampler takes f32")]
+        let single = |value: f64| value as f32;
+        let temperature = match defaults.do_sample {
+            Some(false) => 0.0,
+            _ => defaults.temperature.map_or(1.0, single),
+        };
+        let top_p = defaults.top_p.map_or(1.0, single);
+        SamplingParams { temperature, top_p, ..SamplingParams::default() }
+    }
+
     /// Checks every range.
     ///
     /// # Errors

@@ -126,6 +126,23 @@ pub struct Timings {
     pub decode_ms: f64,
 }
 
+/// Positions that a context has for an answer to `prompt`.
+///
+/// # Errors
+/// `bad_request` for an empty prompt; `context_overflow` where there are none.
+pub(crate) fn room(prompt: &[u32], context: u32) -> Result<u32> {
+    if prompt.is_empty() {
+        return Err(Error::new(Code::BadRequest, "the prompt is empty"));
+    }
+    let tokens = u32::try_from(prompt.len()).unwrap_or(u32::MAX);
+    context.checked_sub(tokens).filter(|&room| room > 0).ok_or_else(|| {
+        Error::new(Code::ContextOverflow, format!("the prompt has {tokens} tokens, the context holds {context}"))
+            .with_help(format!("raise --context above {tokens}, or shorten the prompt"))
+            .with_detail("prompt_tokens", tokens)
+            .with_detail("context", context)
+    })
+}
+
 /// What a generation needs of the engine.
 pub(crate) struct Context<'a> {
     pub(crate) runner: &'a mut Runner,
@@ -182,24 +199,17 @@ const AHEAD: usize = 2;
 impl<'a> Generation<'a> {
     pub(crate) fn new(context: Context<'a>, request: Request) -> Result<Generation<'a>> {
         let settings = *context.runner.settings();
-        let prompt = u32::try_from(request.prompt.len()).unwrap_or(u32::MAX);
-        if prompt == 0 {
-            return Err(Error::new(Code::BadRequest, "the prompt is empty"));
-        }
         // A whole text may be read again where nothing is to follow it.
-        if prompt.saturating_add(u32::from(request.max_tokens != Some(0))) > settings.context {
-            let message = format!("the prompt has {prompt} tokens, the context holds {}", settings.context);
-            return Err(Error::new(Code::ContextOverflow, message)
-                .with_help(format!("raise --context above {prompt}, or shorten the prompt"))
-                .with_detail("prompt_tokens", prompt)
-                .with_detail("context", settings.context));
-        }
+        let room = match request.max_tokens {
+            Some(0) if request.prompt.len() == settings.context as usize => 0,
+            _ => room(&request.prompt, settings.context)?,
+        };
+        let prompt = settings.context - room;
         let layers = context.runner.dims().num_hidden_layers;
         let trace = request.trace.clone().unwrap_or_default();
         if let Some(layer) = trace.layers.iter().find(|&&layer| layer >= layers) {
             return Err(Error::new(Code::BadRequest, format!("a trace of layer {layer}; the model has {layers}")));
         }
-        let room = settings.context - prompt;
         let budget = request.max_tokens.unwrap_or(room).min(room);
         let sampler = Sampler::new(request.sampling.clone(), Arc::clone(&context.allowed), context.tokenizer.size())?;
         // At least one prompt token is read again: its logits are needed.

@@ -1,0 +1,81 @@
+//! Counts and times of an answer under the names that clients know.
+
+use serde::Serialize;
+
+use crate::generate;
+
+/// Tokens of a request, with DeepSeek's counts of the prompt cache.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[expect(missing_docs, reason = "each is its own name")]
+pub struct Usage {
+    pub prompt_tokens: u32,
+    pub completion_tokens: u32,
+    pub total_tokens: u32,
+    /// Of the prompt, found in the cache.
+    pub prompt_cache_hit_tokens: u32,
+    /// Of the prompt, read now.
+    pub prompt_cache_miss_tokens: u32,
+    pub completion_tokens_details: CompletionDetails,
+}
+
+/// What the tokens of an answer were.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct CompletionDetails {
+    /// Tokens of the thought.
+    pub reasoning_tokens: u32,
+}
+
+/// Times, by the names of llama-server, which front ends know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Timings {
+    /// Prompt tokens found in the cache.
+    pub cache_n: u32,
+    /// Prompt tokens read.
+    pub prompt_n: u32,
+    /// Reading the prompt.
+    pub prompt_ms: f64,
+    /// Of the tokens read; 0 where there is nothing to divide.
+    pub prompt_per_second: f64,
+    /// Tokens of the answer.
+    pub predicted_n: u32,
+    /// From the first token to the last.
+    pub predicted_ms: f64,
+    /// The first token belongs to the prompt.
+    pub predicted_per_second: f64,
+    /// From the request to the first token.
+    pub first_token_ms: f64,
+}
+
+impl From<&generate::Timings> for Usage {
+    fn from(timings: &generate::Timings) -> Usage {
+        Usage {
+            prompt_tokens: timings.prompt_tokens,
+            completion_tokens: timings.completion_tokens,
+            total_tokens: timings.prompt_tokens.saturating_add(timings.completion_tokens),
+            prompt_cache_hit_tokens: timings.cached_tokens,
+            prompt_cache_miss_tokens: timings.prompt_tokens.saturating_sub(timings.cached_tokens),
+            completion_tokens_details: CompletionDetails { reasoning_tokens: timings.reasoning_tokens },
+        }
+    }
+}
+
+impl From<&generate::Timings> for Timings {
+    fn from(timings: &generate::Timings) -> Timings {
+        let prompt_n = timings.prompt_tokens.saturating_sub(timings.cached_tokens);
+        Timings {
+            cache_n: timings.cached_tokens,
+            prompt_n,
+            prompt_ms: timings.prompt_ms,
+            prompt_per_second: speed(prompt_n, timings.prompt_ms),
+            predicted_n: timings.completion_tokens,
+            predicted_ms: timings.decode_ms,
+            predicted_per_second: speed(timings.completion_tokens.saturating_sub(1), timings.decode_ms),
+            first_token_ms: timings.first_token_ms,
+        }
+    }
+}
+
+/// Tokens in a second; 0 where there is nothing to divide.
+fn speed(tokens: u32, ms: f64) -> f64 {
+    if ms > 0.0 { f64::from(tokens) / ms * 1e3 } else { 0.0 }
+}
