@@ -270,6 +270,12 @@ impl Engine {
         self.runner.settings().index_topk
     }
 
+    /// Sizes of the model.
+    #[must_use]
+    pub fn dims(&self) -> &Dims {
+        self.runner.dims()
+    }
+
     /// The adapter; none on the host.
     #[must_use]
     pub fn adapter(&self) -> Option<&AdapterInfo> {

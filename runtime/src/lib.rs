@@ -1,7 +1,10 @@
 //! lyn's runtime: from checkpoint files to text, every arithmetic step a WGSL kernel.
 #![cfg_attr(
     target_arch = "wasm32",
-    allow(clippy::arc_with_non_send_sync, reason = "a browser's worker is one thread; natively these are Send and Sync")
+    allow(
+        clippy::arc_with_non_send_sync,
+        reason = "a browser's worker is one thread; natively these are Send and Sync"
+    )
 )]
 
 pub mod chat;

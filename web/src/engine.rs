@@ -1,6 +1,7 @@
 //! The engine as JavaScript sees it. One call at a time: its host queues them.
 
 use js_sys::{Array, Float32Array, Function, Object, Reflect, Uint32Array};
+use lyn::chat::Detected;
 use lyn::chat::openai::{ChatRequest, Completion, Timings, Usage};
 use lyn::checkpoint::Checkpoint;
 use lyn::engine::Progress;
@@ -174,23 +175,20 @@ impl Engine {
 
     /// Sizes and abilities of the model.
     #[wasm_bindgen(unchecked_return_type = "unknown")]
-    pub fn info(&mut self) -> Outcome {
+    pub fn info(&self) -> Outcome {
+        let (plan, dims, defaults) = (self.0.plan(), self.0.dims(), self.0.defaults());
         // Every chat format that lyn renders can open a thought.
-        let chat = matches!(self.0.chat_format(), lyn::chat::Detected::Format(_));
-        let defaults = self.0.defaults().clone();
-        let settings = *self.0.runner().settings();
-        let (model_type, plan_layers) = (self.0.plan().model_type.clone(), self.0.plan().layers);
-        let dims = self.0.runner().dims();
+        let chat = matches!(self.0.chat_format(), Detected::Format(_));
         object(&json!({
-            "model_type": model_type,
-            "num_hidden_layers": plan_layers,
+            "model_type": plan.model_type,
+            "num_hidden_layers": plan.layers,
             "vocab_size": dims.vocab_size,
-            "max_position_embeddings": self.0.plan().max_position_embeddings,
-            "index_topk": settings.index_topk,
+            "max_position_embeddings": plan.max_position_embeddings,
+            "index_topk": self.0.index_topk(),
             "sparse": dims.indexer.is_some(),
             "chat": chat,
             "thinking": chat,
-            "context": settings.context,
+            "context": plan.context,
             "defaults": {
                 "temperature": if defaults.do_sample == Some(false) { 0.0 } else { defaults.temperature.unwrap_or(1.0) },
                 "top_p": defaults.top_p.unwrap_or(1.0),
