@@ -10,7 +10,6 @@ import init, {
   type EngineEvent,
   type EngineOptions,
   type EngineResult,
-  type Source,
 } from "./wasm/lyn.js";
 import { LynError } from "./errors.js";
 import type { Calls, CallName, CoreOptions, FromCore, Loaded, PromptProgress, ToCore } from "./protocol.js";

@@ -20,7 +20,6 @@ import type {
   LynEventMap,
   ModelSource,
   Plan,
-  Result,
   SamplingOptions,
   StoredModel,
   Support,
