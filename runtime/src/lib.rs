@@ -11,6 +11,7 @@ pub mod host;
 pub mod inspect;
 pub mod memory;
 pub mod model;
+#[cfg(feature = "embedded-stories")]
 pub mod models;
 pub mod platform;
 pub mod record;
