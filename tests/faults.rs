@@ -128,6 +128,41 @@ fn a_device_lost_at_any_moment_ends_the_answer() {
 }
 
 #[test]
+fn a_closed_engine_frees_its_device_and_tells_who_waits() {
+    let code = bounded("waiting for the loss", || {
+        let device = one_device();
+        let engine = load(models::stories(), place(&device), &options());
+        let (first, second) = (engine.device_lost(), device.lost());
+        let waits = std::thread::spawn(move || platform::block_on(first).code());
+        std::thread::sleep(Duration::from_millis(50));
+        assert!(!waits.is_finished(), "the device is well");
+        engine.close();
+        assert_eq!(platform::block_on(second).code(), Code::DeviceLost);
+        waits.join().expect("no panic")
+    });
+    assert_eq!(code, Code::DeviceLost);
+}
+
+#[test]
+fn a_reset_engine_reads_the_prompt_again() {
+    let mut engine = load(models::stories(), Place::Gpu(Box::new(one_device())), &options());
+    let prompt = vec![0, 440, 450, 275, 415];
+    let mut answer = |reset: bool| {
+        if reset {
+            engine.reset();
+        }
+        let mut generation =
+            engine.generate(Request { max_tokens: Some(4), ..request(prompt.clone(), 0.0) }).expect("fits");
+        while platform::block_on(generation.next()).expect("answers").is_some() {}
+        (generation.ids().to_vec(), generation.timings().cached_tokens)
+    };
+    let (ids, cached) = answer(false);
+    assert_eq!(cached, 0);
+    assert_eq!(answer(false), (ids.clone(), 4));
+    assert_eq!(answer(true), (ids, 0));
+}
+
+#[test]
 fn loading_says_its_stages_and_stops_in_each() {
     let checkpoint = || platform::block_on(lyn::checkpoint::Checkpoint::open(models::stories()));
     let device = one_device();

@@ -145,7 +145,7 @@ impl Place {
     /// Whether this is a processor: slow, and its memory is the machine's.
     #[must_use]
     pub fn is_software(&self) -> bool {
-        self.adapter().is_none_or(|info| info.kind == "software")
+        is_software(self.adapter())
     }
 
     fn executor(self) -> Executor {
@@ -154,6 +154,10 @@ impl Place {
             Place::Host => Executor::Host(host::Executor::default()),
         }
     }
+}
+
+fn is_software(adapter: Option<&AdapterInfo>) -> bool {
+    adapter.is_none_or(|info| info.kind == "software")
 }
 
 /// What a callback's answer means.
@@ -184,6 +188,24 @@ pub struct Text {
 }
 
 impl Engine {
+    /// What loading would use on an adapter; none: the host. No weights are read, and a plan that does not fit is no error.
+    ///
+    /// # Errors
+    /// `bad_request` for a context or a chunk that the model does not have.
+    pub fn plan_for(checkpoint: &Checkpoint, adapter: Option<&AdapterInfo>, options: &Options) -> Result<Plan> {
+        let dims = Dims::new(&checkpoint.config, u32::MAX);
+        let software = is_software(adapter);
+        let chunk = options.chunk.unwrap_or(if software { 128 } else { 256 });
+        let entries = dims.router.as_ref().map_or(1, |router| router.experts_per_token + 1);
+        let most = MAX_CHUNK.min(MAX_GROUPS / entries);
+        if !(1..=most).contains(&chunk) {
+            let message = format!("a chunk of {chunk} tokens; expected 1 to {most}");
+            return Err(Error::new(Code::BadRequest, message));
+        }
+        let available = options.memory_bytes.filter(|_| software);
+        Plan::new(checkpoint, &dims, options.context, chunk, available)
+    }
+
     /// Opens a checkpoint and loads it. `progress` returns false to stop.
     ///
     /// # Errors
@@ -211,15 +233,8 @@ impl Engine {
         let text = Text::open(&checkpoint).await?;
         let vocab_limit = text.as_ref().map_or(usize::MAX, |text| text.tokenizer.size());
         let dims = Dims::new(&checkpoint.config, u32::try_from(vocab_limit).unwrap_or(u32::MAX));
-        let chunk = options.chunk.unwrap_or(if place.is_software() { 128 } else { 256 });
-        let entries = dims.router.as_ref().map_or(1, |router| router.experts_per_token + 1);
-        let most = MAX_CHUNK.min(MAX_GROUPS / entries);
-        if !(1..=most).contains(&chunk) {
-            let message = format!("a chunk of {chunk} tokens; expected 1 to {most}");
-            return Err(Error::new(Code::BadRequest, message));
-        }
-        let available = options.memory_bytes.filter(|_| place.is_software());
-        let plan = Plan::new(&checkpoint, &dims, options.context, chunk, available)?;
+        let plan = Engine::plan_for(&checkpoint, place.adapter(), options)?;
+        let chunk = plan.chunk;
         if !options.force {
             plan.check()?;
         }
@@ -360,8 +375,32 @@ impl Engine {
     pub fn set_attention(&mut self, attention: Attention, index_topk: Option<u32>) {
         let index_topk = attention.index_topk(self.runner.dims(), index_topk);
         self.runner.set_index_topk(index_topk);
+        self.reset();
+    }
+
+    /// Forgets the cached conversation: the next prompt is read from its first token.
+    pub fn reset(&mut self) {
         self.runner.truncate(self.sequence, 0);
         self.cached.clear();
+    }
+
+    /// Frees all memory of the device at once. In a browser dropping is not enough: buffers stay until they are collected.
+    /// [`Engine::device_lost`] resolves, and clones of the device are of no use any more.
+    pub fn close(self) {
+        if let Some(device) = self.runner.executor().device() {
+            device.destroy();
+        }
+    }
+
+    /// Resolves with the reason once the device is lost; never on the host. It does not borrow the engine.
+    pub fn device_lost(&self) -> impl Future<Output = Error> + Send + use<> {
+        let device = self.runner.executor().device().map(Device::lost);
+        async {
+            match device {
+                Some(lost) => lost.await,
+                None => std::future::pending().await,
+            }
+        }
     }
 
     /// Starts an answer. The longest beginning of the prompt that the last one left in the cache is not read again.

@@ -47,6 +47,15 @@ impl Executor {
         }
     }
 
+    /// The device; none on the host.
+    #[must_use]
+    pub fn device(&self) -> Option<&gpu::Device> {
+        match self {
+            Executor::Gpu(gpu) => Some(gpu.device()),
+            Executor::Host(_) => None,
+        }
+    }
+
     /// Memory for a tensor, zeroed.
     ///
     /// # Errors

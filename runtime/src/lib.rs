@@ -18,6 +18,7 @@ pub mod host;
 pub mod inspect;
 pub mod memory;
 pub mod model;
+#[cfg(feature = "embedded-stories")]
 pub mod models;
 pub mod platform;
 pub mod record;

@@ -128,7 +128,7 @@ fn attention(dense: bool) -> Attention {
 #[wasm_bindgen(unchecked_return_type = "unknown")]
 pub async fn plan(source: JsSource, settings: JsOptions) -> Outcome {
     let given: LoadOptions = options(settings.into())?;
-    let checkpoint = Checkpoint::open(Shared::new(source)).await.map_err(thrown)?;
+    let checkpoint = Checkpoint::open(Shared::source(source)).await.map_err(thrown)?;
     let place = Place::open(given.device(), false).await.map_err(thrown)?;
     object(&lyn::Engine::plan_for(&checkpoint, place.adapter(), &given.options()).map_err(thrown)?)
 }
@@ -170,7 +170,7 @@ impl Engine {
             });
             told.and_then(|told| progress.call1(&JsValue::NULL, &told)).is_ok_and(|answer| !is_false(&answer))
         };
-        lyn::Engine::load(Shared::new(source), &given.options(), &mut report).await.map(Engine).map_err(thrown)
+        lyn::Engine::load(Shared::source(source), &given.options(), &mut report).await.map(Engine).map_err(thrown)
     }
 
     /// Sizes and abilities of the model.

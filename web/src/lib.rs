@@ -13,7 +13,7 @@ use lyn::inspect::{conform, golden};
 use sha2::Digest;
 use wasm_bindgen::prelude::*;
 
-pub use engine::Engine;
+pub use engine::{Engine, plan};
 use source::{JsSource, Shared};
 use value::{Outcome, object, thrown};
 
@@ -50,7 +50,7 @@ pub async fn conform_kernels(device: Option<String>, done: Function) -> Outcome 
 #[wasm_bindgen(unchecked_return_type = "unknown")]
 pub async fn conform_golden(source: JsSource) -> Outcome {
     let place = Place::open("auto", false).await.map_err(thrown)?;
-    object(&golden::run(Shared::new(source), place).await.map_err(thrown)?)
+    object(&golden::run(Shared::source(source), place).await.map_err(thrown)?)
 }
 
 /// An incremental SHA-256: the browser's own wants all bytes at once.

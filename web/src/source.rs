@@ -35,7 +35,7 @@ extern "C" {
 pub(crate) struct Shared(JsSource);
 
 impl Shared {
-    pub(crate) fn new(source: JsSource) -> Arc<dyn Source> {
+    pub(crate) fn source(source: JsSource) -> Arc<dyn Source> {
         Arc::new(Shared(source))
     }
 }

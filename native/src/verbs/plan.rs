@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use lyn::error::{Code, Result};
 use lyn::gpu::{AdapterInfo, adapter};
 use lyn::memory::{Fit, Plan, bytes};
-use lyn::model::Dims;
 use lyn::platform::block_on;
+use lyn::{Engine, Options};
 use serde_json::json;
 
 use crate::terminal::table::{count, facts};
@@ -15,12 +15,14 @@ use crate::{App, Ended, cli, model};
 /// Runs the verb. A plan that does not fit ends as a load would.
 pub(crate) fn run(app: &App, options: &cli::Plan) -> Ended {
     let checkpoint = model::open(&options.model.model)?;
-    let dims = Dims::new(&checkpoint.config, u32::MAX);
     let adapter = adapter(app)?;
-    let software = adapter.as_ref().is_none_or(|info| info.kind == "software");
-    let available = model::available_memory().filter(|_| software);
-    let chunk = options.chunk.unwrap_or(if software { 128 } else { 256 });
-    let plan = Plan::new(&checkpoint, &dims, options.context, chunk, available)?;
+    let wanted = Options {
+        context: options.context,
+        chunk: options.chunk,
+        memory_bytes: model::available_memory(),
+        ..Options::default()
+    };
+    let plan = Engine::plan_for(&checkpoint, adapter.as_ref(), &wanted)?;
     let place = adapter.map_or_else(|| "this machine".to_owned(), |info| format!("#{} {}", info.index, info.name));
     if app.terminal.json {
         app.terminal

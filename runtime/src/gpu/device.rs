@@ -1,6 +1,7 @@
 //! A device with its handlers set before any work, and what is known of its health.
 
 use std::sync::{Arc, Mutex, OnceLock};
+use std::task::{Poll, Waker};
 
 use super::adapter::{Adapter, AdapterInfo};
 use super::readback::Poller;
@@ -30,12 +31,14 @@ pub struct Device {
 pub(super) struct Health {
     lost: OnceLock<(Code, String)>,
     error: Mutex<Option<String>>,
+    /// Of those who await the loss.
+    wakers: Mutex<Vec<Waker>>,
 }
 
 impl Health {
     pub(super) fn check(&self) -> Result<()> {
-        if let Some((code, reason)) = self.lost.get() {
-            return Err(Error::new(*code, format!("the GPU was lost: {}", crate::error::escape(reason))));
+        if let Some(lost) = self.loss() {
+            return Err(lost);
         }
         match self.error.lock().map(|error| error.clone()) {
             Ok(None) => Ok(()),
@@ -47,6 +50,27 @@ impl Health {
     /// `code`: `device_lost`, or `gpu_timeout` where the device may only hang.
     pub(super) fn lose(&self, code: Code, reason: String) {
         let _ = self.lost.set((code, reason));
+        // Whoever registers after this sees the loss: they look once more when they have the lock.
+        let wakers = self.wakers.lock().map(|mut wakers| std::mem::take(&mut *wakers));
+        wakers.unwrap_or_default().into_iter().for_each(Waker::wake);
+    }
+
+    fn loss(&self) -> Option<Error> {
+        let (code, reason) = self.lost.get()?;
+        Some(Error::new(*code, format!("the GPU was lost: {}", crate::error::escape(reason))))
+    }
+
+    /// The loss, or none yet and a promise to wake.
+    fn poll_lost(&self, waker: &Waker) -> Poll<Error> {
+        if let Ok(mut wakers) = self.wakers.lock()
+            && self.lost.get().is_none()
+        {
+            if !wakers.iter().any(|known| known.will_wake(waker)) {
+                wakers.push(waker.clone());
+            }
+            return Poll::Pending;
+        }
+        self.loss().map_or(Poll::Pending, Poll::Ready)
     }
 }
 
@@ -129,7 +153,13 @@ impl Device {
         Limits { binding_bytes, buffer_bytes: limits.max_buffer_size }
     }
 
-    /// Destroys the device, as a driver reset would: for tests.
+    /// Resolves with the reason once the device is lost, destroyed included. It does not borrow the device.
+    pub fn lost(&self) -> impl Future<Output = Error> + Send + use<> {
+        let health = Arc::clone(&self.health);
+        std::future::poll_fn(move |context| health.poll_lost(context.waker()))
+    }
+
+    /// Destroys the device and frees all of its memory at once; to those who use it, it is lost.
     pub fn destroy(&self) {
         // wgpu tells of a reset at once, but of this only when it is polled next; until then calls fail as if they were wrong.
         self.health.lose(Code::DeviceLost, "it was destroyed".to_owned());

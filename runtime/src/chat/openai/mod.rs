@@ -5,7 +5,7 @@
 
 mod completion;
 mod request;
-#[cfg(test)]
+#[cfg(all(test, feature = "embedded-stories"))]
 mod tests;
 mod usage;
 
