@@ -6,6 +6,7 @@ import type {
   Comparison,
   ConformReport,
   ErrorCode,
+  KernelReport,
   ModelInfo,
   Plan,
   Progress,
@@ -89,8 +90,10 @@ export interface ChatClient {
   trace(prompt: string | ArrayLike<number>, options: TraceOptions & { signal?: AbortSignal }): Promise<Trace>;
   /** Two ways to compute one answer. */
   compare(text: string, a: Variant, b: Variant, options?: Sampling & { signal?: AbortSignal }): Promise<Comparison>;
+  /** Switches attention without loading again. */
+  setAttention(variant: Variant): Promise<void>;
   /** Every kernel against its reference on this adapter; absent where the transport cannot. */
-  conform?(options: { signal?: AbortSignal }): Promise<ConformReport>;
+  conform?(options: { signal?: AbortSignal; onKernel?: (report: KernelReport) => void }): Promise<ConformReport>;
   /** Returns the function that ends listening. */
   listen(listener: (event: ClientEvent) => void): () => void;
   close(): Promise<void>;
