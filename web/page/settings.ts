@@ -11,7 +11,7 @@ export interface Settings {
   /** Null: a new one each time. */
   seed: number | null;
   stop: string[];
-  /** Positions to make room for; these last three are fixed when the model is loaded. */
+  /** Positions to make room for; fixed when the model is loaded. Null: as many as fit. */
   context: number | null;
   attention: "sparse" | "dense";
   /** Positions that the indexer keeps; null: what the model was trained with. */
@@ -50,11 +50,6 @@ export function readNumber(field: Numeric, text: string): number | null {
   if (text.trim() === "" || !Number.isFinite(value)) return null;
   const clamped = Math.min(max, Math.max(min, value));
   return step === 1 ? Math.round(clamped) : clamped;
-}
-
-/** Whether a change takes effect only when the model is loaded again. */
-export function needsReload(before: Settings, after: Settings): boolean {
-  return (["context", "attention", "indexTopk"] as const).some((field) => before[field] !== after[field]);
 }
 
 // -- the link: #m=stories&t=0.7&att=dense ----------------------------------------------------------------------------
