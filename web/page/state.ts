@@ -47,6 +47,8 @@ export type Event =
   | { type: "ask"; now: number }
   | { type: "prompt"; done: number; total: number; cached: number }
   | { type: "tokens"; tokens: number; now: number }
+  /** Another conversation: what ended the last one is of no interest any more. */
+  | { type: "newChat" }
   | { type: "end"; reason: "stop" | "cancelled" | "length" | "context" }
   | { type: "lost"; reason: string; attempt: number; now: number }
   | { type: "restored" }
@@ -86,6 +88,8 @@ export function next(state: State, event: Event): State {
     case "end":
       if (!isAnswering(state)) return state;
       return event.reason === "stop" ? { name: "ready" } : { name: "stopped", reason: event.reason };
+    case "newChat":
+      return canAsk(state) ? { name: "ready" } : state;
     case "lost":
       return lost(state, event);
     case "restored":

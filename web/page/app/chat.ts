@@ -167,10 +167,7 @@ export async function newChat(): Promise<void> {
     ids.value = [];
     promptLength.value = 0;
     tokens.value = [];
-    if (state.peek().name === "stopped" || canAsk(state.peek())) {
-      dispatch({ type: "ask", now: 0 });
-      dispatch({ type: "end", reason: "stop" });
-    }
+    dispatch({ type: "newChat" });
   });
   announce(text.peek().status.newChat);
 }

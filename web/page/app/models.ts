@@ -7,6 +7,7 @@ import { isAnswering, isLoading, type Mark } from "../state.ts";
 import { loadInTab, lyn, startWorker, toProblem } from "../tab.ts";
 import { format, text } from "../text/index.ts";
 import { clearMark, readMark, setMark } from "./mark.ts";
+import { countFile } from "./privacy.ts";
 import {
   announce,
   client,
@@ -102,6 +103,7 @@ async function attempt(wanted: Wish, signal: AbortSignal): Promise<void> {
   const { attention, indexTopk } = settings.peek();
   const context = contextFor(settings.peek());
   let tenths = 0;
+  let file = "";
   setMark({ model: wanted.id, bytes: 0, context: context ?? null });
   try {
     const loaded = await loadInTab(wanted.source, {
@@ -116,7 +118,10 @@ async function attempt(wanted: Wish, signal: AbortSignal): Promise<void> {
         dispatch({ type: "progress", progress, now: performance.now() });
         if (progress.stage === "upload" || progress.stage === "download")
           setMark({ model: wanted.id, bytes: progress.total, context: context ?? null });
-        if (progress.stage !== "download" || progress.total === 0) return;
+        if (progress.stage !== "download") return;
+        if (!progress.fromCache && progress.file !== file && wanted.id.startsWith("hf:")) countFile("huggingface.co");
+        file = progress.file;
+        if (progress.total === 0) return;
         const reached = Math.floor((progress.loaded / progress.total) * 10);
         if (reached > tenths) announce(text.peek().status.downloaded(format.peek().percent(reached / 10)));
         tenths = Math.max(tenths, reached);
