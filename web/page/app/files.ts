@@ -11,7 +11,8 @@ const KNOWN = /\.(json|safetensors|jinja|txt|model)$/i;
 
 /** A folder's files as a wish; files that no checkpoint has are left out. */
 export function checkpointFrom(files: File[]): Wish {
-  const kept = files.filter((file) => KNOWN.test(file.name));
+  // Checkpoints are flat: a folder inside the folder is something else, with files of the same names.
+  const kept = files.filter((file) => KNOWN.test(file.name) && file.webkitRelativePath.split("/").length <= 2);
   const folder = files[0]?.webkitRelativePath.split("/")[0];
   const weights = kept.find((file) => file.name.endsWith(".safetensors"));
   return { source: kept, id: folder || weights?.name || files[0]?.name || "?" };

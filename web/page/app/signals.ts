@@ -5,7 +5,7 @@ import type { ChatClient } from "../client.ts";
 import { emptyConversation, path, type Conversation } from "../conversation.ts";
 import type { LiveToken, Run } from "../panels/props.ts";
 import { DEFAULTS, type Settings } from "../settings.ts";
-import { isAnswering, next, type Event, type State } from "../state.ts";
+import { canAsk, isAnswering, next, type Event, type State } from "../state.ts";
 
 export const state = signal<State>({ name: "boot", since: performance.now() });
 
@@ -53,6 +53,9 @@ export interface Live {
 }
 
 export const live = signal<Live | null>(null);
+/** These two change seldom, so what reads them is not drawn again with every token. */
+export const liveId = computed(() => live.value?.id ?? null);
+export const answering = computed(() => isAnswering(state.value));
 /** What waits to be sent until the model is ready or the answer has ended. */
 export const pending = signal<string | null>(null);
 /** What stands in the composer. */
@@ -75,6 +78,8 @@ export const activity = computed<"none" | "idle" | "prefill" | "decode">(() => {
   if (!client.value || now.name === "recovering") return "none";
   return isAnswering(now) ? now.name : "idle";
 });
+/** Whether something can be asked now. */
+export const idle = computed(() => activity.value === "idle" && canAsk(state.value));
 
 // -- the page itself -------------------------------------------------------------------------------------------------
 

@@ -3,10 +3,10 @@ import { useComputed, useSignal, useSignalEffect } from "@preact/signals";
 import type { VNode } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { send, stop } from "../app/chat.ts";
-import { activity, client, dialog, draft, ids, model, settings, state } from "../app/signals.ts";
+import { activity, answering, client, dialog, draft, ids, model, settings, state } from "../app/signals.ts";
 import { fetched, sentBytes } from "../app/privacy.ts";
 import { clock } from "../app/surroundings.ts";
-import { isAnswering, isLoading, share } from "../state.ts";
+import { isLoading, share } from "../state.ts";
 import { format, text } from "../text/index.ts";
 import { Icon } from "./icon.tsx";
 
@@ -16,7 +16,6 @@ export function Composer(): VNode {
   const field = useRef<HTMLTextAreaElement>(null);
   const { composer } = text.value;
   const raw = model.value !== null && !model.value.chat;
-  const answering = isAnswering(state.value);
   useSignalEffect(() => {
     const grown = draft.value;
     if (field.current) grow(field.current, grown);
@@ -52,7 +51,7 @@ export function Composer(): VNode {
             onInput={(event) => (draft.value = event.currentTarget.value)}
             onKeyDown={keys}
           />
-          {answering ? (
+          {answering.value ? (
             <button type="button" class="send stop" aria-label={composer.stop} title={`${composer.stop} (Esc)`} onClick={stop}>
               <Icon name="stop" />
             </button>

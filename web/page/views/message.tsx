@@ -3,11 +3,10 @@ import { Component, type ComponentChildren, type VNode } from "preact";
 import { useRef, useEffect } from "preact/hooks";
 import { continueAnswer, deleteMessage, regenerate, reword, show } from "../app/chat.ts";
 import { applySettings } from "../app/models.ts";
-import { activity, editing, live, model, state } from "../app/signals.ts";
+import { answering, editing, idle, live, model, state } from "../app/signals.ts";
 import { clock } from "../app/surroundings.ts";
 import type { Message } from "../conversation.ts";
 import { Markdown } from "../markdown/markdown.tsx";
-import { canAsk } from "../state.ts";
 import { format, text } from "../text/index.ts";
 import { CopyButton } from "./copy.tsx";
 import { Icon, type IconName } from "./icon.tsx";
@@ -104,7 +103,7 @@ function Editor({ message }: { message: Message }): VNode {
         {message.text}
       </textarea>
       <div class="row">
-        <button type="button" class="button primary" disabled={!message.text && !canAsk(state.value)} onClick={save}>
+        <button type="button" class="button primary" disabled={!idle.value} onClick={save}>
           {words.save}
         </button>
         <button type="button" class="button" onClick={() => (editing.value = null)}>
@@ -117,7 +116,7 @@ function Editor({ message }: { message: Message }): VNode {
 
 function Foot({ message, place, count, last }: Props): VNode {
   const { message: words } = text.value;
-  const idle = canAsk(state.value) && activity.value === "idle";
+  const free = idle.value;
   const answer = message.role === "assistant";
   const unfinished = answer && message.finish !== "stop";
   const integer = format.value.integer;
@@ -132,12 +131,12 @@ function Foot({ message, place, count, last }: Props): VNode {
       ) : null}
       <span class="actions" role="group" aria-label={words.actions}>
         <CopyButton label={words.copy} content={() => message.text} />
-        {answer ? null : <Action icon="edit" label={words.edit} disabled={!idle} onClick={() => (editing.value = message.id)} />}
-        {answer ? <Action icon="again" label={words.regenerate} disabled={!idle} onClick={() => regenerate(message)} /> : null}
-        <Action icon="trash" label={words.delete} disabled={activity.value === "prefill" || activity.value === "decode"} onClick={() => void deleteMessage(message)} />
+        {answer ? null : <Action icon="edit" label={words.edit} disabled={!free} onClick={() => (editing.value = message.id)} />}
+        {answer ? <Action icon="again" label={words.regenerate} disabled={!free} onClick={() => regenerate(message)} /> : null}
+        <Action icon="trash" label={words.delete} disabled={answering.value} onClick={() => void deleteMessage(message)} />
       </span>
       {unfinished && last ? (
-        <button type="button" class="button small" disabled={!idle} onClick={() => void continueAnswer(message.id)}>
+        <button type="button" class="button small" disabled={!free} onClick={() => void continueAnswer(message.id)}>
           <Icon name="forward" />
           {words.continue}
         </button>

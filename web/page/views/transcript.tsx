@@ -2,11 +2,9 @@
 import { useSignal } from "@preact/signals";
 import type { VNode } from "preact";
 import { useEffect, useRef } from "preact/hooks";
-import { live, messages, model, pending, state } from "../app/signals.ts";
+import { answering, conversation, liveId, messages, model, pending, state } from "../app/signals.ts";
 import { send } from "../app/chat.ts";
 import { branches } from "../conversation.ts";
-import { conversation } from "../app/signals.ts";
-import { isAnswering } from "../state.ts";
 import { text } from "../text/index.ts";
 import { Icon } from "./icon.tsx";
 import { MessageView } from "./message.tsx";
@@ -41,7 +39,7 @@ export function Transcript(): VNode {
     if (scroller.current) scroller.current.scrollTop = scroller.current.scrollHeight;
   };
   const all = messages.value;
-  const making = live.value !== null;
+  const making = liveId.value !== null;
   return (
     <div class="transcript-frame">
       <div class="transcript" ref={scroller} onScroll={scrolled} tabIndex={0} role="region" aria-label={text.value.message.transcript}>
@@ -57,7 +55,7 @@ export function Transcript(): VNode {
                   place={versions.findIndex((other) => other.id === message.id)}
                   count={versions.length}
                   last={index === all.length - 1}
-                  making={live.value?.id === message.id}
+                  making={liveId.value === message.id}
                 />
               );
             })}
@@ -99,7 +97,7 @@ function Waiting(): VNode | null {
         {pending.value}
       </div>
       <p class="muted small">
-        {isAnswering(state.value) ? composer.queuedBusy : composer.queued}{" "}
+        {answering.value ? composer.queuedBusy : composer.queued}{" "}
         <button type="button" class="link" onClick={() => (pending.value = null)}>
           {composer.unqueue}
         </button>
