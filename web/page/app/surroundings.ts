@@ -131,11 +131,11 @@ export function focusComposer(): void {
 /** The page works without a network after its first visit. Registered late: it must not compete with the first load. */
 export function startOffline(): void {
   if (!import.meta.env.PROD || !("serviceWorker" in navigator)) return;
-  const register = () => void navigator.serviceWorker.register(scriptUrl(new URL("sw.js", document.baseURI))).catch(() => {});
-  const stopWaiting = effect(() => {
+  let waits = true;
+  effect(() => {
     const { name } = state.value;
-    if (name === "boot" || name === "downloading" || name === "loading") return;
-    queueMicrotask(() => stopWaiting());
-    register();
+    if (!waits || name === "boot" || name === "downloading" || name === "loading") return;
+    waits = false;
+    navigator.serviceWorker.register(scriptUrl(new URL("sw.js", document.baseURI))).catch(() => {});
   });
 }

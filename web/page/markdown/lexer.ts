@@ -15,8 +15,9 @@ const INLINE = /^(?:\$\$((?:\\.|[^\\$])+?)\$\$|\\\(([\s\S]+?)\\\)|\$(?!\s)((?:\\
 const math = (level: "block" | "inline"): TokenizerAndRendererExtension => ({
   name: level === "block" ? "mathBlock" : "mathInline",
   level,
+  // Where such a formula may begin: a paragraph or a text is cut there.
   start: (source) => {
-    const at = source.search(/\$|\\[[(]/);
+    const at = level === "block" ? source.search(/(?<=\n) {0,3}(?:\$\$|\\\[)/) : source.search(/\$|\\\(/);
     return at < 0 ? undefined : at;
   },
   tokenizer(source) {

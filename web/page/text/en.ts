@@ -208,7 +208,7 @@ export const en = {
     apply: "Load again",
     auto: (value: string) => `automatic (${value})`,
     random: "new each time",
-    room: "as much as there is room for",
+    room: "as many as fit",
     share: "Share and copy",
     copyAs: "Copy as",
     cli: "CLI",

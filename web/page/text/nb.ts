@@ -205,7 +205,7 @@ export const nb: Text = {
     apply: "Last på nytt",
     auto: (value) => `automatisk (${value})`,
     random: "nytt hver gang",
-    room: "så mange det er plass til",
+    room: "så mange som får plass",
     share: "Del og kopier",
     copyAs: "Kopier som",
     cli: "CLI",

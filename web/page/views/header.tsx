@@ -67,9 +67,11 @@ export function ThemeButton(): VNode {
 
 export function LanguageButton(): VNode {
   const other = language.value === "en" ? "nb" : "en";
+  const short = other.toUpperCase();
+  const label = text.value.header.languageLabel;
   return (
-    <button type="button" class="icon-button language" lang={other} aria-label={text.value.header.languageLabel} title={text.value.header.languageLabel} onClick={() => setLanguage(other)}>
-      {other === "nb" ? "NB" : "EN"}
+    <button type="button" class="icon-button language" lang={other} aria-label={`${short}: ${label}`} title={label} onClick={() => setLanguage(other)}>
+      {short}
     </button>
   );
 }

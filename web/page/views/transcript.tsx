@@ -16,6 +16,7 @@ export function Transcript(): VNode {
   const scroller = useRef<HTMLDivElement>(null);
   const content = useRef<HTMLDivElement>(null);
   const follows = useRef(true);
+  const top = useRef(0);
   const away = useSignal(false);
   useEffect(() => {
     const outer = scroller.current;
@@ -31,7 +32,11 @@ export function Transcript(): VNode {
   const scrolled = () => {
     const outer = scroller.current;
     if (!outer) return;
-    follows.current = outer.scrollHeight - outer.scrollTop - outer.clientHeight < NEAR;
+    // Text that grows moves the end away, not the reader: only going up leaves the end.
+    const near = outer.scrollHeight - outer.scrollTop - outer.clientHeight < NEAR;
+    if (near) follows.current = true;
+    else if (outer.scrollTop < top.current) follows.current = false;
+    top.current = outer.scrollTop;
     away.value = !follows.current;
   };
   const jump = () => {
