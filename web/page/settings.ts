@@ -52,6 +52,11 @@ export function readNumber(field: Numeric, text: string): number | null {
   return step === 1 ? Math.round(clamped) : clamped;
 }
 
+/** Whether this can be a repository of the Hub: `org/name`, perhaps with `@revision`. No part is `..`. */
+export function isRepository(name: string): boolean {
+  return /^\w[\w.-]{0,95}\/\w[\w.-]{0,95}(@\w[\w./-]{0,99})?$/.test(name) && !name.includes("..");
+}
+
 // -- the link: #m=stories&t=0.7&att=dense ----------------------------------------------------------------------------
 
 const KEYS: Record<Numeric, string> = {
@@ -82,7 +87,7 @@ export function toFragment(model: string, settings: Settings, prompt: string | n
 export function fromFragment(hash: string): { model: string; settings: Settings; prompt: string } | null {
   const fields = new URLSearchParams(hash.replace(/^#/, ""));
   const model = fields.get("m");
-  if (!model || !(model === "stories" || /^hf:[\w.-]{1,96}\/[\w.-]{1,96}(@[\w./-]{1,100})?$/.test(model))) return null;
+  if (!model || !(model === "stories" || (model.startsWith("hf:") && isRepository(model.slice(3))))) return null;
   const settings: Settings = { ...DEFAULTS, stop: fields.getAll("stop").slice(0, 16).map((stop) => stop.slice(0, 200)) };
   for (const [field, key] of Object.entries(KEYS) as [Numeric, string][])
     settings[field] = readNumber(field, fields.get(key) ?? "");

@@ -7,6 +7,7 @@ import { useEffect } from "preact/hooks";
 import type { Problem } from "../client.ts";
 import { cancel, load, planFor, removeStored, stored } from "../app/models.ts";
 import { announce, dialog, model, state, STORIES, wish, type Wish } from "../app/signals.ts";
+import { isRepository } from "../settings.ts";
 import { isLoading } from "../state.ts";
 import { toProblem } from "../tab.ts";
 import { format, text } from "../text/index.ts";
@@ -56,7 +57,7 @@ function FromHub(): VNode {
   const name = useSignal(linked);
   const asked = useSignal<Wish | null>(null);
   const clean = name.value.trim().replace(/^(hf:|https:\/\/huggingface\.co\/)/, "").replace(/\/$/, "");
-  const valid = /^[\w.-]+\/[\w.-]+(@[\w./-]+)?$/.test(clean);
+  const valid = isRepository(clean);
   const check = (event: Event) => {
     event.preventDefault();
     if (valid) asked.value = { source: `hf:${clean}`, id: `hf:${clean}` };
