@@ -1,6 +1,6 @@
 // What a first visit fetches before it can be used, compressed as a server would: printed, and held to its budget.
 import { readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, posix } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 
@@ -11,11 +11,12 @@ const zipped = (name) => gzipSync(readFileSync(join(dist, name)), { level: 9 }).
 const html = readFileSync(join(dist, "index.html"), "utf8");
 const first = new Set([...html.matchAll(/(?:src|href)="\.\/([^"]+\.(?:js|css))"/g)].map((found) => found[1]));
 // Static imports come along; dynamic ones (panels, formulas) only when they are needed.
-for (const name of first)
-  if (name.endsWith(".js"))
-    for (const [, file] of readFileSync(join(dist, name), "utf8").matchAll(/(?:from|import)\s*["']\.\/([\w.-]+\.js)["']/g)) first.add(`assets/${file}`);
 const folder = readdirSync(dist).find((name) => name.startsWith("lyn-"));
 if (folder) first.add(`${folder}/index.js`);
+for (const name of first)
+  if (name.endsWith(".js"))
+    for (const [, file] of readFileSync(join(dist, name), "utf8").matchAll(/(?:from|import)\s*["']\.\/([\w.-]+\.js)["']/g))
+      first.add(posix.join(posix.dirname(name), file));
 
 let total = 0;
 for (const name of [...first].sort()) {

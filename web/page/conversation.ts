@@ -111,10 +111,11 @@ export function toText(messages: readonly Message[], system: string): string {
   return [system.trim() ? `${system}\n` : "", ...messages.map((message) => message.text)].join("");
 }
 
-/** The first words of a conversation. */
+/** The first words of a conversation that a person wrote. */
 export function titleOf(conversation: Conversation): string {
-  const first = path(conversation).find((message) => message.role === "user")?.text ?? "";
-  const line = first.trim().split("\n")[0] ?? "";
+  const questions = path(conversation).filter((message) => message.role === "user");
+  const first = questions.find((message) => !message.starter) ?? questions[0];
+  const line = (first?.text ?? "").trim().split("\n")[0] ?? "";
   return line.length > 60 ? `${line.slice(0, 57)}…` : line;
 }
 

@@ -58,7 +58,7 @@ function span(token: Token): ComponentChildren {
   if (type === "codespan") return <code dir="ltr">{plain(token)}</code>;
   if (type === "br") return <br />;
   if (type === "link") return link(token as Tokens.Link);
-  if (type === "image") return image(token as Tokens.Image);
+  if (type === "image") return <Image token={token as Tokens.Image} />;
   if (type === "math") return <Formula token={token as unknown as MathToken} />;
   return token.raw;
 }
@@ -140,7 +140,7 @@ function link(token: Tokens.Link): ComponentChildren {
 }
 
 /** An image is told, not shown: loading it would tell somebody that it was loaded. */
-function image(token: Tokens.Image): VNode {
+function Image({ token }: { token: Tokens.Image }): VNode {
   return (
     <span class="image">
       [{text.value.message.image}: {token.text} {token.href}]

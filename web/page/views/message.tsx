@@ -20,41 +20,46 @@ interface Props {
   making: boolean;
 }
 
-/** Drawn again only when the message itself has changed: a stream draws its own message, not the whole conversation. */
+/** Drawn again only when the message itself has changed: a stream draws its own message, not the whole conversation.
+ * The parts inside follow the signals that they read. */
 export class MessageView extends Component<Props> {
   override shouldComponentUpdate(props: Props): boolean {
     return (Object.keys(props) as (keyof Props)[]).some((key) => props[key] !== this.props[key]);
   }
 
   override render(props: Props): ComponentChildren {
-    const { message } = props;
-    const { message: words } = text.value;
-    const user = message.role === "user";
-    return (
-      <article class={`message ${message.role}`} aria-label={user ? words.you : words.lyn}>
-        {user ? null : (
-          <span class="avatar" aria-hidden="true">
-            <Icon name="bolt" />
-          </span>
-        )}
-        <div class="message-body">
-          {editing.value === message.id ? (
-            <Editor message={message} />
-          ) : user ? (
-            <div class="bubble" dir="auto">
-              {message.text}
-            </div>
-          ) : props.making ? (
-            <LiveBody />
-          ) : (
-            <Body text={message.text} reasoning={message.reasoning} thought={message.reasoningMs} thinking={false} />
-          )}
-          {user && message.starter ? <p class="muted small">{words.starter}</p> : null}
-          {props.making ? null : <Foot {...props} />}
-        </div>
-      </article>
-    );
+    return <Parts {...props} />;
   }
+}
+
+function Parts(props: Props): VNode {
+  const { message } = props;
+  const { message: words } = text.value;
+  const user = message.role === "user";
+  return (
+    <article class={`message ${message.role}`} aria-label={user ? words.you : words.lyn}>
+      {user ? null : (
+        <span class="avatar" aria-hidden="true">
+          <Icon name="bolt" />
+        </span>
+      )}
+      <div class="message-body">
+        {editing.value === message.id ? (
+          <Editor message={message} />
+        ) : user ? (
+          <div class="bubble" dir="auto">
+            {message.text}
+          </div>
+        ) : props.making ? (
+          <LiveBody />
+        ) : (
+          <Body text={message.text} reasoning={message.reasoning} thought={message.reasoningMs} thinking={false} />
+        )}
+        {user && message.starter ? <p class="muted small">{words.starter}</p> : null}
+        {props.making ? null : <Foot {...props} />}
+      </div>
+    </article>
+  );
 }
 
 function LiveBody(): VNode | null {

@@ -71,6 +71,7 @@ export function Panels(): VNode | null {
         </button>
       </div>
       <div role="tabpanel" id="panel" aria-labelledby={`tab-${chosen}`} class="panel-body" tabIndex={0}>
+        <h2 class="unseen">{panels[chosen]}</h2>
         <Loaded key={chosen} name={chosen} />
       </div>
     </aside>
