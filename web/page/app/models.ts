@@ -1,0 +1,255 @@
+// Loading a model and keeping it: from the first look for an adapter to a device that was lost and came back.
+import { batch } from "@preact/signals";
+import type { Plan } from "lyn";
+import type { Problem } from "../client.ts";
+import { fromFragment, type Settings } from "../settings.ts";
+import { isAnswering, isLoading, type Mark } from "../state.ts";
+import { loadInTab, lyn, startWorker, toProblem } from "../tab.ts";
+import { format, text } from "../text/index.ts";
+import { clearMark, readMark, setMark } from "./mark.ts";
+import { countFile } from "./privacy.ts";
+import {
+  announce,
+  client,
+  dispatch,
+  draft,
+  fromLink,
+  model,
+  plan,
+  settings,
+  state,
+  STORIES,
+  support,
+  wish,
+  type Wish,
+} from "./signals.ts";
+import { claim, onTaken, otherTabHasModel } from "./tabs.ts";
+
+/** Called when a model has become usable, and when a lost one has come back. */
+let ready: (how: "loaded" | "restored") => void = () => {};
+export function onReady(callback: typeof ready): void {
+  ready = callback;
+}
+
+/** From an empty page to a model, or to the reason why there is none. */
+export async function boot(): Promise<void> {
+  onTaken(async () => {
+    await release();
+    dispatch({ type: "elsewhere" });
+  });
+  const link = fromFragment(location.hash);
+  if (link) {
+    settings.value = link.settings;
+    draft.value ||= link.prompt;
+    wish.value = link.model === "stories" ? STORIES : { source: link.model as `hf:${string}`, id: link.model };
+    fromLink.value = true;
+  }
+  try {
+    support.value = await (await lyn()).probe();
+  } catch (error) {
+    fail("load", error);
+    return;
+  }
+  if (!support.value.ok) {
+    dispatch({ type: "unsupported", support: support.value });
+    return;
+  }
+  if (await otherTabHasModel()) {
+    dispatch({ type: "elsewhere" });
+    return;
+  }
+  const mark = readMark();
+  if (mark) {
+    dispatch({ type: "cameBack", mark });
+    return;
+  }
+  if (link || savesData()) dispatch({ type: "choose" });
+  else await load(STORIES);
+}
+
+/** Whether the connection asks for few bytes. */
+export function savesData(): boolean {
+  const { connection } = navigator as { connection?: { saveData?: boolean; type?: string } };
+  return connection?.saveData === true || connection?.type === "cellular";
+}
+
+/** Phones get a short context where nobody has said otherwise. */
+function contextFor(wanted: Settings): number | undefined {
+  if (wanted.context !== null) return wanted.context;
+  return matchMedia("(pointer: coarse) and (max-width: 900px)").matches ? 2048 : undefined;
+}
+
+let loading: { abort: AbortController; done: Promise<void> } | null = null;
+
+/** Loads a model in place of what is there. Errors become states; nothing is thrown. */
+export async function load(wanted: Wish): Promise<void> {
+  loading?.abort.abort();
+  await loading?.done;
+  const abort = new AbortController();
+  const done = attempt(wanted, abort.signal);
+  loading = { abort, done };
+  await done;
+}
+
+async function attempt(wanted: Wish, signal: AbortSignal): Promise<void> {
+  wish.value = wanted;
+  dispatch({ type: "load", model: wanted.id, now: performance.now() });
+  await release();
+  if (!(await claim())) {
+    dispatch({ type: "elsewhere" });
+    return;
+  }
+  if (signal.aborted) return;
+  const { attention, indexTopk } = settings.peek();
+  const context = contextFor(settings.peek());
+  let tenths = 0;
+  let file = "";
+  setMark({ model: wanted.id, bytes: 0, context: context ?? null });
+  try {
+    const loaded = await loadInTab(wanted.source, {
+      attention,
+      ...(context !== undefined && { context }),
+      ...(indexTopk !== null && { indexTopk }),
+      ...(wanted.force && { force: true }),
+      ...(wanted.cache && { cache: wanted.cache }),
+      signal,
+      onProgress(progress) {
+        if (signal.aborted) return;
+        dispatch({ type: "progress", progress, now: performance.now() });
+        if (progress.stage === "upload" || progress.stage === "download")
+          setMark({ model: wanted.id, bytes: progress.total, context: context ?? null });
+        if (progress.stage !== "download") return;
+        if (!progress.fromCache && progress.file !== file && wanted.id.startsWith("hf:")) countFile("huggingface.co");
+        file = progress.file;
+        if (progress.total === 0) return;
+        const reached = Math.floor((progress.loaded / progress.total) * 10);
+        if (reached > tenths) announce(text.peek().status.downloaded(format.peek().percent(reached / 10)));
+        tenths = Math.max(tenths, reached);
+      },
+    });
+    if (signal.aborted) {
+      await loaded.close();
+      return;
+    }
+    loaded.listen((event) => {
+      if (client.peek() !== loaded) return;
+      if (event.type === "lost") dispatch({ ...event, now: performance.now() });
+      else if (event.type === "progress") dispatch({ ...event, now: performance.now() });
+      else if (event.type === "failed") fail("recovery", event.problem);
+      else {
+        dispatch({ type: "restored" });
+        ready("restored");
+      }
+    });
+    batch(() => {
+      client.value = loaded;
+      model.value = loaded.model;
+      plan.value = loaded.plan;
+      dispatch({ type: "loaded" });
+    });
+    announce(text.peek().status.ready);
+    ready("loaded");
+    if (wanted.source !== "stories" && wanted.cache !== "memory") void navigator.storage?.persist?.();
+  } catch (error) {
+    if (!signal.aborted) await failLoad(error);
+  } finally {
+    clearMark();
+  }
+}
+
+async function failLoad(error: unknown): Promise<void> {
+  const problem = toProblem(error);
+  if (problem.code === "quota") {
+    const estimate = await navigator.storage.estimate().catch((): StorageEstimate => ({}));
+    dispatch({ type: "quota", problem, usage: estimate.usage ?? 0, allowance: estimate.quota ?? 0 });
+  } else fail("load", problem);
+}
+
+export function fail(during: "load" | "answer" | "recovery", error: unknown): void {
+  const problem: Problem = error instanceof Error || typeof error !== "object" ? toProblem(error) : (error as Problem);
+  if (during !== "answer") {
+    client.value = null;
+    model.value = null;
+    plan.value = null;
+  }
+  dispatch({ type: "fail", during, problem });
+}
+
+/** Gives the graphics memory back. */
+async function release(): Promise<void> {
+  const held = client.peek();
+  batch(() => {
+    client.value = null;
+    model.value = null;
+    plan.value = null;
+  });
+  await held?.close();
+}
+
+// -- while it loads --------------------------------------------------------------------------------------------------
+
+/** Ends the fetching; what is here stays for `load` to go on with. */
+export function pause(): void {
+  dispatch({ type: "pause" });
+  loading?.abort.abort();
+}
+
+export function resume(): void {
+  void load(wish.peek());
+}
+
+export async function cancel(keep: boolean): Promise<void> {
+  loading?.abort.abort();
+  await loading?.done;
+  clearMark();
+  if (!keep) await removeStored(wish.peek().id).catch(() => 0);
+  dispatch({ type: "choose" });
+}
+
+// -- models that are kept --------------------------------------------------------------------------------------------
+
+export async function stored() {
+  return (await lyn()).storage.list({ worker: startWorker });
+}
+
+export async function removeStored(id: string): Promise<number> {
+  return (await lyn()).storage.remove(id, { worker: startWorker });
+}
+
+/** What a model would need here; only its headers are read. */
+export async function planFor(wanted: Wish, signal?: AbortSignal): Promise<Plan> {
+  const context = contextFor(settings.peek());
+  return (await lyn()).plan(wanted.source, {
+    worker: startWorker,
+    ...(context !== undefined && { context }),
+    ...(signal && { signal }),
+  });
+}
+
+// -- settings that the engine knows ----------------------------------------------------------------------------------
+
+/** Takes new settings; the context loads the model again, attention switches at once. */
+export async function applySettings(changes: Partial<Settings>): Promise<void> {
+  const before = settings.peek();
+  const after = { ...before, ...changes };
+  settings.value = after;
+  const held = client.peek();
+  if (!held || isLoading(state.peek())) return;
+  if (before.context !== after.context) await load(wish.peek());
+  else if (before.attention !== after.attention || before.indexTopk !== after.indexTopk) {
+    const { attention, indexTopk } = after;
+    try {
+      await held.setAttention({ attention, ...(indexTopk !== null && { indexTopk }) });
+      if (client.peek() === held) model.value = held.model;
+    } catch (error) {
+      if (!isAnswering(state.peek())) fail("answer", error);
+    }
+  }
+}
+
+export async function comeBack(mark: Mark, small: boolean): Promise<void> {
+  clearMark();
+  if (small) settings.value = { ...settings.peek(), context: Math.min(mark.context ?? 4096, 4096) };
+  const source = mark.model.startsWith("hf:") ? { source: mark.model as `hf:${string}`, id: mark.model } : STORIES;
+  await load(source);
+}

@@ -1,0 +1,102 @@
+// What the page knows. Views read these; only the modules beside this file write them.
+import { computed, signal } from "@preact/signals";
+import type { AdapterInfo, ModelInfo, ModelSource, Plan, Support, TraceOptions } from "lyn";
+import type { ChatClient } from "../client.ts";
+import { emptyConversation, path, type Conversation } from "../conversation.ts";
+import type { LiveToken, Run } from "../panels/props.ts";
+import { DEFAULTS, type Settings } from "../settings.ts";
+import { canAsk, isAnswering, next, type Event, type State } from "../state.ts";
+
+export const state = signal<State>({ name: "boot", since: performance.now() });
+
+export function dispatch(event: Event): void {
+  state.value = next(state.value, event);
+}
+
+// -- the model -------------------------------------------------------------------------------------------------------
+
+/** A model that somebody wants, and how. */
+export interface Wish {
+  source: ModelSource;
+  /** As people see it: `stories`, `hf:org/name`, a folder's name. */
+  id: string;
+  force?: boolean;
+  cache?: "auto" | "memory";
+}
+
+export const STORIES: Wish = { source: "stories", id: "stories" };
+
+export const support = signal<Support | null>(null);
+export const wish = signal<Wish>(STORIES);
+export const client = signal<ChatClient | null>(null);
+export const model = signal<ModelInfo | null>(null);
+export const plan = signal<Plan | null>(null);
+export const adapter = computed<AdapterInfo | null>(() => {
+  const probed = support.value;
+  return client.value?.adapter ?? (probed?.ok ? probed.adapter : null);
+});
+export const selfCheck = computed(() => client.value?.selfCheck ?? null);
+
+// -- the conversation ------------------------------------------------------------------------------------------------
+
+export const conversation = signal<Conversation>(emptyConversation(Date.now()));
+export const messages = computed(() => path(conversation.value));
+
+/** The answer in the making; its text is not yet in `conversation`. */
+export interface Live {
+  id: string;
+  text: string;
+  reasoning: string;
+  /** When the thought began, when it ended: `performance.now()`. */
+  thoughtFrom: number | null;
+  thoughtTo: number | null;
+}
+
+export const live = signal<Live | null>(null);
+/** These two change seldom, so what reads them is not drawn again with every token. */
+export const liveId = computed(() => live.value?.id ?? null);
+export const answering = computed(() => isAnswering(state.value));
+/** What waits to be sent until the model is ready or the answer has ended. */
+export const pending = signal<string | null>(null);
+/** What stands in the composer. */
+export const draft = signal("");
+/** The message whose text is being edited. */
+export const editing = signal<string | null>(null);
+/** A link brought this in; nothing runs by itself then. */
+export const fromLink = signal(false);
+
+// -- for panels ------------------------------------------------------------------------------------------------------
+
+export const ids = signal<readonly number[]>([]);
+export const promptLength = signal(0);
+export const tokens = signal<readonly LiveToken[]>([]);
+export const prompt = signal<{ done: number; total: number; cached: number } | null>(null);
+export const runs = signal<readonly Run[]>([]);
+export const traceWanted = signal<TraceOptions | null>(null);
+export const activity = computed<"none" | "idle" | "prefill" | "decode">(() => {
+  const now = state.value;
+  if (!client.value || now.name === "recovering") return "none";
+  return isAnswering(now) ? now.name : "idle";
+});
+/** Whether something can be asked now. */
+export const idle = computed(() => activity.value === "idle" && canAsk(state.value));
+
+// -- the page itself -------------------------------------------------------------------------------------------------
+
+export type PanelName = "attention" | "speed" | "memory" | "device";
+export type Dialog = "settings" | "models" | "keys" | "privacy";
+
+export const settings = signal<Settings>(DEFAULTS);
+export const dialog = signal<Dialog | null>(null);
+export const panel = signal<PanelName>("attention");
+export const panelOpen = signal(false);
+export const attentionOpen = computed(() => panelOpen.value && panel.value === "attention");
+/** The one sentence of the polite status. */
+export const status = signal("");
+/** The last problem, for `role="alert"`; cleared when something else begins. */
+export const notice = signal<string | null>(null);
+
+export function announce(sentence: string): void {
+  // The same sentence twice would not be spoken: a space that nobody hears makes it another.
+  status.value = status.peek() === sentence ? `${sentence} ` : sentence;
+}

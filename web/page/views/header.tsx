@@ -1,0 +1,139 @@
+// The line at the top: which model, on which adapter, with which attention, and the ways to everything else.
+import type { VNode } from "preact";
+import { newChat } from "../app/chat.ts";
+import { applySettings } from "../app/models.ts";
+import { setLanguage, theme, type Theme } from "../app/preferences.ts";
+import { adapter, client, dialog, model, panel, panelOpen, selfCheck, settings, state, support, wish } from "../app/signals.ts";
+import { focusComposer, offline } from "../app/surroundings.ts";
+import { isLoading } from "../state.ts";
+import { language, text } from "../text/index.ts";
+import { Icon, type IconName } from "./icon.tsx";
+
+export function Header(): VNode {
+  const { header } = text.value;
+  return (
+    <header class="header">
+      <h1 class="brand">
+        <Icon name="bolt" />
+        <span>lyn</span>
+      </h1>
+      <ModelButton />
+      <AdapterBadge />
+      <AttentionSwitch />
+      <span class="spacer" />
+      {offline.value ? <span class="chip">{header.offline}</span> : null}
+      <Button icon="plus" label={header.newChat} onClick={() => void newChat().then(focusComposer)} />
+      <Button
+        icon="panel"
+        label={panelOpen.value ? text.value.panels.close : text.value.panels.open}
+        pressed={panelOpen.value}
+        onClick={() => (panelOpen.value = !panelOpen.value)}
+      />
+      <Button icon="sliders" label={header.settings} onClick={() => (dialog.value = "settings")} />
+      <span class="wide-only header-rest">
+        <ThemeButton />
+        <Button icon="keyboard" label={header.keys} onClick={() => (dialog.value = "keys")} />
+        <LanguageButton />
+      </span>
+    </header>
+  );
+}
+
+function Button(props: { icon: IconName; label: string; pressed?: boolean; onClick: () => void }): VNode {
+  return (
+    <button
+      type="button"
+      class="icon-button"
+      aria-label={props.label}
+      title={props.label}
+      aria-pressed={props.pressed}
+      onClick={props.onClick}
+    >
+      <Icon name={props.icon} />
+    </button>
+  );
+}
+
+const THEMES: Record<Theme, { next: Theme; icon: IconName }> = {
+  auto: { next: "light", icon: "contrast" },
+  light: { next: "dark", icon: "sun" },
+  dark: { next: "auto", icon: "moon" },
+};
+
+export function ThemeButton(): VNode {
+  const { next, icon } = THEMES[theme.value];
+  return <Button icon={icon} label={text.value.header.themes[theme.value]} onClick={() => (theme.value = next)} />;
+}
+
+export function LanguageButton(): VNode {
+  const other = language.value === "en" ? "nb" : "en";
+  const short = other.toUpperCase();
+  const label = text.value.header.languageLabel;
+  return (
+    <button type="button" class="icon-button language" lang={other} aria-label={`${short}: ${label}`} title={label} onClick={() => setLanguage(other)}>
+      {short}
+    </button>
+  );
+}
+
+function ModelButton(): VNode {
+  const { header } = text.value;
+  const name = model.value?.id ?? (isLoading(state.value) ? wish.value.id : header.noModel);
+  return (
+    <button type="button" class="model-button" aria-haspopup="dialog" aria-label={`${header.model}: ${name}`} onClick={() => (dialog.value = "models")}>
+      <span class="ellipsis">{name.replace(/^hf:/, "")}</span>
+      <Icon name="chevron" />
+    </button>
+  );
+}
+
+/** Green: checked and a real GPU. Amber: software or integrated. Red: none, or wrong values. */
+function AdapterBadge(): VNode {
+  const { header } = text.value;
+  const found = adapter.value;
+  const name = found ? found.name || found.kind : header.adapterNone;
+  const slow = found?.kind === "software" || found?.kind === "integrated";
+  const failed = support.value?.ok === false || (state.value.name === "failed" && state.value.problem.code === "self_check_failed");
+  const checked = selfCheck.value?.passed;
+  const [colour, said] = failed
+    ? (["red", found ? header.adapterBad(name) : header.adapterNone] as const)
+    : !client.value
+      ? (["grey", name] as const)
+      : slow
+        ? (["amber", header.adapterSlow(name)] as const)
+        : checked
+          ? (["green", header.adapterGood(name)] as const)
+          : (["amber", header.adapterUnchecked(name)] as const);
+  return (
+    <button
+      type="button"
+      class={`badge badge-${colour}`}
+      title={said}
+      aria-label={`${header.adapter}: ${said}`}
+      onClick={() => {
+        panel.value = "device";
+        panelOpen.value = true;
+      }}
+    >
+      <span class="dot" aria-hidden="true" />
+      <span class="ellipsis wide-only">{name}</span>
+    </button>
+  );
+}
+
+function AttentionSwitch(): VNode {
+  const { header } = text.value;
+  const now = settings.value.attention;
+  const possible = !model.value || model.value.sparse;
+  return (
+    <fieldset class="switch" disabled={!possible}>
+      <legend class="unseen">{header.attention}</legend>
+      {(["sparse", "dense"] as const).map((attention) => (
+        <label key={attention} class={now === attention ? "on" : undefined}>
+          <input type="radio" class="unseen" name="attention" checked={now === attention} onChange={() => void applySettings({ attention })} />
+          {header[attention]}
+        </label>
+      ))}
+    </fieldset>
+  );
+}
