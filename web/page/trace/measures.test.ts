@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Selection } from "lyn";
-import { countShades, denseShades, denseShare, layerCounts, mostMissed, ranks, selectionShades, SHADES } from "./measures.ts";
+import { allLayers, countShades, denseShades, denseShare, mostMissed, ranks, selectionShades, SHADES } from "./measures.ts";
 
 const selection = (indices: number[], scores: number[], length: number, dense?: number[]): Selection => ({
   layer: 0,
@@ -33,11 +33,15 @@ test("dense shades fall by tenths of the row's largest", () => {
   assert.deepEqual([...denseShades(Float32Array.of(0, 0))], [0, 0]);
 });
 
-test("layers are counted for each position", () => {
-  const counts = layerCounts([selection([0, 2], [1, 1], 3), selection([2], [1], 3)]);
-  assert.deepEqual([...counts], [1, 0, 2]);
-  assert.deepEqual([...countShades(counts, 2)], [4, 0, 8]);
-  assert.deepEqual([...countShades(Uint16Array.of(1), 61)], [1], "chosen once in 61 layers still shows");
+test("all layers are one selection, scored by how many chose a position", () => {
+  const sum = allLayers([selection([0, 2], [7, 1], 4, [0.5, 0.25, 0.25, 0]), selection([2], [1], 4)]);
+  assert.ok(sum);
+  assert.deepEqual([[...sum.indices], [...sum.scores]], [[0, 2], [1, 2]]);
+  assert.deepEqual([...(sum.dense ?? [])], [0.5, 0.25, 0.25, 0], "only layers with dense weights are averaged");
+  assert.deepEqual([...countShades(sum, 2)], [4, 0, 8, 0]);
+  assert.deepEqual([...countShades(sum, 61)], [1, 0, 1, 0], "chosen once in 61 layers still shows");
+  assert.equal(allLayers([]), undefined);
+  assert.equal(allLayers([selection([0], [1], 1)])?.dense, undefined);
 });
 
 test("the share is the selected part of all dense weight", () => {

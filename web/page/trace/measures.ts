@@ -41,18 +41,35 @@ export function denseShades(weights: Float32Array): Uint8Array {
   return shades;
 }
 
-/** How many of a token's layers chose each visible position. */
-export function layerCounts(row: Selection[]): Uint16Array {
-  const counts = new Uint16Array(row[0]?.contextLength ?? 0);
+/** All layers of one token as one selection: what any layer chose, scored by how many did; dense weights are averaged. */
+export function allLayers(row: Selection[]): Selection | undefined {
+  const first = row[0];
+  if (!first) return undefined;
+  const counts = new Float32Array(first.contextLength);
   for (const { indices } of row) {
     for (const index of indices) if (index < counts.length) counts[index] = (counts[index] ?? 0) + 1;
   }
-  return counts;
+  const indices = Uint32Array.from(counts.keys()).filter((position) => (counts[position] ?? 0) > 0);
+  const weighed = row.flatMap(({ dense }) => (dense ? [dense] : []));
+  const dense = new Float32Array(weighed.length > 0 ? counts.length : 0);
+  for (const weights of weighed) {
+    for (let i = 0; i < dense.length; i += 1) dense[i] = (dense[i] ?? 0) + (weights[i] ?? 0) / weighed.length;
+  }
+  return {
+    ...first,
+    indices,
+    scores: Float32Array.from(indices, (position) => counts[position] ?? 0),
+    dense: weighed.length > 0 ? dense : undefined,
+  };
 }
 
-/** Shades of such counts: SHADES where every layer chose a position, at least 1 where any did. */
-export function countShades(counts: Uint16Array, layers: number): Uint8Array {
-  return Uint8Array.from(counts, (count) => Math.ceil((count * SHADES) / Math.max(layers, 1)));
+/** Shades of such a sum: SHADES where every layer chose a position, at least 1 where any did. */
+export function countShades({ indices, scores, contextLength }: Selection, layers: number): Uint8Array {
+  const shades = new Uint8Array(contextLength);
+  indices.forEach((index, place) => {
+    shades[index] = Math.ceil(((scores[place] ?? 0) * SHADES) / Math.max(layers, 1));
+  });
+  return shades;
 }
 
 /** Share of dense attention that the selected tokens hold, 0 to 1; null where dense weights were not traced. */

@@ -1,0 +1,91 @@
+// Fills the live trace from what the page's panels may see: ids of the context, tokens of the answer with their
+// selections, and, on request, a second reading of the whole text.
+
+import { effect, untracked } from "@preact/signals";
+import type { TraceOptions } from "lyn";
+import type { PanelProps } from "../props.ts";
+import { type AttentionState, MANY_LAYERS } from "./state.ts";
+
+/** What to ask a trace for, given what the panel shows. */
+export function wanted(state: AttentionState, layers: number): TraceOptions {
+  const layer = state.layer.value;
+  return {
+    layers: layer === null || layers <= MANY_LAYERS ? "all" : [layer],
+    dense: state.view.value === "both",
+  };
+}
+
+/** Keeps the live trace up to date while the panel is mounted; returns the function that ends it. */
+export function follow(state: AttentionState, props: PanelProps): () => void {
+  const model = effect(() => {
+    const model = props.model.value;
+    untracked(() => {
+      const known = state.live.header;
+      if (!model || (known.model_type === model.model_type && known.num_hidden_layers === model.num_hidden_layers
+        && known.index_topk === model.index_topk)) return;
+      state.live.reset(model);
+      state.texts.clear();
+      state.layer.value = model.num_hidden_layers > MANY_LAYERS ? model.num_hidden_layers >> 1 : null;
+    });
+  });
+  const context = effect(() => {
+    const ids = props.ids.value;
+    untracked(() => {
+      if (ids.length < state.live.tokens.length) state.live.truncate(ids.length);
+      state.live.setTokens(0, Array.from(ids, (id) => ({ id, text: state.texts.get(id) ?? "" })));
+    });
+  });
+  let seen = -1;
+  const answer = effect(() => {
+    const tokens = props.tokens.value;
+    untracked(() => {
+      if ((tokens[tokens.length - 1]?.position ?? -1) < seen) seen = -1;
+      const fresh = tokens.filter(({ position }) => position > seen);
+      for (const { position, id, text } of fresh) state.live.setTokens(position, [{ id, text }]);
+      state.live.add(fresh.flatMap(({ selection }) => selection ?? []));
+      seen = fresh.at(-1)?.position ?? seen;
+    });
+  });
+  const texts = effect(() => {
+    // Calls queue behind a running answer, so they wait for its end.
+    if (props.activity.value === "idle") void spell(state, props);
+  });
+  const ask = effect(() => {
+    const model = props.model.value;
+    const open = props.attentionOpen.value && state.follow.value && !state.file.value && model?.sparse;
+    props.traceWanted.value = open ? wanted(state, model.num_hidden_layers) : null;
+  });
+  return () => {
+    for (const end of [model, context, answer, texts, ask]) end();
+    props.traceWanted.value = null;
+  };
+}
+
+/** Asks for the texts of tokens that came as ids alone: those of the prompt. */
+async function spell(state: AttentionState, props: PanelProps): Promise<void> {
+  const client = props.client.value;
+  const ids = props.ids.value;
+  if (!client) return;
+  const unknown = new Set(ids.filter((id, position) => !state.live.tokens[position]?.text && !state.texts.has(id)));
+  try {
+    for (const id of unknown) {
+      state.texts.set(id, await client.detokenize([id]));
+      if (props.client.value !== client) return;
+    }
+  } catch {
+    return; // the engine went away; its loss is the page's to tell
+  }
+  const { tokens } = state.live;
+  state.live.setTokens(0, tokens.map(({ id, text }) => ({ id, text: text || (state.texts.get(id) ?? "") })));
+}
+
+/** Reads the whole text again and keeps what was selected. */
+export async function readAgain(state: AttentionState, props: PanelProps, signal: AbortSignal): Promise<void> {
+  const client = props.client.value;
+  const ids = props.ids.value;
+  if (!client || ids.length === 0) return;
+  const options = wanted(state, client.model.num_hidden_layers);
+  const trace = await client.trace(Uint32Array.from(ids), { ...options, signal });
+  state.live.load(trace);
+  trace.tokens.forEach(({ id, text }) => state.texts.set(id, text));
+}
