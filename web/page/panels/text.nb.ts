@@ -107,7 +107,7 @@ export const nb: Panels = {
       answer: "Svar", attention: "Oppmerksomhet", prompt: "Ledetekst", cached: "Fra mellomlager", prefill: "Ledetekst tok/s",
       written: "Skrevet", decode: "Skrevet tok/s", first: "Første token",
     },
-    attention: { sparse: "spredt", dense: "tett" },
+    attention: { sparse: "glissen", dense: "tett" },
     bandwidth: "Minnetrafikk (anslag)",
     read: (bytes) => `høyst ${bytes} lest per token`,
     rate: (bytes) => `høyst ${bytes}/s med farten nå`,

@@ -65,8 +65,10 @@ export function Shares({ state, text, format }: Props) {
                     </button>
                   </th>
                   <td class="bar-cell">
-                    <span class="bar" style={{ "--part": `${share * 100}%`, "--mean": `${(average ?? -1) * 100}%` }} />
-                    <span class="number">{format.percent(share, 1)}</span>
+                    <div>
+                      <span class="bar" style={{ "--part": `${share * 100}%`, "--mean": `${(average ?? -1) * 100}%` }} />
+                      <span class="number">{format.percent(share, 1)}</span>
+                    </div>
                   </td>
                   <td class="number mean">{average === undefined ? "–" : `⌀ ${format.percent(average, 1)}`}</td>
                 </tr>

@@ -123,6 +123,7 @@ class MapPicture {
       effect(() => this.#follow()),
       effect(() => {
         state.query.value;
+        if (state.pointed.peek() === null) this.#reveal();
         this.draw();
       }),
     );
@@ -134,14 +135,29 @@ class MapPicture {
     for (const end of this.#ends) end();
   }
 
-  /** Zero shows all. */
-  zoom(factor: number, x = 0.5, y = 0.5): void {
+  /** Brings the query's row, and the end of it, into sight. */
+  #reveal(): void {
+    const { length } = this.#cells;
+    const span = length / this.#window.scale;
+    const into = (from: number, place: number) => (place < from || place >= from + span ? place - span / 2 : from);
+    const query = this.#state.query.peek();
+    const y = into(this.#window.y, query);
+    if (y !== this.#window.y) this.#window = clampWindow({ ...this.#window, x: into(this.#window.x, query), y }, Math.max(length, 1));
+  }
+
+  /** Zooms about a point, given in shares of the canvas; without one about the query's row. Zero shows all. */
+  zoom(factor: number, x = 0.5, y = this.#queryAt()): void {
     this.#window = factor === 0
       ? { scale: 1, x: 0, y: 0 }
       : zoomWindow(this.#window, factor, x, y, Math.max(this.#cells.length, 1));
     // While all is in sight a finger scrolls the page; closer up it moves the map.
     this.#canvas.style.touchAction = this.#window.scale > 1 ? "none" : "pan-y";
     this.draw();
+  }
+
+  #queryAt(): number {
+    const span = Math.max(this.#cells.length, 1) / this.#window.scale;
+    return Math.min(Math.max((this.#state.query.peek() - this.#window.y) / span, 0), 1);
   }
 
   /** Moves by shares of what is in sight. */

@@ -57,12 +57,13 @@ export function sortRows(rows: Row[], column: Column, descending: boolean): Row[
 
 export function TableView({ state, text, format }: { state: AttentionState; text: Panels["attention"]; format: Format }) {
   const single = state.layer.value !== null;
-  const sort = useSignal<{ column: Column; descending: boolean }>({ column: "layers", descending: true });
+  const sort = useSignal<{ column: Column | null; descending: boolean }>({ column: null, descending: true });
   const page = useSignal(0);
   const rows = tableRows(state, state.store.value.tokens);
   const columns: Column[] = ["text", "position", ...(single ? ["score" as const] : []), "layers",
     ...(state.selection.value?.dense ? ["dense" as const] : [])];
-  const column = columns.includes(sort.value.column) ? sort.value.column : "position";
+  const chosenColumn = sort.value.column;
+  const column = chosenColumn && columns.includes(chosenColumn) ? chosenColumn : single ? "score" : "layers";
   const sorted = sortRows(rows, column, sort.value.descending);
   const pages = Math.max(1, Math.ceil(rows.length / PAGE));
   const at = Math.min(page.value, pages - 1);
