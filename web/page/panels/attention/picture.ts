@@ -2,6 +2,7 @@
 
 import type { Token } from "../../trace/store.ts";
 import type { Colour } from "./Legend.tsx";
+import { save } from "../save.ts";
 import { visible } from "./TokenText.tsx";
 
 const WIDTH = 960;
@@ -62,16 +63,6 @@ export function drawText({ title, tokens, query, shades, colours }: Picture): HT
     pen.fillText("…", EDGE, EDGE + 24 + LINE * (lines + 0.5));
   }
   return canvas;
-}
-
-/** Hands a file to the browser's downloads. */
-export function save(blob: Blob, name: string): void {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(blob);
-  link.download = name;
-  link.click();
-  // The download has begun by then, and the bytes need not stay.
-  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
 export function savePicture(canvas: HTMLCanvasElement, name: string): void {
