@@ -162,7 +162,7 @@ export const en = {
     again: "Run again",
     stop: "Stop",
     running: (time: string) => `Running… ${time}`,
-    runningAt: (kernel: string, done: string, total: string, time: string) => `${kernel} · ${done} of ${total} · ${time}`,
+    runningAt: (kernel: string, done: string, time: string) => `${done} kernels, last ${kernel} · ${time}`,
     stopped: "Stopped.",
     unavailable: "This way of running the model cannot check kernels.",
     busy: "Waits until the answer is written.",

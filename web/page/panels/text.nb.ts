@@ -178,7 +178,7 @@ export const nb: Panels = {
     again: "Kjør igjen",
     stop: "Stopp",
     running: (time) => `Kjører … ${time}`,
-    runningAt: (kernel, done, total, time) => `${kernel} · ${done} av ${total} · ${time}`,
+    runningAt: (kernel, done, time) => `${done} kjerner, sist ${kernel} · ${time}`,
     stopped: "Stoppet.",
     unavailable: "Denne måten å kjøre modellen på kan ikke prøve kjernene.",
     busy: "Venter til svaret er skrevet.",

@@ -1,9 +1,9 @@
 // Pictures to keep: the map's canvas as it stands, or the shaded text drawn anew.
 
 import type { Token } from "../../trace/store.ts";
-import type { Colour } from "./Legend.tsx";
+import type { Colour } from "./legend.tsx";
 import { save } from "../save.ts";
-import { visible } from "./TokenText.tsx";
+import { visible } from "./token-text.tsx";
 
 const WIDTH = 960;
 const EDGE = 32;

@@ -1,9 +1,9 @@
-// The whole kernel suite in this browser: started by hand, stoppable, kernel by kernel where the client reports them.
+// The whole kernel suite in this browser: started by hand, stoppable, kernel by kernel as they are done.
 
 import { useSignal } from "@preact/signals";
 import type { ConformReport, KernelReport } from "lyn";
 import { useEffect } from "preact/hooks";
-import { Clock } from "../Clock.tsx";
+import { Clock } from "../clock.tsx";
 import { catalogue } from "../text.ts";
 import type { PanelProps } from "../props.ts";
 import { byConcern } from "./report.ts";
@@ -12,17 +12,10 @@ export interface Run {
   report: ConformReport;
 }
 
-/** A client may tell of each kernel as it is done; one that does not is waited for. */
-type Conform = (options: {
-  signal?: AbortSignal;
-  onKernel?: (kernel: KernelReport, done: number, total: number) => void;
-}) => Promise<ConformReport>;
-
 interface Running {
   since: number;
   stop: AbortController;
   kernels: KernelReport[];
-  total: number;
 }
 
 interface Props {
@@ -41,16 +34,15 @@ export function Conformance({ props, run, onRun }: Props) {
   const client = props.client.value;
 
   const start = async () => {
-    const conform: Conform | undefined = client?.conform?.bind(client);
-    if (!conform) return;
+    if (!client?.conform) return;
     const stop = new AbortController();
-    running.value = { since: performance.now(), stop, kernels: [], total: 0 };
+    running.value = { since: performance.now(), stop, kernels: [] };
     stopped.value = false;
     try {
-      const report = await conform({
+      const report = await client.conform({
         signal: stop.signal,
-        onKernel: (kernel, _, total) => {
-          if (running.value) running.value = { ...running.value, kernels: [...running.value.kernels, kernel], total };
+        onKernel: (kernel) => {
+          if (running.value) running.value = { ...running.value, kernels: [...running.value.kernels, kernel] };
         },
       });
       onRun({ report });
@@ -76,7 +68,7 @@ export function Conformance({ props, run, onRun }: Props) {
             since={now.since}
             format={format}
             render={(time) =>
-              latest ? words.runningAt(latest.kernel, integer(now.kernels.length), integer(now.total), time) : words.running(time)}
+              latest ? words.runningAt(latest.kernel, integer(now.kernels.length), time) : words.running(time)}
           />
           <button type="button" class="small" onClick={() => now.stop.abort()}>{words.stop}</button>
         </p>

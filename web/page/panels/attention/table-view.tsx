@@ -5,7 +5,7 @@ import type { Format } from "../../text/format.ts";
 import type { Token } from "../../trace/store.ts";
 import type { Panels } from "../text.en.ts";
 import type { AttentionState } from "./state.ts";
-import { visible } from "./TokenText.tsx";
+import { visible } from "./token-text.tsx";
 
 const PAGE = 50;
 

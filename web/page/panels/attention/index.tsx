@@ -5,19 +5,19 @@ import { useEffect, useId, useRef } from "preact/hooks";
 import { readTrace, TraceFileError, writeTrace } from "../../trace/format.ts";
 import { ranks } from "../../trace/measures.ts";
 import { TraceStore } from "../../trace/store.ts";
-import { Clock } from "../Clock.tsx";
+import { Clock } from "../clock.tsx";
 import { catalogue } from "../text.ts";
 import { save } from "../save.ts";
 import type { PanelProps } from "../props.ts";
 import "../panels.css";
-import { Missed, Shares } from "./Beside.tsx";
-import { colours, Legend } from "./Legend.tsx";
+import { Missed, Shares } from "./beside.tsx";
+import { colours, Legend } from "./legend.tsx";
 import { follow, readAgain } from "./live.ts";
-import { MapView } from "./MapView.tsx";
+import { MapView } from "./map-view.tsx";
 import { drawText, savePicture } from "./picture.ts";
 import { AttentionState, type View } from "./state.ts";
-import { TableView } from "./TableView.tsx";
-import { TokenText, visible } from "./TokenText.tsx";
+import { TableView } from "./table-view.tsx";
+import { TokenText, visible } from "./token-text.tsx";
 
 const VIEWS: View[] = ["text", "map", "both", "table"];
 
@@ -29,7 +29,7 @@ function stateOf(props: PanelProps): AttentionState {
   return state;
 }
 
-export function AttentionPanel(props: PanelProps) {
+export default function AttentionPanel(props: PanelProps) {
   const state = stateOf(props);
   const text = catalogue(props.language.value);
   const root = useRef<HTMLElement>(null);

@@ -6,7 +6,7 @@ import { denseShare, mostMissed } from "../../trace/measures.ts";
 import type { TraceStore } from "../../trace/store.ts";
 import type { Panels } from "../text.en.ts";
 import type { AttentionState } from "./state.ts";
-import { visible } from "./TokenText.tsx";
+import { visible } from "./token-text.tsx";
 
 interface Props {
   state: AttentionState;

@@ -2,17 +2,17 @@
 
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { catalogue } from "../text.ts";
-import type { PanelProps } from "../props.ts";
-import "../panels.css";
-import { Conformance, type Run } from "./Conformance.tsx";
-import { type DeviceFacts, mayHaveFasterGpu, reportMarkdown } from "./report.ts";
-import { save } from "../save.ts";
+import { catalogue } from "./text.ts";
+import type { PanelProps } from "./props.ts";
+import "./panels.css";
+import { Conformance, type Run } from "./device/conformance.tsx";
+import { type DeviceFacts, mayHaveFasterGpu, reportMarkdown } from "./device/report.ts";
+import { save } from "./save.ts";
 
 /** The last run of the suite: it outlives the panel, which people close and open. */
 const runs = new WeakMap<object, Run>();
 
-export function DevicePanel(props: PanelProps) {
+export default function DevicePanel(props: PanelProps) {
   const { device: words } = catalogue(props.language.value);
   const { bytes, integer } = props.format.value;
   const adapter = props.adapter.value;

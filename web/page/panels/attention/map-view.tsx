@@ -8,7 +8,7 @@ import type { TraceStore } from "../../trace/store.ts";
 import { allLayers } from "../../trace/measures.ts";
 import type { Format } from "../../text/format.ts";
 import type { Panels } from "../text.en.ts";
-import { channels, colours } from "./Legend.tsx";
+import { channels, colours } from "./legend.tsx";
 import type { AttentionState } from "./state.ts";
 
 const SLICE_MS = 8;

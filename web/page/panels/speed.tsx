@@ -1,16 +1,16 @@
 // How fast answers come: the one in the making as a line, the finished ones as a table, and what that means for memory.
 
 import { useMemo } from "preact/hooks";
-import { catalogue } from "../text.ts";
-import type { PanelProps } from "../props.ts";
-import "../panels.css";
-import { present, rates } from "./rate.ts";
-import { RateLine } from "./RateLine.tsx";
+import { catalogue } from "./text.ts";
+import type { PanelProps } from "./props.ts";
+import "./panels.css";
+import { present, rates } from "./speed/rate.ts";
+import { RateLine } from "./speed/rate-line.tsx";
 
 /** Answers in the table: the last ones. */
 const SHOWN = 8;
 
-export function SpeedPanel(props: PanelProps) {
+export default function SpeedPanel(props: PanelProps) {
   const { speed: words } = catalogue(props.language.value);
   const format = props.format.value;
   const tokens = props.tokens.value;
@@ -20,13 +20,13 @@ export function SpeedPanel(props: PanelProps) {
   const writing = props.activity.value === "decode";
   const last = runs.at(-1)?.timings;
   const decode = writing ? present(times) : last?.predicted_per_second ?? null;
-  const rate = useMemo(() => (value: number) => format.decimal(value, value < 10 ? 1 : 0), [format]);
+  const rate = useMemo(() => (value: number) => format.decimal(value, value > 0 && value < 100 ? 1 : 0), [format]);
   const most = Math.max(...line.map((point) => point.rate), 0);
   if (times.length === 0 && !last) {
     return <section class="panel speed" aria-label={words.title}><p class="empty">{words.idle}</p></section>;
   }
   const perSecond = (value: number | null | undefined) =>
-    value === null || value === undefined ? "–" : `${format.decimal(value)} ${words.unit}`;
+    value === null || value === undefined ? "–" : `${rate(value)} ${words.unit}`;
   return (
     <section class="panel speed" aria-label={words.title}>
       <dl class="figures">

@@ -3,10 +3,10 @@
 import { useSignal } from "@preact/signals";
 import type { Plan } from "lyn";
 import { useEffect } from "preact/hooks";
-import { catalogue } from "../text.ts";
-import type { PanelProps } from "../props.ts";
-import "../panels.css";
-import { contextSteps, scalePlan } from "./estimate.ts";
+import { catalogue } from "./text.ts";
+import type { PanelProps } from "./props.ts";
+import "./panels.css";
+import { contextSteps, scalePlan } from "./memory/estimate.ts";
 
 /** The page may let the engine plan other contexts; without that the panel estimates, and says so. */
 export type MemoryProps = PanelProps & { planFor?: (context: number, signal: AbortSignal) => Promise<Plan> };
@@ -19,7 +19,7 @@ function parts(plan: Plan): [Part, number][] {
   return [["weights", plan.weights_bytes], ["cache", plan.cache_bytes], ["scratch", plan.scratch_bytes], ...free];
 }
 
-export function MemoryPanel(props: MemoryProps) {
+export default function MemoryPanel(props: MemoryProps) {
   const { memory: words } = catalogue(props.language.value);
   const { bytes, integer, decimal } = props.format.value;
   const plan = props.plan.value;
