@@ -104,8 +104,8 @@ export default function DevicePanel(props: PanelProps) {
         }}
       />
       <p class="actions">
-        <button type="button" onClick={() => void copy()}>{words.copy}</button>
-        <button type="button" onClick={() => save(new Blob([report()], { type: "text/markdown" }), "lyn-report.md")}>
+        <button type="button" class="button" onClick={() => void copy()}>{words.copy}</button>
+        <button type="button" class="button" onClick={() => save(new Blob([report()], { type: "text/markdown" }), "lyn-report.md")}>
           {words.saveReport}
         </button>
       </p>

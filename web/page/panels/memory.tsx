@@ -122,13 +122,13 @@ export default function MemoryPanel(props: MemoryProps) {
             <p class="actions">
               <button
                 type="button"
-                class="main"
+                class="button primary"
                 disabled={props.activity.value !== "idle"}
                 onClick={() => props.apply({ context: next.context })}
               >
                 {words.apply}
               </button>
-              <button type="button" onClick={() => (chosen.value = null)}>{words.undo}</button>
+              <button type="button" class="button" onClick={() => (chosen.value = null)}>{words.undo}</button>
               <small>{words.applyMeaning}</small>
             </p>
           )}

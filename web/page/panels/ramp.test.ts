@@ -1,17 +1,21 @@
 // The colours of panels.css, held to what its first lines promise. Run from web/: the style sheet is read from there.
 
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 import { SHADES } from "../trace/measures.ts";
 
 const css = readFileSync("page/panels/panels.css", "utf8");
+/** The page's own colours, where the panels take theirs from. */
+const base = existsSync("page/style/base.css") ? readFileSync("page/style/base.css", "utf8") : "";
 const THEMES = ["light", "dark"] as const;
 
 type Rgb = [number, number, number];
 
 function colour(name: string, theme: (typeof THEMES)[number]): Rgb {
-  const [, light = "", dark = ""] = new RegExp(`--${name}: light-dark\\((#\\w+), (#\\w+)\\)`).exec(css) ?? [];
+  const [, page = "", own = ""] = new RegExp(`--${name}: (?:var\\(--([\\w-]+), )?(light-dark\\(#\\w+, #\\w+\\))`).exec(css) ?? [];
+  const value = new RegExp(`--${page || "-"}: (light-dark\\(#\\w+, #\\w+\\))`).exec(base)?.[1] ?? own;
+  const [light = "", dark = ""] = value.match(/#\w+/g) ?? [];
   const hex = theme === "light" ? light : dark;
   assert.ok(hex, `--${name} is missing`);
   const full = hex.length === 4 ? [...hex.slice(1)].map((digit) => digit + digit) : hex.slice(1).match(/../g) ?? [];
@@ -78,7 +82,7 @@ for (const theme of THEMES) {
       ["panel-page", "panel-bad"],
       ["panel-page", "panel-accent"],
       ["panel-sunk", "panel-ink"],
-      ["panel-sunk", "panel-sunk-ink"],
+      ["panel-sunk", "panel-dim"],
       ["panel-query", "panel-query-ink"],
     ];
     for (const [paper, ink] of pairs) {

@@ -34,11 +34,13 @@ export class MapCells {
 
   /** The cells as pixels: `palette[shade]` is red, green and blue; what a query cannot see stays transparent. */
   paint(pixels: Uint8ClampedArray, palette: readonly (readonly [number, number, number])[]): void {
+    // Whole pixels at a time, in the machine's own byte order: four million of them are on the way to each picture.
+    const bytes = new Uint8Array(palette.flatMap(([red, green, blue]) => [red, green, blue, 255]));
+    const colours = new Uint32Array(bytes.buffer);
+    const whole = new Uint32Array(pixels.buffer, pixels.byteOffset, pixels.length / 4);
     for (let row = 0; row < this.size; row += 1) {
-      for (let column = 0; column <= row; column += 1) {
-        const cell = row * this.size + column;
-        const [red, green, blue] = palette[this.cells[cell] ?? 0] ?? [0, 0, 0];
-        pixels.set([red, green, blue, 255], cell * 4);
+      for (let cell = row * this.size; cell <= row * this.size + row; cell += 1) {
+        whole[cell] = colours[this.cells[cell] ?? 0] ?? 0;
       }
     }
   }

@@ -57,6 +57,7 @@ export function Shares({ state, text, format }: Props) {
                   <th scope="row">
                     <button
                       type="button"
+                      class="bare"
                       aria-label={text.showLayer(format.integer(layer))}
                       aria-pressed={layer === state.layer.value}
                       onClick={() => (state.layer.value = layer)}

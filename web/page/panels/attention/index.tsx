@@ -10,6 +10,7 @@ import { catalogue } from "../text.ts";
 import { save } from "../save.ts";
 import type { PanelProps } from "../props.ts";
 import "../panels.css";
+import { Answers } from "./answers.tsx";
 import { Missed, Shares } from "./beside.tsx";
 import { colours, Legend } from "./legend.tsx";
 import { follow, readAgain } from "./live.ts";
@@ -54,7 +55,7 @@ export default function AttentionPanel(props: PanelProps) {
       {state.file.value && (
         <p class="note from-file">
           <span>{words.fromFile(state.file.value.name)}</span>
-          <button type="button" class="small" onClick={() => state.show(null)}>{words.back}</button>
+          <button type="button" class="button small" onClick={() => state.show(null)}>{words.back}</button>
         </p>
       )}
       {drop.error.value && <p class="note error" role="alert">{drop.error.value}</p>}
@@ -88,18 +89,19 @@ export default function AttentionPanel(props: PanelProps) {
               <Missed state={state} text={words} format={props.format.value} />
             </div>
           )}
+          {view === "both" && !state.file.value && <Answers props={props} />}
         </>
       )}
       <p class="actions">
-        <label class="button">
+        <label class="button file">
           {drop.reading.value ? words.opening : words.open}
           <input type="file" class="unseen" accept=".jsonl,.ndjson,.json" disabled={drop.reading.value} onChange={drop.onPick} />
         </label>
         {!store.empty && (
           <>
-            <button type="button" onClick={() => saveTrace(store)}>{words.exportTrace}</button>
+            <button type="button" class="button" onClick={() => saveTrace(store)}>{words.exportTrace}</button>
             {view !== "table" && (
-              <button type="button" onClick={() => root.current && saveView(root.current, state, reading(state, props))}>
+              <button type="button" class="button" onClick={() => root.current && saveView(root.current, state, reading(state, props))}>
                 {words.exportPicture}
               </button>
             )}
@@ -146,8 +148,9 @@ function Controls({ state, props }: { state: AttentionState; props: PanelProps }
   const { integer } = props.format.value;
   const name = useId();
   const store = state.store.value;
-  const layers = store.header.num_hidden_layers;
   const layer = state.layer.value;
+  // A file offers the layers that it holds, a model all of its own; before the first of them stand all together.
+  const layers = state.file.value ? store.layers : Array.from({ length: store.header.num_hidden_layers }, (_, layer) => layer);
   const query = state.query.value;
   const piece = visible(store.tokens[query]?.text ?? "").replace("\n", "");
   return (
@@ -165,19 +168,18 @@ function Controls({ state, props }: { state: AttentionState; props: PanelProps }
         <span>{words.layer}</span>
         <input
           type="range"
-          min={0}
-          max={Math.max(0, layers - 1)}
-          value={layer ?? 0}
-          class={layer === null ? "resting" : ""}
+          min={-1}
+          max={layers.length - 1}
+          value={layer === null ? -1 : layers.indexOf(layer)}
           aria-valuetext={layer === null ? words.allLayers : integer(layer)}
-          onInput={(event) => (state.layer.value = Number(event.currentTarget.value))}
+          onInput={(event) => (state.layer.value = layers[Number(event.currentTarget.value)] ?? null)}
         />
         <output>{layer === null ? "∑" : integer(layer)}</output>
         <button
           type="button"
-          class="small"
+          class="button small"
           aria-pressed={layer === null}
-          onClick={() => (state.layer.value = layer === null ? 0 : null)}
+          onClick={() => (state.layer.value = layer === null ? (layers[0] ?? null) : null)}
         >
           {words.allLayers}
         </button>
@@ -193,7 +195,7 @@ function Controls({ state, props }: { state: AttentionState; props: PanelProps }
           onInput={(event) => state.pick(Number(event.currentTarget.value))}
         />
         <output dir="auto">{integer(query)}</output>
-        <button type="button" class="small" aria-pressed={state.pinned.value === null} onClick={() => state.pick(null)}>
+        <button type="button" class="button small" aria-pressed={state.pinned.value === null} onClick={() => state.pick(null)}>
           {words.newest}
         </button>
       </label>
@@ -212,7 +214,7 @@ function Request({ state, props }: { state: AttentionState; props: PanelProps })
     return (
       <p class="note">
         <Clock since={since} format={props.format.value} render={words.reading} />
-        <button type="button" class="small" onClick={() => stop.abort()}>{words.stop}</button>
+        <button type="button" class="button small" onClick={() => stop.abort()}>{words.stop}</button>
       </p>
     );
   }
@@ -233,8 +235,8 @@ function Request({ state, props }: { state: AttentionState; props: PanelProps })
   };
   return (
     <p class="note">
-      <span>{wantsDense ? words.noDense : words.noTrace}</span>
-      <button type="button" class="small" disabled={props.activity.value !== "idle"} onClick={() => void start()}>
+      {wantsDense && <span>{words.noDense}</span>}
+      <button type="button" class="button small" disabled={props.activity.value !== "idle"} onClick={() => void start()}>
         {wantsDense ? words.showDense : words.show}
       </button>
       <small>{words.showCost(props.format.value.integer(props.ids.value.length))}</small>

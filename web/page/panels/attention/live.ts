@@ -47,8 +47,9 @@ export function follow(state: AttentionState, props: PanelProps): () => void {
     });
   });
   const texts = effect(() => {
-    // Calls queue behind a running answer, so they wait for its end.
-    if (props.activity.value === "idle") void spell(state, props);
+    // The answer's tokens bring their texts along; those of the prompt come as ids alone.
+    const length = props.activity.value === "idle" ? props.ids.value.length : props.promptLength.value;
+    untracked(() => void spell(state, props, length));
   });
   const ask = effect(() => {
     const model = props.model.value;
@@ -61,22 +62,29 @@ export function follow(state: AttentionState, props: PanelProps): () => void {
   };
 }
 
-/** Asks for the texts of tokens that came as ids alone: those of the prompt. */
-async function spell(state: AttentionState, props: PanelProps): Promise<void> {
+/** Asks for the texts of the first `length` tokens, as far as they came without; one call at a time, because calls may
+ * queue behind the answer. */
+async function spell(state: AttentionState, props: PanelProps, length: number): Promise<void> {
   const client = props.client.value;
-  const ids = props.ids.value;
-  if (!client) return;
+  if (!client || state.spelling) return;
+  const ids = props.ids.value.slice(0, length);
   const unknown = new Set(ids.filter((id, position) => !state.live.tokens[position]?.text && !state.texts.has(id)));
+  state.spelling = true;
   try {
     for (const id of unknown) {
-      state.texts.set(id, await client.detokenize([id]));
+      const text = await client.detokenize([id]);
       if (props.client.value !== client) return;
+      state.texts.set(id, text);
     }
   } catch {
     return; // the engine went away; its loss is the page's to tell
+  } finally {
+    state.spelling = false;
   }
   const { tokens } = state.live;
-  state.live.setTokens(0, tokens.map(({ id, text }) => ({ id, text: text || (state.texts.get(id) ?? "") })));
+  if (tokens.some(({ id, text }) => !text && state.texts.get(id))) {
+    state.live.setTokens(0, tokens.map((token) => (token.text ? token : { id: token.id, text: state.texts.get(token.id) ?? "" })));
+  }
 }
 
 /** Reads the whole text again and keeps what was selected. */

@@ -73,9 +73,9 @@ export function MapView({ state, text, format }: Props) {
         onKeyDown={onKeyDown}
       />
       <p class="map-tools">
-        <button type="button" class="small" aria-label={text.zoomIn} onClick={() => zoom(1.5)}>+</button>
-        <button type="button" class="small" aria-label={text.zoomOut} onClick={() => zoom(1 / 1.5)}>−</button>
-        <button type="button" class="small" onClick={() => zoom(0)}>{text.zoomAll}</button>
+        <button type="button" class="button small" aria-label={text.zoomIn} onClick={() => zoom(1.5)}>+</button>
+        <button type="button" class="button small" aria-label={text.zoomOut} onClick={() => zoom(1 / 1.5)}>−</button>
+        <button type="button" class="button small" onClick={() => zoom(0)}>{text.zoomAll}</button>
         <small>{text.mapHint}</small>
       </p>
     </div>
@@ -93,6 +93,7 @@ class MapPicture {
   #ends: (() => void)[] = [];
   #timer = 0;
   #frame = 0;
+  #painted = 0;
   #fresh = { store: null as TraceStore | null, layer: null as number | null, revision: -1 };
   #pointers = new Map<number, { x: number; y: number }>();
   #moved = 0;
@@ -198,7 +199,7 @@ class MapPicture {
     if (query < cells.length) {
       this.#timer = window.setTimeout(() => this.#fill(cells, query), 0);
       // The first picture grows before the eyes; a later one replaces the old when it is whole.
-      if (this.#cells.length > 0 && this.#cells !== cells) return;
+      if ((this.#cells.length > 0 && this.#cells !== cells) || end < this.#painted + 400) return;
     }
     this.#cells = cells;
     this.#repaint();
@@ -207,6 +208,7 @@ class MapPicture {
   #repaint(): void {
     const { size } = this.#cells;
     if (size === 0) return;
+    this.#painted = performance.now();
     this.#image.width = size;
     this.#image.height = size;
     const context = this.#image.getContext("2d");
@@ -231,7 +233,9 @@ class MapPicture {
     this.#canvas.width = Math.round(clientWidth * ratio);
     this.#canvas.height = Math.round(clientHeight * ratio);
     context.scale(ratio, ratio);
-    const { after, query: mark } = colours(this.#canvas.parentElement ?? document.body);
+    const { after, query: mark, page } = colours(this.#canvas.parentElement ?? document.body);
+    context.fillStyle = page.paper; // also of the picture that is saved
+    context.fillRect(0, 0, clientWidth, clientHeight);
     const { length, bin, size } = this.#cells;
     if (length === 0) return;
     const { scale, x, y } = this.#window;

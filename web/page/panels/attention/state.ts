@@ -27,6 +27,8 @@ export class AttentionState {
   readonly follow = signal(true);
   /** Texts of tokens by id, as far as they have been asked for. */
   readonly texts = new Map<number, string>();
+  /** Whether they are being asked for. */
+  spelling = false;
 
   readonly store: ReadonlySignal<TraceStore> = computed(() => this.file.value?.store ?? this.live);
 

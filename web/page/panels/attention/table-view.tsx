@@ -86,6 +86,7 @@ export function TableView({ state, text, format }: { state: AttentionState; text
                 >
                   <button
                     type="button"
+                    class="bare"
                     onClick={() => {
                       sort.value = { column: name, descending: name === column ? !sort.value.descending : name !== "text" };
                       page.value = 0;
@@ -113,11 +114,11 @@ export function TableView({ state, text, format }: { state: AttentionState; text
       </div>
       {pages > 1 && (
         <p class="pages">
-          <button type="button" class="small" disabled={at === 0} onClick={() => (page.value = at - 1)}>{text.before}</button>
+          <button type="button" class="button small" disabled={at === 0} onClick={() => (page.value = at - 1)}>{text.before}</button>
           <span>
             {text.rows(format.integer(at * PAGE + 1), format.integer(at * PAGE + shown.length), format.integer(rows.length))}
           </span>
-          <button type="button" class="small" disabled={at === pages - 1} onClick={() => (page.value = at + 1)}>
+          <button type="button" class="button small" disabled={at === pages - 1} onClick={() => (page.value = at + 1)}>
             {text.next}
           </button>
         </p>

@@ -70,13 +70,13 @@ export function Conformance({ props, run, onRun }: Props) {
             render={(time) =>
               latest ? words.runningAt(latest.kernel, integer(now.kernels.length), time) : words.running(time)}
           />
-          <button type="button" class="small" onClick={() => now.stop.abort()}>{words.stop}</button>
+          <button type="button" class="button small" onClick={() => now.stop.abort()}>{words.stop}</button>
         </p>
       ) : (
         <p class="actions">
           <button
             type="button"
-            class="main"
+            class="button primary"
             disabled={!client?.conform || props.activity.value !== "idle"}
             onClick={() => void start()}
           >
