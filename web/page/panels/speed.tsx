@@ -20,7 +20,7 @@ export default function SpeedPanel(props: PanelProps) {
   const writing = props.activity.value === "decode";
   const last = runs.at(-1)?.timings;
   const decode = writing ? present(times) : last?.predicted_per_second ?? null;
-  const rate = useMemo(() => (value: number) => format.decimal(value, value > 0 && value < 100 ? 1 : 0), [format]);
+  const rate = useMemo(() => (value: number) => format.decimal(value, Number.isInteger(value) || value >= 100 ? 0 : 1), [format]);
   const most = Math.max(...line.map((point) => point.rate), 0);
   if (times.length === 0 && !last) {
     return <section class="panel speed" aria-label={words.title}><p class="empty">{words.idle}</p></section>;

@@ -209,8 +209,7 @@ class MapPicture {
     const { size } = this.#cells;
     if (size === 0) return;
     this.#painted = performance.now();
-    this.#image.width = size;
-    this.#image.height = size;
+    if (this.#image.width !== size) this.#image.width = this.#image.height = size;
     const context = this.#image.getContext("2d");
     if (!context) return;
     const pixels = context.createImageData(size, size);
