@@ -12,6 +12,7 @@ export const en = {
     readsAll: (read: string, of: string, layers: string) => `all ${layers} layers together · ${read} of ${of} are read`,
     everything: (count: string, topk: string) => `all ${count} tokens are read; selection starts after ${topk}.`,
     denseModel: "This model has no indexer: every token reads all that came before it.",
+    denseTrace: (count: string) => `dense attention · all ${count} tokens are read`,
     noModel: "Load a model, or open a trace file, to see which tokens were read.",
     noText: "Send a message, or open a trace file, to see which tokens were read.",
     noTrace: "What this token read has not been recorded.",

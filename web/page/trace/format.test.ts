@@ -22,6 +22,13 @@ test("a trace comes back as it was written", async () => {
   assert.deepEqual(await readTrace(new Blob([file(LINES)])), trace);
 });
 
+test("lines of later versions are passed over; dense attention has no scores", () => {
+  const dense = { position: 0, layer: 0, indices: [0], scores: [], dense: [1] };
+  const trace = parseTrace(file([{ ...HEADER, index_topk: null, note: "x" }, { version: 2 }, { position: 0, id: 1, text: "a" }, dense]));
+  assert.equal(trace.selections[0]?.scores.length, 0);
+  assert.equal(trace.index_topk, null);
+});
+
 test("a file in slices that cut lines and characters is the same file", async () => {
   const text = "å".repeat(4000);
   const lines = [HEADER, ...Array.from({ length: 400 }, (_, position) => ({ position, id: 1, text }))];
@@ -39,7 +46,6 @@ const BROKEN: [string, unknown[], number, string, string][] = [
   ["layers out of order", [{ ...HEADER, layers: [2, 0] }], 1, "layers", "layers"],
   ["more layers than any model", [{ ...HEADER, num_hidden_layers: 1e9 }], 1, "layerCount", "num_hidden_layers"],
   ["a fraction for topk", [{ ...HEADER, index_topk: 1.5 }], 1, "topk", "index_topk"],
-  ["neither token nor selection", [HEADER, { position: 0 }], 2, "kind", ""],
   ["an array for a line", [HEADER, [1]], 2, "json", ""],
   ["a token far away", [HEADER, { position: 1e12, id: 1, text: "" }], 2, "position", "position"],
   ["a token twice", [...LINES, LINES[1]], 6, "once", "position"],

@@ -5,7 +5,8 @@
 //   {"position":0,"id":431,"text":"Once"}
 //   {"position":0,"layer":0,"indices":[0],"scores":[4.53],"dense":[1]}
 //
-// Token lines and selection lines may stand in any order; keys that are not known here are passed over.
+// Token lines and selection lines may stand in any order. Lines and keys that are not known here are passed over. Scores
+// are empty where attention was dense and nothing was selected.
 
 import type { Selection, Trace } from "lyn";
 
@@ -33,14 +34,13 @@ export const EXPECTED = {
   layerCount: "a whole number from 1 to 1,024",
   topk: "a whole number from 1 on, or null",
   layers: "layers of the model, ascending, each once",
-  kind: `a token line with "text" or a selection line with "indices"`,
   position: "a whole number from 0 to 1,048,575",
   id: "a token's id, a whole number from 0 on",
   text: "a token's text of at most 4,096 characters",
   once: "each token, and each layer of a token, once",
   layer: "one of the layers that the first line lists",
   indices: "positions that the token can see, ascending, at least one",
-  scores: "as many finite numbers as there are indices",
+  scores: "as many finite numbers as there are indices, or none",
   dense: "one weight from 0 to 1 for each position up to the token's own",
   tokens: "a token line for each position from 0 on",
   numbers: "at most 67 million indices, scores and weights in all",
@@ -106,7 +106,6 @@ export class TraceReader {
     if (!this.#header) this.#readHeader(fields);
     else if ("indices" in fields) this.#readSelection(fields);
     else if ("text" in fields) this.#readToken(fields);
-    else this.#fail("kind", "", line.slice(0, 61));
   }
 
   end(): Trace {
@@ -155,7 +154,8 @@ export class TraceReader {
     if (!Array.isArray(indices) || indices.length === 0 || !isAscending(indices, position + 1)) {
       this.#fail("indices", "indices", indices);
     }
-    if (!isNumbers(scores, indices.length, -Infinity, Infinity)) this.#fail("scores", "scores", scores);
+    const noScores = Array.isArray(scores) && scores.length === 0;
+    if (!isNumbers(scores, noScores ? 0 : indices.length, -Infinity, Infinity)) this.#fail("scores", "scores", scores);
     if (dense !== undefined && !isNumbers(dense, position + 1, 0, 1.001)) this.#fail("dense", "dense", dense);
     this.#numbers += 2 * indices.length + (dense?.length ?? 0);
     if (this.#numbers > LIMITS.numbers) this.#fail("numbers", "", this.#numbers);

@@ -28,6 +28,10 @@ test("a lone token gets the strongest shade", () => {
   assert.deepEqual([...selectionShades(selection([1], [-5], 3))], [0, SHADES, 0]);
 });
 
+test("without scores all that was read is shaded alike", () => {
+  assert.deepEqual([...selectionShades(selection([0, 2], [], 3))], [SHADES / 2, 0, SHADES / 2]);
+});
+
 test("dense shades fall by tenths of the row's largest", () => {
   assert.deepEqual([...denseShades(Float32Array.of(0.5, 0.05, 0.005, 0.0004, 0))], [8, 6, 3, 0, 0]);
   assert.deepEqual([...denseShades(Float32Array.of(0, 0))], [0, 0]);

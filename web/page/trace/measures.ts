@@ -18,7 +18,9 @@ export function ranks({ scores }: Pick<Selection, "scores">): Uint32Array {
 /** Shades of one row's visible tokens by rank: an eighth of the selected tokens for each shade. The indexer's scores are
  * only ever compared with each other, never used as weights, so their order is all they say. */
 export function selectionShades(selection: Selection, shades = new Uint8Array(selection.contextLength)): Uint8Array {
-  const { indices } = selection;
+  const { indices, scores } = selection;
+  // Without scores everything was read alike: one shade of the middle.
+  if (scores.length === 0) indices.forEach((index) => (shades[index] = SHADES / 2));
   ranks(selection).forEach((rank, place) => {
     shades[indices[place] ?? 0] = SHADES - Math.floor((rank * SHADES) / indices.length);
   });

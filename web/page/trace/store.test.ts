@@ -58,6 +58,17 @@ test("a text that comes later fills the token in; an empty one does not wipe it"
   assert.equal(store.tokens[0]?.text, "<1>");
 });
 
+test("a token keeps its first text and its place in memory, and says nothing when nothing is new", () => {
+  const store = new TraceStore();
+  store.setTokens(0, [token(1), token(2)]);
+  const [first, before] = [store.tokens[0], store.revision.value];
+  store.setTokens(0, [{ id: 1, text: "other" }, token(2)]);
+  store.add([]);
+  store.truncate(5);
+  assert.equal(store.tokens[0], first);
+  assert.equal(store.revision.value, before);
+});
+
 test("goes through a file unchanged", () => {
   const store = new TraceStore();
   store.reset(HEADER);

@@ -69,20 +69,24 @@ export class TraceStore {
   }
 
   /** Puts tokens at their place. Where one differs from what stood there the text has taken another way: the old
-   * tokens from there on, and all that was known of them, are forgotten. */
-  setTokens(position: number, tokens: Token[]): void {
+   * tokens from there on, and all that was known of them, are forgotten. A token keeps the first text that it got. */
+  setTokens(position: number, tokens: readonly Token[]): void {
     if (position > this.#tokens.length) return; // a gap has no text to show
+    let changed = false;
     tokens.forEach((token, offset) => {
       const place = position + offset;
       const old = this.#tokens[place];
+      if (old?.id === token.id && (old.text || !token.text)) return;
       if (old && old.id !== token.id) this.truncate(place);
-      if (!old || old.id !== token.id || token.text) this.#tokens[place] = token;
+      this.#tokens[place] = token;
+      changed = true;
     });
-    this.#changed();
+    if (changed) this.#changed();
   }
 
   /** Forgets tokens from `length` on. */
   truncate(length: number): void {
+    if (length >= this.#tokens.length && length >= this.#rows.length) return;
     for (const row of this.#rows.splice(length)) {
       for (const layer of row?.keys() ?? []) {
         const left = (this.#layers.get(layer) ?? 1) - 1;
@@ -95,7 +99,8 @@ export class TraceStore {
   }
 
   /** Selections as they come; one that is known already is replaced. */
-  add(selections: Iterable<Selection>): void {
+  add(selections: readonly Selection[]): void {
+    if (selections.length === 0) return;
     for (const selection of selections) this.#insert(selection);
     this.#changed();
   }

@@ -130,6 +130,7 @@ function reading(state: AttentionState, props: PanelProps): string {
   const selection = state.selection.value;
   const { index_topk } = store.header;
   if (!state.file.value && props.model.value && !props.model.value.sparse) return words.denseModel;
+  if (state.file.value && index_topk === null) return words.denseTrace(integer(state.query.value + 1));
   const visible = state.query.value + 1;
   if (index_topk !== null && visible <= index_topk) return words.everything(integer(visible), integer(index_topk));
   if (!selection) return words.noTrace;
@@ -253,10 +254,12 @@ function Detail({ state, props }: { state: AttentionState; props: PanelProps }) 
   if (at === null || !selection || at >= selection.contextLength) return <p class="detail"><small>{words.hint}</small></p>;
   const piece = visible(state.store.value.tokens[at]?.text ?? "").replace("\n", "");
   const place = selection.indices.indexOf(at);
-  const score = selection.scores[place] ?? 0;
+  const score = selection.scores[place];
   const [position, of] = [integer(at), integer(selection.indices.length)];
   const read = place < 0
     ? words.detailUnread(position, piece)
+    : score === undefined
+    ? words.token(position, piece)
     : state.layer.value === null
     ? words.detailCount(position, piece, integer(score), integer(state.row.value.length))
     : words.detail(position, piece, decimal(score, 2), integer((ranks(selection)[place] ?? 0) + 1), of);

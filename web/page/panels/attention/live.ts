@@ -32,7 +32,10 @@ export function follow(state: AttentionState, props: PanelProps): () => void {
     const ids = props.ids.value;
     untracked(() => {
       if (ids.length < state.live.tokens.length) state.live.truncate(ids.length);
-      state.live.setTokens(0, Array.from(ids, (id) => ({ id, text: state.texts.get(id) ?? "" })));
+      const { tokens } = state.live;
+      let same = 0;
+      while (same < tokens.length && tokens[same]?.id === ids[same]) same += 1;
+      state.live.setTokens(same, ids.slice(same).map((id) => ({ id, text: state.texts.get(id) ?? "" })));
     });
   });
   let seen = -1;
@@ -81,10 +84,7 @@ async function spell(state: AttentionState, props: PanelProps, length: number): 
   } finally {
     state.spelling = false;
   }
-  const { tokens } = state.live;
-  if (tokens.some(({ id, text }) => !text && state.texts.get(id))) {
-    state.live.setTokens(0, tokens.map((token) => (token.text ? token : { id: token.id, text: state.texts.get(token.id) ?? "" })));
-  }
+  state.live.setTokens(0, state.live.tokens.map(({ id, text }) => ({ id, text: text || (state.texts.get(id) ?? "") })));
 }
 
 /** Reads the whole text again and keeps what was selected. */
