@@ -1,0 +1,89 @@
+// What the attention panel looks at: which trace, which token asks, which layer, and the shades that follow from it.
+// It outlives the panel, so that closing and opening it again loses nothing.
+
+import { computed, type ReadonlySignal, signal } from "@preact/signals";
+import type { Selection } from "lyn";
+import { allLayers, countShades, denseShades, selectionShades } from "../../trace/measures.ts";
+import { TraceStore } from "../../trace/store.ts";
+
+export type View = "text" | "map" | "both" | "table";
+
+/** A model with more layers than these is traced one layer at a time: a selection of 61 layers is a megabyte a token. */
+export const MANY_LAYERS = 16;
+
+export class AttentionState {
+  /** What was read in this conversation. */
+  readonly live = new TraceStore();
+  /** A trace file that is shown in its place. */
+  readonly file = signal<{ name: string; store: TraceStore } | null>(null);
+  readonly view = signal<View>("text");
+  /** Null: all layers together. */
+  readonly layer = signal<number | null>(null);
+  /** The token that was picked; null: the newest, or the one under the pointer. */
+  readonly pinned = signal<number | null>(null);
+  /** The token under the pointer. */
+  readonly pointed = signal<number | null>(null);
+  /** Whether the next answer is traced while it is written. */
+  readonly follow = signal(true);
+  /** Texts of tokens by id, as far as they have been asked for. */
+  readonly texts = new Map<number, string>();
+  /** Whether they are being asked for. */
+  spelling = false;
+
+  readonly store: ReadonlySignal<TraceStore> = computed(() => this.file.value?.store ?? this.live);
+
+  /** Tokens of the text; a new number with every change to it. */
+  readonly length = computed(() => {
+    const store = this.store.value;
+    store.revision.value;
+    return store.tokens.length;
+  });
+
+  /** The token whose reading is shown; -1 in an empty text. */
+  readonly query = computed(() => {
+    const store = this.store.value;
+    store.revision.value;
+    const chosen = this.pinned.value ?? this.pointed.value;
+    if (chosen !== null && chosen < store.tokens.length) return chosen;
+    return store.last >= 0 ? store.last : store.tokens.length - 1;
+  });
+
+  /** All that is known of the query, by layer. */
+  readonly row = computed<Selection[]>(() => {
+    const store = this.store.value;
+    store.revision.value;
+    return store.row(this.query.value);
+  });
+
+  /** What the query read in the layer that is shown, or in all of them; absent where it was not traced. */
+  readonly selection = computed<Selection | undefined>(() => {
+    const layer = this.layer.value;
+    if (layer === null) return allLayers(this.row.value);
+    return this.row.value.find((selection) => selection.layer === layer);
+  });
+
+  readonly shades = computed(() => this.shadesOf(this.selection.value, this.row.value.length));
+  readonly denseShades = computed(() => denseShades(this.selection.value?.dense ?? new Float32Array(0)));
+
+  /** Shades of a selection as this view shows it; `layers` is how many it sums. */
+  shadesOf(selection: Selection | undefined, layers: number): Uint8Array {
+    if (!selection) return new Uint8Array(0);
+    return this.layer.value === null ? countShades(selection, layers) : selectionShades(selection);
+  }
+
+  /** Picks a token by hand; outside the text: follows the newest again. */
+  pick(position: number | null): void {
+    const last = this.store.value.tokens.length - 1;
+    this.pinned.value = position === null || last < 0 ? null : Math.min(Math.max(position, 0), last);
+    this.pointed.value = null;
+  }
+
+  show(file: { name: string; store: TraceStore } | null): void {
+    this.file.value = file;
+    this.pinned.value = null;
+    this.pointed.value = null;
+    const { layers } = file?.store ?? this.live;
+    const layer = this.layer.value;
+    if (layer !== null && layers.length > 0 && !layers.includes(layer)) this.layer.value = layers[0] ?? null;
+  }
+}

@@ -1,0 +1,106 @@
+// How fast answers come: the one in the making as a line, the finished ones as a table, and what that means for memory.
+
+import { useMemo } from "preact/hooks";
+import { catalogue } from "./text.ts";
+import type { PanelProps } from "./props.ts";
+import "./panels.css";
+import { present, rates } from "./speed/rate.ts";
+import { RateLine } from "./speed/rate-line.tsx";
+
+/** Answers in the table: the last ones. */
+const SHOWN = 8;
+
+export default function SpeedPanel(props: PanelProps) {
+  const { speed: words } = catalogue(props.language.value);
+  const format = props.format.value;
+  const tokens = props.tokens.value;
+  const runs = props.runs.value;
+  const times = useMemo(() => tokens.map(({ at }) => at), [tokens]);
+  const line = useMemo(() => rates(times), [times]);
+  const writing = props.activity.value === "decode";
+  const last = runs.at(-1)?.timings;
+  const decode = writing ? present(times) : last?.predicted_per_second ?? null;
+  const rate = useMemo(() => (value: number) => format.decimal(value, Number.isInteger(value) || value >= 100 ? 0 : 1), [format]);
+  const most = Math.max(...line.map((point) => point.rate), 0);
+  if (times.length === 0 && !last) {
+    return <section class="panel speed" aria-label={words.title}><p class="empty">{words.idle}</p></section>;
+  }
+  const perSecond = (value: number | null | undefined) =>
+    value === null || value === undefined ? "–" : `${rate(value)} ${words.unit}`;
+  return (
+    <section class="panel speed" aria-label={words.title}>
+      <dl class="figures">
+        <div>
+          <dt>{words.decode}</dt>
+          <dd>{perSecond(decode)}</dd>
+        </div>
+        <div>
+          <dt>{words.prefill}</dt>
+          <dd>{perSecond(writing ? null : last?.prompt_per_second)}</dd>
+        </div>
+        <div>
+          <dt>{words.first}</dt>
+          <dd>{writing || !last ? "–" : format.duration(last.first_token_ms)}</dd>
+        </div>
+      </dl>
+      {line.length > 0 && (
+        <RateLine line={line} label={words.chart(perSecond(decode), perSecond(most))} rate={rate} time={format.duration} />
+      )}
+      {decode !== null && <Bandwidth props={props} rate={decode} />}
+      {runs.length > 0 && <Runs props={props} />}
+    </section>
+  );
+}
+
+/** What a token reads at most, by the plan. */
+function Bandwidth({ props, rate }: { props: PanelProps; rate: number }) {
+  const { speed: words } = catalogue(props.language.value);
+  const { bytes } = props.format.value;
+  const plan = props.plan.value;
+  if (!plan || plan.context === 0) return null;
+  const filled = Math.min(props.ids.value.length, plan.context) / plan.context;
+  const read = plan.weights_bytes + plan.cache_bytes * filled;
+  return (
+    <section class="bandwidth">
+      <h4>{words.bandwidth}</h4>
+      <p>{words.read(bytes(read))} · {words.rate(bytes(read * rate))}</p>
+      <p><small>{words.bandwidthMeaning}</small></p>
+    </section>
+  );
+}
+
+function Runs({ props }: { props: PanelProps }) {
+  const { speed: words } = catalogue(props.language.value);
+  const format = props.format.value;
+  const { columns } = words;
+  const runs = props.runs.value;
+  const first = Math.max(0, runs.length - SHOWN);
+  return (
+    <div class="scroll" role="region" tabIndex={0} aria-label={words.last}>
+      <table>
+        <caption>{words.last}</caption>
+        <thead>
+          <tr>
+            {Object.values(columns).map((column, place) => (
+              <th key={column} scope="col" class={place === 1 ? "" : "number"}>{column}</th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {runs.slice(first).map(({ timings, attention }, place) => (
+            <tr key={first + place}>
+              <th scope="row" class="number">{format.integer(first + place + 1)}</th>
+              <td>{words.attention[attention]}</td>
+              <td class="number">{format.integer(timings.prompt_n + timings.cache_n)}</td>
+              <td class="number">{format.integer(timings.cache_n)}</td>
+              <td class="number">{format.decimal(timings.prompt_per_second)}</td>
+              <td class="number">{format.integer(timings.predicted_n)}</td>
+              <td class="number">{format.decimal(timings.predicted_per_second)}</td>
+              <td class="number">{format.duration(timings.first_token_ms)}</td>
+            </tr>
+          )).reverse()}
+        </tbody>
+      </table>
+    </div>
+  );
+}
