@@ -8,6 +8,7 @@ const plan: Plan = {
   layers: 6,
   parameters: 1,
   formats: [],
+  max_position_embeddings: 2048,
   context: 1000,
   chunk: 128,
   weights_bytes: 500,
