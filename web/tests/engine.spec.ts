@@ -11,6 +11,8 @@ interface GoldenCase {
   ids: number[];
   greedy: number[];
   text: string;
+  /** Whether the last id is the one that ends texts, which an answer does not hold. */
+  stopped: boolean;
   margins: number[];
 }
 
@@ -20,14 +22,13 @@ const MARGIN = 1e-3;
 
 /** The first step whose id is not the expected one although the choice was not close. */
 function departure(expected: GoldenCase, got: number[]): string | null {
-  const step = expected.greedy.findIndex((id, i) => got[i] !== id);
+  const answer = expected.stopped ? expected.greedy.slice(0, -1) : expected.greedy;
+  const step = answer.findIndex((id, i) => got[i] !== id);
   if (step < 0 || (expected.margins[step] ?? 0) < MARGIN) return null;
   return `${expected.name}: step ${step}: ${got[step]} instead of ${expected.greedy[step]}`;
 }
 
 // One page and one engine for all that do not break it: loading takes a second.
-test.describe.configure({ mode: "serial" });
-
 let page: Page;
 
 test.beforeAll(async ({ browser, site }) => {
@@ -55,7 +56,7 @@ test("greedy continuations of stories are those of transformers", async () => {
       return { ids: [...result.ids], text: result.text };
     }, { ids: expected.ids, length: expected.greedy.length });
     expect(departure(expected, got.ids), expected.name).toBeNull();
-    if (got.ids.length === expected.greedy.length && !expected.text.includes("<")) expect(got.text).toBe(expected.text);
+    if (!expected.text.includes("<")) expect(got.text).toBe(expected.text);
   }
 });
 
@@ -280,7 +281,7 @@ test("errors carry code, help and facts", async () => {
         return { lyn: error instanceof window.lyn.LynError, code: lyn.code, message: lyn.message, help: lyn.help };
       }
     };
-    const folder = [new File(['{"model_type": "deepseek_v32"}'], "config.json")];
+    const folder = [new File(['{"model_type": "deepseek_v32"}'], "config.json"), new File(["x"], "model.safetensors")];
     return {
       broken: await caught(() => window.lyn.load(folder)),
       empty: await caught(() => window.lyn.load([new File(["x"], "notes.txt")])),

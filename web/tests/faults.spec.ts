@@ -56,7 +56,7 @@ test("where workers have no GPU, the engine runs in the page and says so", async
     return { worker: engine.worker, text: result.text };
   });
   expect(got.worker).toBe(false);
-  expect(got.text).toBe(", there was a little girl named");
+  expect(got.text).toBe(", there was a little girl named Lily");
 });
 
 test("a panic in WebAssembly ends every call with an error instead of silence", async ({ page, site }) => {

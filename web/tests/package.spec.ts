@@ -78,9 +78,14 @@ const projects: Record<string, (folder: string) => Promise<string>> = {
 for (const [name, build] of Object.entries(projects)) {
   test(`a ${name} project generates text with the packed tarball`, async ({ page }) => {
     const server = await startServer({ root: await build(project(name)) });
+    const errors: string[] = [];
+    page.on("pageerror", (error) => errors.push(String(error)));
+    page.on("console", (message) => message.type() === "error" && errors.push(message.text()));
     try {
-      await page.goto(`${server.url}/index.html`);
-      await expect(page.locator("output")).toHaveText(", there was a little girl named Lily. She loved");
+      await page.goto(`${server.url}index.html`);
+      const output = page.locator("output");
+      await expect(output, errors.join("; ")).toHaveText(", there was a little girl named Lily. She loved to");
+      expect(errors).toEqual([]);
     } finally {
       await server.close();
     }
