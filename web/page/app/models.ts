@@ -31,6 +31,9 @@ export function onReady(callback: typeof ready): void {
   ready = callback;
 }
 
+/** Whether a worker has the GPU too is seen when one loads the model: asking now would start one twice. */
+const PROBE: { powerPreference?: GPUPowerPreference; worker: false } = { worker: false };
+
 /** From an empty page to a model, or to the reason why there is none. */
 export async function boot(): Promise<void> {
   onTaken(async () => {
@@ -45,7 +48,7 @@ export async function boot(): Promise<void> {
     fromLink.value = true;
   }
   try {
-    support.value = await (await lyn()).probe();
+    support.value = await (await lyn()).probe(PROBE);
   } catch (error) {
     fail("load", error);
     return;
