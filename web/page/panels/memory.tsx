@@ -2,7 +2,7 @@
 
 import { useSignal } from "@preact/signals";
 import type { Plan } from "lyn";
-import { useEffect } from "preact/hooks";
+import { useEffect, useId } from "preact/hooks";
 import { catalogue } from "./text.ts";
 import type { PanelProps } from "./props.ts";
 import "./panels.css";
@@ -26,6 +26,7 @@ export default function MemoryPanel(props: MemoryProps) {
   const chosen = useSignal<number | null>(null);
   const asked = useSignal<Plan | null>(null);
   const context = chosen.value;
+  const id = useId();
   useEffect(() => {
     chosen.value = null;
   }, [plan]);
@@ -105,9 +106,10 @@ export default function MemoryPanel(props: MemoryProps) {
       <p><small>{words.perToken(bytes(plan.cache_bytes / Math.max(plan.context, 1)))}</small></p>
       {steps.length > 1 && (
         <div class="context">
-          <label class="slider wide">
-            <span>{words.context}</span>
+          <div class="slider wide">
+            <label for={id}>{words.context}</label>
             <input
+              id={id}
               type="range"
               min={0}
               max={steps.length - 1}
@@ -115,8 +117,8 @@ export default function MemoryPanel(props: MemoryProps) {
               aria-valuetext={words.tokens(integer(shown.context))}
               onInput={(event) => (chosen.value = steps[Number(event.currentTarget.value)] ?? null)}
             />
-            <output>{words.tokens(integer(shown.context))}</output>
-          </label>
+            <output aria-live="off">{words.tokens(integer(shown.context))}</output>
+          </div>
           <p><small>{words.atMost(integer(limit))}{next && !planned && ` ${words.estimate}`}</small></p>
           {next && (
             <p class="actions">

@@ -97,9 +97,10 @@ export const en = {
     decode: "Writing",
     first: "First token after",
     last: "Answers",
-    columns: {
-      answer: "Answer", attention: "Attention", prompt: "Prompt", cached: "From cache", prefill: "Prompt tok/s",
-      written: "Written", decode: "Written tok/s", first: "First token",
+    answer: (number: string) => `No. ${number}`,
+    rows: {
+      attention: "Attention", prompt: "Prompt tokens", cached: "– of them from cache", prefill: "Prompt tok/s",
+      first: "First token", written: "Tokens written", decode: "Written tok/s", time: "Time in all",
     },
     attention: { sparse: "sparse", dense: "dense" },
     bandwidth: "Memory traffic (estimate)",

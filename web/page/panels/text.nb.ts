@@ -112,9 +112,10 @@ export const nb: Panels = {
     decode: "Skriver",
     first: "Første token etter",
     last: "Svar",
-    columns: {
-      answer: "Svar", attention: "Oppmerksomhet", prompt: "Ledetekst", cached: "Fra mellomlager", prefill: "Ledetekst tok/s",
-      written: "Skrevet", decode: "Skrevet tok/s", first: "Første token",
+    answer: (number) => `Nr. ${number}`,
+    rows: {
+      attention: "Oppmerksomhet", prompt: "Token i ledeteksten", cached: "– derav fra mellomlager", prefill: "Ledetekst tok/s",
+      first: "Første token", written: "Token skrevet", decode: "Skrevet tok/s", time: "Tid i alt",
     },
     attention: { sparse: "glissen", dense: "tett" },
     bandwidth: "Minnetrafikk (anslag)",

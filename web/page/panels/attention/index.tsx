@@ -6,6 +6,7 @@ import { readTrace, TraceFileError, writeTrace } from "../../trace/format.ts";
 import { ranks } from "../../trace/measures.ts";
 import { TraceStore } from "../../trace/store.ts";
 import { Clock } from "../clock.tsx";
+import type { Panels } from "../text.en.ts";
 import { catalogue } from "../text.ts";
 import { save } from "../save.ts";
 import type { PanelProps } from "../props.ts";
@@ -101,7 +102,7 @@ export default function AttentionPanel(props: PanelProps) {
           <>
             <button type="button" class="button" onClick={() => saveTrace(store)}>{words.exportTrace}</button>
             {view !== "table" && (
-              <button type="button" class="button" onClick={() => root.current && saveView(root.current, state, reading(state, props))}>
+              <button type="button" class="button" onClick={() => root.current && saveView(root.current, state, reading(state, props), text.legend)}>
                 {words.exportPicture}
               </button>
             )}
@@ -141,7 +142,9 @@ function reading(state: AttentionState, props: PanelProps): string {
 }
 
 function Header({ state, props }: { state: AttentionState; props: PanelProps }) {
-  return <h3 class="reading"><output>{reading(state, props)}</output></h3>;
+  // Said aloud when people move about, and not with each token that comes.
+  const quiet = props.activity.value === "prefill" || props.activity.value === "decode";
+  return <h3 class="reading"><output aria-live={quiet ? "off" : "polite"}>{reading(state, props)}</output></h3>;
 }
 
 function Controls({ state, props }: { state: AttentionState; props: PanelProps }) {
@@ -165,9 +168,10 @@ function Controls({ state, props }: { state: AttentionState; props: PanelProps }
           </label>
         ))}
       </fieldset>
-      <label class="slider">
-        <span>{words.layer}</span>
+      <div class="slider">
+        <label for={`${name}-layer`}>{words.layer}</label>
         <input
+          id={`${name}-layer`}
           type="range"
           min={-1}
           max={layers.length - 1}
@@ -175,7 +179,7 @@ function Controls({ state, props }: { state: AttentionState; props: PanelProps }
           aria-valuetext={layer === null ? words.allLayers : integer(layer)}
           onInput={(event) => (state.layer.value = layers[Number(event.currentTarget.value)] ?? null)}
         />
-        <output>{layer === null ? "∑" : integer(layer)}</output>
+        <output aria-live="off">{layer === null ? "∑" : integer(layer)}</output>
         <button
           type="button"
           class="button small"
@@ -184,10 +188,11 @@ function Controls({ state, props }: { state: AttentionState; props: PanelProps }
         >
           {words.allLayers}
         </button>
-      </label>
-      <label class="slider">
-        <span>{words.query}</span>
+      </div>
+      <div class="slider">
+        <label for={`${name}-query`}>{words.query}</label>
         <input
+          id={`${name}-query`}
           type="range"
           min={0}
           max={Math.max(0, state.length.value - 1)}
@@ -195,11 +200,11 @@ function Controls({ state, props }: { state: AttentionState; props: PanelProps }
           aria-valuetext={words.token(integer(query), piece)}
           onInput={(event) => state.pick(Number(event.currentTarget.value))}
         />
-        <output dir="auto">{integer(query)}</output>
+        <output aria-live="off">{integer(query)}</output>
         <button type="button" class="button small" aria-pressed={state.pinned.value === null} onClick={() => state.pick(null)}>
           {words.newest}
         </button>
-      </label>
+      </div>
     </div>
   );
 }
@@ -355,7 +360,7 @@ function saveTrace(store: TraceStore): void {
   save(new Blob(writeTrace(store.toTrace()), { type: "application/jsonl" }), "lyn-trace.jsonl");
 }
 
-function saveView(root: HTMLElement, state: AttentionState, title: string): void {
+function saveView(root: HTMLElement, state: AttentionState, title: string, legend: Panels["legend"]): void {
   const map = root.querySelector("canvas");
   const { tokens, header } = state.store.value;
   savePicture(
@@ -364,6 +369,7 @@ function saveView(root: HTMLElement, state: AttentionState, title: string): void
       tokens,
       query: state.query.value,
       shades: state.shades.value,
+      legend: legend[state.layer.value === null ? "count" : "score"],
       colours: colours(root),
     }),
     map ? "lyn-map.png" : "lyn-attention.png",

@@ -1,7 +1,7 @@
 // What the attention panel looks at: which trace, which token asks, which layer, and the shades that follow from it.
 // It outlives the panel, so that closing and opening it again loses nothing.
 
-import { computed, type ReadonlySignal, signal } from "@preact/signals";
+import { batch, computed, type ReadonlySignal, signal } from "@preact/signals";
 import type { Selection } from "lyn";
 import { allLayers, countShades, denseShades, selectionShades } from "../../trace/measures.ts";
 import { TraceStore } from "../../trace/store.ts";
@@ -74,16 +74,20 @@ export class AttentionState {
   /** Picks a token by hand; outside the text: follows the newest again. */
   pick(position: number | null): void {
     const last = this.store.value.tokens.length - 1;
-    this.pinned.value = position === null || last < 0 ? null : Math.min(Math.max(position, 0), last);
-    this.pointed.value = null;
+    batch(() => {
+      this.pinned.value = position === null || last < 0 ? null : Math.min(Math.max(position, 0), last);
+      this.pointed.value = null;
+    });
   }
 
   show(file: { name: string; store: TraceStore } | null): void {
-    this.file.value = file;
-    this.pinned.value = null;
-    this.pointed.value = null;
     const { layers } = file?.store ?? this.live;
     const layer = this.layer.value;
-    if (layer !== null && layers.length > 0 && !layers.includes(layer)) this.layer.value = layers[0] ?? null;
+    batch(() => {
+      this.file.value = file;
+      this.pinned.value = null;
+      this.pointed.value = null;
+      if (layer !== null && layers.length > 0 && !layers.includes(layer)) this.layer.value = layers[0] ?? null;
+    });
   }
 }

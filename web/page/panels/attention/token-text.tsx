@@ -8,6 +8,8 @@ import type { Token } from "../../trace/store.ts";
 import type { AttentionState } from "./state.ts";
 
 const CHUNK = 256;
+/** Beside the shades: what a span may be drawn as. */
+const [QUERY, AFTER, UNKNOWN] = [100, 101, 102];
 /** Tokens that Page Up and Page Down pass over. */
 const PAGE = 16;
 
@@ -53,12 +55,17 @@ export function TokenText({ state, shades, label, onScroll }: Props) {
   state.length.value;
   state.store.value.revision.value;
 
+  /** Whether the end is in sight: only then does the text move on by itself. */
+  const atEnd = useRef(true);
   const drawn = useRef<{ spans: HTMLElement[]; codes: Uint8Array }>({ spans: [], codes: new Uint8Array(0) });
   useLayoutEffect(() => {
     const spans = [...(box.current?.querySelectorAll<HTMLElement>("[data-at]") ?? [])];
-    drawn.current = { spans, codes: new Uint8Array(spans.length).fill(255) };
-    for (const span of spans) span.className = "";
+    const old = drawn.current;
+    // A growing text keeps its spans, and what they wear: only those that are new need a shade.
+    const codes = Uint8Array.from(spans, (span, at) => (span === old.spans[at] ? (old.codes[at] ?? UNKNOWN) : UNKNOWN));
+    drawn.current = { spans, codes };
     shade();
+    reveal();
   }, [tokens, tokens.length]);
 
   function shade() {
@@ -66,11 +73,23 @@ export function TokenText({ state, shades, label, onScroll }: Props) {
     const query = state.query.peek();
     const row = shades.peek();
     spans.forEach((span, position) => {
-      const code = position === query ? 9 : position > query ? 10 : (row[position] ?? 0);
+      const code = position === query ? QUERY : position > query ? AFTER : (row[position] ?? 0);
       if (codes[position] === code) return;
       codes[position] = code;
-      span.className = code === 9 ? "token-query" : code === 10 ? "token-after" : `shade-${code}`;
+      span.className = code === QUERY ? "token-query" : code === AFTER ? "token-after" : `shade-${code}`;
     });
+  }
+
+  /** Keeps the query in sight when it was picked, or when it is the newest and the reader has not scrolled away. */
+  function reveal() {
+    const element = box.current;
+    const span = drawn.current.spans[state.query.peek()];
+    if (!element || !span || state.pointed.peek() !== null) return;
+    const top = span.offsetTop - element.offsetTop;
+    const below = top + span.offsetHeight - element.scrollTop - element.clientHeight;
+    const newest = state.pinned.peek() === null;
+    if (newest ? !atEnd.current : below <= 0 && top >= element.scrollTop) return;
+    element.scrollTop = newest ? element.scrollHeight : top - element.clientHeight / 2;
   }
 
   useEffect(() =>
@@ -79,18 +98,10 @@ export function TokenText({ state, shades, label, onScroll }: Props) {
       state.query.value;
       shade();
     }), [shades]);
-
-  // The query stays in sight when keys or the slider move it, not when the pointer does.
   useEffect(() =>
     effect(() => {
-      const query = state.query.value;
-      const element = box.current;
-      const span = drawn.current.spans[query];
-      if (!element || !span || state.pointed.peek() !== null) return;
-      const top = span.offsetTop - element.offsetTop;
-      if (top < element.scrollTop || top + span.offsetHeight > element.scrollTop + element.clientHeight) {
-        element.scrollTop = top - element.clientHeight / 2;
-      }
+      state.query.value;
+      reveal();
     }), []);
 
   const at = (event: Event) => {
@@ -128,7 +139,10 @@ export function TokenText({ state, shades, label, onScroll }: Props) {
         if (position !== null) state.pick(position === state.pinned.value ? null : position);
       }}
       onKeyDown={onKeyDown}
-      onScroll={(event) => onScroll?.(event.currentTarget)}
+      onScroll={({ currentTarget: element }) => {
+        atEnd.current = element.scrollHeight - element.scrollTop - element.clientHeight < 80;
+        onScroll?.(element);
+      }}
     >
       {chunks}
     </div>
