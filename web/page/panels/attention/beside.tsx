@@ -28,9 +28,11 @@ function means(store: TraceStore): Map<number, number> {
   return new Map([...sums].map(([layer, [sum, count]]) => [layer, sum / count]));
 }
 
-export function Shares({ state, text, format }: Props) {
+export function Shares({ state, text, format, growing }: Props & { growing: boolean }) {
   const store = state.store.value;
-  const mean = useMemo(() => means(store), [store, store.revision.value]);
+  // While tokens come the mean is taken again every 16 of them: it walks through the whole text.
+  const version = growing && !state.file.value ? store.tokens.length >> 4 : store.revision.value;
+  const mean = useMemo(() => means(store), [store, growing, version]);
   const rows = state.row.value.flatMap((selection) => {
     const share = denseShare(selection);
     return share === null ? [] : [{ layer: selection.layer, share }];

@@ -86,7 +86,7 @@ export default function AttentionPanel(props: PanelProps) {
           )}
           {view !== "table" && view !== "map" && dense && (
             <div class="beside">
-              <Shares state={state} text={words} format={props.format.value} />
+              <Shares state={state} text={words} format={props.format.value} growing={props.activity.value === "decode"} />
               <Missed state={state} text={words} format={props.format.value} />
             </div>
           )}
@@ -201,7 +201,7 @@ function Controls({ state, props }: { state: AttentionState; props: PanelProps }
           onInput={(event) => state.pick(Number(event.currentTarget.value))}
         />
         <output aria-live="off">{integer(query)}</output>
-        <button type="button" class="button small" aria-pressed={state.pinned.value === null} onClick={() => state.pick(null)}>
+        <button type="button" class="button small" aria-pressed={state.pinned.value === null} onClick={() => state.newest()}>
           {words.newest}
         </button>
       </div>

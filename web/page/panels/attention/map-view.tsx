@@ -49,7 +49,7 @@ export function MapView({ state, text, format }: Props) {
       "=": () => zoom(1.5),
       "-": () => zoom(1 / 1.5),
       "0": () => zoom(0),
-      Escape: () => state.pick(null),
+      ...(state.pinned.value !== null && { Escape: () => state.newest() }),
     };
     const move = moves[event.key];
     if (!move || event.ctrlKey || event.metaKey || event.altKey) return;

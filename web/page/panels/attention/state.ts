@@ -23,6 +23,8 @@ export class AttentionState {
   readonly pinned = signal<number | null>(null);
   /** The token under the pointer. */
   readonly pointed = signal<number | null>(null);
+  /** Rises when the newest token is to be brought into sight. */
+  readonly jumps = signal(0);
   /** Whether the next answer is traced while it is written. */
   readonly follow = signal(true);
   /** Texts of tokens by id, as far as they have been asked for. */
@@ -78,6 +80,12 @@ export class AttentionState {
       this.pinned.value = position === null || last < 0 ? null : Math.min(Math.max(position, 0), last);
       this.pointed.value = null;
     });
+  }
+
+  /** Back to the newest token, wherever the text was scrolled. */
+  newest(): void {
+    this.pick(null);
+    this.jumps.value += 1;
   }
 
   show(file: { name: string; store: TraceStore } | null): void {

@@ -103,6 +103,12 @@ export function TokenText({ state, shades, label, onScroll }: Props) {
       state.query.value;
       reveal();
     }), []);
+  useEffect(() =>
+    effect(() => {
+      if (state.jumps.value === 0) return;
+      atEnd.current = true;
+      reveal();
+    }), []);
 
   const at = (event: Event) => {
     const span = event.target instanceof Element ? event.target.closest<HTMLElement>("[data-at]") : null;
@@ -113,7 +119,7 @@ export function TokenText({ state, shades, label, onScroll }: Props) {
   const onKeyDown = (event: KeyboardEvent) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const move = moves[event.key];
-    if (event.key === "Escape" && state.pinned.value !== null) state.pick(null);
+    if (event.key === "Escape" && state.pinned.value !== null) state.newest();
     else if (move !== undefined) state.pick(state.query.value + move);
     else return;
     event.preventDefault();
