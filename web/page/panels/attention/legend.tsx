@@ -26,6 +26,7 @@ export interface Colour {
 export function colours(inside: HTMLElement): { shades: Colour[]; query: Colour; after: Colour; page: Colour } {
   const probe = document.createElement("span");
   probe.hidden = true;
+  probe.style.setProperty("forced-color-adjust", "none"); // a canvas has no words to fall back on
   inside.append(probe);
   const read = (name: string): Colour => {
     probe.className = name;
