@@ -21,7 +21,7 @@ export function reading(state: AttentionState, props: PanelProps): string {
   const selection = state.selection.value;
   const { index_topk } = store.header;
   if (!state.file.value && props.model.value && !props.model.value.sparse) return words.denseModel;
-  if (state.file.value && index_topk === null) return words.denseTrace(integer(state.query.value + 1));
+  if ((state.file.value || props.model.value) && index_topk === null) return words.denseTrace(integer(state.query.value + 1));
   const visible = state.query.value + 1;
   if (index_topk !== null && visible <= index_topk) return words.everything(integer(visible), integer(index_topk));
   if (!selection) return words.noTrace;

@@ -75,7 +75,7 @@ export default function AttentionPanel(props: PanelProps) {
           {view === "both" && <Twins state={state} props={props} />}
           {view === "table" && <TableView state={state} text={words} format={props.format.value} />}
           {view !== "table" && !(view === "both" && dense) && (
-            <Legend text={text.legend} kind={state.layer.value === null ? "count" : "score"} />
+            <Legend text={text.legend} kind={view === "map" && state.mapDense.value && dense ? "dense" : state.meaning.value} />
           )}
           {view !== "map" && view !== "table" && (
             <p class="legend keys">
@@ -84,7 +84,7 @@ export default function AttentionPanel(props: PanelProps) {
               <span class="token-after">{words.keys.after}</span>
             </p>
           )}
-          {view !== "table" && view !== "map" && dense && (
+          {view !== "table" && view !== "map" && dense && !state.unselective.value && (
             <div class="beside">
               <Shares state={state} text={words} format={props.format.value} growing={props.activity.value === "decode"} />
               <Missed state={state} text={words} format={props.format.value} />
@@ -109,7 +109,7 @@ export default function AttentionPanel(props: PanelProps) {
           </>
         )}
       </p>
-      {!state.file.value && props.model.value?.sparse && (
+      {!state.file.value && typeof props.model.value?.index_topk === "number" && (
         <label class="check">
           <input
             type="checkbox"
@@ -136,7 +136,7 @@ function saveView(root: HTMLElement, state: AttentionState, title: string, legen
       tokens,
       query: state.query.value,
       shades: state.shades.value,
-      legend: legend[state.layer.value === null ? "count" : "score"],
+      legend: legend[state.meaning.value],
       colours: colours(root),
     }),
     map ? "lyn-map.png" : "lyn-attention.png",

@@ -99,7 +99,7 @@ test("traces are wanted only while the panel can be seen, the box is ticked and 
   state.follow.value = false;
   assert.equal(traceWanted.value, null);
   state.follow.value = true;
-  model.value = { ...MODEL, sparse: false };
+  model.value = { ...MODEL, index_topk: null };
   assert.equal(traceWanted.value, null);
   model.value = MODEL;
   assert.notEqual(traceWanted.value, null);
@@ -111,9 +111,11 @@ test("of a deep model one layer is asked for, until all are wanted", () => {
   const { state, props } = page({ ...MODEL, num_hidden_layers: 61 });
   const end = follow(state, props);
   assert.equal(state.layer.value, 30);
-  assert.deepEqual(wanted(state, 61).layers, [30]);
+  const deep = { num_hidden_layers: 61, index_topk: 2048 };
+  assert.deepEqual(wanted(state, deep), { layers: [30], dense: false });
   state.layer.value = null;
-  assert.equal(wanted(state, 61).layers, "all");
+  assert.equal(wanted(state, deep).layers, "all");
+  assert.equal(wanted(state, { ...deep, index_topk: null }).dense, true);
   end();
 });
 

@@ -2,16 +2,16 @@
 // selections, and, on request, a second reading of the whole text.
 
 import { effect, untracked } from "@preact/signals";
-import type { TraceOptions } from "lyn";
+import type { ModelInfo, TraceOptions } from "lyn";
 import type { PanelProps } from "../props.ts";
 import { type AttentionState, MANY_LAYERS } from "./state.ts";
 
-/** What to ask a trace for, given what the panel shows. */
-export function wanted(state: AttentionState, layers: number): TraceOptions {
+/** What to ask a trace for, given what the panel shows. Where attention is dense its weights are all there is to see. */
+export function wanted(state: AttentionState, model: Pick<ModelInfo, "num_hidden_layers" | "index_topk">): TraceOptions {
   const layer = state.layer.value;
   return {
-    layers: layer === null || layers <= MANY_LAYERS ? "all" : [layer],
-    dense: state.view.value === "both",
+    layers: layer === null || model.num_hidden_layers <= MANY_LAYERS ? "all" : [layer],
+    dense: state.view.value === "both" || model.index_topk === null,
   };
 }
 
@@ -56,8 +56,9 @@ export function follow(state: AttentionState, props: PanelProps): () => void {
   });
   const ask = effect(() => {
     const model = props.model.value;
-    const open = props.attentionOpen.value && state.follow.value && !state.file.value && model?.sparse;
-    props.traceWanted.value = open ? wanted(state, model.num_hidden_layers) : null;
+    const open = props.attentionOpen.value && state.follow.value && !state.file.value;
+    // Selections cost little; dense weights alone are measured on request.
+    props.traceWanted.value = open && model && model.index_topk !== null ? wanted(state, model) : null;
   });
   return () => {
     for (const end of [model, context, answer, texts, ask]) end();
@@ -92,7 +93,7 @@ export async function readAgain(state: AttentionState, props: PanelProps, signal
   const client = props.client.value;
   const ids = props.ids.value;
   if (!client || ids.length === 0) return;
-  const options = wanted(state, client.model.num_hidden_layers);
+  const options = wanted(state, client.model);
   const trace = await client.trace(Uint32Array.from(ids), { ...options, signal });
   state.live.load(trace);
   trace.tokens.forEach(({ id, text }) => state.texts.set(id, text));

@@ -2,7 +2,6 @@
 // a few milliseconds, so that typing never waits.
 
 import { effect, signal } from "@preact/signals";
-import { allLayers } from "../../trace/measures.ts";
 import { clampWindow, MapCells, type Window, zoomWindow } from "../../trace/map.ts";
 import type { TraceStore } from "../../trace/store.ts";
 import type { Format } from "../../text/format.ts";
@@ -26,7 +25,7 @@ export class MapPicture {
   #timer = 0;
   #frame = 0;
   #painted = 0;
-  #fresh = { store: null as TraceStore | null, layer: null as number | null, revision: -1 };
+  #fresh = { store: null as TraceStore | null, layer: null as number | null, dense: false, revision: -1 };
   #pointers = new Map<number, { x: number; y: number }>();
   #moved = 0;
 
@@ -108,26 +107,26 @@ export class MapPicture {
   #follow(): void {
     const store = this.#state.store.value;
     const layer = this.#state.layer.value;
+    const dense = this.#state.mapDense.value;
     const revision = store.revision.value;
     const fresh = this.#fresh;
-    if (fresh.store === store && fresh.layer === layer && fresh.revision === revision) return;
-    const other = fresh.store !== store || fresh.layer !== layer;
-    this.#fresh = { store, layer, revision };
-    if (other) this.#window = { scale: 1, x: 0, y: 0 };
+    const elsewhere = fresh.store !== store;
+    const other = elsewhere || fresh.layer !== layer || fresh.dense !== dense;
+    if (!other && fresh.revision === revision) return;
+    this.#fresh = { store, layer, dense, revision };
+    if (elsewhere) this.#window = { scale: 1, x: 0, y: 0 };
     clearTimeout(this.#timer);
     // A growing text is drawn four times a second at most.
     this.#timer = window.setTimeout(() => this.#fill(new MapCells(store.tokens.length), 0), other ? 0 : 250);
   }
 
   #fill(cells: MapCells, from: number): void {
-    const { store, layer } = this.#fresh;
+    const { store } = this.#fresh;
     if (!store) return;
     const end = performance.now() + SLICE_MS;
     let query = from;
     for (; query < cells.length && performance.now() < end; query += 1) {
-      const row = layer === null ? store.row(query) : [];
-      const selection = layer === null ? allLayers(row) : store.at(query, layer);
-      if (selection) cells.fill(query, this.#state.shadesOf(selection, row.length));
+      cells.fill(query, this.#state.mapShades(store.row(query)));
     }
     if (query < cells.length) {
       this.#timer = window.setTimeout(() => this.#fill(cells, query), 0);

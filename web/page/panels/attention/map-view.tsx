@@ -72,6 +72,16 @@ export function MapView({ state, text, format }: Props) {
         <button type="button" class="button small" aria-label={text.zoomIn} onClick={() => zoom(1.5)}>+</button>
         <button type="button" class="button small" aria-label={text.zoomOut} onClick={() => zoom(1 / 1.5)}>−</button>
         <button type="button" class="button small" onClick={() => zoom(0)}>{text.zoomAll}</button>
+        {state.selection.value?.dense && !state.unselective.value && (
+          <label class="check">
+            <input
+              type="checkbox"
+              checked={state.mapDense.value}
+              onChange={(event) => (state.mapDense.value = event.currentTarget.checked)}
+            />
+            {text.denseLabel}
+          </label>
+        )}
       </p>
     </div>
   );

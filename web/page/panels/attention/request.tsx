@@ -13,7 +13,7 @@ export function Request({ state, props }: { state: AttentionState; props: PanelP
   const { attention: words } = catalogue(props.language.value);
   const running = useSignal<{ since: number; stop: AbortController } | null>(null);
   useEffect(() => () => running.peek()?.stop.abort(), []);
-  if (state.file.value || !props.client.value || !props.model.value?.sparse) return null;
+  if (state.file.value || !props.client.value || !props.model.value) return null;
   if (running.value) {
     const { since, stop } = running.value;
     return (
@@ -24,8 +24,9 @@ export function Request({ state, props }: { state: AttentionState; props: PanelP
     );
   }
   const selection = state.selection.value;
-  const wantsDense = state.view.value === "both" && selection !== undefined && !selection.dense;
-  if (selection && !wantsDense) return null;
+  const dense = props.model.value.index_topk === null;
+  const wantsDense = dense || (state.view.value === "both" && selection !== undefined && !selection.dense);
+  if (selection && (selection.dense || !wantsDense)) return null;
   const start = async () => {
     const stop = new AbortController();
     running.value = { since: performance.now(), stop };
@@ -40,7 +41,7 @@ export function Request({ state, props }: { state: AttentionState; props: PanelP
   };
   return (
     <p class="note">
-      {wantsDense && <span>{words.noDense}</span>}
+      {wantsDense && !dense && <span>{words.noDense}</span>}
       <button type="button" class="button small" disabled={props.activity.value !== "idle"} onClick={() => void start()}>
         {wantsDense ? words.showDense : words.show}
       </button>

@@ -17,6 +17,8 @@ export class AttentionState {
   /** A trace file that is shown in its place. */
   readonly file = signal<{ name: string; store: TraceStore } | null>(null);
   readonly view = signal<View>("text");
+  /** Whether the map shows dense weights, where they are known, and not the selection. */
+  readonly mapDense = signal(false);
   /** Null: all layers together. */
   readonly layer = signal<number | null>(null);
   /** The token that was picked; null: the newest, or the one under the pointer. */
@@ -58,19 +60,34 @@ export class AttentionState {
   });
 
   /** What the query read in the layer that is shown, or in all of them; absent where it was not traced. */
-  readonly selection = computed<Selection | undefined>(() => {
-    const layer = this.layer.value;
-    if (layer === null) return allLayers(this.row.value);
-    return this.row.value.find((selection) => selection.layer === layer);
-  });
+  readonly selection = computed(() => this.select(this.row.value));
 
-  readonly shades = computed(() => this.shadesOf(this.selection.value, this.row.value.length));
+  /** Whether nothing was selected: attention was dense, and weights are all there is to show. */
+  readonly unselective = computed(() => isDense(this.row.value));
+
   readonly denseShades = computed(() => denseShades(this.selection.value?.dense ?? new Float32Array(0)));
+  readonly shades = computed(() => this.shadesOf(this.row.value));
+  /** What those shades mean. */
+  readonly meaning = computed(() => (this.unselective.value ? "dense" : this.layer.value === null ? "count" : "score"));
 
-  /** Shades of a selection as this view shows it; `layers` is how many it sums. */
-  shadesOf(selection: Selection | undefined, layers: number): Uint8Array {
+  /** Of all layers' selections for a token, the one that is shown. */
+  select(row: Selection[]): Selection | undefined {
+    const layer = this.layer.value;
+    return layer === null ? allLayers(row) : row.find((selection) => selection.layer === layer);
+  }
+
+  /** Shades of all that a token could read, given all layers' selections for it. */
+  shadesOf(row: Selection[]): Uint8Array {
+    const selection = this.select(row);
     if (!selection) return new Uint8Array(0);
-    return this.layer.value === null ? countShades(selection, layers) : selectionShades(selection);
+    if (selection.dense && isDense(row)) return denseShades(selection.dense);
+    return this.layer.value === null ? countShades(selection, row.length) : selectionShades(selection);
+  }
+
+  /** The same for a row of the map. */
+  mapShades(row: Selection[]): Uint8Array {
+    const dense = this.mapDense.value ? this.select(row)?.dense : undefined;
+    return dense ? denseShades(dense) : this.shadesOf(row);
   }
 
   /** Picks a token by hand; outside the text: follows the newest again. */
@@ -98,4 +115,9 @@ export class AttentionState {
       if (layer !== null && layers.length > 0 && !layers.includes(layer)) this.layer.value = layers[0] ?? null;
     });
   }
+}
+
+/** Scores are the indexer's; where it had no part there are none. */
+function isDense(row: Selection[]): boolean {
+  return row.length > 0 && row.every(({ scores }) => scores.length === 0);
 }

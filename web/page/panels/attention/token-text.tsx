@@ -138,7 +138,11 @@ export function TokenText({ state, shades, label, onScroll }: Props) {
       role="group"
       tabIndex={0}
       aria-label={label}
-      onPointerMove={(event) => event.pointerType === "mouse" && (state.pointed.value = at(event))}
+      onPointerMove={(event) => {
+        // Between lines the last token stays: a shade that flickers cannot be read.
+        const position = event.pointerType === "mouse" ? at(event) : null;
+        if (position !== null) state.pointed.value = position;
+      }}
       onPointerLeave={() => (state.pointed.value = null)}
       onClick={(event) => {
         const position = at(event);

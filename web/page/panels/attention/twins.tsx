@@ -50,13 +50,15 @@ export function Twins({ state, props }: Props) {
       ? <p class="note">{words.noDense}</p>
       : <TokenText state={state} shades={state.shades} label={words.textLabel} />;
   }
+  // Where nothing was selected there is one text to show.
+  const one = state.unselective.value;
   return (
     <>
-      <div class="twins" ref={box}>
-        <div>
+      <div class={one ? "" : "twins"} ref={box}>
+        <div hidden={one}>
           <h4>{words.indexerLabel}</h4>
           <TokenText state={state} shades={state.shades} label={`${words.indexerLabel}. ${words.textLabel}`} onScroll={together} />
-          <Legend text={text.legend} kind={state.layer.value === null ? "count" : "score"} />
+          <Legend text={text.legend} kind={state.meaning.value} />
         </div>
         <div>
           <h4>{words.denseLabel}</h4>

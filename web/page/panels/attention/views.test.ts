@@ -66,6 +66,18 @@ test("all layers are counted, one layer is ranked", () => {
   assert.deepEqual([...state.denseShades.value], [8, 8, 7, 7]);
 });
 
+test("where attention was dense, its weights are what is shaded", () => {
+  const state = shown();
+  assert.equal(state.unselective.value, false);
+  const tokens = state.store.value.tokens.slice();
+  const all = { ...selection(2, [0, 1, 2, 3], []), scores: new Float32Array(0) };
+  const trace = { ...state.store.value.toTrace(), index_topk: null, tokens, selections: [all] };
+  state.show({ name: "dense", store: TraceStore.from(trace) });
+  assert.equal(state.unselective.value, true);
+  assert.deepEqual([...state.shades.value], [8, 8, 7, 7]);
+  assert.equal(state.meaning.value, "dense");
+});
+
 test("the table has a row for each token in sight, and sorts with the missing last", () => {
   const state = shown();
   state.layer.value = 2;
