@@ -50,7 +50,7 @@ export default function DevicePanel(props: PanelProps) {
       worker: client?.worker ?? null,
       agent: navigator.userAgent,
       ...own.value,
-    }, run.value?.report ?? null);
+    }, run.value && !run.value.file ? run.value.report : null);
   const copy = async () => {
     try {
       await navigator.clipboard.writeText(report());

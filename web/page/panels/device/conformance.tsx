@@ -6,10 +6,13 @@ import { useEffect } from "preact/hooks";
 import { Clock } from "../clock.tsx";
 import { catalogue } from "../text.ts";
 import type { PanelProps } from "../props.ts";
+import { MOST_BYTES, readReport } from "./read-report.ts";
 import { byConcern } from "./report.ts";
 
 export interface Run {
   report: ConformReport;
+  /** Name of the file that it came from; absent where it was run here. */
+  file?: string;
 }
 
 interface Running {
@@ -30,14 +33,24 @@ export function Conformance({ props, run, onRun }: Props) {
   const { integer, duration } = format;
   const running = useSignal<Running | null>(null);
   const stopped = useSignal(false);
+  const unread = useSignal(false);
   useEffect(() => () => running.peek()?.stop.abort(), []);
   const client = props.client.value;
 
+  const open = async (input: HTMLInputElement) => {
+    const file = input.files?.[0];
+    if (!file) return;
+    const report = file.size <= MOST_BYTES ? readReport(await file.text()) : null;
+    input.value = ""; // the same file can be picked again
+    unread.value = report === null;
+    if (report) onRun({ report, file: file.name });
+  };
   const start = async () => {
     if (!client?.conform) return;
     const stop = new AbortController();
     running.value = { since: performance.now(), stop, kernels: [] };
     stopped.value = false;
+    unread.value = false;
     try {
       const report = await client.conform({
         signal: stop.signal,
@@ -80,13 +93,19 @@ export function Conformance({ props, run, onRun }: Props) {
             disabled={!client?.conform || props.activity.value !== "idle"}
             onClick={() => void start()}
           >
-            {run ? words.again : words.run}
+            {run && !run.file ? words.again : words.run}
           </button>
+          <label class="button file">
+            {words.open}
+            <input type="file" class="unseen" accept=".json" onChange={(event) => void open(event.currentTarget)} />
+          </label>
           {client && !client.conform && <small>{words.unavailable}</small>}
           {client?.conform && (props.activity.value === "prefill" || props.activity.value === "decode") && <small>{words.busy}</small>}
           {stopped.value && <small>{words.stopped}</small>}
         </p>
       )}
+      {unread.value && <p class="note error" role="alert">{words.notReport}</p>}
+      {!now && run?.file && <p>{words.fromFile(run.file, run.report.adapter.name)}</p>}
       {!now && run && (
         <p class={run.report.passed ? "good" : "bad"}>
           <strong>{run.report.passed ? words.allPassed : words.someFailed(integer(failed(run.report.kernels).length))}</strong>
