@@ -19,11 +19,18 @@ export default function SpeedPanel(props: PanelProps) {
   const line = useMemo(() => rates(times), [times]);
   const writing = props.activity.value === "decode";
   const last = runs.at(-1)?.timings;
-  const decode = writing ? present(times) : last?.predicted_per_second ?? null;
-  const rate = useMemo(() => (value: number) => format.decimal(value, Number.isInteger(value) || value >= 100 ? 0 : 1), [format]);
+  const decode = writing ? present(times) : (last?.predicted_per_second ?? null);
+  const rate = useMemo(
+    () => (value: number) => format.decimal(value, Number.isInteger(value) || value >= 100 ? 0 : 1),
+    [format],
+  );
   const most = Math.max(...line.map((point) => point.rate), 0);
   if (times.length === 0 && !last) {
-    return <section class="panel speed" aria-label={words.title}><p class="empty">{words.idle}</p></section>;
+    return (
+      <section class="panel speed" aria-label={words.title}>
+        <p class="empty">{words.idle}</p>
+      </section>
+    );
   }
   const perSecond = (value: number | null | undefined) =>
     value === null || value === undefined ? "–" : `${rate(value)} ${words.unit}`;
@@ -44,7 +51,12 @@ export default function SpeedPanel(props: PanelProps) {
         </div>
       </dl>
       {line.length > 0 && (
-        <RateLine line={line} label={words.chart(perSecond(decode), perSecond(most))} rate={rate} time={format.duration} />
+        <RateLine
+          line={line}
+          label={words.chart(perSecond(decode), perSecond(most))}
+          rate={rate}
+          time={format.duration}
+        />
       )}
       {decode !== null && <Bandwidth props={props} rate={decode} />}
       {runs.length > 0 && <Runs props={props} />}
@@ -63,8 +75,12 @@ function Bandwidth({ props, rate }: { props: PanelProps; rate: number }) {
   return (
     <section class="bandwidth">
       <h4>{words.bandwidth}</h4>
-      <p>{words.read(bytes(read))} · {words.rate(bytes(read * rate))}</p>
-      <p><small>{words.bandwidthMeaning}</small></p>
+      <p>
+        {words.read(bytes(read))} · {words.rate(bytes(read * rate))}
+      </p>
+      <p>
+        <small>{words.bandwidthMeaning}</small>
+      </p>
     </section>
   );
 }
@@ -74,7 +90,10 @@ function Runs({ props }: { props: PanelProps }) {
   const { speed: words } = catalogue(props.language.value);
   const { integer, decimal, duration } = props.format.value;
   const runs = props.runs.value;
-  const shown = runs.slice(-SHOWN).map((run, place) => ({ ...run, number: Math.max(0, runs.length - SHOWN) + place + 1 })).reverse();
+  const shown = runs
+    .slice(-SHOWN)
+    .map((run, place) => ({ ...run, number: Math.max(0, runs.length - SHOWN) + place + 1 }))
+    .reverse();
   const rows: [string, (run: (typeof shown)[number]) => string][] = [
     [words.rows.attention, ({ attention }) => words.attention[attention]],
     [words.rows.prompt, ({ timings }) => integer(timings.prompt_n + timings.cache_n)],
@@ -91,14 +110,22 @@ function Runs({ props }: { props: PanelProps }) {
       <thead>
         <tr>
           <td />
-          {shown.map(({ number }) => <th key={number} scope="col" class="number">{words.answer(integer(number))}</th>)}
+          {shown.map(({ number }) => (
+            <th key={number} scope="col" class="number">
+              {words.answer(integer(number))}
+            </th>
+          ))}
         </tr>
       </thead>
       <tbody>
         {rows.map(([name, cell]) => (
           <tr key={name}>
             <th scope="row">{name}</th>
-            {shown.map((run) => <td key={run.number} class="number">{cell(run)}</td>)}
+            {shown.map((run) => (
+              <td key={run.number} class="number">
+                {cell(run)}
+              </td>
+            ))}
           </tr>
         ))}
       </tbody>

@@ -47,7 +47,8 @@ export const en = {
     next: "Next",
     rows: (from: string, to: string, of: string) => `${from}–${to} of ${of}`,
     sharesTitle: "Dense attention inside the selection",
-    sharesMeaning: "How much of what full attention would weigh the selected tokens hold. The mark is the mean of the text.",
+    sharesMeaning:
+      "How much of what full attention would weigh the selected tokens hold. The mark is the mean of the text.",
     share: "This token",
     meanShare: "Mean of the text",
     showLayer: (layer: string) => `Show layer ${layer}`,
@@ -87,7 +88,11 @@ export const en = {
   legend: {
     score: ["least", "most", "Shade: rank by the indexer’s score, an eighth of the selected tokens each."] as Words,
     count: ["few layers", "all layers", "Shade: how many layers read the token."] as Words,
-    dense: ["1/1,000", "largest", "Shade: dense weight against the row’s largest, logarithmic, mean of the heads."] as Words,
+    dense: [
+      "1/1,000",
+      "largest",
+      "Shade: dense weight against the row’s largest, logarithmic, mean of the heads.",
+    ] as Words,
   },
   speed: {
     title: "Speed",
@@ -102,8 +107,14 @@ export const en = {
     last: "Answers",
     answer: (number: string) => `No. ${number}`,
     rows: {
-      attention: "Attention", prompt: "Prompt tokens", cached: "– of them from cache", prefill: "Prompt tok/s",
-      first: "First token", written: "Tokens written", decode: "Written tok/s", time: "Time in all",
+      attention: "Attention",
+      prompt: "Prompt tokens",
+      cached: "– of them from cache",
+      prefill: "Prompt tok/s",
+      first: "First token",
+      written: "Tokens written",
+      decode: "Written tok/s",
+      time: "Time in all",
     },
     attention: { sparse: "sparse", dense: "dense" },
     bandwidth: "Memory traffic (estimate)",
@@ -122,7 +133,12 @@ export const en = {
     total: "Total",
     ofTotal: "Share",
     unknown: "Browsers do not say how much GPU memory is free.",
-    fit: { fits: "Fits", tight: "Tight: less than a tenth is left", does_not_fit: "Does not fit", unknown: "Fit unknown" },
+    fit: {
+      fits: "Fits",
+      tight: "Tight: less than a tenth is left",
+      does_not_fit: "Does not fit",
+      unknown: "Fit unknown",
+    },
     barLabel: (parts: string) => `Memory plan: ${parts}`,
     context: "Context",
     tokens: (count: string) => `${count} tokens`,
@@ -132,7 +148,8 @@ export const en = {
     applyMeaning: "Loads the model again; the conversation is read again with the next message.",
     undo: "Undo",
     perToken: (bytes: string) => `${bytes} of cache for each token of context`,
-    model: (type: string, layers: string, parameters: string) => `${type} · ${layers} layers · ${parameters} parameters`,
+    model: (type: string, layers: string, parameters: string) =>
+      `${type} · ${layers} layers · ${parameters} parameters`,
     millions: (count: string) => `${count} M`,
     billions: (count: string) => `${count} B`,
     formats: "Formats",

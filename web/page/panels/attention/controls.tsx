@@ -21,7 +21,8 @@ export function reading(state: AttentionState, props: PanelProps): string {
   const selection = state.selection.value;
   const { index_topk } = store.header;
   if (!state.file.value && props.model.value && !props.model.value.sparse) return words.denseModel;
-  if ((state.file.value || props.model.value) && index_topk === null) return words.denseTrace(integer(state.query.value + 1));
+  if ((state.file.value || props.model.value) && index_topk === null)
+    return words.denseTrace(integer(state.query.value + 1));
   const visible = state.query.value + 1;
   if (index_topk !== null && visible <= index_topk) return words.everything(integer(visible), integer(index_topk));
   if (!selection) return words.noTrace;
@@ -34,7 +35,11 @@ export function reading(state: AttentionState, props: PanelProps): string {
 export function Header({ state, props }: Props) {
   // Said aloud when people move about, and not with each token that comes.
   const quiet = props.activity.value === "prefill" || props.activity.value === "decode";
-  return <h3 class="reading"><output aria-live={quiet ? "off" : "polite"}>{reading(state, props)}</output></h3>;
+  return (
+    <h3 class="reading">
+      <output aria-live={quiet ? "off" : "polite"}>{reading(state, props)}</output>
+    </h3>
+  );
 }
 
 export function Controls({ state, props }: Props) {
@@ -44,7 +49,9 @@ export function Controls({ state, props }: Props) {
   const store = state.store.value;
   const layer = state.layer.value;
   // A file offers the layers that it holds, a model all of its own; before the first of them stand all together.
-  const layers = state.file.value ? store.layers : Array.from({ length: store.header.num_hidden_layers }, (_, layer) => layer);
+  const layers = state.file.value
+    ? store.layers
+    : Array.from({ length: store.header.num_hidden_layers }, (_, layer) => layer);
   const query = state.query.value;
   const piece = visible(store.tokens[query]?.text ?? "").replace("\n", "");
   return (
@@ -53,7 +60,12 @@ export function Controls({ state, props }: Props) {
         <legend class="unseen">{words.view}</legend>
         {VIEWS.map((view) => (
           <label key={view}>
-            <input type="radio" name={name} checked={state.view.value === view} onChange={() => (state.view.value = view)} />
+            <input
+              type="radio"
+              name={name}
+              checked={state.view.value === view}
+              onChange={() => (state.view.value = view)}
+            />
             <span>{words.views[view]}</span>
           </label>
         ))}
@@ -91,7 +103,12 @@ export function Controls({ state, props }: Props) {
           onInput={(event) => state.pick(Number(event.currentTarget.value))}
         />
         <output aria-live="off">{integer(query)}</output>
-        <button type="button" class="button small" aria-pressed={state.pinned.value === null} onClick={() => state.newest()}>
+        <button
+          type="button"
+          class="button small"
+          aria-pressed={state.pinned.value === null}
+          onClick={() => state.newest()}
+        >
           {words.newest}
         </button>
       </div>

@@ -56,11 +56,19 @@ export default function AttentionPanel(props: PanelProps) {
       {state.file.value && (
         <p class="note from-file">
           <span>{words.fromFile(state.file.value.name)}</span>
-          <button type="button" class="button small" onClick={() => state.show(null)}>{words.back}</button>
+          <button type="button" class="button small" onClick={() => state.show(null)}>
+            {words.back}
+          </button>
         </p>
       )}
-      {drop.error.value && <p class="note error" role="alert">{drop.error.value}</p>}
-      {missing ? <p class="empty">{missing}</p> : (
+      {drop.error.value && (
+        <p class="note error" role="alert">
+          {drop.error.value}
+        </p>
+      )}
+      {missing ? (
+        <p class="empty">{missing}</p>
+      ) : (
         <>
           <Header state={state} props={props} />
           <Controls state={state} props={props} />
@@ -75,7 +83,10 @@ export default function AttentionPanel(props: PanelProps) {
           {view === "both" && <Twins state={state} props={props} />}
           {view === "table" && <TableView state={state} text={words} format={props.format.value} />}
           {view !== "table" && !(view === "both" && dense) && (
-            <Legend text={text.legend} kind={view === "map" && state.mapDense.value && dense ? "dense" : state.meaning.value} />
+            <Legend
+              text={text.legend}
+              kind={view === "map" && state.mapDense.value && dense ? "dense" : state.meaning.value}
+            />
           )}
           {view !== "map" && view !== "table" && (
             <p class="legend keys">
@@ -86,7 +97,12 @@ export default function AttentionPanel(props: PanelProps) {
           )}
           {view !== "table" && view !== "map" && dense && !state.unselective.value && (
             <div class="beside">
-              <Shares state={state} text={words} format={props.format.value} growing={props.activity.value === "decode"} />
+              <Shares
+                state={state}
+                text={words}
+                format={props.format.value}
+                growing={props.activity.value === "decode"}
+              />
               <Missed state={state} text={words} format={props.format.value} />
             </div>
           )}
@@ -96,13 +112,25 @@ export default function AttentionPanel(props: PanelProps) {
       <p class="actions">
         <label class="button file">
           {drop.reading.value ? words.opening : words.open}
-          <input type="file" class="unseen" accept=".jsonl,.ndjson,.json" disabled={drop.reading.value} onChange={drop.onPick} />
+          <input
+            type="file"
+            class="unseen"
+            accept=".jsonl,.ndjson,.json"
+            disabled={drop.reading.value}
+            onChange={drop.onPick}
+          />
         </label>
         {!store.empty && (
           <>
-            <button type="button" class="button" onClick={() => saveTrace(store)}>{words.exportTrace}</button>
+            <button type="button" class="button" onClick={() => saveTrace(store)}>
+              {words.exportTrace}
+            </button>
             {view !== "table" && (
-              <button type="button" class="button" onClick={() => root.current && saveView(root.current, state, reading(state, props), text.legend)}>
+              <button
+                type="button"
+                class="button"
+                onClick={() => root.current && saveView(root.current, state, reading(state, props), text.legend)}
+              >
                 {words.exportPicture}
               </button>
             )}
@@ -131,14 +159,15 @@ function saveView(root: HTMLElement, state: AttentionState, title: string, legen
   const map = root.querySelector("canvas");
   const { tokens, header } = state.store.value;
   savePicture(
-    map ?? drawText({
-      title: `${header.model_type} · ${title}`,
-      tokens,
-      query: state.query.value,
-      shades: state.shades.value,
-      legend: legend[state.meaning.value],
-      colours: colours(root),
-    }),
+    map ??
+      drawText({
+        title: `${header.model_type} · ${title}`,
+        tokens,
+        query: state.query.value,
+        shades: state.shades.value,
+        legend: legend[state.meaning.value],
+        colours: colours(root),
+      }),
     map ? "lyn-map.png" : "lyn-attention.png",
   );
 }

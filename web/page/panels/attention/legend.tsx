@@ -10,7 +10,11 @@ export function Legend({ text, kind }: { text: Panels["legend"]; kind: "score" |
   return (
     <p class="legend">
       <span>{least}</span>
-      <span class="legend-ramp" aria-hidden="true">{STEPS.map((step) => <i key={step} class={`shade-${step}`} />)}</span>
+      <span class="legend-ramp" aria-hidden="true">
+        {STEPS.map((step) => (
+          <i key={step} class={`shade-${step}`} />
+        ))}
+      </span>
       <span>{most}</span>
       <small>{meaning}</small>
     </p>

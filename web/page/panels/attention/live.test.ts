@@ -61,14 +61,20 @@ test("an answer is taken in as it comes; the prompt's texts are asked for, each 
   ids.value = [7, 8, 7];
   promptLength.value = 3;
   await turn();
-  assert.deepEqual(state.live.tokens.map(({ text }) => text), ["<7>", "<8>", "<7>"]);
+  assert.deepEqual(
+    state.live.tokens.map(({ text }) => text),
+    ["<7>", "<8>", "<7>"],
+  );
   assert.equal(spelled(), 2);
   assert.equal(state.query.value, 2);
   ids.value = [7, 8, 7, 9];
   tokens.value = [live(3, 9, " nine")];
   assert.equal(state.live.tokens[3]?.text, " nine");
   assert.equal(state.query.value, 3);
-  assert.deepEqual(state.row.value.map(({ layer }) => layer), [0, 1]);
+  assert.deepEqual(
+    state.row.value.map(({ layer }) => layer),
+    [0, 1],
+  );
   assert.equal(spelled(), 2);
   end();
 });
@@ -80,7 +86,10 @@ test("a prompt that goes another way forgets what followed", async () => {
   tokens.value = [live(2, 3, "three")];
   ids.value = [1, 5];
   await turn();
-  assert.deepEqual(state.live.tokens.map(({ id }) => id), [1, 5]);
+  assert.deepEqual(
+    state.live.tokens.map(({ id }) => id),
+    [1, 5],
+  );
   assert.ok(state.live.empty);
   tokens.value = [live(1, 5, "five")];
   assert.equal(state.live.last, 1, "positions start anew with a new answer");

@@ -7,7 +7,10 @@ import type { PanelProps } from "../props.ts";
 import { type AttentionState, MANY_LAYERS } from "./state.ts";
 
 /** What to ask a trace for, given what the panel shows. Where attention is dense its weights are all there is to see. */
-export function wanted(state: AttentionState, model: Pick<ModelInfo, "num_hidden_layers" | "index_topk">): TraceOptions {
+export function wanted(
+  state: AttentionState,
+  model: Pick<ModelInfo, "num_hidden_layers" | "index_topk">,
+): TraceOptions {
   const layer = state.layer.value;
   return {
     layers: layer === null || model.num_hidden_layers <= MANY_LAYERS ? "all" : [layer],
@@ -21,8 +24,13 @@ export function follow(state: AttentionState, props: PanelProps): () => void {
     const model = props.model.value;
     untracked(() => {
       const known = state.live.header;
-      if (!model || (known.model_type === model.model_type && known.num_hidden_layers === model.num_hidden_layers
-        && known.index_topk === model.index_topk)) return;
+      if (
+        !model ||
+        (known.model_type === model.model_type &&
+          known.num_hidden_layers === model.num_hidden_layers &&
+          known.index_topk === model.index_topk)
+      )
+        return;
       state.live.reset(model);
       state.texts.clear();
       state.layer.value = model.num_hidden_layers > MANY_LAYERS ? model.num_hidden_layers >> 1 : null;
@@ -35,7 +43,10 @@ export function follow(state: AttentionState, props: PanelProps): () => void {
       const { tokens } = state.live;
       let same = 0;
       while (same < tokens.length && tokens[same]?.id === ids[same]) same += 1;
-      state.live.setTokens(same, ids.slice(same).map((id) => ({ id, text: state.texts.get(id) ?? "" })));
+      state.live.setTokens(
+        same,
+        ids.slice(same).map((id) => ({ id, text: state.texts.get(id) ?? "" })),
+      );
     });
   });
   let seen = -1;
@@ -85,7 +96,10 @@ async function spell(state: AttentionState, props: PanelProps, length: number): 
   } finally {
     state.spelling = false;
   }
-  state.live.setTokens(0, state.live.tokens.map(({ id, text }) => ({ id, text: text || (state.texts.get(id) ?? "") })));
+  state.live.setTokens(
+    0,
+    state.live.tokens.map(({ id, text }) => ({ id, text: text || (state.texts.get(id) ?? "") })),
+  );
 }
 
 /** Reads the whole text again and keeps what was selected. */

@@ -75,14 +75,14 @@ export class MapPicture {
     const into = (from: number, place: number) => (place < from || place >= from + span ? place - span / 2 : from);
     const query = this.#state.query.peek();
     const y = into(this.#window.y, query);
-    if (y !== this.#window.y) this.#window = clampWindow({ ...this.#window, x: into(this.#window.x, query), y }, Math.max(length, 1));
+    if (y !== this.#window.y)
+      this.#window = clampWindow({ ...this.#window, x: into(this.#window.x, query), y }, Math.max(length, 1));
   }
 
   /** Zooms about a point, given in shares of the canvas; without one about the query's row. Zero shows all. */
   zoom(factor: number, x = 0.5, y = this.#queryAt()): void {
-    this.#window = factor === 0
-      ? { scale: 1, x: 0, y: 0 }
-      : zoomWindow(this.#window, factor, x, y, Math.max(this.#cells.length, 1));
+    this.#window =
+      factor === 0 ? { scale: 1, x: 0, y: 0 } : zoomWindow(this.#window, factor, x, y, Math.max(this.#cells.length, 1));
     // While all is in sight a finger scrolls the page; closer up it moves the map.
     this.#canvas.style.touchAction = this.#window.scale > 1 ? "none" : "pan-y";
     this.draw();
@@ -192,7 +192,8 @@ export class MapPicture {
     // Positions of the first and last token in sight, along both edges.
     context.fillStyle = after.ink;
     context.font = "11px system-ui, sans-serif";
-    const ends = (from: number) => [from, from + length / scale - 1].map((place) => this.#format.integer(Math.round(place)));
+    const ends = (from: number) =>
+      [from, from + length / scale - 1].map((place) => this.#format.integer(Math.round(place)));
     const [[keyFrom = "", keyTo = ""], [queryFrom = "", queryTo = ""]] = [ends(x), ends(y)];
     context.textBaseline = "middle";
     context.textAlign = "left";
@@ -227,7 +228,9 @@ export class MapPicture {
   #point(event: PointerEvent): void {
     const { scale, x, y } = this.#window;
     const at = this.#place(event);
-    const [key, query] = [x, y].map((from, edge) => Math.floor(from + ((edge === 0 ? at.x : at.y) * this.#cells.length) / scale));
+    const [key, query] = [x, y].map((from, edge) =>
+      Math.floor(from + ((edge === 0 ? at.x : at.y) * this.#cells.length) / scale),
+    );
     if (key === undefined || query === undefined) return;
     const inside = at.x >= 0 && at.y >= 0 && key <= query && query < this.#cells.length;
     this.cell.value = inside && event.pointerType === "mouse" ? { query, key } : null;

@@ -67,11 +67,19 @@ export function MapView({ state, text, format }: Props) {
         aria-valuetext={text.token(format.integer(query), state.store.value.tokens[query]?.text ?? "")}
         onKeyDown={onKeyDown}
       />
-      <p class="detail" dir="auto">{pair(state, text, format, map.value?.cell.value) ?? <small>{text.mapHint}</small>}</p>
+      <p class="detail" dir="auto">
+        {pair(state, text, format, map.value?.cell.value) ?? <small>{text.mapHint}</small>}
+      </p>
       <p class="map-tools">
-        <button type="button" class="button small" aria-label={text.zoomIn} onClick={() => zoom(1.5)}>+</button>
-        <button type="button" class="button small" aria-label={text.zoomOut} onClick={() => zoom(1 / 1.5)}>−</button>
-        <button type="button" class="button small" onClick={() => zoom(0)}>{text.zoomAll}</button>
+        <button type="button" class="button small" aria-label={text.zoomIn} onClick={() => zoom(1.5)}>
+          +
+        </button>
+        <button type="button" class="button small" aria-label={text.zoomOut} onClick={() => zoom(1 / 1.5)}>
+          −
+        </button>
+        <button type="button" class="button small" onClick={() => zoom(0)}>
+          {text.zoomAll}
+        </button>
         {state.selection.value?.dense && !state.unselective.value && (
           <label class="check">
             <input
@@ -88,15 +96,23 @@ export function MapView({ state, text, format }: Props) {
 }
 
 /** `143 “careful” · reads 12 “sun” · rank 3 of 64`, of the cell under the pointer. */
-function pair(state: AttentionState, text: Panels["attention"], format: Format, cell: { query: number; key: number } | null | undefined) {
+function pair(
+  state: AttentionState,
+  text: Panels["attention"],
+  format: Format,
+  cell: { query: number; key: number } | null | undefined,
+) {
   if (!cell) return null;
   const { tokens } = state.store.value;
-  const token = (position: number) => text.token(format.integer(position), visible(tokens[position]?.text ?? "").replace("\n", ""));
+  const token = (position: number) =>
+    text.token(format.integer(position), visible(tokens[position]?.text ?? "").replace("\n", ""));
   const layer = state.layer.value;
   const row = state.store.value.row(cell.query).filter((selection) => layer === null || selection.layer === layer);
   if (row.length === 0) return null;
   const chosen = row.filter(({ indices }) => indices.includes(cell.key)).length;
   if (chosen === 0) return text.pairUnread(token(cell.query), token(cell.key));
-  return text.pair(token(cell.query), token(cell.key))
-    + (layer === null ? text.pairLayers(format.integer(chosen), format.integer(row.length)) : "");
+  return (
+    text.pair(token(cell.query), token(cell.key)) +
+    (layer === null ? text.pairLayers(format.integer(chosen), format.integer(row.length)) : "")
+  );
 }

@@ -34,14 +34,17 @@ export function drawText({ title, tokens, query, shades, legend, colours }: Pict
   const pieces: { text: string; x: number; line: number; width: number; colour: Colour }[] = [];
   let [x, line] = [EDGE, 0];
   tokens.forEach((token, position) => {
-    const colour = position === query ? colours.query : position > query ? colours.after : colours.shades[shades[position] ?? 0];
-    visible(token.text).split("\n").forEach((text, index) => {
-      if (index > 0) [x, line] = [EDGE, line + 1];
-      const width = pen.measureText(text).width;
-      if (x + width > WIDTH - EDGE && x > EDGE) [x, line] = [EDGE, line + 1];
-      if (colour && text && line < MOST_LINES) pieces.push({ text, x, line, width, colour });
-      x += width;
-    });
+    const colour =
+      position === query ? colours.query : position > query ? colours.after : colours.shades[shades[position] ?? 0];
+    visible(token.text)
+      .split("\n")
+      .forEach((text, index) => {
+        if (index > 0) [x, line] = [EDGE, line + 1];
+        const width = pen.measureText(text).width;
+        if (x + width > WIDTH - EDGE && x > EDGE) [x, line] = [EDGE, line + 1];
+        if (colour && text && line < MOST_LINES) pieces.push({ text, x, line, width, colour });
+        x += width;
+      });
   });
   const scale = 2;
   const lines = Math.min(line + 1, MOST_LINES);

@@ -19,7 +19,9 @@ export function Request({ state, props }: { state: AttentionState; props: PanelP
     return (
       <p class="note">
         <Clock since={since} format={props.format.value} render={words.reading} />
-        <button type="button" class="button small" onClick={() => stop.abort()}>{words.stop}</button>
+        <button type="button" class="button small" onClick={() => stop.abort()}>
+          {words.stop}
+        </button>
       </p>
     );
   }
@@ -42,7 +44,12 @@ export function Request({ state, props }: { state: AttentionState; props: PanelP
   return (
     <p class="note">
       {wantsDense && !dense && <span>{words.noDense}</span>}
-      <button type="button" class="button small" disabled={props.activity.value !== "idle"} onClick={() => void start()}>
+      <button
+        type="button"
+        class="button small"
+        disabled={props.activity.value !== "idle"}
+        onClick={() => void start()}
+      >
         {wantsDense ? words.showDense : words.show}
       </button>
       <small>{words.showCost(props.format.value.integer(props.ids.value.length))}</small>

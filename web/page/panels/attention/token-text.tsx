@@ -35,7 +35,11 @@ class Chunk extends Component<{ tokens: readonly Token[]; start: number }> {
     const { tokens, start } = this.props;
     return (
       <span>
-        {tokens.map((token, offset) => <span key={offset} data-at={start + offset}>{visible(token.text)}</span>)}
+        {tokens.map((token, offset) => (
+          <span key={offset} data-at={start + offset}>
+            {visible(token.text)}
+          </span>
+        ))}
       </span>
     );
   }
@@ -92,30 +96,47 @@ export function TokenText({ state, shades, label, onScroll }: Props) {
     element.scrollTop = newest ? element.scrollHeight : top - element.clientHeight / 2;
   }
 
-  useEffect(() =>
-    effect(() => {
-      shades.value;
-      state.query.value;
-      shade();
-    }), [shades]);
-  useEffect(() =>
-    effect(() => {
-      state.query.value;
-      reveal();
-    }), []);
-  useEffect(() =>
-    effect(() => {
-      if (state.jumps.value === 0) return;
-      atEnd.current = true;
-      reveal();
-    }), []);
+  useEffect(
+    () =>
+      effect(() => {
+        shades.value;
+        state.query.value;
+        shade();
+      }),
+    [shades],
+  );
+  useEffect(
+    () =>
+      effect(() => {
+        state.query.value;
+        reveal();
+      }),
+    [],
+  );
+  useEffect(
+    () =>
+      effect(() => {
+        if (state.jumps.value === 0) return;
+        atEnd.current = true;
+        reveal();
+      }),
+    [],
+  );
 
   const at = (event: Event) => {
     const span = event.target instanceof Element ? event.target.closest<HTMLElement>("[data-at]") : null;
     return span ? Number(span.dataset.at) : null;
   };
-  const moves: Record<string, number> = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -PAGE, ArrowDown: PAGE, PageUp: -PAGE * 8,
-    PageDown: PAGE * 8, Home: -Infinity, End: Infinity };
+  const moves: Record<string, number> = {
+    ArrowLeft: -1,
+    ArrowRight: 1,
+    ArrowUp: -PAGE,
+    ArrowDown: PAGE,
+    PageUp: -PAGE * 8,
+    PageDown: PAGE * 8,
+    Home: -Infinity,
+    End: Infinity,
+  };
   const onKeyDown = (event: KeyboardEvent) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const move = moves[event.key];

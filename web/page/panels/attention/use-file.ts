@@ -20,9 +20,10 @@ export function useFile(state: AttentionState, props: PanelProps) {
       state.show({ name: file.name, store: TraceStore.from(await readTrace(file)) });
     } catch (failure) {
       const { integer } = props.format.value;
-      error.value = failure instanceof TraceFileError
-        ? words.fileError(integer(failure.line), failure.field, words.expected[failure.expectation], failure.found)
-        : words.notReadable;
+      error.value =
+        failure instanceof TraceFileError
+          ? words.fileError(integer(failure.line), failure.field, words.expected[failure.expectation], failure.found)
+          : words.notReadable;
     } finally {
       reading.value = false;
     }
@@ -40,7 +41,8 @@ export function useFile(state: AttentionState, props: PanelProps) {
       over.value = true;
     },
     onDragLeave: (event: DragEvent & { currentTarget: HTMLElement }) => {
-      if (!(event.relatedTarget instanceof Node && event.currentTarget.contains(event.relatedTarget))) over.value = false;
+      if (!(event.relatedTarget instanceof Node && event.currentTarget.contains(event.relatedTarget)))
+        over.value = false;
     },
     onDrop: (event: DragEvent) => {
       if (!holdsFiles(event)) return;

@@ -74,16 +74,21 @@ export function Conformance({ props, run, onRun }: Props) {
   return (
     <section class="conformance">
       <h4>{words.conformance}</h4>
-      <p><small>{words.conformanceMeaning}</small></p>
+      <p>
+        <small>{words.conformanceMeaning}</small>
+      </p>
       {now ? (
         <p class="note">
           <Clock
             since={now.since}
             format={format}
             render={(time) =>
-              latest ? words.runningAt(latest.kernel, integer(now.kernels.length), time) : words.running(time)}
+              latest ? words.runningAt(latest.kernel, integer(now.kernels.length), time) : words.running(time)
+            }
           />
-          <button type="button" class="button small" onClick={() => now.stop.abort()}>{words.stop}</button>
+          <button type="button" class="button small" onClick={() => now.stop.abort()}>
+            {words.stop}
+          </button>
         </p>
       ) : (
         <p class="actions">
@@ -100,17 +105,29 @@ export function Conformance({ props, run, onRun }: Props) {
             <input type="file" class="unseen" accept=".json" onChange={(event) => void open(event.currentTarget)} />
           </label>
           {client && !client.conform && <small>{words.unavailable}</small>}
-          {client?.conform && (props.activity.value === "prefill" || props.activity.value === "decode") && <small>{words.busy}</small>}
+          {client?.conform && (props.activity.value === "prefill" || props.activity.value === "decode") && (
+            <small>{words.busy}</small>
+          )}
           {stopped.value && <small>{words.stopped}</small>}
         </p>
       )}
-      {unread.value && <p class="note error" role="alert">{words.notReport}</p>}
+      {unread.value && (
+        <p class="note error" role="alert">
+          {words.notReport}
+        </p>
+      )}
       {!now && run?.file && <p>{words.fromFile(run.file, run.report.adapter.name)}</p>}
       {!now && run && (
         <p class={run.report.passed ? "good" : "bad"}>
-          <strong>{run.report.passed ? words.allPassed : words.someFailed(integer(failed(run.report.kernels).length))}</strong>
+          <strong>
+            {run.report.passed ? words.allPassed : words.someFailed(integer(failed(run.report.kernels).length))}
+          </strong>
           {" · "}
-          {words.summary(integer(run.report.kernels.length), integer(run.report.cases), duration(run.report.elapsed_ms))}
+          {words.summary(
+            integer(run.report.kernels.length),
+            integer(run.report.cases),
+            duration(run.report.elapsed_ms),
+          )}
         </p>
       )}
       {kernels.length > 0 && <Kernels props={props} kernels={kernels} />}
@@ -131,8 +148,12 @@ function Kernels({ props, kernels }: { props: PanelProps; kernels: readonly Kern
           <thead>
             <tr>
               <th scope="col">{words.kernel}</th>
-              <th scope="col" class="number">{words.cases}</th>
-              <th scope="col" class="number">{words.worst}</th>
+              <th scope="col" class="number">
+                {words.cases}
+              </th>
+              <th scope="col" class="number">
+                {words.worst}
+              </th>
               <th scope="col">{words.verdict}</th>
             </tr>
           </thead>
@@ -161,7 +182,13 @@ function Kernels({ props, kernels }: { props: PanelProps; kernels: readonly Kern
       {failed(kernels).map(({ kernel, failures }) => (
         <details key={kernel} class="note">
           <summary>{words.failuresOf(kernel)}</summary>
-          <ul>{failures.slice(0, 20).map(([name, what]) => <li key={name}><code>{name}</code>: {what}</li>)}</ul>
+          <ul>
+            {failures.slice(0, 20).map(([name, what]) => (
+              <li key={name}>
+                <code>{name}</code>: {what}
+              </li>
+            ))}
+          </ul>
         </details>
       ))}
     </>

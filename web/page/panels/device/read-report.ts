@@ -42,7 +42,8 @@ function failureOf(value: unknown): [string, string] {
 
 function kernelOf(value: unknown): KernelReport | null {
   const known = fields(value);
-  if (!known || !text(known.kernel) || !Number.isSafeInteger(known.cases) || !Array.isArray(known.failures)) return null;
+  if (!known || !text(known.kernel) || !Number.isSafeInteger(known.cases) || !Array.isArray(known.failures))
+    return null;
   return {
     kernel: text(known.kernel),
     cases: number(known.cases),
@@ -59,7 +60,8 @@ export function readReport(source: string): ConformReport | null {
     return null;
   }
   const known = fields(value);
-  if (known?.schema !== "lyn.conform/1" || !Array.isArray(known.kernels) || known.kernels.length > MOST_KERNELS) return null;
+  if (known?.schema !== "lyn.conform/1" || !Array.isArray(known.kernels) || known.kernels.length > MOST_KERNELS)
+    return null;
   const kernels = known.kernels.map(kernelOf);
   if (kernels.length === 0 || kernels.some((kernel) => kernel === null)) return null;
   const whole = kernels.filter((kernel) => kernel !== null);
