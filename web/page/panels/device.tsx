@@ -26,10 +26,21 @@ export default function DevicePanel(props: PanelProps) {
   useEffect(() => {
     run.value = runs.get(adapter ?? props.traceWanted) ?? null;
   }, [adapter]);
-  if (!adapter) return <section class="panel device" aria-label={words.title}><p class="empty">{words.none}</p></section>;
+  if (!adapter)
+    return (
+      <section class="panel device" aria-label={words.title}>
+        <p class="empty">{words.none}</p>
+      </section>
+    );
 
   const yes = (value: boolean) => (value ? words.yes : words.no);
-  const verdict = !check ? words.checkSkipped : !check.passed ? words.checkFailed : check.fromCache ? words.checkCached : words.checkPassed;
+  const verdict = !check
+    ? words.checkSkipped
+    : !check.passed
+      ? words.checkFailed
+      : check.fromCache
+        ? words.checkCached
+        : words.checkPassed;
   const facts: [string, string, string?][] = [
     [words.name, adapter.name],
     [words.kind, words.kinds[adapter.kind]],
@@ -44,13 +55,16 @@ export default function DevicePanel(props: PanelProps) {
     [words.binding, bytes(adapter.max_binding_bytes)],
   ];
   const report = () =>
-    reportMarkdown({
-      adapter,
-      selfCheck: check,
-      worker: client?.worker ?? null,
-      agent: navigator.userAgent,
-      ...own.value,
-    }, run.value?.report ?? null);
+    reportMarkdown(
+      {
+        adapter,
+        selfCheck: check,
+        worker: client?.worker ?? null,
+        agent: navigator.userAgent,
+        ...own.value,
+      },
+      run.value && !run.value.file ? run.value.report : null,
+    );
   const copy = async () => {
     try {
       await navigator.clipboard.writeText(report());
@@ -64,19 +78,32 @@ export default function DevicePanel(props: PanelProps) {
   return (
     <section class="panel device" aria-label={words.title}>
       <dl>
-        {facts.map(([name, value, mood]) => [<dt key={`${name} name`}>{name}</dt>, <dd key={name} class={mood}>{value}</dd>])}
+        {facts.map(([name, value, mood]) => [
+          <dt key={`${name} name`}>{name}</dt>,
+          <dd key={name} class={mood}>
+            {value}
+          </dd>,
+        ])}
       </dl>
       {adapter.kind === "software" && <p class="note">{words.software}</p>}
       {mayHaveFasterGpu(navigator.userAgent, adapter.kind) && (
         <details class="note">
           <summary>{words.windowsTitle}</summary>
-          <ol>{words.windows.map((step) => <li key={step}>{step}</li>)}</ol>
-          <p><small>{words.windowsWhy}</small></p>
+          <ol>
+            {words.windows.map((step) => (
+              <li key={step}>{step}</li>
+            ))}
+          </ol>
+          <p>
+            <small>{words.windowsWhy}</small>
+          </p>
         </details>
       )}
       {limits.length > 0 && (
         <details>
-          <summary>{words.limits} ({integer(limits.length)})</summary>
+          <summary>
+            {words.limits} ({integer(limits.length)})
+          </summary>
           <table>
             <tbody>
               {limits.map(([name, value]) => (
@@ -91,8 +118,14 @@ export default function DevicePanel(props: PanelProps) {
       )}
       {own.value.features.length > 0 && (
         <details>
-          <summary>{words.features} ({integer(own.value.features.length)})</summary>
-          <ul class="features">{own.value.features.map((feature) => <li key={feature}>{feature}</li>)}</ul>
+          <summary>
+            {words.features} ({integer(own.value.features.length)})
+          </summary>
+          <ul class="features">
+            {own.value.features.map((feature) => (
+              <li key={feature}>{feature}</li>
+            ))}
+          </ul>
         </details>
       )}
       <Conformance
@@ -104,8 +137,14 @@ export default function DevicePanel(props: PanelProps) {
         }}
       />
       <p class="actions">
-        <button type="button" class="button" onClick={() => void copy()}>{words.copy}</button>
-        <button type="button" class="button" onClick={() => save(new Blob([report()], { type: "text/markdown" }), "lyn-report.md")}>
+        <button type="button" class="button" onClick={() => void copy()}>
+          {words.copy}
+        </button>
+        <button
+          type="button"
+          class="button"
+          onClick={() => save(new Blob([report()], { type: "text/markdown" }), "lyn-report.md")}
+        >
           {words.saveReport}
         </button>
       </p>

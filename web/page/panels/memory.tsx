@@ -2,7 +2,7 @@
 
 import { useSignal } from "@preact/signals";
 import type { Plan } from "lyn";
-import { useEffect } from "preact/hooks";
+import { useEffect, useId } from "preact/hooks";
 import { catalogue } from "./text.ts";
 import type { PanelProps } from "./props.ts";
 import "./panels.css";
@@ -15,7 +15,10 @@ type Part = "weights" | "cache" | "scratch" | "free";
 
 /** Bytes of each part; free only where the adapter's memory is known. */
 function parts(plan: Plan): [Part, number][] {
-  const free = plan.available_bytes === null ? [] : [["free", Math.max(0, plan.available_bytes - plan.total_bytes)] as [Part, number]];
+  const free =
+    plan.available_bytes === null
+      ? []
+      : [["free", Math.max(0, plan.available_bytes - plan.total_bytes)] as [Part, number]];
   return [["weights", plan.weights_bytes], ["cache", plan.cache_bytes], ["scratch", plan.scratch_bytes], ...free];
 }
 
@@ -26,6 +29,7 @@ export default function MemoryPanel(props: MemoryProps) {
   const chosen = useSignal<number | null>(null);
   const asked = useSignal<Plan | null>(null);
   const context = chosen.value;
+  const id = useId();
   useEffect(() => {
     chosen.value = null;
   }, [plan]);
@@ -35,29 +39,41 @@ export default function MemoryPanel(props: MemoryProps) {
     const stop = new AbortController();
     // Not for every step of a moving slider.
     const timer = setTimeout(() => {
-      props.planFor?.(context, stop.signal).then((plan) => (asked.value = plan), (error) => {
-        if (!stop.signal.aborted) props.report(error);
-      });
+      props.planFor?.(context, stop.signal).then(
+        (plan) => (asked.value = plan),
+        (error) => {
+          if (!stop.signal.aborted) props.report(error);
+        },
+      );
     }, 150);
     return () => {
       clearTimeout(timer);
       stop.abort();
     };
   }, [context]);
-  if (!plan) return <section class="panel memory" aria-label={words.title}><p class="empty">{words.none}</p></section>;
+  if (!plan)
+    return (
+      <section class="panel memory" aria-label={words.title}>
+        <p class="empty">{words.none}</p>
+      </section>
+    );
 
   const planned = asked.value?.context === context ? asked.value : null;
-  const next = context === null || context === plan.context ? null : planned ?? scalePlan(plan, context);
+  const next = context === null || context === plan.context ? null : (planned ?? scalePlan(plan, context));
   const shown = next ?? plan;
   const before = new Map(parts(plan));
   const limit = props.model.value?.max_position_embeddings ?? plan.context;
   const steps = contextSteps(limit, plan.context);
-  const sum = Math.max(parts(shown).reduce((sum, [, size]) => sum + size, 0), 1);
+  const sum = Math.max(
+    parts(shown).reduce((sum, [, size]) => sum + size, 0),
+    1,
+  );
   const signed = (difference: number) =>
     difference === 0 ? "–" : `${difference > 0 ? "+" : "−"}${bytes(Math.abs(difference))}`;
-  const parameters = plan.parameters >= 1e9
-    ? words.billions(decimal(plan.parameters / 1e9))
-    : words.millions(decimal(plan.parameters / 1e6, 2));
+  const parameters =
+    plan.parameters >= 1e9
+      ? words.billions(decimal(plan.parameters / 1e9))
+      : words.millions(decimal(plan.parameters / 1e6, 2));
   return (
     <section class="panel memory" aria-label={words.title}>
       <p>{words.model(plan.model_type, integer(plan.layers), parameters)}</p>
@@ -68,7 +84,11 @@ export default function MemoryPanel(props: MemoryProps) {
       <div
         class="plan-bar"
         role="img"
-        aria-label={words.barLabel(parts(shown).map(([part, size]) => `${words.parts[part]} ${bytes(size)}`).join(", "))}
+        aria-label={words.barLabel(
+          parts(shown)
+            .map(([part, size]) => `${words.parts[part]} ${bytes(size)}`)
+            .join(", "),
+        )}
       >
         {parts(shown).map(([part, size]) => (
           <span key={part} class={`part part-${part}`} style={{ flexGrow: String(size / sum) }} />
@@ -78,15 +98,24 @@ export default function MemoryPanel(props: MemoryProps) {
         <thead>
           <tr>
             <th scope="col">{words.part}</th>
-            <th scope="col" class="number">{words.size}</th>
-            <th scope="col" class="number">{words.ofTotal}</th>
-            <th scope="col" class="number">{words.change}</th>
+            <th scope="col" class="number">
+              {words.size}
+            </th>
+            <th scope="col" class="number">
+              {words.ofTotal}
+            </th>
+            <th scope="col" class="number">
+              {words.change}
+            </th>
           </tr>
         </thead>
         <tbody>
           {parts(shown).map(([part, size]) => (
             <tr key={part}>
-              <th scope="row"><i class={`part part-${part}`} aria-hidden="true" />{words.parts[part]}</th>
+              <th scope="row">
+                <i class={`part part-${part}`} aria-hidden="true" />
+                {words.parts[part]}
+              </th>
               <td class="number">{bytes(size)}</td>
               <td class="number">{props.format.value.percent(size / sum)}</td>
               <td class="number">{signed(size - (before.get(part) ?? 0))}</td>
@@ -102,12 +131,15 @@ export default function MemoryPanel(props: MemoryProps) {
           </tr>
         </tfoot>
       </table>
-      <p><small>{words.perToken(bytes(plan.cache_bytes / Math.max(plan.context, 1)))}</small></p>
+      <p>
+        <small>{words.perToken(bytes(plan.cache_bytes / Math.max(plan.context, 1)))}</small>
+      </p>
       {steps.length > 1 && (
         <div class="context">
-          <label class="slider wide">
-            <span>{words.context}</span>
+          <div class="slider wide">
+            <label for={id}>{words.context}</label>
             <input
+              id={id}
               type="range"
               min={0}
               max={steps.length - 1}
@@ -115,9 +147,14 @@ export default function MemoryPanel(props: MemoryProps) {
               aria-valuetext={words.tokens(integer(shown.context))}
               onInput={(event) => (chosen.value = steps[Number(event.currentTarget.value)] ?? null)}
             />
-            <output>{words.tokens(integer(shown.context))}</output>
-          </label>
-          <p><small>{words.atMost(integer(limit))}{next && !planned && ` ${words.estimate}`}</small></p>
+            <output aria-live="off">{words.tokens(integer(shown.context))}</output>
+          </div>
+          <p>
+            <small>
+              {words.atMost(integer(limit))}
+              {next && !planned && ` ${words.estimate}`}
+            </small>
+          </p>
           {next && (
             <p class="actions">
               <button
@@ -128,7 +165,9 @@ export default function MemoryPanel(props: MemoryProps) {
               >
                 {words.apply}
               </button>
-              <button type="button" class="button" onClick={() => (chosen.value = null)}>{words.undo}</button>
+              <button type="button" class="button" onClick={() => (chosen.value = null)}>
+                {words.undo}
+              </button>
               <small>{words.applyMeaning}</small>
             </p>
           )}

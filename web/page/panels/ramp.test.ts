@@ -13,12 +13,13 @@ const THEMES = ["light", "dark"] as const;
 type Rgb = [number, number, number];
 
 function colour(name: string, theme: (typeof THEMES)[number]): Rgb {
-  const [, page = "", own = ""] = new RegExp(`--${name}: (?:var\\(--([\\w-]+), )?(light-dark\\(#\\w+, #\\w+\\))`).exec(css) ?? [];
+  const [, page = "", own = ""] =
+    new RegExp(`--${name}: (?:var\\(--([\\w-]+), )?(light-dark\\(#\\w+, #\\w+\\))`).exec(css) ?? [];
   const value = new RegExp(`--${page || "-"}: (light-dark\\(#\\w+, #\\w+\\))`).exec(base)?.[1] ?? own;
   const [light = "", dark = ""] = value.match(/#\w+/g) ?? [];
   const hex = theme === "light" ? light : dark;
   assert.ok(hex, `--${name} is missing`);
-  const full = hex.length === 4 ? [...hex.slice(1)].map((digit) => digit + digit) : hex.slice(1).match(/../g) ?? [];
+  const full = hex.length === 4 ? [...hex.slice(1)].map((digit) => digit + digit) : (hex.slice(1).match(/../g) ?? []);
   return full.map((digits) => Number.parseInt(digits, 16) / 255).map(linear) as Rgb;
 }
 
@@ -35,16 +36,30 @@ function contrast(a: Rgb, b: Rgb): number {
 
 /** OKLab's lightness (Ottosson 2020) of linear sRGB. */
 function lightness([r, g, b]: Rgb): number {
-  return 0.2104542553 * Math.cbrt(0.4122214708 * r + 0.5363325363 * g + 0.0514459929 * b)
-    + 0.793617785 * Math.cbrt(0.2119034982 * r + 0.6806995451 * g + 0.1073969566 * b)
-    - 0.0040720468 * Math.cbrt(0.0883024619 * r + 0.2817188376 * g + 0.6299787005 * b);
+  return (
+    0.2104542553 * Math.cbrt(0.4122214708 * r + 0.5363325363 * g + 0.0514459929 * b) +
+    0.793617785 * Math.cbrt(0.2119034982 * r + 0.6806995451 * g + 0.1073969566 * b) -
+    0.0040720468 * Math.cbrt(0.0883024619 * r + 0.2817188376 * g + 0.6299787005 * b)
+  );
 }
 
 /** What people see whose cones of one kind are missing: Machado, Oliveira and Fernandes 2009, severity 1. */
 const VISION: Record<string, number[][]> = {
-  protanopia: [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
-  deuteranopia: [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]],
-  tritanopia: [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.3039]],
+  protanopia: [
+    [0.152286, 1.052583, -0.204868],
+    [0.114503, 0.786281, 0.099216],
+    [-0.003882, -0.048116, 1.051998],
+  ],
+  deuteranopia: [
+    [0.367322, 0.860646, -0.227968],
+    [0.280085, 0.672501, 0.047413],
+    [-0.01182, 0.04294, 0.968881],
+  ],
+  tritanopia: [
+    [1.255528, -0.076749, -0.178779],
+    [-0.078411, 0.930809, 0.147602],
+    [0.004733, 0.691367, 0.3039],
+  ],
 };
 const seen = (matrix: number[][], [r, g, b]: Rgb) =>
   matrix.map(([x = 0, y = 0, z = 0]) => Math.min(Math.max(x * r + y * g + z * b, 0), 1)) as Rgb;

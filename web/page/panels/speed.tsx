@@ -8,7 +8,7 @@ import { present, rates } from "./speed/rate.ts";
 import { RateLine } from "./speed/rate-line.tsx";
 
 /** Answers in the table: the last ones. */
-const SHOWN = 8;
+const SHOWN = 3;
 
 export default function SpeedPanel(props: PanelProps) {
   const { speed: words } = catalogue(props.language.value);
@@ -19,11 +19,18 @@ export default function SpeedPanel(props: PanelProps) {
   const line = useMemo(() => rates(times), [times]);
   const writing = props.activity.value === "decode";
   const last = runs.at(-1)?.timings;
-  const decode = writing ? present(times) : last?.predicted_per_second ?? null;
-  const rate = useMemo(() => (value: number) => format.decimal(value, Number.isInteger(value) || value >= 100 ? 0 : 1), [format]);
+  const decode = writing ? present(times) : (last?.predicted_per_second ?? null);
+  const rate = useMemo(
+    () => (value: number) => format.decimal(value, Number.isInteger(value) || value >= 100 ? 0 : 1),
+    [format],
+  );
   const most = Math.max(...line.map((point) => point.rate), 0);
   if (times.length === 0 && !last) {
-    return <section class="panel speed" aria-label={words.title}><p class="empty">{words.idle}</p></section>;
+    return (
+      <section class="panel speed" aria-label={words.title}>
+        <p class="empty">{words.idle}</p>
+      </section>
+    );
   }
   const perSecond = (value: number | null | undefined) =>
     value === null || value === undefined ? "–" : `${rate(value)} ${words.unit}`;
@@ -44,7 +51,12 @@ export default function SpeedPanel(props: PanelProps) {
         </div>
       </dl>
       {line.length > 0 && (
-        <RateLine line={line} label={words.chart(perSecond(decode), perSecond(most))} rate={rate} time={format.duration} />
+        <RateLine
+          line={line}
+          label={words.chart(perSecond(decode), perSecond(most))}
+          rate={rate}
+          time={format.duration}
+        />
       )}
       {decode !== null && <Bandwidth props={props} rate={decode} />}
       {runs.length > 0 && <Runs props={props} />}
@@ -63,44 +75,60 @@ function Bandwidth({ props, rate }: { props: PanelProps; rate: number }) {
   return (
     <section class="bandwidth">
       <h4>{words.bandwidth}</h4>
-      <p>{words.read(bytes(read))} · {words.rate(bytes(read * rate))}</p>
-      <p><small>{words.bandwidthMeaning}</small></p>
+      <p>
+        {words.read(bytes(read))} · {words.rate(bytes(read * rate))}
+      </p>
+      <p>
+        <small>{words.bandwidthMeaning}</small>
+      </p>
     </section>
   );
 }
 
+/** The last answers beside each other, newest first: a column for each, so that they fit a narrow panel. */
 function Runs({ props }: { props: PanelProps }) {
   const { speed: words } = catalogue(props.language.value);
-  const format = props.format.value;
-  const { columns } = words;
+  const { integer, decimal, duration } = props.format.value;
   const runs = props.runs.value;
-  const first = Math.max(0, runs.length - SHOWN);
+  const shown = runs
+    .slice(-SHOWN)
+    .map((run, place) => ({ ...run, number: Math.max(0, runs.length - SHOWN) + place + 1 }))
+    .reverse();
+  const rows: [string, (run: (typeof shown)[number]) => string][] = [
+    [words.rows.attention, ({ attention }) => words.attention[attention]],
+    [words.rows.prompt, ({ timings }) => integer(timings.prompt_n + timings.cache_n)],
+    [words.rows.cached, ({ timings }) => integer(timings.cache_n)],
+    [words.rows.prefill, ({ timings }) => decimal(timings.prompt_per_second)],
+    [words.rows.first, ({ timings }) => duration(timings.first_token_ms)],
+    [words.rows.written, ({ timings }) => integer(timings.predicted_n)],
+    [words.rows.decode, ({ timings }) => decimal(timings.predicted_per_second)],
+    [words.rows.time, ({ timings }) => duration(timings.prompt_ms + timings.predicted_ms)],
+  ];
   return (
-    <div class="scroll" role="region" tabIndex={0} aria-label={words.last}>
-      <table>
-        <caption>{words.last}</caption>
-        <thead>
-          <tr>
-            {Object.values(columns).map((column, place) => (
-              <th key={column} scope="col" class={place === 1 ? "" : "number"}>{column}</th>
+    <table>
+      <caption>{words.last}</caption>
+      <thead>
+        <tr>
+          <td />
+          {shown.map(({ number }) => (
+            <th key={number} scope="col" class="number">
+              {words.answer(integer(number))}
+            </th>
+          ))}
+        </tr>
+      </thead>
+      <tbody>
+        {rows.map(([name, cell]) => (
+          <tr key={name}>
+            <th scope="row">{name}</th>
+            {shown.map((run) => (
+              <td key={run.number} class="number">
+                {cell(run)}
+              </td>
             ))}
           </tr>
-        </thead>
-        <tbody>
-          {runs.slice(first).map(({ timings, attention }, place) => (
-            <tr key={first + place}>
-              <th scope="row" class="number">{format.integer(first + place + 1)}</th>
-              <td>{words.attention[attention]}</td>
-              <td class="number">{format.integer(timings.prompt_n + timings.cache_n)}</td>
-              <td class="number">{format.integer(timings.cache_n)}</td>
-              <td class="number">{format.decimal(timings.prompt_per_second)}</td>
-              <td class="number">{format.integer(timings.predicted_n)}</td>
-              <td class="number">{format.decimal(timings.predicted_per_second)}</td>
-              <td class="number">{format.duration(timings.first_token_ms)}</td>
-            </tr>
-          )).reverse()}
-        </tbody>
-      </table>
-    </div>
+        ))}
+      </tbody>
+    </table>
   );
 }

@@ -2,7 +2,13 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { parseTrace, readTrace, TraceFileError, writeTrace } from "./format.ts";
 
-const HEADER = { schema: "lyn.trace/1", model_type: "deepseek_v32", num_hidden_layers: 3, index_topk: 2, layers: [0, 2] };
+const HEADER = {
+  schema: "lyn.trace/1",
+  model_type: "deepseek_v32",
+  num_hidden_layers: 3,
+  index_topk: 2,
+  layers: [0, 2],
+};
 const LINES = [
   HEADER,
   { position: 0, id: 7, text: "Æ" },
@@ -14,7 +20,10 @@ const file = (lines: unknown[]) => lines.map((line) => `${JSON.stringify(line)}\
 
 test("a trace comes back as it was written", async () => {
   const trace = parseTrace(file(LINES));
-  assert.deepEqual(trace.tokens, [{ id: 7, text: "Æ" }, { id: 9, text: " b\n" }]);
+  assert.deepEqual(trace.tokens, [
+    { id: 7, text: "Æ" },
+    { id: 9, text: " b\n" },
+  ]);
   assert.deepEqual([...(trace.selections[1]?.scores ?? [])], [-0.25, 3]);
   assert.equal(trace.selections[1]?.contextLength, 2);
   assert.equal(trace.selections[0]?.dense?.[0], 1);
@@ -24,7 +33,9 @@ test("a trace comes back as it was written", async () => {
 
 test("lines of later versions are passed over; dense attention has no scores", () => {
   const dense = { position: 0, layer: 0, indices: [0], scores: [], dense: [1] };
-  const trace = parseTrace(file([{ ...HEADER, index_topk: null, note: "x" }, { version: 2 }, { position: 0, id: 1, text: "a" }, dense]));
+  const trace = parseTrace(
+    file([{ ...HEADER, index_topk: null, note: "x" }, { version: 2 }, { position: 0, id: 1, text: "a" }, dense]),
+  );
   assert.equal(trace.selections[0]?.scores.length, 0);
   assert.equal(trace.index_topk, null);
 });
@@ -51,8 +62,20 @@ const BROKEN: [string, unknown[], number, string, string][] = [
   ["a token twice", [...LINES, LINES[1]], 6, "once", "position"],
   ["a selection twice", [...LINES, LINES[2]], 6, "once", "layer"],
   ["a layer that is not listed", [HEADER, { position: 0, layer: 1, indices: [0], scores: [1] }], 2, "layer", "layer"],
-  ["an index ahead of the token", [HEADER, { position: 0, layer: 0, indices: [1], scores: [1] }], 2, "indices", "indices"],
-  ["indices that descend", [HEADER, { position: 5, layer: 0, indices: [3, 2], scores: [1, 1] }], 2, "indices", "indices"],
+  [
+    "an index ahead of the token",
+    [HEADER, { position: 0, layer: 0, indices: [1], scores: [1] }],
+    2,
+    "indices",
+    "indices",
+  ],
+  [
+    "indices that descend",
+    [HEADER, { position: 5, layer: 0, indices: [3, 2], scores: [1, 1] }],
+    2,
+    "indices",
+    "indices",
+  ],
   ["an index twice", [HEADER, { position: 5, layer: 0, indices: [3, 3], scores: [1, 1] }], 2, "indices", "indices"],
   ["no indices", [HEADER, { position: 5, layer: 0, indices: [], scores: [] }], 2, "indices", "indices"],
   ["a score too few", [HEADER, { position: 5, layer: 0, indices: [1, 2], scores: [1] }], 2, "scores", "scores"],
@@ -60,18 +83,27 @@ const BROKEN: [string, unknown[], number, string, string][] = [
   ["a score that is text", [HEADER, { position: 0, layer: 0, indices: [0], scores: ["1"] }], 2, "scores", "scores"],
   ["a dense weight too many", [{ ...HEADER }, { ...LINES[2], dense: [0.5, 0.5] }], 2, "dense", "dense"],
   ["a negative dense weight", [{ ...HEADER }, { ...LINES[2], dense: [-1] }], 2, "dense", "dense"],
-  ["a selection without its token", [...LINES, { position: 2, layer: 0, indices: [0], scores: [1] }], 6, "tokens", "position"],
+  [
+    "a selection without its token",
+    [...LINES, { position: 2, layer: 0, indices: [0], scores: [1] }],
+    6,
+    "tokens",
+    "position",
+  ],
   ["a hole in the text", [HEADER, { position: 1, id: 1, text: "" }], 2, "tokens", "position"],
   ["a text without bound", [HEADER, { position: 0, id: 1, text: "x".repeat(5000) }], 2, "text", "text"],
 ];
 for (const [what, lines, line, expectation, field] of BROKEN) {
   test(`turns away ${what}, by line`, () => {
-    assert.throws(() => parseTrace(file(lines).trimEnd()), (error) => {
-      assert.ok(error instanceof TraceFileError, String(error));
-      assert.deepEqual([error.line, error.expectation, error.field], [line, expectation, field], error.message);
-      assert.ok(error.message.length < 300, error.message);
-      return true;
-    });
+    assert.throws(
+      () => parseTrace(file(lines).trimEnd()),
+      (error) => {
+        assert.ok(error instanceof TraceFileError, String(error));
+        assert.deepEqual([error.line, error.expectation, error.field], [line, expectation, field], error.message);
+        assert.ok(error.message.length < 300, error.message);
+        return true;
+      },
+    );
   });
 }
 

@@ -181,8 +181,10 @@ function isAscending(values: unknown[], below: number): values is number[] {
 
 function isNumbers(values: unknown, length: number, low: number, high: number): values is number[] {
   if (!Array.isArray(values) || values.length !== length) return false;
-  return values.every((value) => Number.isFinite(Math.fround(value as number)) && value >= low && value <= high
-    && typeof value === "number");
+  return values.every(
+    (value) =>
+      Number.isFinite(Math.fround(value as number)) && value >= low && value <= high && typeof value === "number",
+  );
 }
 
 /** The trace that a text holds. */
@@ -217,13 +219,15 @@ export function writeTrace({ tokens, selections, ...header }: Trace): string[] {
   tokens.forEach(({ id, text }, position) => lines.push(JSON.stringify({ position, id, text })));
   const digits = (values: Float32Array) => Array.from(values, (value) => Number(value.toPrecision(6)));
   for (const { position, layer, indices, scores, dense } of selections) {
-    lines.push(JSON.stringify({
-      position,
-      layer,
-      indices: Array.from(indices),
-      scores: digits(scores),
-      ...(dense && { dense: digits(dense) }),
-    }));
+    lines.push(
+      JSON.stringify({
+        position,
+        layer,
+        indices: Array.from(indices),
+        scores: digits(scores),
+        ...(dense && { dense: digits(dense) }),
+      }),
+    );
   }
   return lines.map((line) => `${line}\n`);
 }

@@ -23,7 +23,10 @@ test("grows token by token, and says so", () => {
   assert.ok(store.revision.value > before);
   assert.equal(store.last, 1);
   assert.deepEqual(store.layers, [0, 3]);
-  assert.deepEqual(store.row(1).map((selection) => selection.layer), [0, 3]);
+  assert.deepEqual(
+    store.row(1).map((selection) => selection.layer),
+    [0, 3],
+  );
   assert.equal(store.at(0, 0), undefined);
 });
 
@@ -35,7 +38,10 @@ test("a token that differs forgets what followed; the same token keeps it", () =
   store.setTokens(0, [token(1), token(2)]);
   assert.equal(store.tokens.length, 3);
   store.setTokens(1, [token(9)]);
-  assert.deepEqual(store.tokens.map(({ id }) => id), [1, 9]);
+  assert.deepEqual(
+    store.tokens.map(({ id }) => id),
+    [1, 9],
+  );
   assert.deepEqual(store.layers, [0]);
   assert.equal(store.last, 0);
 });

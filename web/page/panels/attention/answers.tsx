@@ -46,10 +46,11 @@ export function Answers({ props }: { props: PanelProps }) {
       const prompt = await client.detokenize(props.ids.value.slice(0, props.promptLength.value));
       const options = { temperature: 0, maxTokens: MAX_TOKENS, signal: stop.signal };
       const of = await client.compare(prompt, { attention: "sparse" }, { attention: "dense" }, options);
-      const answers = await Promise.all([of.a, of.b].map(async (result): Promise<[Result, Pieces]> => [
-        result,
-        await cut(result, of.firstDifference, client),
-      ]));
+      const answers = await Promise.all(
+        [of.a, of.b].map(
+          async (result): Promise<[Result, Pieces]> => [result, await cut(result, of.firstDifference, client)],
+        ),
+      );
       found.value = { of, answers };
     } catch (error) {
       if (!stop.signal.aborted) props.report(error);
@@ -64,11 +65,18 @@ export function Answers({ props }: { props: PanelProps }) {
       {running.value ? (
         <p class="note">
           <Clock since={running.value.since} format={props.format.value} render={words.answering} />
-          <button type="button" class="button small" onClick={() => running.value?.stop.abort()}>{words.stop}</button>
+          <button type="button" class="button small" onClick={() => running.value?.stop.abort()}>
+            {words.stop}
+          </button>
         </p>
       ) : (
         <p class="note">
-          <button type="button" class="button small" disabled={props.activity.value !== "idle"} onClick={() => void start()}>
+          <button
+            type="button"
+            class="button small"
+            disabled={props.activity.value !== "idle"}
+            onClick={() => void start()}
+          >
             {words.answer}
           </button>
           <small>{words.answerCost(integer(MAX_TOKENS))}</small>
@@ -76,13 +84,19 @@ export function Answers({ props }: { props: PanelProps }) {
       )}
       {found.value && (
         <>
-          <p><output>{difference === null || difference === undefined ? words.same : words.differs(integer(difference + 1))}</output></p>
+          <p>
+            <output>
+              {difference === null || difference === undefined ? words.same : words.differs(integer(difference + 1))}
+            </output>
+          </p>
           <div class="twins">
             {found.value.answers.map(([{ timings }, { common, differing, rest }], which) => (
               <div key={which}>
                 <h5>
                   {which === 0 ? words.sparse : words.dense}
-                  <small>{words.answerSpeed(decimal(timings.predicted_per_second), integer(timings.predicted_n))}</small>
+                  <small>
+                    {words.answerSpeed(decimal(timings.predicted_per_second), integer(timings.predicted_n))}
+                  </small>
                 </h5>
                 <p class="answer" dir="auto">
                   <span class="common">{common}</span>

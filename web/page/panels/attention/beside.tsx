@@ -28,9 +28,11 @@ function means(store: TraceStore): Map<number, number> {
   return new Map([...sums].map(([layer, [sum, count]]) => [layer, sum / count]));
 }
 
-export function Shares({ state, text, format }: Props) {
+export function Shares({ state, text, format, growing }: Props & { growing: boolean }) {
   const store = state.store.value;
-  const mean = useMemo(() => means(store), [store, store.revision.value]);
+  // While tokens come the mean is taken again every 16 of them: it walks through the whole text.
+  const version = growing && !state.file.value ? store.tokens.length >> 4 : store.revision.value;
+  const mean = useMemo(() => means(store), [store, growing, version]);
   const rows = state.row.value.flatMap((selection) => {
     const share = denseShare(selection);
     return share === null ? [] : [{ layer: selection.layer, share }];
@@ -39,7 +41,9 @@ export function Shares({ state, text, format }: Props) {
   return (
     <section class="shares">
       <h4>{text.sharesTitle}</h4>
-      <p><small>{text.sharesMeaning}</small></p>
+      <p>
+        <small>{text.sharesMeaning}</small>
+      </p>
       <div class="scroll" role="region" tabIndex={0} aria-label={text.sharesTitle}>
         <table>
           <thead class="unseen">
@@ -67,7 +71,10 @@ export function Shares({ state, text, format }: Props) {
                   </th>
                   <td class="bar-cell">
                     <div>
-                      <span class="bar" style={{ "--part": `${share * 100}%`, "--mean": `${(average ?? -1) * 100}%` }} />
+                      <span
+                        class="bar"
+                        style={{ "--part": `${share * 100}%`, "--mean": `${(average ?? -1) * 100}%` }}
+                      />
                       <span class="number">{format.percent(share, 1)}</span>
                     </div>
                   </td>
@@ -90,19 +97,29 @@ export function Missed({ state, text, format }: Props) {
   return (
     <section class="missed">
       <h4>{text.missedTitle}</h4>
-      {missed.length === 0 ? <p><small>{text.missedNone}</small></p> : (
+      {missed.length === 0 ? (
+        <p>
+          <small>{text.missedNone}</small>
+        </p>
+      ) : (
         <table>
           <thead>
             <tr>
               <th scope="col">{text.columns.text}</th>
-              <th scope="col" class="number">{text.columns.position}</th>
-              <th scope="col" class="number">{text.weight}</th>
+              <th scope="col" class="number">
+                {text.columns.position}
+              </th>
+              <th scope="col" class="number">
+                {text.weight}
+              </th>
             </tr>
           </thead>
           <tbody>
             {missed.map(({ position, weight }) => (
               <tr key={position}>
-                <th scope="row" dir="auto">{visible(tokens[position]?.text ?? "")}</th>
+                <th scope="row" dir="auto">
+                  {visible(tokens[position]?.text ?? "")}
+                </th>
                 <td class="number">{format.integer(position)}</td>
                 <td class="number">{format.percent(weight, 2)}</td>
               </tr>

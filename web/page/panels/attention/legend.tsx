@@ -10,7 +10,11 @@ export function Legend({ text, kind }: { text: Panels["legend"]; kind: "score" |
   return (
     <p class="legend">
       <span>{least}</span>
-      <span class="legend-ramp" aria-hidden="true">{STEPS.map((step) => <i key={step} class={`shade-${step}`} />)}</span>
+      <span class="legend-ramp" aria-hidden="true">
+        {STEPS.map((step) => (
+          <i key={step} class={`shade-${step}`} />
+        ))}
+      </span>
       <span>{most}</span>
       <small>{meaning}</small>
     </p>
@@ -26,6 +30,7 @@ export interface Colour {
 export function colours(inside: HTMLElement): { shades: Colour[]; query: Colour; after: Colour; page: Colour } {
   const probe = document.createElement("span");
   probe.hidden = true;
+  probe.style.setProperty("forced-color-adjust", "none"); // a canvas has no words to fall back on
   inside.append(probe);
   const read = (name: string): Colour => {
     probe.className = name;

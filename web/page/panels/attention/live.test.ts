@@ -61,14 +61,20 @@ test("an answer is taken in as it comes; the prompt's texts are asked for, each 
   ids.value = [7, 8, 7];
   promptLength.value = 3;
   await turn();
-  assert.deepEqual(state.live.tokens.map(({ text }) => text), ["<7>", "<8>", "<7>"]);
+  assert.deepEqual(
+    state.live.tokens.map(({ text }) => text),
+    ["<7>", "<8>", "<7>"],
+  );
   assert.equal(spelled(), 2);
   assert.equal(state.query.value, 2);
   ids.value = [7, 8, 7, 9];
   tokens.value = [live(3, 9, " nine")];
   assert.equal(state.live.tokens[3]?.text, " nine");
   assert.equal(state.query.value, 3);
-  assert.deepEqual(state.row.value.map(({ layer }) => layer), [0, 1]);
+  assert.deepEqual(
+    state.row.value.map(({ layer }) => layer),
+    [0, 1],
+  );
   assert.equal(spelled(), 2);
   end();
 });
@@ -80,7 +86,10 @@ test("a prompt that goes another way forgets what followed", async () => {
   tokens.value = [live(2, 3, "three")];
   ids.value = [1, 5];
   await turn();
-  assert.deepEqual(state.live.tokens.map(({ id }) => id), [1, 5]);
+  assert.deepEqual(
+    state.live.tokens.map(({ id }) => id),
+    [1, 5],
+  );
   assert.ok(state.live.empty);
   tokens.value = [live(1, 5, "five")];
   assert.equal(state.live.last, 1, "positions start anew with a new answer");
@@ -99,7 +108,7 @@ test("traces are wanted only while the panel can be seen, the box is ticked and 
   state.follow.value = false;
   assert.equal(traceWanted.value, null);
   state.follow.value = true;
-  model.value = { ...MODEL, sparse: false };
+  model.value = { ...MODEL, index_topk: null };
   assert.equal(traceWanted.value, null);
   model.value = MODEL;
   assert.notEqual(traceWanted.value, null);
@@ -111,9 +120,11 @@ test("of a deep model one layer is asked for, until all are wanted", () => {
   const { state, props } = page({ ...MODEL, num_hidden_layers: 61 });
   const end = follow(state, props);
   assert.equal(state.layer.value, 30);
-  assert.deepEqual(wanted(state, 61).layers, [30]);
+  const deep = { num_hidden_layers: 61, index_topk: 2048 };
+  assert.deepEqual(wanted(state, deep), { layers: [30], dense: false });
   state.layer.value = null;
-  assert.equal(wanted(state, 61).layers, "all");
+  assert.equal(wanted(state, deep).layers, "all");
+  assert.equal(wanted(state, { ...deep, index_topk: null }).dense, true);
   end();
 });
 

@@ -2,16 +2,19 @@
 // selections, and, on request, a second reading of the whole text.
 
 import { effect, untracked } from "@preact/signals";
-import type { TraceOptions } from "lyn";
+import type { ModelInfo, TraceOptions } from "lyn";
 import type { PanelProps } from "../props.ts";
 import { type AttentionState, MANY_LAYERS } from "./state.ts";
 
-/** What to ask a trace for, given what the panel shows. */
-export function wanted(state: AttentionState, layers: number): TraceOptions {
+/** What to ask a trace for, given what the panel shows. Where attention is dense its weights are all there is to see. */
+export function wanted(
+  state: AttentionState,
+  model: Pick<ModelInfo, "num_hidden_layers" | "index_topk">,
+): TraceOptions {
   const layer = state.layer.value;
   return {
-    layers: layer === null || layers <= MANY_LAYERS ? "all" : [layer],
-    dense: state.view.value === "both",
+    layers: layer === null || model.num_hidden_layers <= MANY_LAYERS ? "all" : [layer],
+    dense: state.view.value === "both" || model.index_topk === null,
   };
 }
 
@@ -21,8 +24,13 @@ export function follow(state: AttentionState, props: PanelProps): () => void {
     const model = props.model.value;
     untracked(() => {
       const known = state.live.header;
-      if (!model || (known.model_type === model.model_type && known.num_hidden_layers === model.num_hidden_layers
-        && known.index_topk === model.index_topk)) return;
+      if (
+        !model ||
+        (known.model_type === model.model_type &&
+          known.num_hidden_layers === model.num_hidden_layers &&
+          known.index_topk === model.index_topk)
+      )
+        return;
       state.live.reset(model);
       state.texts.clear();
       state.layer.value = model.num_hidden_layers > MANY_LAYERS ? model.num_hidden_layers >> 1 : null;
@@ -35,7 +43,10 @@ export function follow(state: AttentionState, props: PanelProps): () => void {
       const { tokens } = state.live;
       let same = 0;
       while (same < tokens.length && tokens[same]?.id === ids[same]) same += 1;
-      state.live.setTokens(same, ids.slice(same).map((id) => ({ id, text: state.texts.get(id) ?? "" })));
+      state.live.setTokens(
+        same,
+        ids.slice(same).map((id) => ({ id, text: state.texts.get(id) ?? "" })),
+      );
     });
   });
   let seen = -1;
@@ -56,8 +67,9 @@ export function follow(state: AttentionState, props: PanelProps): () => void {
   });
   const ask = effect(() => {
     const model = props.model.value;
-    const open = props.attentionOpen.value && state.follow.value && !state.file.value && model?.sparse;
-    props.traceWanted.value = open ? wanted(state, model.num_hidden_layers) : null;
+    const open = props.attentionOpen.value && state.follow.value && !state.file.value;
+    // Selections cost little; dense weights alone are measured on request.
+    props.traceWanted.value = open && model && model.index_topk !== null ? wanted(state, model) : null;
   });
   return () => {
     for (const end of [model, context, answer, texts, ask]) end();
@@ -84,7 +96,10 @@ async function spell(state: AttentionState, props: PanelProps, length: number): 
   } finally {
     state.spelling = false;
   }
-  state.live.setTokens(0, state.live.tokens.map(({ id, text }) => ({ id, text: text || (state.texts.get(id) ?? "") })));
+  state.live.setTokens(
+    0,
+    state.live.tokens.map(({ id, text }) => ({ id, text: text || (state.texts.get(id) ?? "") })),
+  );
 }
 
 /** Reads the whole text again and keeps what was selected. */
@@ -92,7 +107,7 @@ export async function readAgain(state: AttentionState, props: PanelProps, signal
   const client = props.client.value;
   const ids = props.ids.value;
   if (!client || ids.length === 0) return;
-  const options = wanted(state, client.model.num_hidden_layers);
+  const options = wanted(state, client.model);
   const trace = await client.trace(Uint32Array.from(ids), { ...options, signal });
   state.live.load(trace);
   trace.tokens.forEach(({ id, text }) => state.texts.set(id, text));

@@ -23,13 +23,16 @@ type Column = keyof Row;
 export function tableRows(state: Pick<AttentionState, "row" | "selection" | "layer">, tokens: readonly Token[]): Row[] {
   const selection = state.selection.value;
   if (!selection) return [];
-  const rows = Array.from({ length: selection.contextLength }, (_, position): Row => ({
-    position,
-    text: tokens[position]?.text ?? "",
-    score: null,
-    layers: 0,
-    dense: selection.dense?.[position] ?? null,
-  }));
+  const rows = Array.from(
+    { length: selection.contextLength },
+    (_, position): Row => ({
+      position,
+      text: tokens[position]?.text ?? "",
+      score: null,
+      layers: 0,
+      dense: selection.dense?.[position] ?? null,
+    }),
+  );
   selection.indices.forEach((index, place) => {
     const row = rows[index];
     // The sum over layers has counts for scores, and those have a column of their own.
@@ -55,13 +58,26 @@ export function sortRows(rows: Row[], column: Column, descending: boolean): Row[
   });
 }
 
-export function TableView({ state, text, format }: { state: AttentionState; text: Panels["attention"]; format: Format }) {
+export function TableView({
+  state,
+  text,
+  format,
+}: {
+  state: AttentionState;
+  text: Panels["attention"];
+  format: Format;
+}) {
   const single = state.layer.value !== null;
   const sort = useSignal<{ column: Column | null; descending: boolean }>({ column: null, descending: true });
   const page = useSignal(0);
   const rows = tableRows(state, state.store.value.tokens);
-  const columns: Column[] = ["text", "position", ...(single ? ["score" as const] : []), "layers",
-    ...(state.selection.value?.dense ? ["dense" as const] : [])];
+  const columns: Column[] = [
+    "text",
+    "position",
+    ...(single ? ["score" as const] : []),
+    "layers",
+    ...(state.selection.value?.dense ? ["dense" as const] : []),
+  ];
   const chosenColumn = sort.value.column;
   const column = chosenColumn && columns.includes(chosenColumn) ? chosenColumn : single ? "score" : "layers";
   const sorted = sortRows(rows, column, sort.value.descending);
@@ -88,7 +104,10 @@ export function TableView({ state, text, format }: { state: AttentionState; text
                     type="button"
                     class="bare"
                     onClick={() => {
-                      sort.value = { column: name, descending: name === column ? !sort.value.descending : name !== "text" };
+                      sort.value = {
+                        column: name,
+                        descending: name === column ? !sort.value.descending : name !== "text",
+                      };
                       page.value = 0;
                     }}
                   >
@@ -101,8 +120,14 @@ export function TableView({ state, text, format }: { state: AttentionState; text
           </thead>
           <tbody>
             {shown.map((row, place) => (
-              <tr key={row.position} aria-rowindex={at * PAGE + place + 2} class={chosen.has(row.position) ? "chosen" : ""}>
-                <th scope="row" dir="auto">{visible(row.text)}</th>
+              <tr
+                key={row.position}
+                aria-rowindex={at * PAGE + place + 2}
+                class={chosen.has(row.position) ? "chosen" : ""}
+              >
+                <th scope="row" dir="auto">
+                  {visible(row.text)}
+                </th>
                 <td class="number">{format.integer(row.position)}</td>
                 {single && <td class="number">{number(row.score, 3)}</td>}
                 <td class="number">{format.integer(row.layers)}</td>
@@ -114,9 +139,15 @@ export function TableView({ state, text, format }: { state: AttentionState; text
       </div>
       {pages > 1 && (
         <p class="pages">
-          <button type="button" class="button small" disabled={at === 0} onClick={() => (page.value = at - 1)}>{text.before}</button>
+          <button type="button" class="button small" disabled={at === 0} onClick={() => (page.value = at - 1)}>
+            {text.before}
+          </button>
           <span>
-            {text.rows(format.integer(at * PAGE + 1), format.integer(at * PAGE + shown.length), format.integer(rows.length))}
+            {text.rows(
+              format.integer(at * PAGE + 1),
+              format.integer(at * PAGE + shown.length),
+              format.integer(rows.length),
+            )}
           </span>
           <button type="button" class="button small" disabled={at === pages - 1} onClick={() => (page.value = at + 1)}>
             {text.next}

@@ -8,6 +8,8 @@ import type { Token } from "../../trace/store.ts";
 import type { AttentionState } from "./state.ts";
 
 const CHUNK = 256;
+/** Beside the shades: what a span may be drawn as. */
+const [QUERY, AFTER, UNKNOWN] = [100, 101, 102];
 /** Tokens that Page Up and Page Down pass over. */
 const PAGE = 16;
 
@@ -33,7 +35,11 @@ class Chunk extends Component<{ tokens: readonly Token[]; start: number }> {
     const { tokens, start } = this.props;
     return (
       <span>
-        {tokens.map((token, offset) => <span key={offset} data-at={start + offset}>{visible(token.text)}</span>)}
+        {tokens.map((token, offset) => (
+          <span key={offset} data-at={start + offset}>
+            {visible(token.text)}
+          </span>
+        ))}
       </span>
     );
   }
@@ -53,12 +59,17 @@ export function TokenText({ state, shades, label, onScroll }: Props) {
   state.length.value;
   state.store.value.revision.value;
 
+  /** Whether the end is in sight: only then does the text move on by itself. */
+  const atEnd = useRef(true);
   const drawn = useRef<{ spans: HTMLElement[]; codes: Uint8Array }>({ spans: [], codes: new Uint8Array(0) });
   useLayoutEffect(() => {
     const spans = [...(box.current?.querySelectorAll<HTMLElement>("[data-at]") ?? [])];
-    drawn.current = { spans, codes: new Uint8Array(spans.length).fill(255) };
-    for (const span of spans) span.className = "";
+    const old = drawn.current;
+    // A growing text keeps its spans, and what they wear: only those that are new need a shade.
+    const codes = Uint8Array.from(spans, (span, at) => (span === old.spans[at] ? (old.codes[at] ?? UNKNOWN) : UNKNOWN));
+    drawn.current = { spans, codes };
     shade();
+    reveal();
   }, [tokens, tokens.length]);
 
   function shade() {
@@ -66,43 +77,70 @@ export function TokenText({ state, shades, label, onScroll }: Props) {
     const query = state.query.peek();
     const row = shades.peek();
     spans.forEach((span, position) => {
-      const code = position === query ? 9 : position > query ? 10 : (row[position] ?? 0);
+      const code = position === query ? QUERY : position > query ? AFTER : (row[position] ?? 0);
       if (codes[position] === code) return;
       codes[position] = code;
-      span.className = code === 9 ? "token-query" : code === 10 ? "token-after" : `shade-${code}`;
+      span.className = code === QUERY ? "token-query" : code === AFTER ? "token-after" : `shade-${code}`;
     });
   }
 
-  useEffect(() =>
-    effect(() => {
-      shades.value;
-      state.query.value;
-      shade();
-    }), [shades]);
+  /** Keeps the query in sight when it was picked, or when it is the newest and the reader has not scrolled away. */
+  function reveal() {
+    const element = box.current;
+    const span = drawn.current.spans[state.query.peek()];
+    if (!element || !span || state.pointed.peek() !== null) return;
+    const top = span.offsetTop - element.offsetTop;
+    const below = top + span.offsetHeight - element.scrollTop - element.clientHeight;
+    const newest = state.pinned.peek() === null;
+    if (newest ? !atEnd.current : below <= 0 && top >= element.scrollTop) return;
+    element.scrollTop = newest ? element.scrollHeight : top - element.clientHeight / 2;
+  }
 
-  // The query stays in sight when keys or the slider move it, not when the pointer does.
-  useEffect(() =>
-    effect(() => {
-      const query = state.query.value;
-      const element = box.current;
-      const span = drawn.current.spans[query];
-      if (!element || !span || state.pointed.peek() !== null) return;
-      const top = span.offsetTop - element.offsetTop;
-      if (top < element.scrollTop || top + span.offsetHeight > element.scrollTop + element.clientHeight) {
-        element.scrollTop = top - element.clientHeight / 2;
-      }
-    }), []);
+  useEffect(
+    () =>
+      effect(() => {
+        shades.value;
+        state.query.value;
+        shade();
+      }),
+    [shades],
+  );
+  useEffect(
+    () =>
+      effect(() => {
+        state.query.value;
+        reveal();
+      }),
+    [],
+  );
+  useEffect(
+    () =>
+      effect(() => {
+        if (state.jumps.value === 0) return;
+        atEnd.current = true;
+        reveal();
+      }),
+    [],
+  );
 
   const at = (event: Event) => {
     const span = event.target instanceof Element ? event.target.closest<HTMLElement>("[data-at]") : null;
     return span ? Number(span.dataset.at) : null;
   };
-  const moves: Record<string, number> = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -PAGE, ArrowDown: PAGE, PageUp: -PAGE * 8,
-    PageDown: PAGE * 8, Home: -Infinity, End: Infinity };
+  const moves: Record<string, number> = {
+    ArrowLeft: -1,
+    ArrowRight: 1,
+    ArrowUp: -PAGE,
+    ArrowDown: PAGE,
+    PageUp: -PAGE * 8,
+    PageDown: PAGE * 8,
+    Home: -Infinity,
+    End: Infinity,
+  };
   const onKeyDown = (event: KeyboardEvent) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const move = moves[event.key];
-    if (event.key === "Escape" && state.pinned.value !== null) state.pick(null);
+    if (event.key === "Escape" && state.pinned.value !== null) state.newest();
     else if (move !== undefined) state.pick(state.query.value + move);
     else return;
     event.preventDefault();
@@ -121,14 +159,21 @@ export function TokenText({ state, shades, label, onScroll }: Props) {
       role="group"
       tabIndex={0}
       aria-label={label}
-      onPointerMove={(event) => event.pointerType === "mouse" && (state.pointed.value = at(event))}
+      onPointerMove={(event) => {
+        // Between lines the last token stays: a shade that flickers cannot be read.
+        const position = event.pointerType === "mouse" ? at(event) : null;
+        if (position !== null) state.pointed.value = position;
+      }}
       onPointerLeave={() => (state.pointed.value = null)}
       onClick={(event) => {
         const position = at(event);
         if (position !== null) state.pick(position === state.pinned.value ? null : position);
       }}
       onKeyDown={onKeyDown}
-      onScroll={(event) => onScroll?.(event.currentTarget)}
+      onScroll={({ currentTarget: element }) => {
+        atEnd.current = element.scrollHeight - element.scrollTop - element.clientHeight < 80;
+        onScroll?.(element);
+      }}
     >
       {chunks}
     </div>

@@ -66,24 +66,55 @@ test("all layers are counted, one layer is ranked", () => {
   assert.deepEqual([...state.denseShades.value], [8, 8, 7, 7]);
 });
 
+test("where attention was dense, its weights are what is shaded", () => {
+  const state = shown();
+  assert.equal(state.unselective.value, false);
+  const tokens = state.store.value.tokens.slice();
+  const all = { ...selection(2, [0, 1, 2, 3], []), scores: new Float32Array(0) };
+  const trace = { ...state.store.value.toTrace(), index_topk: null, tokens, selections: [all] };
+  state.show({ name: "dense", store: TraceStore.from(trace) });
+  assert.equal(state.unselective.value, true);
+  assert.deepEqual([...state.shades.value], [8, 8, 7, 7]);
+  assert.equal(state.meaning.value, "dense");
+});
+
 test("the table has a row for each token in sight, and sorts with the missing last", () => {
   const state = shown();
   state.layer.value = 2;
   const rows = tableRows(state, state.store.value.tokens);
-  assert.deepEqual(rows.map(({ text, score, layers, dense }) => [text, score, layers, dense]), [
-    ["a", 1, 2, 0.5],
-    ["b", null, 1, 0.25],
-    ["c", null, 0, 0.125],
-    ["d", 2, 1, 0.125],
-  ]);
-  assert.deepEqual(sortRows(rows, "score", true).map(({ text }) => text), ["d", "a", "b", "c"]);
-  assert.deepEqual(sortRows(rows, "score", false).map(({ text }) => text), ["a", "d", "b", "c"]);
-  assert.deepEqual(sortRows(rows, "dense", true).map(({ text }) => text), ["a", "b", "c", "d"]);
+  assert.deepEqual(
+    rows.map(({ text, score, layers, dense }) => [text, score, layers, dense]),
+    [
+      ["a", 1, 2, 0.5],
+      ["b", null, 1, 0.25],
+      ["c", null, 0, 0.125],
+      ["d", 2, 1, 0.125],
+    ],
+  );
+  assert.deepEqual(
+    sortRows(rows, "score", true).map(({ text }) => text),
+    ["d", "a", "b", "c"],
+  );
+  assert.deepEqual(
+    sortRows(rows, "score", false).map(({ text }) => text),
+    ["a", "d", "b", "c"],
+  );
+  assert.deepEqual(
+    sortRows(rows, "dense", true).map(({ text }) => text),
+    ["a", "b", "c", "d"],
+  );
 });
 
 test("what cannot be seen in a token is made visible", () => {
-  assert.deepEqual(
-    ["", " ", "  ", " a", "\t", "x\n\n", "\r\n", "\u0007", "\u00e6"].map(visible),
-    ["◌", "␣", "␣␣", " a", "⇥", "x↵\n↵\n", "↵\n", "␇", "\u00e6"],
-  );
+  assert.deepEqual(["", " ", "  ", " a", "\t", "x\n\n", "\r\n", "\u0007", "\u00e6"].map(visible), [
+    "◌",
+    "␣",
+    "␣␣",
+    " a",
+    "⇥",
+    "x↵\n↵\n",
+    "↵\n",
+    "␇",
+    "\u00e6",
+  ]);
 });

@@ -6,10 +6,13 @@ import { useEffect } from "preact/hooks";
 import { Clock } from "../clock.tsx";
 import { catalogue } from "../text.ts";
 import type { PanelProps } from "../props.ts";
+import { MOST_BYTES, readReport } from "./read-report.ts";
 import { byConcern } from "./report.ts";
 
 export interface Run {
   report: ConformReport;
+  /** Name of the file that it came from; absent where it was run here. */
+  file?: string;
 }
 
 interface Running {
@@ -30,14 +33,24 @@ export function Conformance({ props, run, onRun }: Props) {
   const { integer, duration } = format;
   const running = useSignal<Running | null>(null);
   const stopped = useSignal(false);
+  const unread = useSignal(false);
   useEffect(() => () => running.peek()?.stop.abort(), []);
   const client = props.client.value;
 
+  const open = async (input: HTMLInputElement) => {
+    const file = input.files?.[0];
+    if (!file) return;
+    const report = file.size <= MOST_BYTES ? readReport(await file.text()) : null;
+    input.value = ""; // the same file can be picked again
+    unread.value = report === null;
+    if (report) onRun({ report, file: file.name });
+  };
   const start = async () => {
     if (!client?.conform) return;
     const stop = new AbortController();
     running.value = { since: performance.now(), stop, kernels: [] };
     stopped.value = false;
+    unread.value = false;
     try {
       const report = await client.conform({
         signal: stop.signal,
@@ -61,16 +74,21 @@ export function Conformance({ props, run, onRun }: Props) {
   return (
     <section class="conformance">
       <h4>{words.conformance}</h4>
-      <p><small>{words.conformanceMeaning}</small></p>
+      <p>
+        <small>{words.conformanceMeaning}</small>
+      </p>
       {now ? (
         <p class="note">
           <Clock
             since={now.since}
             format={format}
             render={(time) =>
-              latest ? words.runningAt(latest.kernel, integer(now.kernels.length), time) : words.running(time)}
+              latest ? words.runningAt(latest.kernel, integer(now.kernels.length), time) : words.running(time)
+            }
           />
-          <button type="button" class="button small" onClick={() => now.stop.abort()}>{words.stop}</button>
+          <button type="button" class="button small" onClick={() => now.stop.abort()}>
+            {words.stop}
+          </button>
         </p>
       ) : (
         <p class="actions">
@@ -80,18 +98,36 @@ export function Conformance({ props, run, onRun }: Props) {
             disabled={!client?.conform || props.activity.value !== "idle"}
             onClick={() => void start()}
           >
-            {run ? words.again : words.run}
+            {run && !run.file ? words.again : words.run}
           </button>
+          <label class="button file">
+            {words.open}
+            <input type="file" class="unseen" accept=".json" onChange={(event) => void open(event.currentTarget)} />
+          </label>
           {client && !client.conform && <small>{words.unavailable}</small>}
-          {client?.conform && (props.activity.value === "prefill" || props.activity.value === "decode") && <small>{words.busy}</small>}
+          {client?.conform && (props.activity.value === "prefill" || props.activity.value === "decode") && (
+            <small>{words.busy}</small>
+          )}
           {stopped.value && <small>{words.stopped}</small>}
         </p>
       )}
+      {unread.value && (
+        <p class="note error" role="alert">
+          {words.notReport}
+        </p>
+      )}
+      {!now && run?.file && <p>{words.fromFile(run.file, run.report.adapter.name)}</p>}
       {!now && run && (
         <p class={run.report.passed ? "good" : "bad"}>
-          <strong>{run.report.passed ? words.allPassed : words.someFailed(integer(failed(run.report.kernels).length))}</strong>
+          <strong>
+            {run.report.passed ? words.allPassed : words.someFailed(integer(failed(run.report.kernels).length))}
+          </strong>
           {" · "}
-          {words.summary(integer(run.report.kernels.length), integer(run.report.cases), duration(run.report.elapsed_ms))}
+          {words.summary(
+            integer(run.report.kernels.length),
+            integer(run.report.cases),
+            duration(run.report.elapsed_ms),
+          )}
         </p>
       )}
       {kernels.length > 0 && <Kernels props={props} kernels={kernels} />}
@@ -112,8 +148,12 @@ function Kernels({ props, kernels }: { props: PanelProps; kernels: readonly Kern
           <thead>
             <tr>
               <th scope="col">{words.kernel}</th>
-              <th scope="col" class="number">{words.cases}</th>
-              <th scope="col" class="number">{words.worst}</th>
+              <th scope="col" class="number">
+                {words.cases}
+              </th>
+              <th scope="col" class="number">
+                {words.worst}
+              </th>
               <th scope="col">{words.verdict}</th>
             </tr>
           </thead>
@@ -142,7 +182,13 @@ function Kernels({ props, kernels }: { props: PanelProps; kernels: readonly Kern
       {failed(kernels).map(({ kernel, failures }) => (
         <details key={kernel} class="note">
           <summary>{words.failuresOf(kernel)}</summary>
-          <ul>{failures.slice(0, 20).map(([name, what]) => <li key={name}><code>{name}</code>: {what}</li>)}</ul>
+          <ul>
+            {failures.slice(0, 20).map(([name, what]) => (
+              <li key={name}>
+                <code>{name}</code>: {what}
+              </li>
+            ))}
+          </ul>
         </details>
       ))}
     </>

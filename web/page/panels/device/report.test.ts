@@ -15,7 +15,14 @@ const adapter: AdapterInfo = {
   max_buffer_bytes: 1,
   max_binding_bytes: 1,
 };
-const facts = { adapter, selfCheck: { passed: true, fromCache: false }, worker: true, agent: "Browser/1", limits: { a: 1 }, features: [] };
+const facts = {
+  adapter,
+  selfCheck: { passed: true, fromCache: false },
+  worker: true,
+  agent: "Browser/1",
+  limits: { a: 1 },
+  features: [],
+};
 const report: ConformReport = {
   schema: "lyn.conform/1",
   adapter,

@@ -31,13 +31,14 @@ export function reportMarkdown(facts: DeviceFacts, report: ConformReport | null)
   if (report) {
     const failed = report.kernels.filter((kernel) => kernel.failures.length > 0);
     lines.push(
-      `- conformance: ${report.passed ? "passed" : `FAILED in ${failed.map(({ kernel }) => kernel).join(", ")}`}, `
-        + `${report.kernels.length} kernels, ${report.cases} cases, ${(report.elapsed_ms / 1000).toFixed(1)} s`,
+      `- conformance: ${report.passed ? "passed" : `FAILED in ${failed.map(({ kernel }) => kernel).join(", ")}`}, ` +
+        `${report.kernels.length} kernels, ${report.cases} cases, ${(report.elapsed_ms / 1000).toFixed(1)} s`,
       "",
       "| kernel | cases | worst/bound | |",
       "|---|---:|---:|---|",
-      ...byConcern(report).map(({ kernel, cases, worst, failures }) =>
-        `| ${kernel} | ${cases} | ${worst.toPrecision(3)} | ${failures.length > 0 ? `FAIL (${failures.length})` : "pass"} |`
+      ...byConcern(report).map(
+        ({ kernel, cases, worst, failures }) =>
+          `| ${kernel} | ${cases} | ${worst.toPrecision(3)} | ${failures.length > 0 ? `FAIL (${failures.length})` : "pass"} |`,
       ),
     );
     for (const { kernel, failures } of failed) {

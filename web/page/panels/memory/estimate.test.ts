@@ -3,7 +3,7 @@ import { test } from "node:test";
 import type { Plan } from "lyn";
 import { contextSteps, scalePlan } from "./estimate.ts";
 
-const plan: Plan = {
+const plan = {
   model_type: "deepseek_v32",
   layers: 6,
   parameters: 1,
@@ -17,7 +17,7 @@ const plan: Plan = {
   total_bytes: 4600,
   available_bytes: 10_000,
   fit: "fits",
-};
+} as Plan;
 
 test("only the cache grows, and the verdict follows", () => {
   assert.deepEqual(scalePlan(plan, 1000), plan);
