@@ -46,8 +46,11 @@ const assets = {
 };
 
 /** Whether this browser can run lyn, and if not, what to do. Never throws, loads no model. */
-export function probe(options: { powerPreference?: GPUPowerPreference } = {}): Promise<Support> {
-  return probePage({ ...options, worker: workerHasGpu });
+export function probe(
+  options: Pick<LoadOptions, "powerPreference" | "worker" | "wasmUrl"> = {},
+): Promise<Support> {
+  const { powerPreference } = options;
+  return probePage({ ...(powerPreference && { powerPreference }), worker: () => workerHasGpu(options) });
 }
 
 /** The memory that a model will use, from its headers: no weight is read. */
@@ -241,12 +244,13 @@ async function open(options: LoadOptions, notice: (notice: Notice) => void): Pro
 }
 
 /** Whether a worker can have the GPU too. */
-async function workerHasGpu(): Promise<boolean> {
-  const worker = startWorker();
+async function workerHasGpu({ worker, wasmUrl }: Pick<LoadOptions, "worker" | "wasmUrl">): Promise<boolean> {
+  if (worker === false) return false;
+  const remote = Remote.worker(typeof worker === "function" ? worker() : startWorker());
   try {
-    return (await Remote.worker(worker).call("start", { wasmUrl: assets.wasm().href })).gpu;
+    return (await remote.call("start", { wasmUrl: new URL(wasmUrl ?? assets.wasm(), location.href).href })).gpu;
   } finally {
-    worker.terminate();
+    remote.close();
   }
 }
 

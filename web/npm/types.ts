@@ -310,7 +310,8 @@ export interface KernelReport {
   cases: number;
   /** Worst error as a share of its bound. */
   worst: number;
-  failures: [string, string][];
+  ms: number;
+  failures: { case: string; found: string }[];
 }
 
 export interface ConformReport {

@@ -80,7 +80,6 @@ for (const [name, build] of Object.entries(projects)) {
     const server = await startServer({ root: await build(project(name)) });
     const errors: string[] = [];
     page.on("pageerror", (error) => errors.push(String(error)));
-    page.on("console", (message) => message.type() === "error" && errors.push(message.text()));
     try {
       await page.goto(`${server.url}index.html`);
       const output = page.locator("output");

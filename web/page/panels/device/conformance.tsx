@@ -183,9 +183,9 @@ function Kernels({ props, kernels }: { props: PanelProps; kernels: readonly Kern
         <details key={kernel} class="note">
           <summary>{words.failuresOf(kernel)}</summary>
           <ul>
-            {failures.slice(0, 20).map(([name, what]) => (
-              <li key={name}>
-                <code>{name}</code>: {what}
+            {failures.slice(0, 20).map((failure) => (
+              <li key={failure.case}>
+                <code>{failure.case}</code>: {failure.found}
               </li>
             ))}
           </ul>

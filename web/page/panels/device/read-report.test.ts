@@ -26,16 +26,16 @@ test("a report of the terminal is read: its failures are objects, its times thos
     [7, 5, false],
     "the kernels decide, not the claim",
   );
-  assert.deepEqual(report.kernels[1], { kernel: "topk", cases: 4, worst: Infinity, failures: [["n=4", "got 2"]] });
+  assert.deepEqual(report.kernels[1], { kernel: "topk", cases: 4, worst: Infinity, ms: 3, failures: [{ case: "n=4", found: "got 2" }] });
   assert.deepEqual([report.adapter.name, report.adapter.kind, report.adapter.driver], ["GPU X", "discrete", ""]);
 });
 
 test("a report of this page is read back", () => {
   const report = readReport(
-    written([{ kernel: "add", cases: 3, worst: 0.5, failures: [["a", "b"]] }], { elapsed_ms: 12 }),
+    written([{ kernel: "add", cases: 3, worst: 0.5, ms: 7, failures: [{ case: "a", found: "b" }] }], { elapsed_ms: 12 }),
   );
   assert.equal(report?.elapsed_ms, 12);
-  assert.deepEqual(report.kernels[0]?.failures, [["a", "b"]]);
+  assert.deepEqual(report.kernels[0]?.failures, [{ case: "a", found: "b" }]);
 });
 
 test("anything else is no report", () => {

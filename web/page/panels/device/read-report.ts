@@ -33,11 +33,9 @@ function adapterOf(value: unknown): AdapterInfo {
   };
 }
 
-/** The terminal writes failures as objects, the package as pairs. */
-function failureOf(value: unknown): [string, string] {
-  if (Array.isArray(value)) return [text(value[0]), text(value[1])];
+function failureOf(value: unknown): { case: string; found: string } {
   const known = fields(value) ?? {};
-  return [text(known.case), text(known.found)];
+  return { case: text(known.case), found: text(known.found) };
 }
 
 function kernelOf(value: unknown): KernelReport | null {
@@ -48,6 +46,7 @@ function kernelOf(value: unknown): KernelReport | null {
     kernel: text(known.kernel),
     cases: number(known.cases),
     worst: number(known.worst),
+    ms: number(known.ms),
     failures: known.failures.slice(0, 100).map(failureOf),
   };
 }

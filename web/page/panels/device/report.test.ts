@@ -27,8 +27,8 @@ const report: ConformReport = {
   schema: "lyn.conform/1",
   adapter,
   kernels: [
-    { kernel: "add", cases: 3, worst: 0.25, failures: [] },
-    { kernel: "topk", cases: 4, worst: 12, failures: [["n=4", "place 1: got 2, expected 3"]] },
+    { kernel: "add", cases: 3, worst: 0.25, ms: 1, failures: [] },
+    { kernel: "topk", cases: 4, worst: 12, ms: 1, failures: [{ case: "n=4", found: "place 1: got 2, expected 3" }] },
   ],
   cases: 7,
   passed: false,

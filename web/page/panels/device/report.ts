@@ -42,7 +42,7 @@ export function reportMarkdown(facts: DeviceFacts, report: ConformReport | null)
       ),
     );
     for (const { kernel, failures } of failed) {
-      lines.push("", ...failures.slice(0, 5).map(([name, what]) => `- ${kernel}, ${name}: ${what}`));
+      lines.push("", ...failures.slice(0, 5).map((failure) => `- ${kernel}, ${failure.case}: ${failure.found}`));
     }
   }
   const json = JSON.stringify({ ...facts, conformance: report }, null, 1);
