@@ -17,6 +17,7 @@ import {
   model,
   plan,
   settings,
+  sparing,
   state,
   STORIES,
   support,
@@ -66,7 +67,8 @@ export async function boot(): Promise<void> {
     dispatch({ type: "cameBack", mark });
     return;
   }
-  if (link || savesData()) dispatch({ type: "choose" });
+  sparing.value = savesData();
+  if (link || sparing.value) dispatch({ type: "choose" });
   else await load(STORIES);
 }
 
@@ -100,6 +102,7 @@ async function begin(wanted: Wish, why: "load" | "recovery"): Promise<void> {
 
 async function attempt(wanted: Wish, signal: AbortSignal, why: "load" | "recovery"): Promise<void> {
   wish.value = wanted;
+  sparing.value = false;
   if (why === "load") dispatch({ type: "load", model: wanted.id, now: performance.now() });
   await release();
   if (!(await claim())) {

@@ -5,7 +5,7 @@ import type { Problem } from "../client.ts";
 import { boot, cancel, comeBack, load, pause, resume } from "../app/models.ts";
 import { newChat } from "../app/chat.ts";
 import { report } from "../app/report.ts";
-import { dialog, fromLink, plan, settings, state, STORIES, wish } from "../app/signals.ts";
+import { dialog, fromLink, plan, settings, sparing, state, STORIES, wish } from "../app/signals.ts";
 import { clock } from "../app/surroundings.ts";
 import { takeOver } from "../app/tabs.ts";
 import { share, type Download, type Preparing, type State } from "../state.ts";
@@ -131,6 +131,7 @@ function Choose(): VNode {
   return (
     <Card title={words.choose}>
       {fromLink.value ? <p class="muted">{words.chooseLink}</p> : null}
+      {sparing.value ? <p class="muted">{words.saveData}</p> : null}
       <ModelChoice />
     </Card>
   );
