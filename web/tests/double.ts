@@ -2,7 +2,7 @@
 // page does with answers, and for states that the real engine passes through too quickly to look at.
 
 import type { Page } from "@playwright/test";
-import type { CallName, FromCore } from "../npm/protocol.js";
+import type { CallName, FromCore, PlainError } from "../npm/protocol.js";
 import type { Plan } from "../npm/types.js";
 
 const plan: Plan = {
@@ -64,6 +64,7 @@ const worker = (behaviour: Behaviour) => `
   const { hold = [], pace = 0, context = 2048 } = ${JSON.stringify(behaviour)};
   const loaded = ${JSON.stringify(loaded)};
   loaded.model.context = loaded.plan.context = context;
+  const told = new BroadcastChannel("lyn-double-told");
   const held = new Map();
   const cancelled = new Set();
   const pause = () => new Promise((resolve) => setTimeout(resolve, pace));
@@ -102,6 +103,7 @@ const worker = (behaviour: Behaviour) => `
   self.addEventListener("message", async ({ data }) => {
     if (data.cancel) return void cancelled.add(data.cancel);
     const { id, call, input } = data;
+    told.postMessage({ call, input });
     if (hold.includes(call)) return void held.set(call, id);
     if (calls[call]) postMessage({ id, value: await calls[call](input, id) });
     else postMessage({ id, error: { code: "internal", message: "the double knows no " + call, help: [], details: {} } });
@@ -110,18 +112,42 @@ const worker = (behaviour: Behaviour) => `
     postMessage(call ? { id: held.get(call), ...message } : message);
   });`;
 
+declare global {
+  interface Window {
+    /** Inputs of the calls that the double was sent and that have not been answered by hand, by name. */
+    told: Map<string, unknown>;
+  }
+}
+
 /** Puts the double in the worker's place. Service workers must be blocked. */
 export async function withDouble(page: Page, behaviour: Behaviour = {}): Promise<void> {
+  await page.addInitScript(() => {
+    window.told = new Map();
+    new BroadcastChannel("lyn-double-told").addEventListener("message", ({ data }: MessageEvent<{ call: string; input: unknown }>) => {
+      window.told.set(data.call, data.input);
+    });
+  });
   await page.route(/\/worker\.js$/, (route) =>
     route.fulfill({ contentType: "text/javascript", body: `{${worker(behaviour)}}` }),
   );
 }
 
-type Said<T> = T extends { id: number } ? Omit<T, "id"> : never;
+/** What a call was given, once it has arrived. */
+export async function told(page: Page, call: CallName): Promise<unknown> {
+  await page.waitForFunction((call) => window.told.has(call), call);
+  return page.evaluate((call) => window.told.get(call), call);
+}
 
-/** Answers a held call, or tells something of it. */
-export function reply(page: Page, call: CallName, message: Said<FromCore>): Promise<void> {
-  return page.evaluate((all) => new BroadcastChannel("lyn-double").postMessage(all), { call, ...message });
+/** Tells something of a held call, or ends it with a value or an error. */
+export async function reply(page: Page, call: CallName, message: { event: unknown } | { value: unknown } | { error: PlainError }): Promise<void> {
+  await told(page, call);
+  await page.evaluate(
+    ({ call, message }) => {
+      if (!("event" in message)) window.told.delete(call);
+      new BroadcastChannel("lyn-double").postMessage({ call, ...message });
+    },
+    { call, message },
+  );
 }
 
 /** Tells something that nobody asked for. */

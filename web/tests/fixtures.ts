@@ -128,9 +128,9 @@ const hooks = {
 };
 
 /** Puts code before the worker's own. Service workers must be blocked, or they answer first. */
-export async function withHook(page: Page | BrowserContext, hook: keyof typeof hooks): Promise<void> {
+export async function withHook(page: Page | BrowserContext, ...wanted: (keyof typeof hooks)[]): Promise<void> {
   await page.route(/\/worker[-.\w]*\.js$/, async (route) => {
     const response = await route.fetch();
-    await route.fulfill({ response, body: `{${hooks[hook]}}\n${await response.text()}` });
+    await route.fulfill({ response, body: `${wanted.map((hook) => `{${hooks[hook]}}`).join("\n")}\n${await response.text()}` });
   });
 }

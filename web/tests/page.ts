@@ -48,15 +48,41 @@ export async function newChat(page: Page): Promise<void> {
   await expect(answers(page)).toHaveCount(0);
 }
 
-/** No rule of axe is broken, as the page stands now; nothing is wider than the window. */
+/** No rule of axe is broken, as the page stands now. */
 export async function expectNoViolations(page: Page): Promise<void> {
   // Without the legacy mode a second page is opened for each look, which takes the focus away.
   const { violations } = await new AxeBuilder({ page }).setLegacyMode().analyze();
-  expect(violations.map(({ id, nodes }) => ({ id, nodes: nodes.map(({ html, any }) => `${html} ${any[0]?.message ?? ""}`) }))).toEqual([]);
-  await expectNoOverflow(page);
+  const said = violations.map(({ id, nodes }) => ({
+    id,
+    nodes: nodes.map(({ html, any }) => `${html.slice(0, 200)} ${any[0]?.message ?? ""}`),
+  }));
+  expect(said).toEqual([]);
 }
 
+/** Nothing is wider than the window, and nothing that can be operated lies outside of it. */
 export async function expectNoOverflow(page: Page): Promise<void> {
-  const width = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth] as const);
-  expect(width[0], "the page scrolls sideways").toBeLessThanOrEqual(width[1]);
+  const found = await page.evaluate(() => {
+    const outside = [...document.querySelectorAll<HTMLElement>("button, input, select, textarea, summary, a[href]")].filter((element) => {
+      const box = element.getBoundingClientRect();
+      const scrolls = element.closest(".scroll, .table, pre, .plan-bar, .tabs");
+      return box.width > 1 && !element.matches(".unseen, .skip") && !scrolls && (box.left < -1 || box.right > innerWidth + 1);
+    });
+    return { width: document.documentElement.scrollWidth, window: innerWidth, outside: outside.map((element) => element.outerHTML.slice(0, 160)) };
+  });
+  expect(found.width, "the page scrolls sideways").toBeLessThanOrEqual(found.window);
+  expect(found.outside).toEqual([]);
+}
+
+/** The state as all people see it: light, dark, and in a window that is as narrow as 400 % zoom makes it. */
+export async function expectGoodLooks(page: Page): Promise<void> {
+  const size = page.viewportSize();
+  await page.emulateMedia({ colorScheme: "light" });
+  await expectNoViolations(page);
+  await page.emulateMedia({ colorScheme: "dark" });
+  await expectNoViolations(page);
+  await page.setViewportSize({ width: 320, height: 640 });
+  await expectNoOverflow(page);
+  await expectNoViolations(page);
+  await page.emulateMedia({ colorScheme: null });
+  if (size) await page.setViewportSize(size);
 }
