@@ -222,7 +222,7 @@ function Stored(): VNode {
               <span class="muted small">
                 {kept.complete
                   ? bytes(kept.bytes)
-                  : words.partial(bytes(kept.files.reduce((sum, file) => sum + file.loaded, 0)), bytes(kept.bytes))}{" "}
+                  : words.partial(bytes(kept.files.reduce((sum, file) => sum + file.loaded, 0)), bytes(kept.files.reduce((sum, file) => sum + file.bytes, 0)))}{" "}
                 · {date(kept.usedAt)}
               </span>
             </span>
