@@ -36,7 +36,8 @@ export const button = (page: Page | Locator, name: string): Locator => page.getB
 export async function ask(page: Page, message: string): Promise<void> {
   const before = await answers(page).count();
   await composer(page).fill(message);
-  await composer(page).press("Enter");
+  // On a touch keyboard Enter alone is a new line.
+  await composer(page).press("Control+Enter");
   await expect(answers(page)).toHaveCount(before + 1);
   await inState(page, "ready", "stopped");
 }
