@@ -74,7 +74,7 @@ function Bandwidth({ props, rate }: { props: PanelProps; rate: number }) {
   const read = plan.weights_bytes + plan.cache_bytes * filled;
   return (
     <section class="bandwidth">
-      <h4>{words.bandwidth}</h4>
+      <h3>{words.bandwidth}</h3>
       <p>
         {words.read(bytes(read))} · {words.rate(bytes(read * rate))}
       </p>

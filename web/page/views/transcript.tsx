@@ -50,6 +50,7 @@ export function Transcript(): VNode {
       <div class="transcript" ref={scroller} onScroll={scrolled} tabIndex={0} role="region" aria-label={text.value.message.transcript}>
         <div class="column" ref={content}>
           {all.length === 0 ? <Welcome /> : null}
+          {all.length === 0 ? null : <h2 class="unseen">{text.value.message.transcript}</h2>}
           <div role="log" aria-live="off" aria-busy={making} aria-label={text.value.message.transcript}>
             {all.map((message, index) => {
               const versions = branches(conversation.value, message);

@@ -73,7 +73,7 @@ export function Conformance({ props, run, onRun }: Props) {
   const latest = now?.kernels.at(-1);
   return (
     <section class="conformance">
-      <h4>{words.conformance}</h4>
+      <h3>{words.conformance}</h3>
       <p>
         <small>{words.conformanceMeaning}</small>
       </p>
