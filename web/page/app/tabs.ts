@@ -42,7 +42,8 @@ function letGo(): void {
 
 export async function otherTabHasModel(): Promise<boolean> {
   if (give || !navigator.locks) return false;
-  const { held } = await navigator.locks.query();
+  // Frames of other sites may be refused: then nobody can know.
+  const { held } = await navigator.locks.query().catch((): LockManagerSnapshot => ({}));
   return held?.some((lock) => lock.name === LOCK) ?? false;
 }
 
