@@ -12,6 +12,7 @@ import "./style/base.css";
 import "./style/page.css";
 import "./style/conversation.css";
 import "./style/dialogs.css";
+import "./style/touch.css";
 import { App } from "./views/app.tsx";
 
 startPreferences();
