@@ -71,6 +71,10 @@ export function TokenText({ state, shades, label, onScroll }: Props) {
     shade();
     reveal();
   }, [tokens, tokens.length]);
+  // Texts that come after their tokens make the box grow too.
+  useLayoutEffect(() => {
+    if (state.pinned.peek() === null) reveal();
+  });
 
   function shade() {
     const { spans, codes } = drawn.current;
