@@ -51,6 +51,7 @@ test("an answer that is written beside the open panel shows what its newest toke
   await expect(reading()).toHaveText(/^all 6 layers together · \d+ of \d+ are read$/);
   await expect(button(page, "Newest")).toHaveAttribute("aria-pressed", "true");
   expect(await query()).toBeGreaterThan(length - 3);
+  await expect(text().locator(".token-query")).toBeInViewport();
   await expectGoodLooks(page);
 });
 

@@ -50,10 +50,13 @@ for (const colorScheme of ["light", "dark"] as const) {
     const page = await browser.newPage({ colorScheme, viewport: { width: 1200, height: 800 } });
     await walk(page, site, colorScheme, "&t=0&n=150");
     const panel = page.getByRole("tabpanel");
-    await expect(panel.locator(".token-query")).toBeVisible();
+    await expect(panel.locator("[data-at].token-query")).toBeVisible();
     await panel.getByRole("slider", { name: "Layer" }).focus();
     for (let layer = 0; layer < 4; layer += 1) await page.keyboard.press("ArrowRight");
     await expect(panel.locator("h3.reading")).toContainText("layer 3 · reads 64 of");
+    await page.evaluate(() => (document.activeElement as HTMLElement | null)?.blur());
+    await panel.getByRole("button", { name: "Newest" }).evaluate((element) => (element as HTMLElement).click());
+    await expect(panel.locator("[data-at].token-query")).toBeInViewport();
     await picture(page, `${colorScheme}-attention`);
     if (colorScheme === "light" && process.env["LYN_UPDATE"] === "1") {
       mkdirSync(join(repository, "docs/images"), { recursive: true });
