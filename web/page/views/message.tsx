@@ -1,6 +1,6 @@
 // One message: what was written, how it ended, and what can be done with it.
 import { Component, type ComponentChildren, type VNode } from "preact";
-import { useRef, useEffect } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { continueAnswer, deleteMessage, regenerate, reword, show } from "../app/chat.ts";
 import { applySettings } from "../app/models.ts";
 import { answering, editing, idle, live, model, state } from "../app/signals.ts";
@@ -94,7 +94,8 @@ function Body(props: { text: string; reasoning: string; thought: number | null; 
 function Editor({ message }: { message: Message }): VNode {
   const field = useRef<HTMLTextAreaElement>(null);
   const { message: words } = text.value;
-  useEffect(() => {
+  // At once: keys that are pressed meanwhile belong to it.
+  useLayoutEffect(() => {
     field.current?.focus();
     field.current?.setSelectionRange(message.text.length, message.text.length);
   }, []);
