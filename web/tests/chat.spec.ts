@@ -101,6 +101,8 @@ test.describe("on a loaded page", () => {
     await page.getByLabel("Most tokens of an answer", { exact: true }).fill(count);
     await page.keyboard.press("Tab");
     await button(page, "Close").click();
+    // The dialog gives the focus back, after it has gone.
+    await expect(button(page, "Settings")).toBeFocused();
   }
 
   test("Stop acts within half a second; the reason is told, and the answer can be continued", async () => {
@@ -228,6 +230,7 @@ test.describe("on a loaded page", () => {
     await expect(page.getByRole("textbox", { name: "Edit" })).toHaveCount(0);
     await composer(page).focus();
     await press("ArrowUp");
+    await expect(page.getByRole("textbox", { name: "Edit" })).toBeFocused();
     await page.keyboard.type(" A big one.");
     await press("Control+Enter");
     await expect(questions(page)).toContainText("A big one.");

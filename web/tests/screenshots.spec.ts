@@ -34,49 +34,54 @@ async function picture(page: Page, name: string, path = join(FOLDER, `${name}.pn
   expect(colours.most, `${name} is nearly blank`).toBeLessThan(0.97);
 }
 
-async function walk(page: Page, site: Site, name: string, fragment: string): Promise<void> {
+const SCHEMES = ["light", "dark"] as const;
+
+async function ready(page: Page, site: Site, name: string, fragment: string): Promise<void> {
   await openReady(page, site, fragment);
-  await picture(page, `${name}-ready`);
+  await inSchemes(page, `${name}-ready`);
   await composer(page).fill("Tell me a story about a little bear who finds a key.");
   await composer(page).press("Control+Enter");
   await inState(page, "decode");
   await expect(answers(page).last().locator(".markdown")).toContainText(/(\w+\W+){8}/);
-  await picture(page, `${name}-writing`);
+  await inSchemes(page, `${name}-writing`);
   await inState(page, "ready", "stopped");
 }
 
-for (const colorScheme of ["light", "dark"] as const) {
-  test(`ready, writing and attention in ${colorScheme}`, async ({ browser, site }) => {
-    const page = await browser.newPage({ colorScheme, viewport: { width: 1200, height: 800 } });
-    await walk(page, site, colorScheme, "&t=0&n=150");
-    const panel = page.getByRole("tabpanel");
-    await expect(panel.locator("[data-at].token-query")).toBeVisible();
-    await panel.getByRole("slider", { name: "Layer" }).focus();
-    for (let layer = 0; layer < 4; layer += 1) await page.keyboard.press("ArrowRight");
-    await expect(panel.locator("h3.reading")).toContainText("layer 3 · reads 64 of");
-    await page.evaluate(() => (document.activeElement as HTMLElement | null)?.blur());
-    await panel.getByRole("button", { name: "Newest" }).evaluate((element) => (element as HTMLElement).click());
-    await expect(panel.locator("[data-at].token-query")).toBeInViewport();
-    await picture(page, `${colorScheme}-attention`);
-    if (colorScheme === "light" && process.env["LYN_UPDATE"] === "1") {
-      mkdirSync(join(repository, "docs/images"), { recursive: true });
-      await picture(page, "readme", join(repository, "docs/images/attention.png"));
-    }
-    for (const view of ["Map", "Both"]) {
-      await panel.locator(".segments label", { hasText: view }).click();
-      await picture(page, `${colorScheme}-attention-${view.toLowerCase()}`);
-    }
-    await page.close();
-  });
+async function inSchemes(page: Page, name: string): Promise<void> {
+  for (const colorScheme of SCHEMES) {
+    await page.emulateMedia({ colorScheme });
+    await picture(page, `${name}-${colorScheme}`);
+  }
 }
+
+test("ready, writing and attention on a wide screen", async ({ browser, site }) => {
+  const page = await browser.newPage({ viewport: { width: 1200, height: 800 } });
+  await ready(page, site, "wide", "&t=0&n=150");
+  const panel = page.getByRole("tabpanel");
+  await panel.getByRole("slider", { name: "Layer" }).focus();
+  for (let layer = 0; layer < 4; layer += 1) await page.keyboard.press("ArrowRight");
+  await expect(panel.locator("h3.reading")).toContainText("layer 3 · reads 64 of");
+  await page.evaluate(() => (document.activeElement as HTMLElement | null)?.blur());
+  await expect(panel.locator("[data-at].token-query")).toBeInViewport();
+  await inSchemes(page, "wide-attention");
+  if (process.env["LYN_UPDATE"] === "1") {
+    mkdirSync(join(repository, "docs/images"), { recursive: true });
+    await page.emulateMedia({ colorScheme: "light" });
+    await picture(page, "readme", join(repository, "docs/images/attention.png"));
+  }
+  for (const view of ["Map", "Both", "Table"]) {
+    await panel.locator(".segments label", { hasText: view }).click();
+    await inSchemes(page, `wide-${view.toLowerCase()}`);
+  }
+  await page.close();
+});
 
 test("ready, writing and attention on a phone", async ({ browser, site }) => {
   const page = await browser.newPage({ ...devices["Pixel 5"], viewport: { width: 360, height: 740 } });
-  await walk(page, site, "phone", "&t=0&n=100");
+  await ready(page, site, "phone", "&t=0&n=60");
   await page.getByRole("button", { name: "Open panels" }).tap();
   await expect(page.getByRole("tabpanel")).toBeVisible();
-  await page.getByRole("tabpanel").scrollIntoViewIfNeeded();
   await ask(page, "And then?");
-  await picture(page, "phone-attention");
+  await inSchemes(page, "phone-attention");
   await page.close();
 });
