@@ -252,7 +252,7 @@ test.describe("on a loaded page", () => {
     await press("?");
     await expect(page.getByRole("dialog", { name: "Keys" })).toBeVisible();
     await press("Escape");
-    await expect(page.getByRole("dialog")).toHaveCount(0);
+    await expect(page.locator("dialog")).toHaveCount(0);
     const panel = page.getByRole("complementary", { name: "Panels" });
     const open = await panel.count();
     await press("a");
@@ -274,10 +274,11 @@ test.describe("on a loaded page", () => {
     await page.getByRole("dialog").getByRole("checkbox").focus();
     await press("Space");
     await press("Escape");
+    await expect(page.locator("dialog")).toHaveCount(0);
     await press("a");
     await expect(panel).toHaveCount(open);
     await press("?");
-    await expect(page.getByRole("dialog")).toHaveCount(0);
+    await expect(page.locator("dialog")).toHaveCount(0);
     await page.evaluate(() => localStorage.clear());
   });
 });
