@@ -1,4 +1,4 @@
-//! lyn in a browser: the runtime's functions with JavaScript's types, and a [`Source`](lyn::checkpoint::Source) over
+//! lyn in a browser: the runtime's functions with JavaScript's types, and a `lyn::checkpoint::Source` over
 //! JavaScript's files. No logic of the model, of chat or of memory lives here.
 #![cfg(target_arch = "wasm32")]
 
