@@ -7,6 +7,7 @@ import init, {
   conform_golden,
   conform_kernels,
   plan as planOf,
+  verify,
   type EngineEvent,
   type EngineOptions,
   type EngineResult,
@@ -34,6 +35,7 @@ import type {
   Trace,
   TraceOptions,
   Variant,
+  Verified,
 } from "./types.js";
 
 type Post = (message: FromCore, transfer?: Transferable[]) => void;
@@ -101,6 +103,15 @@ export class Core {
     plan: async ({ model, options }, _emit, signal) => {
       const source = await peekSource(model, options, signal);
       return (await planOf(source, engineOptions(options))) as Plan;
+    },
+
+    verify: async ({ model, options }, emit, signal) => {
+      const opened = await openSource(model, options, () => new Sha256(), emit, signal);
+      try {
+        return (await verify(opened.source)) as Verified;
+      } finally {
+        opened.close();
+      }
     },
 
     load: async ({ model, options }, emit, signal) => {

@@ -19,6 +19,7 @@ import type {
   Trace,
   TraceOptions,
   Variant,
+  Verified,
 } from "./types.js";
 
 /** A model as it crosses to the worker: a URL is text there. */
@@ -52,6 +53,7 @@ export type PromptProgress = { done: number; total: number; cached: number };
 export interface Calls {
   start: { in: { wasmUrl: string }; out: { gpu: boolean }; event: never };
   plan: { in: { model: PostedModel; options: CoreOptions }; out: Plan; event: Progress };
+  verify: { in: { model: PostedModel; options: CoreOptions }; out: Verified; event: Progress };
   load: { in: { model: PostedModel; options: CoreOptions }; out: Loaded; event: Progress };
   generate: {
     in: { prompt: string | Uint32Array; sampling: SamplingOptions; trace?: TraceOptions };

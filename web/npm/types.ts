@@ -88,6 +88,12 @@ export interface Plan {
   fit: "fits" | "tight" | "does_not_fit" | "unknown";
 }
 
+/** Sums over a sound model's tensors. */
+export interface Verified {
+  parameters: number;
+  stored_bytes: number;
+}
+
 export interface ModelInfo {
   /** What was asked for: `stories`, `hf:org/name`, a URL, a folder's name. */
   id: string;

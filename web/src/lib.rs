@@ -8,8 +8,10 @@ mod value;
 
 use js_sys::Function;
 use lyn::Place;
+use lyn::checkpoint::Checkpoint;
 use lyn::gpu::CaseRunner;
 use lyn::inspect::{conform, golden};
+use serde_json::json;
 use sha2::Digest;
 use wasm_bindgen::prelude::*;
 
@@ -44,6 +46,15 @@ pub async fn conform_kernels(device: Option<String>, done: Function) -> Outcome 
     let reports = conform::kernels(&mut runner, |_| true, &mut tell).await.map_err(thrown)?;
     device.destroy();
     object(&reports)
+}
+
+/// Checks the files of a model without a GPU: headers, names, shapes, and every value. Gives sums over its tensors.
+#[wasm_bindgen(unchecked_return_type = "unknown")]
+pub async fn verify(source: JsSource) -> Outcome {
+    let checkpoint = Checkpoint::open(Shared::source(source)).await.map_err(thrown)?;
+    checkpoint.check_values().await.map_err(thrown)?;
+    let totals = checkpoint.totals(false);
+    object(&json!({"parameters": totals.parameters, "stored_bytes": totals.stored_bytes}))
 }
 
 /// Runs a golden checkpoint's stages against the values in its folder.
