@@ -3,7 +3,7 @@ import { batch } from "@preact/signals";
 import type { Plan } from "lyn";
 import type { Problem } from "../client.ts";
 import { fromFragment, type Settings } from "../settings.ts";
-import { isAnswering, isLoading, type Mark } from "../state.ts";
+import { isLoading, type Mark } from "../state.ts";
 import { loadInTab, lyn, startWorker, toProblem } from "../tab.ts";
 import { format, text } from "../text/index.ts";
 import { clearMark, readMark, setMark } from "./mark.ts";
@@ -14,12 +14,17 @@ import {
   dispatch,
   draft,
   fromLink,
+  ids,
   model,
+  notice,
   plan,
+  prompt,
+  promptLength,
   settings,
   state,
   STORIES,
   support,
+  tokens,
   wish,
   type Wish,
 } from "./signals.ts";
@@ -215,6 +220,12 @@ async function release(): Promise<void> {
     client.value = null;
     model.value = null;
     plan.value = null;
+    // They are the old model's words in the old model's cache.
+    ids.value = [];
+    tokens.value = [];
+    promptLength.value = 0;
+    prompt.value = null;
+    notice.value = null;
   });
   await held?.close();
 }
@@ -249,6 +260,10 @@ export async function removeStored(id: string): Promise<number> {
   return (await lyn()).storage.remove(id, { worker: startWorker });
 }
 
+export async function removeAllStored(): Promise<number> {
+  return (await lyn()).storage.removeAll({ worker: startWorker });
+}
+
 /** What a model would need here; only its headers are read. */
 export async function planFor(wanted: Wish, signal?: AbortSignal): Promise<Plan> {
   const context = contextFor(settings.peek());
@@ -275,7 +290,7 @@ export async function applySettings(changes: Partial<Settings>): Promise<void> {
       await held.setAttention({ attention, ...(indexTopk !== null && { indexTopk }) });
       if (client.peek() === held) model.value = held.model;
     } catch (error) {
-      if (!isAnswering(state.peek())) fail("answer", error);
+      notice.value = toProblem(error);
     }
   }
 }
