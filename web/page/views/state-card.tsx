@@ -252,10 +252,12 @@ function Recovering({ now }: { now: Named<"recovering"> }): VNode {
   return (
     <Card title={words.recovering}>
       <Bar value={done} label={words.recovering} />
-      <p class="numbers">
-        {stageLine(now.progress)}
-        {done === null ? "" : ` · ${format.value.percent(done)}`}
-      </p>
+      {now.progress ? (
+        <p class="numbers">
+          {stageLine(now.progress)}
+          {done === null ? "" : ` · ${format.value.percent(done)}`}
+        </p>
+      ) : null}
       <p class="muted">{words.recoveringDetail}</p>
       <Clock since={now.since} />
       <details class="details">
