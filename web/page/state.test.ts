@@ -73,7 +73,7 @@ test("an answer that failed does not keep people from asking again; a load that 
   assert.equal(canAsk(next(boot, load)), false);
 });
 
-test("the mark of a crash is of interest at the start only", () => {
+test("the mark of a crash is of no interest once a model is there or under way", () => {
   const mark = { model: "m", bytes: 1, context: null, at: 0, tab: "t" };
   assert.equal(next(boot, { type: "cameBack", mark }).name, "cameBack");
   assert.equal(next(ready, { type: "cameBack", mark }), ready);

@@ -61,7 +61,7 @@ export function next(state: State, event: Event): State {
     case "unsupported":
       return { name: "unsupported", support: event.support };
     case "cameBack":
-      return state.name === "boot" ? { name: "cameBack", mark: event.mark } : state;
+      return hasModel(state) || isLoading(state) ? state : { name: "cameBack", mark: event.mark };
     case "elsewhere":
       return { name: "elsewhere" };
     case "choose":

@@ -23,7 +23,9 @@ export type TabOptions = Pick<LoadOptions, "context" | "attention" | "indexTopk"
 
 export async function loadInTab(source: ModelSource, options: TabOptions): Promise<ChatClient> {
   const { load } = await lyn();
-  return new TabClient(await load(source, { ...options, worker: startWorker }));
+  let worker: Worker | null = null;
+  const start = () => (worker = startWorker());
+  return new TabClient(await load(source, { ...options, worker: start }), () => worker?.terminate());
 }
 
 /** What a thrown thing says, in the page's form. */
@@ -39,12 +41,16 @@ export function toProblem(error: unknown): Problem {
   return { code: "internal", message: String(error), help: [] };
 }
 
+const CLOSE_MS = 2000;
+
 class TabClient implements ChatClient {
   readonly transport = "tab";
   readonly #lyn: Lyn;
+  readonly #terminate: () => void;
 
-  constructor(lyn: Lyn) {
+  constructor(lyn: Lyn, terminate: () => void) {
     this.#lyn = lyn;
+    this.#terminate = terminate;
   }
 
   get model() {
@@ -151,8 +157,10 @@ class TabClient implements ChatClient {
     };
   }
 
-  close(): Promise<void> {
-    return this.#lyn.unload();
+  /** An engine that hangs on a lost device does not unload: its worker is ended all the same. */
+  async close(): Promise<void> {
+    await Promise.race([this.#lyn.unload().catch(() => {}), new Promise((resolve) => setTimeout(resolve, CLOSE_MS))]);
+    this.#terminate();
   }
 }
 

@@ -20,7 +20,7 @@ import { canAsk, isAnswering } from "../state.ts";
 import { toProblem } from "../tab.ts";
 import { format, text } from "../text/index.ts";
 import { perFrame } from "./frame.ts";
-import { fail, onReady } from "./models.ts";
+import { deviceLost, fail, onReady } from "./models.ts";
 import {
   announce,
   attentionOpen,
@@ -249,7 +249,7 @@ async function run(message: Message, before: readonly Message[], limit: number |
     finish = lost ? "lost" : problem.code === "cancelled" ? "cancelled" : "error";
     if (lost && client.peek() === chat) {
       broken = message.id;
-      dispatch({ type: "lost", reason: problem.message, attempt: 1, now: performance.now() });
+      deviceLost(problem.message);
     } else if (finish === "error" && client.peek() === chat) fail("answer", problem);
   }
   stopCurrent = null;

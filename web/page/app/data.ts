@@ -1,7 +1,7 @@
 // What stays on this device: chats (only if asked), and the ways to take them along or make all of it go away.
 import { effect } from "@preact/signals";
 import { exportChats, importChats, titleOf, type Conversation } from "../conversation.ts";
-import { removeStored, stored } from "./models.ts";
+import { removeAllStored } from "./models.ts";
 import { keep } from "./preferences.ts";
 import { conversation, live } from "./signals.ts";
 
@@ -93,8 +93,7 @@ export function save(content: string, name: string, type: string): void {
 /** Models, chats, preferences, the offline shell: all that this page has put into the browser. Gives the bytes freed. */
 export async function deleteEverything(): Promise<number> {
   const before = (await navigator.storage?.estimate?.().catch(() => null))?.usage ?? 0;
-  let freed = 0;
-  for (const model of await stored().catch(() => [])) freed += await removeStored(model.id).catch(() => 0);
+  const freed = await removeAllStored().catch(() => 0);
   await new Promise<void>((resolve) => {
     const request = indexedDB.deleteDatabase(DATABASE);
     request.onsuccess = request.onerror = request.onblocked = () => resolve();

@@ -3,7 +3,7 @@ import { batch } from "@preact/signals";
 import type { Plan } from "lyn";
 import type { Problem } from "../client.ts";
 import { fromFragment, type Settings } from "../settings.ts";
-import { isAnswering, isLoading, type Mark } from "../state.ts";
+import { isLoading, type Mark } from "../state.ts";
 import { loadInTab, lyn, startWorker, toProblem } from "../tab.ts";
 import { format, text } from "../text/index.ts";
 import { clearMark, readMark, setMark } from "./mark.ts";
@@ -14,12 +14,17 @@ import {
   dispatch,
   draft,
   fromLink,
+  ids,
   model,
+  notice,
   plan,
+  prompt,
+  promptLength,
   settings,
   state,
   STORIES,
   support,
+  tokens,
   wish,
   type Wish,
 } from "./signals.ts";
@@ -86,17 +91,21 @@ let loading: { abort: AbortController; done: Promise<void> } | null = null;
 
 /** Loads a model in place of what is there. Errors become states; nothing is thrown. */
 export async function load(wanted: Wish): Promise<void> {
+  await begin(wanted, "load");
+}
+
+async function begin(wanted: Wish, why: "load" | "recovery"): Promise<void> {
   loading?.abort.abort();
   await loading?.done;
   const abort = new AbortController();
-  const done = attempt(wanted, abort.signal);
+  const done = attempt(wanted, abort.signal, why);
   loading = { abort, done };
   await done;
 }
 
-async function attempt(wanted: Wish, signal: AbortSignal): Promise<void> {
+async function attempt(wanted: Wish, signal: AbortSignal, why: "load" | "recovery"): Promise<void> {
   wish.value = wanted;
-  dispatch({ type: "load", model: wanted.id, now: performance.now() });
+  if (why === "load") dispatch({ type: "load", model: wanted.id, now: performance.now() });
   await release();
   if (!(await claim())) {
     dispatch({ type: "elsewhere" });
@@ -136,6 +145,7 @@ async function attempt(wanted: Wish, signal: AbortSignal): Promise<void> {
     }
     loaded.listen((event) => {
       if (client.peek() !== loaded) return;
+      clearTimeout(silence);
       if (event.type === "lost") dispatch({ ...event, now: performance.now() });
       else if (event.type === "progress") dispatch({ ...event, now: performance.now() });
       else if (event.type === "failed") fail("recovery", event.problem);
@@ -148,13 +158,15 @@ async function attempt(wanted: Wish, signal: AbortSignal): Promise<void> {
       client.value = loaded;
       model.value = loaded.model;
       plan.value = loaded.plan;
-      dispatch({ type: "loaded" });
+      dispatch({ type: why === "load" ? "loaded" : "restored" });
     });
     announce(text.peek().status.ready);
-    ready("loaded");
+    ready(why === "load" ? "loaded" : "restored");
     if (wanted.source !== "stories" && wanted.cache !== "memory") void navigator.storage?.persist?.();
   } catch (error) {
-    if (!signal.aborted) await failLoad(error);
+    if (signal.aborted) return;
+    if (why === "load") await failLoad(error);
+    else fail("recovery", error);
   } finally {
     clearMark();
   }
@@ -178,6 +190,29 @@ export function fail(during: "load" | "answer" | "recovery", error: unknown): vo
   dispatch({ type: "fail", during, problem });
 }
 
+// -- a device that was lost ------------------------------------------------------------------------------------------
+
+/** How long the engine may say nothing of a device that an answer has found lost, before the page loads it anew. */
+const SILENCE_MS = 4000;
+const REBUILDS = 2;
+const REBUILD_WINDOW_MS = 5 * 60_000;
+let silence: ReturnType<typeof setTimeout> | undefined;
+let rebuilds: number[] = [];
+
+/** An answer broke off since the device is gone. The engine rebuilds by itself and says so; one that stays silent is
+ * replaced: at most twice in five minutes, since a device that keeps dying is not helped by more. */
+export function deviceLost(reason: string): void {
+  dispatch({ type: "lost", reason, attempt: 1, now: performance.now() });
+  clearTimeout(silence);
+  silence = setTimeout(() => {
+    if (state.peek().name !== "recovering") return;
+    const now = Date.now();
+    rebuilds = [...rebuilds.filter((time) => now - time < REBUILD_WINDOW_MS), now];
+    if (rebuilds.length > REBUILDS) fail("recovery", { code: "device_lost", message: reason, help: [] });
+    else void begin(wish.peek(), "recovery");
+  }, SILENCE_MS);
+}
+
 /** Gives the graphics memory back. */
 async function release(): Promise<void> {
   const held = client.peek();
@@ -185,6 +220,12 @@ async function release(): Promise<void> {
     client.value = null;
     model.value = null;
     plan.value = null;
+    // They are the old model's words in the old model's cache.
+    ids.value = [];
+    tokens.value = [];
+    promptLength.value = 0;
+    prompt.value = null;
+    notice.value = null;
   });
   await held?.close();
 }
@@ -219,6 +260,10 @@ export async function removeStored(id: string): Promise<number> {
   return (await lyn()).storage.remove(id, { worker: startWorker });
 }
 
+export async function removeAllStored(): Promise<number> {
+  return (await lyn()).storage.removeAll({ worker: startWorker });
+}
+
 /** What a model would need here; only its headers are read. */
 export async function planFor(wanted: Wish, signal?: AbortSignal): Promise<Plan> {
   const context = contextFor(settings.peek());
@@ -245,7 +290,7 @@ export async function applySettings(changes: Partial<Settings>): Promise<void> {
       await held.setAttention({ attention, ...(indexTopk !== null && { indexTopk }) });
       if (client.peek() === held) model.value = held.model;
     } catch (error) {
-      if (!isAnswering(state.peek())) fail("answer", error);
+      notice.value = toProblem(error);
     }
   }
 }

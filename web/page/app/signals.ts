@@ -1,7 +1,7 @@
 // What the page knows. Views read these; only the modules beside this file write them.
 import { computed, signal } from "@preact/signals";
 import type { AdapterInfo, ModelInfo, ModelSource, Plan, Support, TraceOptions } from "lyn";
-import type { ChatClient } from "../client.ts";
+import type { ChatClient, Problem } from "../client.ts";
 import { emptyConversation, path, type Conversation } from "../conversation.ts";
 import type { LiveToken, Run } from "../panels/props.ts";
 import { DEFAULTS, type Settings } from "../settings.ts";
@@ -93,8 +93,8 @@ export const panelOpen = signal(false);
 export const attentionOpen = computed(() => panelOpen.value && panel.value === "attention");
 /** The one sentence of the polite status. */
 export const status = signal("");
-/** The last problem, for `role="alert"`; cleared when something else begins. */
-export const notice = signal<string | null>(null);
+/** Something went wrong beside the conversation (in a panel, while switching attention); people take it away. */
+export const notice = signal<Problem | null>(null);
 
 export function announce(sentence: string): void {
   // The same sentence twice would not be spoken: a space that nobody hears makes it another.

@@ -141,7 +141,7 @@ export const en = {
     queuedBusy: "Will be sent when this answer has ended",
     unqueue: "Do not send",
     thinking: "Think first",
-    context: "Context",
+    context: "Context in use",
     contextUse: (used: string, limit: string) => `${used} of ${limit} tokens`,
     contextReserved: (reserved: string) => `${reserved} reserved for the answer`,
     reading: (done: string, total: string) => `reading prompt ${done}/${total}`,

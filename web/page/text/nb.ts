@@ -138,7 +138,7 @@ export const nb: Text = {
     queuedBusy: "Sendes når dette svaret er ferdig",
     unqueue: "Ikke send",
     thinking: "Tenk først",
-    context: "Kontekst",
+    context: "Kontekst i bruk",
     contextUse: (used, limit) => `${used} av ${limit} tokener`,
     contextReserved: (reserved) => `${reserved} satt av til svaret`,
     reading: (done, total) => `leser forespørselen ${done}/${total}`,

@@ -1,7 +1,7 @@
 // One message: what was written, how it ended, and what can be done with it.
 import { Component, type ComponentChildren, type VNode } from "preact";
 import { useRef, useEffect } from "preact/hooks";
-import { continueAnswer, deleteMessage, regenerate, reword, show } from "../app/chat.ts";
+import { continueAnswer, deleteMessage, newChat, regenerate, reword, show } from "../app/chat.ts";
 import { applySettings } from "../app/models.ts";
 import { answering, editing, idle, live, model, state } from "../app/signals.ts";
 import { clock } from "../app/surroundings.ts";
@@ -164,6 +164,11 @@ function Ending({ message, last }: { message: Message; last: boolean }): VNode {
       <span class="muted small" data-finish={full ? "context" : message.finish}>
         {[reason, rate].filter(Boolean).join(" · ")}
       </span>
+      {full ? (
+        <button type="button" class="button small" onClick={() => void newChat()}>
+          {text.value.header.newChat}
+        </button>
+      ) : null}
       {full && model.value && larger > model.value.context ? (
         <button type="button" class="button small" onClick={() => void applySettings({ context: larger })}>
           {words.largerContext(format.value.integer(larger))}

@@ -2,11 +2,12 @@
 import { useSignal } from "@preact/signals";
 import type { VNode } from "preact";
 import { useEffect } from "preact/hooks";
-import { fail, applySettings } from "../app/models.ts";
+import { applySettings } from "../app/models.ts";
 import * as known from "../app/signals.ts";
 import type { PanelName } from "../app/signals.ts";
 import type { Panel, PanelProps } from "../panels/props.ts";
 import { PANELS } from "../panels/registry.ts";
+import { toProblem } from "../tab.ts";
 import { format, language, text } from "../text/index.ts";
 import { Icon } from "./icon.tsx";
 
@@ -30,7 +31,7 @@ const props: PanelProps = {
   traceWanted: known.traceWanted,
   apply: (changes) => void applySettings(changes),
   announce: known.announce,
-  report: (error) => fail("answer", error),
+  report: (error) => (known.notice.value = toProblem(error)),
 };
 
 export function Panels(): VNode | null {

@@ -2,10 +2,10 @@
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren, VNode } from "preact";
 import type { Problem } from "../client.ts";
-import { boot, cancel, comeBack, load, pause, resume } from "../app/models.ts";
+import { boot, cancel, comeBack, load, pause, resume, savesData } from "../app/models.ts";
 import { newChat } from "../app/chat.ts";
 import { report } from "../app/report.ts";
-import { dialog, fromLink, plan, settings, state, STORIES, wish } from "../app/signals.ts";
+import { dialog, fromLink, notice, plan, settings, state, STORIES, wish } from "../app/signals.ts";
 import { clock } from "../app/surroundings.ts";
 import { takeOver } from "../app/tabs.ts";
 import { share, type Download, type Preparing, type State } from "../state.ts";
@@ -44,6 +44,19 @@ export function StateCard(): VNode | null {
     case "stopped":
       return null;
   }
+}
+
+/** What went wrong beside the conversation. */
+export function Notice(): VNode | null {
+  const problem = notice.value;
+  if (!problem) return null;
+  const said = text.value.errors[problem.code] ?? text.value.errors.internal;
+  return (
+    <Card title={said.title} tone="bad" actions={<Button onClick={() => (notice.value = null)}>{text.value.settings.close}</Button>}>
+      <p role="alert">{said.advice || said.title}</p>
+      <Help problem={problem} />
+    </Card>
+  );
 }
 
 function Card(props: { title: string; tone?: "calm" | "bad"; children?: ComponentChildren; actions?: ComponentChildren }): VNode {
@@ -130,7 +143,7 @@ function Choose(): VNode {
   const words = text.value.state;
   return (
     <Card title={words.choose}>
-      {fromLink.value ? <p class="muted">{words.chooseLink}</p> : null}
+      {fromLink.value ? <p class="muted">{words.chooseLink}</p> : savesData() ? <p class="muted">{words.saveData}</p> : null}
       <ModelChoice />
     </Card>
   );
@@ -239,10 +252,12 @@ function Recovering({ now }: { now: Named<"recovering"> }): VNode {
   return (
     <Card title={words.recovering}>
       <Bar value={done} label={words.recovering} />
-      <p class="numbers">
-        {stageLine(now.progress)}
-        {done === null ? "" : ` · ${format.value.percent(done)}`}
-      </p>
+      {now.progress ? (
+        <p class="numbers">
+          {stageLine(now.progress)}
+          {done === null ? "" : ` · ${format.value.percent(done)}`}
+        </p>
+      ) : null}
       <p class="muted">{words.recoveringDetail}</p>
       <Clock since={now.since} />
       <details class="details">

@@ -8,7 +8,7 @@ import { branches } from "../conversation.ts";
 import { text } from "../text/index.ts";
 import { Icon } from "./icon.tsx";
 import { MessageView } from "./message.tsx";
-import { StateCard } from "./state-card.tsx";
+import { Notice, StateCard } from "./state-card.tsx";
 
 const NEAR = 48;
 
@@ -67,6 +67,7 @@ export function Transcript(): VNode {
           </div>
           <Waiting />
           <StateCard />
+          <Notice />
           <Starters />
         </div>
       </div>
