@@ -183,9 +183,14 @@ class Loading implements Lyn {
     return this.remote.call("render", { request });
   }
 
-  async compare(prompt: string, a: Variant, b: Variant, options: SamplingOptions & { signal?: AbortSignal } = {}) {
+  async compare(
+    prompt: string | ArrayLike<number>,
+    a: Variant,
+    b: Variant,
+    options: SamplingOptions & { signal?: AbortSignal } = {},
+  ) {
     const { signal, ...sampling } = options;
-    return this.remote.call("compare", { prompt, a, b, sampling }, { signal });
+    return this.remote.call("compare", { prompt: ids(prompt), a, b, sampling }, { signal });
   }
 
   async setAttention(variant: Variant) {

@@ -66,7 +66,11 @@ export interface Calls {
     event: { prompt: PromptProgress } | { chunk: ChatCompletionChunk };
   };
   trace: { in: { prompt: string | Uint32Array; trace: TraceOptions }; out: Trace; event: { prompt: PromptProgress } };
-  compare: { in: { prompt: string; a: Variant; b: Variant; sampling: SamplingOptions }; out: Comparison; event: never };
+  compare: {
+    in: { prompt: string | Uint32Array; a: Variant; b: Variant; sampling: SamplingOptions };
+    out: Comparison;
+    event: never;
+  };
   setAttention: { in: Variant; out: null; event: never };
   tokenize: { in: { text: string }; out: Uint32Array; event: never };
   detokenize: { in: { ids: Uint32Array }; out: string; event: never };

@@ -372,7 +372,7 @@ export interface Lyn extends AsyncDisposable {
   /** Ids of a conversation in the checkpoint's own format. */
   render(request: Pick<ChatRequest, "messages" | "thinking">): Promise<Uint32Array>;
   compare(
-    text: string,
+    prompt: string | ArrayLike<number>,
     a: Variant,
     b: Variant,
     options?: SamplingOptions & { signal?: AbortSignal },

@@ -23,7 +23,7 @@ declare global {
 }
 
 export interface Site {
-  /** Without a slash at its end. `/page/` is the page, `/blank.html` nothing, `/lyn/` the package, `/golden/` checkpoints. */
+  /** Without a slash at its end. `/page/` is the page, `/blank.html` nothing, `/lyn/` the package, `/glue/` its WebAssembly alone, `/golden/` checkpoints. */
   url: string;
   server: TestServer;
   /** Resident bytes of the browser's GPU process: a software adapter's buffers are there. */
@@ -37,6 +37,7 @@ export const test = base.extend<object, { site: Site }>({
       const link = (name: string, target: string) => symlinkSync(join(repository, target), join(root, name));
       link("page", "web/dist");
       link("lyn", "web/npm/dist");
+      link("glue", "web/npm/wasm");
       link("golden", "tests/data/golden");
       link("models", "models");
       writeFileSync(join(root, "blank.html"), '<!doctype html><html lang="en"><title>blank</title></html>');

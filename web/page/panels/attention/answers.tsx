@@ -12,10 +12,6 @@ import { visible } from "./token-text.tsx";
 
 const MAX_TOKENS = 128;
 
-/** What the engine takes; the public type speaks of text alone. */
-type Compare = (prompt: string | Uint32Array, ...rest: Tail<Parameters<ChatClient["compare"]>>) => Promise<Comparison>;
-type Tail<T extends unknown[]> = T extends [unknown, ...infer Rest] ? Rest : never;
-
 interface Pieces {
   common: string;
   /** The first token that differs; empty where none does. */
@@ -48,10 +44,9 @@ export function Answers({ props }: { props: PanelProps }) {
     running.value = { since: performance.now(), stop };
     try {
       // Ids and not their text: control tokens that a text spells out are read as letters.
-      const compare = client.compare.bind(client) as Compare;
       const prompt = Uint32Array.from(props.ids.value.slice(0, props.promptLength.value));
       const options = { temperature: 0, maxTokens: MAX_TOKENS, signal: stop.signal };
-      const of = await compare(prompt, { attention: "sparse" }, { attention: "dense" }, options);
+      const of = await client.compare(prompt, { attention: "sparse" }, { attention: "dense" }, options);
       const answers = await Promise.all(
         [of.a, of.b].map(
           async (result): Promise<[Result, Pieces]> => [result, await cut(result, of.firstDifference, client)],
