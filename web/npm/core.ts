@@ -4,6 +4,7 @@
 import init, {
   Engine,
   Sha256,
+  type Tokenizer,
   conform_golden,
   conform_kernels,
   plan as planOf,
@@ -55,6 +56,8 @@ interface Recipe {
 
 export class Core {
   private engine: Engine | null = null;
+  /** Kept beside the engine: it answers while the engine works. */
+  private tokenizer: Tokenizer | null = null;
   private recipe: Recipe | null = null;
   private rebuilds: number[] = [];
   private queue: Promise<unknown> = Promise.resolve();
@@ -71,8 +74,8 @@ export class Core {
     const abort = new AbortController();
     this.running.set(id, abort);
     const emit = (event: unknown) => this.post({ id, event });
-    // Storage and start do not touch the engine: they need not wait for it.
-    const waits = !["start", "stored", "remove", "removeAll"].includes(call);
+    // What does not touch the engine need not wait for it.
+    const waits = !["start", "stored", "remove", "removeAll", "tokenize", "detokenize"].includes(call);
     const before = waits ? this.queue : Promise.resolve();
     const run = before.then(async () => {
       if (abort.signal.aborted) throw cancelled();
@@ -160,14 +163,13 @@ export class Core {
       });
       if (signal.aborted) throw cancelled();
       const model = engine.info() as ModelInfo;
-      const ids = Array.from(end.promptIds);
-      const texts = engine.pieces(end.promptIds);
+      const words = this.words();
       const made: Trace = {
         model_type: model.model_type,
         num_hidden_layers: model.num_hidden_layers,
         index_topk: model.index_topk,
         layers: [...new Set(selections.map((selection) => selection.layer))].sort((a, b) => a - b),
-        tokens: ids.map((id, i) => ({ id, text: texts[i] ?? "" })),
+        tokens: Array.from(end.promptIds, (id) => ({ id, text: words.decode(Uint32Array.of(id)) })),
         selections,
       };
       return made;
@@ -204,8 +206,8 @@ export class Core {
       return null;
     },
 
-    tokenize: async ({ text }) => this.loaded().tokenize(text),
-    detokenize: async ({ ids }) => this.loaded().detokenize(ids),
+    tokenize: async ({ text }) => this.words().encode(text),
+    detokenize: async ({ ids }) => this.words().decode(ids),
     render: async ({ request }) => this.loaded().render(JSON.stringify(request)),
     reset: async () => {
       this.loaded().reset();
@@ -240,6 +242,15 @@ export class Core {
     removeAll: async () => storage.removeAll(),
   };
 
+  private words(): Tokenizer {
+    return (this.tokenizer ??= this.loaded().tokenizer());
+  }
+
+  private forgetWords(): void {
+    this.tokenizer?.free();
+    this.tokenizer = null;
+  }
+
   private loaded(): Engine {
     if (!this.engine) {
       throw new LynError("bad_request", "no model is loaded", { help: ["Call load() first."] });
@@ -263,11 +274,17 @@ export class Core {
       return !signal.aborted;
     });
     if (checked && !known) await remember(key);
-    this.engine = engine;
-    if (recipe.attention) engine.set_attention(recipe.attention.attention === "dense", recipe.attention.indexTopk);
-    void engine.lost().then((error: unknown) => this.lost(engine, error));
     const model = engine.info() as ModelInfo;
     const plan = engine.plan() as Plan;
+    this.engine = engine;
+    this.forgetWords();
+    try {
+      this.tokenizer = engine.tokenizer();
+    } catch {
+      // A checkpoint without one: whoever needs text is told so.
+    }
+    if (recipe.attention) engine.set_attention(recipe.attention.attention === "dense", recipe.attention.indexTopk);
+    void engine.lost().then((error: unknown) => this.lost(engine, error));
     return { model: { ...model, id: recipe.opened.id }, adapter, plan, selfCheck: checked ? { passed: true, fromCache: known } : null };
   }
 
@@ -304,6 +321,7 @@ export class Core {
     const { engine, recipe } = this;
     this.engine = null;
     this.recipe = null;
+    this.forgetWords();
     // Destroying the device frees its memory now; buffers that are merely dropped wait for the garbage collector.
     engine?.close();
     recipe?.opened.close();

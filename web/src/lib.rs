@@ -15,7 +15,7 @@ use serde_json::json;
 use sha2::Digest;
 use wasm_bindgen::prelude::*;
 
-pub use engine::{Engine, plan};
+pub use engine::{Engine, Tokenizer, plan};
 use source::{JsSource, Shared};
 use value::{Outcome, object, thrown};
 
