@@ -9,6 +9,7 @@ import init, {
   conform_kernels,
   plan as planOf,
   verify,
+  version,
   type EngineEvent,
   type EngineOptions,
   type EngineResult,
@@ -265,7 +266,8 @@ export class Core {
 
   private async build(recipe: Recipe, emit: (progress: Progress) => void, signal: AbortSignal): Promise<Loaded> {
     const adapter = await describe(recipe.options.powerPreference);
-    const key = `lyn self-check ${adapter.name} ${adapter.driver} ${navigator.userAgent}`;
+    // Another driver, browser or lyn is checked again.
+    const key = [version(), adapter.name, adapter.driver, navigator.userAgent].join(" ");
     const checked = recipe.options.selfCheck !== false;
     const known = checked && (await remembered(key));
     const options: EngineOptions = { ...engineOptions(recipe.options), selfCheck: checked && !known };

@@ -32,6 +32,13 @@ fn start() {
     std::panic::set_hook(Box::new(|info| report_error(&js_sys::Error::new(&info.to_string()))));
 }
 
+/// lyn's version.
+#[wasm_bindgen]
+#[must_use]
+pub fn version() -> String {
+    env!("CARGO_PKG_VERSION").to_owned()
+}
+
 /// Runs every kernel's cases against their references on this browser's GPU; `done` gets each kernel's report and
 /// returns false to stop.
 #[wasm_bindgen(unchecked_return_type = "unknown")]
