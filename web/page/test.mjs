@@ -1,6 +1,6 @@
 // Bundles every *.test.ts of the page and runs them with Node's own runner, from web/: Node 20 reads no TypeScript.
 import { spawn } from "node:child_process";
-import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "vite";
@@ -12,6 +12,7 @@ const names = (await readdir(here, { recursive: true })).filter(
 );
 if (names.length === 0) throw new Error(`no test file matches ${wanted.join(" ")}`);
 // Inside the page's folder, so that packages are found.
+await mkdir(join(here, "node_modules"), { recursive: true });
 const out = await mkdtemp(join(here, "node_modules/.tests-"));
 try {
   await build({
