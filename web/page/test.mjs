@@ -8,7 +8,10 @@ import { build } from "vite";
 const here = fileURLToPath(new URL(".", import.meta.url));
 const wanted = process.argv.slice(2);
 const names = (await readdir(here, { recursive: true })).filter(
-  (name) => name.endsWith(".test.ts") && !name.includes("node_modules") && (wanted.length === 0 || wanted.some((word) => name.includes(word))),
+  (name) =>
+    name.endsWith(".test.ts") &&
+    !name.includes("node_modules") &&
+    (wanted.length === 0 || wanted.some((word) => name.includes(word))),
 );
 if (names.length === 0) throw new Error(`no test file matches ${wanted.join(" ")}`);
 // Inside the page's folder, so that packages are found.
@@ -23,7 +26,11 @@ try {
       ssr: true,
       outDir: out,
       minify: false,
-      rolldownOptions: { input: Object.fromEntries(names.map((name) => [name.replace(/\.ts$/, "").replaceAll(/[/\\]/g, "-"), join(here, name)])) },
+      rolldownOptions: {
+        input: Object.fromEntries(
+          names.map((name) => [name.replace(/\.ts$/, "").replaceAll(/[/\\]/g, "-"), join(here, name)]),
+        ),
+      },
     },
   });
   const files = (await readdir(out)).filter((name) => name.endsWith(".test.js")).map((name) => join(out, name));

@@ -19,7 +19,8 @@ function filesOf(folder: string): string[] {
 
 /** Files of the package that a browser fetches. */
 function engineFiles(): Map<string, Uint8Array<ArrayBuffer>> {
-  if (!existsSync(join(engine, "index.js"))) throw new Error(`build the package first: no ${relative(here, engine)}/index.js`);
+  if (!existsSync(join(engine, "index.js")))
+    throw new Error(`build the package first: no ${relative(here, engine)}/index.js`);
   const wanted = filesOf(engine).filter((name) => /\.(js|wasm)$/.test(name) || name.startsWith("stories/"));
   return new Map(wanted.map((name) => [name, new Uint8Array(readFileSync(join(engine, name)))]));
 }
@@ -51,7 +52,9 @@ function policy(): Plugin {
     apply: "build",
     transformIndexHtml: {
       order: "post",
-      handler: () => [{ tag: "meta", attrs: { "http-equiv": "Content-Security-Policy", content: csp }, injectTo: "head-prepend" }],
+      handler: () => [
+        { tag: "meta", attrs: { "http-equiv": "Content-Security-Policy", content: csp }, injectTo: "head-prepend" },
+      ],
     },
   };
 }

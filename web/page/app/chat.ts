@@ -46,7 +46,11 @@ import {
 } from "./signals.ts";
 
 /** What the page asks `stories` by itself. English, as the model knows nothing else. */
-const STARTERS = ["Tell me a story about a dragon.", "Tell me a story about a little cat named Tom.", "Tell me a story about a boat."];
+const STARTERS = [
+  "Tell me a story about a dragon.",
+  "Tell me a story about a little cat named Tom.",
+  "Tell me a story about a boat.",
+];
 const STARTER_TOKENS = 220;
 
 let stopCurrent: (() => void) | null = null;
@@ -62,7 +66,8 @@ onReady((how) => {
   }
   broken = null;
   if (sendPending()) return;
-  if (how === "loaded" && wish.peek().source === "stories" && messages.peek().length === 0 && !fromLink.peek()) firstStory();
+  if (how === "loaded" && wish.peek().source === "stories" && messages.peek().length === 0 && !fromLink.peek())
+    firstStory();
 });
 
 function firstStory(): void {
@@ -263,9 +268,11 @@ async function run(message: Message, before: readonly Message[], limit: number |
     if (finish !== "lost" && finish !== "error") dispatch({ type: "end", reason: full ? "context" : finish });
   });
   if (finish === "cancelled") announce(text.peek().status.stopped);
-  else if (finish !== "error" && finish !== "lost") announce(text.peek().status.done(format.peek().integer(made.length)));
+  else if (finish !== "error" && finish !== "lost")
+    announce(text.peek().status.done(format.peek().integer(made.length)));
   // The rebuild may have been quicker than this loop.
-  if (broken === message.id && state.peek().name === "ready") void Promise.resolve().then(() => continueAnswer(message.id));
+  if (broken === message.id && state.peek().name === "ready")
+    void Promise.resolve().then(() => continueAnswer(message.id));
   else queueMicrotask(sendPending);
 }
 
@@ -289,6 +296,13 @@ function piecesOf(event: {
     const position = event.position + index;
     const selection = event.selection?.filter((chosen) => chosen.position === position || event.ids.length === 1);
     const words = index === event.ids.length - 1 ? event.text : "";
-    return { id, text: words, position, reasoning: event.type === "reasoning", at, ...(selection?.length && { selection }) };
+    return {
+      id,
+      text: words,
+      position,
+      reasoning: event.type === "reasoning",
+      at,
+      ...(selection?.length && { selection }),
+    };
   });
 }

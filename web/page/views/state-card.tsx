@@ -52,14 +52,23 @@ export function Notice(): VNode | null {
   if (!problem) return null;
   const said = text.value.errors[problem.code] ?? text.value.errors.internal;
   return (
-    <Card title={said.title} tone="bad" actions={<Button onClick={() => (notice.value = null)}>{text.value.settings.close}</Button>}>
+    <Card
+      title={said.title}
+      tone="bad"
+      actions={<Button onClick={() => (notice.value = null)}>{text.value.settings.close}</Button>}
+    >
       <p role="alert">{said.advice || said.title}</p>
       <Help problem={problem} />
     </Card>
   );
 }
 
-function Card(props: { title: string; tone?: "calm" | "bad"; children?: ComponentChildren; actions?: ComponentChildren }): VNode {
+function Card(props: {
+  title: string;
+  tone?: "calm" | "bad";
+  children?: ComponentChildren;
+  actions?: ComponentChildren;
+}): VNode {
   return (
     <section class={`card ${props.tone === "bad" ? "card-bad" : ""}`} aria-label={props.title}>
       <h2>{props.title}</h2>
@@ -79,7 +88,11 @@ function Button(props: { primary?: boolean; onClick: () => void; children: Compo
 
 /** How far, as a bar; a bar without a value where nobody knows. */
 export function Bar({ value, label }: { value: number | null; label: string }): VNode {
-  return value === null ? <progress aria-label={label} max={1} /> : <progress aria-label={label} max={1} value={value} />;
+  return value === null ? (
+    <progress aria-label={label} max={1} />
+  ) : (
+    <progress aria-label={label} max={1} value={value} />
+  );
 }
 
 /** For how long already: a slow thing and a stuck one must look different. */
@@ -143,7 +156,11 @@ function Choose(): VNode {
   const words = text.value.state;
   return (
     <Card title={words.choose}>
-      {fromLink.value ? <p class="muted">{words.chooseLink}</p> : savesData() ? <p class="muted">{words.saveData}</p> : null}
+      {fromLink.value ? (
+        <p class="muted">{words.chooseLink}</p>
+      ) : savesData() ? (
+        <p class="muted">{words.saveData}</p>
+      ) : null}
       <ModelChoice />
     </Card>
   );
@@ -164,12 +181,18 @@ function Downloading({ now }: { now: Named<"downloading"> }): VNode {
             <Button onClick={pause}>{words.pause}</Button>
           )}
           <Button onClick={() => void cancel(true)}>{words.cancelKeep}</Button>
-          {now.model.startsWith("hf:") ? <Button onClick={() => void cancel(false)}>{words.cancelDelete}</Button> : null}
+          {now.model.startsWith("hf:") ? (
+            <Button onClick={() => void cancel(false)}>{words.cancelDelete}</Button>
+          ) : null}
         </>
       }
     >
       <Bar value={share(now)} label={words.downloading(now.model)} />
-      {now.progress ? <DownloadLine progress={now.progress} paused={now.paused} /> : <p class="muted">{now.paused ? words.paused : words.connecting}</p>}
+      {now.progress ? (
+        <DownloadLine progress={now.progress} paused={now.paused} />
+      ) : (
+        <p class="muted">{now.paused ? words.paused : words.connecting}</p>
+      )}
       {now.paused ? null : <Clock since={now.since} />}
     </Card>
   );
@@ -238,7 +261,10 @@ function stageLine(progress: Preparing | Download | null): string {
 function Loading({ now }: { now: Named<"loading"> }): VNode {
   const words = text.value.state;
   return (
-    <Card title={words.loading(now.model)} actions={<Button onClick={() => void cancel(true)}>{text.value.message.cancel}</Button>}>
+    <Card
+      title={words.loading(now.model)}
+      actions={<Button onClick={() => void cancel(true)}>{text.value.message.cancel}</Button>}
+    >
       <Bar value={share(now)} label={words.loading(now.model)} />
       <p class="numbers">{stageLine(now.progress)}</p>
       <Clock since={now.since} />
@@ -303,7 +329,9 @@ function Failed({ now }: { now: Named<"failed"> }): VNode {
                 {words.halfContext(format.value.integer(half))}
               </Button>
             ) : null}
-            {wish.value.source === "stories" ? null : <Button onClick={() => void load(STORIES)}>{words.smaller}</Button>}
+            {wish.value.source === "stories" ? null : (
+              <Button onClick={() => void load(STORIES)}>{words.smaller}</Button>
+            )}
             <CopyButton wide label={words.copyReport} content={() => report(now.problem)} />
           </>
         )

@@ -47,7 +47,14 @@ export function Transcript(): VNode {
   const making = liveId.value !== null;
   return (
     <div class="transcript-frame">
-      <div class="transcript" ref={scroller} onScroll={scrolled} tabIndex={0} role="region" aria-label={text.value.message.transcript}>
+      <div
+        class="transcript"
+        ref={scroller}
+        onScroll={scrolled}
+        tabIndex={0}
+        role="region"
+        aria-label={text.value.message.transcript}
+      >
         <div class="column" ref={content}>
           {all.length === 0 ? <Welcome /> : null}
           <div role="log" aria-live="off" aria-busy={making} aria-label={text.value.message.transcript}>
