@@ -157,7 +157,8 @@ export function stop(): void {
   stopCurrent?.();
 }
 
-async function stopAndWait(): Promise<void> {
+/** Ends the answer in the making; what there is of it is in the conversation afterwards. */
+export async function stopAndWait(): Promise<void> {
   pending.value = null;
   stop();
   await current;
@@ -231,6 +232,7 @@ async function run(message: Message, before: readonly Message[], limit: number |
         contextIds = Array.from(event.ids);
         promptLength.value = contextIds.length;
         ids.value = contextIds;
+        dispatch({ type: "prompt", done: 0, total: contextIds.length, cached: 0 });
       } else if (event.type === "prompt") {
         prompt.value = { done: event.done, total: event.total, cached: event.cached };
         dispatch(event);
@@ -251,11 +253,13 @@ async function run(message: Message, before: readonly Message[], limit: number |
   } catch (error) {
     const problem = toProblem(error);
     const lost = problem.code === "device_lost" || problem.code === "gpu_timeout";
-    finish = lost ? "lost" : problem.code === "cancelled" ? "cancelled" : "error";
-    if (lost && client.peek() === chat) {
+    // A model that was unloaded under the answer (for another one, or for another tab) is no error.
+    const ours = client.peek() === chat;
+    finish = !ours || problem.code === "cancelled" ? "cancelled" : lost ? "lost" : "error";
+    if (finish === "lost") {
       broken = message.id;
       deviceLost(problem.message);
-    } else if (finish === "error" && client.peek() === chat) fail("answer", problem);
+    } else if (finish === "error") fail("answer", problem);
   }
   stopCurrent = null;
   draw.now();

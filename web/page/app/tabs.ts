@@ -70,12 +70,12 @@ export async function takeOver(patience = 4000): Promise<void> {
 channel?.addEventListener("message", async ({ data }: MessageEvent<Message>) => {
   if (data.type === "take") {
     if (!give) return;
+    await taken();
     channel.postMessage({
       type: "handover",
       conversation: conversation.peek(),
       settings: settings.peek(),
     } satisfies Message);
-    await taken();
     letGo();
   } else if (conversation.peek().messages.length === 0) {
     conversation.value = data.conversation;

@@ -107,7 +107,7 @@ function LiveLine(): VNode | null {
   let line = "";
   if (now.name === "prefill") {
     const time = duration(clock.value - now.since);
-    line = `⌛ ${now.total ? words.reading(integer(now.done), integer(now.total)) : words.readingStart} · ${time}`;
+    line = `${now.total ? words.reading(integer(now.done), integer(now.total)) : words.readingStart} · ${time}`;
   } else if (now.name === "decode") {
     const time = Math.max(1, clock.value - now.since);
     line = words.live(decimal((now.tokens - 1) / (time / 1000)), integer(now.tokens), duration(time));
@@ -115,7 +115,12 @@ function LiveLine(): VNode | null {
     const done = share(now);
     if (done !== null) line = format.value.percent(done);
   }
-  return <span class="live">{line}</span>;
+  return (
+    <span class="live">
+      {now.name === "prefill" ? <Icon name="hourglass" /> : null}
+      {line}
+    </span>
+  );
 }
 
 /** Used, reserved for the answer, limit. */

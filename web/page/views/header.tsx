@@ -97,7 +97,7 @@ export function LanguageButton(): VNode {
 
 function ModelButton(): VNode {
   const { header } = text.value;
-  const name = model.value?.id ?? (isLoading(state.value) ? wish.value.id : header.noModel);
+  const name = client.value || isLoading(state.value) ? wish.value.id : header.noModel;
   return (
     <button
       type="button"

@@ -3,7 +3,7 @@ import { Component, type ComponentChildren, type VNode } from "preact";
 import { useRef, useEffect } from "preact/hooks";
 import { continueAnswer, deleteMessage, newChat, regenerate, reword, show } from "../app/chat.ts";
 import { applySettings } from "../app/models.ts";
-import { answering, editing, idle, live, model, state } from "../app/signals.ts";
+import { answering, editing, idle, largerContext, live, state } from "../app/signals.ts";
 import { clock } from "../app/surroundings.ts";
 import type { Message } from "../conversation.ts";
 import { Markdown } from "../markdown/markdown.tsx";
@@ -176,7 +176,7 @@ function Ending({ message, last }: { message: Message; last: boolean }): VNode {
   const rate =
     timings &&
     words.stats(format.value.integer(timings.predicted_n), format.value.decimal(timings.predicted_per_second));
-  const larger = model.value ? Math.min(model.value.max_position_embeddings, model.value.context * 2) : 0;
+  const larger = largerContext.value;
   return (
     <>
       <span class="muted small" data-finish={full ? "context" : message.finish}>
@@ -187,7 +187,7 @@ function Ending({ message, last }: { message: Message; last: boolean }): VNode {
           {text.value.header.newChat}
         </button>
       ) : null}
-      {full && model.value && larger > model.value.context ? (
+      {full && larger !== null ? (
         <button type="button" class="button small" onClick={() => void applySettings({ context: larger })}>
           {words.largerContext(format.value.integer(larger))}
         </button>

@@ -6,7 +6,7 @@ import type { VNode } from "preact";
 import { useEffect } from "preact/hooks";
 import type { Problem } from "../client.ts";
 import { cancel, load, planFor, removeStored, stored } from "../app/models.ts";
-import { announce, dialog, model, state, STORIES, wish, type Wish } from "../app/signals.ts";
+import { announce, client, dialog, model, state, STORIES, wish, type Wish } from "../app/signals.ts";
 import { isRepository } from "../settings.ts";
 import { isLoading } from "../state.ts";
 import { toProblem } from "../tab.ts";
@@ -31,7 +31,7 @@ function use(wanted: Wish): void {
 
 export function ModelChoice(): VNode {
   const words = text.value.models;
-  const current = model.value?.id === "stories";
+  const current = client.value !== null && wish.value.source === "stories";
   return (
     <div class="choices">
       <section class="choice" aria-label={words.stories}>

@@ -239,10 +239,15 @@ function Sharing(): VNode {
   const withPrompt = useSignal(false);
   const last = messages.value.findLast((message) => message.role === "user")?.text ?? "";
   const prompt = last || "Once upon a time";
-  const id = model.value?.id ?? wish.value.id;
+  const { id, source } = wish.value;
   const link = () => {
     const url = new URL(location.href);
-    url.hash = toFragment(id, settings.peek(), withPrompt.peek() ? last : null);
+    // A link cannot carry a folder of this device.
+    url.hash = toFragment(
+      typeof source === "string" ? source : "stories",
+      settings.peek(),
+      withPrompt.peek() ? last : null,
+    );
     return url.href;
   };
   return (

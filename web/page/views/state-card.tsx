@@ -2,10 +2,10 @@
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren, VNode } from "preact";
 import type { Problem } from "../client.ts";
-import { boot, cancel, comeBack, load, pause, resume, savesData } from "../app/models.ts";
+import { applySettings, boot, cancel, comeBack, load, pause, resume, savesData } from "../app/models.ts";
 import { newChat } from "../app/chat.ts";
 import { report } from "../app/report.ts";
-import { dialog, fromLink, notice, plan, settings, state, STORIES, wish } from "../app/signals.ts";
+import { dialog, fromLink, largerContext, notice, plan, settings, state, STORIES, wish } from "../app/signals.ts";
 import { clock } from "../app/surroundings.ts";
 import { takeOver } from "../app/tabs.ts";
 import { share, type Download, type Preparing, type State } from "../state.ts";
@@ -307,11 +307,7 @@ function Failed({ now }: { now: Named<"failed"> }): VNode {
       actions={
         now.during === "answer" ? (
           <>
-            {now.problem.code === "context_overflow" ? (
-              <Button primary onClick={() => void newChat()}>
-                {text.value.header.newChat}
-              </Button>
-            ) : null}
+            {now.problem.code === "context_overflow" ? <MoreRoom /> : null}
             <CopyButton wide label={words.copyReport} content={() => report(now.problem)} />
           </>
         ) : (
@@ -342,6 +338,22 @@ function Failed({ now }: { now: Named<"failed"> }): VNode {
       </p>
       <Help problem={now.problem} />
     </Card>
+  );
+}
+
+function MoreRoom(): VNode {
+  const larger = largerContext.value;
+  return (
+    <>
+      <Button primary onClick={() => void newChat()}>
+        {text.value.header.newChat}
+      </Button>
+      {larger === null ? null : (
+        <Button onClick={() => void applySettings({ context: larger })}>
+          {text.value.message.largerContext(format.value.integer(larger))}
+        </Button>
+      )}
+    </>
   );
 }
 
