@@ -1,12 +1,15 @@
-// What the page may do, stated once: index.html carries it as a meta tag, servers may send it as a header too. Model
-// weights come from the Hugging Face Hub and its storage hosts; nothing else outside its own origin is ever asked.
+// The content security policy: one text for the page's meta tag and for the headers of the test server.
 
-export const csp = [
+/** Where models may come from beside the page's own origin: the Hub and the hosts that it sends downloads to. */
+export const MODEL_HOSTS = ["https://huggingface.co", "https://*.huggingface.co", "https://*.hf.co"];
+
+/** The policy. `frame-ancestors` is absent: the page may be shown in a frame, and a meta tag could not say it. */
+export const CSP = [
   "default-src 'none'",
   "script-src 'self' 'wasm-unsafe-eval'",
   "style-src 'self'",
   "img-src 'self' blob:",
-  "connect-src 'self' https://huggingface.co https://*.huggingface.co https://*.hf.co",
+  `connect-src 'self' ${MODEL_HOSTS.join(" ")}`,
   "worker-src 'self'",
   "base-uri 'none'",
   "form-action 'none'",

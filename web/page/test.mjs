@@ -1,6 +1,6 @@
 // Bundles every *.test.ts of the page and runs them with Node's own runner, from web/: Node 20 reads no TypeScript.
 import { spawn } from "node:child_process";
-import { mkdir, mkdtemp, readdir, rm } from "node:fs/promises";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "vite";
@@ -8,15 +8,11 @@ import { build } from "vite";
 const here = fileURLToPath(new URL(".", import.meta.url));
 const wanted = process.argv.slice(2);
 const names = (await readdir(here, { recursive: true })).filter(
-  (name) =>
-    name.endsWith(".test.ts") &&
-    !name.includes("node_modules") &&
-    (wanted.length === 0 || wanted.some((word) => name.includes(word))),
+  (name) => name.endsWith(".test.ts") && !name.includes("node_modules") && (wanted.length === 0 || wanted.some((word) => name.includes(word))),
 );
 if (names.length === 0) throw new Error(`no test file matches ${wanted.join(" ")}`);
 // Inside the page's folder, so that packages are found.
-await mkdir(join(here, "node_modules"), { recursive: true });
-const out = await mkdtemp(join(here, "node_modules/.tests-"));
+const out = await mkdtemp(join(here, ".tests-"));
 try {
   await build({
     configFile: false,
@@ -26,11 +22,7 @@ try {
       ssr: true,
       outDir: out,
       minify: false,
-      rolldownOptions: {
-        input: Object.fromEntries(
-          names.map((name) => [name.replace(/\.ts$/, "").replaceAll(/[/\\]/g, "-"), join(here, name)]),
-        ),
-      },
+      rolldownOptions: { input: Object.fromEntries(names.map((name) => [name.replace(/\.ts$/, "").replaceAll(/[/\\]/g, "-"), join(here, name)])) },
     },
   });
   const files = (await readdir(out)).filter((name) => name.endsWith(".test.js")).map((name) => join(out, name));

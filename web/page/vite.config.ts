@@ -5,7 +5,7 @@ import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join, relative, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 import { defineConfig, type Plugin } from "vite";
-import { csp } from "./csp.ts";
+import { CSP } from "./csp.ts";
 
 const here = fileURLToPath(new URL(".", import.meta.url));
 const engine = join(here, "../npm/dist");
@@ -19,8 +19,7 @@ function filesOf(folder: string): string[] {
 
 /** Files of the package that a browser fetches. */
 function engineFiles(): Map<string, Uint8Array<ArrayBuffer>> {
-  if (!existsSync(join(engine, "index.js")))
-    throw new Error(`build the package first: no ${relative(here, engine)}/index.js`);
+  if (!existsSync(join(engine, "index.js"))) throw new Error(`build the package first: no ${relative(here, engine)}/index.js`);
   const wanted = filesOf(engine).filter((name) => /\.(js|wasm)$/.test(name) || name.startsWith("stories/"));
   return new Map(wanted.map((name) => [name, new Uint8Array(readFileSync(join(engine, name)))]));
 }
@@ -52,9 +51,7 @@ function policy(): Plugin {
     apply: "build",
     transformIndexHtml: {
       order: "post",
-      handler: () => [
-        { tag: "meta", attrs: { "http-equiv": "Content-Security-Policy", content: csp }, injectTo: "head-prepend" },
-      ],
+      handler: () => [{ tag: "meta", attrs: { "http-equiv": "Content-Security-Policy", content: CSP }, injectTo: "head-prepend" }],
     },
   };
 }
