@@ -15,7 +15,9 @@ const folder = readdirSync(dist).find((name) => name.startsWith("lyn-"));
 if (folder) first.add(`${folder}/index.js`);
 for (const name of first)
   if (name.endsWith(".js"))
-    for (const [, file] of readFileSync(join(dist, name), "utf8").matchAll(/(?:from|import)\s*["']\.\/([\w.-]+\.js)["']/g))
+    for (const [, file] of readFileSync(join(dist, name), "utf8").matchAll(
+      /(?:from|import)\s*["']\.\/([\w.-]+\.js)["']/g,
+    ))
       first.add(posix.join(posix.dirname(name), file));
 
 let total = 0;
@@ -25,9 +27,13 @@ for (const name of [...first].sort()) {
   console.log(`${(bytes / 1000).toFixed(1).padStart(8)} kB  ${name}`);
 }
 console.log(`${(total / 1000).toFixed(1).padStart(8)} kB  first load, gzip, of ${BUDGET / 1000} kB`);
-for (const name of readdirSync(join(dist, "assets")).filter((file) => !first.has(`assets/${file}`) && /\.(js|css)$/.test(file)))
+for (const name of readdirSync(join(dist, "assets")).filter(
+  (file) => !first.has(`assets/${file}`) && /\.(js|css)$/.test(file),
+))
   console.log(`${(zipped(`assets/${name}`) / 1000).toFixed(1).padStart(8)} kB  assets/${name} (later)`);
-if (folder) for (const name of ["worker.js", "lyn_bg.wasm"]) console.log(`${(zipped(`${folder}/${name}`) / 1000).toFixed(1).padStart(8)} kB  ${folder}/${name}`);
+if (folder)
+  for (const name of ["worker.js", "lyn_bg.wasm"])
+    console.log(`${(zipped(`${folder}/${name}`) / 1000).toFixed(1).padStart(8)} kB  ${folder}/${name}`);
 if (total > BUDGET) {
   console.error("the first load is over its budget");
   process.exit(1);

@@ -28,7 +28,7 @@ import {
   wish,
   type Wish,
 } from "./signals.ts";
-import { claim, onTaken, otherTabHasModel } from "./tabs.ts";
+import { claim, otherTabHasModel } from "./tabs.ts";
 
 /** Called when a model has become usable, and when a lost one has come back. */
 let ready: (how: "loaded" | "restored") => void = () => {};
@@ -41,10 +41,6 @@ const PROBE: { powerPreference?: GPUPowerPreference; worker: false } = { worker:
 
 /** From an empty page to a model, or to the reason why there is none. */
 export async function boot(): Promise<void> {
-  onTaken(async () => {
-    await release();
-    dispatch({ type: "elsewhere" });
-  });
   const link = fromFragment(location.hash);
   if (link) {
     settings.value = link.settings;
@@ -211,6 +207,12 @@ export function deviceLost(reason: string): void {
     if (rebuilds.length > REBUILDS) fail("recovery", { code: "device_lost", message: reason, help: [] });
     else void begin(wish.peek(), "recovery");
   }, SILENCE_MS);
+}
+
+/** Another tab wants the model. */
+export async function giveUp(): Promise<void> {
+  await release();
+  dispatch({ type: "elsewhere" });
 }
 
 /** Gives the graphics memory back. */

@@ -31,6 +31,12 @@ export const wish = signal<Wish>(STORIES);
 export const client = signal<ChatClient | null>(null);
 export const model = signal<ModelInfo | null>(null);
 export const plan = signal<Plan | null>(null);
+/** Twice the context, as far as the model allows; null where it has all there is. */
+export const largerContext = computed<number | null>(() => {
+  const info = model.value;
+  if (!info || info.context >= info.max_position_embeddings) return null;
+  return Math.min(info.max_position_embeddings, info.context * 2);
+});
 export const adapter = computed<AdapterInfo | null>(() => {
   const probed = support.value;
   return client.value?.adapter ?? (probed?.ok ? probed.adapter : null);

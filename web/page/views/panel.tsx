@@ -50,6 +50,7 @@ export function Panels(): VNode | null {
   };
   return (
     <aside class="panels" aria-label={panels.label}>
+      <h2 class="unseen">{panels.label}</h2>
       <div class="panel-head">
         <div role="tablist" aria-label={panels.label} class="tabs" onKeyDown={move}>
           {PANELS.map(({ name }) => (
@@ -67,12 +68,18 @@ export function Panels(): VNode | null {
             </button>
           ))}
         </div>
-        <button type="button" class="icon-button" aria-label={panels.close} title={panels.close} onClick={() => (known.panelOpen.value = false)}>
+        <button
+          type="button"
+          class="icon-button"
+          aria-label={panels.close}
+          title={panels.close}
+          onClick={() => (known.panelOpen.value = false)}
+        >
           <Icon name="close" />
         </button>
       </div>
       <div role="tabpanel" id="panel" aria-labelledby={`tab-${chosen}`} class="panel-body" tabIndex={0}>
-        <h2 class="unseen">{panels[chosen]}</h2>
+        <h3 class="unseen">{panels[chosen]}</h3>
         <Loaded key={chosen} name={chosen} />
       </div>
     </aside>
