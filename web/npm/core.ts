@@ -13,11 +13,13 @@ import init, {
   type EngineEvent,
   type EngineOptions,
   type EngineResult,
+  type Source,
 } from "./wasm/lyn.js";
 import { LynError } from "./errors.js";
 import type { Calls, CallName, CoreOptions, FromCore, Loaded, PromptProgress, ToCore } from "./protocol.js";
 import { filesSource } from "./files.js";
 import { openSource, peekSource, storage, type Opened } from "./store.js";
+import { remedied } from "./remedies.js";
 import { adapterInfo } from "./support.js";
 import type {
   AdapterInfo,
@@ -87,7 +89,7 @@ export class Core {
     run
       .then(
         (value) => this.post({ id, value }),
-        (error: unknown) => this.post({ id, error: LynError.from(error).toJSON() }),
+        (error: unknown) => this.post({ id, error: remedied(LynError.from(error).toJSON()) }),
       )
       .finally(() => this.running.delete(id));
   }
@@ -105,14 +107,15 @@ export class Core {
     },
 
     plan: async ({ model, options }, _emit, signal) => {
-      const source = await peekSource(model, options, signal);
-      return (await planOf(source, engineOptions(options))) as Plan;
+      const source = new Watched(await peekSource(model, options, signal));
+      return (await source.explained(planOf(source, engineOptions(options)))) as Plan;
     },
 
     verify: async ({ model, options }, emit, signal) => {
       const opened = await openSource(model, options, () => new Sha256(), emit, signal);
       try {
-        return (await verify(opened.source)) as Verified;
+        const source = new Watched(opened.source);
+        return (await source.explained(verify(source))) as Verified;
       } finally {
         opened.close();
       }
@@ -271,10 +274,12 @@ export class Core {
     const checked = recipe.options.selfCheck !== false;
     const known = checked && (await remembered(key));
     const options: EngineOptions = { ...engineOptions(recipe.options), selfCheck: checked && !known };
-    const engine = await Engine.load(recipe.opened.source, options, (progress: Progress) => {
+    const source = new Watched(recipe.opened.source);
+    const loading = Engine.load(source, options, (progress: Progress) => {
       emit(progress);
       return !signal.aborted;
     });
+    const engine = await source.explained(loading);
     if (checked && !known) await remember(key);
     const model = engine.info() as ModelInfo;
     const plan = engine.plan() as Plan;
@@ -327,6 +332,35 @@ export class Core {
     // Destroying the device frees its memory now; buffers that are merely dropped wait for the garbage collector.
     engine?.close();
     recipe?.opened.close();
+  }
+}
+
+/** Remembers why a read failed: the runtime knows of it only that it did. */
+class Watched implements Source {
+  private failure: unknown;
+
+  constructor(private readonly source: Source) {}
+
+  size(file: string) {
+    return this.watch(this.source.size(file));
+  }
+
+  read(file: string, offset: number, length: number) {
+    return this.watch(this.source.read(file, offset, length));
+  }
+
+  /** A result whose failure is the source's own where the source failed. */
+  async explained<T>(result: Promise<T>): Promise<T> {
+    return result.catch((error: unknown) => {
+      throw this.failure ?? error;
+    });
+  }
+
+  private watch<T>(result: Promise<T>): Promise<T> {
+    return result.catch((error: unknown) => {
+      this.failure = error;
+      throw error;
+    });
   }
 }
 

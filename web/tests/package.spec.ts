@@ -11,7 +11,7 @@ import { startServer } from "./server.js";
 
 const main = `
 import { load } from "lyn";
-const engine = await load();
+const engine = await load("stories", { selfCheck: false });
 const result = await engine.generate("Once upon a time", { temperature: 0, maxTokens: 12 }).result;
 document.querySelector("output").textContent = result.text;
 await engine.unload();

@@ -91,7 +91,7 @@ function Loaded({ name }: { name: PanelName }): VNode {
   useEffect(() => {
     void PANELS.find((panel) => panel.name === name)
       ?.load()
-      .then((panel) => panel && (loaded.value = { panel }))
+      .then((panel) => (loaded.value = { panel }))
       .catch(() => {});
   }, [name]);
   const View = loaded.value?.panel;
