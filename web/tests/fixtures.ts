@@ -1,10 +1,11 @@
 // What every browser test has: a site with the page, the package and golden checkpoints; and ways to break the worker.
 
-import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { type Browser, type Page, test as base } from "@playwright/test";
+import { type Browser, type BrowserContext, type Page, test as base } from "@playwright/test";
 import type * as lyn from "lyn";
 import { CSP } from "../page/csp.js";
 import { type TestServer, startServer } from "./server.js";
@@ -23,7 +24,8 @@ declare global {
 }
 
 export interface Site {
-  /** Without a slash at its end. `/page/` is the page, `/blank.html` nothing, `/lyn/` the package, `/glue/` its WebAssembly alone, `/golden/` checkpoints. */
+  /** Without a slash at its end. `/page/` is the page, `/blank.html` nothing, `/lyn/` the package, `/glue/` its WebAssembly alone, `/golden/` checkpoints,
+   * `/hub/` a stand-in for the Hugging Face Hub with one repository. */
   url: string;
   server: TestServer;
   /** Resident bytes of the browser's GPU process: a software adapter's buffers are there. */
@@ -41,6 +43,7 @@ export const test = base.extend<object, { site: Site }>({
       link("golden", "tests/data/golden");
       link("models", "models");
       writeFileSync(join(root, "blank.html"), '<!doctype html><html lang="en"><title>blank</title></html>');
+      hub(root);
       const server = await startServer({ root, headers: { "content-security-policy": CSP } });
       await use({ url: server.url.replace(/\/$/, ""), server, gpuMemory });
       await server.close();
@@ -60,6 +63,20 @@ async function gpuMemory(browser: Browser): Promise<number> {
   return Number(kilobytes) * 1024;
 }
 
+/** Every file of the repository `hf:lyn-tests/stories`, as the Hub would list it. Tests of the page reach it with `withHook(page, "hub")`. */
+function hub(root: string): void {
+  const model = join(repository, "models/stories");
+  const files = ["config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"];
+  const tree = files.map((path) => {
+    const { size } = statSync(join(model, path));
+    return { type: "file", path, size, oid: createHash("sha1").update(`${path} ${size}`).digest("hex") };
+  });
+  mkdirSync(join(root, "hub/api/models/lyn-tests/stories/tree"), { recursive: true });
+  writeFileSync(join(root, "hub/api/models/lyn-tests/stories/tree/main"), JSON.stringify(tree));
+  mkdirSync(join(root, "hub/lyn-tests/stories/resolve"), { recursive: true });
+  symlinkSync(model, join(root, "hub/lyn-tests/stories/resolve/main"));
+}
+
 /** Code that runs in the worker before its own: what tests break, they break from there, by a channel. */
 const hooks = {
   /** `destroy` destroys the devices that were opened since the last time. */
@@ -74,6 +91,25 @@ const hooks = {
     new BroadcastChannel("lyn-test").addEventListener("message", ({ data }) => {
       if (data === "destroy") for (const device of devices.splice(0)) device.destroy();
     });`,
+  /** The Hub is this site's `/hub/`: the test server counts, slows and breaks what is asked of it. */
+  hub: `
+    const { fetch } = self;
+    self.fetch = (url, ...rest) => fetch(String(url).replace("https://huggingface.co/", location.origin + "/hub/"), ...rest);`,
+  /** What the page asks of the worker, told on a channel: \`{ call, traced }\` for each call. */
+  calls: `
+    const told = new BroadcastChannel("lyn-calls");
+    self.addEventListener("message", ({ data }) => {
+      if (data.call) told.postMessage({ call: data.call, traced: Boolean(data.input?.trace) });
+    });`,
+  /** The browser's store is full after a megabyte. */
+  quota: `
+    const write = FileSystemSyncAccessHandle.prototype.write;
+    let written = 0;
+    FileSystemSyncAccessHandle.prototype.write = function (bytes, ...rest) {
+      written += bytes.byteLength;
+      if (written > 2 ** 20) throw new DOMException("the quota has been exceeded", "QuotaExceededError");
+      return write.call(this, bytes, ...rest);
+    };`,
   /** Workers without WebGPU, as in some browsers. */
   "no-gpu": `Object.defineProperty(WorkerNavigator.prototype, "gpu", { get: () => undefined });`,
   /** `panic` overwrites the engine's memory: its next step traps. */
@@ -93,9 +129,9 @@ const hooks = {
 };
 
 /** Puts code before the worker's own. Service workers must be blocked, or they answer first. */
-export async function withHook(page: Page, hook: keyof typeof hooks): Promise<void> {
+export async function withHook(page: Page | BrowserContext, ...wanted: (keyof typeof hooks)[]): Promise<void> {
   await page.route(/\/worker[-.\w]*\.js$/, async (route) => {
     const response = await route.fetch();
-    await route.fulfill({ response, body: `{${hooks[hook]}}\n${await response.text()}` });
+    await route.fulfill({ response, body: `${wanted.map((hook) => `{${hooks[hook]}}`).join("\n")}\n${await response.text()}` });
   });
 }

@@ -13,7 +13,8 @@ export default defineConfig({
     viewport: { width: 1280, height: 800 },
     launchOptions: {
       executablePath: process.env["LYN_CHROMIUM"] ?? "/usr/bin/chromium",
-      args: ["--enable-unsafe-webgpu"],
+      // A name that is this machine, but no secure origin to the browser.
+      args: ["--enable-unsafe-webgpu", "--host-resolver-rules=MAP insecure.test 127.0.0.1"],
       chromiumSandbox: process.getuid?.() !== 0,
     },
     trace: "off",

@@ -21,6 +21,7 @@ import {
   prompt,
   promptLength,
   settings,
+  sparing,
   state,
   STORIES,
   support,
@@ -67,7 +68,8 @@ export async function boot(): Promise<void> {
     dispatch({ type: "cameBack", mark });
     return;
   }
-  if (link || savesData()) dispatch({ type: "choose" });
+  sparing.value = savesData();
+  if (link || sparing.value) dispatch({ type: "choose" });
   else await load(STORIES);
 }
 
@@ -101,6 +103,7 @@ async function begin(wanted: Wish, why: "load" | "recovery"): Promise<void> {
 
 async function attempt(wanted: Wish, signal: AbortSignal, why: "load" | "recovery"): Promise<void> {
   wish.value = wanted;
+  sparing.value = false;
   if (why === "load") dispatch({ type: "load", model: wanted.id, now: performance.now() });
   await release();
   if (!(await claim())) {

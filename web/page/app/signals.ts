@@ -70,6 +70,8 @@ export const draft = signal("");
 export const editing = signal<string | null>(null);
 /** A link brought this in; nothing runs by itself then. */
 export const fromLink = signal(false);
+/** The connection asks for few bytes, so nothing was loaded yet. */
+export const sparing = signal(false);
 
 // -- for panels ------------------------------------------------------------------------------------------------------
 

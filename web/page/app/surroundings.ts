@@ -17,6 +17,7 @@ export function startSurroundings(): void {
   addEventListener("offline", () => (offline.value = true));
   startClock();
   startTitle();
+  startFocus();
   startWakeLock();
   startWatch();
   addEventListener("keydown", keyDown);
@@ -54,6 +55,19 @@ function startTitle(): void {
   document.addEventListener("visibilitychange", () => {
     if (!document.hidden) unseen = false;
     write();
+  });
+}
+
+/** A button that goes away with its card takes the focus along: then the composer has it. Not where that would bring up a
+ * keyboard. */
+function startFocus(): void {
+  if (matchMedia("(pointer: coarse)").matches) return;
+  effect(() => {
+    if (state.value.name !== "ready" || dialog.peek()) return;
+    // The card goes when the page is drawn again.
+    requestAnimationFrame(() => {
+      if (document.activeElement === document.body) focusComposer();
+    });
   });
 }
 

@@ -2,10 +2,10 @@
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren, VNode } from "preact";
 import type { Problem } from "../client.ts";
-import { applySettings, boot, cancel, comeBack, load, pause, resume, savesData } from "../app/models.ts";
+import { applySettings, boot, cancel, comeBack, load, pause, resume } from "../app/models.ts";
 import { newChat } from "../app/chat.ts";
 import { report } from "../app/report.ts";
-import { dialog, fromLink, largerContext, notice, plan, settings, state, STORIES, wish } from "../app/signals.ts";
+import { dialog, fromLink, largerContext, notice, plan, settings, sparing, state, STORIES, wish } from "../app/signals.ts";
 import { clock } from "../app/surroundings.ts";
 import { takeOver } from "../app/tabs.ts";
 import { share, type Download, type Preparing, type State } from "../state.ts";
@@ -156,11 +156,8 @@ function Choose(): VNode {
   const words = text.value.state;
   return (
     <Card title={words.choose}>
-      {fromLink.value ? (
-        <p class="muted">{words.chooseLink}</p>
-      ) : savesData() ? (
-        <p class="muted">{words.saveData}</p>
-      ) : null}
+      {fromLink.value ? <p class="muted">{words.chooseLink}</p> : null}
+      {sparing.value ? <p class="muted">{words.saveData}</p> : null}
       <ModelChoice />
     </Card>
   );
