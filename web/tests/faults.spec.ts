@@ -76,6 +76,17 @@ test("where workers have no GPU, the engine runs in the page and says so", async
   expect(got.text).toBe(", there was a little girl named Lily");
 });
 
+test("the default limits of WebGPU suffice", async ({ page, site }) => {
+  await withHook(page, "default-limits");
+  await page.goto(`${site.url}/blank.html`);
+  const text = await page.evaluate(async () => {
+    const lyn = await import("/lyn/index.js" as string);
+    const engine = await lyn.load("stories", { context: 1024, selfCheck: false });
+    return (await engine.generate("Once upon a time", { temperature: 0, maxTokens: 8 }).result).text;
+  });
+  expect(text).toBe(", there was a little girl named Lily");
+});
+
 test("a network that fails is not a broken checkpoint, and remedies are the package's own", async ({ page, site }) => {
   await page.goto(`${site.url}/blank.html`);
   await page.route(/huggingface/, (route) => route.abort("internetdisconnected"));

@@ -110,6 +110,12 @@ const hooks = {
       if (written > 2 ** 20) throw new DOMException("the quota has been exceeded", "QuotaExceededError");
       return write.call(this, bytes, ...rest);
     };`,
+  /** Devices with WebGPU's default limits and no feature, whatever the adapter offers. */
+  "default-limits": `
+    const request = GPUAdapter.prototype.requestDevice;
+    GPUAdapter.prototype.requestDevice = function (options) {
+      return request.call(this, { ...options, requiredLimits: {}, requiredFeatures: [] });
+    };`,
   /** Workers without WebGPU, as in some browsers. */
   "no-gpu": `Object.defineProperty(WorkerNavigator.prototype, "gpu", { get: () => undefined });`,
   /** `panic` overwrites the engine's memory: its next step traps. */
