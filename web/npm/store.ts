@@ -99,7 +99,10 @@ export async function peekSource(
   signal?: AbortSignal,
 ): Promise<Source> {
   if (typeof model !== "string" && !(model instanceof URL)) return (await filesSource(model)).source;
-  return new RangeSource(located(String(model), options), network(options, "default", signal));
+  const remote = located(String(model), options);
+  const source = new RangeSource(remote, network(options, "default", signal));
+  if ((await source.size(CONFIG_FILE)) === undefined) requireListed(remote, [], [CONFIG_FILE]);
+  return source;
 }
 
 function located(model: string, options: OpenOptions): Remote {

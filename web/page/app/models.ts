@@ -155,7 +155,8 @@ async function attempt(wanted: Wish, signal: AbortSignal, why: "load" | "recover
     });
     batch(() => {
       client.value = loaded;
-      model.value = loaded.model;
+      // Files have no name together: the page knows by which they were picked.
+      model.value = Array.isArray(wanted.source) ? { ...loaded.model, id: wanted.id } : loaded.model;
       plan.value = loaded.plan;
       dispatch({ type: why === "load" ? "loaded" : "restored" });
     });

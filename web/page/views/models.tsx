@@ -247,7 +247,7 @@ function Stored(): VNode {
                   ? bytes(kept.bytes)
                   : words.partial(
                       bytes(kept.files.reduce((sum, file) => sum + file.loaded, 0)),
-                      bytes(kept.bytes),
+                      bytes(kept.files.reduce((sum, file) => sum + file.bytes, 0)),
                     )}{" "}
                 · {date(kept.usedAt)}
               </span>
