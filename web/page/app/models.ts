@@ -130,8 +130,11 @@ async function attempt(wanted: Wish, signal: AbortSignal, why: "load" | "recover
         if (progress.stage === "upload" || progress.stage === "download")
           setMark({ model: wanted.id, bytes: progress.total, context: context ?? null });
         if (progress.stage !== "download") return;
-        if (!progress.fromCache && progress.file !== file && wanted.id.startsWith("hf:")) countFile("huggingface.co");
-        file = progress.file;
+        // A file that is here in part comes from both.
+        if (!progress.fromCache && progress.file !== file) {
+          if (wanted.id.startsWith("hf:")) countFile("huggingface.co");
+          file = progress.file;
+        }
         if (progress.total === 0) return;
         const reached = Math.floor((progress.loaded / progress.total) * 10);
         if (reached > tenths) announce(text.peek().status.downloaded(format.peek().percent(reached / 10)));
