@@ -207,12 +207,19 @@ fn selecting_every_position_is_dense_attention() {
         let rows: Vec<Row> = logits.1.chunks(logits.1.len() / prompt.len()).map(<[u32]>::to_vec).collect();
         same(&format!("{what}: a list of all positions"), &rows, &whole);
 
+        // Attention can be switched without loading again.
+        engine.set_attention(Attention::Dense, None);
+        same(&format!("{what}: switched"), &alone(engine.runner(), &prompt, &[prompt.len()]), &whole);
+
         // The property is not empty: fewer positions give other logits.
         if model.name != "a_base" {
             return;
         }
-        let mut engine = model.load(device, &Options { index_topk: Some(4), ..model.options() });
-        assert_ne!(alone(engine.runner(), &prompt, &[prompt.len()]), whole, "{what}: a topk of 4 changes nothing");
+        let mut fresh = model.load(device, &Options { index_topk: Some(4), ..model.options() });
+        let few = alone(fresh.runner(), &prompt, &[prompt.len()]);
+        assert_ne!(few, whole, "{what}: a topk of 4 changes nothing");
+        engine.set_attention(Attention::Sparse, Some(4));
+        same(&format!("{what}: switched to 4"), &alone(engine.runner(), &prompt, &[prompt.len()]), &few);
     });
 }
 

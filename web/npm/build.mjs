@@ -25,3 +25,4 @@ const stories = join(here, "..", "..", "models", "stories");
 for (const file of readdirSync(stories)) {
   if (file !== "MODEL_CARD.md" && !file.startsWith("golden")) copyFileSync(join(stories, file), join(dist, "stories", file));
 }
+for (const licence of ["LICENSE-MIT", "LICENSE-APACHE"]) copyFileSync(join(here, "..", "..", licence), join(dist, licence));

@@ -4,17 +4,22 @@
 import init, {
   Engine,
   Sha256,
+  type Tokenizer,
   conform_golden,
   conform_kernels,
   plan as planOf,
+  verify,
+  version,
   type EngineEvent,
   type EngineOptions,
   type EngineResult,
+  type Source,
 } from "./wasm/lyn.js";
 import { LynError } from "./errors.js";
 import type { Calls, CallName, CoreOptions, FromCore, Loaded, PromptProgress, ToCore } from "./protocol.js";
 import { filesSource } from "./files.js";
 import { openSource, peekSource, storage, type Opened } from "./store.js";
+import { remedied } from "./remedies.js";
 import { adapterInfo } from "./support.js";
 import type {
   AdapterInfo,
@@ -34,6 +39,7 @@ import type {
   Trace,
   TraceOptions,
   Variant,
+  Verified,
 } from "./types.js";
 
 type Post = (message: FromCore, transfer?: Transferable[]) => void;
@@ -53,6 +59,8 @@ interface Recipe {
 
 export class Core {
   private engine: Engine | null = null;
+  /** Kept beside the engine: it answers while the engine works. */
+  private tokenizer: Tokenizer | null = null;
   private recipe: Recipe | null = null;
   private rebuilds: number[] = [];
   private queue: Promise<unknown> = Promise.resolve();
@@ -69,8 +77,8 @@ export class Core {
     const abort = new AbortController();
     this.running.set(id, abort);
     const emit = (event: unknown) => this.post({ id, event });
-    // Storage and start do not touch the engine: they need not wait for it.
-    const waits = !["start", "stored", "remove", "removeAll"].includes(call);
+    // What does not touch the engine need not wait for it.
+    const waits = !["start", "stored", "remove", "removeAll", "tokenize", "detokenize"].includes(call);
     const before = waits ? this.queue : Promise.resolve();
     const run = before.then(async () => {
       if (abort.signal.aborted) throw cancelled();
@@ -81,7 +89,7 @@ export class Core {
     run
       .then(
         (value) => this.post({ id, value }),
-        (error: unknown) => this.post({ id, error: LynError.from(error).toJSON() }),
+        (error: unknown) => this.post({ id, error: remedied(LynError.from(error).toJSON()) }),
       )
       .finally(() => this.running.delete(id));
   }
@@ -99,8 +107,18 @@ export class Core {
     },
 
     plan: async ({ model, options }, _emit, signal) => {
-      const source = await peekSource(model, options, signal);
-      return (await planOf(source, engineOptions(options))) as Plan;
+      const source = new Watched(await peekSource(model, options, signal));
+      return (await source.explained(planOf(source, engineOptions(options)))) as Plan;
+    },
+
+    verify: async ({ model, options }, emit, signal) => {
+      const opened = await openSource(model, options, () => new Sha256(), emit, signal);
+      try {
+        const source = new Watched(opened.source);
+        return (await source.explained(verify(source))) as Verified;
+      } finally {
+        opened.close();
+      }
     },
 
     load: async ({ model, options }, emit, signal) => {
@@ -149,14 +167,13 @@ export class Core {
       });
       if (signal.aborted) throw cancelled();
       const model = engine.info() as ModelInfo;
-      const ids = Array.from(end.promptIds);
-      const texts = engine.pieces(end.promptIds);
+      const words = this.words();
       const made: Trace = {
         model_type: model.model_type,
         num_hidden_layers: model.num_hidden_layers,
         index_topk: model.index_topk,
         layers: [...new Set(selections.map((selection) => selection.layer))].sort((a, b) => a - b),
-        tokens: ids.map((id, i) => ({ id, text: texts[i] ?? "" })),
+        tokens: Array.from(end.promptIds, (id) => ({ id, text: words.decode(Uint32Array.of(id)) })),
         selections,
       };
       return made;
@@ -193,8 +210,8 @@ export class Core {
       return null;
     },
 
-    tokenize: async ({ text }) => this.loaded().tokenize(text),
-    detokenize: async ({ ids }) => this.loaded().detokenize(ids),
+    tokenize: async ({ text }) => this.words().encode(text),
+    detokenize: async ({ ids }) => this.words().decode(ids),
     render: async ({ request }) => this.loaded().render(JSON.stringify(request)),
     reset: async () => {
       this.loaded().reset();
@@ -229,6 +246,15 @@ export class Core {
     removeAll: async () => storage.removeAll(),
   };
 
+  private words(): Tokenizer {
+    return (this.tokenizer ??= this.loaded().tokenizer());
+  }
+
+  private forgetWords(): void {
+    this.tokenizer?.free();
+    this.tokenizer = null;
+  }
+
   private loaded(): Engine {
     if (!this.engine) {
       throw new LynError("bad_request", "no model is loaded", { help: ["Call load() first."] });
@@ -243,20 +269,29 @@ export class Core {
 
   private async build(recipe: Recipe, emit: (progress: Progress) => void, signal: AbortSignal): Promise<Loaded> {
     const adapter = await describe(recipe.options.powerPreference);
-    const key = `lyn self-check ${adapter.name} ${adapter.driver} ${navigator.userAgent}`;
+    // Another driver, browser or lyn is checked again.
+    const key = [version(), adapter.name, adapter.driver, navigator.userAgent].join(" ");
     const checked = recipe.options.selfCheck !== false;
     const known = checked && (await remembered(key));
     const options: EngineOptions = { ...engineOptions(recipe.options), selfCheck: checked && !known };
-    const engine = await Engine.load(recipe.opened.source, options, (progress: Progress) => {
+    const source = new Watched(recipe.opened.source);
+    const loading = Engine.load(source, options, (progress: Progress) => {
       emit(progress);
       return !signal.aborted;
     });
+    const engine = await source.explained(loading);
     if (checked && !known) await remember(key);
-    this.engine = engine;
-    if (recipe.attention) engine.set_attention(recipe.attention.attention === "dense", recipe.attention.indexTopk);
-    void engine.lost().then((error: unknown) => this.lost(engine, error));
     const model = engine.info() as ModelInfo;
     const plan = engine.plan() as Plan;
+    this.engine = engine;
+    this.forgetWords();
+    try {
+      this.tokenizer = engine.tokenizer();
+    } catch {
+      // A checkpoint without one: whoever needs text is told so.
+    }
+    if (recipe.attention) engine.set_attention(recipe.attention.attention === "dense", recipe.attention.indexTopk);
+    void engine.lost().then((error: unknown) => this.lost(engine, error));
     return { model: { ...model, id: recipe.opened.id }, adapter, plan, selfCheck: checked ? { passed: true, fromCache: known } : null };
   }
 
@@ -293,9 +328,39 @@ export class Core {
     const { engine, recipe } = this;
     this.engine = null;
     this.recipe = null;
+    this.forgetWords();
     // Destroying the device frees its memory now; buffers that are merely dropped wait for the garbage collector.
     engine?.close();
     recipe?.opened.close();
+  }
+}
+
+/** Remembers why a read failed: the runtime knows of it only that it did. */
+class Watched implements Source {
+  private failure: unknown;
+
+  constructor(private readonly source: Source) {}
+
+  size(file: string) {
+    return this.watch(this.source.size(file));
+  }
+
+  read(file: string, offset: number, length: number) {
+    return this.watch(this.source.read(file, offset, length));
+  }
+
+  /** A result whose failure is the source's own where the source failed. */
+  async explained<T>(result: Promise<T>): Promise<T> {
+    return result.catch((error: unknown) => {
+      throw this.failure ?? error;
+    });
+  }
+
+  private watch<T>(result: Promise<T>): Promise<T> {
+    return result.catch((error: unknown) => {
+      this.failure = error;
+      throw error;
+    });
   }
 }
 

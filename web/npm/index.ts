@@ -26,6 +26,7 @@ import type {
   TokenEvent,
   TraceOptions,
   Variant,
+  Verified,
 } from "./types.js";
 
 export { LynError } from "./errors.js";
@@ -57,6 +58,18 @@ export function probe(
 export async function plan(model: ModelSource, options: LoadOptions = {}): Promise<Plan> {
   return once(options, (remote) =>
     remote.call("plan", { model: posted(model), options: core(options) }, { signal: options.signal, event: options.onProgress ?? (() => {}) }),
+  );
+}
+
+/** Checks all files of a model, every value included; no GPU is needed. */
+export async function verify(model: ModelSource, options: LoadOptions = {}): Promise<Verified> {
+  const { signal } = options;
+  return once(options, (remote) =>
+    remote.call(
+      "verify",
+      { model: posted(model), options: core(options) },
+      { signal, event: options.onProgress ?? (() => {}) },
+    ),
   );
 }
 
@@ -170,9 +183,14 @@ class Loading implements Lyn {
     return this.remote.call("render", { request });
   }
 
-  async compare(prompt: string, a: Variant, b: Variant, options: SamplingOptions & { signal?: AbortSignal } = {}) {
+  async compare(
+    prompt: string | ArrayLike<number>,
+    a: Variant,
+    b: Variant,
+    options: SamplingOptions & { signal?: AbortSignal } = {},
+  ) {
     const { signal, ...sampling } = options;
-    return this.remote.call("compare", { prompt, a, b, sampling }, { signal });
+    return this.remote.call("compare", { prompt: ids(prompt), a, b, sampling }, { signal });
   }
 
   async setAttention(variant: Variant) {

@@ -19,6 +19,7 @@ import type {
   Trace,
   TraceOptions,
   Variant,
+  Verified,
 } from "./types.js";
 
 /** A model as it crosses to the worker: a URL is text there. */
@@ -52,6 +53,7 @@ export type PromptProgress = { done: number; total: number; cached: number };
 export interface Calls {
   start: { in: { wasmUrl: string }; out: { gpu: boolean }; event: never };
   plan: { in: { model: PostedModel; options: CoreOptions }; out: Plan; event: Progress };
+  verify: { in: { model: PostedModel; options: CoreOptions }; out: Verified; event: Progress };
   load: { in: { model: PostedModel; options: CoreOptions }; out: Loaded; event: Progress };
   generate: {
     in: { prompt: string | Uint32Array; sampling: SamplingOptions; trace?: TraceOptions };
@@ -64,7 +66,11 @@ export interface Calls {
     event: { prompt: PromptProgress } | { chunk: ChatCompletionChunk };
   };
   trace: { in: { prompt: string | Uint32Array; trace: TraceOptions }; out: Trace; event: { prompt: PromptProgress } };
-  compare: { in: { prompt: string; a: Variant; b: Variant; sampling: SamplingOptions }; out: Comparison; event: never };
+  compare: {
+    in: { prompt: string | Uint32Array; a: Variant; b: Variant; sampling: SamplingOptions };
+    out: Comparison;
+    event: never;
+  };
   setAttention: { in: Variant; out: null; event: never };
   tokenize: { in: { text: string }; out: Uint32Array; event: never };
   detokenize: { in: { ids: Uint32Array }; out: string; event: never };

@@ -100,7 +100,8 @@ export async function peekSource(
 ): Promise<Source> {
   if (typeof model !== "string" && !(model instanceof URL)) return (await filesSource(model)).source;
   const remote = located(String(model), options);
-  const source = new RangeSource(remote, network(options, "default", signal));
+  // Kept by no cache: one that holds parts of a file may give parts to whoever asks for all of it.
+  const source = new RangeSource(remote, network(options, "no-store", signal));
   if ((await source.size(CONFIG_FILE)) === undefined) requireListed(remote, [], [CONFIG_FILE]);
   return source;
 }

@@ -88,6 +88,12 @@ export interface Plan {
   fit: "fits" | "tight" | "does_not_fit" | "unknown";
 }
 
+/** Sums over a sound model's tensors. */
+export interface Verified {
+  parameters: number;
+  stored_bytes: number;
+}
+
 export interface ModelInfo {
   /** What was asked for: `stories`, `hf:org/name`, a URL, a folder's name. */
   id: string;
@@ -366,7 +372,7 @@ export interface Lyn extends AsyncDisposable {
   /** Ids of a conversation in the checkpoint's own format. */
   render(request: Pick<ChatRequest, "messages" | "thinking">): Promise<Uint32Array>;
   compare(
-    text: string,
+    prompt: string | ArrayLike<number>,
     a: Variant,
     b: Variant,
     options?: SamplingOptions & { signal?: AbortSignal },

@@ -89,7 +89,12 @@ export interface ChatClient {
   /** What the indexer selects for each token of a whole text; reads the text again. */
   trace(prompt: string | ArrayLike<number>, options: TraceOptions & { signal?: AbortSignal }): Promise<Trace>;
   /** Two ways to compute one answer. */
-  compare(text: string, a: Variant, b: Variant, options?: Sampling & { signal?: AbortSignal }): Promise<Comparison>;
+  compare(
+    prompt: string | ArrayLike<number>,
+    a: Variant,
+    b: Variant,
+    options?: Sampling & { signal?: AbortSignal },
+  ): Promise<Comparison>;
   /** Switches attention without loading again. */
   setAttention(variant: Variant): Promise<void>;
   /** Every kernel against its reference on this adapter; absent where the transport cannot. */

@@ -28,7 +28,10 @@ const message = (id: string, parent: string | null, role: Message["role"], text:
 });
 const ids = (conversation: Conversation) => path(conversation).map(({ id }) => id);
 
-const first = add(add(emptyConversation(0), message("q", null, "user", "Hi")), message("a1", "q", "assistant", "One", "thought"));
+const first = add(
+  add(emptyConversation(0), message("q", null, "user", "Hi")),
+  message("a1", "q", "assistant", "One", "thought"),
+);
 const two = add(first, message("a2", "q", "assistant", "Two"));
 
 test("asking again adds a branch beside the first answer and shows it", () => {
@@ -57,7 +60,12 @@ test("thoughts of earlier turns are not sent; an answer at the end is continued"
     { role: "assistant", content: "One" },
     { role: "user", content: "And?" },
   ]);
-  assert.deepEqual(toRequest(path(first), "  ").at(-1), { role: "assistant", content: "One", reasoning_content: "thought", prefix: true });
+  assert.deepEqual(toRequest(path(first), "  ").at(-1), {
+    role: "assistant",
+    content: "One",
+    reasoning_content: "thought",
+    prefix: true,
+  });
   assert.equal(toText(path(first), ""), "HiOne");
 });
 

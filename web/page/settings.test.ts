@@ -1,6 +1,15 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { asCommand, asCurl, asScript, DEFAULTS, fromFragment, readNumber, toFragment, type Settings } from "./settings.ts";
+import {
+  asCommand,
+  asCurl,
+  asScript,
+  DEFAULTS,
+  fromFragment,
+  readNumber,
+  toFragment,
+  type Settings,
+} from "./settings.ts";
 
 const all: Settings = {
   system: "Be brief & kind",
@@ -16,14 +25,33 @@ const all: Settings = {
 };
 
 test("a link says everything, and the prompt only if asked", () => {
-  assert.deepEqual(fromFragment(toFragment("hf:org/name", all, null)), { model: "hf:org/name", settings: all, prompt: "" });
+  assert.deepEqual(fromFragment(toFragment("hf:org/name", all, null)), {
+    model: "hf:org/name",
+    settings: all,
+    prompt: "",
+  });
   assert.equal(fromFragment(toFragment("stories", DEFAULTS, "Hi?"))?.prompt, "Hi?");
 });
 
 test("a link from anywhere stays within bounds", () => {
   const read = fromFragment("#m=stories&t=99&p=-3&n=1e99&s=x&c=1&k=0&att=evil");
-  assert.deepEqual(read?.settings, { ...DEFAULTS, temperature: 2, topP: 0.01, maxTokens: 1_000_000, context: 64, indexTopk: 1 });
-  for (const bad of ["", "#", "#t=1", "#m=https://evil.example/", "#m=hf:../x", "#m=javascript:alert(1)", "#m=hf:a/b/c"])
+  assert.deepEqual(read?.settings, {
+    ...DEFAULTS,
+    temperature: 2,
+    topP: 0.01,
+    maxTokens: 1_000_000,
+    context: 64,
+    indexTopk: 1,
+  });
+  for (const bad of [
+    "",
+    "#",
+    "#t=1",
+    "#m=https://evil.example/",
+    "#m=hf:../x",
+    "#m=javascript:alert(1)",
+    "#m=hf:a/b/c",
+  ])
     assert.equal(fromFragment(bad), null, bad);
 });
 
@@ -35,7 +63,10 @@ test("numbers are read with either decimal mark", () => {
 
 test("what is copied survives a shell", () => {
   assert.equal(asCommand("stories", DEFAULTS, "it's"), `lyn generate 'it'\\''s'`);
-  assert.match(asCommand("org/name", all, "x"), /^lyn generate -m org\/name --system 'Be brief & kind' --thinking on -t 0.7 .* --index-topk 32 x$/s);
+  assert.match(
+    asCommand("org/name", all, "x"),
+    /^lyn generate -m org\/name --system 'Be brief & kind' --thinking on -t 0.7 .* --index-topk 32 x$/s,
+  );
   const body = /-d '(.*)'$/s.exec(asCurl("stories", all, "Hi"))?.[1];
   assert.deepEqual(JSON.parse(body ?? "").stop, all.stop);
   assert.match(asScript("stories", all, "Hi"), /"attention":"dense"/);

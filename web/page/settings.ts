@@ -83,12 +83,19 @@ export function toFragment(model: string, settings: Settings, prompt: string | n
   return `#${fields}`;
 }
 
-/** What a link asks for; null: no such link. Nobody's code has checked a link, so each field is read with its bounds. */
+/** What a link asks for; null: no such link. Nobody's code has checked a link, so each field is read with its
+ * bounds. */
 export function fromFragment(hash: string): { model: string; settings: Settings; prompt: string } | null {
   const fields = new URLSearchParams(hash.replace(/^#/, ""));
   const model = fields.get("m");
   if (!model || !(model === "stories" || (model.startsWith("hf:") && isRepository(model.slice(3))))) return null;
-  const settings: Settings = { ...DEFAULTS, stop: fields.getAll("stop").slice(0, 16).map((stop) => stop.slice(0, 200)) };
+  const settings: Settings = {
+    ...DEFAULTS,
+    stop: fields
+      .getAll("stop")
+      .slice(0, 16)
+      .map((stop) => stop.slice(0, 200)),
+  };
   for (const [field, key] of Object.entries(KEYS) as [Numeric, string][])
     settings[field] = readNumber(field, fields.get(key) ?? "");
   if (fields.get("att") === "dense") settings.attention = "dense";
@@ -122,7 +129,10 @@ export function asCommand(model: string, settings: Settings, prompt: string): st
 }
 
 function requestOf(model: string, settings: Settings, prompt: string): Record<string, unknown> {
-  const messages = [...(settings.system ? [{ role: "system", content: settings.system }] : []), { role: "user", content: prompt }];
+  const messages = [
+    ...(settings.system ? [{ role: "system", content: settings.system }] : []),
+    { role: "user", content: prompt },
+  ];
   return {
     model,
     messages,

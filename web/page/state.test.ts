@@ -6,7 +6,16 @@ import { canAsk, next, share, type Event, type State } from "./state.ts";
 
 const boot: State = { name: "boot", since: 0 };
 const problem: Problem = { code: "internal", message: "", help: [] };
-const download = { stage: "download", loaded: 5, total: 10, bytesPerSecond: 1, file: "a", index: 0, files: 1, fromCache: false } as const;
+const download = {
+  stage: "download",
+  loaded: 5,
+  total: 10,
+  bytesPerSecond: 1,
+  file: "a",
+  index: 0,
+  files: 1,
+  fromCache: false,
+} as const;
 const walk = (from: State, ...events: Event[]): State => events.reduce(next, from);
 const load: Event = { type: "load", model: "stories", now: 1 };
 const ready = walk(boot, load, { type: "loaded" });
@@ -18,7 +27,12 @@ test("a model is fetched, made ready, asked, and answers", () => {
   const made = walk(fetched, { type: "progress", progress: { stage: "compile", done: 1, total: 4 }, now: 3 });
   assert.equal(made.name, "loading");
   assert.equal(share(made), 0.25);
-  const asked = walk(made, { type: "loaded" }, { type: "ask", now: 4 }, { type: "prompt", done: 3, total: 12, cached: 0 });
+  const asked = walk(
+    made,
+    { type: "loaded" },
+    { type: "ask", now: 4 },
+    { type: "prompt", done: 3, total: 12, cached: 0 },
+  );
   assert.deepEqual(asked, { name: "prefill", done: 3, total: 12, cached: 0, since: 4 });
   const writing = walk(asked, { type: "tokens", tokens: 1, now: 5 }, { type: "tokens", tokens: 7, now: 6 });
   assert.deepEqual(writing, { name: "decode", tokens: 7, since: 5 });
@@ -27,7 +41,11 @@ test("a model is fetched, made ready, asked, and answers", () => {
 });
 
 test("each stage of loading has a clock of its own, which its progress does not reset", () => {
-  const upload = (loaded: number, now: number): Event => ({ type: "progress", progress: { stage: "upload", loaded, total: 9 }, now });
+  const upload = (loaded: number, now: number): Event => ({
+    type: "progress",
+    progress: { stage: "upload", loaded, total: 9 },
+    now,
+  });
   const first = walk(boot, load, upload(1, 10), upload(2, 20));
   assert.equal("since" in first && first.since, 10);
   const then = walk(first, { type: "progress", progress: { stage: "check" }, now: 30 });
@@ -63,7 +81,11 @@ test("a device that is lost comes back, with or without an answer in the making"
   const again = next(broken, { ...lost, attempt: 2, now: 99 });
   assert.equal(again.name === "recovering" && again.since, 7);
   assert.equal(again.name === "recovering" && again.interrupted, true);
-  assert.equal(walk(again, { type: "progress", progress: { stage: "upload", loaded: 1, total: 4 }, now: 8 }, { type: "restored" }).name, "ready");
+  assert.equal(
+    walk(again, { type: "progress", progress: { stage: "upload", loaded: 1, total: 4 }, now: 8 }, { type: "restored" })
+      .name,
+    "ready",
+  );
   assert.equal(walk(again, { type: "fail", during: "recovery", problem }).name, "failed");
 });
 
@@ -73,7 +95,7 @@ test("an answer that failed does not keep people from asking again; a load that 
   assert.equal(canAsk(next(boot, load)), false);
 });
 
-test("the mark of a crash is of interest at the start only", () => {
+test("the mark of a crash is of no interest once a model is there or under way", () => {
   const mark = { model: "m", bytes: 1, context: null, at: 0, tab: "t" };
   assert.equal(next(boot, { type: "cameBack", mark }).name, "cameBack");
   assert.equal(next(ready, { type: "cameBack", mark }), ready);

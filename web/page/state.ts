@@ -29,7 +29,14 @@ export type State =
   | { name: "prefill"; done: number; total: number; cached: number; since: number }
   | { name: "decode"; tokens: number; since: number }
   | { name: "stopped"; reason: "cancelled" | "length" | "context" }
-  | { name: "recovering"; reason: string; attempt: number; progress: Progress | null; interrupted: boolean; since: number }
+  | {
+      name: "recovering";
+      reason: string;
+      attempt: number;
+      progress: Progress | null;
+      interrupted: boolean;
+      since: number;
+    }
   | { name: "failed"; during: "load" | "answer" | "recovery"; problem: Problem }
   | { name: "cameBack"; mark: Mark }
   | { name: "elsewhere" };
@@ -61,7 +68,7 @@ export function next(state: State, event: Event): State {
     case "unsupported":
       return { name: "unsupported", support: event.support };
     case "cameBack":
-      return state.name === "boot" ? { name: "cameBack", mark: event.mark } : state;
+      return hasModel(state) || isLoading(state) ? state : { name: "cameBack", mark: event.mark };
     case "elsewhere":
       return { name: "elsewhere" };
     case "choose":
@@ -74,7 +81,13 @@ export function next(state: State, event: Event): State {
       return state.name === "downloading" ? { ...state, paused: true } : state;
     case "quota":
       if (!isLoading(state)) return state;
-      return { name: "quota", model: state.model, problem: event.problem, usage: event.usage, allowance: event.allowance };
+      return {
+        name: "quota",
+        model: state.model,
+        problem: event.problem,
+        usage: event.usage,
+        allowance: event.allowance,
+      };
     case "loaded":
       return isLoading(state) ? { name: "ready" } : state;
     case "ask":

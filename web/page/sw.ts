@@ -1,6 +1,6 @@
-// Keeps the page's own files, so that it works with the network off after the first visit: document, scripts, WebAssembly,
-// and the model that comes along. A new version is fetched whole before it takes the old one's place; nothing else is
-// ever answered from here, least of all model weights from elsewhere.
+// Keeps the page's own files, so that it works with the network off after the first visit: document, scripts,
+// WebAssembly, and the model that comes along. A new version is fetched whole before it takes the old one's place;
+// nothing else is ever answered from here, least of all model weights from elsewhere.
 export {};
 declare const self: ServiceWorkerGlobalScope;
 
@@ -41,7 +41,8 @@ self.addEventListener("fetch", (event) => {
   const url = new URL(request.url);
   url.hash = "";
   url.search = "";
-  const isDocument = request.mode === "navigate" && (url.href === documentUrl || url.href === `${documentUrl}index.html`);
+  const isDocument =
+    request.mode === "navigate" && (url.href === documentUrl || url.href === `${documentUrl}index.html`);
   if (isDocument) event.respondWith(page(request));
   else if (known.has(url.href)) event.respondWith(file(request, url.href));
 });

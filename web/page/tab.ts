@@ -19,7 +19,10 @@ export function startWorker(): Worker {
   return new Worker(scriptUrl(new URL("worker.js", folder)), { type: "module", name: "lyn" });
 }
 
-export type TabOptions = Pick<LoadOptions, "context" | "attention" | "indexTopk" | "force" | "cache" | "signal" | "onProgress">;
+export type TabOptions = Pick<
+  LoadOptions,
+  "context" | "attention" | "indexTopk" | "force" | "cache" | "signal" | "onProgress"
+>;
 
 export async function loadInTab(source: ModelSource, options: TabOptions): Promise<ChatClient> {
   const { load } = await lyn();
@@ -87,7 +90,8 @@ class TabClient implements ChatClient {
   }
 
   #raw(prompt: string, options: AskOptions, queue: Queue<ChatEvent>) {
-    const onPrompt = (progress: { done: number; total: number; cached: number }) => queue.push({ type: "prompt", ...progress });
+    const onPrompt = (progress: { done: number; total: number; cached: number }) =>
+      queue.push({ type: "prompt", ...progress });
     const generation = this.#lyn.generate(prompt, { ...options, onPrompt });
     const finished = (async (): Promise<Result> => {
       for await (const { text, id, position, reasoning, selection } of generation)
@@ -141,7 +145,8 @@ class TabClient implements ChatClient {
   conform: ChatClient["conform"] = async (options) => (await lyn()).conform({ ...options, worker: startWorker });
 
   listen(listener: (event: ClientEvent) => void): () => void {
-    const lost = ({ detail }: CustomEvent<{ reason: string; attempt: number }>) => listener({ type: "lost", ...detail });
+    const lost = ({ detail }: CustomEvent<{ reason: string; attempt: number }>) =>
+      listener({ type: "lost", ...detail });
     const progress = ({ detail }: CustomEvent<Progress>) => listener({ type: "progress", progress: detail });
     const restored = ({ detail }: CustomEvent<{ attempt: number }>) => listener({ type: "restored", ...detail });
     const failed = ({ detail }: CustomEvent<Problem>) => listener({ type: "failed", problem: detail });

@@ -12,7 +12,7 @@ const names = (await readdir(here, { recursive: true })).filter(
 );
 if (names.length === 0) throw new Error(`no test file matches ${wanted.join(" ")}`);
 // Inside the page's folder, so that packages are found.
-const out = await mkdtemp(join(here, "node_modules/.tests-"));
+const out = await mkdtemp(join(here, ".tests-"));
 try {
   await build({
     configFile: false,

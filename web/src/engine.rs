@@ -1,5 +1,7 @@
 //! The engine as JavaScript sees it. One call at a time: its host queues them.
 
+use std::sync::Arc;
+
 use js_sys::{Array, Float32Array, Function, Object, Reflect, Uint32Array};
 use lyn::chat::Detected;
 use lyn::chat::openai::{ChatRequest, Completion, Timings, Usage};
@@ -254,21 +256,9 @@ impl Engine {
         self.run(request, Some(completion), &event).await
     }
 
-    /// Ids of a text, without the token that begins texts.
-    pub fn tokenize(&self, text: &str) -> Result<Uint32Array, JsValue> {
-        let ids = self.0.tokenizer().and_then(|tokenizer| tokenizer.encode(text, false)).map_err(thrown)?;
-        Ok(Uint32Array::from(ids.as_slice()))
-    }
-
-    /// The text of ids.
-    pub fn detokenize(&self, ids: Vec<u32>) -> Result<String, JsValue> {
-        self.0.tokenizer().map(|tokenizer| tokenizer.decode(&ids)).map_err(thrown)
-    }
-
-    /// The text of each id alone.
-    pub fn pieces(&self, ids: Vec<u32>) -> Result<Vec<String>, JsValue> {
-        let tokenizer = self.0.tokenizer().map_err(thrown)?;
-        Ok(ids.iter().map(|&id| tokenizer.decode(&[id])).collect())
+    /// The tokenizer, which works while the engine is busy.
+    pub fn tokenizer(&self) -> Result<Tokenizer, JsValue> {
+        self.0.shared_tokenizer().map(Tokenizer).map_err(thrown)
     }
 
     /// Ids of a conversation in the checkpoint's own format.
@@ -290,6 +280,25 @@ impl Engine {
     /// Frees the GPU's memory.
     pub fn close(self) {
         self.0.close();
+    }
+}
+
+/// Text to ids and back.
+#[wasm_bindgen]
+pub struct Tokenizer(Arc<lyn::text::Tokenizer>);
+
+#[wasm_bindgen]
+impl Tokenizer {
+    /// Ids of a text, without the token that begins texts.
+    pub fn encode(&self, text: &str) -> Result<Uint32Array, JsValue> {
+        let ids = self.0.encode(text, false).map_err(thrown)?;
+        Ok(Uint32Array::from(ids.as_slice()))
+    }
+
+    /// The text of ids.
+    #[must_use]
+    pub fn decode(&self, ids: &[u32]) -> String {
+        self.0.decode(ids)
     }
 }
 

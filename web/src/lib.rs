@@ -1,4 +1,4 @@
-//! lyn in a browser: the runtime's functions with JavaScript's types, and a [`Source`](lyn::checkpoint::Source) over
+//! lyn in a browser: the runtime's functions with JavaScript's types, and a `lyn::checkpoint::Source` over
 //! JavaScript's files. No logic of the model, of chat or of memory lives here.
 #![cfg(target_arch = "wasm32")]
 
@@ -8,12 +8,14 @@ mod value;
 
 use js_sys::Function;
 use lyn::Place;
+use lyn::checkpoint::Checkpoint;
 use lyn::gpu::CaseRunner;
 use lyn::inspect::{conform, golden};
+use serde_json::json;
 use sha2::Digest;
 use wasm_bindgen::prelude::*;
 
-pub use engine::{Engine, plan};
+pub use engine::{Engine, Tokenizer, plan};
 use source::{JsSource, Shared};
 use value::{Outcome, object, thrown};
 
@@ -30,6 +32,13 @@ fn start() {
     std::panic::set_hook(Box::new(|info| report_error(&js_sys::Error::new(&info.to_string()))));
 }
 
+/// lyn's version.
+#[wasm_bindgen]
+#[must_use]
+pub fn version() -> String {
+    env!("CARGO_PKG_VERSION").to_owned()
+}
+
 /// Runs every kernel's cases against their references on this browser's GPU; `done` gets each kernel's report and
 /// returns false to stop.
 #[wasm_bindgen(unchecked_return_type = "unknown")]
@@ -44,6 +53,15 @@ pub async fn conform_kernels(device: Option<String>, done: Function) -> Outcome 
     let reports = conform::kernels(&mut runner, |_| true, &mut tell).await.map_err(thrown)?;
     device.destroy();
     object(&reports)
+}
+
+/// Checks the files of a model without a GPU: headers, names, shapes, and every value. Gives sums over its tensors.
+#[wasm_bindgen(unchecked_return_type = "unknown")]
+pub async fn verify(source: JsSource) -> Outcome {
+    let checkpoint = Checkpoint::open(Shared::source(source)).await.map_err(thrown)?;
+    checkpoint.check_values().await.map_err(thrown)?;
+    let totals = checkpoint.totals(false);
+    object(&json!({"parameters": totals.parameters, "stored_bytes": totals.stored_bytes}))
 }
 
 /// Runs a golden checkpoint's stages against the values in its folder.

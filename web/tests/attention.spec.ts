@@ -43,6 +43,7 @@ test("while the panel is closed nothing is traced", async () => {
 test("an answer that is written beside the open panel shows what its newest token read", async () => {
   await page.keyboard.press("Escape");
   await page.getByRole("button", { name: "Open panels" }).first().click();
+  await expect(panel()).toContainText("Send a message, or open a trace file");
   await ask(page, "Tell me a story about a little bear.");
   expect((await calls()).findLast(({ call }) => call === "chat")).toEqual({ call: "chat", traced: true });
   const length = await text().locator("[data-at]").count();

@@ -297,3 +297,39 @@ test("errors carry code, help and facts", async () => {
   expect(errors.field).toMatchObject({ lyn: true, code: "bad_request" });
   for (const error of Object.values(errors)) expect(error?.help.length).toBeGreaterThan(0);
 });
+
+test("weights pass through a small heap", async () => {
+  const bytes = await page.evaluate(async () => {
+    const glue = await import("/glue/lyn.js" as string);
+    const wasm = await glue.default({ module_or_path: "/glue/lyn_bg.wasm" });
+    const files = new Map<string, Promise<Uint8Array | undefined>>();
+    const file = (name: string) => {
+      const fetched = async () => {
+        const response = await fetch(`/models/stories/${name}`);
+        return response.ok ? new Uint8Array(await response.arrayBuffer()) : undefined;
+      };
+      if (!files.has(name)) files.set(name, fetched());
+      return files.get(name);
+    };
+    const source = {
+      size: async (name: string) => (await file(name))?.length,
+      read: async (name: string, offset: number, length: number) => (await file(name))?.slice(offset, offset + length),
+    };
+    const options = {
+      context: 2048,
+      maxContext: false,
+      dense: false,
+      indexTopk: null,
+      force: false,
+      powerPreference: null,
+      selfCheck: false,
+    };
+    const engine = await glue.Engine.load(source, options, () => true);
+    const bytes = (wasm.memory as WebAssembly.Memory).buffer.byteLength;
+    engine.close();
+    return bytes;
+  });
+  console.log(`WebAssembly heap after loading stories: ${(bytes / 2 ** 20).toFixed(1)} MiB`);
+  // Reliability: at most 512 MiB whatever the model; this one has 8.9 MB of weights, read in pieces.
+  expect(bytes).toBeLessThan(64 << 20);
+});

@@ -7,7 +7,7 @@ test("a lost device is replaced, and the next request reads its conversation aga
   await page.goto(`${site.url}/blank.html`);
   const got = await page.evaluate(async () => {
     const lyn = await import("/lyn/index.js" as string);
-    const engine = await lyn.load("stories", { context: 512 });
+    const engine = await lyn.load("stories", { context: 512, selfCheck: false });
     const seen: string[] = [];
     for (const type of ["lost", "restored", "failed"]) engine.addEventListener(type, () => seen.push(type));
     const options = { temperature: 0, maxTokens: 60 };
@@ -29,12 +29,29 @@ test("a lost device is replaced, and the next request reads its conversation aga
   expect(got.after).toBe(got.before);
 });
 
+test("a crash of the browser's GPU process is a lost device", async ({ browser, page, site }) => {
+  await page.goto(`${site.url}/blank.html`);
+  await page.evaluate(async () => {
+    window.lyn = await import("/lyn/index.js" as string);
+    window.engine = await window.lyn.load("stories", { context: 512, selfCheck: false });
+  });
+  const restored = page.evaluate(
+    () => new Promise<number>((resolve) => window.engine.addEventListener("restored", (event) => resolve(event.detail.attempt))),
+  );
+  const session = await browser.newBrowserCDPSession();
+  // The answer never comes: what would send it is what crashes.
+  void session.send("Browser.crashGpuProcess").catch(() => {});
+  expect(await restored).toBe(1);
+  const text = await page.evaluate(async () => (await window.engine.generate("Once upon a time", { temperature: 0, maxTokens: 8 }).result).text);
+  expect(text).toBe(", there was a little girl named Lily");
+});
+
 test("a device that keeps dying is given up, with an error that says so", async ({ page, site }) => {
   await withHook(page, "device");
   await page.goto(`${site.url}/blank.html`);
   const got = await page.evaluate(async () => {
     const lyn = await import("/lyn/index.js" as string);
-    const engine = await lyn.load("stories", { context: 512 });
+    const engine = await lyn.load("stories", { context: 512, selfCheck: false });
     const channel = new BroadcastChannel("lyn-test");
     const failed = new Promise<{ code: string }>((resolve) =>
       engine.addEventListener("failed", (event: CustomEvent) => resolve(event.detail), { once: true }),
@@ -51,7 +68,7 @@ test("where workers have no GPU, the engine runs in the page and says so", async
   await page.goto(`${site.url}/blank.html`);
   const got = await page.evaluate(async () => {
     const lyn = await import("/lyn/index.js" as string);
-    const engine = await lyn.load("stories", { context: 256 });
+    const engine = await lyn.load("stories", { context: 256, selfCheck: false });
     const result = await engine.generate("Once upon a time", { temperature: 0, maxTokens: 8 }).result;
     return { worker: engine.worker, text: result.text };
   });
@@ -59,12 +76,35 @@ test("where workers have no GPU, the engine runs in the page and says so", async
   expect(got.text).toBe(", there was a little girl named Lily");
 });
 
+test("the default limits of WebGPU suffice", async ({ page, site }) => {
+  await withHook(page, "default-limits");
+  await page.goto(`${site.url}/blank.html`);
+  const text = await page.evaluate(async () => {
+    const lyn = await import("/lyn/index.js" as string);
+    const engine = await lyn.load("stories", { context: 1024, selfCheck: false });
+    return (await engine.generate("Once upon a time", { temperature: 0, maxTokens: 8 }).result).text;
+  });
+  expect(text).toBe(", there was a little girl named Lily");
+});
+
+test("a network that fails is not a broken checkpoint, and remedies are the package's own", async ({ page, site }) => {
+  await page.goto(`${site.url}/blank.html`);
+  await page.route(/huggingface/, (route) => route.abort("internetdisconnected"));
+  const [plan, context] = await page.evaluate(async () => {
+    const lyn = await import("/lyn/index.js" as string);
+    const caught = (promise: Promise<unknown>) => promise.then(() => null, (error) => error.toJSON());
+    return [await caught(lyn.plan("hf:org/name")), await caught(lyn.plan("stories", { context: 1 << 20 }))];
+  });
+  expect(plan).toMatchObject({ code: "network" });
+  expect(context.help.join()).not.toContain("--");
+});
+
 test("a panic in WebAssembly ends every call with an error instead of silence", async ({ page, site }) => {
   await withHook(page, "panic");
   await page.goto(`${site.url}/blank.html`);
   const got = await page.evaluate(async () => {
     const lyn = await import("/lyn/index.js" as string);
-    const engine = await lyn.load("stories", { context: 256 });
+    const engine = await lyn.load("stories", { context: 256, selfCheck: false });
     const running = engine.generate("Once", { temperature: 0, maxTokens: 200 }).result;
     new BroadcastChannel("lyn-test").postMessage("panic");
     const caught = (promise: Promise<unknown>) => promise.then(() => "", (error: { code: string }) => error.code);
@@ -84,14 +124,14 @@ test("unload gives the GPU's memory back, and load works again", async ({ browse
   await page.evaluate(async () => {
     window.lyn = await import("/lyn/index.js" as string);
     // The first device stays in the browser: caches of its own, compiled shaders.
-    await (await window.lyn.load("stories", { context: 2048 })).unload();
+    await (await window.lyn.load("stories", { context: 2048, selfCheck: false })).unload();
   });
   const before = await memory();
   const during: number[] = [];
   const after: number[] = [];
   for (let round = 0; round < 3; round += 1) {
     await page.evaluate(async () => {
-      window.engine = await window.lyn.load("stories", { context: 2048 });
+      window.engine = await window.lyn.load("stories", { context: 2048, selfCheck: false });
       await window.engine.generate("Once", { maxTokens: 4 }).result;
     });
     during.push(await memory());

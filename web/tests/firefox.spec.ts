@@ -21,6 +21,7 @@ test.beforeAll(async ({ site }) => {
     executablePath,
     headless: true,
     protocol: "webDriverBiDi",
+    protocolTimeout: 400_000,
     extraPrefsFirefox: {
       "dom.webgpu.enabled": true,
       "gfx.webgpu.ignore-blocklist": true,
@@ -58,6 +59,14 @@ test("Firefox stops at once when the loop is left", async () => {
     return (await generation.result).finish_reason;
   });
   expect(reason).toBe("cancelled");
+});
+
+test("every kernel's cases are within their bounds in Firefox", async () => {
+  // Firefox looks for finished reads every 100 ms, and each case reads: two minutes of waiting, little of work.
+  test.setTimeout(400_000);
+  const report = await page.evaluate(async () => window.lyn.conform());
+  expect(report.kernels.flatMap((kernel) => kernel.failures)).toEqual([]);
+  expect(report.cases).toBeGreaterThan(800);
 });
 
 test("the page writes a story by itself in Firefox", async ({ site }) => {

@@ -24,7 +24,7 @@ declare global {
 }
 
 export interface Site {
-  /** Without a slash at its end. `/page/` is the page, `/blank.html` nothing, `/lyn/` the package, `/golden/` checkpoints,
+  /** Without a slash at its end. `/page/` is the page, `/blank.html` nothing, `/lyn/` the package, `/glue/` its WebAssembly alone, `/golden/` checkpoints,
    * `/hub/` a stand-in for the Hugging Face Hub with one repository. */
   url: string;
   server: TestServer;
@@ -39,6 +39,7 @@ export const test = base.extend<object, { site: Site }>({
       const link = (name: string, target: string) => symlinkSync(join(repository, target), join(root, name));
       link("page", "web/dist");
       link("lyn", "web/npm/dist");
+      link("glue", "web/npm/wasm");
       link("golden", "tests/data/golden");
       link("models", "models");
       writeFileSync(join(root, "blank.html"), '<!doctype html><html lang="en"><title>blank</title></html>');
@@ -108,6 +109,12 @@ const hooks = {
       written += bytes.byteLength;
       if (written > 2 ** 20) throw new DOMException("the quota has been exceeded", "QuotaExceededError");
       return write.call(this, bytes, ...rest);
+    };`,
+  /** Devices with WebGPU's default limits and no feature, whatever the adapter offers. */
+  "default-limits": `
+    const request = GPUAdapter.prototype.requestDevice;
+    GPUAdapter.prototype.requestDevice = function (options) {
+      return request.call(this, { ...options, requiredLimits: {}, requiredFeatures: [] });
     };`,
   /** Workers without WebGPU, as in some browsers. */
   "no-gpu": `Object.defineProperty(WorkerNavigator.prototype, "gpu", { get: () => undefined });`,

@@ -11,7 +11,7 @@ import { startServer } from "./server.js";
 
 const main = `
 import { load } from "lyn";
-const engine = await load();
+const engine = await load("stories", { selfCheck: false });
 const result = await engine.generate("Once upon a time", { temperature: 0, maxTokens: 12 }).result;
 document.querySelector("output").textContent = result.text;
 await engine.unload();
@@ -90,6 +90,28 @@ for (const [name, build] of Object.entries(projects)) {
     }
   });
 }
+
+test("the examples of the documents run", async ({ page, site }) => {
+  const [readme, own, docs] = ["README.md", "web/npm/README.md", "docs/npm.md"].map((file) => {
+    const text = readFileSync(join(repository, file), "utf8");
+    return [...text.matchAll(/```js\n([\s\S]*?)```/g)].map(([, code]) => code ?? "");
+  });
+  const [first, chat] = docs ?? [];
+  const examples = [...(readme ?? []), ...(own ?? []), first, `import { load } from "lyn";\nconst engine = await load();\n${chat}`];
+  expect(examples).toHaveLength(4);
+  await page.goto(`${site.url}/blank.html`);
+  for (const example of examples) {
+    const body = `${example?.replace('"lyn"', '"/lyn/index.js"')}\nexport {};`;
+    await page.route("**/example.js*", (route) => route.fulfill({ contentType: "text/javascript", body }));
+    const text = await page.evaluate(async (query) => {
+      document.body.replaceChildren();
+      await import(`/example.js?${query}`);
+      return document.body.textContent;
+    }, String(Math.random()));
+    expect(text?.length, example).toBeGreaterThan(100);
+    await page.unroute("**/example.js*");
+  }
+});
 
 test("the package has types, no dependencies, and imports without a browser", () => {
   const folder = project("types");

@@ -26,12 +26,12 @@ impl SelfCheck {
     }
 }
 
-/// Runs one or two small cases of every kernel.
+/// Runs one or two small cases of every kernel; one where the adapter is software, which is slow to compile.
 ///
 /// # Errors
 /// `self_check_failed` with kernel, case, the value found and the one expected; faults of the device.
 pub async fn run(device: &Device) -> Result<SelfCheck> {
-    run_edited(device, |source| source.to_owned()).await
+    check(device, None).await
 }
 
 /// As [`run`], with the kernels' texts changed by `edit`: planted faults.
@@ -39,13 +39,23 @@ pub async fn run(device: &Device) -> Result<SelfCheck> {
 /// # Errors
 /// As [`run`].
 pub async fn run_edited(device: &Device, edit: impl Fn(&str) -> String) -> Result<SelfCheck> {
+    check(device, Some(&edit)).await
+}
+
+async fn check(device: &Device, edit: Option<&dyn Fn(&str) -> String>) -> Result<SelfCheck> {
     let mut runner = CaseRunner::new(device.clone());
+    let most = if device.info().kind == "software" { 1 } else { usize::MAX };
     let mut kernels = Vec::new();
     for entry in KERNELS {
-        let (kernel, started, cases) = (entry.interface.name, Instant::now(), entry.few());
+        let (kernel, started, mut cases) = (entry.interface.name, Instant::now(), entry.few());
+        cases.truncate(most);
         let mut worst = 0f64;
         for case in &cases {
-            match runner.judge_edited(case, &edit).await? {
+            let verdict = match edit {
+                Some(edit) => runner.judge_edited(case, edit).await?,
+                None => runner.judge(case).await?,
+            };
+            match verdict {
                 Verdict::Pass { worst: this } => worst = worst.max(this),
                 Verdict::Fail { what, .. } => return Err(failed(device, kernel, &case.name, &what)),
             }

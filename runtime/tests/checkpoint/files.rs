@@ -1,7 +1,9 @@
 //! A tiny valid checkpoint, built here, and ways to break it.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lyn::checkpoint::names::{self, Role};
 use lyn::checkpoint::{Checkpoint, MemorySource, ModelConfig};
@@ -171,6 +173,9 @@ pub(crate) fn safetensors(tensors: &[(&String, &Stored)]) -> Vec<u8> {
 /// The files are refused with one of `classes`, in one short line that names `file`.
 #[track_caller]
 pub(crate) fn refused(what: &str, files: &Files, classes: &[&str], file: &str) -> Error {
+    if let Some(corpus) = std::env::var_os("LYN_CORPUS") {
+        keep(Path::new(&corpus), what, files, classes);
+    }
     let Err(error) = files.check() else { panic!("{what}: loaded, expected {classes:?}") };
     let message = error.message();
     assert!(classes.contains(&error.class().unwrap_or_default()), "{what}: expected {classes:?}, got {message}");
@@ -178,4 +183,18 @@ pub(crate) fn refused(what: &str, files: &Files, classes: &[&str], file: &str) -
     assert!(message.len() <= 2048 && !message.contains(char::is_control), "{what}: {message}");
     assert!((1..128).contains(&error.code().exit_code()) && error.code().exit_code() != 101, "{what}");
     error
+}
+
+/// Writes a case down as a folder: its files, and beside them what they must give. The browser tests run them again, where
+/// `usize` has 32 bits.
+fn keep(corpus: &Path, what: &str, files: &Files, classes: &[&str]) {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let folder = corpus.join(format!("{:03}", COUNT.fetch_add(1, Ordering::Relaxed)));
+    std::fs::create_dir_all(folder.join("files")).expect("a folder for the corpus");
+    for (name, bytes) in &files.0 {
+        std::fs::write(folder.join("files").join(name), bytes).expect("a file of the corpus");
+    }
+    let names: Vec<&String> = files.0.keys().collect();
+    let case = json!({"what": what, "files": names, "classes": classes});
+    std::fs::write(folder.join("case.json"), case.to_string()).expect("a file of the corpus");
 }

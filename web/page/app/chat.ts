@@ -46,7 +46,11 @@ import {
 } from "./signals.ts";
 
 /** What the page asks `stories` by itself. English, as the model knows nothing else. */
-const STARTERS = ["Tell me a story about a dragon.", "Tell me a story about a little cat named Tom.", "Tell me a story about a boat."];
+const STARTERS = [
+  "Tell me a story about a dragon.",
+  "Tell me a story about a little cat named Tom.",
+  "Tell me a story about a boat.",
+];
 const STARTER_TOKENS = 220;
 
 let stopCurrent: (() => void) | null = null;
@@ -62,7 +66,8 @@ onReady((how) => {
   }
   broken = null;
   if (sendPending()) return;
-  if (how === "loaded" && wish.peek().source === "stories" && messages.peek().length === 0 && !fromLink.peek()) firstStory();
+  if (how === "loaded" && wish.peek().source === "stories" && messages.peek().length === 0 && !fromLink.peek())
+    firstStory();
 });
 
 function firstStory(): void {
@@ -152,7 +157,8 @@ export function stop(): void {
   stopCurrent?.();
 }
 
-async function stopAndWait(): Promise<void> {
+/** Ends the answer in the making; what there is of it is in the conversation afterwards. */
+export async function stopAndWait(): Promise<void> {
   pending.value = null;
   stop();
   await current;
@@ -226,6 +232,7 @@ async function run(message: Message, before: readonly Message[], limit: number |
         contextIds = Array.from(event.ids);
         promptLength.value = contextIds.length;
         ids.value = contextIds;
+        dispatch({ type: "prompt", done: 0, total: contextIds.length, cached: 0 });
       } else if (event.type === "prompt") {
         prompt.value = { done: event.done, total: event.total, cached: event.cached };
         dispatch(event);
@@ -246,11 +253,13 @@ async function run(message: Message, before: readonly Message[], limit: number |
   } catch (error) {
     const problem = toProblem(error);
     const lost = problem.code === "device_lost" || problem.code === "gpu_timeout";
-    finish = lost ? "lost" : problem.code === "cancelled" ? "cancelled" : "error";
-    if (lost && client.peek() === chat) {
+    // A model that was unloaded under the answer (for another one, or for another tab) is no error.
+    const ours = client.peek() === chat;
+    finish = !ours || problem.code === "cancelled" ? "cancelled" : lost ? "lost" : "error";
+    if (finish === "lost") {
       broken = message.id;
       deviceLost(problem.message);
-    } else if (finish === "error" && client.peek() === chat) fail("answer", problem);
+    } else if (finish === "error") fail("answer", problem);
   }
   stopCurrent = null;
   draw.now();
@@ -263,9 +272,11 @@ async function run(message: Message, before: readonly Message[], limit: number |
     if (finish !== "lost" && finish !== "error") dispatch({ type: "end", reason: full ? "context" : finish });
   });
   if (finish === "cancelled") announce(text.peek().status.stopped);
-  else if (finish !== "error" && finish !== "lost") announce(text.peek().status.done(format.peek().integer(made.length)));
+  else if (finish !== "error" && finish !== "lost")
+    announce(text.peek().status.done(format.peek().integer(made.length)));
   // The rebuild may have been quicker than this loop.
-  if (broken === message.id && state.peek().name === "ready") void Promise.resolve().then(() => continueAnswer(message.id));
+  if (broken === message.id && state.peek().name === "ready")
+    void Promise.resolve().then(() => continueAnswer(message.id));
   else queueMicrotask(sendPending);
 }
 
@@ -289,6 +300,13 @@ function piecesOf(event: {
     const position = event.position + index;
     const selection = event.selection?.filter((chosen) => chosen.position === position || event.ids.length === 1);
     const words = index === event.ids.length - 1 ? event.text : "";
-    return { id, text: words, position, reasoning: event.type === "reasoning", at, ...(selection?.length && { selection }) };
+    return {
+      id,
+      text: words,
+      position,
+      reasoning: event.type === "reasoning",
+      at,
+      ...(selection?.length && { selection }),
+    };
   });
 }

@@ -1,7 +1,7 @@
 // What stays on this device: chats (only if asked), and the ways to take them along or make all of it go away.
 import { effect } from "@preact/signals";
-import { exportChats, importChats, titleOf, type Conversation } from "../conversation.ts";
-import { removeStored, stored } from "./models.ts";
+import { exportChats, importChats, type Conversation } from "../conversation.ts";
+import { removeAllStored } from "./models.ts";
 import { keep } from "./preferences.ts";
 import { conversation, live } from "./signals.ts";
 
@@ -90,17 +90,18 @@ export function save(content: string, name: string, type: string): void {
   setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }
 
-/** Models, chats, preferences, the offline shell: all that this page has put into the browser. Gives the bytes freed. */
+/** Models, chats, preferences, the offline shell: all that this page has put into the browser. Gives the bytes
+ * freed. */
 export async function deleteEverything(): Promise<number> {
   const before = (await navigator.storage?.estimate?.().catch(() => null))?.usage ?? 0;
-  let freed = 0;
-  for (const model of await stored().catch(() => [])) freed += await removeStored(model.id).catch(() => 0);
+  const freed = await removeAllStored().catch(() => 0);
   await new Promise<void>((resolve) => {
     const request = indexedDB.deleteDatabase(DATABASE);
     request.onsuccess = request.onerror = request.onblocked = () => resolve();
   });
   if ("caches" in globalThis) for (const name of await caches.keys()) await caches.delete(name);
-  for (const worker of (await navigator.serviceWorker?.getRegistrations().catch(() => [])) ?? []) await worker.unregister();
+  for (const worker of (await navigator.serviceWorker?.getRegistrations().catch(() => [])) ?? [])
+    await worker.unregister();
   keep.value = false;
   try {
     for (const key of Object.keys(localStorage)) if (key.startsWith("lyn.")) localStorage.removeItem(key);
@@ -110,5 +111,3 @@ export async function deleteEverything(): Promise<number> {
   const after = (await navigator.storage?.estimate?.().catch(() => null))?.usage ?? 0;
   return Math.max(freed, before - after);
 }
-
-export { titleOf };

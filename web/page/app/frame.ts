@@ -1,5 +1,5 @@
-// Work that follows a stream, at most once per frame. A page that cannot be seen gets no frames: then a timer stands in,
-// so that the title and the state go on.
+// Work that follows a stream, at most once per frame. A page that cannot be seen gets no frames: then a timer stands
+// in, so that the title and the state go on.
 
 /** `work`, called soon after each call but at most once per frame; `now()` does what is due at once. */
 export function perFrame(work: () => void): (() => void) & { now(): void } {

@@ -23,7 +23,13 @@ export function readMark(): Mark | null {
     if (typeof found !== "object" || found === null) return null;
     const { model, bytes, context, at, tab: from } = found as Record<string, unknown>;
     if (typeof model !== "string" || typeof bytes !== "number" || from === tab) return null;
-    return { model, bytes, context: typeof context === "number" ? context : null, at: Number(at) || 0, tab: String(from) };
+    return {
+      model,
+      bytes,
+      context: typeof context === "number" ? context : null,
+      at: Number(at) || 0,
+      tab: String(from),
+    };
   } catch {
     return null;
   }

@@ -3,7 +3,7 @@ import { batch } from "@preact/signals";
 import type { Plan } from "lyn";
 import type { Problem } from "../client.ts";
 import { fromFragment, type Settings } from "../settings.ts";
-import { isAnswering, isLoading, type Mark } from "../state.ts";
+import { isLoading, type Mark } from "../state.ts";
 import { loadInTab, lyn, startWorker, toProblem } from "../tab.ts";
 import { format, text } from "../text/index.ts";
 import { clearMark, readMark, setMark } from "./mark.ts";
@@ -14,17 +14,22 @@ import {
   dispatch,
   draft,
   fromLink,
+  ids,
   model,
+  notice,
   plan,
+  prompt,
+  promptLength,
   settings,
   sparing,
   state,
   STORIES,
   support,
+  tokens,
   wish,
   type Wish,
 } from "./signals.ts";
-import { claim, onTaken, otherTabHasModel } from "./tabs.ts";
+import { claim, otherTabHasModel } from "./tabs.ts";
 
 /** Called when a model has become usable, and when a lost one has come back. */
 let ready: (how: "loaded" | "restored") => void = () => {};
@@ -37,10 +42,6 @@ const PROBE: { powerPreference?: GPUPowerPreference; worker: false } = { worker:
 
 /** From an empty page to a model, or to the reason why there is none. */
 export async function boot(): Promise<void> {
-  onTaken(async () => {
-    await release();
-    dispatch({ type: "elsewhere" });
-  });
   const link = fromFragment(location.hash);
   if (link) {
     settings.value = link.settings;
@@ -215,6 +216,12 @@ export function deviceLost(reason: string): void {
   }, SILENCE_MS);
 }
 
+/** Another tab wants the model. */
+export async function giveUp(): Promise<void> {
+  await release();
+  dispatch({ type: "elsewhere" });
+}
+
 /** Gives the graphics memory back. */
 async function release(): Promise<void> {
   const held = client.peek();
@@ -222,6 +229,12 @@ async function release(): Promise<void> {
     client.value = null;
     model.value = null;
     plan.value = null;
+    // They are the old model's words in the old model's cache.
+    ids.value = [];
+    tokens.value = [];
+    promptLength.value = 0;
+    prompt.value = null;
+    notice.value = null;
   });
   await held?.close();
 }
@@ -256,6 +269,10 @@ export async function removeStored(id: string): Promise<number> {
   return (await lyn()).storage.remove(id, { worker: startWorker });
 }
 
+export async function removeAllStored(): Promise<number> {
+  return (await lyn()).storage.removeAll({ worker: startWorker });
+}
+
 /** What a model would need here; only its headers are read. */
 export async function planFor(wanted: Wish, signal?: AbortSignal): Promise<Plan> {
   const context = contextFor(settings.peek());
@@ -282,7 +299,7 @@ export async function applySettings(changes: Partial<Settings>): Promise<void> {
       await held.setAttention({ attention, ...(indexTopk !== null && { indexTopk }) });
       if (client.peek() === held) model.value = held.model;
     } catch (error) {
-      if (!isAnswering(state.peek())) fail("answer", error);
+      notice.value = toProblem(error);
     }
   }
 }

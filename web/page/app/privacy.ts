@@ -1,5 +1,5 @@
-// What left this device since the page was loaded, counted as honestly as a page can. Bodies: there is one place that may
-// send any (`send`), and it counts. Files: the browser's own list of what this page has fetched, by host.
+// What left this device since the page was loaded, counted as honestly as a page can. Bodies: there is one place that
+// may send any (`send`), and it counts. Files: the browser's own list of what this page has fetched, by host.
 import { signal } from "@preact/signals";
 
 /** Bytes of request bodies. */

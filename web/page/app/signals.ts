@@ -1,7 +1,7 @@
 // What the page knows. Views read these; only the modules beside this file write them.
 import { computed, signal } from "@preact/signals";
 import type { AdapterInfo, ModelInfo, ModelSource, Plan, Support, TraceOptions } from "lyn";
-import type { ChatClient } from "../client.ts";
+import type { ChatClient, Problem } from "../client.ts";
 import { emptyConversation, path, type Conversation } from "../conversation.ts";
 import type { LiveToken, Run } from "../panels/props.ts";
 import { DEFAULTS, type Settings } from "../settings.ts";
@@ -31,6 +31,12 @@ export const wish = signal<Wish>(STORIES);
 export const client = signal<ChatClient | null>(null);
 export const model = signal<ModelInfo | null>(null);
 export const plan = signal<Plan | null>(null);
+/** Twice the context, as far as the model allows; null where it has all there is. */
+export const largerContext = computed<number | null>(() => {
+  const info = model.value;
+  if (!info || info.context >= info.max_position_embeddings) return null;
+  return Math.min(info.max_position_embeddings, info.context * 2);
+});
 export const adapter = computed<AdapterInfo | null>(() => {
   const probed = support.value;
   return client.value?.adapter ?? (probed?.ok ? probed.adapter : null);
@@ -95,8 +101,8 @@ export const panelOpen = signal(false);
 export const attentionOpen = computed(() => panelOpen.value && panel.value === "attention");
 /** The one sentence of the polite status. */
 export const status = signal("");
-/** The last problem, for `role="alert"`; cleared when something else begins. */
-export const notice = signal<string | null>(null);
+/** Something went wrong beside the conversation (in a panel, while switching attention); people take it away. */
+export const notice = signal<Problem | null>(null);
 
 export function announce(sentence: string): void {
   // The same sentence twice would not be spoken: a space that nobody hears makes it another.

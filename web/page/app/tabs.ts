@@ -47,7 +47,8 @@ export async function otherTabHasModel(): Promise<boolean> {
   return held?.some((lock) => lock.name === LOCK) ?? false;
 }
 
-/** Asks the other tab to let go, with its conversation; a tab that does not answer within `patience` loses it all the same. */
+/** Asks the other tab to let go, with its conversation; a tab that does not answer within `patience` loses it all
+ * the same. */
 export async function takeOver(patience = 4000): Promise<void> {
   channel?.postMessage({ type: "take" } satisfies Message);
   const end = performance.now() + patience;
@@ -70,8 +71,12 @@ export async function takeOver(patience = 4000): Promise<void> {
 channel?.addEventListener("message", async ({ data }: MessageEvent<Message>) => {
   if (data.type === "take") {
     if (!give) return;
-    channel.postMessage({ type: "handover", conversation: conversation.peek(), settings: settings.peek() } satisfies Message);
     await taken();
+    channel.postMessage({
+      type: "handover",
+      conversation: conversation.peek(),
+      settings: settings.peek(),
+    } satisfies Message);
     letGo();
   } else if (conversation.peek().messages.length === 0) {
     conversation.value = data.conversation;

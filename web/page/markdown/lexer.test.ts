@@ -62,6 +62,15 @@ test("formulas are formulas, prices are not", () => {
 
 test("links lead to the web or nowhere", () => {
   assert.equal(safeHref("https://example.org/a"), "https://example.org/a");
-  for (const bad of ["javascript:alert(1)", " JaVaScRiPt:alert(1)", "data:text/html,x", "vbscript:x", "/relative", "//host", "blob:https://a/b", "file:///etc"])
+  for (const bad of [
+    "javascript:alert(1)",
+    " JaVaScRiPt:alert(1)",
+    "data:text/html,x",
+    "vbscript:x",
+    "/relative",
+    "//host",
+    "blob:https://a/b",
+    "file:///etc",
+  ])
     assert.equal(safeHref(bad), null, bad);
 });

@@ -69,7 +69,17 @@ function plain(token: Token): string {
   return typeof words === "string" ? entities(words) : token.raw;
 }
 
-const ENTITIES: Record<string, string> = { amp: "&", lt: "<", gt: ">", quot: '"', nbsp: "\u00a0", copy: "©", hellip: "…", ndash: "–", mdash: "—" };
+const ENTITIES: Record<string, string> = {
+  amp: "&",
+  lt: "<",
+  gt: ">",
+  quot: '"',
+  nbsp: "\u00a0",
+  copy: "©",
+  hellip: "…",
+  ndash: "–",
+  mdash: "—",
+};
 
 function entities(words: string): string {
   return words.replace(/&(?:#(\d{1,7})|#x([\da-f]{1,6})|([a-z]+));/gi, (whole, decimal, hex, name) => {
@@ -88,7 +98,9 @@ function heading(token: Tokens.Heading): VNode {
 function list(token: Tokens.List): VNode {
   const items = token.items.map((item, index) => (
     <li key={index} dir="auto">
-      {item.task ? <input type="checkbox" checked={item.checked ?? false} disabled aria-label={item.text.slice(0, 80)} /> : null}
+      {item.task ? (
+        <input type="checkbox" checked={item.checked ?? false} disabled aria-label={item.text.slice(0, 80)} />
+      ) : null}
       {blocks(item.tokens.filter((part) => part.type !== "checkbox"))}
     </li>
   ));

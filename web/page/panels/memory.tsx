@@ -77,7 +77,7 @@ export default function MemoryPanel(props: MemoryProps) {
   return (
     <section class="panel memory" aria-label={words.title}>
       <p>{words.model(plan.model_type, integer(plan.layers), parameters)}</p>
-      <p class={`fit fit-${shown.fit}`}>
+      <p class={`verdict verdict-${shown.fit}`}>
         <strong>{words.fit[shown.fit]}</strong>
         {shown.available_bytes === null && <small>{words.unknown}</small>}
       </p>

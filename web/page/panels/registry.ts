@@ -3,17 +3,11 @@
 import type { PanelName } from "../app/signals.ts";
 import type { Panel } from "./props.ts";
 
-const files = import.meta.glob<Panel>(["./attention/index.tsx", "./speed.tsx", "./memory.tsx", "./device.tsx"], {
-  import: "default",
-});
+const module = async (imported: Promise<{ default: Panel }>): Promise<Panel> => (await imported).default;
 
-export const PANELS: readonly { name: PanelName; load: () => Promise<Panel | null> }[] = [
-  { name: "attention", load: () => fetchPanel("./attention/index.tsx") },
-  { name: "speed", load: () => fetchPanel("./speed.tsx") },
-  { name: "memory", load: () => fetchPanel("./memory.tsx") },
-  { name: "device", load: () => fetchPanel("./device.tsx") },
+export const PANELS: readonly { name: PanelName; load: () => Promise<Panel> }[] = [
+  { name: "attention", load: () => module(import("./attention/index.tsx")) },
+  { name: "speed", load: () => module(import("./speed.tsx")) },
+  { name: "memory", load: () => module(import("./memory.tsx")) },
+  { name: "device", load: () => module(import("./device.tsx")) },
 ];
-
-async function fetchPanel(file: string): Promise<Panel | null> {
-  return (await files[file]?.()) ?? null;
-}

@@ -58,7 +58,6 @@ export const en = {
     answersTitle: "Two answers",
     answer: "Answer with both",
     answerCost: (most: string) => `Up to ${most} tokens each, always the likeliest, so that only attention differs.`,
-    answerNot: "This prompt holds control tokens that cannot be written as text, so it cannot be asked again.",
     answering: (time: string) => `Writing both answers… ${time}`,
     answerSpeed: (rate: string, count: string) => ` · ${rate} tok/s · ${count} tokens`,
     same: "Both answers are the same, token by token.",

@@ -56,7 +56,6 @@ export const nb: Panels = {
     answersTitle: "To svar",
     answer: "Svar med begge",
     answerCost: (most) => `Opptil ${most} token hver, alltid det mest sannsynlige, så bare oppmerksomheten er ulik.`,
-    answerNot: "Denne ledeteksten har styretegn som ikke kan skrives som tekst, så den kan ikke stilles på nytt.",
     answering: (time) => `Skriver begge svarene … ${time}`,
     answerSpeed: (rate, count) => ` · ${rate} tok/s · ${count} token`,
     same: "Svarene er like, token for token.",

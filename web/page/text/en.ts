@@ -5,7 +5,8 @@ import type { ErrorCode } from "lyn";
 const errors: Record<ErrorCode, { title: string; advice: string }> = {
   no_adapter: {
     title: "No graphics adapter",
-    advice: "The browser offers WebGPU but no adapter. Update the graphics driver, switch hardware acceleration on, restart the browser.",
+    advice:
+      "The browser offers WebGPU but no adapter. Update the graphics driver, switch hardware acceleration on, restart the browser.",
   },
   adapter_not_found: { title: "That adapter is not here", advice: "Choose another adapter." },
   self_check_failed: {
@@ -13,24 +14,48 @@ const errors: Record<ErrorCode, { title: string; advice: string }> = {
     advice: "Update the graphics driver or use another browser. Answers would not be trustworthy.",
   },
   limit_too_small: { title: "The adapter's limits are too small", advice: "Use a smaller model, or another adapter." },
-  out_of_memory: { title: "Not enough graphics memory", advice: "Use a smaller context or a smaller model, and close other heavy tabs." },
-  device_lost: { title: "The GPU was reset", advice: "The text so far is kept. Try again; if it happens again, use a smaller context." },
+  out_of_memory: {
+    title: "Not enough graphics memory",
+    advice: "Use a smaller context or a smaller model, and close other heavy tabs.",
+  },
+  device_lost: {
+    title: "The GPU was reset",
+    advice: "The text so far is kept. Try again; if it happens again, use a smaller context.",
+  },
   gpu_timeout: { title: "The GPU does not answer", advice: "Close other programs that use the GPU and try again." },
   model_not_found: { title: "No such model", advice: "Check the name: organisation/name, as on the Hugging Face Hub." },
-  unsupported_model: { title: "This kind of model is not supported", advice: "lyn runs models of DeepSeek-V3.2's family." },
+  unsupported_model: {
+    title: "This kind of model is not supported",
+    advice: "lyn runs models of DeepSeek-V3.2's family.",
+  },
   bad_checkpoint: { title: "The checkpoint is damaged", advice: "Delete it and download it again." },
   missing_tensor: { title: "The checkpoint is not complete", advice: "Pick all of its files, or download it again." },
-  context_overflow: { title: "The context is full", advice: "Start a new chat, shorten the text, or load with a larger context." },
+  context_overflow: {
+    title: "The context is full",
+    advice: "Start a new chat, shorten the text, or load with a larger context.",
+  },
   bad_request: { title: "The request has a mistake", advice: "Check the settings." },
-  bad_config: { title: "The model's configuration has a mistake", advice: "The folder's config.json does not describe a model that can run." },
-  non_finite: { title: "The computation broke off", advice: "A value was not a number. Report this together with the device report." },
+  bad_config: {
+    title: "The model's configuration has a mistake",
+    advice: "The folder's config.json does not describe a model that can run.",
+  },
+  non_finite: {
+    title: "The computation broke off",
+    advice: "A value was not a number. Report this together with the device report.",
+  },
   check_failed: { title: "A check found differences", advice: "See the device panel." },
   io: { title: "A file could not be read", advice: "Pick the files again: they may have moved or changed." },
   cancelled: { title: "Stopped", advice: "" },
   internal: { title: "A fault in lyn", advice: "Copy the report and tell us about it, please." },
-  network: { title: "The network is not there", advice: "What has been downloaded is kept. Go on when you are online again." },
+  network: {
+    title: "The network is not there",
+    advice: "What has been downloaded is kept. Go on when you are online again.",
+  },
   quota: { title: "The browser's storage is full", advice: "Free space, or run without keeping the model." },
-  unauthorized: { title: "The model asks for permission", advice: "Accept its licence on its own page, or use another model." },
+  unauthorized: {
+    title: "The model asks for permission",
+    advice: "Accept its licence on its own page, or use another model.",
+  },
 };
 
 export const en = {
@@ -74,11 +99,13 @@ export const en = {
     boot: "Looking for a graphics adapter …",
     unsupported: "lyn cannot run in this browser",
     reasons: {
-      insecure_context: "This page was opened over an insecure connection; browsers offer WebGPU only over https or on localhost.",
+      insecure_context:
+        "This page was opened over an insecure connection; browsers offer WebGPU only over https or on localhost.",
       no_webgpu: "This browser has no WebGPU.",
       no_adapter: "The browser has WebGPU, but offers no graphics adapter.",
       limits: "The graphics adapter lacks a feature or a limit that lyn needs.",
-      in_app_browser: "This is a browser inside another app, without WebGPU. Open the page in the system's own browser.",
+      in_app_browser:
+        "This is a browser inside another app, without WebGPU. Open the page in the system's own browser.",
     },
     cli: "The command line runs without a browser",
     retry: "Try again",
@@ -120,7 +147,8 @@ export const en = {
     smaller: "Use the built-in model",
     halfContext: (context: string) => `Load with a context of ${context}`,
     cameBack: "Welcome back",
-    cameBackDetail: (bytes: string, model: string) => `The browser closed this page while ${bytes} of ${model} were being loaded.`,
+    cameBackDetail: (bytes: string, model: string) =>
+      `The browser closed this page while ${bytes} of ${model} were being loaded.`,
     cameBackSmall: "Start with a small context",
     cameBackAgain: "Try the same again",
     elsewhere: "lyn is running in another tab",
@@ -141,7 +169,7 @@ export const en = {
     queuedBusy: "Will be sent when this answer has ended",
     unqueue: "Do not send",
     thinking: "Think first",
-    context: "Context",
+    context: "Context in use",
     contextUse: (used: string, limit: string) => `${used} of ${limit} tokens`,
     contextReserved: (reserved: string) => `${reserved} reserved for the answer`,
     reading: (done: string, total: string) => `reading prompt ${done}/${total}`,
@@ -237,7 +265,8 @@ export const en = {
   models: {
     title: "Models",
     stories: "stories",
-    storiesDetail: "4.45 M parameters, 9 MB, comes with the page. Writes short children's stories, and shows how sparse attention works. MIT or Apache-2.0.",
+    storiesDetail:
+      "4.45 M parameters, 9 MB, comes with the page. Writes short children's stories, and shows how sparse attention works. MIT or Apache-2.0.",
     use: "Use",
     current: "in use",
     hub: "From the Hugging Face Hub",
@@ -253,7 +282,12 @@ export const en = {
     load: "Load",
     loadAnyway: "Load all the same",
     download: (bytes: string) => `Download ${bytes} and load`,
-    fits: { fits: "fits", tight: "fits tightly", does_not_fit: "does not fit", unknown: "nobody knows if it fits: the browser does not tell how much memory is free" },
+    fits: {
+      fits: "fits",
+      tight: "fits tightly",
+      does_not_fit: "does not fit",
+      unknown: "nobody knows if it fits: the browser does not tell how much memory is free",
+    },
     parameters: "parameters",
     weights: "weights",
     cache: "cache",
@@ -269,7 +303,8 @@ export const en = {
     freed: (bytes: string) => `${bytes} freed`,
     usage: (usage: string, allowance: string) => `${usage} used of ${allowance} that the browser allows`,
     dropHere: "Drop the checkpoint to look at it",
-    iframe: "This page is inside another one: models kept here are kept apart. Open it in a tab of its own to share them.",
+    iframe:
+      "This page is inside another one: models kept here are kept apart. Open it in a tab of its own to share them.",
     memoryOnly: "This browser keeps no files: the model will be fetched again next time.",
   },
 
@@ -309,7 +344,11 @@ export const en = {
     newChat: "new chat",
   },
 
-  starters: ["Tell me a story about a little cat named Tom.", "Write a story with the words tree, bird and cake.", "Lily has a red dog. Answer in JSON with name, animal, color."],
+  starters: [
+    "Tell me a story about a little cat named Tom.",
+    "Write a story with the words tree, bird and cake.",
+    "Lily has a red dog. Answer in JSON with name, animal, color.",
+  ],
 };
 
 export type Text = typeof en;

@@ -7,32 +7,66 @@ export const nb: Text = {
   errors: {
     no_adapter: {
       title: "Ingen grafikkadapter",
-      advice: "Nettleseren har WebGPU, men ingen adapter. Oppdater grafikkdriveren, slå på maskinvareakselerasjon og start nettleseren på nytt.",
+      advice:
+        "Nettleseren har WebGPU, men ingen adapter. Oppdater grafikkdriveren, slå på maskinvareakselerasjon og start nettleseren på nytt.",
     },
     adapter_not_found: { title: "Den adapteren finnes ikke her", advice: "Velg en annen adapter." },
     self_check_failed: {
       title: "Denne adapteren regner feil",
       advice: "Oppdater grafikkdriveren eller bruk en annen nettleser. Svarene ville ikke vært til å stole på.",
     },
-    limit_too_small: { title: "Adapterens grenser er for små", advice: "Bruk en mindre modell eller en annen adapter." },
-    out_of_memory: { title: "For lite grafikkminne", advice: "Bruk en mindre kontekst eller en mindre modell, og lukk andre tunge faner." },
-    device_lost: { title: "GPU-en ble nullstilt", advice: "Teksten så langt er tatt vare på. Prøv igjen; skjer det på nytt, bruk en mindre kontekst." },
+    limit_too_small: {
+      title: "Adapterens grenser er for små",
+      advice: "Bruk en mindre modell eller en annen adapter.",
+    },
+    out_of_memory: {
+      title: "For lite grafikkminne",
+      advice: "Bruk en mindre kontekst eller en mindre modell, og lukk andre tunge faner.",
+    },
+    device_lost: {
+      title: "GPU-en ble nullstilt",
+      advice: "Teksten så langt er tatt vare på. Prøv igjen; skjer det på nytt, bruk en mindre kontekst.",
+    },
     gpu_timeout: { title: "GPU-en svarer ikke", advice: "Lukk andre programmer som bruker GPU-en, og prøv igjen." },
-    model_not_found: { title: "Ingen slik modell", advice: "Sjekk navnet: organisasjon/navn, som på Hugging Face Hub." },
-    unsupported_model: { title: "Denne typen modell støttes ikke", advice: "lyn kjører modeller i DeepSeek-V3.2-familien." },
+    model_not_found: {
+      title: "Ingen slik modell",
+      advice: "Sjekk navnet: organisasjon/navn, som på Hugging Face Hub.",
+    },
+    unsupported_model: {
+      title: "Denne typen modell støttes ikke",
+      advice: "lyn kjører modeller i DeepSeek-V3.2-familien.",
+    },
     bad_checkpoint: { title: "Modellfilene er skadet", advice: "Slett dem og last dem ned på nytt." },
-    missing_tensor: { title: "Modellfilene er ikke fullstendige", advice: "Velg alle filene, eller last dem ned på nytt." },
-    context_overflow: { title: "Konteksten er full", advice: "Start en ny samtale, kort ned teksten, eller last med en større kontekst." },
+    missing_tensor: {
+      title: "Modellfilene er ikke fullstendige",
+      advice: "Velg alle filene, eller last dem ned på nytt.",
+    },
+    context_overflow: {
+      title: "Konteksten er full",
+      advice: "Start en ny samtale, kort ned teksten, eller last med en større kontekst.",
+    },
     bad_request: { title: "Det er en feil i forespørselen", advice: "Se over innstillingene." },
-    bad_config: { title: "Det er en feil i modellens oppsett", advice: "Mappens config.json beskriver ikke en modell som kan kjøre." },
-    non_finite: { title: "Beregningen brøt sammen", advice: "En verdi var ikke et tall. Meld fra sammen med enhetsrapporten." },
+    bad_config: {
+      title: "Det er en feil i modellens oppsett",
+      advice: "Mappens config.json beskriver ikke en modell som kan kjøre.",
+    },
+    non_finite: {
+      title: "Beregningen brøt sammen",
+      advice: "En verdi var ikke et tall. Meld fra sammen med enhetsrapporten.",
+    },
     check_failed: { title: "En kontroll fant avvik", advice: "Se enhetspanelet." },
     io: { title: "En fil kunne ikke leses", advice: "Velg filene på nytt: de kan være flyttet eller endret." },
     cancelled: { title: "Stoppet", advice: "" },
     internal: { title: "En feil i lyn", advice: "Kopier rapporten og fortell oss om den, er du snill." },
-    network: { title: "Nettet er borte", advice: "Det som er lastet ned, er tatt vare på. Fortsett når du er på nett igjen." },
+    network: {
+      title: "Nettet er borte",
+      advice: "Det som er lastet ned, er tatt vare på. Fortsett når du er på nett igjen.",
+    },
     quota: { title: "Nettleserens lager er fullt", advice: "Frigjør plass, eller kjør uten å ta vare på modellen." },
-    unauthorized: { title: "Modellen krever tillatelse", advice: "Godta lisensen på modellens egen side, eller bruk en annen modell." },
+    unauthorized: {
+      title: "Modellen krever tillatelse",
+      advice: "Godta lisensen på modellens egen side, eller bruk en annen modell.",
+    },
   },
 
   header: {
@@ -71,7 +105,8 @@ export const nb: Text = {
     boot: "Ser etter en grafikkadapter …",
     unsupported: "lyn kan ikke kjøre i denne nettleseren",
     reasons: {
-      insecure_context: "Siden ble åpnet over en usikker forbindelse; nettlesere tilbyr WebGPU bare over https eller på localhost.",
+      insecure_context:
+        "Siden ble åpnet over en usikker forbindelse; nettlesere tilbyr WebGPU bare over https eller på localhost.",
       no_webgpu: "Denne nettleseren har ikke WebGPU.",
       no_adapter: "Nettleseren har WebGPU, men tilbyr ingen grafikkadapter.",
       limits: "Grafikkadapteren mangler noe som lyn trenger.",
@@ -138,7 +173,7 @@ export const nb: Text = {
     queuedBusy: "Sendes når dette svaret er ferdig",
     unqueue: "Ikke send",
     thinking: "Tenk først",
-    context: "Kontekst",
+    context: "Kontekst i bruk",
     contextUse: (used, limit) => `${used} av ${limit} tokener`,
     contextReserved: (reserved) => `${reserved} satt av til svaret`,
     reading: (done, total) => `leser forespørselen ${done}/${total}`,
@@ -234,7 +269,8 @@ export const nb: Text = {
   models: {
     title: "Modeller",
     stories: "stories",
-    storiesDetail: "4,45 M parametre, 9 MB, følger med siden. Skriver korte barnefortellinger på engelsk og viser hvordan glissen oppmerksomhet virker. MIT eller Apache-2.0.",
+    storiesDetail:
+      "4,45 M parametre, 9 MB, følger med siden. Skriver korte barnefortellinger på engelsk og viser hvordan glissen oppmerksomhet virker. MIT eller Apache-2.0.",
     use: "Bruk",
     current: "i bruk",
     hub: "Fra Hugging Face Hub",
@@ -250,7 +286,12 @@ export const nb: Text = {
     load: "Last",
     loadAnyway: "Last likevel",
     download: (bytes) => `Last ned ${bytes} og start`,
-    fits: { fits: "får plass", tight: "får så vidt plass", does_not_fit: "får ikke plass", unknown: "ingen vet om den får plass: nettleseren sier ikke hvor mye minne som er ledig" },
+    fits: {
+      fits: "får plass",
+      tight: "får så vidt plass",
+      does_not_fit: "får ikke plass",
+      unknown: "ingen vet om den får plass: nettleseren sier ikke hvor mye minne som er ledig",
+    },
     parameters: "parametre",
     weights: "vekter",
     cache: "mellomlager",
@@ -306,5 +347,9 @@ export const nb: Text = {
     newChat: "ny samtale",
   },
 
-  starters: ["Tell me a story about a little cat named Tom.", "Write a story with the words tree, bird and cake.", "Lily has a red dog. Answer in JSON with name, animal, color."],
+  starters: [
+    "Tell me a story about a little cat named Tom.",
+    "Write a story with the words tree, bird and cake.",
+    "Lily has a red dog. Answer in JSON with name, animal, color.",
+  ],
 };

@@ -83,7 +83,11 @@ function KeysDialog(): VNode {
         ))}
       </dl>
       <label class="toggle">
-        <input type="checkbox" checked={singleKeys.value} onChange={(event) => (singleKeys.value = event.currentTarget.checked)} />
+        <input
+          type="checkbox"
+          checked={singleKeys.value}
+          onChange={(event) => (singleKeys.value = event.currentTarget.checked)}
+        />
         {text.value.settings.singleKeys}
       </label>
     </Dialog>

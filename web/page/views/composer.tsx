@@ -52,11 +52,23 @@ export function Composer(): VNode {
             onKeyDown={keys}
           />
           {answering.value ? (
-            <button type="button" class="send stop" aria-label={composer.stop} title={`${composer.stop} (Esc)`} onClick={stop}>
+            <button
+              type="button"
+              class="send stop"
+              aria-label={composer.stop}
+              title={`${composer.stop} (Esc)`}
+              onClick={stop}
+            >
               <Icon name="stop" />
             </button>
           ) : (
-            <button type="submit" class="send" aria-label={composer.send} title={composer.send} disabled={!draft.value.trim()}>
+            <button
+              type="submit"
+              class="send"
+              aria-label={composer.send}
+              title={composer.send}
+              disabled={!draft.value.trim()}
+            >
               <Icon name="send" />
             </button>
           )}
@@ -95,7 +107,7 @@ function LiveLine(): VNode | null {
   let line = "";
   if (now.name === "prefill") {
     const time = duration(clock.value - now.since);
-    line = `⌛ ${now.total ? words.reading(integer(now.done), integer(now.total)) : words.readingStart} · ${time}`;
+    line = `${now.total ? words.reading(integer(now.done), integer(now.total)) : words.readingStart} · ${time}`;
   } else if (now.name === "decode") {
     const time = Math.max(1, clock.value - now.since);
     line = words.live(decimal((now.tokens - 1) / (time / 1000)), integer(now.tokens), duration(time));
@@ -103,7 +115,12 @@ function LiveLine(): VNode | null {
     const done = share(now);
     if (done !== null) line = format.value.percent(done);
   }
-  return <span class="live">{line}</span>;
+  return (
+    <span class="live">
+      {now.name === "prefill" ? <Icon name="hourglass" /> : null}
+      {line}
+    </span>
+  );
 }
 
 /** Used, reserved for the answer, limit. */
@@ -117,7 +134,11 @@ function Meter(): VNode | null {
     if (activity.value !== "idle" || !engine) return;
     const timer = setTimeout(() => {
       if (!content) drafted.value = 0;
-      else void engine.tokenize(content).then((made) => (drafted.value = made.length)).catch(() => {});
+      else
+        void engine
+          .tokenize(content)
+          .then((made) => (drafted.value = made.length))
+          .catch(() => {});
     }, 400);
     return () => clearTimeout(timer);
   });
@@ -129,7 +150,14 @@ function Meter(): VNode | null {
   const use = words.contextUse(integer(used.value), integer(limit));
   return (
     <span class="meter" title={`${use} · ${words.contextReserved(integer(reserved))}`}>
-      <meter min={0} max={limit} high={limit * 0.9} value={Math.min(limit, used.value)} aria-label={words.context} aria-valuetext={`${use}, ${percent(share)}`} />
+      <meter
+        min={0}
+        max={limit}
+        high={limit * 0.9}
+        value={Math.min(limit, used.value)}
+        aria-label={words.context}
+        aria-valuetext={`${use}, ${percent(share)}`}
+      />
       <span>{use}</span>
     </span>
   );

@@ -24,7 +24,13 @@ export function CopyButton(props: { label: string; content: () => string; wide?:
   };
   const label = done.value ? text.value.message.copied : props.label;
   return (
-    <button type="button" class={props.wide ? "button" : "icon-button"} aria-label={props.label} title={label} onClick={run}>
+    <button
+      type="button"
+      class={props.wide ? "button" : "icon-button"}
+      aria-label={props.label}
+      title={label}
+      onClick={run}
+    >
       <Icon name={done.value ? "check" : "copy"} />
       {props.wide ? <span>{label}</span> : null}
     </button>

@@ -26,7 +26,13 @@ export function Dialog(props: { title: string; children: ComponentChildren }): V
       <div class="dialog-inside">
         <div class="dialog-head">
           <h2 id="dialog-title">{props.title}</h2>
-          <button type="button" class="icon-button" aria-label={text.value.settings.close} title={text.value.settings.close} onClick={close}>
+          <button
+            type="button"
+            class="icon-button"
+            aria-label={text.value.settings.close}
+            title={text.value.settings.close}
+            onClick={close}
+          >
             <Icon name="close" />
           </button>
         </div>

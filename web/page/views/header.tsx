@@ -3,7 +3,19 @@ import type { VNode } from "preact";
 import { newChat } from "../app/chat.ts";
 import { applySettings } from "../app/models.ts";
 import { setLanguage, theme, type Theme } from "../app/preferences.ts";
-import { adapter, client, dialog, model, panel, panelOpen, selfCheck, settings, state, support, wish } from "../app/signals.ts";
+import {
+  adapter,
+  client,
+  dialog,
+  model,
+  panel,
+  panelOpen,
+  selfCheck,
+  settings,
+  state,
+  support,
+  wish,
+} from "../app/signals.ts";
 import { focusComposer, offline } from "../app/surroundings.ts";
 import { isLoading } from "../state.ts";
 import { language, text } from "../text/index.ts";
@@ -70,7 +82,14 @@ export function LanguageButton(): VNode {
   const short = other.toUpperCase();
   const label = text.value.header.languageLabel;
   return (
-    <button type="button" class="icon-button language" lang={other} aria-label={`${short}: ${label}`} title={label} onClick={() => setLanguage(other)}>
+    <button
+      type="button"
+      class="icon-button language"
+      lang={other}
+      aria-label={`${short}: ${label}`}
+      title={label}
+      onClick={() => setLanguage(other)}
+    >
       {short}
     </button>
   );
@@ -78,9 +97,15 @@ export function LanguageButton(): VNode {
 
 function ModelButton(): VNode {
   const { header } = text.value;
-  const name = model.value?.id ?? (isLoading(state.value) ? wish.value.id : header.noModel);
+  const name = client.value || isLoading(state.value) ? wish.value.id : header.noModel;
   return (
-    <button type="button" class="model-button" aria-haspopup="dialog" aria-label={`${header.model}: ${name}`} onClick={() => (dialog.value = "models")}>
+    <button
+      type="button"
+      class="model-button"
+      aria-haspopup="dialog"
+      aria-label={`${header.model}: ${name}`}
+      onClick={() => (dialog.value = "models")}
+    >
       <span class="ellipsis">{name.replace(/^hf:/, "")}</span>
       <Icon name="chevron" />
     </button>
@@ -93,7 +118,8 @@ function AdapterBadge(): VNode {
   const found = adapter.value;
   const name = found ? found.name || found.kind : header.adapterNone;
   const slow = found?.kind === "software" || found?.kind === "integrated";
-  const failed = support.value?.ok === false || (state.value.name === "failed" && state.value.problem.code === "self_check_failed");
+  const failed =
+    support.value?.ok === false || (state.value.name === "failed" && state.value.problem.code === "self_check_failed");
   const checked = selfCheck.value?.passed;
   const [colour, said] = failed
     ? (["red", found ? header.adapterBad(name) : header.adapterNone] as const)
@@ -130,7 +156,13 @@ function AttentionSwitch(): VNode {
       <legend class="unseen">{header.attention}</legend>
       {(["sparse", "dense"] as const).map((attention) => (
         <label key={attention} class={now === attention ? "on" : undefined}>
-          <input type="radio" class="unseen" name="attention" checked={now === attention} onChange={() => void applySettings({ attention })} />
+          <input
+            type="radio"
+            class="unseen"
+            name="attention"
+            checked={now === attention}
+            onChange={() => void applySettings({ attention })}
+          />
           {header[attention]}
         </label>
       ))}

@@ -23,6 +23,7 @@ const PATHS = {
   panel: "M2.5 3.5h15v13h-15zM12 3.5v13",
   chevron: "M5 8l5 5 5-5",
   shield: "M10 2 3.5 4.5v5c0 4 3 7 6.5 8.5 3.5-1.5 6.5-4.5 6.5-8.5v-5z",
+  hourglass: "M5 2.5h10M5 17.5h10M6 2.5c0 4 4 5.5 4 7.5s-4 3.5-4 7.5M14 2.5c0 4-4 5.5-4 7.5s4 3.5 4 7.5",
   keyboard: "M2 5h16v10H2zM5 8h.5M8 8h.5M11 8h.5M14 8h.5M6 12h8",
 } as const;
 

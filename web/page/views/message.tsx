@@ -1,9 +1,9 @@
 // One message: what was written, how it ended, and what can be done with it.
 import { Component, type ComponentChildren, type VNode } from "preact";
 import { useLayoutEffect, useRef } from "preact/hooks";
-import { continueAnswer, deleteMessage, regenerate, reword, show } from "../app/chat.ts";
+import { continueAnswer, deleteMessage, newChat, regenerate, reword, show } from "../app/chat.ts";
 import { applySettings } from "../app/models.ts";
-import { answering, editing, idle, live, model, state } from "../app/signals.ts";
+import { answering, editing, idle, largerContext, live, state } from "../app/signals.ts";
 import { clock } from "../app/surroundings.ts";
 import type { Message } from "../conversation.ts";
 import { Markdown } from "../markdown/markdown.tsx";
@@ -105,7 +105,14 @@ function Editor({ message }: { message: Message }): VNode {
   };
   return (
     <div class="editor">
-      <textarea ref={field} class="field" rows={Math.min(12, message.text.split("\n").length + 1)} aria-label={words.edit} dir="auto" onKeyDown={keys}>
+      <textarea
+        ref={field}
+        class="field"
+        rows={Math.min(12, message.text.split("\n").length + 1)}
+        aria-label={words.edit}
+        dir="auto"
+        onKeyDown={keys}
+      >
         {message.text}
       </textarea>
       <div class="row">
@@ -137,9 +144,18 @@ function Foot({ message, place, count, last }: Props): VNode {
       ) : null}
       <span class="actions" role="group" aria-label={words.actions}>
         <CopyButton label={words.copy} content={() => message.text} />
-        {answer ? null : <Action icon="edit" label={words.edit} disabled={!free} onClick={() => (editing.value = message.id)} />}
-        {answer ? <Action icon="again" label={words.regenerate} disabled={!free} onClick={() => regenerate(message)} /> : null}
-        <Action icon="trash" label={words.delete} disabled={answering.value} onClick={() => void deleteMessage(message)} />
+        {answer ? null : (
+          <Action icon="edit" label={words.edit} disabled={!free} onClick={() => (editing.value = message.id)} />
+        )}
+        {answer ? (
+          <Action icon="again" label={words.regenerate} disabled={!free} onClick={() => regenerate(message)} />
+        ) : null}
+        <Action
+          icon="trash"
+          label={words.delete}
+          disabled={answering.value}
+          onClick={() => void deleteMessage(message)}
+        />
       </span>
       {unfinished && last ? (
         <button type="button" class="button small" disabled={!free} onClick={() => void continueAnswer(message.id)}>
@@ -158,14 +174,21 @@ function Ending({ message, last }: { message: Message; last: boolean }): VNode {
   const full = last && state.value.name === "stopped" && state.value.reason === "context";
   const reason = full ? words.contextFull : message.finish ? words.ends[message.finish] : "";
   const { timings } = message;
-  const rate = timings && words.stats(format.value.integer(timings.predicted_n), format.value.decimal(timings.predicted_per_second));
-  const larger = model.value ? Math.min(model.value.max_position_embeddings, model.value.context * 2) : 0;
+  const rate =
+    timings &&
+    words.stats(format.value.integer(timings.predicted_n), format.value.decimal(timings.predicted_per_second));
+  const larger = largerContext.value;
   return (
     <>
       <span class="muted small" data-finish={full ? "context" : message.finish}>
         {[reason, rate].filter(Boolean).join(" · ")}
       </span>
-      {full && model.value && larger > model.value.context ? (
+      {full ? (
+        <button type="button" class="button small" onClick={() => void newChat()}>
+          {text.value.header.newChat}
+        </button>
+      ) : null}
+      {full && larger !== null ? (
         <button type="button" class="button small" onClick={() => void applySettings({ context: larger })}>
           {words.largerContext(format.value.integer(larger))}
         </button>
@@ -176,7 +199,14 @@ function Ending({ message, last }: { message: Message; last: boolean }): VNode {
 
 function Action(props: { icon: IconName; label: string; disabled?: boolean; onClick: () => void }): VNode {
   return (
-    <button type="button" class="icon-button" aria-label={props.label} title={props.label} disabled={props.disabled} onClick={props.onClick}>
+    <button
+      type="button"
+      class="icon-button"
+      aria-label={props.label}
+      title={props.label}
+      disabled={props.disabled}
+      onClick={props.onClick}
+    >
       <Icon name={props.icon} />
     </button>
   );

@@ -6,7 +6,7 @@ import type { VNode } from "preact";
 import { useEffect } from "preact/hooks";
 import type { Problem } from "../client.ts";
 import { cancel, load, planFor, removeStored, stored } from "../app/models.ts";
-import { announce, dialog, model, state, STORIES, wish, type Wish } from "../app/signals.ts";
+import { announce, client, dialog, model, state, STORIES, wish, type Wish } from "../app/signals.ts";
 import { isRepository } from "../settings.ts";
 import { isLoading } from "../state.ts";
 import { toProblem } from "../tab.ts";
@@ -31,7 +31,7 @@ function use(wanted: Wish): void {
 
 export function ModelChoice(): VNode {
   const words = text.value.models;
-  const current = model.value?.id === "stories";
+  const current = client.value !== null && wish.value.source === "stories";
   return (
     <div class="choices">
       <section class="choice" aria-label={words.stories}>
@@ -56,7 +56,10 @@ function FromHub(): VNode {
   const linked = wish.peek().id.startsWith("hf:") ? wish.peek().id.slice(3) : "";
   const name = useSignal(linked);
   const asked = useSignal<Wish | null>(null);
-  const clean = name.value.trim().replace(/^(hf:|https:\/\/huggingface\.co\/)/, "").replace(/\/$/, "");
+  const clean = name.value
+    .trim()
+    .replace(/^(hf:|https:\/\/huggingface\.co\/)/, "")
+    .replace(/\/$/, "");
   const valid = isRepository(clean);
   const check = (event: Event) => {
     event.preventDefault();
@@ -103,11 +106,23 @@ function FromHere(): VNode {
       <div class="row">
         <label class="button file">
           {words.pickFolder}
-          <input type="file" class="unseen" {...{ webkitdirectory: true }} multiple onChange={(event) => take(event.currentTarget.files)} />
+          <input
+            type="file"
+            class="unseen"
+            {...{ webkitdirectory: true }}
+            multiple
+            onChange={(event) => take(event.currentTarget.files)}
+          />
         </label>
         <label class="button file">
           {words.pickFiles}
-          <input type="file" class="unseen" multiple accept=".json,.safetensors" onChange={(event) => take(event.currentTarget.files)} />
+          <input
+            type="file"
+            class="unseen"
+            multiple
+            accept=".json,.safetensors"
+            onChange={(event) => take(event.currentTarget.files)}
+          />
         </label>
       </div>
       {picked ? <Picked key={picked.id} wanted={picked} /> : null}
@@ -182,12 +197,20 @@ function Verdict({ wanted }: { wanted: Wish }): VNode {
       </dl>
       {remote ? (
         <p class="small">
-          <a href={`https://huggingface.co/${wanted.id.slice(3).split("@")[0]}`} target="_blank" rel="noopener noreferrer">
+          <a
+            href={`https://huggingface.co/${wanted.id.slice(3).split("@")[0]}`}
+            target="_blank"
+            rel="noopener noreferrer"
+          >
             {words.licence}
           </a>
         </p>
       ) : null}
-      <button type="button" class={fits ? "button primary" : "button"} onClick={() => use(fits ? wanted : { ...wanted, force: true })}>
+      <button
+        type="button"
+        class={fits ? "button primary" : "button"}
+        onClick={() => use(fits ? wanted : { ...wanted, force: true })}
+      >
         {!fits ? words.loadAnyway : remote ? words.download(bytes(plan.weights_bytes)) : words.load}
       </button>
     </div>
@@ -222,22 +245,38 @@ function Stored(): VNode {
               <span class="muted small">
                 {kept.complete
                   ? bytes(kept.bytes)
-                  : words.partial(bytes(kept.files.reduce((sum, file) => sum + file.loaded, 0)), bytes(kept.files.reduce((sum, file) => sum + file.bytes, 0)))}{" "}
+                  : words.partial(
+                      bytes(kept.files.reduce((sum, file) => sum + file.loaded, 0)),
+                      bytes(kept.files.reduce((sum, file) => sum + file.bytes, 0)),
+                    )}{" "}
                 · {date(kept.usedAt)}
               </span>
             </span>
             {kept.id.startsWith("hf:") ? (
-              <button type="button" class="button" disabled={model.value?.id === kept.id} onClick={() => use({ source: kept.id as `hf:${string}`, id: kept.id })}>
+              <button
+                type="button"
+                class="button"
+                disabled={model.value?.id === kept.id}
+                onClick={() => use({ source: kept.id as `hf:${string}`, id: kept.id })}
+              >
                 {words.use}
               </button>
             ) : null}
-            <button type="button" class="button" disabled={model.value?.id === kept.id} aria-label={`${words.delete}: ${kept.id}`} onClick={() => void remove(kept.id)}>
+            <button
+              type="button"
+              class="button"
+              disabled={model.value?.id === kept.id}
+              aria-label={`${words.delete}: ${kept.id}`}
+              onClick={() => void remove(kept.id)}
+            >
               {words.delete}
             </button>
           </li>
         ))}
       </ul>
-      {usage.value.quota ? <p class="muted small">{words.usage(bytes(usage.value.usage ?? 0), bytes(usage.value.quota))}</p> : null}
+      {usage.value.quota ? (
+        <p class="muted small">{words.usage(bytes(usage.value.usage ?? 0), bytes(usage.value.quota))}</p>
+      ) : null}
     </section>
   );
 }

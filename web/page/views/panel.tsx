@@ -2,11 +2,12 @@
 import { useSignal } from "@preact/signals";
 import type { VNode } from "preact";
 import { useEffect } from "preact/hooks";
-import { fail, applySettings } from "../app/models.ts";
+import { applySettings } from "../app/models.ts";
 import * as known from "../app/signals.ts";
 import type { PanelName } from "../app/signals.ts";
 import type { Panel, PanelProps } from "../panels/props.ts";
 import { PANELS } from "../panels/registry.ts";
+import { toProblem } from "../tab.ts";
 import { format, language, text } from "../text/index.ts";
 import { Icon } from "./icon.tsx";
 
@@ -30,7 +31,7 @@ const props: PanelProps = {
   traceWanted: known.traceWanted,
   apply: (changes) => void applySettings(changes),
   announce: known.announce,
-  report: (error) => fail("answer", error),
+  report: (error) => (known.notice.value = toProblem(error)),
 };
 
 export function Panels(): VNode | null {
@@ -49,6 +50,7 @@ export function Panels(): VNode | null {
   };
   return (
     <aside class="panels" aria-label={panels.label}>
+      <h2 class="unseen">{panels.label}</h2>
       <div class="panel-head">
         <div role="tablist" aria-label={panels.label} class="tabs" onKeyDown={move}>
           {PANELS.map(({ name }) => (
@@ -66,12 +68,18 @@ export function Panels(): VNode | null {
             </button>
           ))}
         </div>
-        <button type="button" class="icon-button" aria-label={panels.close} title={panels.close} onClick={() => (known.panelOpen.value = false)}>
+        <button
+          type="button"
+          class="icon-button"
+          aria-label={panels.close}
+          title={panels.close}
+          onClick={() => (known.panelOpen.value = false)}
+        >
           <Icon name="close" />
         </button>
       </div>
       <div role="tabpanel" id="panel" aria-labelledby={`tab-${chosen}`} class="panel-body" tabIndex={0}>
-        <h2 class="unseen">{panels[chosen]}</h2>
+        <h3 class="unseen">{panels[chosen]}</h3>
         <Loaded key={chosen} name={chosen} />
       </div>
     </aside>
@@ -83,7 +91,7 @@ function Loaded({ name }: { name: PanelName }): VNode {
   useEffect(() => {
     void PANELS.find((panel) => panel.name === name)
       ?.load()
-      .then((panel) => panel && (loaded.value = { panel }))
+      .then((panel) => (loaded.value = { panel }))
       .catch(() => {});
   }, [name]);
   const View = loaded.value?.panel;

@@ -1,18 +1,15 @@
 // All that can be set, each with a way back to what it was, and what was set in other words to take along.
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren, VNode } from "preact";
-import { useEffect } from "preact/hooks";
-import { deleteEverything, exportAll, forget, importAll, keptChats, setKeep, titleOf } from "../app/data.ts";
 import { applySettings } from "../app/models.ts";
-import { keep, singleKeys } from "../app/preferences.ts";
-import { announce, conversation, dialog, messages, model, plan, settings, wish } from "../app/signals.ts";
-import type { Conversation } from "../conversation.ts";
+import { messages, model, plan, settings, wish } from "../app/signals.ts";
 import { asCommand, asCurl, asScript, BOUNDS, DEFAULTS, readNumber, toFragment, type Settings } from "../settings.ts";
 import { format, text } from "../text/index.ts";
 import { CopyButton } from "./copy.tsx";
 import { Dialog } from "./dialog.tsx";
-import { LanguageButton, ThemeButton } from "./header.tsx";
 import { Icon } from "./icon.tsx";
+import { PageSettings } from "./page-settings.tsx";
+import { Section } from "./section.tsx";
 
 export function SettingsDialog(): VNode {
   const words = text.value.settings;
@@ -21,17 +18,8 @@ export function SettingsDialog(): VNode {
       <Answering />
       <Engine />
       <Sharing />
-      <Page />
+      <PageSettings />
     </Dialog>
-  );
-}
-
-function Section(props: { title: string; children: ComponentChildren }): VNode {
-  return (
-    <section class="settings" aria-label={props.title}>
-      <h3>{props.title}</h3>
-      {props.children}
-    </section>
   );
 }
 
@@ -40,7 +28,14 @@ function change(changes: Partial<Settings>): void {
 }
 
 /** One setting: its name, its field, and its way back to the default. */
-function Setting(props: { field: keyof Settings; label: string; help?: string; wide?: boolean; apply?: typeof change; children: (id: string) => ComponentChildren }): VNode {
+function Setting(props: {
+  field: keyof Settings;
+  label: string;
+  help?: string;
+  wide?: boolean;
+  apply?: typeof change;
+  children: (id: string) => ComponentChildren;
+}): VNode {
   const id = `setting-${props.field}`;
   const words = text.value.settings;
   const value = settings.value[props.field];
@@ -52,7 +47,14 @@ function Setting(props: { field: keyof Settings; label: string; help?: string; w
       <label for={id}>{props.label}</label>
       <span class="setting-field">
         {props.children(id)}
-        <button type="button" class="icon-button" aria-label={words.resetField(props.label)} title={words.reset} disabled={!changed} onClick={reset}>
+        <button
+          type="button"
+          class="icon-button"
+          aria-label={words.resetField(props.label)}
+          title={words.reset}
+          disabled={!changed}
+          onClick={reset}
+        >
           <Icon name="again" />
         </button>
       </span>
@@ -67,7 +69,13 @@ function Setting(props: { field: keyof Settings; label: string; help?: string; w
 
 type Numeric = keyof typeof BOUNDS;
 
-function NumberSetting(props: { field: Numeric; label: string; standard: string; help?: string; apply?: typeof change }): VNode {
+function NumberSetting(props: {
+  field: Numeric;
+  label: string;
+  standard: string;
+  help?: string;
+  apply?: typeof change;
+}): VNode {
   const { field, label, help, apply } = props;
   return (
     <Setting field={field} label={label} {...(help && { help })} {...(apply && { apply })}>
@@ -100,13 +108,38 @@ function Answering(): VNode {
   return (
     <Section title={words.answer}>
       <Setting field="system" label={words.system} wide>
-        {(id) => <textarea id={id} class="field" rows={2} dir="auto" value={settings.value.system} onInput={(event) => change({ system: event.currentTarget.value })} />}
+        {(id) => (
+          <textarea
+            id={id}
+            class="field"
+            rows={2}
+            dir="auto"
+            value={settings.value.system}
+            onInput={(event) => change({ system: event.currentTarget.value })}
+          />
+        )}
       </Setting>
       <Setting field="thinking" label={words.thinking} {...(cannotThink && { help: words.thinkingNone })}>
-        {(id) => <input id={id} type="checkbox" checked={settings.value.thinking} disabled={cannotThink} onChange={(event) => change({ thinking: event.currentTarget.checked })} />}
+        {(id) => (
+          <input
+            id={id}
+            type="checkbox"
+            checked={settings.value.thinking}
+            disabled={cannotThink}
+            onChange={(event) => change({ thinking: event.currentTarget.checked })}
+          />
+        )}
       </Setting>
-      <NumberSetting field="temperature" label={words.temperature} standard={standard ? words.auto(decimal(standard.temperature, 2)) : ""} />
-      <NumberSetting field="topP" label={words.topP} standard={standard ? words.auto(decimal(standard.top_p, 2)) : ""} />
+      <NumberSetting
+        field="temperature"
+        label={words.temperature}
+        standard={standard ? words.auto(decimal(standard.temperature, 2)) : ""}
+      />
+      <NumberSetting
+        field="topP"
+        label={words.topP}
+        standard={standard ? words.auto(decimal(standard.top_p, 2)) : ""}
+      />
       <NumberSetting field="maxTokens" label={words.maxTokens} standard={words.room} />
       <NumberSetting field="seed" label={words.seed} standard={words.random} />
       <Setting field="stop" label={words.stop} wide>
@@ -116,7 +149,14 @@ function Answering(): VNode {
             class="field"
             rows={1}
             value={settings.value.stop.join("\n")}
-            onChange={(event) => change({ stop: event.currentTarget.value.split("\n").filter((line) => line !== "").slice(0, 16) })}
+            onChange={(event) =>
+              change({
+                stop: event.currentTarget.value
+                  .split("\n")
+                  .filter((line) => line !== "")
+                  .slice(0, 16),
+              })
+            }
           />
         )}
       </Setting>
@@ -137,13 +177,25 @@ function Engine(): VNode {
     <Section title={words.model}>
       <Setting field="attention" label={words.attention} apply={set}>
         {(id) => (
-          <select id={id} class="field" value={settings.value.attention} disabled={model.value?.sparse === false} onChange={(event) => set({ attention: event.currentTarget.value === "dense" ? "dense" : "sparse" })}>
+          <select
+            id={id}
+            class="field"
+            value={settings.value.attention}
+            disabled={model.value?.sparse === false}
+            onChange={(event) => set({ attention: event.currentTarget.value === "dense" ? "dense" : "sparse" })}
+          >
             <option value="sparse">{text.value.header.sparse}</option>
             <option value="dense">{text.value.header.dense}</option>
           </select>
         )}
       </Setting>
-      <NumberSetting field="indexTopk" label={words.indexTopk} help={words.indexTopkHelp} standard={model.value?.index_topk ? words.auto(integer(model.value.index_topk)) : ""} apply={set} />
+      <NumberSetting
+        field="indexTopk"
+        label={words.indexTopk}
+        help={words.indexTopkHelp}
+        standard={model.value?.index_topk ? words.auto(integer(model.value.index_topk)) : ""}
+        apply={set}
+      />
       <div class="setting">
         <label for="setting-context">{words.context}</label>
         <span class="setting-field">
@@ -158,7 +210,14 @@ function Engine(): VNode {
             value={context.value ?? ""}
             onChange={(event) => (context.value = readNumber("context", event.currentTarget.value))}
           />
-          <button type="button" class="icon-button" aria-label={words.resetField(words.context)} title={words.reset} disabled={context.value === null} onClick={() => (context.value = null)}>
+          <button
+            type="button"
+            class="icon-button"
+            aria-label={words.resetField(words.context)}
+            title={words.reset}
+            disabled={context.value === null}
+            onClick={() => (context.value = null)}
+          >
             <Icon name="again" />
           </button>
         </span>
@@ -180,10 +239,15 @@ function Sharing(): VNode {
   const withPrompt = useSignal(false);
   const last = messages.value.findLast((message) => message.role === "user")?.text ?? "";
   const prompt = last || "Once upon a time";
-  const id = model.value?.id ?? wish.value.id;
+  const { id, source } = wish.value;
   const link = () => {
     const url = new URL(location.href);
-    url.hash = toFragment(id, settings.peek(), withPrompt.peek() ? last : null);
+    // A link cannot carry a folder of this device.
+    url.hash = toFragment(
+      typeof source === "string" ? source : "stories",
+      settings.peek(),
+      withPrompt.peek() ? last : null,
+    );
     return url.href;
   };
   return (
@@ -197,110 +261,16 @@ function Sharing(): VNode {
       <div class="row">
         <CopyButton wide label={words.link} content={link} />
         <label class="toggle">
-          <input type="checkbox" checked={withPrompt.value} disabled={!last} onChange={(event) => (withPrompt.value = event.currentTarget.checked)} />
+          <input
+            type="checkbox"
+            checked={withPrompt.value}
+            disabled={!last}
+            onChange={(event) => (withPrompt.value = event.currentTarget.checked)}
+          />
           {words.withPrompt}
         </label>
       </div>
       <p class="muted small">{words.server}</p>
     </Section>
-  );
-}
-
-function Page(): VNode {
-  const words = text.value.settings;
-  const said = useSignal("");
-  const sure = useSignal(false);
-  const read = async (file: File | undefined) => {
-    if (!file) return;
-    const count = await importAll(file).catch(() => null);
-    said.value = count === null ? words.importFailed : words.imported(format.peek().integer(count));
-  };
-  const wipe = async () => {
-    const freed = await deleteEverything();
-    sure.value = false;
-    said.value = words.deleted(format.peek().bytes(freed));
-    announce(said.value);
-  };
-  return (
-    <Section title={words.page}>
-      <div class="row">
-        <ThemeButton />
-        <LanguageButton />
-        <button type="button" class="button" onClick={() => (dialog.value = "keys")}>
-          {text.value.header.keys}
-        </button>
-      </div>
-      <label class="toggle">
-        <input type="checkbox" checked={singleKeys.value} onChange={(event) => (singleKeys.value = event.currentTarget.checked)} />
-        {words.singleKeys}
-      </label>
-      <label class="toggle">
-        <input type="checkbox" checked={keep.value} onChange={(event) => void setKeep(event.currentTarget.checked)} />
-        {words.keep}
-      </label>
-      <p class="muted small">{words.keepHelp}</p>
-      {keep.value ? <Kept /> : null}
-      <div class="row">
-        <button type="button" class="button" onClick={() => void exportAll()}>
-          {words.export}
-        </button>
-        <label class="button file">
-          {words.import}
-          <input type="file" class="unseen" accept=".json,application/json" onChange={(event) => void read(event.currentTarget.files?.[0])} />
-        </label>
-        {sure.value ? null : (
-          <button type="button" class="button danger" onClick={() => (sure.value = true)}>
-            {words.deleteAll}
-          </button>
-        )}
-      </div>
-      {sure.value ? (
-        <div class="row" role="group" aria-label={words.deleteAll}>
-          <p>{words.deleteAllAsk}</p>
-          <button type="button" class="button danger" onClick={() => void wipe()}>
-            {words.deleteAllYes}
-          </button>
-          <button type="button" class="button" onClick={() => (sure.value = false)}>
-            {text.value.message.cancel}
-          </button>
-        </div>
-      ) : null}
-      {said.value ? <p>{said.value}</p> : null}
-    </Section>
-  );
-}
-
-function Kept(): VNode {
-  const words = text.value.settings;
-  const chats = useSignal<Conversation[]>([]);
-  const refresh = async () => (chats.value = await keptChats().catch(() => []));
-  useEffect(() => void refresh(), []);
-  return (
-    <section aria-label={words.chats}>
-      {chats.value.length === 0 ? <p class="muted small">{words.noChats}</p> : null}
-      <ul class="plain">
-        {chats.value.map((chat) => (
-          <li key={chat.id} class="row">
-            <span class="grow ellipsis">
-              {titleOf(chat)} <span class="muted small">{format.value.date(chat.at)}</span>
-            </span>
-            <button
-              type="button"
-              class="button"
-              disabled={chat.id === conversation.value.id}
-              onClick={() => {
-                conversation.value = chat;
-                dialog.value = null;
-              }}
-            >
-              {words.open}
-            </button>
-            <button type="button" class="button" aria-label={`${text.value.message.delete}: ${titleOf(chat)}`} onClick={() => void forget(chat.id).then(refresh)}>
-              {text.value.message.delete}
-            </button>
-          </li>
-        ))}
-      </ul>
-    </section>
   );
 }

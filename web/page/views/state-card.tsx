@@ -2,10 +2,10 @@
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren, VNode } from "preact";
 import type { Problem } from "../client.ts";
-import { boot, cancel, comeBack, load, pause, resume } from "../app/models.ts";
+import { applySettings, boot, cancel, comeBack, load, pause, resume } from "../app/models.ts";
 import { newChat } from "../app/chat.ts";
 import { report } from "../app/report.ts";
-import { dialog, fromLink, plan, settings, sparing, state, STORIES, wish } from "../app/signals.ts";
+import { dialog, fromLink, largerContext, notice, plan, settings, sparing, state, STORIES, wish } from "../app/signals.ts";
 import { clock } from "../app/surroundings.ts";
 import { takeOver } from "../app/tabs.ts";
 import { share, type Download, type Preparing, type State } from "../state.ts";
@@ -46,7 +46,29 @@ export function StateCard(): VNode | null {
   }
 }
 
-function Card(props: { title: string; tone?: "calm" | "bad"; children?: ComponentChildren; actions?: ComponentChildren }): VNode {
+/** What went wrong beside the conversation. */
+export function Notice(): VNode | null {
+  const problem = notice.value;
+  if (!problem) return null;
+  const said = text.value.errors[problem.code] ?? text.value.errors.internal;
+  return (
+    <Card
+      title={said.title}
+      tone="bad"
+      actions={<Button onClick={() => (notice.value = null)}>{text.value.settings.close}</Button>}
+    >
+      <p role="alert">{said.advice || said.title}</p>
+      <Help problem={problem} />
+    </Card>
+  );
+}
+
+function Card(props: {
+  title: string;
+  tone?: "calm" | "bad";
+  children?: ComponentChildren;
+  actions?: ComponentChildren;
+}): VNode {
   return (
     <section class={`card ${props.tone === "bad" ? "card-bad" : ""}`} aria-label={props.title}>
       <h2>{props.title}</h2>
@@ -66,7 +88,11 @@ function Button(props: { primary?: boolean; onClick: () => void; children: Compo
 
 /** How far, as a bar; a bar without a value where nobody knows. */
 export function Bar({ value, label }: { value: number | null; label: string }): VNode {
-  return value === null ? <progress aria-label={label} max={1} /> : <progress aria-label={label} max={1} value={value} />;
+  return value === null ? (
+    <progress aria-label={label} max={1} />
+  ) : (
+    <progress aria-label={label} max={1} value={value} />
+  );
 }
 
 /** For how long already: a slow thing and a stuck one must look different. */
@@ -152,12 +178,18 @@ function Downloading({ now }: { now: Named<"downloading"> }): VNode {
             <Button onClick={pause}>{words.pause}</Button>
           )}
           <Button onClick={() => void cancel(true)}>{words.cancelKeep}</Button>
-          {now.model.startsWith("hf:") ? <Button onClick={() => void cancel(false)}>{words.cancelDelete}</Button> : null}
+          {now.model.startsWith("hf:") ? (
+            <Button onClick={() => void cancel(false)}>{words.cancelDelete}</Button>
+          ) : null}
         </>
       }
     >
       <Bar value={share(now)} label={words.downloading(now.model)} />
-      {now.progress ? <DownloadLine progress={now.progress} paused={now.paused} /> : <p class="muted">{now.paused ? words.paused : words.connecting}</p>}
+      {now.progress ? (
+        <DownloadLine progress={now.progress} paused={now.paused} />
+      ) : (
+        <p class="muted">{now.paused ? words.paused : words.connecting}</p>
+      )}
       {now.paused ? null : <Clock since={now.since} />}
     </Card>
   );
@@ -226,7 +258,10 @@ function stageLine(progress: Preparing | Download | null): string {
 function Loading({ now }: { now: Named<"loading"> }): VNode {
   const words = text.value.state;
   return (
-    <Card title={words.loading(now.model)} actions={<Button onClick={() => void cancel(true)}>{text.value.message.cancel}</Button>}>
+    <Card
+      title={words.loading(now.model)}
+      actions={<Button onClick={() => void cancel(true)}>{text.value.message.cancel}</Button>}
+    >
       <Bar value={share(now)} label={words.loading(now.model)} />
       <p class="numbers">{stageLine(now.progress)}</p>
       <Clock since={now.since} />
@@ -240,10 +275,12 @@ function Recovering({ now }: { now: Named<"recovering"> }): VNode {
   return (
     <Card title={words.recovering}>
       <Bar value={done} label={words.recovering} />
-      <p class="numbers">
-        {stageLine(now.progress)}
-        {done === null ? "" : ` · ${format.value.percent(done)}`}
-      </p>
+      {now.progress ? (
+        <p class="numbers">
+          {stageLine(now.progress)}
+          {done === null ? "" : ` · ${format.value.percent(done)}`}
+        </p>
+      ) : null}
       <p class="muted">{words.recoveringDetail}</p>
       <Clock since={now.since} />
       <details class="details">
@@ -267,11 +304,7 @@ function Failed({ now }: { now: Named<"failed"> }): VNode {
       actions={
         now.during === "answer" ? (
           <>
-            {now.problem.code === "context_overflow" ? (
-              <Button primary onClick={() => void newChat()}>
-                {text.value.header.newChat}
-              </Button>
-            ) : null}
+            {now.problem.code === "context_overflow" ? <MoreRoom /> : null}
             <CopyButton wide label={words.copyReport} content={() => report(now.problem)} />
           </>
         ) : (
@@ -289,7 +322,9 @@ function Failed({ now }: { now: Named<"failed"> }): VNode {
                 {words.halfContext(format.value.integer(half))}
               </Button>
             ) : null}
-            {wish.value.source === "stories" ? null : <Button onClick={() => void load(STORIES)}>{words.smaller}</Button>}
+            {wish.value.source === "stories" ? null : (
+              <Button onClick={() => void load(STORIES)}>{words.smaller}</Button>
+            )}
             <CopyButton wide label={words.copyReport} content={() => report(now.problem)} />
           </>
         )
@@ -300,6 +335,22 @@ function Failed({ now }: { now: Named<"failed"> }): VNode {
       </p>
       <Help problem={now.problem} />
     </Card>
+  );
+}
+
+function MoreRoom(): VNode {
+  const larger = largerContext.value;
+  return (
+    <>
+      <Button primary onClick={() => void newChat()}>
+        {text.value.header.newChat}
+      </Button>
+      {larger === null ? null : (
+        <Button onClick={() => void applySettings({ context: larger })}>
+          {text.value.message.largerContext(format.value.integer(larger))}
+        </Button>
+      )}
+    </>
   );
 }
 

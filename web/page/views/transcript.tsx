@@ -2,13 +2,13 @@
 import { useSignal } from "@preact/signals";
 import type { VNode } from "preact";
 import { useEffect, useRef } from "preact/hooks";
-import { answering, conversation, liveId, messages, model, pending, state } from "../app/signals.ts";
+import { answering, conversation, liveId, client, messages, pending, state, wish } from "../app/signals.ts";
 import { send } from "../app/chat.ts";
 import { branches } from "../conversation.ts";
 import { text } from "../text/index.ts";
 import { Icon } from "./icon.tsx";
 import { MessageView } from "./message.tsx";
-import { StateCard } from "./state-card.tsx";
+import { Notice, StateCard } from "./state-card.tsx";
 
 const NEAR = 48;
 
@@ -47,10 +47,17 @@ export function Transcript(): VNode {
   const making = liveId.value !== null;
   return (
     <div class="transcript-frame">
-      <div class="transcript" ref={scroller} onScroll={scrolled} tabIndex={0} role="region" aria-label={text.value.message.transcript}>
+      <div
+        class="transcript"
+        ref={scroller}
+        onScroll={scrolled}
+        tabIndex={0}
+        role="region"
+        aria-label={text.value.message.transcript}
+      >
         <div class="column" ref={content}>
           {all.length === 0 ? <Welcome /> : null}
-          {all.length === 0 ? null : <h2 class="unseen">{text.value.message.transcript}</h2>}
+          <h2 class="unseen">{text.value.message.transcript}</h2>
           <div role="log" aria-live="off" aria-busy={making} aria-label={text.value.message.transcript}>
             {all.map((message, index) => {
               const versions = branches(conversation.value, message);
@@ -68,6 +75,7 @@ export function Transcript(): VNode {
           </div>
           <Waiting />
           <StateCard />
+          <Notice />
           <Starters />
         </div>
       </div>
@@ -116,7 +124,8 @@ function Waiting(): VNode | null {
 function Starters(): VNode | null {
   const { name } = state.value;
   const untouched = messages.value.length === 0 || (messages.value.length <= 2 && messages.value[0]?.starter);
-  if ((name !== "ready" && name !== "stopped") || model.value?.id !== "stories" || !untouched) return null;
+  if ((name !== "ready" && name !== "stopped") || !client.value || wish.value.source !== "stories" || !untouched)
+    return null;
   return (
     <div class="starters" role="group" aria-label={text.value.composer.starters}>
       {text.value.starters.map((starter) => (

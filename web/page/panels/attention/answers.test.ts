@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Result } from "lyn";
-import { asText, cut } from "./answers.tsx";
+import { cut } from "./answers.tsx";
 
 const PIECES = ["One", " day", " æ", " cat", " sat"];
 const client = { detokenize: async (ids: ArrayLike<number>) => Array.from(ids, (id) => PIECES[id]).join("") };
@@ -22,17 +22,4 @@ test("an answer that ended before the other has no differing token", async () =>
 
 test("a text that its ids do not spell is shown whole", async () => {
   assert.deepEqual(await cut(result([3, 1], " unlike"), 1, client), { common: "", differing: "", rest: " unlike" });
-});
-
-test("a prompt is written so that it reads back: the opening token is left to the reader, others cannot be", async () => {
-  const words = { 0: "<s>", 1: "One", 2: " day", 3: "<user>" };
-  const client = {
-    detokenize: async (ids: ArrayLike<number>) => Array.from(ids, (id) => words[id as 0]).join(""),
-    // Control tokens that a text spells out are letters like any others.
-    tokenize: async (text: string) =>
-      (text.match(/One| day|./g) ?? []).map((part) => ({ One: 1, " day": 2 })[part] ?? 9),
-  };
-  assert.equal(await asText([1, 2], client), "One day");
-  assert.equal(await asText([0, 1, 2], client), "One day");
-  assert.equal(await asText([0, 3, 1], client), null);
 });

@@ -30,26 +30,11 @@ export async function cut(result: Result, at: number | null, client: Pick<ChatCl
   return { common, differing, rest: result.text.slice(common.length + differing.length) };
 }
 
-/** A prompt as text that reads back as the same ids; null where its control tokens cannot be written so. */
-export async function asText(
-  ids: readonly number[],
-  client: Pick<ChatClient, "detokenize" | "tokenize">,
-): Promise<string | null> {
-  // The token that opens every text is put there by whoever reads it, so it may have to be left out.
-  for (const part of [ids, ids.slice(1)]) {
-    const text = await client.detokenize(part);
-    const again = await client.tokenize(text);
-    if (again.length === part.length && part.every((id, at) => again[at] === id)) return text;
-  }
-  return null;
-}
-
 export function Answers({ props }: { props: PanelProps }) {
   const { attention: words } = catalogue(props.language.value);
   const { integer, decimal } = props.format.value;
   const running = useSignal<{ since: number; stop: AbortController } | null>(null);
   const found = useSignal<{ of: Comparison; answers: [Result, Pieces][] } | null>(null);
-  const impossible = useSignal(false);
   useEffect(() => () => running.peek()?.stop.abort(), []);
   const client = props.client.value;
   if (!client || !client.model.sparse || props.promptLength.value === 0) return null;
@@ -58,9 +43,8 @@ export function Answers({ props }: { props: PanelProps }) {
     const stop = new AbortController();
     running.value = { since: performance.now(), stop };
     try {
-      const prompt = await asText(props.ids.value.slice(0, props.promptLength.value), client);
-      impossible.value = prompt === null;
-      if (prompt === null) return;
+      // Ids and not their text: control tokens that a text spells out are read as letters.
+      const prompt = Uint32Array.from(props.ids.value.slice(0, props.promptLength.value));
       const options = { temperature: 0, maxTokens: MAX_TOKENS, signal: stop.signal };
       const of = await client.compare(prompt, { attention: "sparse" }, { attention: "dense" }, options);
       const answers = await Promise.all(
@@ -99,7 +83,6 @@ export function Answers({ props }: { props: PanelProps }) {
           <small>{words.answerCost(integer(MAX_TOKENS))}</small>
         </p>
       )}
-      {impossible.value && <p>{words.answerNot}</p>}
       {found.value && (
         <>
           <p>
