@@ -34,13 +34,10 @@ fn place(device: &Device) -> Place {
 
 fn request(prompt: Vec<u32>, temperature: f32) -> Request {
     Request {
-        prompt,
         sampling: SamplingParams { temperature, seed: 1, ..SamplingParams::default() },
         max_tokens: Some(200),
-        stop: vec![],
-        thinking: false,
         ignore_eos: true,
-        trace: None,
+        ..Request::new(prompt)
     }
 }
 
