@@ -1,6 +1,6 @@
 // What people do with the page, with the real engine: read the first story, ask, stop, go on, take another way.
 
-import { type Page, expect, test } from "./fixtures.js";
+import { type Page, expect, rememberCheck, test } from "./fixtures.js";
 import { answers, ask, button, composer, ending, inState, newChat, openByLink, openReady, questions, status } from "./page.js";
 
 test.use({ serviceWorkers: "block", permissions: ["clipboard-read", "clipboard-write"] });
@@ -40,6 +40,7 @@ test("opened without any action, the page loads stories and writes a first story
 });
 
 test("what is typed before the engine is there is kept, and sent when it is", async ({ page, site }) => {
+  await rememberCheck(page, site);
   let release = () => {};
   const held = new Promise<void>((resolve) => (release = resolve));
   await page.route(/\/assets\/.*\.js$/, async (route) => {
@@ -75,26 +76,11 @@ test.describe("on a loaded page", () => {
 
   test.beforeAll(async ({ browser, site }) => {
     page = await browser.newPage();
-    await page.addInitScript(() => {
-      const tasks: { from: number; ms: number }[] = [];
-      Object.assign(window, { tasks });
-      new PerformanceObserver((list) => {
-        for (const { startTime, duration } of list.getEntries()) tasks.push({ from: startTime, ms: duration });
-      }).observe({ type: "longtask", buffered: true });
-    });
+    await rememberCheck(page, site);
     await openReady(page, site, "&n=24&t=0");
   });
   test.afterAll(() => page.close());
   test.beforeEach(() => newChat(page));
-
-  /** Starts an answer of a hundred and more tokens and waits until it is being written. */
-  async function askAtLength(words = "Tell me a story about a bear."): Promise<void> {
-    await setMaxTokens("");
-    await composer(page).fill(words);
-    await composer(page).press("Enter");
-    await inState(page, "decode");
-    await expect(answers(page).last().locator(".markdown")).toContainText(/\w+ \w+ \w+ \w+/);
-  }
 
   async function set(setting: string, value: string): Promise<void> {
     await button(page, "Settings").click();
@@ -107,16 +93,13 @@ test.describe("on a loaded page", () => {
 
   const setMaxTokens = (count: string) => set("Most tokens of an answer", count);
 
-  test("Stop acts within half a second; the reason is told, and the answer can be continued", async () => {
-    await askAtLength();
-    const waited = await page.evaluate(async () => {
-      const started = performance.now();
-      document.querySelector<HTMLButtonElement>("button.stop")?.click();
-      while (document.body.dataset.state !== "stopped") await new Promise(requestAnimationFrame);
-      return performance.now() - started;
-    });
-    console.log(`stop: ${Math.round(waited)} ms`);
-    expect(waited).toBeLessThan(500);
+  test("a stopped answer says so, and can be continued", async () => {
+    await setMaxTokens("");
+    await composer(page).fill("Tell me a story about a bear.");
+    await composer(page).press("Enter");
+    await expect(answers(page).locator(".markdown")).toContainText(/\w+ \w+ \w+ \w+/);
+    await button(page, "Stop").click();
+    await inState(page, "stopped");
     await expect(ending(page)).toHaveText(/^stopped/);
     const before = (await answers(page).locator(".markdown").innerText()).trimEnd();
     await setMaxTokens("24");
@@ -126,19 +109,6 @@ test.describe("on a loaded page", () => {
     const after = await answers(page).locator(".markdown").innerText();
     expect(after.slice(0, before.length)).toBe(before);
     expect(after.length).toBeGreaterThan(before.length + 20);
-  });
-
-  test("no task holds the page for more than 100 ms while an answer is written", async () => {
-    const from = await page.evaluate(() => performance.now());
-    await askAtLength();
-    await inState(page, "ready", "stopped");
-    const tasks = await page.evaluate(
-      (from) => (window as unknown as { tasks: { from: number; ms: number }[] }).tasks.filter((task) => task.from >= from),
-      from,
-    );
-    const longest = Math.max(0, ...tasks.map(({ ms }) => ms));
-    console.log(`longest task: ${longest} ms (0: none over 50)`);
-    expect(longest).toBeLessThanOrEqual(100);
   });
 
   test("the limit of an answer is named; asked again, the answer stands beside the first", async () => {
