@@ -48,10 +48,13 @@ impl Admission {
         let mut counts = self.lock();
         let own = key.and_then(|key| counts.by_key.get(&key)).copied().unwrap_or(0);
         if self.most_per_key.is_some_and(|most| key.is_some() && own + answers > most) {
-            return Err(Refusal::too_many(format!("this key has {own} answers in the making or waiting; try again later")));
+            return Err(Refusal::too_many(format!(
+                "this key has {own} answers in the making or waiting; try again later"
+            )));
         }
         if counts.all + answers > self.most {
-            let message = format!("the queue is full: {} answers are in the making or waiting; try again later", counts.all);
+            let message =
+                format!("the queue is full: {} answers are in the making or waiting; try again later", counts.all);
             return Err(Refusal::unavailable("overloaded", message));
         }
         counts.all += answers;

@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
 use lyn::chat::openai::{ChatRequest, Completion, Timings, Usage};
-use lyn::generate::{Event, Finish};
+use lyn::generate::{Event, Finish, Request};
 use serde_json::json;
 
 use super::answer::Answer;
@@ -29,8 +29,9 @@ pub(crate) async fn completions(
     server.check_ready()?;
     let request = parsed(&server, body, |bytes| ChatRequest::parse(bytes)).await?;
     let streams = request.is_stream();
+    let scope = server.guard.scope(visitor.key);
     let (answer, (completion, seed)) = Answer::ask(&server, visitor.key, 1, move |engine| {
-        let wanted = request.to_request(engine)?;
+        let wanted = Request { scope, ..request.to_request(engine)? };
         let seed = wanted.sampling.seed;
         let completion = request.completion(engine, uuid::Uuid::new_v4().to_string(), unix_seconds())?;
         Ok((vec![wanted], (completion, seed)))

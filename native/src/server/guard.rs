@@ -62,12 +62,10 @@ pub(crate) struct Guard {
 }
 
 /// What the guard found out about a request that may come in.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Visitor {
     /// Its key; none where nobody asks for one.
     pub(crate) key: Option<KeyId>,
-    /// The other origin that asks, where it is one.
-    pub(crate) origin: Option<HeaderValue>,
 }
 
 /// The digest of a key.
@@ -91,9 +89,9 @@ impl Guard {
         self.rules.keys.len()
     }
 
-    /// The digest of a key: what is cached for it is not for others.
-    pub(crate) fn digest(&self, key: KeyId) -> Option<&[u8; 32]> {
-        self.rules.keys.get(key.0)
+    /// Whose cached texts a key may share: its own. How fast an answer begins would tell others what it asked.
+    pub(crate) fn scope(&self, key: Option<KeyId>) -> Vec<u8> {
+        key.and_then(|key| self.rules.keys.get(key.0)).map_or(vec![], |digest| digest.to_vec())
     }
 
     /// Everything before the key: size, host, origin. The result is the origin, where it is another one.
@@ -141,7 +139,8 @@ impl Guard {
         let mut sent = headers.get_all(ORIGIN).iter();
         let (Some(origin), extra) = (sent.next(), sent.next()) else { return Ok(None) };
         let text = origin.to_str().unwrap_or_default();
-        let of_host = |scheme: &str| text.strip_prefix(scheme).is_some_and(|rest| rest.eq_ignore_ascii_case(host.as_str()));
+        let of_host =
+            |scheme: &str| text.strip_prefix(scheme).is_some_and(|rest| rest.eq_ignore_ascii_case(host.as_str()));
         if extra.is_none() && (of_host("http://") || of_host("https://")) {
             return Ok(None);
         }
@@ -322,7 +321,10 @@ mod tests {
         let guard = guard(&["right"]);
         let (one, other) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
         let status = |key: &str, address| {
-            guard.check_key(&headers(&[("x-api-key", key)]), Some(address)).err().map(|refusal| refusal.status().as_u16())
+            guard
+                .check_key(&headers(&[("x-api-key", key)]), Some(address))
+                .err()
+                .map(|refusal| refusal.status().as_u16())
         };
         for _ in 0..MOST_FAILURES {
             assert_eq!(status("wrong", one), Some(401));
@@ -338,9 +340,8 @@ mod tests {
             let hosts = hosts.iter().map(|&host| host.to_owned()).collect();
             Guard::new(Rules { public, hosts, ..Rules::default() })
         };
-        let passes = |guard: &Guard, host: &str| {
-            guard.check_place(&Uri::from_static("/"), &headers(&[("host", host)])).is_ok()
-        };
+        let passes =
+            |guard: &Guard, host: &str| guard.check_place(&Uri::from_static("/"), &headers(&[("host", host)])).is_ok();
         let local = guard(false, &["box.example"]);
         for host in ["localhost:8080", "LOCALHOST", "127.0.0.1:1", "[::1]:8080", "box.example:8080"] {
             assert!(passes(&local, host), "{host}");
@@ -363,7 +364,8 @@ mod tests {
         };
         assert_eq!(origin("http://localhost:8080"), Some(false));
         assert_eq!(origin("https://app.example"), Some(true));
-        for foreign in ["http://localhost:8081", "https://evil.example", "null", "https://app.example.evil", "file://"] {
+        for foreign in ["http://localhost:8081", "https://evil.example", "null", "https://app.example.evil", "file://"]
+        {
             assert_eq!(origin(foreign), None, "{foreign}");
         }
     }

@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use lyn::generate::Timings;
+use lyn::generate::{Occupancy, Timings};
 use metrics::{Counter, Gauge, Histogram, Unit, with_local_recorder};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
@@ -119,16 +119,11 @@ impl Metrics {
         self.reasoning_tokens.increment(timings.reasoning_tokens.into());
     }
 
-    /// Answers in the making and waiting.
-    #[expect(clippy::cast_precision_loss, reason = "counts of answers are small")]
-    pub(crate) fn occupancy(&self, running: usize, waiting: usize) {
-        self.running.set(running as f64);
-        self.waiting.set(waiting as f64);
-    }
-
-    /// The cache's pages.
-    pub(crate) fn pages(&self, used: u32, pages: u32) {
-        self.kv_used.set(f64::from(used) / f64::from(pages.max(1)));
+    /// Answers in the making and waiting, and pages in use.
+    pub(crate) fn occupancy(&self, now: &Occupancy) {
+        self.running.set(now.running);
+        self.waiting.set(now.waiting);
+        self.kv_used.set(f64::from(now.pages_used) / f64::from(now.pages.max(1)));
     }
 
     /// Prometheus' text.

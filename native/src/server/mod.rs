@@ -10,7 +10,6 @@ pub(crate) mod connection;
 mod feed;
 pub(crate) mod guard;
 mod health;
-mod interim;
 pub(crate) mod metrics;
 mod models;
 pub(crate) mod page;
@@ -259,7 +258,7 @@ fn admit(
         Err(refusal) => return Err(closing_unread(refusal, request)),
     };
     server.guard.check_body(request.method(), request.headers())?;
-    request.extensions_mut().insert(Visitor { key, origin: origin.clone() });
+    request.extensions_mut().insert(Visitor { key });
     Ok(None)
 }
 

@@ -89,7 +89,8 @@ mod tests {
         }
         let page = Page::open(&folder).unwrap();
         assert!(page.has("/") && page.has("/assets/a.js") && page.has("/index.html"));
-        for other in ["/assets", "/../Cargo.toml", "/assets/../../x", "/%2e%2e/Cargo.toml", "/etc/passwd", "/v1/models"] {
+        for other in ["/assets", "/../Cargo.toml", "/assets/../../x", "/%2e%2e/Cargo.toml", "/etc/passwd", "/v1/models"]
+        {
             assert!(!page.has(other), "{other}");
         }
         std::fs::remove_dir_all(folder).unwrap();

@@ -122,9 +122,7 @@ impl From<Error> for Refusal {
         let param = error.details().get("param").and_then(Value::as_str).map(str::to_owned);
         let refusal = match error.code() {
             Code::BadRequest => Refusal::bad(message),
-            Code::ContextOverflow => {
-                Refusal::invalid(StatusCode::BAD_REQUEST, "context_length_exceeded", message)
-            }
+            Code::ContextOverflow => Refusal::invalid(StatusCode::BAD_REQUEST, "context_length_exceeded", message),
             Code::OutOfMemory => Refusal::unavailable("overloaded", message),
             Code::DeviceLost | Code::GpuTimeout => {
                 Refusal::unavailable("device_lost", "the device was lost; the model is being loaded again")

@@ -7,19 +7,19 @@
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::mpsc::{self, RecvTimeoutError, TryRecvError};
 use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError, TryRecvError};
 use std::task::{Context, Waker};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use lyn::Engine;
 use lyn::error::{Code, Error, Result};
-use lyn::generate::{Event, Request};
+use lyn::generate::{AnswerId, Event, Occupancy, Request};
 use lyn::platform::block_on;
 use tokio::sync::{oneshot, watch};
 
 use super::feed::{Reader, Writer, feed};
-use super::interim::{AnswerId, Engine};
 use super::metrics::Metrics;
 use super::refusal::Refusal;
 
@@ -74,7 +74,9 @@ impl From<Cut> for Refusal {
     fn from(cut: Cut) -> Refusal {
         match cut {
             Cut::Failed(error) => error.into(),
-            Cut::Waited => Refusal::unavailable("overloaded", "the request waited too long for its turn; try again later"),
+            Cut::Waited => {
+                Refusal::unavailable("overloaded", "the request waited too long for its turn; try again later")
+            }
             Cut::Late => Refusal::unavailable("request_timeout", "the answer took longer than this server allows"),
             Cut::Unread => Refusal::unavailable("slow_reader", "the answer was not read"),
             Cut::Stopping => Refusal::unavailable("server_shutdown", "the server is stopping"),
@@ -92,11 +94,12 @@ pub(crate) struct Limits {
 }
 
 /// How the model is loaded, and loaded again.
-pub(crate) type Load = Box<dyn FnMut() -> Result<lyn::Engine> + Send>;
+pub(crate) type Load = Box<dyn FnMut() -> Result<Engine> + Send>;
 
 type Job = Box<dyn FnOnce(&mut Floor) + Send>;
 
 /// The way to the engine's thread.
+#[derive(Clone)]
 pub(crate) struct Worker {
     jobs: mpsc::Sender<Option<Job>>,
     stage: watch::Receiver<Stage>,
@@ -154,9 +157,9 @@ impl Worker {
     /// 503 while there is no engine.
     pub(crate) async fn look<T: Send + 'static>(
         &self,
-        look: impl FnOnce(&lyn::Engine) -> T + Send + 'static,
+        look: impl FnOnce(&Engine) -> T + Send + 'static,
     ) -> Result<T, Refusal> {
-        self.run(move |floor| look(floor.engine.engine())).await
+        self.run(move |floor| look(&floor.engine)).await
     }
 
     /// Asks for answers: `prepare` makes the requests, all of which are accepted, or none.
@@ -165,20 +168,17 @@ impl Worker {
     /// What `prepare` or the engine says, and 503 while there is no engine.
     pub(crate) async fn answer<T: Send + 'static>(
         &self,
-        prepare: impl FnOnce(&lyn::Engine) -> Result<(Vec<Request>, T)> + Send + 'static,
+        prepare: impl FnOnce(&Engine) -> Result<(Vec<Request>, T)> + Send + 'static,
     ) -> Result<(Reader, T), Refusal> {
         let accepted = Instant::now();
         let started = self.run(move |floor| {
-            let (requests, rest) = prepare(floor.engine.engine())?;
+            let (requests, rest) = prepare(&floor.engine)?;
             Ok((floor.accept(requests, accepted)?, rest))
         });
         started.await?.map_err(|error: Error| error.into())
     }
 
-    async fn run<T: Send + 'static>(
-        &self,
-        job: impl FnOnce(&mut Floor) -> T + Send + 'static,
-    ) -> Result<T, Refusal> {
+    async fn run<T: Send + 'static>(&self, job: impl FnOnce(&mut Floor) -> T + Send + 'static) -> Result<T, Refusal> {
         self.check_ready()?;
         let (done, result) = oneshot::channel();
         let job: Job = Box::new(move |floor| {
@@ -211,8 +211,7 @@ impl Thread {
                 Err(error) => return Stage::Failed(error),
             };
             let metrics = Arc::clone(&self.metrics);
-            let mut floor =
-                Floor { engine: Engine::new(engine), limits: self.limits, metrics, running: HashMap::new() };
+            let mut floor = Floor { engine, limits: self.limits, metrics, running: HashMap::new() };
             self.stage.send_replace(Stage::Ready);
             // Nothing of the floor is used after a panic but its feeds.
             let served = catch_unwind(AssertUnwindSafe(|| self.serve(&mut floor))).unwrap_or_else(|_| Err(panicked()));
@@ -245,7 +244,7 @@ impl Thread {
 
     /// Jobs and steps in turn. Ok: asked to stop.
     fn serve(&self, floor: &mut Floor) -> Result<()> {
-        let mut lost = Box::pin(floor.engine.engine().device_lost());
+        let mut lost = Box::pin(floor.engine.device_lost());
         loop {
             loop {
                 match self.inbox.try_recv() {
@@ -336,8 +335,7 @@ impl Floor {
             self.engine.cancel(id);
             self.finish(id, cut.map_or(Ending::Abandoned, Ending::Cut));
         }
-        let started = self.running.values().filter(|answer| answer.started.is_some()).count();
-        self.metrics.occupancy(started, self.running.len() - started);
+        self.metrics.occupancy(&self.engine.occupancy());
         !self.running.is_empty()
     }
 
@@ -417,7 +415,7 @@ impl Floor {
         for id in ids {
             self.finish(id, Ending::Cut(cut.clone()));
         }
-        self.metrics.occupancy(0, 0);
+        self.metrics.occupancy(&Occupancy::default());
     }
 }
 

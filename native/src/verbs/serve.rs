@@ -161,9 +161,7 @@ async fn listen(host: IpAddr, port: u16) -> Result<TcpListener> {
                 let who = owner(port).map_or(String::new(), |who| format!(" by {}", quote(&who)));
                 (format!("port {port} is taken{who}"), "--port 0 takes any that is free; or give another --port")
             }
-            ErrorKind::PermissionDenied => {
-                (format!("port {port} is not for everyone"), "give a --port from 1024 on")
-            }
+            ErrorKind::PermissionDenied => (format!("port {port} is not for everyone"), "give a --port from 1024 on"),
             _ => (format!("{address}: {error}"), "give an address of this machine: --host 127.0.0.1"),
         };
         Error::new(Code::Io, message).with_help(help)
