@@ -4,8 +4,8 @@
 use std::path::{Component, Path, PathBuf};
 
 use axum::extract::{Request, State};
-use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY};
-use axum::http::{HeaderValue, Method};
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY};
+use axum::http::{HeaderValue, Method, Uri};
 use axum::response::{IntoResponse, Response};
 use tower::ServiceExt;
 use tower_http::services::ServeDir;
@@ -21,6 +21,12 @@ const POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; 
 const NO_PAGE: &str = "This is lyn. Its page is not built: run web/build in the repository, then start the server with \
     --page web/dist.\nProgrammes ask /v1/chat/completions; see docs/server.md.\n";
 
+/// What tells the page that a server delivered it, and where to ask: a static host cannot say it.
+const META: &str = r#"<meta name="lyn-server" content="." />"#;
+
+/// The document's file.
+const INDEX: &str = "index.html";
+
 /// A folder with a built page.
 pub(crate) struct Page {
     folder: PathBuf,
@@ -30,7 +36,7 @@ pub(crate) struct Page {
 impl Page {
     /// The page in a folder; none where there is no index.html in it.
     pub(crate) fn open(folder: &Path) -> Option<Page> {
-        let index = folder.join("index.html");
+        let index = folder.join(INDEX);
         index.is_file().then(|| Page { folder: folder.to_owned(), files: ServeDir::new(folder) })
     }
 
@@ -42,14 +48,29 @@ impl Page {
     }
 }
 
+/// The document, with the word that it has a server.
+///
+/// # Errors
+/// 404 where it has gone.
+async fn document(page: &Page, uri: &Uri) -> Result<Response, Refusal> {
+    let html = tokio::fs::read_to_string(page.folder.join(INDEX)).await.map_err(|_| not_found(uri))?;
+    let html = html.replacen("</head>", &format!("{META}</head>"), 1);
+    // Its files have names of their own for each version; the document must be the one that knows them.
+    Ok(([(CONTENT_TYPE, "text/html"), (CACHE_CONTROL, "no-cache")], html).into_response())
+}
+
 /// Everything that is no route: a file of the page, or 404.
 pub(crate) async fn page(State(server): State<Shared>, request: Request) -> Result<Response, Refusal> {
     let path = request.uri().path();
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     match &server.page {
         Some(page) if reads && page.has(path) => {
-            let response = page.files.clone().oneshot(request).await;
-            let mut response = response.unwrap_or_else(|never| match never {}).into_response();
+            let mut response = if matches!(path.trim_start_matches('/'), "" | INDEX) {
+                document(page, request.uri()).await?
+            } else {
+                let response = page.files.clone().oneshot(request).await;
+                response.unwrap_or_else(|never| match never {}).into_response()
+            };
             let headers = response.headers_mut();
             headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
             headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
