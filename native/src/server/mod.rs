@@ -207,7 +207,7 @@ pub(crate) fn not_found(uri: &Uri) -> Refusal {
 async fn enter(State(server): State<Shared>, mut request: Request, next: Next) -> Response {
     let began = Instant::now();
     let id = request_id(&request);
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let method = request.method().clone();
     let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default());
     let address = request.extensions().get::<Address>().map(|address| address.0);
     let mut origin = None;
@@ -232,7 +232,7 @@ async fn enter(State(server): State<Shared>, mut request: Request, next: Next) -
     // A path of the client's own making is no label: there would be no end of them.
     let route = response.extensions().get::<Route>().map_or("other", |route| route.0.as_str());
     server.metrics.request(route, status);
-    span.in_scope(|| tracing::info!(%method, route, path = lyn::error::escape(&path), status, elapsed, "answered"));
+    span.in_scope(|| tracing::info!(%method, route, status, elapsed, "answered"));
     response
 }
 

@@ -358,7 +358,6 @@ impl Floor {
         let now = Instant::now();
         if answer.started.is_none() {
             answer.started = Some(now);
-            self.metrics.queue_seconds.record(now.duration_since(answer.accepted).as_secs_f64());
         }
         let mut ended = None;
         match &event {
@@ -374,6 +373,7 @@ impl Floor {
                 let uncounted = timings.completion_tokens.saturating_sub(answer.tokens);
                 self.metrics.generation_tokens.increment(uncounted.into());
                 self.metrics.finished(timings);
+                self.metrics.queue_seconds.record(timings.queue_ms / 1e3);
                 if let (Some(first), 2..) = (answer.first_token, timings.completion_tokens) {
                     let seconds = now.duration_since(first).as_secs_f64();
                     self.metrics.token_seconds.record(seconds / f64::from(timings.completion_tokens - 1));

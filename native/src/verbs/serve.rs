@@ -183,7 +183,8 @@ fn owner(port: u16) -> Option<String> {
         let files = std::fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
         files.filter_map(|file| std::fs::read_link(file.path()).ok()).any(|file| file.to_str() == Some(&inode))
     };
-    let process = processes.filter(|path| path.join("fd").is_dir()).find(holds)?;
+    let is_number = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().parse::<u32>().is_ok());
+    let process = processes.filter(is_number).find(holds)?;
     let name = std::fs::read_to_string(process.join("comm")).ok()?;
     Some(format!("{} (process {})", name.trim(), process.file_name()?.to_string_lossy()))
 }
