@@ -165,7 +165,7 @@ export const en = {
     here: "Continue here",
     asking: "Asking this server",
     serverLoads: "The server is loading its model.",
-    serverRetry: (time: string) => `The server says: try again in ${time}.`,
+    serverRetry: (seconds: string) => `The server says: try again in ${seconds} s.`,
     key: "This server wants a key",
     keyDetail: "It stays in memory while the page is open, and is sent to this server alone.",
     keyRefused: "The server did not accept the key.",

@@ -169,7 +169,7 @@ export const nb: Text = {
     here: "Fortsett her",
     asking: "Spør denne tjeneren",
     serverLoads: "Tjeneren laster modellen sin.",
-    serverRetry: (time) => `Tjeneren sier: prøv igjen om ${time}.`,
+    serverRetry: (seconds) => `Tjeneren sier: prøv igjen om ${seconds} s.`,
     key: "Denne tjeneren krever en nøkkel",
     keyDetail: "Den blir bare i minnet mens siden er åpen, og sendes bare til denne tjeneren.",
     keyRefused: "Tjeneren godtok ikke nøkkelen.",

@@ -390,7 +390,7 @@ function Failed({ now }: { now: Named<"failed"> }): VNode {
     >
       <p role="alert">
         <strong>{said.title}.</strong> {said.advice}{" "}
-        {retryAfter ? words.serverRetry(format.value.duration(retryAfter * 1000)) : null}
+        {retryAfter ? words.serverRetry(format.value.integer(retryAfter)) : null}
       </p>
       <Help problem={now.problem} />
     </Card>
