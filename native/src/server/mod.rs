@@ -38,6 +38,7 @@ use axum::{Extension, Router};
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 use http_body_util::BodyExt;
+use tokio::sync::watch;
 use tower::Layer;
 use tracing::Instrument;
 
@@ -94,6 +95,8 @@ pub(crate) struct Server {
     guard: Guard,
     page: Option<Page>,
     draining: AtomicBool,
+    /// Ends all answers, whatever the engine is doing.
+    stopping: watch::Sender<bool>,
     started: u64,
 }
 
@@ -112,8 +115,17 @@ impl Server {
         let most = settings.parallel + settings.max_queue;
         let per_key = (guard.keys() > 1).then_some(settings.parallel + settings.max_queue_per_key);
         let admission = Admission::new(most, per_key);
-        let draining = AtomicBool::new(false);
-        Arc::new(Server { settings, worker, admission, metrics, guard, page, draining, started: unix_seconds() })
+        Arc::new(Server {
+            settings,
+            worker,
+            admission,
+            metrics,
+            guard,
+            page,
+            draining: AtomicBool::new(false),
+            stopping: watch::Sender::new(false),
+            started: unix_seconds(),
+        })
     }
 
     /// The engine's thread.
@@ -124,6 +136,12 @@ impl Server {
     /// From now on nothing new is begun.
     pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends all answers, and the engine's thread after its step.
+    pub(crate) fn stop(&self) {
+        self.stopping.send_replace(true);
+        self.worker.stop();
     }
 
     /// Answers in the making or waiting.

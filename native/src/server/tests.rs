@@ -578,6 +578,7 @@ async fn c81_metrics_add_up() {
     let names = ["prompt", "generation", "prompt_cached", "reasoning"];
     let counted = names.map(|name| figure(&metrics, &format!("lyn_{name}_tokens_total")));
     assert_eq!(counted, sums);
+    idle(&metrics).await;
     let answer = get(&app, "/metrics").await;
     assert_eq!(answer.headers["content-type"], "text/plain; version=0.0.4; charset=utf-8");
     for line in [

@@ -46,6 +46,7 @@ pub(crate) fn run(app: &App, options: &Serve) -> Ended {
     crate::model::source(&options.engine.model)?;
     let page = page(options)?;
     quiet_panics();
+    no_core_dumps();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|error| Error::new(Code::Internal, format!("threads: {error}")))?;
     let listener = runtime.block_on(listen(options.host, options.port))?;
@@ -135,6 +136,9 @@ fn page(options: &Serve) -> Result<Option<Page>> {
             refuse(message).with_help("build the page with: web/build, and give web/dist")
         };
         return Page::open(folder).map(Some).ok_or_else(missing);
+    }
+    if let Some(page) = Page::embedded() {
+        return Ok(Some(page));
     }
     let program = std::env::current_exe().ok();
     Ok(program.as_deref().and_then(built_page).and_then(|folder| Page::open(&folder)))
@@ -240,6 +244,16 @@ fn quiet_panics() {
         let place = info.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(place, "a thread panicked");
     }));
+}
+
+/// A dump of memory would hold prompts and answers.
+fn no_core_dumps() {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, setrlimit};
+        // A system that refuses keeps its own limit.
+        let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    }
 }
 
 #[cfg(test)]
