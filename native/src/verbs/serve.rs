@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lyn::chat::openai::ModelIds;
 use lyn::error::{Code, Error, Result, quote};
 use lyn::memory::bytes;
 use lyn::{Engine, Options};
@@ -63,8 +64,12 @@ pub(crate) fn run(app: &App, options: &Serve) -> Ended {
         max_body: options.load.max_body.into(),
     });
     let settings = Settings {
-        model: model_name(&options.engine.model),
-        aliases: options.alias.clone(),
+        models: ModelIds {
+            loaded: model_name(&options.engine.model),
+            aliases: options.alias.clone(),
+            accept_any: options.accept_any_model,
+        },
+        compat: options.compat.into(),
         parallel: options.load.parallel.into(),
         max_queue: options.load.max_queue.into(),
         max_queue_per_key: options.load.max_queue_per_key.into(),
