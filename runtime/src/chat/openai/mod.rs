@@ -5,6 +5,7 @@
 
 mod completion;
 mod request;
+mod shape;
 #[cfg(all(test, feature = "embedded-stories"))]
 mod tests;
 mod usage;
@@ -13,4 +14,5 @@ pub use completion::Completion;
 pub use request::{
     ChatRequest, Effort, Reasoning, ResponseFormat, Stop, StreamOptions, TemplateArguments, Thinking, ThinkingType,
 };
+pub use shape::{ResponseShape, Shape, ToolChoice, ToolSpec};
 pub use usage::{CompletionDetails, Timings, Usage};
