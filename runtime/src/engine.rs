@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::chat::{ChatFormat, CheckpointFiles, Conversation, Detected, Options as RenderOptions, encode};
+use crate::chat::{ChatFormat, CheckpointFiles, Conversation, Detected, Options as RenderOptions, control, encode};
 use crate::checkpoint::{Checkpoint, GenerationDefaults, Source, optional_small_file};
 use crate::error::{Code, Error, Result};
 use crate::executor::Executor;
@@ -260,13 +260,14 @@ impl Engine {
         runner.warm(&mut |done, total| progress(Progress::Compile { done, total })).await?;
         let sequence = runner.open()?;
         let config = &checkpoint.config;
+        let turns = text.as_ref().map_or_else(Vec::new, Text::turn_ids);
         Ok(Engine {
             runner,
             plan,
             adapter,
             defaults: checkpoint.generation.clone(),
             bos: config.bos_token_id,
-            eos: [config.eos_token_ids.as_slice(), &checkpoint.generation.eos_token_ids].concat(),
+            eos: [config.eos_token_ids.as_slice(), &checkpoint.generation.eos_token_ids, &turns].concat(),
             text,
             sequence,
             cached: Vec::new(),
@@ -424,6 +425,15 @@ impl Engine {
 }
 
 impl Text {
+    /// Ids that open a turn or a text: where a model writes one, its own turn is over.
+    fn turn_ids(&self) -> Vec<u32> {
+        let Detected::Format(_) = self.format else { return vec![] };
+        [control::BOS, control::USER, control::ASSISTANT]
+            .iter()
+            .filter_map(|token| self.tokenizer.token_id(token))
+            .collect()
+    }
+
     /// The tokenizer and chat format of a checkpoint; none where it has no tokenizer.
     ///
     /// # Errors

@@ -66,7 +66,7 @@ export type EngineEvent =
 export interface EngineResult {
   promptIds: Uint32Array;
   ids: Uint32Array;
-  finish_reason: "stop" | "length" | "cancelled";
+  finish_reason: "stop" | "length" | "tool_calls" | "insufficient_system_resource" | "cancelled";
   usage: any;
   timings: any;
   seed: number;
@@ -337,7 +337,7 @@ impl Engine {
         drop(generation);
         let (usage, times) = (Usage::from(&timings), Timings::from(&timings));
         let end = object(&json!({
-            "finish_reason": finish.map_or("cancelled", finish_name),
+            "finish_reason": finish.map_or("cancelled", Finish::name),
             "usage": usage,
             "timings": times,
             "seed": seed,
@@ -351,13 +351,6 @@ impl Engine {
         Reflect::set(&end, &"promptIds".into(), &prompt)?;
         Reflect::set(&end, &"ids".into(), &ids)?;
         Ok(end)
-    }
-}
-
-fn finish_name(finish: Finish) -> &'static str {
-    match finish {
-        Finish::Stop => "stop",
-        Finish::Length => "length",
     }
 }
 
@@ -386,7 +379,8 @@ fn event_object(event: &Event) -> Result<Option<JsValue>, JsValue> {
             let list = selections.iter().map(selection).collect::<Result<Array, _>>()?;
             &[("type", "trace".into()), ("selections", list.into())]
         }
-        Event::End { .. } => return Ok(None),
+        // Calls are in the chunks.
+        Event::Call { .. } | Event::Arguments { .. } | Event::CallEnd { .. } | Event::End { .. } => return Ok(None),
     };
     record(fields).map(Some)
 }

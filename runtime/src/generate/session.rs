@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use super::runner::{Chunk, Runner, SequenceId, Wanted};
 use super::sampler::{Logprobs, Sampler, SamplingParams, Step};
-use super::stop::StopStrings;
+use super::stop::{Released, StopStrings};
 use super::trace::{Selection, TraceRequest, selections};
-use crate::chat::{Delta, ReasoningSplitter};
+use crate::chat::{ChatFormat, Delta, OutputParser};
 use crate::error::{Code, Error, Result};
 use crate::executor::{Read, Tapped};
 use crate::platform::Instant;
@@ -29,6 +29,12 @@ pub struct Request {
     pub stop: Vec<String>,
     /// Whether the prompt ended by opening a thought.
     pub thinking: bool,
+    /// Whose markup of calls is looked for; none: all text of the answer is content.
+    pub calls: Option<ChatFormat>,
+    /// Ids that end the answer, beside those that end a text. They have no text.
+    pub stop_ids: Vec<u32>,
+    /// Tokens before which no id ends the answer.
+    pub min_tokens: u32,
     /// Whether ids that end a text are sampled as others are.
     pub ignore_eos: bool,
     /// What is reported of attention; none: nothing.
@@ -45,6 +51,9 @@ impl Request {
             max_tokens: None,
             stop: Vec::new(),
             thinking: false,
+            calls: None,
+            stop_ids: Vec::new(),
+            min_tokens: 0,
             ignore_eos: false,
             trace: None,
         }
@@ -67,6 +76,23 @@ pub enum Finish {
     Stop,
     /// `max_tokens` or the context did.
     Length,
+    /// The model ended it, and at least one call in it is complete.
+    ToolCalls,
+    /// The server ended it: it is shutting down, or the engine failed after text was shown.
+    Aborted,
+}
+
+impl Finish {
+    /// The reason's name in answers: DeepSeek's `finish_reason`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Finish::Stop => "stop",
+            Finish::Length => "length",
+            Finish::ToolCalls => "tool_calls",
+            Finish::Aborted => "insufficient_system_resource",
+        }
+    }
 }
 
 /// What happens while an answer is made.
@@ -95,6 +121,25 @@ pub enum Event {
         /// At least one character.
         text: String,
     },
+    /// A call begins.
+    Call {
+        /// Its place among the calls of the answer, from 0.
+        index: u32,
+        /// The function, as the model wrote it.
+        name: String,
+    },
+    /// Part of the arguments of the call that began last; all parts together are JSON.
+    Arguments {
+        /// The call's place.
+        index: u32,
+        /// At least one character.
+        text: String,
+    },
+    /// The call is complete. A call without this is dropped from a whole answer: it was cut.
+    CallEnd {
+        /// The call's place.
+        index: u32,
+    },
     /// What attention read for the tokens of a step, where asked for: after their own [`Event::Token`], before that of the
     /// token chosen from them. The last token of an answer is not read.
     Trace(Vec<Selection>),
@@ -114,9 +159,9 @@ pub struct Timings {
     pub prompt_tokens: u32,
     /// Of these, found in the cache.
     pub cached_tokens: u32,
-    /// Tokens of the answer.
+    /// Tokens of the answer, with the one that ended it.
     pub completion_tokens: u32,
-    /// Of these, tokens of the thought.
+    /// Of these, tokens of the thought, without its end.
     pub reasoning_tokens: u32,
     /// Reading the prompt.
     pub prompt_ms: f64,
@@ -161,8 +206,9 @@ pub struct Generation<'a> {
     sampler: Sampler,
     stop: StopStrings,
     pieces: Pieces,
-    splitter: ReasoningSplitter,
-    thought_open: bool,
+    parser: OutputParser,
+    /// Whether a token without text ended the answer.
+    ended_by_token: bool,
     generated: Vec<u32>,
     budget: u32,
     /// Greedy steps on their way, oldest first.
@@ -221,11 +267,12 @@ impl<'a> Generation<'a> {
         }
         context.runner.truncate(context.sequence, cached);
         context.cached.truncate(cached as usize);
-        let greedy = request.sampling.is_greedy() && !request.ignore_eos;
+        // The GPU knows of no id that must not be sampled.
+        let greedy = request.sampling.is_greedy() && !request.ignore_eos && request.min_tokens == 0;
         Ok(Generation {
             stop: StopStrings::new(request.stop.clone())?,
-            splitter: ReasoningSplitter::new(request.thinking),
-            thought_open: request.thinking,
+            parser: OutputParser::new(request.calls, request.thinking),
+            ended_by_token: false,
             pieces: Pieces::default(),
             generated: Vec::new(),
             budget,
@@ -254,7 +301,8 @@ impl<'a> Generation<'a> {
     #[must_use]
     pub fn timings(&self) -> Timings {
         let mut timings = self.timings;
-        timings.completion_tokens = u32::try_from(self.generated.len()).unwrap_or(u32::MAX);
+        let sampled = self.generated.len() + usize::from(self.ended_by_token);
+        timings.completion_tokens = u32::try_from(sampled).unwrap_or(u32::MAX);
         timings.decode_ms = self.first_token.map_or(0.0, |first| first.elapsed().as_secs_f64() * 1e3);
         timings
     }
@@ -362,17 +410,24 @@ impl<'a> Generation<'a> {
             self.timings.prompt_ms = self.timings.first_token_ms;
             self.first_token = Some(Instant::now());
         }
-        if !self.request.ignore_eos && self.context.eos.contains(&id) {
+        let ends = !self.request.ignore_eos && self.context.eos.contains(&id);
+        if ends || self.request.stop_ids.contains(&id) {
+            self.ended_by_token = true;
             self.end(Finish::Stop);
             return Ok(());
         }
         self.generated.push(id);
-        if self.thought_open {
+        self.events.push_back(Event::Token { id, logprobs });
+        let text = match self.context.tokenizer.is_special(id) {
+            true => String::new(),
+            false => self.pieces.push(self.context.tokenizer, id),
+        };
+        let stopped = self.release(&text);
+        // The token that ends a thought is none of it.
+        if self.parser.is_thinking() {
             self.timings.reasoning_tokens += 1;
         }
-        self.events.push_back(Event::Token { id, logprobs });
-        let text = self.pieces.push(self.context.tokenizer, id);
-        if self.release(&text) {
+        if stopped {
             self.end(Finish::Stop);
         } else if self.generated.len() >= self.budget as usize {
             self.end(Finish::Length);
@@ -429,44 +484,59 @@ impl<'a> Generation<'a> {
     }
 
     fn sample(&mut self, logits: &[f32]) -> Result<(u32, Option<Logprobs>)> {
+        let too_early = self.generated.len() < self.request.min_tokens as usize;
+        let ends = if self.request.ignore_eos || too_early { self.context.eos } else { &[] };
+        let stops: &[u32] = if too_early { &self.request.stop_ids } else { &[] };
         let step = Step {
             prompt: &self.request.prompt,
             generated: &self.generated,
             position: self.generated.len() as u64,
-            forbidden: if self.request.ignore_eos { self.context.eos } else { &[] },
+            forbidden: &[ends, stops].concat(),
             grammar: None,
         };
         let sampled = self.sampler.sample(logits, &step)?;
         Ok((sampled.id, sampled.logprobs))
     }
 
-    /// Passes text through thought and stop strings; true where a stop string ends the answer.
+    /// Passes text through the parser and, where it is content, stop strings; true where one of those ends the answer.
     fn release(&mut self, text: &str) -> bool {
-        let deltas = self.splitter.push(text);
+        let deltas = self.parser.push(text);
         self.show(deltas)
     }
 
     fn show(&mut self, deltas: Vec<Delta>) -> bool {
         for delta in deltas {
-            match delta {
-                Delta::Reasoning(text) => self.events.push_back(Event::Text { voice: Voice::Reasoning, text }),
+            let event = match delta {
+                Delta::Reasoning(text) => Event::Text { voice: Voice::Reasoning, text },
                 Delta::Content(text) => {
-                    self.thought_open = false;
                     let released = self.stop.push(&text);
-                    self.content(released.text);
-                    if released.stop.is_some() {
+                    if self.content(released) {
                         return true;
                     }
+                    continue;
                 }
-            }
+                Delta::Call { index, name } => {
+                    // What waited for the rest of a stop string will not get it.
+                    let released = self.stop.flush();
+                    if self.content(released) {
+                        return true;
+                    }
+                    Event::Call { index, name }
+                }
+                Delta::Arguments { index, text } => Event::Arguments { index, text },
+                Delta::CallEnd { index } => Event::CallEnd { index },
+            };
+            self.events.push_back(event);
         }
         false
     }
 
-    fn content(&mut self, text: String) {
-        if !text.is_empty() {
-            self.events.push_back(Event::Text { voice: Voice::Content, text });
+    /// Shows content; true where a stop string was found in it.
+    fn content(&mut self, released: Released) -> bool {
+        if !released.text.is_empty() {
+            self.events.push_back(Event::Text { voice: Voice::Content, text: released.text });
         }
+        released.stop.is_some()
     }
 
     /// Releases what was held back, and forgets steps that ran ahead.
@@ -474,14 +544,17 @@ impl<'a> Generation<'a> {
         self.timings = self.timings();
         let rest = std::mem::take(&mut self.pieces).finish();
         let mut stopped = self.release(&rest);
-        let splitter = std::mem::replace(&mut self.splitter, ReasoningSplitter::new(false));
-        stopped |= self.show(splitter.finish());
+        let deltas = self.parser.finish();
+        stopped |= self.show(deltas);
         if !stopped {
-            let released = self.stop.finish();
-            self.content(released.text);
-            stopped = released.stop.is_some();
+            let released = self.stop.flush();
+            stopped = self.content(released);
         }
-        let finish = if stopped { Finish::Stop } else { finish };
+        let finish = match finish {
+            _ if stopped => Finish::Stop,
+            Finish::Stop if self.parser.calls() > 0 => Finish::ToolCalls,
+            other => other,
+        };
         self.events.push_back(Event::End { finish, timings: self.timings });
         self.stage = Stage::Ended;
         self.forget_ahead();

@@ -152,7 +152,7 @@ impl Completion {
                 json!({ "content": self.content.logprobs, "reasoning_content": self.reasoning.logprobs })
             }
         };
-        let finish = self.end.map(|(finish, ..)| reason(finish));
+        let finish = self.end.map(|(finish, ..)| finish.name());
         let (usage, timings) = self.end.map(|(_, usage, timings)| (usage, timings)).unwrap_or_default();
         let mut response = self.head("chat.completion");
         let choice = json!({ "index": 0, "message": message, "finish_reason": finish, "logprobs": logprobs });
@@ -174,7 +174,8 @@ impl Completion {
 
     fn delta(&self, delta: Value, logprobs: Value, finish: Option<Finish>) -> Value {
         let mut chunk = self.head("chat.completion.chunk");
-        let choice = json!({ "index": 0, "delta": delta, "finish_reason": finish.map(reason), "logprobs": logprobs });
+        let choice =
+            json!({ "index": 0, "delta": delta, "finish_reason": finish.map(Finish::name), "logprobs": logprobs });
         chunk.insert("choices".to_owned(), json!([choice]));
         chunk.insert("usage".to_owned(), Value::Null);
         Value::Object(chunk)
@@ -183,13 +184,6 @@ impl Completion {
 
 fn totals(usage: &Usage, timings: &Timings) -> [(String, Value); 2] {
     [("usage".to_owned(), json!(usage)), ("timings".to_owned(), json!(timings))]
-}
-
-const fn reason(finish: Finish) -> &'static str {
-    match finish {
-        Finish::Stop => "stop",
-        Finish::Length => "length",
-    }
 }
 
 /// A token with its log probability; none for tokens that are marks and not text.
