@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{Alias, ChatRequest, Compat, Completion, ModelIds, ResponseShape, Rules, Shape, ToolChoice, ToolSpec};
+use crate::chat::{ChatFormat, Detected};
 use crate::engine::{Engine, Options};
 use crate::error::Code;
 use crate::generate::{self, Event, Finish, Logprobs, Voice};
@@ -499,6 +500,7 @@ fn the_body_beats_the_name_in_choosing_the_mode() {
 }
 
 const TIMINGS: generate::Timings = generate::Timings {
+    queue_ms: 0.5,
     prompt_tokens: 10,
     cached_tokens: 4,
     completion_tokens: 5,
@@ -634,7 +636,11 @@ fn answer(engine: &mut Engine, request: &ChatRequest) -> (Vec<Value>, Value) {
 fn chunks_of_a_story_add_up_to_the_whole_answer() {
     let mut engine = stories();
     for model in ["stories", "stories-thinking"] {
-        let fields = json!({ "model": model, "temperature": 0, "max_tokens": 12, "logprobs": true, "top_logprobs": 2 });
+        // Long enough for a page of the cache.
+        let messages = [user(&"Tell me a story about a dragon. ".repeat(8))];
+        let fields = json!({
+            "model": model, "messages": messages, "temperature": 0, "max_tokens": 12, "logprobs": true, "top_logprobs": 2,
+        });
         let asked = request(fields).unwrap();
         let (chunks, response) = answer(&mut engine, &asked);
         let choice = &response["choices"][0];
@@ -654,8 +660,220 @@ fn chunks_of_a_story_add_up_to_the_whole_answer() {
         // The whole answer is the same when asked for again, and its prompt is known.
         let (_, again) = answer(&mut engine, &asked);
         assert_eq!(again["choices"], response["choices"]);
-        assert!(again["usage"]["prompt_cache_hit_tokens"].as_u64() > Some(0));
+        assert_eq!(again["usage"]["prompt_cache_hit_tokens"], 64);
     }
+}
+
+#[test]
+fn several_answers_differ_by_their_numbers_and_share_the_counts() {
+    let mut engine = stories();
+    let asked = request(json!({
+        "n": 3, "seed": 7, "temperature": 1.5, "max_tokens": 8, "stream": true, "stream_options": { "include_usage": true },
+    }));
+    let (chunks, response) = answer(&mut engine, &asked.unwrap());
+    let texts: Vec<&str> = response["choices"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|choice| choice["message"]["content"].as_str().unwrap())
+        .collect();
+    assert!(texts.len() == 3 && (texts[0] != texts[1] || texts[1] != texts[2]), "{texts:?}");
+    for (index, text) in texts.iter().enumerate() {
+        let own = |chunk: &&Value| chunk["choices"][0]["index"] == index;
+        let deltas = chunks.iter().filter(own).filter_map(|chunk| chunk["choices"][0]["delta"]["content"].as_str());
+        assert_eq!(deltas.collect::<String>(), *text);
+        assert_eq!(
+            chunks.iter().filter(own).filter(|chunk| !chunk["choices"][0]["finish_reason"].is_null()).count(),
+            1
+        );
+    }
+    let usage = &chunks.last().unwrap()["usage"];
+    assert_eq!((&response["usage"], usage["completion_tokens"].as_u64()), (usage, Some(24)));
+    assert_eq!(chunks.iter().filter(|chunk| !chunk["usage"].is_null()).count(), 1);
+    let prompt = usage["prompt_tokens"].as_u64().unwrap();
+    assert_eq!(usage["total_tokens"].as_u64(), Some(prompt + 24));
+}
+
+#[test]
+fn ids_end_an_answer_and_count() {
+    let mut engine = stories();
+    let tokenizer = engine.shared_tokenizer().unwrap();
+    let id = |token: &str| tokenizer.token_id(token).unwrap();
+    let greedy = json!({ "temperature": 0, "max_tokens": 6 });
+    let mut run = |fields: &Value| {
+        let mut all = greedy.clone();
+        all.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        let requests = request(all).unwrap().to_request(&engine).unwrap().requests().collect::<Vec<_>>();
+        let mut generation = engine.generate(requests[0].clone()).unwrap();
+        let mut finish = None;
+        while let Some(event) = block_on(generation.next()).unwrap() {
+            if let Event::End { finish: why, timings } = event {
+                finish = Some((why, timings.completion_tokens));
+            }
+        }
+        (generation.ids().to_vec(), finish.unwrap())
+    };
+    let (ids, finish) = run(&json!({}));
+    assert_eq!(finish, (Finish::Length, 6));
+    let at = ids.iter().position(|id| *id == ids[3]).unwrap();
+    let tokens = u32::try_from(at).unwrap() + 1;
+    assert_eq!(run(&json!({ "stop_token_ids": [ids[3]] })), (ids[..at].to_vec(), (Finish::Stop, tokens)));
+    // The end of a text and the beginning of another turn are ends, but not before their time.
+    for token in [crate::chat::control::EOS, crate::chat::control::USER, crate::chat::control::ASSISTANT] {
+        let bias = json!({ id(token).to_string(): 100 });
+        assert_eq!(run(&json!({ "logit_bias": bias })), (vec![], (Finish::Stop, 1)), "{token}");
+        let (ids, finish) = run(&json!({ "logit_bias": bias, "min_tokens": 2 }));
+        assert_eq!((ids.len(), finish), (2, (Finish::Stop, 3)), "{token}");
+        assert_eq!(run(&json!({ "logit_bias": bias, "ignore_eos": true })).1, (Finish::Length, 6), "{token}");
+    }
+    // The end of a thought is no part of it.
+    let close = json!({ id("</think>").to_string(): 100 });
+    let asked =
+        request(json!({ "thinking": { "type": "enabled" }, "temperature": 0, "max_tokens": 3, "logit_bias": close }));
+    let (_, response) = answer(&mut engine, &asked.unwrap());
+    let usage = &response["usage"];
+    let counts = (&usage["completion_tokens"], &usage["completion_tokens_details"]["reasoning_tokens"]);
+    assert_eq!(counts, (&json!(3), &json!(0)), "{response}");
+    assert_eq!(response["choices"][0]["message"]["content"], "");
+}
+
+#[test]
+fn tools_are_in_the_prompt_and_may_end_thinking() {
+    let engine = stories();
+    let Detected::Format(format) = engine.chat_format() else { panic!("stories can chat") };
+    for (choice, calls) in [("auto", true), ("none", false)] {
+        let asked = request(json!({
+            "messages": [user("Hi")], "thinking": { "type": "enabled" }, "tools": [tool("weather")], "tool_choice": choice,
+        }));
+        let asked = match asked.unwrap().to_request(&engine) {
+            Ok(asked) => asked,
+            // The tools' preamble may be longer than this context.
+            Err(error) => {
+                assert_eq!(error.code(), Code::ContextOverflow);
+                assert!(
+                    error
+                        .message()
+                        .starts_with("This model's maximum context length is 128 tokens. However, you requested")
+                );
+                continue;
+            }
+        };
+        assert_eq!(asked.request.calls, calls.then_some(format));
+        assert_eq!(
+            (asked.thinking_disabled_by_tools, asked.thinking),
+            (calls && format != ChatFormat::Dsml, !calls || format == ChatFormat::Dsml)
+        );
+    }
+}
+
+fn call_events(complete: bool) -> Vec<Event> {
+    let mut events = vec![
+        text(Voice::Content, "Sure."),
+        Event::Call { index: 0, name: "f".to_owned() },
+        Event::Arguments { index: 0, text: "{\"a\": ".to_owned() },
+        Event::Arguments { index: 0, text: "1}".to_owned() },
+        Event::CallEnd { index: 0 },
+        Event::Call { index: 1, name: "g".to_owned() },
+        Event::Arguments { index: 1, text: "{}".to_owned() },
+    ];
+    events.extend(complete.then_some(Event::CallEnd { index: 1 }));
+    events
+}
+
+#[test]
+fn calls_are_told_by_an_opener_and_parts() {
+    for (thinking, complete) in [(false, true), (true, true), (false, false)] {
+        let mut completion = Completion::new("1", 7, "m", thinking).with_fingerprint("fp_1");
+        for event in call_events(complete).iter().chain([&end(Finish::ToolCalls)]) {
+            completion.chunk(0, event);
+        }
+        let message = &completion.response()["choices"][0]["message"];
+        let ids: Vec<String> = message["tool_calls"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|call| call["id"].as_str().unwrap().to_owned())
+            .collect();
+        for (index, id) in ids.iter().enumerate() {
+            let random = id.strip_prefix(&format!("call_0{index}_")).unwrap();
+            assert!(random.len() == 24 && random.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{id}");
+        }
+        let whole = |index: usize, name: &str, arguments: &str| {
+            let function = json!({ "name": name, "arguments": arguments });
+            json!({ "index": index, "id": ids[index], "type": "function", "function": function })
+        };
+        let mut expected = vec![whole(0, "f", "{\"a\": 1}")];
+        // A call that was cut is none.
+        expected.extend(complete.then(|| whole(1, "g", "{}")));
+        assert_eq!(message["tool_calls"], json!(expected));
+        assert_eq!((&message["content"], message.get("reasoning_content").is_some()), (&json!("Sure."), thinking));
+    }
+    let mut completion = Completion::new("1", 7, "m", false);
+    let chunks: Vec<Value> = call_events(true)
+        .iter()
+        .chain([&end(Finish::ToolCalls)])
+        .filter_map(|event| completion.chunk(0, event))
+        .collect();
+    let deltas: Vec<&Value> = chunks.iter().map(|chunk| &chunk["choices"][0]["delta"]).collect();
+    let opener = |index: u64, name: &str| {
+        let id = &completion.response()["choices"][0]["message"]["tool_calls"][usize::try_from(index).unwrap()]["id"];
+        json!({ "tool_calls": [{ "index": index, "id": id, "type": "function", "function": { "name": name, "arguments": "" } }] })
+    };
+    let part =
+        |index: u64, text: &str| json!({ "tool_calls": [{ "index": index, "function": { "arguments": text } }] });
+    let expected = [
+        json!({ "content": "Sure." }),
+        opener(0, "f"),
+        part(0, "{\"a\": "),
+        part(0, "1}"),
+        opener(1, "g"),
+        part(1, "{}"),
+        json!({ "content": "" }),
+    ];
+    assert_eq!(deltas, expected.iter().collect::<Vec<_>>());
+    assert_eq!(chunks.last().unwrap()["choices"][0]["finish_reason"], "tool_calls");
+}
+
+#[test]
+fn a_cut_call_is_told_as_what_it_was() {
+    let mut completion = Completion::new("1", 7, "m", false);
+    let markup = text(Voice::Content, "<markup>");
+    let begun = Event::Call { index: 0, name: "f".to_owned() };
+    assert!(completion.chunk(0, &begun).is_some());
+    // The parts have been shown: the stream does not repeat them.
+    assert_eq!(completion.chunk(0, &markup), None);
+    assert_eq!(completion.chunk(0, &end(Finish::Stop)).unwrap()["choices"][0]["finish_reason"], "length");
+    let choice = &completion.response()["choices"][0];
+    assert_eq!((&choice["message"]["content"], &choice["finish_reason"]), (&json!("<markup>"), &json!("stop")));
+    assert!(choice["message"].get("tool_calls").is_none());
+}
+
+#[test]
+fn a_failure_ends_what_was_begun() {
+    let error = crate::Error::new(Code::DeviceLost, "gone");
+    let mut silent = Completion::new("1", 7, "m", false);
+    let said =
+        json!({ "error": { "message": "gone", "type": "server_error", "param": null, "code": "internal_error" } });
+    assert_eq!(silent.abort(&error), [said]);
+    let mut begun = Completion::new("1", 7, "m", false).with_answers(2).with_usage_apart();
+    begun.chunk(0, &Event::Prompt { done: 5, total: 5, cached: 2 });
+    begun.chunk(0, &Event::Token { id: 1, logprobs: None });
+    begun.chunk(0, &text(Voice::Content, "Once"));
+    begun.chunk(1, &end(Finish::Stop));
+    let rest = begun.abort(&error);
+    assert_eq!(rest.len(), 2);
+    assert_eq!(rest[0]["choices"][0]["finish_reason"], "insufficient_system_resource");
+    assert_eq!((&rest[0]["choices"][0]["index"], &rest[1]["choices"]), (&json!(0), &json!([])));
+    assert_eq!((&rest[1]["usage"]["prompt_tokens"], &rest[1]["usage"]["completion_tokens"]), (&json!(5), &json!(6)));
+}
+
+#[test]
+fn thoughts_have_the_names_that_clients_know() {
+    let mut completion = Completion::new("1", 7, "m", true).with_both_reasoning_fields();
+    let chunk = completion.chunk(0, &text(Voice::Reasoning, "hm")).unwrap();
+    assert_eq!(chunk["choices"][0]["delta"], json!({ "content": null, "reasoning_content": "hm", "reasoning": "hm" }));
+    let plain = Completion::new("1", 7, "m", false).without_empty_details().response();
+    assert!(plain["usage"].get("completion_tokens_details").is_none());
 }
 
 #[test]
