@@ -56,7 +56,8 @@ async fn ready(worker: &Worker) {
 }
 
 fn settings() -> Settings {
-    Settings { model: "stories".to_owned(), parallel: 4, max_queue: 64, max_queue_per_key: 16, ..Settings::default() }
+    let models = ModelIds { loaded: "stories".to_owned(), aliases: vec![], accept_any: false };
+    Settings { models, parallel: 4, max_queue: 64, max_queue_per_key: 16, ..Settings::default() }
 }
 
 fn rules(keys: &[&str]) -> Rules {
@@ -674,7 +675,8 @@ async fn c38_what_the_hosted_api_refuses_is_refused_on_request() {
     let strict = Settings { compat: Compat::DeepSeek, ..settings() };
     let strict = app(&server(strict, rules(&[]), None).await);
     let open = app(&open_server().await);
-    let prefix = json!([{ "role": "user", "content": "Hi" }, { "role": "assistant", "content": "Once", "prefix": true }]);
+    let prefix =
+        json!([{ "role": "user", "content": "Hi" }, { "role": "assistant", "content": "Once", "prefix": true }]);
     for fields in [json!({ "max_tokens": 8193 }), json!({ "messages": prefix })] {
         chat(&strict, fields.clone()).await.refused(400);
         chat(&open, fields).await.ok();
@@ -732,24 +734,39 @@ async fn anthropic_s_messages_are_the_same_conversation() {
         let same = chat(&app, json!({ "messages": messages, "thinking": { "type": thinking } })).await.ok();
         let text = same["choices"][0]["message"][field].as_str().unwrap().to_owned();
         let whole = post(&app, "/v1/messages", &body(false, thinking)).await.ok();
-        assert_eq!((&whole["type"], &whole["role"], &whole["model"]), (&json!("message"), &json!("assistant"), &json!("claude-any")));
+        assert_eq!(
+            (&whole["type"], &whole["role"], &whole["model"]),
+            (&json!("message"), &json!("assistant"), &json!("claude-any"))
+        );
         assert_eq!((&whole["content"][0]["type"], &whole["content"][0][kind]), (&json!(kind), &json!(text)));
         assert_eq!(whole["stop_reason"], "max_tokens");
         let usage = |key: &str| whole["usage"][key].as_u64().unwrap();
-        assert_eq!(usage("input_tokens") + usage("cache_read_input_tokens"), same["usage"]["prompt_tokens"].as_u64().unwrap());
+        assert_eq!(
+            usage("input_tokens") + usage("cache_read_input_tokens"),
+            same["usage"]["prompt_tokens"].as_u64().unwrap()
+        );
         let streamed = post(&app, "/anthropic/v1/messages", &body(true, thinking)).await;
         let events: Vec<(&str, Value)> = streamed
             .text
-            .split_terminator("
+            .split_terminator(
+                "
 
-")
+",
+            )
             .map(|event| {
-                let (name, data) = event.strip_prefix("event: ").unwrap().split_once("
-data: ").unwrap();
+                let (name, data) = event
+                    .strip_prefix("event: ")
+                    .unwrap()
+                    .split_once(
+                        "
+data: ",
+                    )
+                    .unwrap();
                 (name, serde_json::from_str(data).unwrap())
             })
             .collect();
-        let names: Vec<&str> = events.iter().map(|(name, _)| *name).filter(|name| *name != "content_block_delta").collect();
+        let names: Vec<&str> =
+            events.iter().map(|(name, _)| *name).filter(|name| *name != "content_block_delta").collect();
         let shape = ["message_start", "content_block_start", "content_block_stop", "message_delta", "message_stop"];
         assert_eq!(names, shape);
         let said: String = events.iter().filter_map(|(_, data)| data["delta"][kind].as_str()).collect();
@@ -780,7 +797,8 @@ async fn ollama_s_lines_are_the_same_conversation() {
     assert_eq!((&last["done"], &last["done_reason"], &last["eval_count"]), (&json!(true), &json!("length"), &json!(8)));
     body["stream"] = json!(false);
     assert_eq!(post(&app, "/api/chat", &body).await.ok()["message"]["content"], text);
-    let prompt = json!({ "model": "deepseek-chat", "prompt": "Tell me about a dog", "stream": false, "options": options });
+    let prompt =
+        json!({ "model": "deepseek-chat", "prompt": "Tell me about a dog", "stream": false, "options": options });
     assert_eq!(post(&app, "/api/generate", &prompt).await.ok()["response"], text);
     let tags = get(&app, "/api/tags").await.ok();
     assert!(tags["models"].as_array().unwrap().iter().any(|model| model["name"] == "stories"));
