@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::chat::{ChatFormat, CheckpointFiles, Conversation, Detected, Options as RenderOptions, encode};
+use crate::chat::{ChatFormat, CheckpointFiles, Conversation, Detected, Options as RenderOptions, control, encode};
 use crate::checkpoint::{Checkpoint, GenerationDefaults, Source, optional_small_file};
 use crate::error::{Code, Error, Result};
 use crate::executor::Executor;
@@ -260,7 +260,8 @@ impl Engine {
         runner.warm(&mut |done, total| progress(Progress::Compile { done, total })).await?;
         let config = &checkpoint.config;
         let scheduler = text.as_ref().map(|text| {
-            let eos = [config.eos_token_ids.as_slice(), &checkpoint.generation.eos_token_ids].concat();
+            let known = [config.eos_token_ids.as_slice(), &checkpoint.generation.eos_token_ids].concat();
+            let eos = [known, text.turn_ids()].concat();
             let (tokenizer, allowed) = (Arc::clone(&text.tokenizer), Arc::clone(&text.allowed));
             Scheduler::new(Arc::new(Vocabulary { tokenizer, eos, allowed }))
         });
@@ -477,6 +478,13 @@ fn no_tokenizer() -> Error {
 }
 
 impl Text {
+    /// Ids that open a turn or a text: where a model writes one, its own turn is over.
+    fn turn_ids(&self) -> Vec<u32> {
+        let Detected::Format(_) = self.format else { return vec![] };
+        let tokens = [control::BOS, control::USER, control::ASSISTANT];
+        tokens.iter().filter_map(|token| self.tokenizer.token_id(token)).collect()
+    }
+
     /// The tokenizer and chat format of a checkpoint; none where it has no tokenizer.
     ///
     /// # Errors
