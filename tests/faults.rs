@@ -41,6 +41,7 @@ fn request(prompt: Vec<u32>, temperature: f32) -> Request {
         thinking: false,
         ignore_eos: true,
         trace: None,
+        constraint: None,
     }
 }
 

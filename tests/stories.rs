@@ -129,6 +129,7 @@ fn greedy(prompt: &[u32], max_tokens: usize) -> Request {
         thinking: false,
         ignore_eos: false,
         trace: None,
+        constraint: None,
     }
 }
 

@@ -313,9 +313,12 @@ pub(crate) struct Generate {
     /// The prompt as it is, without a chat format; the default for models that have none
     #[arg(long)]
     pub(crate) raw: bool,
-    /// Shape of the answer
-    #[arg(long, value_name = "SHAPE", default_value = "text")]
+    /// Shape of the answer: any text, or one JSON object; the prompt should say what is in it
+    #[arg(long, value_name = "SHAPE", default_value = "text", conflicts_with = "ignore_eos")]
     pub(crate) response_format: ResponseFormat,
+    /// JSON schema that the answer fits: a file, or the schema itself
+    #[arg(long, value_name = "SCHEMA", value_hint = ValueHint::FilePath, conflicts_with_all = ["response_format", "ignore_eos"])]
+    pub(crate) json_schema: Option<String>,
     /// Write what attention reads for each token, as JSON Lines
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) trace: Option<PathBuf>,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::chat::{ChatFormat, CheckpointFiles, Conversation, Detected, Options as RenderOptions, encode};
+use crate::chat::{ChatFormat, CheckpointFiles, Conversation, Detected, Grammars, Options as RenderOptions, encode};
 use crate::checkpoint::{Checkpoint, GenerationDefaults, Source, optional_small_file};
 use crate::error::{Code, Error, Result};
 use crate::executor::Executor;
@@ -174,6 +174,7 @@ pub struct Engine {
     bos: Option<u32>,
     eos: Vec<u32>,
     text: Option<Text>,
+    grammars: Option<Grammars>,
     sequence: SequenceId,
     cached: Vec<u32>,
 }
@@ -260,14 +261,19 @@ impl Engine {
         runner.warm(&mut |done, total| progress(Progress::Compile { done, total })).await?;
         let sequence = runner.open()?;
         let config = &checkpoint.config;
+        let eos = [config.eos_token_ids.as_slice(), &checkpoint.generation.eos_token_ids].concat();
+        let grammars = text.as_ref().map(|text| {
+            Grammars::new(Arc::clone(&text.tokenizer), text.format, Arc::clone(&text.allowed), &eos)
+        });
         Ok(Engine {
             runner,
             plan,
             adapter,
             defaults: checkpoint.generation.clone(),
             bos: config.bos_token_id,
-            eos: [config.eos_token_ids.as_slice(), &checkpoint.generation.eos_token_ids].concat(),
+            eos,
             text,
+            grammars,
             sequence,
             cached: Vec::new(),
         })
@@ -314,6 +320,15 @@ impl Engine {
     /// `bad_checkpoint` where the folder has none.
     pub fn tokenizer(&self) -> Result<&Tokenizer> {
         self.text().map(|text| &*text.tokenizer)
+    }
+
+    /// What holds answers to a form: JSON, schemas, calls.
+    ///
+    /// # Errors
+    /// As [`Engine::tokenizer`].
+    pub fn grammars(&self) -> Result<Grammars> {
+        self.text()?;
+        self.grammars.clone().ok_or_else(|| Error::new(Code::Internal, "a model with a tokenizer has grammars"))
     }
 
     /// The tokenizer, for whoever outlives a borrow of the engine.

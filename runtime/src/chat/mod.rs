@@ -21,13 +21,17 @@ mod dsml;
 pub mod encode;
 mod exp;
 pub mod format;
+pub mod grammar;
 pub mod json;
 pub mod message;
 pub mod openai;
 pub mod prompt;
 pub mod reasoning;
+pub mod schema;
 
 pub use encode::{Options, encode};
+pub use grammar::Grammars;
+pub use schema::{Dialect, Schema};
 pub use format::{ChatFormat, CheckpointFiles, Detected};
 pub use message::{Conversation, Message, Role};
 pub use prompt::{Prompt, Segment};

@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::constraint::Constraint;
 use super::runner::{Chunk, Runner, SequenceId, Wanted};
 use super::sampler::{Logprobs, Sampler, SamplingParams, Step};
 use super::stop::StopStrings;
@@ -33,6 +34,8 @@ pub struct Request {
     pub ignore_eos: bool,
     /// What is reported of attention; none: nothing.
     pub trace: Option<TraceRequest>,
+    /// The form that the answer is held to; none: any text.
+    pub constraint: Option<Constraint>,
 }
 
 impl Request {
@@ -47,6 +50,7 @@ impl Request {
             thinking: false,
             ignore_eos: false,
             trace: None,
+            constraint: None,
         }
     }
 }
@@ -221,7 +225,11 @@ impl<'a> Generation<'a> {
         }
         context.runner.truncate(context.sequence, cached);
         context.cached.truncate(cached as usize);
-        let greedy = request.sampling.is_greedy() && !request.ignore_eos;
+        if request.ignore_eos && request.constraint.is_some() {
+            let message = "an answer that is held to a form ends with it: ignore_eos cannot be used beside a constraint";
+            return Err(Error::new(Code::BadRequest, message).with_detail("param", "ignore_eos"));
+        }
+        let greedy = request.sampling.is_greedy() && !request.ignore_eos && request.constraint.is_none();
         Ok(Generation {
             stop: StopStrings::new(request.stop.clone())?,
             splitter: ReasoningSplitter::new(request.thinking),
@@ -429,14 +437,18 @@ impl<'a> Generation<'a> {
     }
 
     fn sample(&mut self, logits: &[f32]) -> Result<(u32, Option<Logprobs>)> {
+        let grammar = self.request.constraint.as_mut().map(Constraint::allowed).transpose()?.flatten();
         let step = Step {
             prompt: &self.request.prompt,
             generated: &self.generated,
             position: self.generated.len() as u64,
             forbidden: if self.request.ignore_eos { self.context.eos } else { &[] },
-            grammar: None,
+            grammar,
         };
         let sampled = self.sampler.sample(logits, &step)?;
+        if let Some(constraint) = &mut self.request.constraint {
+            constraint.advance(sampled.id)?;
+        }
         Ok((sampled.id, sampled.logprobs))
     }
 
