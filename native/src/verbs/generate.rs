@@ -112,7 +112,6 @@ fn request(app: &App, options: &Generate, engine: &mut Engine, prompt: &str, res
         }),
     };
     Ok(Request {
-        prompt: ids,
         sampling: options.sampling.params(engine.defaults()),
         max_tokens: answer.max_tokens,
         stop: answer.stop.clone(),
@@ -120,6 +119,7 @@ fn request(app: &App, options: &Generate, engine: &mut Engine, prompt: &str, res
         ignore_eos: answer.ignore_eos,
         trace,
         constraint,
+        ..Request::new(ids)
     })
 }
 

@@ -16,7 +16,7 @@ use super::openai::{ResponseShape, Shape, ToolChoice, ToolSpec};
 use super::schema::{Dialect, Schema};
 use super::{ChatFormat, Detected};
 use crate::error::{Code, Error, Result};
-use crate::generate::{Constraint, Form, Free, Vocabulary};
+use crate::generate::{Constraint, Form, Free, Lexicon};
 use crate::text::Tokenizer;
 
 /// Opens the calls of a turn in DSML, where it is ordinary text.
@@ -33,23 +33,23 @@ pub struct Grammars {
     sampleable: Arc<[bool]>,
     eos: Arc<[u32]>,
     /// Made when the first constraint is: it takes a second for a large vocabulary.
-    vocabulary: Arc<OnceLock<Result<Vocabulary>>>,
+    lexicon: Arc<OnceLock<Result<Lexicon>>>,
 }
 
 impl Grammars {
     /// `sampleable` as [`Tokenizer::sampleable`] has it; `eos`: ids that end an answer.
     #[must_use]
     pub fn new(tokenizer: Arc<Tokenizer>, format: Detected, sampleable: Arc<[bool]>, eos: &[u32]) -> Grammars {
-        Grammars { tokenizer, format, sampleable, eos: eos.into(), vocabulary: Arc::default() }
+        Grammars { tokenizer, format, sampleable, eos: eos.into(), lexicon: Arc::default() }
     }
 
-    /// Makes the vocabulary ready, so that the first request does not wait for it.
+    /// Makes the lexicon, so that the first request does not wait for it.
     ///
     /// # Errors
-    /// As [`Vocabulary::new`].
-    pub fn vocabulary(&self) -> Result<&Vocabulary> {
-        let make = || Vocabulary::new(&self.tokenizer, &self.sampleable, &self.eos);
-        self.vocabulary.get_or_init(make).as_ref().map_err(Clone::clone)
+    /// As [`Lexicon::new`].
+    pub fn lexicon(&self) -> Result<&Lexicon> {
+        let make = || Lexicon::new(&self.tokenizer, &self.sampleable, &self.eos);
+        self.lexicon.get_or_init(make).as_ref().map_err(Clone::clone)
     }
 
     /// The constraint of an answer; none where it is free. `thinking`: the answer begins inside a thought.
@@ -60,11 +60,11 @@ impl Grammars {
         if shape.is_free() {
             return Ok(None);
         }
-        let made = self.form(shape, thinking, dialect, true).and_then(|form| self.vocabulary()?.constraint(&form));
+        let made = self.form(shape, thinking, dialect, true).and_then(|form| self.lexicon()?.constraint(&form));
         // Arguments of functions that are not strict may be any object; their schema is a help to the model.
         if made.is_err() && !shape.tools.is_empty() && shape.tools.iter().all(|tool| !tool.strict) {
             let form = self.form(shape, thinking, dialect, false)?;
-            return self.vocabulary()?.constraint(&form).map(Some);
+            return self.lexicon()?.constraint(&form).map(Some);
         }
         made.map(Some)
     }

@@ -50,19 +50,19 @@ pub enum Free {
 }
 
 /// A vocabulary made ready for grammars. Making it takes a second for 129,280 ids: once for a tokenizer.
-pub struct Vocabulary {
+pub struct Lexicon {
     factory: ParserFactory,
     /// Bytes of each id, control tokens by their text.
     tokens: Arc<[Vec<u8>]>,
     eos: Vec<u32>,
 }
 
-impl Vocabulary {
+impl Lexicon {
     /// `sampleable`: `[vocab_size]`, ids that may ever be sampled; `eos`: ids that end an answer.
     ///
     /// # Errors
     /// `internal` where the vocabulary is not one that llguidance takes.
-    pub fn new(tokenizer: &Tokenizer, sampleable: &[bool], eos: &[u32]) -> Result<Vocabulary> {
+    pub fn new(tokenizer: &Tokenizer, sampleable: &[bool], eos: &[u32]) -> Result<Lexicon> {
         let size = tokenizer.vocab_size();
         let eos: Vec<u32> = eos.iter().copied().filter(|id| *id < size).collect();
         // A token such as `<think>` stands for itself: it is no way to write these seven characters. An added token
@@ -99,7 +99,7 @@ impl Vocabulary {
         limits.step_max_items = MASK_ITEMS;
         limits.max_lexer_states = MAX_LEXER_STATES;
         limits.verbose_errors = false;
-        Ok(Vocabulary { factory, tokens, eos })
+        Ok(Lexicon { factory, tokens, eos })
     }
 
     /// Compiles a form.
@@ -169,9 +169,9 @@ impl Vocabulary {
     }
 }
 
-impl fmt::Debug for Vocabulary {
+impl fmt::Debug for Lexicon {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Vocabulary").field("tokens", &self.tokens.len()).field("eos", &self.eos).finish_non_exhaustive()
+        f.debug_struct("Lexicon").field("tokens", &self.tokens.len()).field("eos", &self.eos).finish_non_exhaustive()
     }
 }
 
