@@ -487,3 +487,65 @@ fn a_model_without_a_chat_format_writes_json_but_calls_nothing() {
     assert_eq!((error.code(), error.details()["param"].as_str()), (Code::BadRequest, Some("tools")));
     assert!(raw.constraint(&Shape::default(), true, Dialect::Local).unwrap().is_none());
 }
+
+/// Prints what `docs/performance.md` has: run it with `--release -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+#[expect(clippy::print_stdout, reason = "a measurement is read")]
+fn the_cost_of_masks() {
+    use std::io::Read;
+    use std::time::Instant;
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/tokenizer/tokenizer.json.gz");
+    let mut bytes = vec![];
+    flate2::read::GzDecoder::new(std::fs::File::open(path).unwrap()).read_to_end(&mut bytes).unwrap();
+    let tokenizer = Arc::new(Tokenizer::from_json("tokenizer.json", &bytes, 129_280).unwrap());
+    let sampleable: Arc<[bool]> = tokenizer.sampleable().into();
+    let made = |format| Grammars::new(Arc::clone(&tokenizer), Detected::Format(format), Arc::clone(&sampleable), &[EOS]);
+    let (exp, dsml) = (made(ChatFormat::Exp), made(ChatFormat::Dsml));
+    let started = Instant::now();
+    exp.lexicon().unwrap();
+    println!("lexicon of 129,280 ids: {:.2} s", started.elapsed().as_secs_f64());
+    dsml.lexicon().unwrap();
+    let object = Shape { response: ResponseShape::JsonObject, ..Shape::default() };
+    let schema = response(schemas().swap_remove(2));
+    let called = tools(ToolChoice::Required, true, offered());
+    let auto = tools(ToolChoice::Auto, true, offered());
+    for (name, grammars, shape) in [
+        ("JSON object", &exp, &object),
+        ("schema", &exp, &schema),
+        ("strict calls, exp", &exp, &called),
+        ("strict calls, DSML", &dsml, &called),
+        ("free text before strict calls, DSML", &dsml, &auto),
+    ] {
+        let started = Instant::now();
+        let constraint = of(grammars, shape, false).unwrap();
+        let compiled = started.elapsed().as_secs_f64() * 1e3;
+        let mut times = vec![];
+        for seed in 0..20 {
+            let (mut constraint, mut random) = (constraint.clone(), Random(seed * 7919 + 1));
+            for step in 0..200 {
+                let started = Instant::now();
+                let mask = constraint.allowed().unwrap().map(<[bool]>::to_vec);
+                times.push(started.elapsed().as_secs_f64() * 1e6);
+                let mask = mask.unwrap_or_else(|| sampleable.to_vec());
+                let allowed: Vec<u32> = (0..).zip(&mask).filter(|(_, may)| **may).map(|(id, _)| id).collect();
+                let closing: Vec<u32> =
+                    allowed.iter().copied().filter(|&id| matches!(tokenizer.piece_bytes(id), b"\"" | b"}" | b"<" | b"</")).collect();
+                let from = if closing.is_empty() || random.below(200) > step { &allowed } else { &closing };
+                let id = from[random.below(from.len())];
+                if id == EOS {
+                    break;
+                }
+                constraint.advance(id).unwrap();
+            }
+        }
+        times.sort_by(f64::total_cmp);
+        let mean = times.iter().sum::<f64>() / times.len() as f64;
+        println!(
+            "{name}: compiled in {compiled:.1} ms; {} masks, mean {mean:.0} µs, 99th of 100 {:.0} µs, worst {:.0} µs",
+            times.len(),
+            times[times.len() * 99 / 100],
+            times[times.len() - 1],
+        );
+    }
+}

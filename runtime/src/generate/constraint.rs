@@ -178,11 +178,13 @@ impl fmt::Debug for Lexicon {
 /// llguidance's words for a grammar that it refuses.
 fn refused(reason: &str) -> Error {
     let reason = reason.trim_end_matches("\n<non-verbose/>");
-    let limit = ["too big", "too complex", "too large", "too many", "fuel", "limit", "Unable to determine"];
-    let code = if reason.starts_with("panic") {
-        Code::Internal
-    } else if limit.iter().any(|word| reason.contains(word)) || reason.contains("TooComplex") {
+    // Its errors have no kinds.
+    let limit = ["too big", "toocomplex", "too large", "too many", "too deep", "exceed", "fuel", "limit", "unable to determine"];
+    let lower = reason.to_lowercase();
+    let code = if limit.iter().any(|word| lower.contains(word)) {
         Code::GrammarTooComplex
+    } else if reason.starts_with("panic") {
+        Code::Internal
     } else {
         Code::InvalidSchema
     };
