@@ -1,7 +1,7 @@
 //! Answers held to a form: whatever is sampled under the masks fits. Oracles: the `jsonschema` crate, the markup of the chat
 //! formats as it is read back here, and a tokenizer's ids of texts that fit or do not.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock};
 
 use lyn::chat::openai::{ResponseShape, Shape, ToolChoice, ToolSpec};
@@ -42,23 +42,35 @@ impl Random {
 }
 
 /// Ids drawn evenly from the masks, until the end or the limit; the text with its control tokens, and whether it ended.
-/// What closes something is drawn more often the longer it takes: an even draw from strings would not end soon.
+/// The longer it takes, the more often what may close something is drawn, and a closing tag that has begun goes on: an
+/// even draw would write strings for ever.
 fn draw(constraint: &mut Constraint, random: &mut Random, limit: usize) -> (String, bool) {
+    const TAG: &[u8] = "</｜DSML｜parameter>".as_bytes();
     let mut ids = vec![];
-    let closes = |id: u32| matches!(TOKENIZER.piece_bytes(id), b"\"" | b"}" | b"]" | b"\"}" | b"<" | b"</" | b".");
+    let mut text: Vec<u8> = vec![];
+    let likely = |id: u32| id == EOS || matches!(TOKENIZER.piece_bytes(id), b"\"" | b"}" | b"]" | b"\"}" | b"<");
+    let possible = |id: u32| matches!(TOKENIZER.piece_bytes(id), [byte] if byte.is_ascii_punctuation());
     while ids.len() < limit {
         let mask = constraint.allowed().expect("within the limits").map(<[bool]>::to_vec);
         let mask = mask.unwrap_or_else(|| vec![true; 2048]);
         let allowed: Vec<u32> = (0..).zip(&mask).filter(|(_, may)| **may).map(|(id, _)| id).collect();
         assert!(!allowed.is_empty(), "after {:?}", TOKENIZER.decode(&ids));
-        let closing: Vec<u32> = allowed.iter().copied().filter(|&id| id == EOS || closes(id)).collect();
-        let from = if !closing.is_empty() && random.below(limit) < limit / 8 + ids.len() { &closing } else { &allowed };
+        let begun = (1..TAG.len()).rev().find(|&length| text.ends_with(&TAG[..length]));
+        let only = |keep: &dyn Fn(u32) -> bool| -> Vec<u32> { allowed.iter().copied().filter(|&id| keep(id)).collect() };
+        let goes_on = |id: u32| {
+            let bytes = TOKENIZER.piece_bytes(id);
+            begun.is_some_and(|length| !bytes.is_empty() && TAG[length..].starts_with(bytes))
+        };
+        let closing = random.below(200) < 10 + ids.len();
+        let mut choices = [only(&goes_on), only(&likely), only(&possible)].into_iter();
+        let from = choices.find(|some| closing && !some.is_empty() && random.below(4) > 0).unwrap_or(allowed);
         let id = from[random.below(from.len())];
         if id == EOS {
             return (TOKENIZER.decode(&ids), true);
         }
         constraint.advance(id).expect("an allowed id");
         ids.push(id);
+        text.extend_from_slice(TOKENIZER.piece_bytes(id));
     }
     (TOKENIZER.decode(&ids), false)
 }
@@ -66,9 +78,9 @@ fn draw(constraint: &mut Constraint, random: &mut Random, limit: usize) -> (Stri
 /// Many answers; those that ended. At least half have to.
 fn answers(grammars: &Grammars, shape: &Shape, count: u64) -> Vec<String> {
     let constraint = of(grammars, shape, false).expect("it compiles");
-    let drawn = (0..count).map(|seed| draw(&mut constraint.clone(), &mut Random(seed * 7919 + 1), 600));
+    let drawn = (0..count).map(|seed| draw(&mut constraint.clone(), &mut Random(seed * 7919 + 1), 3000));
     let ended: Vec<String> = drawn.filter_map(|(text, ended)| ended.then_some(text)).collect();
-    assert!(ended.len() as u64 * 2 >= count, "{} of {count} ended", ended.len());
+    assert!(ended.len() as u64 * 2 >= count, "{} of {count} ended: {shape:?}", ended.len());
     ended
 }
 
@@ -244,14 +256,14 @@ fn strict_calls_fit_their_functions() {
     let validators: HashMap<&String, _> = offered.as_object().unwrap().iter().map(|(name, schema)| (name, validator(schema))).collect();
     let shape = tools(ToolChoice::Required, true, offered.clone());
     for (grammars, read) in [(&*EXP, exp_calls as fn(&str) -> _), (&*DSML, dsml_calls)] {
-        let mut seen: HashMap<String, usize> = HashMap::new();
+        let mut seen: HashSet<String> = HashSet::new();
         for name in offered.as_object().unwrap().keys() {
             let named = Shape { choice: ToolChoice::Named(name.clone()), ..shape.clone() };
             for text in answers(grammars, &named, 6) {
                 for (called, arguments) in read(&text) {
                     assert_eq!(called, *name);
                     assert!(validators[&called].is_valid(&arguments), "{called}: {arguments}");
-                    *seen.entry(called).or_default() += 1;
+                    seen.insert(called);
                 }
             }
         }
@@ -342,7 +354,7 @@ fn tokens_that_reach_over_a_marker_are_judged() {
             over += 1;
             let mut next = near.clone();
             next.advance(id).unwrap();
-            let (text, ended) = draw(&mut next, &mut Random(id.into()), 400);
+            let (text, ended) = draw(&mut next, &mut Random(id.into()), 3000);
             let whole = format!("{opener}>{}{text}", std::str::from_utf8(rest).unwrap());
             assert!(ended && !dsml_calls(&whole).is_empty(), "{whole}");
         }

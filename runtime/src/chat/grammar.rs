@@ -70,7 +70,7 @@ impl Grammars {
     }
 
     fn form(&self, shape: &Shape, thinking: bool, dialect: Dialect, schemas: bool) -> Result<Form> {
-        let mut rules = Rules { tokenizer: &self.tokenizer, lark: String::new(), dialect, schemas };
+        let mut rules = Rules { tokenizer: &self.tokenizer, lark: String::new(), dialect, schemas, any_parameters: false };
         let response = rules.response(&shape.response)?;
         let tools: Vec<&ToolSpec> = match &shape.choice {
             ToolChoice::None => vec![],
@@ -142,6 +142,8 @@ struct Rules<'a> {
     dialect: Dialect,
     /// Use the schemas of functions that are not strict.
     schemas: bool,
+    /// The rules for parameters of any name are there.
+    any_parameters: bool,
 }
 
 impl Rules<'_> {
@@ -302,12 +304,12 @@ impl Rules<'_> {
 
     /// The name of the rule for parameters of any name.
     fn dsml_any_parameters(&mut self) -> String {
-        if !self.lark.contains("\nany_parameters:") {
+        if !std::mem::replace(&mut self.any_parameters, true) {
             let head = |before: &str, kind: &str| {
                 format!("/{before}<｜DSML｜parameter name=\"[A-Za-z0-9_.\\-]{{1,64}}\" string=\"{kind}\">/")
             };
             let close = quote(DSML_PARAMETER_END);
-            let body = literal_json(&spaced(json!({})));
+            let body = literal_json(&spaced(json!({ "anyOf": not_strings() })));
             self.rule("any_parameters", "\"\" | any_first any_later*");
             self.rule(&format!("any_raw[suffix={close}]"), ANY_TEXT);
             for (name, before) in [("any_first", ""), ("any_later", "\\n")] {
@@ -352,8 +354,7 @@ impl Values {
             Some(_) => self.json.push(value.clone()),
             None => {
                 self.raw.push(ANY_TEXT.to_owned());
-                let types = ["object", "array", "number", "boolean", "null"];
-                self.json.extend(types.map(|name| json!({ "type": name })));
+                self.json.extend(not_strings());
             }
         }
         Ok(())
@@ -436,9 +437,24 @@ fn flexible(schema: Value) -> Value {
     with_options(schema, json!({ "whitespace_pattern": "[\\x20\\x0A\\x0D\\x09]{1,2}" }))
 }
 
+/// Any values but strings, which parameters have without quotes.
+fn not_strings() -> [Value; 5] {
+    ["object", "array", "number", "boolean", "null"].map(|name| json!({ "type": name }))
+}
+
 /// As DSML has it, on one line, and without what ends a parameter in its strings.
 fn spaced(mut schema: Value) -> Value {
     keep_strings_inside(&mut schema);
+    if let Some(map) = schema.as_object_mut() {
+        let mut any: Vec<Value> = not_strings().into();
+        any.push(json!({ "type": "string" }));
+        let mut any = json!({ "anyOf": any });
+        keep_strings_inside(&mut any);
+        let definitions = map.entry("$defs").or_insert_with(|| json!({}));
+        if let Some(definitions) = definitions.as_object_mut() {
+            definitions.insert("any".to_owned(), any);
+        }
+    }
     with_options(schema, json!({ "whitespace_flexible": false, "item_separator": ", ", "key_separator": ": " }))
 }
 
@@ -449,21 +465,40 @@ fn with_options(mut schema: Value, options: Value) -> Value {
     schema
 }
 
-/// Strings without `</｜`: the first closing tag ends a parameter, also inside of quotes.
+/// Strings and keys without `</｜`: the first closing tag ends a parameter, also inside of quotes.
 fn keep_strings_inside(schema: &mut Value) {
     const INSIDE: &str = r"^([^<]|<(<|/<)*([^</]|/[^<｜]))*(<(<|/<)*/?)?$";
-    match schema {
-        Value::Object(map) => {
-            if map.get("type").and_then(Value::as_str) == Some("string") && !map.contains_key("pattern") {
-                map.insert("pattern".to_owned(), Value::from(INSIDE));
-            }
-            for (_, value) in map.iter_mut().filter(|(key, _)| *key != "enum") {
-                keep_strings_inside(value);
+    let any = || json!({ "$ref": "#/$defs/any" });
+    let Some(map) = schema.as_object_mut() else { return };
+    if map.is_empty() {
+        *schema = any();
+        return;
+    }
+    let name = map.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
+    match name.as_str() {
+        "string" => {
+            map.entry("pattern").or_insert_with(|| Value::from(INSIDE));
+        }
+        "array" => keep_strings_inside(map.entry("items").or_insert_with(any)),
+        "object" => {
+            let mut additional = map.insert("additionalProperties".to_owned(), json!(false)).unwrap_or_else(any);
+            keep_strings_inside(&mut additional);
+            let listed = map.get("properties").and_then(Value::as_object).is_some_and(|listed| !listed.is_empty());
+            if listed {
+                // Beside named properties a pattern would speak about these too.
+                map.insert("additionalProperties".to_owned(), additional);
+            } else if additional != json!(false) {
+                map.insert("patternProperties".to_owned(), json!({ INSIDE: additional }));
             }
         }
-        Value::Array(list) => list.iter_mut().for_each(keep_strings_inside),
         _ => {}
     }
+    for key in ["properties", "$defs"] {
+        let parts = map.get_mut(key).and_then(Value::as_object_mut);
+        parts.into_iter().flatten().for_each(|(_, part)| keep_strings_inside(part));
+    }
+    let options = map.get_mut("anyOf").and_then(Value::as_array_mut);
+    options.into_iter().flatten().for_each(keep_strings_inside);
 }
 
 #[cfg(test)]
