@@ -259,9 +259,9 @@ impl Engine {
         runner.warm(&mut |done, total| progress(Progress::Compile { done, total })).await?;
         let config = &checkpoint.config;
         let eos = [config.eos_token_ids.as_slice(), &checkpoint.generation.eos_token_ids].concat();
-        let grammars = text.as_ref().map(|text| {
-            Grammars::new(Arc::clone(&text.tokenizer), text.format, Arc::clone(&text.allowed), &eos)
-        });
+        let grammars = text
+            .as_ref()
+            .map(|text| Grammars::new(Arc::clone(&text.tokenizer), text.format, Arc::clone(&text.allowed), &eos));
         let scheduler = text.as_ref().map(|text| {
             let (tokenizer, allowed) = (Arc::clone(&text.tokenizer), Arc::clone(&text.allowed));
             Scheduler::new(Arc::new(Vocabulary { tokenizer, eos, allowed }))

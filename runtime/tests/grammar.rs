@@ -56,7 +56,8 @@ fn draw(constraint: &mut Constraint, random: &mut Random, limit: usize) -> (Stri
         let allowed: Vec<u32> = (0..).zip(&mask).filter(|(_, may)| **may).map(|(id, _)| id).collect();
         assert!(!allowed.is_empty(), "after {:?}", TOKENIZER.decode(&ids));
         let begun = (1..TAG.len()).rev().find(|&length| text.ends_with(&TAG[..length]));
-        let only = |keep: &dyn Fn(u32) -> bool| -> Vec<u32> { allowed.iter().copied().filter(|&id| keep(id)).collect() };
+        let only =
+            |keep: &dyn Fn(u32) -> bool| -> Vec<u32> { allowed.iter().copied().filter(|&id| keep(id)).collect() };
         let goes_on = |id: u32| {
             let bytes = TOKENIZER.piece_bytes(id);
             begun.is_some_and(|length| !bytes.is_empty() && TAG[length..].starts_with(bytes))
@@ -123,7 +124,7 @@ fn schemas() -> Vec<Value> {
         json!({"$def": {"leaf": {"type": "boolean"}}, "type": "array", "items": {"$ref": "#/$def/leaf"}}),
         json!({"type": "object", "properties": {
             "code": {"type": "string", "pattern": r"^\d{6}$"},
-            "word": {"type": "string", "pattern": "b.d"},
+            "word": {"type": "string", "pattern": "^b.d"},
             "kind": {"enum": ["one", "two", 3, null, true, "two words"]},
         }}),
         json!({"type": "object", "properties": {
@@ -159,7 +160,19 @@ fn json_mode_writes_objects() {
     let constraint = of(&EXP, &shape, false).unwrap();
     assert!(takes(&constraint, r#"{"a": [1, 2.5e3, "ø\n", {}], "b": null}"#));
     assert!(takes(&constraint, "{\n \"a\":  1}"), "two spaces");
-    for text in ["[]", "1", " {}", "{\"a\":   1}", "{\n\n\n\"a\": 1}", "{} ", "{}x", "{\"a\": 01}", "{\"a\": 1,}", "{'a': 1}", ""] {
+    for text in [
+        "[]",
+        "1",
+        " {}",
+        "{\"a\":   1}",
+        "{\n\n\n\"a\": 1}",
+        "{} ",
+        "{}x",
+        "{\"a\": 01}",
+        "{\"a\": 1,}",
+        "{'a': 1}",
+        "",
+    ] {
         assert!(!takes(&constraint, text), "{text:?}");
     }
 }
@@ -206,7 +219,8 @@ fn exp_calls(text: &str) -> Vec<(String, Value)> {
     let calls = text.strip_prefix("<｜tool▁calls▁begin｜>").and_then(|text| text.strip_suffix("<｜tool▁calls▁end｜>"));
     let calls = calls.unwrap_or_else(|| panic!("{text}"));
     let calls = calls.split_terminator("<｜tool▁call▁end｜>").map(|call| {
-        let (name, arguments) = call.strip_prefix("<｜tool▁call▁begin｜>").unwrap().split_once("<｜tool▁sep｜>").unwrap();
+        let (name, arguments) =
+            call.strip_prefix("<｜tool▁call▁begin｜>").unwrap().split_once("<｜tool▁sep｜>").unwrap();
         (name.to_owned(), parse(arguments))
     });
     calls.collect()
@@ -239,21 +253,28 @@ fn dsml_calls(text: &str) -> Vec<(String, Value)> {
 }
 
 fn offered() -> Value {
-    let objects = schemas().into_iter().enumerate().filter(|(_, schema)| schema["type"] == "object" || schema.get("$ref").is_some());
+    let objects = schemas()
+        .into_iter()
+        .enumerate()
+        .filter(|(_, schema)| schema["type"] == "object" || schema.get("$ref").is_some());
     let mut tools: Map<String, Value> = objects.map(|(place, schema)| (format!("tool_{place}"), schema)).collect();
     tools.insert("none".to_owned(), json!({"type": "object", "properties": {}}));
-    tools.insert("note".to_owned(), json!({"type": "object", "properties": {
-        "text": {"type": "string"}, "short": {"type": "string", "maxLength": 5},
-        "either": {"anyOf": [{"type": "string", "pattern": "^[a-z]+$"}, {"type": "integer"}, {"type": "null"}]},
-        "deep": {"type": "object", "properties": {"tags": {"type": "array", "items": {"type": "string"}}}},
-    }}));
+    tools.insert(
+        "note".to_owned(),
+        json!({"type": "object", "properties": {
+            "text": {"type": "string"}, "short": {"type": "string", "maxLength": 5},
+            "either": {"anyOf": [{"type": "string", "pattern": "^[a-z]+$"}, {"type": "integer"}, {"type": "null"}]},
+            "deep": {"type": "object", "properties": {"tags": {"type": "array", "items": {"type": "string"}}}},
+        }}),
+    );
     Value::Object(tools)
 }
 
 #[test]
 fn strict_calls_fit_their_functions() {
     let offered = offered();
-    let validators: HashMap<&String, _> = offered.as_object().unwrap().iter().map(|(name, schema)| (name, validator(schema))).collect();
+    let validators: HashMap<&String, _> =
+        offered.as_object().unwrap().iter().map(|(name, schema)| (name, validator(schema))).collect();
     let shape = tools(ToolChoice::Required, true, offered.clone());
     for (grammars, read) in [(&*EXP, exp_calls as fn(&str) -> _), (&*DSML, dsml_calls)] {
         let mut seen: HashSet<String> = HashSet::new();
@@ -300,7 +321,9 @@ fn schemas_of_loose_functions_help_but_never_refuse() {
     let shape = tools(ToolChoice::Required, false, offered);
     let constraint = of(&EXP, &shape, false).unwrap();
     let call = |name: &str, arguments: &str| {
-        format!("<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>{name}<｜tool▁sep｜>{arguments}<｜tool▁call▁end｜><｜tool▁calls▁end｜>")
+        format!(
+            "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>{name}<｜tool▁sep｜>{arguments}<｜tool▁call▁end｜><｜tool▁calls▁end｜>"
+        )
     };
     assert!(takes(&constraint, &call("f", r#"{"a": 1}"#)) && takes(&constraint, &call("g", r#"{"x": []}"#)));
     assert!(!takes(&constraint, &call("f", r#"{"b": "x"}"#)) && !takes(&constraint, &call("h", "{}")));
@@ -315,7 +338,8 @@ fn schemas_of_loose_functions_help_but_never_refuse() {
 fn texts_are_free_until_a_marker() {
     let offered = json!({"f": {"type": "object", "properties": {"x": {"type": "integer"}}}});
     let shape = tools(ToolChoice::Auto, true, offered);
-    let exp = "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>f<｜tool▁sep｜>{\"x\": 1}<｜tool▁call▁end｜><｜tool▁calls▁end｜>";
+    let exp =
+        "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>f<｜tool▁sep｜>{\"x\": 1}<｜tool▁call▁end｜><｜tool▁calls▁end｜>";
     let dsml = "\n\n<｜DSML｜function_calls>\n<｜DSML｜invoke name=\"f\">\n<｜DSML｜parameter name=\"x\" string=\"false\">1</｜DSML｜parameter>\n</｜DSML｜invoke>\n</｜DSML｜function_calls>";
     for (grammars, calls) in [(&*EXP, exp), (&*DSML, dsml)] {
         let constraint = of(grammars, &shape, false).unwrap();
@@ -438,7 +462,11 @@ fn hostile_schemas_are_refused_soon_or_bounded() {
     ] {
         let shown: String = schema.to_string().chars().take(80).collect();
         for grammars in [&*EXP, &*DSML] {
-            let shape = tools(ToolChoice::Required, true, json!({"f": {"type": "object", "properties": {"x": schema.clone()}}}));
+            let shape = tools(
+                ToolChoice::Required,
+                true,
+                json!({"f": {"type": "object", "properties": {"x": schema.clone()}}}),
+            );
             match of(grammars, &shape, false) {
                 Err(error) => {
                     assert!(matches!(error.code(), Code::InvalidSchema | Code::GrammarTooComplex), "{shown}: {error}");
@@ -512,7 +540,8 @@ fn the_cost_of_masks() {
     flate2::read::GzDecoder::new(std::fs::File::open(path).unwrap()).read_to_end(&mut bytes).unwrap();
     let tokenizer = Arc::new(Tokenizer::from_json("tokenizer.json", &bytes, 129_280).unwrap());
     let sampleable: Arc<[bool]> = tokenizer.sampleable().into();
-    let made = |format| Grammars::new(Arc::clone(&tokenizer), Detected::Format(format), Arc::clone(&sampleable), &[EOS]);
+    let made =
+        |format| Grammars::new(Arc::clone(&tokenizer), Detected::Format(format), Arc::clone(&sampleable), &[EOS]);
     let (exp, dsml) = (made(ChatFormat::Exp), made(ChatFormat::Dsml));
     let started = Instant::now();
     exp.lexicon().unwrap();
@@ -541,8 +570,11 @@ fn the_cost_of_masks() {
                 times.push(started.elapsed().as_secs_f64() * 1e6);
                 let mask = mask.unwrap_or_else(|| sampleable.to_vec());
                 let allowed: Vec<u32> = (0..).zip(&mask).filter(|(_, may)| **may).map(|(id, _)| id).collect();
-                let closing: Vec<u32> =
-                    allowed.iter().copied().filter(|&id| matches!(tokenizer.piece_bytes(id), b"\"" | b"}" | b"<" | b"</")).collect();
+                let closing: Vec<u32> = allowed
+                    .iter()
+                    .copied()
+                    .filter(|&id| matches!(tokenizer.piece_bytes(id), b"\"" | b"}" | b"<" | b"</"))
+                    .collect();
                 let from = if closing.is_empty() || random.below(200) > step { &allowed } else { &closing };
                 let id = from[random.below(from.len())];
                 if id == EOS {

@@ -71,7 +71,13 @@ fn response(options: &Generate) -> Result<ResponseShape> {
     Ok(ResponseShape::JsonSchema(schema))
 }
 
-fn request(app: &App, options: &Generate, engine: &mut Engine, prompt: &str, response: ResponseShape) -> Result<Request> {
+fn request(
+    app: &App,
+    options: &Generate,
+    engine: &mut Engine,
+    prompt: &str,
+    response: ResponseShape,
+) -> Result<Request> {
     let answer = &options.answer;
     let raw = match engine.chat_format() {
         _ if options.raw => true,

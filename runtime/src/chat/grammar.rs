@@ -70,7 +70,8 @@ impl Grammars {
     }
 
     fn form(&self, shape: &Shape, thinking: bool, dialect: Dialect, schemas: bool) -> Result<Form> {
-        let mut rules = Rules { tokenizer: &self.tokenizer, lark: String::new(), dialect, schemas, any_parameters: false };
+        let mut rules =
+            Rules { tokenizer: &self.tokenizer, lark: String::new(), dialect, schemas, any_parameters: false };
         let response = rules.response(&shape.response)?;
         let tools: Vec<&ToolSpec> = match &shape.choice {
             ToolChoice::None => vec![],
@@ -122,7 +123,8 @@ impl Markup {
             Detected::Format(ChatFormat::Exp | ChatFormat::V31) => Ok(Markup::Exp),
             Detected::Format(ChatFormat::Dsml) => Ok(Markup::Dsml),
             Detected::Raw(why) => {
-                Err(Error::new(Code::BadRequest, format!("tools need a chat format: {why}")).with_detail("param", "tools"))
+                Err(Error::new(Code::BadRequest, format!("tools need a chat format: {why}"))
+                    .with_detail("param", "tools"))
             }
         }
     }
@@ -218,7 +220,9 @@ impl Rules<'_> {
         };
         match schema.resolve(schema.root()).get("type").and_then(Value::as_str) {
             Some("object") => Ok(Some(schema)),
-            _ if tool.strict => Err(Error::new(Code::InvalidSchema, format!("Invalid schema for {owner}: $: expected type object"))),
+            _ if tool.strict => {
+                Err(Error::new(Code::InvalidSchema, format!("Invalid schema for {owner}: $: expected type object")))
+            }
             _ => Ok(None),
         }
     }
@@ -272,7 +276,8 @@ impl Rules<'_> {
     /// The names of the rules for one parameter: as the first of its call, and after another one.
     fn dsml_parameter(&mut self, name: &str, key: &str, schema: &Schema, value: &Value) -> Result<(String, String)> {
         if key.contains(['"', '<', '>', '\n']) {
-            let message = format!("a parameter's name cannot be written in this chat format: {}", crate::error::quote(key));
+            let message =
+                format!("a parameter's name cannot be written in this chat format: {}", crate::error::quote(key));
             return Err(Error::new(Code::InvalidSchema, message));
         }
         let mut found = Values::default();
@@ -340,7 +345,10 @@ impl Values {
             let (texts, others): (Vec<&Value>, Vec<&Value>) = values.iter().partition(|value| value.is_string());
             for text in texts.into_iter().filter_map(Value::as_str) {
                 if text.contains(DSML_PARAMETER_END) {
-                    return Err(Error::new(Code::InvalidSchema, "an enum holds the end of a parameter in this chat format"));
+                    return Err(Error::new(
+                        Code::InvalidSchema,
+                        "an enum holds the end of a parameter in this chat format",
+                    ));
                 }
                 self.raw.push(quote(text));
             }
@@ -385,7 +393,10 @@ fn raw_text(value: &Value) -> Result<String> {
 fn whole_text(pattern: &str) -> Result<String> {
     let unsupported = || {
         let pattern = crate::error::quote(pattern);
-        Error::new(Code::InvalidSchema, format!("in this chat format a pattern has ^ and $ only at its ends: {pattern}"))
+        Error::new(
+            Code::InvalidSchema,
+            format!("in this chat format a pattern has ^ and $ only at its ends: {pattern}"),
+        )
     };
     // As in schemas, \d and \w are ASCII.
     let hir = regex_syntax::parse(&regex_to_lark(pattern, "dw")).map_err(|_| unsupported())?;
@@ -507,12 +518,9 @@ mod tests {
 
     #[test]
     fn patterns_are_made_to_match_whole_texts() {
-        for (pattern, fits, refused) in [
-            (r"^\d{6}$", "123456", "1234567"),
-            ("b", "abc", "acc"),
-            ("^a/b|c$", "a/bd", "cd"),
-            ("^(x|y)$", "y", "xy"),
-        ] {
+        for (pattern, fits, refused) in
+            [(r"^\d{6}$", "123456", "1234567"), ("b", "abc", "acc"), ("^a/b|c$", "a/bd", "cd"), ("^(x|y)$", "y", "xy")]
+        {
             let whole = format!("^(?:{})$", whole_text(pattern).unwrap());
             let regex = regex::Regex::new(&whole).unwrap();
             assert!(regex.is_match(fits) && !regex.is_match(refused), "{pattern}: {whole}");

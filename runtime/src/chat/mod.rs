@@ -30,9 +30,9 @@ pub mod reasoning;
 pub mod schema;
 
 pub use encode::{Options, encode};
-pub use grammar::Grammars;
-pub use schema::{Dialect, Schema};
 pub use format::{ChatFormat, CheckpointFiles, Detected};
+pub use grammar::Grammars;
 pub use message::{Conversation, Message, Role};
 pub use prompt::{Prompt, Segment};
 pub use reasoning::{Delta, ReasoningSplitter};
+pub use schema::{Dialect, Schema};

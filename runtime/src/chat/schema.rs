@@ -63,7 +63,24 @@ const FORMATS: [(&str, &str); 5] = [
     ("email", concat!(r"^[A-Za-z0-9_%+-]+(\.[A-Za-z0-9_%+-]+)*@", host!(), "$")),
     ("hostname", concat!("^", host!(), "$")),
     ("ipv4", concat!(r"^(", byte!(), r"\.){3}", byte!(), "$")),
-    ("ipv6", concat!("^((", group!(), ":){7}", group!(), "|::(", group!(), ":){0,5}", group!(), "|(", group!(), ":){1,6}:", group!(), "|::)$")),
+    (
+        "ipv6",
+        concat!(
+            "^((",
+            group!(),
+            ":){7}",
+            group!(),
+            "|::(",
+            group!(),
+            ":){0,5}",
+            group!(),
+            "|(",
+            group!(),
+            ":){1,6}:",
+            group!(),
+            "|::)$"
+        ),
+    ),
     ("uuid", r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"),
 ];
 /// Formats beyond DeepSeek's.
@@ -72,12 +89,26 @@ const MORE_FORMATS: [(&str, &str); 5] = [
     ("time", concat!("^", time!(), "$")),
     ("date-time", concat!("^", date!(), "T", time!(), "$")),
     ("duration", "^P([0-9]{1,9}[YMWD]|([0-9]{1,9}D)?T[0-9]{1,9}[HMS])$"),
-    ("uri", concat!("^[a-z][a-z0-9+.-]*://", host!(), r"(:[1-9][0-9]{0,3})?(/[A-Za-z0-9._~-]+)*/?(\?[A-Za-z0-9._~=&-]*)?$")),
+    (
+        "uri",
+        concat!("^[a-z][a-z0-9+.-]*://", host!(), r"(:[1-9][0-9]{0,3})?(/[A-Za-z0-9._~-]+)*/?(\?[A-Za-z0-9._~=&-]*)?$"),
+    ),
 ];
 /// Keywords that demand nothing.
 const ANNOTATIONS: [&str; 13] = [
-    "title", "description", "$schema", "$id", "id", "$comment", "examples", "example", "default", "nullable",
-    "deprecated", "readOnly", "writeOnly",
+    "title",
+    "description",
+    "$schema",
+    "$id",
+    "id",
+    "$comment",
+    "examples",
+    "example",
+    "default",
+    "nullable",
+    "deprecated",
+    "readOnly",
+    "writeOnly",
 ];
 const DEFINITIONS: [&str; 3] = ["$def", "$defs", "definitions"];
 const TYPES: [&str; 7] = ["object", "string", "number", "integer", "boolean", "array", "null"];
@@ -251,7 +282,12 @@ impl<'a> Checker<'a> {
         match types(map.get("type"), path)?.as_slice() {
             [] => {
                 // Without a type the keywords say which is meant.
-                let meant = [("object", &OF_OBJECTS[..]), ("array", &OF_ARRAYS), ("string", &OF_STRINGS), ("number", &OF_NUMBERS)];
+                let meant = [
+                    ("object", &OF_OBJECTS[..]),
+                    ("array", &OF_ARRAYS),
+                    ("string", &OF_STRINGS),
+                    ("number", &OF_NUMBERS),
+                ];
                 let meant = meant.iter().find(|(_, keys)| keys.iter().any(|key| demands.contains_key(*key)));
                 meant.map_or(Ok(json!({})), |(name, _)| self.typed(name, map, path, depth))
             }
@@ -283,9 +319,8 @@ impl<'a> Checker<'a> {
 
     fn any_of(&mut self, value: &'a Value, path: &str, depth: usize) -> Result<Value, Wrong> {
         let options = list(value, path, "anyOf")?.iter().enumerate();
-        let options = options.map(|(place, option)| {
-            self.part(option, &format!("{path}.anyOf[{place}]"), depth.saturating_add(1))
-        });
+        let options = options
+            .map(|(place, option)| self.part(option, &format!("{path}.anyOf[{place}]"), depth.saturating_add(1)));
         Ok(json!({ "anyOf": options.collect::<Result<Vec<_>, _>>()? }))
     }
 
@@ -330,7 +365,13 @@ impl<'a> Checker<'a> {
         Ok(Value::Object(out))
     }
 
-    fn object(&mut self, out: &mut Map<String, Value>, map: &'a Map<String, Value>, path: &str, depth: usize) -> Result<(), Wrong> {
+    fn object(
+        &mut self,
+        out: &mut Map<String, Value>,
+        map: &'a Map<String, Value>,
+        path: &str,
+        depth: usize,
+    ) -> Result<(), Wrong> {
         let properties = map.get("properties").map(|value| object(value, path, "properties")).transpose()?;
         let mut checked = Map::new();
         for (name, value) in properties.into_iter().flatten() {
@@ -412,9 +453,8 @@ impl<'a> Checker<'a> {
     fn refuse_endless(&self, root: &Value, definitions: &Map<String, Value>) -> Result<(), Wrong> {
         let mut finite: HashSet<&str> = HashSet::new();
         loop {
-            let found = definitions.iter().find(|(name, schema)| {
-                !finite.contains(name.as_str()) && is_finite(schema, &finite)
-            });
+            let found =
+                definitions.iter().find(|(name, schema)| !finite.contains(name.as_str()) && is_finite(schema, &finite));
             let Some((name, _)) = found else { break };
             finite.insert(name);
         }
@@ -513,7 +553,8 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_added_locally_only() {
-        let schema = json!({"type": "object", "properties": {"a": {"type": "string", "title": "A"}, "b": {"enum": [1]}}});
+        let schema =
+            json!({"type": "object", "properties": {"a": {"type": "string", "title": "A"}, "b": {"enum": [1]}}});
         let whole = json!({
             "type": "object", "properties": {"a": {"type": "string"}, "b": {"enum": [1]}},
             "required": ["a", "b"], "additionalProperties": false,
@@ -528,13 +569,13 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named_with_its_path() {
-        let inside = |schema: Value| {
-            json!({"type": "object", "properties": {"a": schema}, "required": ["a"], "additionalProperties": false})
-        };
+        let inside = |schema: Value| json!({"type": "object", "properties": {"a": schema}, "required": ["a"], "additionalProperties": false});
         let minimum = inside(json!({"type": "string", "minLength": 1}));
         refused(&minimum, Dialect::DeepSeek, "$.properties.a: unsupported keyword 'minLength'");
         assert!(check(&minimum, Dialect::Local).is_ok());
-        for keyword in ["oneOf", "allOf", "not", "if", "patternProperties", "dependentSchemas", "uniqueItems", "prefixItems"] {
+        for keyword in
+            ["oneOf", "allOf", "not", "if", "patternProperties", "dependentSchemas", "uniqueItems", "prefixItems"]
+        {
             let schema = inside(json!({"type": "array", "items": {keyword: true}}));
             let expected = format!("$.properties.a.items: unsupported keyword '{keyword}'");
             refused(&schema, Dialect::Local, &expected);
@@ -543,10 +584,19 @@ mod tests {
             (json!([]), "$: expected an object"),
             (json!({"type": "strin"}), "$: unknown type \\\"strin\\\""),
             (json!({"type": "string", "format": "phone"}), "$: unsupported format 'phone'"),
-            (json!({"type": "string", "pattern": "(?=a)"}), "$: unsupported 'pattern': look-around, including look-ahead and look-behind, is not supported"),
-            (json!({"type": "string", "pattern": "a".repeat(1025)}), "$: 'pattern' has 1025 bytes, at most 1024 are allowed"),
+            (
+                json!({"type": "string", "pattern": "(?=a)"}),
+                "$: unsupported 'pattern': look-around, including look-ahead and look-behind, is not supported",
+            ),
+            (
+                json!({"type": "string", "pattern": "a".repeat(1025)}),
+                "$: 'pattern' has 1025 bytes, at most 1024 are allowed",
+            ),
             (json!({"type": "integer", "minimum": "1"}), "$: 'minimum' is not a number that it can be"),
-            (json!({"$ref": "https://example.com/x"}), "$: unsupported $ref: only references into the same schema (#/…) are known"),
+            (
+                json!({"$ref": "https://example.com/x"}),
+                "$: unsupported $ref: only references into the same schema (#/…) are known",
+            ),
             (json!({"$ref": "#/$defs/x"}), "$: $ref '#/$defs/x' points at nothing"),
             (json!({"$ref": "#", "type": "object"}), "$: unsupported keyword 'type' beside '$ref'"),
             (json!({"anyOf": []}), "$: 'anyOf' is empty"),
@@ -586,7 +636,9 @@ mod tests {
 
     #[test]
     fn limits_hold_on_both_sides() {
-        let nested = |depth: usize| (0..depth).fold(json!({"type": "null"}), |inner, _| json!({"type": "array", "items": inner}));
+        let nested = |depth: usize| {
+            (0..depth).fold(json!({"type": "null"}), |inner, _| json!({"type": "array", "items": inner}))
+        };
         assert!(check(&nested(MAX_DEPTH), Dialect::Local).is_ok());
         let error = check(&nested(MAX_DEPTH + 1), Dialect::Local).unwrap_err();
         assert!(error.message().ends_with("nested more than 32 deep"), "{error}");

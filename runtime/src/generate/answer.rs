@@ -52,7 +52,8 @@ impl Answer {
         let sampler =
             Sampler::new(request.sampling.clone(), Arc::clone(&vocabulary.allowed), vocabulary.tokenizer.size())?;
         if request.ignore_eos && request.constraint.is_some() {
-            let message = "an answer that is held to a form ends with it: ignore_eos cannot be used beside a constraint";
+            let message =
+                "an answer that is held to a form ends with it: ignore_eos cannot be used beside a constraint";
             return Err(Error::new(Code::BadRequest, message).with_detail("param", "ignore_eos"));
         }
         let prompt_tokens = settings.context - room;

@@ -154,7 +154,8 @@ impl Lexicon {
         let last = marker.bytes.last().copied().unwrap_or_default();
         let enders: Vec<usize> = (0..self.tokens.len()).filter(|&id| self.tokens[id].contains(&last)).collect();
         let masks = (0..marker.bytes.len()).map(|matched| {
-            let mut out: Vec<usize> = enders.iter().copied().filter(|&id| !judge.takes(&marker, matched, &self.tokens[id])).collect();
+            let mut out: Vec<usize> =
+                enders.iter().copied().filter(|&id| !judge.takes(&marker, matched, &self.tokens[id])).collect();
             if !may_end {
                 out.extend(self.eos.iter().map(|id| *id as usize));
             }
@@ -179,7 +180,17 @@ impl fmt::Debug for Lexicon {
 fn refused(reason: &str) -> Error {
     let reason = reason.trim_end_matches("\n<non-verbose/>");
     // Its errors have no kinds.
-    let limit = ["too big", "toocomplex", "too large", "too many", "too deep", "exceed", "fuel", "limit", "unable to determine"];
+    let limit = [
+        "too big",
+        "toocomplex",
+        "too large",
+        "too many",
+        "too deep",
+        "exceed",
+        "fuel",
+        "limit",
+        "unable to determine",
+    ];
     let lower = reason.to_lowercase();
     let code = if limit.iter().any(|word| lower.contains(word)) {
         Code::GrammarTooComplex
@@ -355,7 +366,10 @@ impl Constraint {
 
 impl fmt::Debug for Constraint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Constraint").field("stage", &self.stage).field("active", &self.is_active()).finish_non_exhaustive()
+        f.debug_struct("Constraint")
+            .field("stage", &self.stage)
+            .field("active", &self.is_active())
+            .finish_non_exhaustive()
     }
 }
 
