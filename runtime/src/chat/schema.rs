@@ -60,7 +60,7 @@ pub enum Dialect {
 
 /// Formats of strings, each as the pattern of whole texts that every validator takes for one.
 const FORMATS: [(&str, &str); 5] = [
-    ("email", concat!(r"^[A-Za-z0-9_%+-]+(\.[A-Za-z0-9_%+-]+)*@", host!(), "$")),
+    ("email", concat!(r"^[A-Za-z0-9_%+-]{1,20}(\.[A-Za-z0-9_%+-]{1,20}){0,2}@", host!(), "$")),
     ("hostname", concat!("^", host!(), "$")),
     ("ipv4", concat!(r"^(", byte!(), r"\.){3}", byte!(), "$")),
     (
