@@ -314,10 +314,10 @@ pub(crate) struct Generate {
     #[arg(long)]
     pub(crate) raw: bool,
     /// Shape of the answer: any text, or one JSON object; the prompt should say what is in it
-    #[arg(long, value_name = "SHAPE", default_value = "text", conflicts_with = "ignore_eos")]
+    #[arg(long, value_name = "SHAPE", default_value = "text")]
     pub(crate) response_format: ResponseFormat,
     /// JSON schema that the answer fits: a file, or the schema itself
-    #[arg(long, value_name = "SCHEMA", value_hint = ValueHint::FilePath, conflicts_with_all = ["response_format", "ignore_eos"])]
+    #[arg(long, value_name = "SCHEMA", value_hint = ValueHint::FilePath, conflicts_with = "response_format")]
     pub(crate) json_schema: Option<String>,
     /// Write what attention reads for each token, as JSON Lines
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]

@@ -542,11 +542,14 @@ fn the_cost_of_masks() {
     let sampleable: Arc<[bool]> = tokenizer.sampleable().into();
     let made =
         |format| Grammars::new(Arc::clone(&tokenizer), Detected::Format(format), Arc::clone(&sampleable), &[EOS]);
-    let (exp, dsml) = (made(ChatFormat::Exp), made(ChatFormat::Dsml));
-    let started = Instant::now();
-    exp.lexicon().unwrap();
-    println!("lexicon of 129,280 ids: {:.2} s", started.elapsed().as_secs_f64());
-    dsml.lexicon().unwrap();
+    let lexicon = |format| {
+        let started = Instant::now();
+        let grammars = made(format);
+        grammars.lexicon().unwrap();
+        (grammars, started.elapsed().as_secs_f64())
+    };
+    let ((exp, first), (dsml, second)) = (lexicon(ChatFormat::Exp), lexicon(ChatFormat::Dsml));
+    println!("lexicon of 129,280 ids: {:.2} s", first.min(second));
     let object = Shape { response: ResponseShape::JsonObject, ..Shape::default() };
     let schema = response(schemas().swap_remove(2));
     let called = tools(ToolChoice::Required, true, offered());
@@ -558,29 +561,35 @@ fn the_cost_of_masks() {
         ("strict calls, DSML", &dsml, &called),
         ("free text before strict calls, DSML", &dsml, &auto),
     ] {
-        let started = Instant::now();
-        let constraint = of(grammars, shape, false).unwrap();
-        let compiled = started.elapsed().as_secs_f64() * 1e3;
-        let mut times = vec![];
-        for seed in 0..20 {
-            let (mut constraint, mut random) = (constraint.clone(), Random(seed * 7919 + 1));
-            for step in 0..200 {
-                let started = Instant::now();
-                let mask = constraint.allowed().unwrap().map(<[bool]>::to_vec);
-                times.push(started.elapsed().as_secs_f64() * 1e6);
-                let mask = mask.unwrap_or_else(|| sampleable.to_vec());
-                let allowed: Vec<u32> = (0..).zip(&mask).filter(|(_, may)| **may).map(|(id, _)| id).collect();
-                let closing: Vec<u32> = allowed
-                    .iter()
-                    .copied()
-                    .filter(|&id| matches!(tokenizer.piece_bytes(id), b"\"" | b"}" | b"<" | b"</"))
-                    .collect();
-                let from = if closing.is_empty() || random.below(200) > step { &allowed } else { &closing };
-                let id = from[random.below(from.len())];
-                if id == EOS {
-                    break;
+        // The same steps three times, the least time of each: a machine does other work too.
+        let (mut compiled, mut times) = (f64::INFINITY, vec![]);
+        for run in 0..3 {
+            let started = Instant::now();
+            let constraint = of(grammars, shape, false).unwrap();
+            compiled = compiled.min(started.elapsed().as_secs_f64() * 1e3);
+            let mut place = 0;
+            for seed in 0..20 {
+                let (mut constraint, mut random) = (constraint.clone(), Random(seed * 7919 + 1));
+                for step in 0..200 {
+                    let started = Instant::now();
+                    let mask = constraint.allowed().unwrap();
+                    let time = started.elapsed().as_secs_f64() * 1e6;
+                    if run == 0 {
+                        times.push(time);
+                    }
+                    times[place] = times[place].min(time);
+                    place += 1;
+                    let mask = mask.unwrap_or(&sampleable);
+                    let allowed: Vec<u32> = (0..).zip(mask).filter(|(_, may)| **may).map(|(id, _)| id).collect();
+                    let closes = |id: u32| matches!(tokenizer.piece_bytes(id), b"\"" | b"}" | b"<" | b"</");
+                    let closing: Vec<u32> = allowed.iter().copied().filter(|&id| closes(id)).collect();
+                    let from = if closing.is_empty() || random.below(200) > step { &allowed } else { &closing };
+                    let id = from[random.below(from.len())];
+                    if id == EOS {
+                        break;
+                    }
+                    constraint.advance(id).unwrap();
                 }
-                constraint.advance(id).unwrap();
             }
         }
         times.sort_by(f64::total_cmp);

@@ -125,7 +125,7 @@ fn schemas_that_cannot_be_held_to_are_refused() {
     assert!(refused("{").contains("--json-schema: expected a JSON schema"), "cut");
     assert!(lyn(["generate", "x", "--json-schema", "nosuch.json"]).expect_code(6).err.contains("nosuch.json"));
     let both = lyn(["generate", "x", "--response-format", "json", "--ignore-eos"]).expect_code(2);
-    assert!(both.err.contains("--ignore-eos"), "{}", both.err);
+    assert!(both.err.contains("ignore_eos"), "{}", both.err);
 }
 
 #[test]
