@@ -313,7 +313,7 @@ pub(crate) struct Generate {
     /// The prompt as it is, without a chat format; the default for models that have none
     #[arg(long)]
     pub(crate) raw: bool,
-    /// Shape of the answer: any text, or one JSON object; the prompt should say what is in it
+    /// Shape of the answer: any text, or one JSON object
     #[arg(long, value_name = "SHAPE", default_value = "text")]
     pub(crate) response_format: ResponseFormat,
     /// JSON schema that the answer fits: a file, or the schema itself
