@@ -22,7 +22,7 @@ A MODEL is stories, a folder with config.json and *.safetensors, or a .safetenso
 
   answers     generate · chat · serve   models      show · plan · verify · tokenize
   adapters    devices · doctor          measuring   bench · conform
-  settings    config · completions · man
+  settings    config · cache · completions · man
 
 lyn VERB --help says more.  Docs: https://github.com/lyn-run/lyn/blob/main/docs/cli.md
 ";
@@ -147,9 +147,33 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         action: ConfigAction,
     },
+    /// The prefix cache on disk: what it holds, or removing all of it
+    #[command(
+        before_help = "Examples:\n  lyn cache show\n  lyn cache clear\n  lyn cache clear --cache-dir path/to/blocks"
+    )]
+    Cache {
+        #[command(subcommand)]
+        action: CacheAction,
+    },
     /// docs/cli.md, on stdout
     #[command(hide = true)]
     Docs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CacheAction {
+    /// Its folder, how many blocks of 64 tokens it holds, their bytes and age
+    Show(CacheFolder),
+    /// Removes every block, and no other file; prompts could be read back from them
+    Clear(CacheFolder),
+}
+
+/// Which cache.
+#[derive(Debug, Args)]
+pub(crate) struct CacheFolder {
+    /// The folder; default: lyn/blocks where the system keeps caches
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) cache_dir: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, Subcommand)]
@@ -320,9 +344,12 @@ pub(crate) struct Generate {
     /// The prompt as it is, without a chat format; the default for models that have none
     #[arg(long)]
     pub(crate) raw: bool,
-    /// Shape of the answer
+    /// Shape of the answer: any text, or one JSON object
     #[arg(long, value_name = "SHAPE", default_value = "text")]
     pub(crate) response_format: ResponseFormat,
+    /// JSON schema that the answer fits: a file, or the schema itself
+    #[arg(long, value_name = "SCHEMA", value_hint = ValueHint::FilePath, conflicts_with = "response_format")]
+    pub(crate) json_schema: Option<String>,
     /// Write what attention reads for each token, as JSON Lines
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) trace: Option<PathBuf>,
