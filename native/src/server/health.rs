@@ -49,12 +49,12 @@ pub(crate) async fn props(State(server): State<Shared>) -> Result<Response, Refu
     });
     let (format, mut model, plan, adapter, check) = facts.await?;
     let context = model["context"].clone();
-    model["id"] = json!(server.settings.model);
+    model["id"] = json!(server.settings.models.loaded);
     Ok(ok(&json!({
         "default_generation_settings": { "n_ctx": context },
         "total_slots": server.settings.parallel,
-        "model_path": server.settings.model,
-        "model_alias": server.settings.model,
+        "model_path": server.settings.models.loaded,
+        "model_alias": server.settings.models.loaded,
         "chat_template": format,
         "build_info": VERSION,
         "lyn": { "version": VERSION, "model": model, "plan": plan, "adapter": adapter, "self_check": check },

@@ -27,25 +27,88 @@ const META: &str = r#"<meta name="lyn-server" content="." />"#;
 /// The document's file.
 const INDEX: &str = "index.html";
 
-/// A folder with a built page.
-pub(crate) struct Page {
-    folder: PathBuf,
-    files: ServeDir,
+/// A built page.
+pub(crate) enum Page {
+    /// In a folder.
+    Folder {
+        /// Where.
+        folder: PathBuf,
+        /// Its files, as answers.
+        files: ServeDir,
+    },
+    /// In this program.
+    #[cfg(feature = "page")]
+    Embedded,
 }
+
+#[cfg(feature = "page")]
+static EMBEDDED: include_dir::Dir<'_> = include_dir::include_dir!("$CARGO_MANIFEST_DIR/../web/dist");
 
 impl Page {
     /// The page in a folder; none where there is no index.html in it.
     pub(crate) fn open(folder: &Path) -> Option<Page> {
         let index = folder.join(INDEX);
-        index.is_file().then(|| Page { folder: folder.to_owned(), files: ServeDir::new(folder) })
+        index.is_file().then(|| Page::Folder { folder: folder.to_owned(), files: ServeDir::new(folder) })
+    }
+
+    /// The page in this program; none where it was built without one.
+    pub(crate) fn embedded() -> Option<Page> {
+        #[cfg(feature = "page")]
+        return Some(Page::Embedded);
+        #[cfg(not(feature = "page"))]
+        None
     }
 
     /// Whether a path is a file of the page.
     pub(crate) fn has(&self, path: &str) -> bool {
         let relative = Path::new(path.trim_start_matches('/'));
-        let plain = relative.components().all(|part| matches!(part, Component::Normal(_)));
-        path == "/" || (plain && !path.contains('%') && self.folder.join(relative).is_file())
+        let plain = relative.components().all(|part| matches!(part, Component::Normal(_))) && !path.contains('%');
+        match self {
+            Page::Folder { folder, .. } => path == "/" || (plain && folder.join(relative).is_file()),
+            #[cfg(feature = "page")]
+            Page::Embedded => path == "/" || (plain && EMBEDDED.get_file(relative).is_some()),
+        }
     }
+
+    /// The document as it was built.
+    async fn document(&self) -> Option<String> {
+        match self {
+            Page::Folder { folder, .. } => tokio::fs::read_to_string(folder.join(INDEX)).await.ok(),
+            #[cfg(feature = "page")]
+            Page::Embedded => EMBEDDED.get_file(INDEX)?.contents_utf8().map(str::to_owned),
+        }
+    }
+
+    /// Any other file.
+    async fn file(&self, request: Request) -> Response {
+        match self {
+            Page::Folder { files, .. } => {
+                let response = files.clone().oneshot(request).await;
+                response.unwrap_or_else(|never| match never {}).map(axum::body::Body::new)
+            }
+            #[cfg(feature = "page")]
+            Page::Embedded => embedded(request.uri().path()),
+        }
+    }
+}
+
+#[cfg(feature = "page")]
+fn embedded(path: &str) -> Response {
+    let path = path.trim_start_matches('/');
+    let kind = match path.rsplit('.').next().unwrap_or_default() {
+        "js" | "mjs" => "text/javascript; charset=utf-8",
+        "css" => "text/css; charset=utf-8",
+        "wasm" => "application/wasm",
+        "json" | "map" => "application/json",
+        "webmanifest" => "application/manifest+json",
+        "svg" => "image/svg+xml",
+        "png" => "image/png",
+        "ico" => "image/x-icon",
+        "woff2" => "font/woff2",
+        _ => "application/octet-stream",
+    };
+    let bytes = EMBEDDED.get_file(path).map_or(&[][..], include_dir::File::contents);
+    ([(CONTENT_TYPE, kind)], bytes).into_response()
 }
 
 /// The document, with the word that it has a server.
@@ -53,7 +116,7 @@ impl Page {
 /// # Errors
 /// 404 where it has gone.
 async fn document(page: &Page, uri: &Uri) -> Result<Response, Refusal> {
-    let html = tokio::fs::read_to_string(page.folder.join(INDEX)).await.map_err(|_| not_found(uri))?;
+    let html = page.document().await.ok_or_else(|| not_found(uri))?;
     let html = html.replacen("</head>", &format!("{META}</head>"), 1);
     // Its files have names of their own for each version; the document must be the one that knows them.
     Ok(([(CONTENT_TYPE, "text/html"), (CACHE_CONTROL, "no-cache")], html).into_response())
@@ -65,11 +128,9 @@ pub(crate) async fn page(State(server): State<Shared>, request: Request) -> Resu
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     match &server.page {
         Some(page) if reads && page.has(path) => {
-            let mut response = if matches!(path.trim_start_matches('/'), "" | INDEX) {
-                document(page, request.uri()).await?
-            } else {
-                let response = page.files.clone().oneshot(request).await;
-                response.unwrap_or_else(|never| match never {}).into_response()
+            let mut response = match path.trim_start_matches('/') {
+                "" | INDEX => document(page, request.uri()).await?,
+                _ => page.file(request).await,
             };
             let headers = response.headers_mut();
             headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
