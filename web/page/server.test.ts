@@ -48,6 +48,7 @@ const usage = {
   total_tokens: 12,
   prompt_cache_hit_tokens: 4,
   prompt_cache_miss_tokens: 5,
+  prompt_tokens_details: { cached_tokens: 4 },
   completion_tokens_details: { reasoning_tokens: 1 },
 };
 const timings = { cache_n: 4, prompt_n: 5, prompt_ms: 10, predicted_n: 3, predicted_per_second: 30 };

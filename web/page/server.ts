@@ -170,6 +170,7 @@ const NO_USAGE: Usage = {
   total_tokens: 0,
   prompt_cache_hit_tokens: 0,
   prompt_cache_miss_tokens: 0,
+  prompt_tokens_details: { cached_tokens: 0 },
   completion_tokens_details: { reasoning_tokens: 0 },
 };
 const NO_TIMINGS: Timings = {
