@@ -205,7 +205,9 @@ pub(crate) async fn count_tokens(State(server): State<Shared>, body: Body) -> Re
     server.check_ready()?;
     let rules = Shared::clone(&server);
     let request = parsed(&server, body, move |bytes| translated(&rules, bytes, true)).await?;
-    let counted = server.worker.look(move |engine| request.to_request(engine).map(|asked| asked.request.prompt.len()));
+    let counted = server
+        .worker
+        .look(move |engine| request.to_request(engine.language()?).map(|asked| asked.request.prompt.len()));
     let counted = counted.await?.map_err(Refusal::from)?;
     Ok(ok(&json!({ "input_tokens": counted })))
 }

@@ -57,9 +57,9 @@ pub(crate) async fn start(server: &Server, visitor: Visitor, request: ChatReques
     let log = server.settings.log_prompts;
     let (answer, (completion, seed, prompt_tokens, no_thought)) =
         Answer::ask(server, visitor.key, choices as usize, move |engine| {
-            let asked = request.to_request(engine)?;
+            let asked = request.to_request(engine.language()?)?;
             let id = uuid::Uuid::new_v4().to_string();
-            let completion = request.completion(engine, &asked, id, unix_seconds())?;
+            let completion = request.completion(engine.language()?, &asked, id, unix_seconds());
             let completion = completion.with_fingerprint(fingerprint(engine));
             let completion = if strict { completion.without_empty_details() } else { completion };
             if log {
