@@ -148,7 +148,9 @@ pub(crate) enum Verb {
         action: ConfigAction,
     },
     /// The prefix cache on disk: what it holds, or removing all of it
-    #[command(before_help = "Examples:\n  lyn cache show\n  lyn cache clear\n  lyn cache clear --cache-dir path/to/blocks")]
+    #[command(
+        before_help = "Examples:\n  lyn cache show\n  lyn cache clear\n  lyn cache clear --cache-dir path/to/blocks"
+    )]
     Cache {
         #[command(subcommand)]
         action: CacheAction,
@@ -342,9 +344,12 @@ pub(crate) struct Generate {
     /// The prompt as it is, without a chat format; the default for models that have none
     #[arg(long)]
     pub(crate) raw: bool,
-    /// Shape of the answer
+    /// Shape of the answer: any text, or one JSON object
     #[arg(long, value_name = "SHAPE", default_value = "text")]
     pub(crate) response_format: ResponseFormat,
+    /// JSON schema that the answer fits: a file, or the schema itself
+    #[arg(long, value_name = "SCHEMA", value_hint = ValueHint::FilePath, conflicts_with = "response_format")]
+    pub(crate) json_schema: Option<String>,
     /// Write what attention reads for each token, as JSON Lines
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) trace: Option<PathBuf>,

@@ -21,14 +21,18 @@ mod dsml;
 pub mod encode;
 mod exp;
 pub mod format;
+pub mod grammar;
 pub mod json;
 pub mod message;
 pub mod openai;
 pub mod parse;
 pub mod prompt;
+pub mod schema;
 
 pub use encode::{Options, encode};
 pub use format::{ChatFormat, CheckpointFiles, Detected};
+pub use grammar::Grammars;
 pub use message::{Conversation, Message, Role};
 pub use parse::{Delta, OutputParser, Parsed, ParsedCall};
 pub use prompt::{Prompt, Segment};
+pub use schema::{Dialect, Schema};

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::constraint::Constraint;
 use super::pages::Block;
 use super::request::{Event, Finish, Request, Timings, Voice, room};
 use super::runner::Settings;
@@ -52,6 +53,11 @@ impl Answer {
         };
         let sampler =
             Sampler::new(request.sampling.clone(), Arc::clone(&vocabulary.allowed), vocabulary.tokenizer.size())?;
+        if request.ignore_eos && request.constraint.is_some() {
+            let message =
+                "an answer that is held to a form ends with it: ignore_eos cannot be used beside a constraint";
+            return Err(Error::new(Code::BadRequest, message).with_detail("param", "ignore_eos"));
+        }
         let prompt_tokens = settings.context - room;
         Ok(Answer {
             tokens: request.prompt.clone(),
@@ -62,7 +68,10 @@ impl Answer {
             ended_by_token: false,
             budget: request.max_tokens.unwrap_or(room).min(room),
             // The GPU knows of no id that must not be sampled.
-            greedy: request.sampling.is_greedy() && !request.ignore_eos && request.min_tokens == 0,
+            greedy: request.sampling.is_greedy()
+                && !request.ignore_eos
+                && request.min_tokens == 0
+                && request.constraint.is_none(),
             events: Vec::new(),
             ended: false,
             started: Instant::now(),
@@ -171,12 +180,13 @@ impl Answer {
         Ok(self.vocabulary.allowed.get(id as usize).copied().unwrap_or(false).then_some(id))
     }
 
-    /// Chooses the next id.
+    /// Chooses the next id, of those that the answer's form allows.
     ///
     /// # Errors
-    /// `non_finite`; `internal` where nothing may come.
+    /// `non_finite`; `grammar_too_complex`; `internal` where nothing may come.
     pub(crate) fn choose(&mut self, logits: &[f32]) -> Result<(u32, Option<Logprobs>)> {
         let generated = &self.tokens[self.request.prompt.len()..];
+        let grammar = self.request.constraint.as_mut().map(Constraint::allowed).transpose()?.flatten();
         let too_early = generated.len() < self.request.min_tokens as usize;
         let ends: &[u32] = if self.request.ignore_eos || too_early { &self.vocabulary.eos } else { &[] };
         let stops: &[u32] = if too_early { &self.request.stop_ids } else { &[] };
@@ -185,9 +195,12 @@ impl Answer {
             generated,
             position: generated.len() as u64,
             forbidden: &[ends, stops].concat(),
-            grammar: None,
+            grammar,
         };
         let sampled = self.sampler.sample(logits, &step)?;
+        if let Some(constraint) = &mut self.request.constraint {
+            constraint.advance(sampled.id)?;
+        }
         Ok((sampled.id, sampled.logprobs))
     }
 

@@ -1,5 +1,6 @@
 //! What is asked for, and what happens while it is answered.
 
+use super::constraint::Constraint;
 use super::pages::Block;
 use super::sampler::{Logprobs, SamplingParams};
 use super::trace::{Selection, TraceRequest};
@@ -29,6 +30,8 @@ pub struct Request {
     pub ignore_eos: bool,
     /// What is reported of attention; none: nothing. A traced answer runs alone.
     pub trace: Option<TraceRequest>,
+    /// The form that the answer is held to; none: any text.
+    pub constraint: Option<Constraint>,
     /// Whose texts this one may share cached rows with: those of the same scope.
     pub scope: Vec<u8>,
     /// Blocks of the prompt that the cache may lack, from where it ends: see [`Engine::missing_blocks`](crate::Engine).
@@ -50,6 +53,7 @@ impl Request {
             min_tokens: 0,
             ignore_eos: false,
             trace: None,
+            constraint: None,
             scope: Vec::new(),
             blocks: Vec::new(),
         }
