@@ -81,7 +81,9 @@ class TabClient implements ChatClient {
       queue.push({ type: "ids", ids });
       const generation = "raw" in ask ? this.#raw(ask.raw, options, queue) : this.#chat(ask, options, queue);
       stop = () => generation.stop();
-      const { finish_reason: reason, usage, timings, seed, promptIds, ids: made } = await generation.finished;
+      const { finish_reason: finish, usage, timings, seed, promptIds, ids: made } = await generation.finished;
+      // The page offers no tools, and nobody but its user ends an answer.
+      const reason = finish === "length" || finish === "cancelled" ? finish : "stop";
       queue.push({ type: "end", reason, usage, timings, seed, promptIds, ids: made });
       queue.end();
     };
