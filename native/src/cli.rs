@@ -1,9 +1,11 @@
 //! Verbs and flags, once: parser, help, man pages, completions and docs/cli.md are all made from here.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Command, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
+use lyn::chat::openai::{Alias, Compat};
 use lyn::engine::{Attention, Options};
 use lyn::memory::ContextSize;
 
@@ -13,14 +15,14 @@ pub(crate) const DOCS: &str = "https://github.com/lyn-run/lyn/blob/main/docs";
 /// What `lyn` alone says.
 pub(crate) const SHORT_HELP: &str = "  lyn generate \"Once upon a time\"     one answer, then exits
   lyn chat                            a conversation in the terminal
-  lyn plan path/to/model              what a model needs, before it is loaded
+  lyn serve                           a server for OpenAI's clients
 
 lyn runs DeepSeek-V3.2-family models on any GPU through WebGPU; the model `stories` is built in.
 A MODEL is stories, a folder with config.json and *.safetensors, or a .safetensors file.
 
-  answers     generate · chat           models      show · plan · verify · tokenize
+  answers     generate · chat · serve   models      show · plan · verify · tokenize
   adapters    devices · doctor          measuring   bench · conform
-  settings    config · completions · man
+  settings    config · cache · completions · man
 
 lyn VERB --help says more.  Docs: https://github.com/lyn-run/lyn/blob/main/docs/cli.md
 ";
@@ -91,6 +93,11 @@ pub(crate) enum Verb {
     /// A conversation in the terminal; with piped stdin each line is a turn
     #[command(before_help = "Examples:\n  lyn chat\n  lyn chat --system \"Answer in one sentence\" --thinking on")]
     Chat(Box<Chat>),
+    /// A server for OpenAI's and DeepSeek's clients, and the page at /
+    #[command(
+        before_help = "Examples:\n  lyn serve\n  lyn serve -m path/to/model --port 0\n  LYN_API_KEY=… lyn serve --host 0.0.0.0"
+    )]
+    Serve(Box<Serve>),
     /// Speeds: reading prompts and writing tokens, sparse against dense
     #[command(
         before_help = "Examples:\n  lyn bench\n  lyn bench -p 512,1024 -n 64 -d 0,1024 --attention sparse,dense -o md"
@@ -140,9 +147,31 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         action: ConfigAction,
     },
+    /// The prefix cache on disk: what it holds, or removing all of it
+    #[command(before_help = "Examples:\n  lyn cache show\n  lyn cache clear\n  lyn cache clear --cache-dir path/to/blocks")]
+    Cache {
+        #[command(subcommand)]
+        action: CacheAction,
+    },
     /// docs/cli.md, on stdout
     #[command(hide = true)]
     Docs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CacheAction {
+    /// Its folder, how many blocks of 64 tokens it holds, their bytes and age
+    Show(CacheFolder),
+    /// Removes every block, and no other file; prompts could be read back from them
+    Clear(CacheFolder),
+}
+
+/// Which cache.
+#[derive(Debug, Args)]
+pub(crate) struct CacheFolder {
+    /// The folder; default: lyn/blocks where the system keeps caches
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) cache_dir: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, Subcommand)]
@@ -344,6 +373,124 @@ pub(crate) struct Chat {
     pub(crate) sampling: SamplingArgs,
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// The address to listen on; others than this machine's own need a key
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1", value_parser = host)]
+    pub(crate) host: IpAddr,
+    /// The port; 0: any that is free
+    #[arg(long, value_name = "N", default_value_t = 8080)]
+    pub(crate) port: u16,
+    /// Another name for the model; :thinking behind it lets it think first; may be given again
+    #[arg(long, value_name = "NAME[:thinking]", value_parser = alias)]
+    pub(crate) alias: Vec<Alias>,
+    /// Serve a request whatever model it names
+    #[arg(long)]
+    pub(crate) accept_any_model: bool,
+    /// local serves all that can be served; deepseek refuses what the hosted API refuses
+    #[arg(long, value_name = "WHOSE", default_value = "local")]
+    pub(crate) compat: CompatArg,
+    /// A folder with the built page, shown at /; default: the one of the repository that lyn was built in
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with = "no_page")]
+    pub(crate) page: Option<PathBuf>,
+    /// Show no page
+    #[arg(long)]
+    pub(crate) no_page: bool,
+    /// Log prompts and answers; else they are in no log
+    #[arg(long)]
+    pub(crate) log_prompts: bool,
+    #[command(flatten)]
+    pub(crate) access: Access,
+    #[command(flatten)]
+    pub(crate) load: LoadLimits,
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CompatArg {
+    Local,
+    #[value(name = "deepseek")]
+    DeepSeek,
+    /// With status 422 for requests of the wrong form, as before November 2025
+    #[value(name = "deepseek-422")]
+    DeepSeek422,
+}
+
+impl From<CompatArg> for Compat {
+    fn from(argument: CompatArg) -> Compat {
+        match argument {
+            CompatArg::Local => Compat::Local,
+            CompatArg::DeepSeek => Compat::DeepSeek,
+            CompatArg::DeepSeek422 => Compat::DeepSeek422,
+        }
+    }
+}
+
+fn host(text: &str) -> Result<IpAddr, String> {
+    if text == "localhost" {
+        return Ok(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
+    }
+    text.parse().map_err(|_| "expected an address of this machine, such as 127.0.0.1, ::1 or 0.0.0.0".to_owned())
+}
+
+fn alias(text: &str) -> Result<Alias, String> {
+    let (name, thinking) = match text.rsplit_once(':') {
+        Some((name, "thinking")) => (name, true),
+        Some((name, "nothinking")) => (name, false),
+        _ => (text, false),
+    };
+    match name.trim() {
+        "" => Err("expected a name, with :thinking or :nothinking behind it or not".to_owned()),
+        name => Ok(Alias { name: name.to_owned(), thinking }),
+    }
+}
+
+/// Who may ask a server.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Access")]
+pub(crate) struct Access {
+    /// A file with a key in each line; # begins a comment. Keys also come from LYN_API_KEY and DEEPSEEK_API_KEY
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) api_key_file: Option<PathBuf>,
+    /// Listen beyond this machine without a key: whoever reaches the port may ask
+    #[arg(long)]
+    pub(crate) no_auth: bool,
+    /// An origin whose pages may ask, such as https://app.example; * is all of them; may be given again
+    #[arg(long, value_name = "ORIGIN")]
+    pub(crate) cors_origin: Vec<String>,
+    /// A name under which this server is reached; * is all of them; may be given again
+    #[arg(long, value_name = "NAME")]
+    pub(crate) allowed_host: Vec<String>,
+}
+
+/// How much a server takes on.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Load")]
+pub(crate) struct LoadLimits {
+    /// Answers at once
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) parallel: u16,
+    /// Answers that wait for their turn; more are refused
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub(crate) max_queue: u16,
+    /// Of these, with one key, where there are several
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    pub(crate) max_queue_per_key: u16,
+    /// Seconds that an answer may wait for its turn; 0: as long as it takes
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub(crate) queue_timeout: u32,
+    /// Seconds that an answer may take in all; 0: as long as it takes
+    #[arg(long, value_name = "SECONDS", default_value_t = 1800)]
+    pub(crate) request_timeout: u32,
+    /// Bytes of a request's body
+    #[arg(long, value_name = "BYTES", default_value_t = 8 << 20)]
+    pub(crate) max_body: u32,
+    /// Seconds that answers get to end when the server is stopped
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    pub(crate) drain_seconds: u32,
 }
 
 #[derive(Debug, Args)]

@@ -1,11 +1,14 @@
 //! `lyn`: parse, run, exit code.
 
 mod answer;
+#[cfg_attr(not(test), expect(dead_code, reason = "verbs only look at a cache and clear it; serving is to fill and use it"))]
+mod block_store;
 mod cli;
 mod interrupt;
 mod load;
 mod model;
 mod self_check;
+mod server;
 mod settings;
 mod terminal;
 mod verbs;
@@ -22,6 +25,7 @@ use crate::settings::Settings;
 use crate::terminal::Terminal;
 
 /// What every verb works with.
+#[derive(Clone)]
 pub(crate) struct App {
     pub(crate) terminal: Terminal,
     pub(crate) interrupt: Arc<Interrupt>,
@@ -67,6 +71,7 @@ fn run(app: &App, verb: Verb) -> Ended {
     match verb {
         Verb::Generate(options) => verbs::generate::run(app, &options),
         Verb::Chat(options) => verbs::chat::run(app, *options),
+        Verb::Serve(options) => verbs::serve::run(app, &options),
         Verb::Bench(options) => verbs::bench::run(app, &options),
         Verb::Show(model) => verbs::show::run(app, &model.model),
         Verb::Plan(options) => verbs::plan::run(app, &options),
@@ -78,6 +83,7 @@ fn run(app: &App, verb: Verb) -> Ended {
         Verb::Completions { shell } => verbs::completions::run(app, shell),
         Verb::Man { folder } => verbs::man::run(app, folder.as_deref()),
         Verb::Config { action } => verbs::config::run(app, action),
+        Verb::Cache { action } => verbs::cache::run(app, action),
         Verb::Docs => verbs::docs::run(app),
     }
 }

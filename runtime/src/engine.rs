@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::chat::{ChatFormat, CheckpointFiles, Conversation, Detected, Grammars, Options as RenderOptions, encode};
+use crate::chat::{
+    ChatFormat, CheckpointFiles, Conversation, Detected, Grammars, Options as RenderOptions, control, encode,
+};
 use crate::checkpoint::{Checkpoint, GenerationDefaults, Source, optional_small_file};
 use crate::error::{Code, Error, Result};
 use crate::executor::Executor;
-use crate::generate::{AnswerId, Event, Generation, Occupancy, Request, Runner, Scheduler, Settings, Vocabulary};
+use crate::generate::{
+    AnswerId, Block, Event, Generation, Key, Occupancy, Request, Runner, Scheduler, Settings, Vocabulary,
+};
 use crate::gpu::{AdapterInfo, Device, adapter};
 use crate::inspect::self_check;
 use crate::memory::{ContextSize, Plan};
@@ -258,14 +262,15 @@ impl Engine {
         let mut runner = Runner::new(executor, dims, weights, settings).await?;
         runner.warm(&mut |done, total| progress(Progress::Compile { done, total })).await?;
         let config = &checkpoint.config;
-        let eos = [config.eos_token_ids.as_slice(), &checkpoint.generation.eos_token_ids].concat();
-        let grammars = text
-            .as_ref()
-            .map(|text| Grammars::new(Arc::clone(&text.tokenizer), text.format, Arc::clone(&text.allowed), &eos));
-        let scheduler = text.as_ref().map(|text| {
+        let known = [config.eos_token_ids.as_slice(), &checkpoint.generation.eos_token_ids].concat();
+        let vocabulary = text.as_ref().map(|text| {
             let (tokenizer, allowed) = (Arc::clone(&text.tokenizer), Arc::clone(&text.allowed));
-            Scheduler::new(Arc::new(Vocabulary { tokenizer, eos, allowed }))
+            Arc::new(Vocabulary { tokenizer, eos: [known, text.turn_ids()].concat(), allowed })
         });
+        let grammars = text.as_ref().zip(vocabulary.as_ref()).map(|(text, vocabulary)| {
+            Grammars::new(Arc::clone(&text.tokenizer), text.format, Arc::clone(&text.allowed), &vocabulary.eos)
+        });
+        let scheduler = vocabulary.map(Scheduler::new);
         Ok(Engine {
             runner,
             plan,
@@ -452,6 +457,24 @@ impl Engine {
         }
     }
 
+    /// From now on, whole pages of what is read and written wait for [`Engine::take_blocks`], to be kept elsewhere.
+    pub fn keep_blocks(&mut self) {
+        if let Some(scheduler) = &mut self.scheduler {
+            scheduler.keep_blocks();
+        }
+    }
+
+    /// The blocks that became known since, as far as their rows have been read back.
+    pub fn take_blocks(&mut self) -> Vec<Block> {
+        self.scheduler.as_mut().map(Scheduler::take_blocks).unwrap_or_default()
+    }
+
+    /// The blocks of a request's prompt that are not in the cache, from where it ends: what [`Request::blocks`] may bring.
+    #[must_use]
+    pub fn missing_blocks(&self, request: &Request) -> Vec<(Key, Vec<u32>)> {
+        Scheduler::missing_blocks(request, &self.runner)
+    }
+
     /// Whether no answer runs, waits, or has something left to say.
     #[must_use]
     pub fn is_idle(&self) -> bool {
@@ -471,6 +494,13 @@ fn no_tokenizer() -> Error {
 }
 
 impl Text {
+    /// Ids that open a turn or a text: where a model writes one, its own turn is over.
+    fn turn_ids(&self) -> Vec<u32> {
+        let Detected::Format(_) = self.format else { return vec![] };
+        let tokens = [control::BOS, control::USER, control::ASSISTANT];
+        tokens.iter().filter_map(|token| self.tokenizer.token_id(token)).collect()
+    }
+
     /// The tokenizer and chat format of a checkpoint; none where it has no tokenizer.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! One file for each verb: input → runtime → output.
 
 pub(crate) mod bench;
+pub(crate) mod cache;
 pub(crate) mod chat;
 pub(crate) mod completions;
 pub(crate) mod config;
@@ -11,6 +12,7 @@ pub(crate) mod doctor;
 pub(crate) mod generate;
 pub(crate) mod man;
 pub(crate) mod plan;
+pub(crate) mod serve;
 pub(crate) mod show;
 pub(crate) mod tokenize;
 pub(crate) mod verify;

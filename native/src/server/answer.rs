@@ -1,0 +1,70 @@
+//! One answer between the engine's thread and a connection: room for it, and its events.
+
+use lyn::Engine;
+use lyn::generate::{Event, Request};
+use tokio::sync::watch;
+
+use super::Server;
+use super::admission::Ticket;
+use super::feed::Reader;
+use super::guard::KeyId;
+use super::refusal::Refusal;
+use super::worker::Cut;
+
+/// An answer in the making. Dropping it ends its work and makes room for another.
+pub(crate) struct Answer {
+    reader: Reader,
+    stopping: watch::Receiver<bool>,
+    /// What was said, where it is to be logged.
+    log: Option<String>,
+    _ticket: Ticket,
+}
+
+impl Answer {
+    /// Asks for an answer with so many choices. `prepare` runs beside the engine and makes their requests.
+    ///
+    /// # Errors
+    /// 503 while nobody is served; 503 and 429 where there is no room; what `prepare` and the engine say.
+    pub(crate) async fn ask<T: Send + 'static>(
+        server: &Server,
+        key: Option<KeyId>,
+        choices: usize,
+        prepare: impl FnOnce(&Engine) -> lyn::Result<(Vec<Request>, T)> + Send + 'static,
+    ) -> Result<(Answer, T), Refusal> {
+        server.check_ready()?;
+        let ticket = server.admission.enter(key, choices)?;
+        let (reader, rest) = server.worker.answer(prepare).await?;
+        let mut answer = Answer::new(reader, ticket, server.stopping.subscribe());
+        answer.log = server.settings.log_prompts.then(String::new);
+        Ok((answer, rest))
+    }
+
+    /// An answer that has begun, and is cut when `stopping` says so.
+    pub(crate) fn new(reader: Reader, ticket: Ticket, stopping: watch::Receiver<bool>) -> Answer {
+        Answer { reader, stopping, log: None, _ticket: ticket }
+    }
+
+    /// The next event with its choice; none after the last.
+    ///
+    /// # Errors
+    /// What cut the answer.
+    pub(crate) async fn next(&mut self) -> Result<Option<(u32, Event)>, Cut> {
+        let next = tokio::select! {
+            biased;
+            next = self.reader.next() => next?,
+            Ok(_) = self.stopping.wait_for(|stopping| *stopping) => return Err(Cut::Stopping),
+        };
+        if let (Some(log), Some((_, Event::Text { text, .. }))) = (&mut self.log, &next) {
+            log.push_str(text);
+        }
+        Ok(next)
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if let Some(text) = &self.log {
+            tracing::warn!(target: "lyn::prompts", text, "answered");
+        }
+    }
+}

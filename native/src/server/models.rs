@@ -1,0 +1,46 @@
+//! The models that clients may name, and the balance that DeepSeek's clients ask for.
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use lyn::chat::openai::ModelIds;
+use lyn::error::quote;
+use serde_json::{Value, json};
+
+use super::refusal::{Refusal, ok};
+use super::{Server, Shared};
+
+fn model(server: &Server, id: &str) -> Value {
+    let ModelIds { loaded, aliases, .. } = &server.settings.models;
+    let own = id == loaded || aliases.iter().any(|alias| alias.name == id);
+    let owner = if own { "lyn" } else { "deepseek" };
+    json!({ "id": id, "object": "model", "created": server.started, "owned_by": owner, "root": loaded })
+}
+
+/// `GET /v1/models`
+pub(crate) async fn list(State(server): State<Shared>) -> Response {
+    let listed = server.settings.models.listed();
+    let data: Vec<Value> = listed.into_iter().map(|id| model(&server, id)).collect();
+    ok(&json!({ "object": "list", "data": data }))
+}
+
+/// `GET /v1/models/{id}`
+pub(crate) async fn retrieve(State(server): State<Shared>, Path(id): Path<String>) -> Result<Response, Refusal> {
+    let found = server.settings.models.resolve(&id);
+    let missing = || {
+        let message = format!("The model {} does not exist", quote(&id));
+        Refusal::invalid(StatusCode::NOT_FOUND, "model_not_found", message)
+    };
+    Ok(ok(&model(&server, &found.ok_or_else(missing)?.canonical)))
+}
+
+/// `GET /user/balance`: tokens of your own cost nothing.
+pub(crate) async fn balance() -> Response {
+    let nothing = "0.00";
+    ok(&json!({
+        "is_available": true,
+        "balance_infos": [{
+            "currency": "CNY", "total_balance": nothing, "granted_balance": nothing, "topped_up_balance": nothing,
+        }],
+    }))
+}

@@ -1,0 +1,151 @@
+//! The page at `/`: static files of one folder, with the headers that keep a page to its own. Never: a file outside of it, a
+//! listing, or anything for a path that is no file.
+
+use std::path::{Component, Path, PathBuf};
+
+use axum::extract::{Request, State};
+use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY};
+use axum::http::{HeaderValue, Method};
+use axum::response::{IntoResponse, Response};
+use tower::ServiceExt;
+use tower_http::services::ServeDir;
+
+use super::refusal::Refusal;
+use super::{Shared, not_found};
+
+/// What the page may do: `web/page/csp.ts`, and, as only a header can say, that no page may frame it.
+const POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' blob:; \
+    connect-src 'self' https://huggingface.co https://*.huggingface.co https://*.hf.co; worker-src 'self'; base-uri 'none'; \
+    form-action 'none'; require-trusted-types-for 'script'; trusted-types lyn; frame-ancestors 'none'";
+/// What is at `/` where there is no page.
+const NO_PAGE: &str = "This is lyn. Its page is not built: run web/build in the repository, then start the server with \
+    --page web/dist.\nProgrammes ask /v1/chat/completions; see docs/server.md.\n";
+
+/// A built page.
+pub(crate) enum Page {
+    /// In a folder.
+    Folder {
+        /// Where.
+        folder: PathBuf,
+        /// Its files, as answers.
+        files: ServeDir,
+    },
+    /// In this program.
+    #[cfg(feature = "page")]
+    Embedded,
+}
+
+#[cfg(feature = "page")]
+static EMBEDDED: include_dir::Dir<'_> = include_dir::include_dir!("$CARGO_MANIFEST_DIR/../web/dist");
+
+impl Page {
+    /// The page in a folder; none where there is no index.html in it.
+    pub(crate) fn open(folder: &Path) -> Option<Page> {
+        let index = folder.join("index.html");
+        index.is_file().then(|| Page::Folder { folder: folder.to_owned(), files: ServeDir::new(folder) })
+    }
+
+    /// The page in this program; none where it was built without one.
+    pub(crate) fn embedded() -> Option<Page> {
+        #[cfg(feature = "page")]
+        return Some(Page::Embedded);
+        #[cfg(not(feature = "page"))]
+        None
+    }
+
+    /// Whether a path is a file of the page.
+    pub(crate) fn has(&self, path: &str) -> bool {
+        let relative = Path::new(path.trim_start_matches('/'));
+        let plain = relative.components().all(|part| matches!(part, Component::Normal(_))) && !path.contains('%');
+        match self {
+            Page::Folder { folder, .. } => path == "/" || (plain && folder.join(relative).is_file()),
+            #[cfg(feature = "page")]
+            Page::Embedded => path == "/" || (plain && EMBEDDED.get_file(relative).is_some()),
+        }
+    }
+
+    async fn file(&self, request: Request) -> Response {
+        match self {
+            Page::Folder { files, .. } => {
+                let response = files.clone().oneshot(request).await;
+                response.unwrap_or_else(|never| match never {}).map(axum::body::Body::new)
+            }
+            #[cfg(feature = "page")]
+            Page::Embedded => embedded(request.uri().path()),
+        }
+    }
+}
+
+#[cfg(feature = "page")]
+fn embedded(path: &str) -> Response {
+    let path = if path == "/" { "index.html" } else { path.trim_start_matches('/') };
+    let kind = match path.rsplit('.').next().unwrap_or_default() {
+        "html" => "text/html; charset=utf-8",
+        "js" | "mjs" => "text/javascript; charset=utf-8",
+        "css" => "text/css; charset=utf-8",
+        "wasm" => "application/wasm",
+        "json" | "map" => "application/json",
+        "webmanifest" => "application/manifest+json",
+        "svg" => "image/svg+xml",
+        "png" => "image/png",
+        "ico" => "image/x-icon",
+        "woff2" => "font/woff2",
+        _ => "application/octet-stream",
+    };
+    let bytes = EMBEDDED.get_file(path).map_or(&[][..], include_dir::File::contents);
+    ([(CONTENT_TYPE, kind)], bytes).into_response()
+}
+
+/// Everything that is no route: a file of the page, or 404.
+pub(crate) async fn page(State(server): State<Shared>, request: Request) -> Result<Response, Refusal> {
+    let path = request.uri().path();
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    match &server.page {
+        Some(page) if reads && page.has(path) => {
+            let mut response = page.file(request).await;
+            let headers = response.headers_mut();
+            headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+            headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+            Ok(response)
+        }
+        None if reads && path == "/" => Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8")], NO_PAGE).into_response()),
+        _ => Err(not_found(request.uri())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_policy_is_the_page_s_own() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../web/page/csp.ts");
+        let theirs = std::fs::read_to_string(path).unwrap();
+        let directives: Vec<&str> = POLICY.split("; ").filter(|part| !part.starts_with("frame-ancestors")).collect();
+        for directive in &directives {
+            let hosts = directive.strip_prefix("connect-src 'self' ");
+            let known = |text: &str| theirs.contains(&format!("\"{text}\""));
+            let listed = hosts.map_or_else(|| known(directive), |hosts| hosts.split(' ').all(known));
+            assert!(listed, "{directive} is not in csp.ts");
+        }
+        let (_, list) = theirs.split_once("CSP = [").unwrap();
+        assert_eq!(list.matches(",\n").count(), directives.len());
+    }
+
+    #[test]
+    fn only_files_of_the_folder_are_the_page() {
+        let folder = std::env::temp_dir().join(format!("lyn-page-{}", std::process::id()));
+        std::fs::create_dir_all(folder.join("assets")).unwrap();
+        assert!(Page::open(&folder).is_none());
+        for file in ["index.html", "assets/a.js"] {
+            std::fs::write(folder.join(file), "x").unwrap();
+        }
+        let page = Page::open(&folder).unwrap();
+        assert!(page.has("/") && page.has("/assets/a.js") && page.has("/index.html"));
+        for other in ["/assets", "/../Cargo.toml", "/assets/../../x", "/%2e%2e/Cargo.toml", "/etc/passwd", "/v1/models"]
+        {
+            assert!(!page.has(other), "{other}");
+        }
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+}
