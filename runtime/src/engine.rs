@@ -262,15 +262,15 @@ impl Engine {
         let mut runner = Runner::new(executor, dims, weights, settings).await?;
         runner.warm(&mut |done, total| progress(Progress::Compile { done, total })).await?;
         let config = &checkpoint.config;
-        let known = [config.eos_token_ids.as_slice(), &checkpoint.generation.eos_token_ids].concat();
-        let vocabulary = text.as_ref().map(|text| {
+        let turns = text.as_ref().map(Text::turn_ids).unwrap_or_default();
+        let eos = [config.eos_token_ids.as_slice(), &checkpoint.generation.eos_token_ids, &turns].concat();
+        let grammars = text
+            .as_ref()
+            .map(|text| Grammars::new(Arc::clone(&text.tokenizer), text.format, Arc::clone(&text.allowed), &eos));
+        let scheduler = text.as_ref().map(|text| {
             let (tokenizer, allowed) = (Arc::clone(&text.tokenizer), Arc::clone(&text.allowed));
-            Arc::new(Vocabulary { tokenizer, eos: [known, text.turn_ids()].concat(), allowed })
+            Scheduler::new(Arc::new(Vocabulary { tokenizer, eos, allowed }))
         });
-        let grammars = text.as_ref().zip(vocabulary.as_ref()).map(|(text, vocabulary)| {
-            Grammars::new(Arc::clone(&text.tokenizer), text.format, Arc::clone(&text.allowed), &vocabulary.eos)
-        });
-        let scheduler = vocabulary.map(Scheduler::new);
         Ok(Engine {
             runner,
             plan,
