@@ -147,7 +147,9 @@ pub(crate) enum Verb {
         action: ConfigAction,
     },
     /// The prefix cache on disk: what it holds, or removing all of it
-    #[command(before_help = "Examples:\n  lyn cache show\n  lyn cache clear\n  lyn cache clear --cache-dir path/to/blocks")]
+    #[command(
+        before_help = "Examples:\n  lyn cache show\n  lyn cache clear\n  lyn cache clear --cache-dir path/to/blocks"
+    )]
     Cache {
         #[command(subcommand)]
         action: CacheAction,

@@ -80,7 +80,10 @@ fn nothing_larger_than_a_block_can_be_is_taken() {
     let scratch = Scratch::new("large");
     let store = open(&scratch.0, Limits::default());
     store.save([1; 32], vec![0; 2000], vec![0; 10], SCOPE);
-    assert_eq!((store.figures().dropped, entry::file_bytes(64, usize::MAX), entry::file_bytes(64, 1 << 27)), (1, None, None));
+    assert_eq!(
+        (store.figures().dropped, entry::file_bytes(64, usize::MAX), entry::file_bytes(64, 1 << 27)),
+        (1, None, None)
+    );
 }
 
 #[test]
@@ -156,7 +159,10 @@ mod permissions {
         let store = open(&scratch.0, Limits::default());
         save(&store, &block(1));
         store.flush(PATIENCE);
-        assert_eq!((mode(&scratch.0), mode(&scratch.only_entry()), mode(&scratch.0.join("lock"))), (0o700, 0o600, 0o600));
+        assert_eq!(
+            (mode(&scratch.0), mode(&scratch.only_entry()), mode(&scratch.0.join("lock"))),
+            (0o700, 0o600, 0o600)
+        );
         drop(std::fs::remove_dir_all(scratch.0.parent().unwrap()));
     }
 

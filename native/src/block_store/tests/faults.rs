@@ -46,7 +46,8 @@ fn each_operation_fails_in_turn() {
     assert_eq!(live(&disk, &scratch), [1, 2, 3]);
     assert_eq!(survives(&scratch), [1, 2, 3]);
     let calls = disk.calls();
-    for name in ["list", "create", "write", "sync", "rename", "sync_folder", "remove", "open", "read", "touch", "free_bytes"]
+    for name in
+        ["list", "create", "write", "sync", "rename", "sync_folder", "remove", "open", "read", "touch", "free_bytes"]
     {
         assert!(calls.contains(&name), "{name} is never called: {calls:?}");
     }

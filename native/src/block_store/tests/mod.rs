@@ -7,7 +7,6 @@ mod everyday;
 mod faults;
 mod kill;
 
-
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -129,5 +128,7 @@ fn open(folder: &Path, limits: Limits) -> BlockStore {
 #[track_caller]
 fn open_on(disk: &Arc<TestDisk>, folder: &Path, limits: Limits) -> BlockStore {
     let disk: Arc<dyn Files> = Arc::<TestDisk>::clone(disk);
-    BlockStore::open_on(disk, folder, FINGERPRINT, limits).expect("the folder can be used").expect("nobody else uses it")
+    BlockStore::open_on(disk, folder, FINGERPRINT, limits)
+        .expect("the folder can be used")
+        .expect("nobody else uses it")
 }
