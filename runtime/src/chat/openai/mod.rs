@@ -3,14 +3,24 @@
 //! In: the JSON of a request; the events of an answer. Out: a [`generate::Request`](crate::generate::Request); chunks and
 //! completions as JSON. Never: HTTP, a clock, or a field that is neither honoured nor refused by its name.
 
+mod check;
 mod completion;
+mod model_ids;
 mod request;
+mod rules;
+mod sampling;
+mod shape;
 #[cfg(all(test, feature = "embedded-stories"))]
 mod tests;
 mod usage;
 
-pub use completion::Completion;
+pub use completion::{Completion, error_event};
+pub use model_ids::{Alias, ModelId, ModelIds};
 pub use request::{
-    ChatRequest, Effort, Reasoning, ResponseFormat, Stop, StreamOptions, TemplateArguments, Thinking, ThinkingType,
+    Asked, ChatRequest, Effort, FunctionName, JsonSchema, NamedTool, Reasoning, ResponseFormat, StreamOptions,
+    TemplateArguments, Thinking, ThinkingType, ToolChoiceField, ToolChoiceWord,
 };
-pub use usage::{CompletionDetails, Timings, Usage};
+pub use rules::{Compat, Rules};
+pub use sampling::Stop;
+pub use shape::{ResponseShape, Shape, ToolChoice, ToolSpec};
+pub use usage::{CompletionDetails, PromptDetails, Timings, Usage};
