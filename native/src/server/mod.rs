@@ -3,6 +3,12 @@
 //! In: requests that the [`guard`] lets in. Out: answers, whole or by pieces, from the one thread that owns the engine
 //! ([`worker`]). Never: an address fetched, a path read or a tool run because a request or a model said so.
 
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a failing test may panic")
+)]
+
 mod admission;
 mod answer;
 mod anthropic;

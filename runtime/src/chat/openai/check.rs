@@ -27,7 +27,16 @@ pub(super) fn ranges(request: &ChatRequest) -> Result<()> {
     }
     response_format(request, strict)?;
     tools(request)?;
-    tool_choice(request, thinking && strict)
+    tool_choice(request, thinking && strict)?;
+    // A form says itself where the answer ends.
+    let forms = [("ignore_eos", request.ignore_eos == Some(true)), ("min_tokens", request.min_tokens > Some(0))];
+    match forms.into_iter().find(|&(_, asked)| asked && !request.shape().is_free()) {
+        Some((field, _)) => {
+            let message = format!("{field}: cannot be used beside response_format or tool_choice");
+            Err(refuse(field, message))
+        }
+        None => Ok(()),
+    }
 }
 
 fn tokens(request: &ChatRequest, thinking: bool, strict: bool) -> Result<()> {

@@ -1,4 +1,4 @@
-//! OpenAI's chat completions, for every transport: what a client sends, and what it gets back.
+//! OpenAI's completions of chats and texts, for every transport: what a client sends, and what it gets back.
 //!
 //! In: the JSON of a request; the events of an answer. Out: a [`generate::Request`](crate::generate::Request); chunks and
 //! completions as JSON. Never: HTTP, a clock, or a field that is neither honoured nor refused by its name.
@@ -12,6 +12,8 @@ mod sampling;
 mod shape;
 #[cfg(all(test, feature = "embedded-stories"))]
 mod tests;
+mod text;
+mod text_completion;
 mod usage;
 
 pub use completion::{Completion, error_event};
@@ -23,4 +25,6 @@ pub use request::{
 pub use rules::{Compat, Rules};
 pub use sampling::Stop;
 pub use shape::{ResponseShape, Shape, ToolChoice, ToolSpec};
+pub use text::{PromptField, TextAsked, TextRequest};
+pub use text_completion::TextCompletion;
 pub use usage::{CompletionDetails, PromptDetails, Timings, Usage};

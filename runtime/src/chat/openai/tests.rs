@@ -13,6 +13,8 @@ use crate::memory::ContextSize;
 use crate::platform::block_on;
 use crate::text::Tokenizer;
 
+mod text;
+
 fn request(fields: Value) -> crate::Result<ChatRequest> {
     request_by(&Rules::default(), fields)
 }
@@ -248,6 +250,16 @@ fn values_out_of_range_are_refused_in_the_words_of_deepseek() {
                 schema(json!({ "schema": [] })),
                 "response_format",
                 "response_format.json_schema.schema: expected a schema, an object",
+            ),
+            (
+                json!({ "tools": [tool("f")], "tool_choice": "required", "ignore_eos": true }),
+                "ignore_eos",
+                "ignore_eos: cannot be used beside response_format or tool_choice",
+            ),
+            (
+                json!({ "tools": [tool("f")], "tool_choice": "none", "min_tokens": 1 }),
+                "min_tokens",
+                "min_tokens: cannot be used beside response_format or tool_choice",
             ),
             (json!({ "tools": vec![tool("f"); 129] }), "tools", "tools: at most 128, found 129"),
             (
@@ -510,7 +522,7 @@ const TIMINGS: generate::Timings = generate::Timings {
     decode_ms: 2.0,
 };
 
-fn text(voice: Voice, text: &str) -> Event {
+fn said(voice: Voice, text: &str) -> Event {
     Event::Text { voice, text: text.to_owned() }
 }
 
@@ -529,7 +541,7 @@ fn chunks(completion: &mut Completion, events: &[Event]) -> Vec<Value> {
 
 #[test]
 fn chunks_come_in_the_recorded_order_and_shape() {
-    let events = [text(Voice::Reasoning, "hm"), text(Voice::Content, "Hi"), text(Voice::Content, "!")];
+    let events = [said(Voice::Reasoning, "hm"), said(Voice::Content, "Hi"), said(Voice::Content, "!")];
     let usage = json!({
         "prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15, "prompt_cache_hit_tokens": 4,
         "prompt_cache_miss_tokens": 6, "prompt_tokens_details": { "cached_tokens": 4 },
@@ -594,7 +606,7 @@ fn log_probabilities_go_with_the_text_of_their_tokens() {
         let logprobs = Logprobs { sampled: -0.5, top: vec![(id, -0.5), (1, f32::NEG_INFINITY)] };
         Event::Token { id, logprobs: Some(logprobs) }
     };
-    let events = [token(0), text(Voice::Reasoning, "a"), token(2), token(0), token(1), text(Voice::Content, "ab")];
+    let events = [token(0), said(Voice::Reasoning, "a"), token(2), token(0), token(1), said(Voice::Content, "ab")];
     let mut completion = Completion::new("1", 7, "m", true).with_logprobs(Arc::new(tokenizer));
     let chunks = chunks(&mut completion, &events);
     let shown = |chunk: &Value, key: &str| -> Vec<String> {
@@ -612,7 +624,11 @@ fn log_probabilities_go_with_the_text_of_their_tokens() {
 }
 
 fn stories() -> Engine {
-    let options = Options { device: "cpu".to_owned(), context: ContextSize::Tokens(128), ..Options::default() };
+    stories_with(128)
+}
+
+fn stories_with(context: u32) -> Engine {
+    let options = Options { device: "cpu".to_owned(), context: ContextSize::Tokens(context), ..Options::default() };
     block_on(Engine::load(crate::models::stories(), &options, &mut |_| true)).unwrap()
 }
 
@@ -739,36 +755,64 @@ fn ids_end_an_answer_and_count() {
 
 #[test]
 fn tools_are_in_the_prompt_and_may_end_thinking() {
-    let engine = stories();
+    let engine = stories_with(512);
     let Detected::Format(format) = engine.chat_format() else { panic!("stories can chat") };
+    let is_exp = format != ChatFormat::Dsml;
+    let mut prompts = vec![];
     for (choice, calls) in [("auto", true), ("none", false)] {
-        let asked = request(json!({
-            "messages": [user("Hi")], "thinking": { "type": "enabled" }, "tools": [tool("weather")], "tool_choice": choice,
-        }));
-        let asked = match asked.unwrap().to_request(&engine) {
-            Ok(asked) => asked,
-            // The tools' preamble may be longer than this context.
-            Err(error) => {
-                assert_eq!(error.code(), Code::ContextOverflow);
-                assert!(
-                    error
-                        .message()
-                        .starts_with("This model's maximum context length is 128 tokens. However, you requested")
-                );
-                continue;
-            }
-        };
+        let fields = json!({ "thinking": { "type": "enabled" }, "tools": [tool("weather")], "tool_choice": choice });
+        let asked = request(fields).unwrap().to_request(&engine).unwrap();
         assert_eq!(asked.request.calls, calls.then_some(format));
-        assert_eq!(
-            (asked.thinking_disabled_by_tools, asked.thinking),
-            (calls && format != ChatFormat::Dsml, !calls || format == ChatFormat::Dsml)
-        );
+        let thinking = !(is_exp && calls);
+        assert_eq!((asked.thinking_disabled_by_tools, asked.thinking), (!thinking, thinking));
+        let prompt = engine.tokenizer().unwrap().decode(&asked.request.prompt);
+        assert!(prompt.contains("weather"), "{prompt}");
+        assert!(prompt.ends_with(if thinking { "<think>" } else { "</think>" }), "{prompt}");
+        prompts.push(prompt.trim_end_matches("<think>").trim_end_matches("</think>").to_owned());
+        assert_eq!(asked.single().is_ok(), calls, "that none is called has to be enforced");
     }
+    // What was cached of one is the beginning of the other.
+    assert_eq!(prompts[0], prompts[1]);
+}
+
+#[test]
+fn what_the_context_cannot_hold_is_cut_or_refused() {
+    let engine = stories();
+    let asked = |rules: &Rules, fields: Value| request_by(rules, fields).unwrap().to_request(&engine);
+    let long = json!({ "max_tokens": 5, "messages": [user(&"word ".repeat(500))] });
+    let error = asked(&Rules::default(), long).unwrap_err();
+    let tokens = error.details()["prompt_tokens"].as_u64().unwrap();
+    let sum = tokens + 5;
+    let expected = format!(
+        "This model's maximum context length is 128 tokens. However, you requested {sum} tokens ({tokens} in the messages, \
+        5 in the completion). Please reduce the length of the messages or completion."
+    );
+    assert_eq!((error.message(), error.code()), (expected.as_str(), Code::ContextOverflow));
+    let much = json!({ "max_tokens": 8000 });
+    assert!(asked(&Rules::default(), much.clone()).unwrap().request.max_tokens < Some(128));
+    assert_eq!(asked(&strict(), much).unwrap_err().code(), Code::ContextOverflow);
+    assert!(asked(&strict(), json!({})).is_ok(), "nobody asked for more than there is");
+}
+
+#[test]
+fn sampling_is_whose_it_should_be() {
+    let engine = stories();
+    let shown = |rules: &Rules, fields: &Value| {
+        let asked = request_by(rules, fields.clone()).unwrap().to_request(&engine).unwrap();
+        let sampling = asked.request.sampling;
+        (sampling.temperature, sampling.top_p, sampling.presence_penalty)
+    };
+    let fields = json!({ "thinking": { "type": "enabled" }, "temperature": 0.25, "presence_penalty": 1, "top_p": 0.5 });
+    assert_eq!(shown(&Rules::default(), &fields), (0.25, 0.5, 1.0));
+    // DeepSeek does not listen while it thinks.
+    assert_eq!(shown(&strict(), &fields), (0.6, 0.95, 0.0));
+    let contract = Rules { checkpoint_sampling: false, ..Rules::default() };
+    assert_eq!(shown(&contract, &json!({})), (1.0, 1.0, 0.0));
 }
 
 fn call_events(complete: bool) -> Vec<Event> {
     let mut events = vec![
-        text(Voice::Content, "Sure."),
+        said(Voice::Content, "Sure."),
         Event::Call { index: 0, name: "f".to_owned() },
         Event::Arguments { index: 0, text: "{\"a\": ".to_owned() },
         Event::Arguments { index: 0, text: "1}".to_owned() },
@@ -837,7 +881,7 @@ fn calls_are_told_by_an_opener_and_parts() {
 #[test]
 fn a_cut_call_is_told_as_what_it_was() {
     let mut completion = Completion::new("1", 7, "m", false);
-    let markup = text(Voice::Content, "<markup>");
+    let markup = said(Voice::Content, "<markup>");
     let begun = Event::Call { index: 0, name: "f".to_owned() };
     assert!(completion.chunk(0, &begun).is_some());
     // The parts have been shown: the stream does not repeat them.
@@ -852,13 +896,13 @@ fn a_cut_call_is_told_as_what_it_was() {
 fn a_failure_ends_what_was_begun() {
     let error = crate::Error::new(Code::DeviceLost, "gone");
     let mut silent = Completion::new("1", 7, "m", false);
-    let said =
+    let told =
         json!({ "error": { "message": "gone", "type": "server_error", "param": null, "code": "internal_error" } });
-    assert_eq!(silent.abort(&error), [said]);
+    assert_eq!(silent.abort(&error), [told]);
     let mut begun = Completion::new("1", 7, "m", false).with_answers(2).with_usage_apart();
     begun.chunk(0, &Event::Prompt { done: 5, total: 5, cached: 2 });
     begun.chunk(0, &Event::Token { id: 1, logprobs: None });
-    begun.chunk(0, &text(Voice::Content, "Once"));
+    begun.chunk(0, &said(Voice::Content, "Once"));
     begun.chunk(1, &end(Finish::Stop));
     let rest = begun.abort(&error);
     assert_eq!(rest.len(), 2);
@@ -870,7 +914,7 @@ fn a_failure_ends_what_was_begun() {
 #[test]
 fn thoughts_have_the_names_that_clients_know() {
     let mut completion = Completion::new("1", 7, "m", true).with_both_reasoning_fields();
-    let chunk = completion.chunk(0, &text(Voice::Reasoning, "hm")).unwrap();
+    let chunk = completion.chunk(0, &said(Voice::Reasoning, "hm")).unwrap();
     assert_eq!(chunk["choices"][0]["delta"], json!({ "content": null, "reasoning_content": "hm", "reasoning": "hm" }));
     let plain = Completion::new("1", 7, "m", false).without_empty_details().response();
     assert!(plain["usage"].get("completion_tokens_details").is_none());

@@ -99,6 +99,16 @@ pub(super) fn together<'t>(mut answers: impl Iterator<Item = &'t generate::Timin
     })
 }
 
+/// Counts of two prompts and their answers.
+pub(super) fn add(sum: generate::Timings, one: generate::Timings) -> generate::Timings {
+    generate::Timings {
+        prompt_tokens: sum.prompt_tokens.saturating_add(one.prompt_tokens),
+        cached_tokens: sum.cached_tokens.saturating_add(one.cached_tokens),
+        completion_tokens: sum.completion_tokens.saturating_add(one.completion_tokens),
+        ..sum
+    }
+}
+
 /// Tokens in a second; 0 where there is nothing to divide.
 fn speed(tokens: u32, ms: f64) -> f64 {
     if ms > 0.0 { f64::from(tokens) / ms * 1e3 } else { 0.0 }
