@@ -243,10 +243,10 @@ impl Message {
             Event::Prompt { cached, .. } => self.cached_tokens = *cached,
             Event::Token { .. } => self.output_tokens += 1,
             Event::Text { voice, text } => {
-                let fits = match (self.blocks.last(), voice) {
-                    (Some(Block::Thinking(_)), Voice::Reasoning) | (Some(Block::Text(_)), Voice::Content) => true,
-                    _ => false,
-                };
+                let fits = matches!(
+                    (self.blocks.last(), voice),
+                    (Some(Block::Thinking(_)), Voice::Reasoning) | (Some(Block::Text(_)), Voice::Content)
+                );
                 if !fits {
                     let block = match voice {
                         Voice::Reasoning => Block::Thinking(String::new()),
