@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use js_sys::{Array, Float32Array, Function, Object, Reflect, Uint32Array};
-use lyn::chat::Detected;
 use lyn::chat::openai::{ChatRequest, Completion, Timings, Usage};
 use lyn::checkpoint::Checkpoint;
 use lyn::engine::Progress;
 use lyn::generate::{Event, Finish, Request, SamplingParams, Selection, TraceRequest, Voice};
+use lyn::inspect::model_info::ModelInfo;
 use lyn::memory::ContextSize;
 use lyn::{Attention, Options, Place};
 use serde::Deserialize;
@@ -178,24 +178,7 @@ impl Engine {
     /// Sizes and abilities of the model.
     #[wasm_bindgen(unchecked_return_type = "unknown")]
     pub fn info(&self) -> Outcome {
-        let (plan, dims, defaults) = (self.0.plan(), self.0.dims(), self.0.defaults());
-        // Every chat format that lyn renders can open a thought.
-        let chat = matches!(self.0.chat_format(), Detected::Format(_));
-        object(&json!({
-            "model_type": plan.model_type,
-            "num_hidden_layers": plan.layers,
-            "vocab_size": dims.vocab_size,
-            "max_position_embeddings": plan.max_position_embeddings,
-            "index_topk": self.0.index_topk(),
-            "sparse": dims.indexer.is_some(),
-            "chat": chat,
-            "thinking": chat,
-            "context": plan.context,
-            "defaults": {
-                "temperature": if defaults.do_sample == Some(false) { 0.0 } else { defaults.temperature.unwrap_or(1.0) },
-                "top_p": defaults.top_p.unwrap_or(1.0),
-            },
-        }))
+        object(&ModelInfo::of(&self.0))
     }
 
     /// Memory in use.

@@ -2,6 +2,8 @@
 
 use axum::extract::State;
 use axum::response::Response;
+use lyn::chat::Detected;
+use lyn::inspect::model_info::ModelInfo;
 use serde_json::json;
 
 use super::Shared;
@@ -30,20 +32,31 @@ pub(crate) async fn version() -> Response {
     ok(&json!({ "version": env!("CARGO_PKG_VERSION"), "build": VERSION }))
 }
 
-/// `GET /props`: what llama.cpp's clients ask for.
+/// `GET /props`: what llama.cpp's clients ask for, and under `lyn` what the page shows: the package's own shapes
+/// (`web/npm/types.ts`), with an adapter of null on the host.
 pub(crate) async fn props(State(server): State<Shared>) -> Result<Response, Refusal> {
     server.check_ready()?;
-    let (context, format) = server.worker.look(|engine| (engine.plan().context, engine.chat_format())).await?;
-    let format = match format {
-        lyn::chat::Detected::Format(format) => format!("{format:?}").to_lowercase(),
-        lyn::chat::Detected::Raw(_) => String::new(),
-    };
+    let facts = server.worker.look(|engine| {
+        let format = match engine.chat_format() {
+            Detected::Format(format) => format!("{format:?}").to_lowercase(),
+            Detected::Raw(_) => String::new(),
+        };
+        let adapter = engine.adapter();
+        // Loading ends where an adapter does not pass; the host's own arithmetic is what adapters are checked against.
+        let check = adapter.map(|_| json!({ "passed": true, "fromCache": false }));
+        let (model, plan) = (json!(ModelInfo::of(engine)), json!(engine.plan()));
+        (format, model, plan, json!(adapter), json!(check))
+    });
+    let (format, mut model, plan, adapter, check) = facts.await?;
+    let context = model["context"].clone();
+    model["id"] = json!(server.settings.models.loaded);
     Ok(ok(&json!({
-            "default_generation_settings": { "n_ctx": context },
-            "total_slots": server.settings.parallel,
-            "model_path": server.settings.models.loaded,
-            "model_alias": server.settings.models.loaded,
-            "chat_template": format,
-            "build_info": VERSION,
+        "default_generation_settings": { "n_ctx": context },
+        "total_slots": server.settings.parallel,
+        "model_path": server.settings.models.loaded,
+        "model_alias": server.settings.models.loaded,
+        "chat_template": format,
+        "build_info": VERSION,
+        "lyn": { "version": VERSION, "model": model, "plan": plan, "adapter": adapter, "self_check": check },
     })))
 }
