@@ -5,9 +5,11 @@ mod cli;
 mod interrupt;
 mod load;
 mod model;
+mod remote;
 mod self_check;
 mod settings;
 mod terminal;
+mod upstream;
 mod verbs;
 
 use std::process::ExitCode;
