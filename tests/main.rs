@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stdout, reason = "what was measured is part of a test's report")]
 
+mod answers;
 mod equivalence;
 mod faults;
 mod interface;

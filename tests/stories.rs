@@ -122,13 +122,9 @@ fn answer(engine: &mut Engine, request: Request) -> (Vec<u32>, String, Finish) {
 
 fn greedy(prompt: &[u32], max_tokens: usize) -> Request {
     Request {
-        prompt: prompt.to_vec(),
         sampling: SamplingParams { temperature: 0.0, ..SamplingParams::default() },
         max_tokens: Some(u32::try_from(max_tokens).expect("few")),
-        stop: vec![],
-        thinking: false,
-        ignore_eos: false,
-        trace: None,
+        ..Request::new(prompt.to_vec())
     }
 }
 

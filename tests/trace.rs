@@ -114,7 +114,7 @@ fn a_trace_changes_nothing_and_can_be_made_again() {
     for (from, known) in [(0, 0), (30, 30), (length, length - 1), (u32::MAX, length - 1)] {
         let (ids, again, finish, timings) = traced(&mut engine, request(&whole, 0, every_layer(true, from)));
         assert_eq!((ids.len(), finish, timings.prompt_tokens), (0, Finish::Length, length), "from {from}");
-        assert_eq!(timings.cached_tokens, known, "from {from}: tokens not read again");
+        assert_eq!(timings.cached_tokens, known / 64 * 64, "from {from}: tokens not read again, by pages");
         let again = sorted(again, from.min(length)..length);
         let earlier = selections.iter().filter(|selection| selection.position >= from);
         assert!(earlier.eq(again.iter().filter(|selection| selection.position < length - 1)), "from {from}");

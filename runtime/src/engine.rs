@@ -6,8 +6,7 @@ use crate::chat::{ChatFormat, CheckpointFiles, Conversation, Detected, Options a
 use crate::checkpoint::{Checkpoint, GenerationDefaults, Source, optional_small_file};
 use crate::error::{Code, Error, Result};
 use crate::executor::Executor;
-use crate::generate::session::Context;
-use crate::generate::{Generation, Request, Runner, SequenceId, Settings};
+use crate::generate::{AnswerId, Event, Generation, Occupancy, Request, Runner, Scheduler, Settings, Vocabulary};
 use crate::gpu::{AdapterInfo, Device, adapter};
 use crate::inspect::self_check;
 use crate::memory::{ContextSize, Plan};
@@ -172,10 +171,9 @@ pub struct Engine {
     adapter: Option<AdapterInfo>,
     defaults: GenerationDefaults,
     bos: Option<u32>,
-    eos: Vec<u32>,
     text: Option<Text>,
-    sequence: SequenceId,
-    cached: Vec<u32>,
+    /// None where the checkpoint has no tokenizer: then there are steps, and no answers.
+    scheduler: Option<Scheduler>,
 }
 
 /// What turns text into ids and back.
@@ -203,7 +201,7 @@ impl Engine {
             return Err(Error::new(Code::BadRequest, message));
         }
         let available = options.memory_bytes.filter(|_| software);
-        Plan::new(checkpoint, &dims, options.context, chunk, available)
+        Plan::new(checkpoint, &dims, options.context, chunk, options.sequences.max(1), available)
     }
 
     /// Opens a checkpoint and loads it. `progress` returns false to stop.
@@ -258,18 +256,20 @@ impl Engine {
         go_on(progress(Progress::Upload { done_bytes: total_bytes, total_bytes }))?;
         let mut runner = Runner::new(executor, dims, weights, settings).await?;
         runner.warm(&mut |done, total| progress(Progress::Compile { done, total })).await?;
-        let sequence = runner.open()?;
         let config = &checkpoint.config;
+        let scheduler = text.as_ref().map(|text| {
+            let eos = [config.eos_token_ids.as_slice(), &checkpoint.generation.eos_token_ids].concat();
+            let (tokenizer, allowed) = (Arc::clone(&text.tokenizer), Arc::clone(&text.allowed));
+            Scheduler::new(Arc::new(Vocabulary { tokenizer, eos, allowed }))
+        });
         Ok(Engine {
             runner,
             plan,
             adapter,
             defaults: checkpoint.generation.clone(),
             bos: config.bos_token_id,
-            eos: [config.eos_token_ids.as_slice(), &checkpoint.generation.eos_token_ids].concat(),
             text,
-            sequence,
-            cached: Vec::new(),
+            scheduler,
         })
     }
 
@@ -325,11 +325,7 @@ impl Engine {
     }
 
     fn text(&self) -> Result<&Text> {
-        let missing = || {
-            let message = "the checkpoint has no tokenizer.json: text can be neither read nor written";
-            Error::new(Code::BadCheckpoint, message).with_help("download tokenizer.json into the model's folder")
-        };
-        self.text.as_ref().ok_or_else(missing)
+        self.text.as_ref().ok_or_else(no_tokenizer)
     }
 
     /// The prompt format that the checkpoint was trained on, or why there is none.
@@ -378,10 +374,12 @@ impl Engine {
         self.reset();
     }
 
-    /// Forgets the cached conversation: the next prompt is read from its first token.
+    /// Ends all answers and forgets what was cached: the next prompt is read from its first token.
     pub fn reset(&mut self) {
-        self.runner.truncate(self.sequence, 0);
-        self.cached.clear();
+        match &mut self.scheduler {
+            Some(scheduler) => scheduler.clear(&mut self.runner),
+            None => self.runner.forget(),
+        }
     }
 
     /// Frees all memory of the device at once. In a browser dropping is not enough: buffers stay until they are collected.
@@ -403,24 +401,59 @@ impl Engine {
         }
     }
 
-    /// Starts an answer. The longest beginning of the prompt that the last one left in the cache is not read again.
+    /// Starts an answer and gives its events one by one. The longest beginning of the prompt, in pages of 64 tokens, that is
+    /// left in the cache is not read again.
     ///
     /// # Errors
     /// `context_overflow`, `bad_request`.
     pub fn generate(&mut self, request: Request) -> Result<Generation<'_>> {
-        let Some(text) = &self.text else {
-            return Err(self.text().err().unwrap_or_else(|| Error::new(Code::Internal, "")));
-        };
-        let context = Context {
-            runner: &mut self.runner,
-            tokenizer: &text.tokenizer,
-            sequence: self.sequence,
-            cached: &mut self.cached,
-            eos: &self.eos,
-            allowed: Arc::clone(&text.allowed),
-        };
-        Generation::new(context, request)
+        let tokenizer = self.shared_tokenizer()?;
+        let scheduler = self.scheduler.as_mut().ok_or_else(no_tokenizer)?;
+        Generation::new(scheduler, &mut self.runner, tokenizer, request)
     }
+
+    /// Queues an answer beside others: [`Engine::step`] makes it. What is wrong with the request is said here.
+    ///
+    /// # Errors
+    /// `context_overflow`, `bad_request`.
+    pub fn submit(&mut self, request: Request) -> Result<AnswerId> {
+        self.scheduler.as_mut().ok_or_else(no_tokenizer)?.submit(request, &self.runner)
+    }
+
+    /// Does one step's worth of work for all answers, and says what happened, in order; nothing where there are none. An
+    /// inner error ended its answer only.
+    ///
+    /// # Errors
+    /// `device_lost`, `out_of_memory`: every answer is gone.
+    pub async fn step(&mut self) -> Result<Vec<(AnswerId, Result<Event>)>> {
+        let Some(scheduler) = &mut self.scheduler else { return Ok(Vec::new()) };
+        scheduler.step(&mut self.runner).await?;
+        Ok(scheduler.take_events())
+    }
+
+    /// Ends an answer: its place and its pages are free. Nothing more is heard of it.
+    pub fn cancel(&mut self, id: AnswerId) {
+        if let Some(scheduler) = &mut self.scheduler {
+            scheduler.cancel(id, &mut self.runner);
+        }
+    }
+
+    /// Whether no answer runs, waits, or has something left to say.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.scheduler.as_ref().is_none_or(Scheduler::is_idle)
+    }
+
+    /// How busy it is.
+    #[must_use]
+    pub fn occupancy(&self) -> Occupancy {
+        self.scheduler.as_ref().map(|scheduler| scheduler.occupancy(&self.runner)).unwrap_or_default()
+    }
+}
+
+fn no_tokenizer() -> Error {
+    let message = "the checkpoint has no tokenizer.json: text can be neither read nor written";
+    Error::new(Code::BadCheckpoint, message).with_help("download tokenizer.json into the model's folder")
 }
 
 impl Text {

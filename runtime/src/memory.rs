@@ -17,8 +17,10 @@ pub struct Plan {
     pub parameters: u64,
     /// Stored bytes by number format.
     pub formats: Vec<(String, u64)>,
-    /// Positions.
+    /// Positions of a sequence.
     pub context: u32,
+    /// Sequences at once.
+    pub sequences: u32,
     /// Positions that the model was made for.
     pub max_position_embeddings: u32,
     /// Tokens of a prefill step.
@@ -66,7 +68,7 @@ pub enum ContextSize {
 const AUTO_CONTEXT: u32 = 8192;
 
 impl Plan {
-    /// The plan for one sequence.
+    /// The plan for `sequences` answers at once, each with the whole context.
     ///
     /// # Errors
     /// `bad_request` for a context that the model does not have.
@@ -75,6 +77,7 @@ impl Plan {
         dims: &Dims,
         context: ContextSize,
         chunk: u32,
+        sequences: u32,
         available_bytes: Option<u64>,
     ) -> Result<Plan> {
         let config = &checkpoint.config;
@@ -91,7 +94,7 @@ impl Plan {
             }
         };
         let total = |tokens: u32| {
-            let cache = u64::from(tokens) * dims.cache_bytes_per_token();
+            let cache = u64::from(tokens) * u64::from(sequences) * dims.cache_bytes_per_token();
             let scratch = scratch_bytes(dims, config.intermediate_size, chunk, tokens);
             (cache, scratch, weights_bytes.saturating_add(cache).saturating_add(scratch))
         };
@@ -113,6 +116,7 @@ impl Plan {
             parameters: totals.parameters,
             formats: totals.bytes_by_dtype.iter().map(|(dtype, &bytes)| (dtype.name().to_owned(), bytes)).collect(),
             context: tokens,
+            sequences,
             max_position_embeddings: most,
             chunk,
             weights_bytes,

@@ -2,15 +2,23 @@
 //!
 //! In: prompts as ids. Out: events with text that may be shown. Never: a chat format, or HTTP.
 
+mod answer;
+pub mod pages;
+pub mod request;
 pub mod runner;
 pub mod sampler;
+pub mod scheduler;
 pub mod session;
 pub mod stop;
 pub mod trace;
 
+pub(crate) use answer::Vocabulary;
+pub(crate) use request::room;
+pub use request::{Event, Finish, Request, Timings, Voice};
 pub use runner::{Chunk, Runner, SequenceId, Settings, Wanted};
 pub use sampler::{Logprobs, Sampled, Sampler, SamplingParams, Step};
-pub(crate) use session::room;
-pub use session::{Event, Finish, Generation, Request, Timings, Voice};
+pub(crate) use scheduler::Scheduler;
+pub use scheduler::{AnswerId, Occupancy};
+pub use session::Generation;
 pub use stop::{Released, StopStrings};
 pub use trace::{Selection, TraceRequest};

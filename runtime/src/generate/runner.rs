@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use lyn_shaders::{Extent, Slot};
 
+use super::pages::{Key, Pages};
 use crate::error::{Code, Error, Result};
 use crate::executor::{Executor, Prepared, Read, Tapped};
 use crate::model::cache::PAGE;
@@ -83,7 +84,7 @@ pub struct Runner {
     slots: StepSlots,
     settings: Settings,
     sequences: Vec<Sequence>,
-    free_pages: Vec<u32>,
+    pages: Pages,
     recordings: HashMap<Shape, Prepared>,
     /// What the step buffer holds: the tokens of the last step, as the host knows them.
     batch: Vec<u32>,
@@ -123,7 +124,7 @@ impl Runner {
             slots,
             settings,
             sequences,
-            free_pages: (0..pages).rev().collect(),
+            pages: Pages::new(pages),
             recordings: HashMap::new(),
             batch: Vec::new(),
             extent: Extent { tokens: 0, rows: 0, length: 0 },
@@ -175,12 +176,64 @@ impl Runner {
     /// # Errors
     /// `bad_request` where all sequences are in use.
     pub fn open(&mut self) -> Result<SequenceId> {
-        let free = self.sequences.iter().position(|sequence| !sequence.open);
-        let found = free.ok_or_else(|| {
+        self.open_on(&[], 0).ok_or_else(|| {
             Error::new(Code::BadRequest, format!("all {} sequences are in use", self.settings.sequences))
-        })?;
-        self.sequences[found] = Sequence { open: true, ..Sequence::default() };
-        Ok(SequenceId(u32::try_from(found).unwrap_or(u32::MAX)))
+        })
+    }
+
+    /// Opens a sequence that begins with the rows of these full pages, if `needed` pages, these among them, can be had
+    /// and a sequence is free.
+    pub(crate) fn open_on(&mut self, shared: &[u32], needed: u32) -> Option<SequenceId> {
+        let in_use = shared.iter().filter(|&&page| !self.pages.is_idle(page)).count();
+        let found = self.sequences.iter().position(|sequence| !sequence.open)?;
+        if u64::from(needed) > u64::from(self.pages.available()) + in_use as u64 {
+            return None;
+        }
+        shared.iter().for_each(|&page| self.pages.share(page));
+        let row = found as u64 * u64::from(self.cache.pages_per_sequence);
+        if !shared.is_empty() {
+            self.executor.write(self.slots.pages, row, shared);
+        }
+        let length = u32::try_from(shared.len()).unwrap_or(u32::MAX).saturating_mul(PAGE);
+        self.sequences[found] = Sequence { open: true, length, pages: shared.to_vec() };
+        Some(SequenceId(u32::try_from(found).unwrap_or(u32::MAX)))
+    }
+
+    /// Whether another sequence can be opened.
+    pub(crate) fn has_free_sequence(&self) -> bool {
+        self.sequences.iter().any(|sequence| !sequence.open)
+    }
+
+    /// Pages that a sequence has.
+    pub(crate) fn pages_of(&self, id: SequenceId) -> u32 {
+        u32::try_from(self.sequences[id.0 as usize].pages.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Pages of the cache.
+    pub(crate) fn pages(&self) -> u32 {
+        self.pages.count()
+    }
+
+    /// Pages that no sequence uses; some may hold blocks of earlier texts.
+    pub(crate) fn available_pages(&self) -> u32 {
+        self.pages.available()
+    }
+
+    /// Lets other sequences begin with a full page of this one. Its rows are not to change any more, but to equal ones.
+    pub(crate) fn publish(&mut self, id: SequenceId, place: usize, key: Key) {
+        if let Some(&page) = self.sequences[id.0 as usize].pages.get(place) {
+            self.pages.publish(page, key);
+        }
+    }
+
+    /// The page that holds a published block.
+    pub(crate) fn find(&self, key: &Key) -> Option<u32> {
+        self.pages.find(key)
+    }
+
+    /// Forgets all published blocks: what is read from now on is computed.
+    pub(crate) fn forget(&mut self) {
+        self.pages.clear();
     }
 
     /// Closes a sequence; its pages are free for others.
@@ -200,7 +253,7 @@ impl Runner {
         let sequence = &mut self.sequences[id.0 as usize];
         sequence.length = sequence.length.min(length);
         let kept = sequence.length.div_ceil(PAGE) as usize;
-        self.free_pages.extend(sequence.pages.drain(kept..).rev());
+        sequence.pages.drain(kept..).rev().for_each(|page| self.pages.release(page));
     }
 
     fn sequence(&mut self, id: SequenceId) -> &mut Sequence {
@@ -221,7 +274,7 @@ impl Runner {
     fn extend(&mut self, id: SequenceId, tokens: usize) -> Result<()> {
         let length = self.longer(id, tokens)?;
         while (self.sequence(id).pages.len() as u64) < u64::from(length.div_ceil(PAGE)) {
-            let Some(page) = self.free_pages.pop() else {
+            let Some(page) = self.pages.take() else {
                 return Err(Error::new(Code::OutOfMemory, "no free page in the cache"));
             };
             let place = self.sequence(id).pages.len() as u64;
@@ -405,11 +458,25 @@ impl Runner {
     /// # Errors
     /// `device_lost`.
     pub async fn logits(&mut self, row: u32) -> Result<Vec<f32>> {
-        let width = u64::from(self.weights.head.width);
+        let width = self.row_words() as u64;
         let words = self.executor.read(self.slots.logits, u64::from(row) * width, width)?.await?;
         let mut logits: Vec<f32> = bytemuck::cast_vec(words);
         logits.truncate(self.dims.vocab_size as usize);
         Ok(logits)
+    }
+
+    /// Words of a row of logits: those of the vocabulary, then padding.
+    #[must_use]
+    pub(crate) fn row_words(&self) -> usize {
+        self.weights.head.width as usize
+    }
+
+    /// The first rows of logits of the last step, on their way: `[rows, row_words]`.
+    ///
+    /// # Errors
+    /// `device_lost`.
+    pub(crate) fn rows(&mut self, rows: u32) -> Result<Read> {
+        self.executor.read(self.slots.logits, 0, u64::from(rows) * self.row_words() as u64)
     }
 
     /// What the last greedy step chose, on its way: `[rows]` of (id, flags).
@@ -420,12 +487,20 @@ impl Runner {
         self.executor.read(self.slots.chosen, 0, u64::from(self.extent.rows.max(1)) * 2)
     }
 
+    /// A word that is there once the steps submitted so far are done.
+    ///
+    /// # Errors
+    /// `device_lost`.
+    pub(crate) fn mark(&mut self) -> Result<Read> {
+        self.executor.read(self.slots.step, 0, 1)
+    }
+
     /// Waits until the steps submitted so far are done.
     ///
     /// # Errors
     /// `device_lost`.
     pub async fn settle(&mut self) -> Result<()> {
-        self.executor.read(self.slots.step, 0, 1)?.await.map(drop)
+        self.mark()?.await.map(drop)
     }
 
     /// One step of multi-token prediction module 0 over `hidden` `[tokens, hidden_size]` and the tokens that follow, with

@@ -1,0 +1,254 @@
+//! One answer: its tokens, how the next one is chosen, and what of its text may be shown.
+
+use std::sync::Arc;
+
+use super::request::{Event, Finish, Request, Timings, Voice, room};
+use super::runner::Settings;
+use super::sampler::{Logprobs, Sampler, Step};
+use super::stop::StopStrings;
+use crate::chat::{Delta, ReasoningSplitter};
+use crate::error::{Code, Error, Result};
+use crate::platform::Instant;
+use crate::text::{Pieces, Tokenizer};
+
+/// What turns the ids of a model into text.
+pub(crate) struct Vocabulary {
+    pub(crate) tokenizer: Arc<Tokenizer>,
+    /// Ids that end a text.
+    pub(crate) eos: Vec<u32>,
+    /// `[vocab_size]`: ids that may ever be sampled.
+    pub(crate) allowed: Arc<[bool]>,
+}
+
+/// An answer in the making.
+pub(crate) struct Answer {
+    vocabulary: Arc<Vocabulary>,
+    request: Request,
+    /// The prompt, then the answer.
+    tokens: Vec<u32>,
+    sampler: Sampler,
+    stop: StopStrings,
+    pieces: Pieces,
+    splitter: ReasoningSplitter,
+    thought_open: bool,
+    budget: u32,
+    greedy: bool,
+    events: Vec<Event>,
+    ended: bool,
+    started: Instant,
+    admitted: Option<Instant>,
+    first_token: Option<Instant>,
+    timings: Timings,
+}
+
+impl Answer {
+    pub(crate) fn new(vocabulary: Arc<Vocabulary>, request: Request, settings: &Settings) -> Result<Answer> {
+        // A whole text may be read again where nothing is to follow it.
+        let room = match request.max_tokens {
+            Some(0) if request.prompt.len() == settings.context as usize => 0,
+            _ => room(&request.prompt, settings.context)?,
+        };
+        let sampler =
+            Sampler::new(request.sampling.clone(), Arc::clone(&vocabulary.allowed), vocabulary.tokenizer.size())?;
+        let prompt_tokens = settings.context - room;
+        Ok(Answer {
+            tokens: request.prompt.clone(),
+            sampler,
+            stop: StopStrings::new(request.stop.clone())?,
+            pieces: Pieces::default(),
+            splitter: ReasoningSplitter::new(request.thinking),
+            thought_open: request.thinking,
+            budget: request.max_tokens.unwrap_or(room).min(room),
+            greedy: request.sampling.is_greedy() && !request.ignore_eos,
+            events: Vec::new(),
+            ended: false,
+            started: Instant::now(),
+            admitted: None,
+            first_token: None,
+            timings: Timings { prompt_tokens, ..Timings::default() },
+            vocabulary,
+            request,
+        })
+    }
+
+    /// What was asked for.
+    pub(crate) fn request(&self) -> &Request {
+        &self.request
+    }
+
+    /// The prompt, then the answer.
+    pub(crate) fn tokens(&self) -> &[u32] {
+        &self.tokens
+    }
+
+    /// Tokens of the prompt.
+    pub(crate) fn prompt_length(&self) -> usize {
+        self.request.prompt.len()
+    }
+
+    /// Tokens of the answer so far.
+    fn generated(&self) -> &[u32] {
+        &self.tokens[self.request.prompt.len()..]
+    }
+
+    /// Positions that prompt and answer need at most.
+    pub(crate) fn most_positions(&self) -> u32 {
+        self.timings.prompt_tokens + self.budget
+    }
+
+    /// Tokens that may still come.
+    pub(crate) fn budget_left(&self) -> usize {
+        (self.budget as usize).saturating_sub(self.generated().len())
+    }
+
+    /// Whether the GPU may choose the next id.
+    pub(crate) fn is_greedy(&self) -> bool {
+        self.greedy
+    }
+
+    /// From now on ids are chosen on the host, which knows which of them may be.
+    pub(crate) fn choose_on_host(&mut self) {
+        self.greedy = false;
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// What happened since this was last asked.
+    pub(crate) fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
+    }
+
+    pub(crate) fn report(&mut self, event: Event) {
+        self.events.push(event);
+    }
+
+    /// The answer got its place; the first `cached` tokens of its prompt are known.
+    pub(crate) fn admit(&mut self, cached: u32) {
+        self.admitted = Some(Instant::now());
+        self.timings.queue_ms = milliseconds(self.started);
+        self.timings.cached_tokens = cached;
+    }
+
+    /// Tokens of the prompt were read, up to `done`.
+    pub(crate) fn read(&mut self, done: usize) {
+        let (done, total) = (u32::try_from(done).unwrap_or(u32::MAX), self.timings.prompt_tokens);
+        self.events.push(Event::Prompt { done, total, cached: self.timings.cached_tokens });
+        if done == total && self.budget == 0 {
+            self.timings.prompt_ms = self.admitted.map_or(0.0, milliseconds);
+            self.end(Finish::Length);
+        }
+    }
+
+    /// Counts and times so far.
+    pub(crate) fn timings(&self) -> Timings {
+        let mut timings = self.timings;
+        if !self.ended {
+            timings.completion_tokens = u32::try_from(self.generated().len()).unwrap_or(u32::MAX);
+            timings.decode_ms = self.first_token.map_or(0.0, milliseconds);
+        }
+        timings
+    }
+
+    /// The id that the GPU chose, where it may be one.
+    ///
+    /// # Errors
+    /// `non_finite`.
+    pub(crate) fn judge(&self, id: u32, flags: u32) -> Result<Option<u32>> {
+        if flags != 0 {
+            return Err(Error::new(Code::NonFinite, "a logit is NaN or infinite"));
+        }
+        Ok(self.vocabulary.allowed.get(id as usize).copied().unwrap_or(false).then_some(id))
+    }
+
+    /// Chooses the next id.
+    ///
+    /// # Errors
+    /// `non_finite`; `internal` where nothing may come.
+    pub(crate) fn choose(&mut self, logits: &[f32]) -> Result<(u32, Option<Logprobs>)> {
+        let generated = &self.tokens[self.request.prompt.len()..];
+        let step = Step {
+            prompt: &self.request.prompt,
+            generated,
+            position: generated.len() as u64,
+            forbidden: if self.request.ignore_eos { &self.vocabulary.eos } else { &[] },
+            grammar: None,
+        };
+        let sampled = self.sampler.sample(logits, &step)?;
+        Ok((sampled.id, sampled.logprobs))
+    }
+
+    /// Goes on by a chosen id, or ends.
+    pub(crate) fn accept(&mut self, id: u32, logprobs: Option<Logprobs>) {
+        if self.first_token.is_none() {
+            self.timings.first_token_ms = milliseconds(self.started);
+            self.timings.prompt_ms = self.admitted.map_or(0.0, milliseconds);
+            self.first_token = Some(Instant::now());
+        }
+        if !self.request.ignore_eos && self.vocabulary.eos.contains(&id) {
+            return self.end(Finish::Stop);
+        }
+        self.tokens.push(id);
+        if self.thought_open {
+            self.timings.reasoning_tokens += 1;
+        }
+        self.events.push(Event::Token { id, logprobs });
+        let text = self.pieces.push(&self.vocabulary.tokenizer, id);
+        if self.release(&text) {
+            self.end(Finish::Stop);
+        } else if self.budget_left() == 0 {
+            self.end(Finish::Length);
+        }
+    }
+
+    /// Passes text through thought and stop strings; true where a stop string ends the answer.
+    fn release(&mut self, text: &str) -> bool {
+        let deltas = self.splitter.push(text);
+        self.show(deltas)
+    }
+
+    fn show(&mut self, deltas: Vec<Delta>) -> bool {
+        for delta in deltas {
+            match delta {
+                Delta::Reasoning(text) => self.events.push(Event::Text { voice: Voice::Reasoning, text }),
+                Delta::Content(text) => {
+                    self.thought_open = false;
+                    let released = self.stop.push(&text);
+                    self.content(released.text);
+                    if released.stop.is_some() {
+                        return true;
+                    }
+                }
+            }
+        }
+        false
+    }
+
+    fn content(&mut self, text: String) {
+        if !text.is_empty() {
+            self.events.push(Event::Text { voice: Voice::Content, text });
+        }
+    }
+
+    /// Releases what was held back.
+    fn end(&mut self, finish: Finish) {
+        self.timings = self.timings();
+        self.ended = true;
+        let rest = std::mem::take(&mut self.pieces).finish();
+        let mut stopped = self.release(&rest);
+        let splitter = std::mem::replace(&mut self.splitter, ReasoningSplitter::new(false));
+        stopped |= self.show(splitter.finish());
+        if !stopped {
+            let released = self.stop.finish();
+            self.content(released.text);
+            stopped = released.stop.is_some();
+        }
+        let finish = if stopped { Finish::Stop } else { finish };
+        self.events.push(Event::End { finish, timings: self.timings });
+    }
+}
+
+fn milliseconds(since: Instant) -> f64 {
+    since.elapsed().as_secs_f64() * 1e3
+}

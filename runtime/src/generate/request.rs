@@ -1,0 +1,137 @@
+//! What is asked for, and what happens while it is answered.
+
+use super::sampler::{Logprobs, SamplingParams};
+use super::trace::{Selection, TraceRequest};
+use crate::error::{Code, Error, Result};
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The prompt, at least one id.
+    pub prompt: Vec<u32>,
+    /// How to sample.
+    pub sampling: SamplingParams,
+    /// Tokens of the answer at most; none: as many as the context holds. With 0 the prompt is read and that is all.
+    pub max_tokens: Option<u32>,
+    /// Texts that end the answer.
+    pub stop: Vec<String>,
+    /// Whether the prompt ended by opening a thought.
+    pub thinking: bool,
+    /// Whether ids that end a text are sampled as others are.
+    pub ignore_eos: bool,
+    /// What is reported of attention; none: nothing. A traced answer runs alone.
+    pub trace: Option<TraceRequest>,
+    /// Whose texts this one may share cached rows with: those of the same scope.
+    pub scope: Vec<u8>,
+}
+
+impl Request {
+    /// Plain sampling from a prompt, until the model ends its text or the context is full.
+    #[must_use]
+    pub fn new(prompt: Vec<u32>) -> Request {
+        Request {
+            prompt,
+            sampling: SamplingParams::default(),
+            max_tokens: None,
+            stop: Vec::new(),
+            thinking: false,
+            ignore_eos: false,
+            trace: None,
+            scope: Vec::new(),
+        }
+    }
+}
+
+/// Whose text it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Voice {
+    /// The answer.
+    Content,
+    /// The thought before it.
+    Reasoning,
+}
+
+/// Why an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finish {
+    /// The model ended it, or a stop text did.
+    Stop,
+    /// `max_tokens` or the context did.
+    Length,
+}
+
+/// What happens while an answer is made.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// Prompt tokens read so far, of all; the first `cached` were known: whole pages of 64 tokens.
+    Prompt {
+        /// Tokens read.
+        done: u32,
+        /// Tokens of the prompt.
+        total: u32,
+        /// Tokens that an earlier request had left in the cache.
+        cached: u32,
+    },
+    /// A token was chosen. Its text comes when it is whole.
+    Token {
+        /// The id.
+        id: u32,
+        /// Log probabilities, where asked for.
+        logprobs: Option<Logprobs>,
+    },
+    /// Text that may be shown.
+    Text {
+        /// Whose.
+        voice: Voice,
+        /// At least one character.
+        text: String,
+    },
+    /// What attention read for the tokens of a step, where asked for: after their own [`Event::Token`], before that of the
+    /// token chosen from them. The last token of an answer is not read.
+    Trace(Vec<Selection>),
+    /// The end.
+    End {
+        /// Why.
+        finish: Finish,
+        /// Counts and times.
+        timings: Timings,
+    },
+}
+
+/// Counts and times of an answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Timings {
+    /// Tokens of the prompt.
+    pub prompt_tokens: u32,
+    /// Of these, found in the cache.
+    pub cached_tokens: u32,
+    /// Tokens of the answer.
+    pub completion_tokens: u32,
+    /// Of these, tokens of the thought.
+    pub reasoning_tokens: u32,
+    /// Waiting for a place among the answers that run.
+    pub queue_ms: f64,
+    /// Reading the prompt.
+    pub prompt_ms: f64,
+    /// From the request to the first token.
+    pub first_token_ms: f64,
+    /// From the first token to the last.
+    pub decode_ms: f64,
+}
+
+/// Positions that a context has for an answer to `prompt`.
+///
+/// # Errors
+/// `bad_request` for an empty prompt; `context_overflow` where there are none.
+pub(crate) fn room(prompt: &[u32], context: u32) -> Result<u32> {
+    if prompt.is_empty() {
+        return Err(Error::new(Code::BadRequest, "the prompt is empty"));
+    }
+    let tokens = u32::try_from(prompt.len()).unwrap_or(u32::MAX);
+    context.checked_sub(tokens).filter(|&room| room > 0).ok_or_else(|| {
+        Error::new(Code::ContextOverflow, format!("the prompt has {tokens} tokens, the context holds {context}"))
+            .with_help(format!("raise --context above {tokens}, or shorten the prompt"))
+            .with_detail("prompt_tokens", tokens)
+            .with_detail("context", context)
+    })
+}

@@ -1,0 +1,514 @@
+//! Who runs next: answers share steps, and the rows of what their texts have in common.
+//!
+//! In: requests. Out: what happened to each, in order. A step holds the next token of every answer that decodes and a share
+//! of the rest of it for every prompt, so that a long prompt delays the others by one step at most. Greedy decoding feeds
+//! its choices to the next step on the GPU and runs one step ahead of what the host has seen.
+//! Never: text of a prompt, HTTP, or a clock that decides anything: an answer does not depend on its neighbours.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::answer::{Answer, Vocabulary};
+use super::pages::Key;
+use super::request::{Event, Request, Timings};
+use super::runner::{Chunk, Runner, SequenceId, Wanted};
+use super::trace::selections;
+use crate::error::{Code, Error, Result};
+use crate::executor::{Read, Tapped};
+use crate::model::cache::PAGE;
+use crate::record::Taps;
+
+/// Steps in flight while decoding greedily: one computes while the host looks at the other.
+const AHEAD: usize = 2;
+
+/// An answer of a scheduler; no two ever have the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AnswerId(u64);
+
+/// How busy a scheduler is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Occupancy {
+    /// Answers that take part in steps.
+    pub running: u32,
+    /// Answers that wait for a place.
+    pub waiting: u32,
+    /// Pages of the cache that answers use.
+    pub pages_used: u32,
+    /// Pages of the cache.
+    pub pages: u32,
+}
+
+/// Makes answers, many at once.
+pub(crate) struct Scheduler {
+    vocabulary: Arc<Vocabulary>,
+    waiting: VecDeque<Waiting>,
+    running: Vec<Running>,
+    in_flight: VecDeque<Ahead>,
+    events: VecDeque<(AnswerId, Result<Event>)>,
+    next_id: u64,
+}
+
+struct Waiting {
+    id: AnswerId,
+    answer: Answer,
+    /// Of the full blocks of its prompt.
+    keys: Vec<Key>,
+}
+
+/// An answer with a sequence.
+struct Running {
+    id: AnswerId,
+    answer: Answer,
+    sequence: SequenceId,
+    /// Tokens whose rows are in the cache, or will be after the steps in flight, as far as the host knows them.
+    done: usize,
+    /// Of the full blocks of its tokens, as far as they were needed.
+    keys: Vec<Key>,
+    /// Blocks that others can find.
+    published: usize,
+    /// Counts the times that steps in flight went on from a wrong id: their results are of an older one.
+    epoch: u32,
+    /// Steps that begin before this position are not traced: nobody asked, or they were traced before.
+    trace_from: usize,
+    taps: Taps,
+}
+
+/// A step whose results the host has not seen.
+struct Ahead {
+    rows: Vec<Row>,
+    /// Of greedy rows: (id, flags) for each row.
+    chosen: Fetch,
+    /// Of the rows that are sampled, which come first.
+    logits: Fetch,
+    tapped: Option<Tapped>,
+    /// Where its one answer is traced: position of the first token, and how many there are.
+    traced: Option<(u32, u32)>,
+}
+
+/// The part of an answer in a step.
+#[derive(Clone, Copy)]
+struct Row {
+    answer: AnswerId,
+    epoch: u32,
+    /// Tokens of the prompt that are read after this step; none where it decodes.
+    prompt_done: Option<usize>,
+    choice: Option<Choice>,
+}
+
+/// Who chooses the id that follows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Choice {
+    /// The GPU; the row among the step's logits.
+    Greedy(usize),
+    /// The host, likewise.
+    Sampled(usize),
+}
+
+/// Words that are on their way, then at hand.
+enum Fetch {
+    Away(Read),
+    Here(Vec<u32>),
+}
+
+impl Fetch {
+    async fn arrive(&mut self) -> Result<()> {
+        if let Fetch::Away(read) = self {
+            *self = Fetch::Here(read.await?);
+        }
+        Ok(())
+    }
+
+    fn words(&self) -> &[u32] {
+        match self {
+            Fetch::Away(_) => &[],
+            Fetch::Here(words) => words,
+        }
+    }
+}
+
+/// A part of a step to be submitted.
+struct Part {
+    /// Place in `running`.
+    place: usize,
+    tokens: usize,
+    wanted: Wanted,
+}
+
+impl Running {
+    fn rest(&self) -> usize {
+        self.answer.tokens().len() - self.done
+    }
+
+    fn is_reading(&self) -> bool {
+        self.done < self.answer.prompt_length()
+    }
+
+    fn taps_at(&self, position: usize) -> Taps {
+        if position < self.trace_from { Taps::None } else { self.taps }
+    }
+
+    /// Lets others find the blocks that are full by now.
+    fn publish(&mut self, runner: &mut Runner) {
+        let full = self.done / PAGE as usize;
+        while self.keys.len() < full {
+            let from = self.keys.len() * PAGE as usize;
+            let last = self.keys.last().copied().unwrap_or_else(|| Key::root(&self.answer.request().scope));
+            self.keys.push(last.next(&self.answer.tokens()[from..from + PAGE as usize]));
+        }
+        for block in self.published..full {
+            runner.publish(self.sequence, block, self.keys[block]);
+        }
+        self.published = self.published.max(full);
+    }
+}
+
+impl Scheduler {
+    pub(crate) fn new(vocabulary: Arc<Vocabulary>) -> Scheduler {
+        Scheduler {
+            vocabulary,
+            waiting: VecDeque::new(),
+            running: Vec::new(),
+            in_flight: VecDeque::new(),
+            events: VecDeque::new(),
+            next_id: 0,
+        }
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.running.is_empty() && self.events.is_empty()
+    }
+
+    pub(crate) fn occupancy(&self, runner: &Runner) -> Occupancy {
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Occupancy {
+            running: count(self.running.len()),
+            waiting: count(self.waiting.len()),
+            pages_used: runner.pages() - runner.available_pages(),
+            pages: runner.pages(),
+        }
+    }
+
+    /// Counts and times of an answer that has not ended.
+    pub(crate) fn timings(&self, id: AnswerId) -> Option<Timings> {
+        let running = self.running.iter().map(|running| (running.id, &running.answer));
+        let waiting = self.waiting.iter().map(|waiting| (waiting.id, &waiting.answer));
+        running.chain(waiting).find(|(other, _)| *other == id).map(|(_, answer)| answer.timings())
+    }
+
+    /// What happened since this was last asked.
+    pub(crate) fn take_events(&mut self) -> Vec<(AnswerId, Result<Event>)> {
+        std::mem::take(&mut self.events).into()
+    }
+
+    /// The next thing that happened to one answer.
+    pub(crate) fn next_of(&mut self, id: AnswerId) -> Option<Result<Event>> {
+        let place = self.events.iter().position(|(other, _)| *other == id)?;
+        self.events.remove(place).map(|(_, event)| event)
+    }
+
+    /// Puts an answer into the queue.
+    pub(crate) fn submit(&mut self, request: Request, runner: &Runner) -> Result<AnswerId> {
+        if let Some(trace) = &request.trace {
+            let layers = runner.dims().num_hidden_layers;
+            if let Some(layer) = trace.layers.iter().find(|&&layer| layer >= layers) {
+                return Err(Error::new(Code::BadRequest, format!("a trace of layer {layer}; the model has {layers}")));
+            }
+        }
+        let answer = Answer::new(Arc::clone(&self.vocabulary), request, runner.settings())?;
+        let keys = Key::root(&answer.request().scope).chain(answer.tokens());
+        let id = AnswerId(self.next_id);
+        self.next_id += 1;
+        self.waiting.push_back(Waiting { id, answer, keys });
+        Ok(id)
+    }
+
+    /// Ends an answer. What was submitted is still computed, into pages that are free by then.
+    pub(crate) fn cancel(&mut self, id: AnswerId, runner: &mut Runner) {
+        self.waiting.retain(|waiting| waiting.id != id);
+        self.events.retain(|(other, _)| *other != id);
+        if let Some(place) = self.running.iter().position(|running| running.id == id) {
+            runner.close(self.running.remove(place).sequence);
+        }
+    }
+
+    /// Ends everything: the device is gone, or what is cached is of no use any more.
+    pub(crate) fn clear(&mut self, runner: &mut Runner) {
+        self.waiting.clear();
+        self.events.clear();
+        self.in_flight.clear();
+        self.running.drain(..).for_each(|running| runner.close(running.sequence));
+        runner.forget();
+    }
+
+    /// Does one step's worth of work.
+    ///
+    /// # Errors
+    /// `device_lost`, `out_of_memory`: then every answer is gone.
+    pub(crate) async fn step(&mut self, runner: &mut Runner) -> Result<()> {
+        let done = self.try_step(runner).await;
+        if done.is_err() {
+            self.clear(runner);
+        }
+        done
+    }
+
+    async fn try_step(&mut self, runner: &mut Runner) -> Result<()> {
+        self.admit(runner);
+        if self.in_flight.is_empty() {
+            self.submit_step(runner).await?;
+        }
+        while self.may_run_ahead(runner) {
+            self.run_ahead(runner).await?;
+        }
+        if let Some(ahead) = self.in_flight.front_mut() {
+            // Awaited in its place: whoever stops waiting here loses nothing.
+            ahead.chosen.arrive().await?;
+            ahead.logits.arrive().await?;
+            self.report_trace(runner.dims().num_hidden_layers).await?;
+            if let Some(ahead) = self.in_flight.pop_front() {
+                self.take(runner, &ahead);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives places to those who waited longest. An answer whose prompt goes on as one that is being read waits for it,
+    /// to find its rows in the cache.
+    fn admit(&mut self, runner: &mut Runner) {
+        let mut place = 0;
+        while let Some(waiting) = self.waiting.get(place) {
+            let traced = waiting.answer.request().trace.is_some();
+            let alone = self.running.iter().any(|running| running.answer.request().trace.is_some());
+            if alone || (traced && !self.running.is_empty()) {
+                break;
+            }
+            let hits = hits(waiting, runner);
+            let next = waiting.keys.get(hits.len());
+            let is_read = |running: &Running| running.is_reading() && running.keys.get(hits.len()) == next;
+            if next.is_some() && hits.len() < most_hits(waiting) && self.running.iter().any(is_read) {
+                place += 1;
+                continue;
+            }
+            let promised = self.running.iter().map(|running| {
+                let most = running.answer.most_positions().div_ceil(PAGE);
+                most.saturating_sub(runner.pages_of(running.sequence))
+            });
+            let needed = waiting.answer.most_positions().div_ceil(PAGE);
+            let Some(sequence) = runner.open_on(&hits, needed.saturating_add(promised.sum())) else { break };
+            let Some(Waiting { id, mut answer, keys }) = self.waiting.remove(place) else { break };
+            let cached = hits.len() * PAGE as usize;
+            answer.admit(u32::try_from(cached).unwrap_or(u32::MAX));
+            let trace = answer.request().trace.clone().unwrap_or_default();
+            self.running.push(Running {
+                id,
+                answer,
+                sequence,
+                done: cached,
+                keys,
+                published: hits.len(),
+                epoch: 0,
+                trace_from: trace.from as usize,
+                taps: trace.taps(),
+            });
+        }
+    }
+
+    /// Who takes part in the next step, and with how many tokens. Those who decode come first; prompts share what is left,
+    /// short ones taking less than their share.
+    fn parts(&self, runner: &Runner) -> Vec<Part> {
+        let room = runner.settings().chunk.max(runner.settings().sequences) as usize;
+        let mut order: Vec<usize> = (0..self.running.len()).filter(|&place| self.running[place].rest() > 0).collect();
+        order.sort_by_key(|&place| self.running[place].rest());
+        let (mut room, mut left, mut parts) = (room, order.len(), Vec::new());
+        for place in order {
+            let running = &self.running[place];
+            let mut tokens = running.rest().min((room / left).max(1)).min(room);
+            let taps = running.taps_at(running.done);
+            tokens = tokens.min(runner.chunk(taps) as usize);
+            if taps == Taps::None && running.done < running.trace_from {
+                tokens = tokens.min(running.trace_from - running.done);
+            }
+            left -= 1;
+            room -= tokens;
+            if tokens > 0 {
+                let last = tokens == running.rest() && running.answer.budget_left() > 0;
+                parts.push(Part { place, tokens, wanted: if last { Wanted::Last } else { Wanted::None } });
+            }
+        }
+        // Rows that the host reads come first, so that one copy holds them.
+        parts.sort_by_key(|part| (part.wanted == Wanted::None, self.running[part.place].answer.is_greedy()));
+        parts
+    }
+
+    /// Submits a step from what the host knows.
+    async fn submit_step(&mut self, runner: &mut Runner) -> Result<()> {
+        let parts = self.parts(runner);
+        let Some(first) = parts.first() else { return Ok(()) };
+        let (running, tokens) = (&self.running[first.place], first.tokens);
+        // Only an answer that runs alone is traced.
+        let taps = running.taps_at(running.done);
+        let traced = (taps != Taps::None).then(|| (position(running.done), position(tokens)));
+        let (mut chunks, mut rows, mut outputs) = (Vec::new(), Vec::new(), 0);
+        for part in &parts {
+            let running = &self.running[part.place];
+            // A step that nobody waited for to the end may have left tokens behind.
+            runner.truncate(running.sequence, position(running.done));
+            let end = running.done + part.tokens;
+            let ids = &running.answer.tokens()[running.done..end];
+            chunks.push(Chunk { sequence: running.sequence, ids, wanted: part.wanted });
+            let choice = (part.wanted == Wanted::Last).then(|| match running.answer.is_greedy() {
+                true => Choice::Greedy(outputs),
+                false => Choice::Sampled(outputs),
+            });
+            outputs += usize::from(choice.is_some());
+            let prompt_done = running.is_reading().then_some(end);
+            rows.push(Row { answer: running.id, epoch: running.epoch, prompt_done, choice });
+        }
+        let greedy = rows.iter().any(|row| matches!(row.choice, Some(Choice::Greedy(_))));
+        let sampled = rows.iter().filter(|row| matches!(row.choice, Some(Choice::Sampled(_)))).count();
+        let tapped = runner.step_tapped(&chunks, greedy, taps).await?;
+        for part in &parts {
+            let running = &mut self.running[part.place];
+            running.done += part.tokens;
+            running.publish(runner);
+        }
+        let nothing = || Fetch::Here(Vec::new());
+        let chosen = match (greedy, outputs) {
+            (true, _) => Fetch::Away(runner.chosen()?),
+            // The step must be done before the next is encoded, so that a stop acts within one chunk.
+            (false, 0) => Fetch::Away(runner.mark()?),
+            (false, _) => nothing(),
+        };
+        let logits = if sampled > 0 { Fetch::Away(runner.rows(position(sampled))?) } else { nothing() };
+        self.in_flight.push_back(Ahead { rows, chosen, logits, tapped: Some(tapped), traced });
+        Ok(())
+    }
+
+    /// Whether a step can follow those in flight without the host: all its answers decode greedily, and nobody else waits
+    /// for a part in it.
+    fn may_run_ahead(&self, runner: &Runner) -> bool {
+        let Some(last) = self.in_flight.back() else { return false };
+        let in_flight = self.in_flight.len();
+        let goes_on = |row: &Row| {
+            let running = self.running.iter().find(|running| running.id == row.answer && running.epoch == row.epoch);
+            matches!(row.choice, Some(Choice::Greedy(_)))
+                && row.prompt_done.is_none()
+                && running.is_some_and(|running| running.answer.is_greedy() && running.answer.budget_left() > in_flight)
+        };
+        let joins = !self.waiting.is_empty() && runner.has_free_sequence();
+        in_flight < AHEAD && last.rows.len() == self.running.len() && last.rows.iter().all(goes_on) && !joins
+    }
+
+    async fn run_ahead(&mut self, runner: &mut Runner) -> Result<()> {
+        let Some(last) = self.in_flight.back() else { return Ok(()) };
+        let rows = last.rows.clone();
+        let alone = self.running.first().filter(|_| rows.len() == 1);
+        let first = alone.map_or(0, |running| runner.length(running.sequence));
+        let taps = alone.map_or(Taps::None, |running| running.taps_at(first as usize));
+        let traced = (taps != Taps::None).then_some((first, 1));
+        let tapped = runner.again_tapped(taps).await?;
+        let chosen = Fetch::Away(runner.chosen()?);
+        self.in_flight.push_back(Ahead { rows, chosen, logits: Fetch::Here(Vec::new()), tapped: Some(tapped), traced });
+        Ok(())
+    }
+
+    /// Awaits and reports what attention read in the oldest step.
+    async fn report_trace(&mut self, layers: u32) -> Result<()> {
+        let Some(ahead) = self.in_flight.front_mut() else { return Ok(()) };
+        let (Some((first, tokens)), Some(tapped)) = (ahead.traced, ahead.tapped.take()) else { return Ok(()) };
+        let Some(row) = ahead.rows.first().copied() else { return Ok(()) };
+        let taps = tapped.read().await?;
+        let found = self.running.iter_mut().find(|running| running.id == row.answer && running.epoch == row.epoch);
+        if let Some(running) = found {
+            let request = running.answer.request().trace.clone().unwrap_or_default();
+            let selections = selections(&taps, first, tokens, &request, layers);
+            running.trace_from = (first + tokens) as usize;
+            running.answer.report(Event::Trace(selections));
+        }
+        Ok(())
+    }
+
+    /// Hands the results of a step to its answers.
+    fn take(&mut self, runner: &mut Runner, ahead: &Ahead) {
+        for row in &ahead.rows {
+            let found = |running: &Running| running.id == row.answer && running.epoch == row.epoch;
+            let Some(place) = self.running.iter().position(found) else { continue };
+            let outcome = self.advance(runner, place, row, ahead);
+            let Some(running) = self.running.get_mut(place) else { continue };
+            let id = running.id;
+            self.events.extend(running.answer.take_events().into_iter().map(|event| (id, Ok(event))));
+            let ended = running.answer.has_ended();
+            if let Err(error) = &outcome {
+                // Rows that came with it may be as wrong.
+                if error.code() == Code::NonFinite {
+                    runner.forget();
+                }
+            }
+            if let Err(error) = outcome {
+                self.events.push_back((id, Err(error)));
+            } else if !ended {
+                continue;
+            }
+            runner.close(self.running.remove(place).sequence);
+        }
+    }
+
+    /// One answer after its part of a step.
+    fn advance(&mut self, runner: &mut Runner, place: usize, row: &Row, ahead: &Ahead) -> Result<()> {
+        let Some(running) = self.running.get_mut(place) else { return Ok(()) };
+        if let Some(done) = row.prompt_done {
+            running.answer.read(done);
+        }
+        let (id, logprobs) = match row.choice {
+            None => return Ok(()),
+            Some(Choice::Greedy(output)) => {
+                let words = ahead.chosen.words();
+                let word = |place: usize| words.get(2 * output + place).copied().unwrap_or(0);
+                match running.answer.judge(word(0), word(1))? {
+                    Some(id) => (id, None),
+                    None => {
+                        // An id that may not be: the row is computed again, to be judged on the host. Steps that ran
+                        // ahead went on from a wrong id.
+                        running.answer.choose_on_host();
+                        running.epoch += 1;
+                        running.done -= 1;
+                        return Ok(());
+                    }
+                }
+            }
+            Some(Choice::Sampled(output)) => {
+                let words: &[u32] = ahead.logits.words();
+                let width = runner.row_words();
+                let row = words.get(output * width..(output + 1) * width).unwrap_or(&[]);
+                let logits: &[f32] = bytemuck::cast_slice(row);
+                running.answer.choose(&logits[..logits.len().min(runner.dims().vocab_size as usize)])?
+            }
+        };
+        running.answer.accept(id, logprobs);
+        let fed = self
+            .in_flight
+            .front()
+            .is_some_and(|next| next.rows.iter().any(|next| next.answer == running.id && next.epoch == running.epoch));
+        if fed && !running.answer.has_ended() {
+            running.done += 1;
+            running.publish(runner);
+        }
+        Ok(())
+    }
+}
+
+/// The pages that hold the beginning of a prompt. Its last token is always read: its logits are needed.
+fn hits(waiting: &Waiting, runner: &Runner) -> Vec<u32> {
+    waiting.keys.iter().take(most_hits(waiting)).map_while(|key| runner.find(key)).collect()
+}
+
+fn most_hits(waiting: &Waiting) -> usize {
+    let request = waiting.answer.request();
+    let traced = request.trace.as_ref().filter(|trace| trace.taps() != Taps::None);
+    let most = traced.map_or(usize::MAX, |trace| trace.from as usize);
+    (request.prompt.len() - 1).min(most) / PAGE as usize
+}
+
+fn position(tokens: usize) -> u32 {
+    u32::try_from(tokens).unwrap_or(u32::MAX)
+}
