@@ -12,9 +12,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::App;
 use crate::answer::Screen;
-use crate::cli::{
-    AnswerArgs, AttentionArg, EngineArgs, ReasoningTo, ResponseFormat, SamplingArgs, Switch, UpstreamArgs, When,
-};
+use crate::cli::{AnswerArgs, AttentionArg, EngineArgs, ResponseFormat, SamplingArgs, Switch, UpstreamArgs, When};
 use crate::interrupt::Interrupt;
 use crate::terminal::table::count;
 use crate::upstream::{Address, Event, Keys, Patience, Upstream, Usage, gave_up};

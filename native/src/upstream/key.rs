@@ -80,6 +80,12 @@ impl Keys {
         }
     }
 
+    /// Keys of a test.
+    #[cfg(test)]
+    pub(super) fn of_text(text: &str) -> Keys {
+        Keys::parse(text, "test").unwrap_or_default()
+    }
+
     fn parse(text: &str, place: &str) -> Result<Keys> {
         let mut keys = Keys::default();
         for (line, text) in text.lines().enumerate() {

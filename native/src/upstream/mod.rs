@@ -11,8 +11,12 @@ mod error;
 pub(crate) mod events;
 pub(crate) mod key;
 pub(crate) mod profile;
+pub(crate) mod proxy;
+pub(crate) mod route;
 pub(crate) mod shape;
 mod sse;
+#[cfg(test)]
+mod tests;
 pub(crate) mod usage;
 
 pub(crate) use address::Address;

@@ -131,7 +131,9 @@ impl Profile {
                 body.remove(field);
             }
         }
-        if let (Profile::Llamacpp, Some(penalty)) = (self, body.remove("repetition_penalty")) {
+        if self == Profile::Llamacpp
+            && let Some(penalty) = body.remove("repetition_penalty")
+        {
             body.insert("repeat_penalty".to_owned(), penalty);
         }
         if let Some(messages) = body.get_mut("messages").and_then(Value::as_array_mut) {

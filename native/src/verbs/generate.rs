@@ -112,13 +112,13 @@ fn request(app: &App, options: &Generate, engine: &mut Engine, prompt: &str) -> 
         }),
     };
     Ok(Request {
-        prompt: ids,
         sampling: options.sampling.params(engine.defaults()),
         max_tokens: answer.max_tokens,
         stop: answer.stop.clone(),
         thinking,
         ignore_eos: answer.ignore_eos,
         trace,
+        ..Request::new(ids)
     })
 }
 
