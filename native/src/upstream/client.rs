@@ -406,6 +406,7 @@ impl Reply {
             Ok(None) => self.finish(),
         };
         if let Err(failure) = taken {
+            self.events.extend(self.normaliser.release());
             self.end = Some(Some(failure));
         }
     }

@@ -167,6 +167,15 @@ impl Normaliser {
         Ok(events)
     }
 
+    /// Text that still waited when the answer broke off.
+    pub(super) fn release(&mut self) -> Vec<Event> {
+        let mut events = vec![];
+        for choice in self.choices.values_mut().filter(|choice| !choice.finished) {
+            choice.release(self.thinking, &mut events);
+        }
+        events
+    }
+
     /// The end of the stream. `marked`: the engine said that it is the end.
     ///
     /// # Errors
@@ -175,16 +184,12 @@ impl Normaliser {
         if self.choices.is_empty() {
             return Err(self.broken("sent no answer"));
         }
-        let mut events = vec![];
-        for choice in self.choices.values_mut().filter(|choice| !choice.finished) {
-            choice.release(self.thinking, &mut events);
-            if marked {
-                events.push(choice.end("stop"));
-            }
-        }
-        if self.choices.values().any(|choice| !choice.finished) {
+        if !marked && self.choices.values().any(|choice| !choice.finished) {
             return Err(self.broken("broke off in the middle of an answer"));
         }
+        let mut events = self.release();
+        let open = self.choices.values_mut().filter(|choice| !choice.finished);
+        events.extend(open.map(|choice| choice.end("stop")));
         events.extend(self.usage.filter(|usage| *usage != Usage::default()).map(Event::Usage));
         Ok(events)
     }
