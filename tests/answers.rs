@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use lyn::generate::{AnswerId, Event, Finish, Request, SamplingParams, Timings};
+use lyn::generate::{AnswerId, Block, Event, Finish, Request, SamplingParams, Timings};
 use lyn::memory::ContextSize;
 use lyn::{Code, Engine, Options, Place, models, platform};
 use lyn_conformance::{load, one_device};
@@ -144,6 +144,35 @@ fn what_the_cache_holds_changes_no_answer_and_is_counted() {
     assert_eq!(again(&scoped(b"key")).timings.cached_tokens, 0, "scopes share nothing");
     assert_eq!(again(&scoped(b"key")).timings.cached_tokens, 3 * PAGE);
     assert_eq!(with_cache.ids, alone(&mut engine, &greedy(turn, 20)).ids, "a hit changes no token");
+}
+
+/// Blocks leave one engine and enter another, as they do through a disk.
+#[test]
+fn blocks_from_elsewhere_change_no_answer_either() {
+    let mut first = engine(2);
+    first.keep_blocks();
+    let asked = request(long_prompt(200, 5), 0.0, 0, 70);
+    let expected = alone(&mut first, &asked);
+    let mut blocks = first.take_blocks();
+    assert_eq!(blocks.len(), 4, "269 tokens were read");
+    let mut second = engine(2);
+    let missing = second.missing_blocks(&asked);
+    assert_eq!(missing.len(), 3, "the whole pages of the prompt");
+    for (block, (key, ids)) in blocks.iter().zip(&missing) {
+        assert_eq!((&block.key, &block.ids), (key, ids));
+    }
+    let mut answer = |blocks: Vec<Block>| {
+        second.reset();
+        second.submit(Request { blocks, ..asked.clone() }).expect("it is a request");
+        let said = run(&mut second, |_, _, _| {}).into_values().next().expect("an answer");
+        assert_eq!(said.ids, expected.ids);
+        said.timings.cached_tokens
+    };
+    assert_eq!(answer(blocks.clone()), 3 * PAGE);
+    assert_eq!(answer(blocks[1..].to_vec()), 0, "a block without those before it");
+    blocks[1].words.pop();
+    assert_eq!(answer(blocks), PAGE, "rows of another model");
+    assert_eq!(second.missing_blocks(&asked), [], "what was read is known");
 }
 
 #[test]

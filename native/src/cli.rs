@@ -1,5 +1,6 @@
 //! Verbs and flags, once: parser, help, man pages, completions and docs/cli.md are all made from here.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::builder::FalseyValueParser;
@@ -15,12 +16,12 @@ pub(crate) const DOCS: &str = "https://github.com/lyn-run/lyn/blob/main/docs";
 /// What `lyn` alone says.
 pub(crate) const SHORT_HELP: &str = "  lyn generate \"Once upon a time\"     one answer, then exits
   lyn chat                            a conversation in the terminal
-  lyn plan path/to/model              what a model needs, before it is loaded
+  lyn serve                           a server for OpenAI's clients
 
 lyn runs DeepSeek-V3.2-family models on any GPU through WebGPU; the model `stories` is built in.
 A MODEL is stories, a folder with config.json and *.safetensors, or a .safetensors file.
 
-  answers     generate · chat           models      show · plan · verify · tokenize
+  answers     generate · chat · serve   models      show · plan · verify · tokenize
   adapters    devices · doctor          measuring   bench · conform
   settings    config · completions · man
 
@@ -93,6 +94,11 @@ pub(crate) enum Verb {
     /// A conversation in the terminal; with piped stdin each line is a turn
     #[command(before_help = "Examples:\n  lyn chat\n  lyn chat --system \"Answer in one sentence\" --thinking on")]
     Chat(Box<Chat>),
+    /// A server for OpenAI's and DeepSeek's clients, and the page at /
+    #[command(
+        before_help = "Examples:\n  lyn serve\n  lyn serve -m path/to/model --port 0\n  LYN_API_KEY=… lyn serve --host 0.0.0.0"
+    )]
+    Serve(Box<Serve>),
     /// Speeds: reading prompts and writing tokens, sparse against dense
     #[command(
         before_help = "Examples:\n  lyn bench\n  lyn bench -p 512,1024 -n 64 -d 0,1024 --attention sparse,dense -o md"
@@ -362,6 +368,79 @@ pub(crate) struct Chat {
     pub(crate) engine: EngineArgs,
     #[command(flatten)]
     pub(crate) upstream: UpstreamArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// The address to listen on; others than this machine's own need a key
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    pub(crate) host: IpAddr,
+    /// The port; 0: any that is free
+    #[arg(long, value_name = "N", default_value_t = 8080)]
+    pub(crate) port: u16,
+    /// Another name for the model, as clients may ask for it; may be given again
+    #[arg(long, value_name = "NAME")]
+    pub(crate) alias: Vec<String>,
+    /// A folder with the built page, shown at /; default: the one of the repository that lyn was built in
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with = "no_page")]
+    pub(crate) page: Option<PathBuf>,
+    /// Show no page
+    #[arg(long)]
+    pub(crate) no_page: bool,
+    /// Log prompts and answers; else they are in no log
+    #[arg(long)]
+    pub(crate) log_prompts: bool,
+    #[command(flatten)]
+    pub(crate) access: Access,
+    #[command(flatten)]
+    pub(crate) load: LoadLimits,
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
+}
+
+/// Who may ask a server.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Access")]
+pub(crate) struct Access {
+    /// A file with a key in each line; # begins a comment. Keys also come from LYN_API_KEY and DEEPSEEK_API_KEY
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) api_key_file: Option<PathBuf>,
+    /// Listen beyond this machine without a key: whoever reaches the port may ask
+    #[arg(long)]
+    pub(crate) no_auth: bool,
+    /// An origin whose pages may ask, such as https://app.example; * is all of them; may be given again
+    #[arg(long, value_name = "ORIGIN")]
+    pub(crate) cors_origin: Vec<String>,
+    /// A name under which this server is reached; * is all of them; may be given again
+    #[arg(long, value_name = "NAME")]
+    pub(crate) allowed_host: Vec<String>,
+}
+
+/// How much a server takes on.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Load")]
+pub(crate) struct LoadLimits {
+    /// Answers at once
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) parallel: u16,
+    /// Answers that wait for their turn; more are refused
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub(crate) max_queue: u16,
+    /// Of these, with one key, where there are several
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    pub(crate) max_queue_per_key: u16,
+    /// Seconds that an answer may wait for its turn; 0: as long as it takes
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub(crate) queue_timeout: u32,
+    /// Seconds that an answer may take in all; 0: as long as it takes
+    #[arg(long, value_name = "SECONDS", default_value_t = 1800)]
+    pub(crate) request_timeout: u32,
+    /// Bytes of a request's body
+    #[arg(long, value_name = "BYTES", default_value_t = 8 << 20)]
+    pub(crate) max_body: u32,
+    /// Seconds that answers get to end when the server is stopped
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    pub(crate) drain_seconds: u32,
 }
 
 #[derive(Debug, Args)]

@@ -2,7 +2,7 @@
 //! once; between works both leave at once.
 
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,8 @@ pub(crate) struct Interrupt {
     terminated: Arc<AtomicBool>,
     /// No work is under way: a signal may end the program.
     idle: Arc<AtomicBool>,
+    /// Works under way: some are part of others.
+    works: AtomicUsize,
     last: Mutex<Option<Instant>>,
 }
 
@@ -39,6 +41,7 @@ impl Interrupt {
             interrupted: AtomicBool::new(false),
             terminated: Arc::new(AtomicBool::new(false)),
             idle: Arc::new(AtomicBool::new(true)),
+            works: AtomicUsize::new(0),
             last: Mutex::new(None),
         });
         let handler = Arc::clone(&interrupt);
@@ -63,8 +66,10 @@ impl Interrupt {
 
     /// Begins work that asks [`Interrupt::asked`] now and then, until the guard is dropped.
     pub(crate) fn work(&self) -> Working<'_> {
-        self.interrupted.store(false, Ordering::Relaxed);
-        self.idle.store(false, Ordering::Relaxed);
+        if self.works.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.interrupted.store(false, Ordering::Relaxed);
+            self.idle.store(false, Ordering::Relaxed);
+        }
         Working(self)
     }
 
@@ -89,6 +94,8 @@ pub(crate) struct Working<'a>(&'a Interrupt);
 
 impl Drop for Working<'_> {
     fn drop(&mut self) {
-        self.0.idle.store(true, Ordering::Relaxed);
+        if self.0.works.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.0.idle.store(true, Ordering::Relaxed);
+        }
     }
 }

@@ -7,6 +7,7 @@ mod load;
 mod model;
 mod remote;
 mod self_check;
+mod server;
 mod settings;
 mod terminal;
 mod upstream;
@@ -24,6 +25,7 @@ use crate::settings::Settings;
 use crate::terminal::Terminal;
 
 /// What every verb works with.
+#[derive(Clone)]
 pub(crate) struct App {
     pub(crate) terminal: Terminal,
     pub(crate) interrupt: Arc<Interrupt>,
@@ -69,6 +71,7 @@ fn run(app: &App, verb: Verb) -> Ended {
     match verb {
         Verb::Generate(options) => verbs::generate::run(app, &options),
         Verb::Chat(options) => verbs::chat::run(app, *options),
+        Verb::Serve(options) => verbs::serve::run(app, &options),
         Verb::Bench(options) => verbs::bench::run(app, &options),
         Verb::Show(model) => verbs::show::run(app, &model.model),
         Verb::Plan(options) => verbs::plan::run(app, &options),

@@ -6,7 +6,9 @@ use crate::chat::{ChatFormat, CheckpointFiles, Conversation, Detected, Options a
 use crate::checkpoint::{Checkpoint, GenerationDefaults, Source, optional_small_file};
 use crate::error::{Code, Error, Result};
 use crate::executor::Executor;
-use crate::generate::{AnswerId, Event, Generation, Occupancy, Request, Runner, Scheduler, Settings, Vocabulary};
+use crate::generate::{
+    AnswerId, Block, Event, Generation, Key, Occupancy, Request, Runner, Scheduler, Settings, Vocabulary,
+};
 use crate::gpu::{AdapterInfo, Device, adapter};
 use crate::inspect::self_check;
 use crate::memory::{ContextSize, Plan};
@@ -436,6 +438,24 @@ impl Engine {
         if let Some(scheduler) = &mut self.scheduler {
             scheduler.cancel(id, &mut self.runner);
         }
+    }
+
+    /// From now on, whole pages of what is read and written wait for [`Engine::take_blocks`], to be kept elsewhere.
+    pub fn keep_blocks(&mut self) {
+        if let Some(scheduler) = &mut self.scheduler {
+            scheduler.keep_blocks();
+        }
+    }
+
+    /// The blocks that became known since, as far as their rows have been read back.
+    pub fn take_blocks(&mut self) -> Vec<Block> {
+        self.scheduler.as_mut().map(Scheduler::take_blocks).unwrap_or_default()
+    }
+
+    /// The blocks of a request's prompt that are not in the cache, from where it ends: what [`Request::blocks`] may bring.
+    #[must_use]
+    pub fn missing_blocks(&self, request: &Request) -> Vec<(Key, Vec<u32>)> {
+        Scheduler::missing_blocks(request, &self.runner)
     }
 
     /// Whether no answer runs, waits, or has something left to say.

@@ -2,7 +2,7 @@
 
 import { readFileSync } from "node:fs";
 import type { Page } from "@playwright/test";
-import { expect, test, withHook } from "./fixtures.js";
+import { expect, rememberCheck, test, withHook } from "./fixtures.js";
 import { answers, ask, button, expectGoodLooks, inState, newChat, openReady } from "./page.js";
 
 test.use({ serviceWorkers: "block" });
@@ -13,6 +13,7 @@ test.describe.configure({ mode: "serial" });
 let page: Page;
 test.beforeAll(async ({ browser, site }) => {
   page = await browser.newPage();
+  await rememberCheck(page, site);
   await withHook(page, "calls");
   await page.addInitScript(() => {
     const calls: { call: string; traced: boolean }[] = [];

@@ -1,6 +1,6 @@
 // What people do with the page, with the real engine: read the first story, ask, stop, go on, take another way.
 
-import { type Page, expect, test } from "./fixtures.js";
+import { type Page, expect, rememberCheck, test } from "./fixtures.js";
 import { answers, ask, button, composer, ending, inState, newChat, openByLink, openReady, questions, status } from "./page.js";
 
 test.use({ serviceWorkers: "block", permissions: ["clipboard-read", "clipboard-write"] });
@@ -40,6 +40,7 @@ test("opened without any action, the page loads stories and writes a first story
 });
 
 test("what is typed before the engine is there is kept, and sent when it is", async ({ page, site }) => {
+  await rememberCheck(page, site);
   let release = () => {};
   const held = new Promise<void>((resolve) => (release = resolve));
   await page.route(/\/assets\/.*\.js$/, async (route) => {
@@ -75,46 +76,30 @@ test.describe("on a loaded page", () => {
 
   test.beforeAll(async ({ browser, site }) => {
     page = await browser.newPage();
-    await page.addInitScript(() => {
-      const tasks: { from: number; ms: number }[] = [];
-      Object.assign(window, { tasks });
-      new PerformanceObserver((list) => {
-        for (const { startTime, duration } of list.getEntries()) tasks.push({ from: startTime, ms: duration });
-      }).observe({ type: "longtask", buffered: true });
-    });
+    await rememberCheck(page, site);
     await openReady(page, site, "&n=24&t=0");
   });
   test.afterAll(() => page.close());
   test.beforeEach(() => newChat(page));
 
-  /** Starts an answer of a hundred and more tokens and waits until it is being written. */
-  async function askAtLength(words = "Tell me a story about a bear."): Promise<void> {
-    await setMaxTokens("");
-    await composer(page).fill(words);
-    await composer(page).press("Enter");
-    await inState(page, "decode");
-    await expect(answers(page).last().locator(".markdown")).toContainText(/\w+ \w+ \w+ \w+/);
-  }
-
-  async function setMaxTokens(count: string): Promise<void> {
+  async function set(setting: string, value: string): Promise<void> {
     await button(page, "Settings").click();
-    await page.getByLabel("Most tokens of an answer", { exact: true }).fill(count);
+    await page.getByLabel(setting, { exact: true }).fill(value);
     await page.keyboard.press("Tab");
     await button(page, "Close").click();
     // The dialog gives the focus back, after it has gone.
     await expect(button(page, "Settings")).toBeFocused();
   }
 
-  test("Stop acts within half a second; the reason is told, and the answer can be continued", async () => {
-    await askAtLength();
-    const waited = await page.evaluate(async () => {
-      const started = performance.now();
-      document.querySelector<HTMLButtonElement>("button.stop")?.click();
-      while (document.body.dataset.state !== "stopped") await new Promise(requestAnimationFrame);
-      return performance.now() - started;
-    });
-    console.log(`stop: ${Math.round(waited)} ms`);
-    expect(waited).toBeLessThan(500);
+  const setMaxTokens = (count: string) => set("Most tokens of an answer", count);
+
+  test("a stopped answer says so, and can be continued", async () => {
+    await setMaxTokens("");
+    await composer(page).fill("Tell me a story about a bear.");
+    await composer(page).press("Enter");
+    await expect(answers(page).locator(".markdown")).toContainText(/\w+ \w+ \w+ \w+/);
+    await button(page, "Stop").click();
+    await inState(page, "stopped");
     await expect(ending(page)).toHaveText(/^stopped/);
     const before = (await answers(page).locator(".markdown").innerText()).trimEnd();
     await setMaxTokens("24");
@@ -126,31 +111,16 @@ test.describe("on a loaded page", () => {
     expect(after.length).toBeGreaterThan(before.length + 20);
   });
 
-  test("no task holds the page for more than 100 ms while an answer is written", async () => {
-    const from = await page.evaluate(() => performance.now());
-    await askAtLength();
-    await inState(page, "ready", "stopped");
-    const tasks = await page.evaluate(
-      (from) => (window as unknown as { tasks: { from: number; ms: number }[] }).tasks.filter((task) => task.from >= from),
-      from,
-    );
-    const longest = Math.max(0, ...tasks.map(({ ms }) => ms));
-    console.log(`longest task: ${longest} ms (0: none over 50)`);
-    expect(longest).toBeLessThanOrEqual(100);
-  });
-
   test("the limit of an answer is named; asked again, the answer stands beside the first", async () => {
     await setMaxTokens("24");
     await ask(page, "Tell me a story about a duck.");
     await expect(ending(page)).toHaveText(/^the limit of the answer was reached · 24 tokens/);
     const first = await answers(page).locator(".markdown").innerText();
-    await button(page, "Settings").click();
-    await page.getByLabel("Temperature", { exact: true }).fill("1.5");
-    await page.keyboard.press("Tab");
-    await button(page, "Close").click();
+    await set("Temperature", "1.5");
     await button(page, "Regenerate").click();
     await inState(page, "prefill", "decode");
     await inState(page, "ready", "stopped");
+    await set("Temperature", "0");
     await expect(answers(page)).toHaveCount(1);
     await expect(answers(page)).toContainText("2/2");
     expect(await answers(page).locator(".markdown").innerText()).not.toBe(first);
@@ -197,7 +167,8 @@ test.describe("on a loaded page", () => {
   });
 
   test("a thought is folded away, with the time that it took", async () => {
-    await setMaxTokens("200");
+    // At temperature 0 the thought is a line of some thirty tokens, and the rest is the answer.
+    await setMaxTokens("80");
     await page.getByLabel("Think first").check();
     await ask(page, "Tell me a story about a cat.");
     await page.getByLabel("Think first").uncheck();

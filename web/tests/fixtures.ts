@@ -1,9 +1,9 @@
 // What every browser test has: a site with the page, the package and golden checkpoints; and ways to break the worker.
 
 import { createHash } from "node:crypto";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Browser, type BrowserContext, type Page, test as base } from "@playwright/test";
 import type * as lyn from "lyn";
@@ -75,6 +75,30 @@ function hub(root: string): void {
   writeFileSync(join(root, "hub/api/models/lyn-tests/stories/tree/main"), JSON.stringify(tree));
   mkdirSync(join(root, "hub/lyn-tests/stories/resolve"), { recursive: true });
   symlinkSync(model, join(root, "hub/lyn-tests/stories/resolve/main"));
+}
+
+/** Where the package remembers adapters that passed its self-check: a cache of the origin, with a request for each. */
+export const CHECKS = "lyn-self-check";
+const checks = join(repository, "web/tests/results/checks.json");
+
+/** Keeps what the first visit found remembered: paths of the requests in `CHECKS`. */
+export function keepChecks(paths: string[]): void {
+  mkdirSync(dirname(checks), { recursive: true });
+  writeFileSync(checks, JSON.stringify(paths));
+}
+
+/** Puts what the first visit left into the page's context, so that loading does not check the adapter again. Without a first visit it does. */
+export async function rememberCheck(page: Page, site: Site): Promise<void> {
+  if (!existsSync(checks)) return;
+  const paths = JSON.parse(readFileSync(checks, "utf8")) as string[];
+  await page.goto(`${site.url}/blank.html`);
+  await page.evaluate(
+    async ({ name, paths }) => {
+      const cache = await caches.open(name);
+      for (const path of paths) await cache.put(path, new Response("passed"));
+    },
+    { name: CHECKS, paths },
+  );
 }
 
 /** Code that runs in the worker before its own: what tests break, they break from there, by a channel. */

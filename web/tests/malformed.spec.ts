@@ -1,5 +1,5 @@
 // The runtime's corpus of malformed checkpoints, where `usize` has 32 bits: each is refused with its class, none panics.
-// `LYN_CORPUS=FOLDER cargo test -p lyn-runtime --test malformed` writes it.
+// `LYN_CORPUS=FOLDER cargo test --workspace --test malformed` writes it.
 
 import { mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -14,8 +14,11 @@ interface Case {
 }
 
 test("malformed checkpoints are refused as natively, and the instance survives", async ({ page, site }) => {
+  // Where nothing is compiled yet, cargo has minutes of work.
+  test.setTimeout(1_200_000);
   const corpus = mkdtempSync(join(tmpdir(), "lyn-corpus-"));
-  execFileSync("cargo", ["test", "--locked", "--quiet", "-p", "lyn-runtime", "--test", "malformed"], {
+  // Of the whole workspace, so that features, and with them what is compiled, are those of `cargo test --workspace`.
+  execFileSync("cargo", ["test", "--locked", "--quiet", "--workspace", "--test", "malformed"], {
     cwd: repository,
     env: { ...process.env, LYN_CORPUS: corpus },
     stdio: "pipe",

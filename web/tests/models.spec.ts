@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { BrowserContext, Page } from "@playwright/test";
-import { expect, repository, test, withHook } from "./fixtures.js";
+import { expect, rememberCheck, repository, test, withHook } from "./fixtures.js";
 import { answers, ask, button, expectGoodLooks, inState, openByLink } from "./page.js";
 
 const WEIGHTS = "hub/lyn-tests/stories/resolve/main/model.safetensors";
@@ -11,12 +11,15 @@ const STORIES = join(repository, "models/stories");
 const FILES = ["config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"];
 const SIZE = readFileSync(join(STORIES, "model.safetensors")).length;
 
-// One context: the adapter is checked once, and what is kept is there for the next page.
+// One context: what is kept is there for the next page.
 let context: BrowserContext;
 let page: Page;
 
-test.beforeAll(async ({ browser }) => {
+test.beforeAll(async ({ browser, site }) => {
   context = await browser.newContext({ serviceWorkers: "block" });
+  const first = await context.newPage();
+  await rememberCheck(first, site);
+  await first.close();
 });
 test.afterAll(() => context.close());
 test.beforeEach(async ({ site }) => {

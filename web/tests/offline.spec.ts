@@ -3,11 +3,12 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { expect, test } from "./fixtures.js";
+import { expect, rememberCheck, test } from "./fixtures.js";
 import { answers, ask, button, inState } from "./page.js";
 import { startServer } from "./server.js";
 
 test("with the network off the page loads again, its model too, and writes", async ({ page, context, site }) => {
+  await rememberCheck(page, site);
   await page.goto(`${site.url}/page/#m=stories&n=16&t=0`);
   await inState(page, "choose");
   // The service worker has all files once it is in charge.

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { build as esbuild } from "esbuild";
 import { build as vite } from "vite";
-import { expect, repository, test } from "./fixtures.js";
+import { expect, rememberCheck, repository, test } from "./fixtures.js";
 import { startServer } from "./server.js";
 
 const main = `
@@ -99,6 +99,7 @@ test("the examples of the documents run", async ({ page, site }) => {
   const [first, chat] = docs ?? [];
   const examples = [...(readme ?? []), ...(own ?? []), first, `import { load } from "lyn";\nconst engine = await load();\n${chat}`];
   expect(examples).toHaveLength(4);
+  await rememberCheck(page, site);
   await page.goto(`${site.url}/blank.html`);
   for (const example of examples) {
     const body = `${example?.replace('"lyn"', '"/lyn/index.js"')}\nexport {};`;

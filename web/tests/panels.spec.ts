@@ -1,7 +1,8 @@
 // The panels beside the conversation, with the real engine: speed, memory, device.
 
 import type { Page } from "@playwright/test";
-import { expect, test } from "./fixtures.js";
+import type { ConformReport } from "lyn";
+import { expect, rememberCheck, test } from "./fixtures.js";
 import { ask, button, expectGoodLooks, inState, openReady, status } from "./page.js";
 
 test.use({ serviceWorkers: "block", permissions: ["clipboard-read", "clipboard-write"] });
@@ -9,6 +10,7 @@ test.use({ serviceWorkers: "block", permissions: ["clipboard-read", "clipboard-w
 let page: Page;
 test.beforeAll(async ({ browser, site }) => {
   page = await browser.newPage();
+  await rememberCheck(page, site);
   await openReady(page, site, "&n=40&t=0&c=1024");
 });
 test.afterAll(() => page.close());
@@ -60,8 +62,9 @@ test("memory: the parts are the plan's, and another context shows its price befo
   await expect(button(page, "Apply")).toHaveCount(0);
 });
 
-test("device: adapter, limits, self-check; conformance runs green and is in the report", async () => {
-  test.setTimeout(240_000);
+test("device: adapter, limits, self-check; every kernel's cases are within their bounds, and are in the report", async () => {
+  // All cases on this browser's WGSL compiler.
+  test.setTimeout(400_000);
   await tab("Device");
   await expect(panel()).toContainText(/swiftshader/i);
   await expect(panel()).toContainText("Self-checkpassed");
@@ -71,11 +74,15 @@ test("device: adapter, limits, self-check; conformance runs green and is in the 
   await panel().getByText(/^Limits \(\d+\)$/).click();
   await button(page, "Run conformance").click();
   await expect(panel().getByText(/kernels, last/)).toBeVisible();
-  await expect(panel().getByText("All passed")).toBeVisible({ timeout: 200_000 });
+  await expect(panel().getByText("All passed")).toBeVisible({ timeout: 300_000 });
   await expect(panel().getByText(/^\d+ kernels|\d+ kernels, \d+ cases/).first()).toBeVisible();
-  const copied = (await report()) as unknown as { conformance: { passed: boolean; cases: number }; limits: Record<string, number> };
+  const copied = (await report()) as unknown as { conformance: ConformReport; limits: Record<string, number> };
   expect(copied).toMatchObject({ adapter: { backend: "webgpu" }, conformance: { schema: "lyn.conform/1", passed: true } });
-  expect(copied.conformance.cases).toBeGreaterThan(800);
+  const { kernels, cases } = copied.conformance;
+  expect(kernels.flatMap(({ failures }) => failures)).toEqual([]);
+  expect(new Set(kernels.map(({ kernel }) => kernel)).size).toBe(kernels.length);
+  expect(kernels.length).toBeGreaterThanOrEqual(23);
+  expect(cases).toBeGreaterThan(800);
   expect(copied.limits.maxBufferSize).toBeGreaterThan(0);
   await expectGoodLooks(page);
   await inState(page, "ready", "stopped");

@@ -3,12 +3,18 @@ import { defineConfig } from "@playwright/test";
 export default defineConfig({
   testDir: ".",
   outputDir: "results",
-  // One at a time: a software adapter takes all the cores there are.
-  workers: 1,
+  // Two, though a software adapter takes all the cores there are: pages, and Firefox most of all, often wait.
+  workers: 2,
   forbidOnly: process.env["CI"] !== undefined,
   reporter: [["list"]],
-  timeout: 120_000,
-  expect: { timeout: 30_000 },
+  timeout: 180_000,
+  expect: { timeout: 60_000 },
+  projects: [
+    { name: "first visit", testMatch: "*.setup.ts" },
+    { name: "tests", testIgnore: "pace.spec.ts", dependencies: ["first visit"] },
+    // What measures time runs when nothing else does. By itself: `playwright test pace --no-deps`.
+    { name: "pace", testMatch: "pace.spec.ts", dependencies: ["tests"], workers: 1 },
+  ],
   use: {
     viewport: { width: 1280, height: 800 },
     launchOptions: {

@@ -1,14 +1,17 @@
 // What the page does when the GPU or the worker fails, with the real engine.
 
 import type { BrowserContext, Page } from "@playwright/test";
-import { expect, test, withHook } from "./fixtures.js";
+import { expect, rememberCheck, test, withHook } from "./fixtures.js";
 import { answers, ask, button, composer, ending, inState, openReady } from "./page.js";
 
 let context: BrowserContext;
 let page: Page;
 
-test.beforeAll(async ({ browser }) => {
+test.beforeAll(async ({ browser, site }) => {
   context = await browser.newContext({ serviceWorkers: "block" });
+  const first = await context.newPage();
+  await rememberCheck(first, site);
+  await first.close();
 });
 test.afterAll(() => context.close());
 test.beforeEach(async () => {

@@ -3,7 +3,7 @@
 
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { expect, repository, test } from "./fixtures.js";
+import { expect, rememberCheck, repository, test } from "./fixtures.js";
 import { composer, expectNoOverflow, inState, openReady } from "./page.js";
 
 test.use({ serviceWorkers: "block" });
@@ -29,6 +29,7 @@ test("ready, generating and attention: in light, in dark, on a phone", async ({ 
     await page.setViewportSize({ width: looks.light.width, height: looks.light.height });
   };
   await page.setViewportSize({ width: looks.light.width, height: looks.light.height });
+  await rememberCheck(page, site);
   await openReady(page, site, "&n=230&t=0");
   await shoot("ready");
   await composer(page).fill("Tell me a story about a dragon.");

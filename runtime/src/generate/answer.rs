@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::pages::Block;
 use super::request::{Event, Finish, Request, Timings, Voice, room};
 use super::runner::Settings;
 use super::sampler::{Logprobs, Sampler, Step};
@@ -74,6 +75,11 @@ impl Answer {
     /// What was asked for.
     pub(crate) fn request(&self) -> &Request {
         &self.request
+    }
+
+    /// The blocks that the request brought along.
+    pub(crate) fn take_blocks(&mut self) -> Vec<Block> {
+        std::mem::take(&mut self.request.blocks)
     }
 
     /// The prompt, then the answer.

@@ -13,6 +13,7 @@ pub mod stop;
 pub mod trace;
 
 pub(crate) use answer::Vocabulary;
+pub use pages::{Block, Key};
 pub(crate) use request::room;
 pub use request::{Event, Finish, Request, Timings, Voice};
 pub use runner::{Chunk, Runner, SequenceId, Settings, Wanted};

@@ -47,6 +47,19 @@ impl Key {
     }
 }
 
+/// A block outside of the device's memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// Its name.
+    pub key: Key,
+    /// Its 64 ids.
+    pub ids: Vec<u32>,
+    /// Of whose texts it is a part: see [`Request::scope`](super::Request::scope).
+    pub scope: Vec<u8>,
+    /// Its rows of every layer, in the order of the layers: latents with rope keys, then index keys where there are any.
+    pub words: Vec<u32>,
+}
+
 /// All pages.
 #[derive(Debug)]
 pub(crate) struct Pages {
@@ -129,12 +142,14 @@ impl Pages {
         self.pages[page as usize].users == 0
     }
 
-    /// Says what a full page holds. Its rows are not to change from now on.
-    pub(crate) fn publish(&mut self, page: u32, key: Key) {
-        if !self.blocks.contains_key(&key) && self.pages[page as usize].block.is_none() {
+    /// Says what a full page holds; its rows are not to change from now on. True where it was not known from another page.
+    pub(crate) fn publish(&mut self, page: u32, key: Key) -> bool {
+        let is_new = !self.blocks.contains_key(&key) && self.pages[page as usize].block.is_none();
+        if is_new {
             self.pages[page as usize].block = Some(key);
             self.blocks.insert(key, page);
         }
+        is_new
     }
 
     /// The page that holds a block.

@@ -1,5 +1,6 @@
 //! What is asked for, and what happens while it is answered.
 
+use super::pages::Block;
 use super::sampler::{Logprobs, SamplingParams};
 use super::trace::{Selection, TraceRequest};
 use crate::error::{Code, Error, Result};
@@ -23,6 +24,8 @@ pub struct Request {
     pub trace: Option<TraceRequest>,
     /// Whose texts this one may share cached rows with: those of the same scope.
     pub scope: Vec<u8>,
+    /// Blocks of the prompt that the cache may lack, from where it ends: see [`Engine::missing_blocks`](crate::Engine).
+    pub blocks: Vec<Block>,
 }
 
 impl Request {
@@ -38,6 +41,7 @@ impl Request {
             ignore_eos: false,
             trace: None,
             scope: Vec::new(),
+            blocks: Vec::new(),
         }
     }
 }

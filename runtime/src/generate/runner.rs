@@ -219,11 +219,54 @@ impl Runner {
         self.pages.available()
     }
 
-    /// Lets other sequences begin with a full page of this one. Its rows are not to change any more, but to equal ones.
-    pub(crate) fn publish(&mut self, id: SequenceId, place: usize, key: Key) {
-        if let Some(&page) = self.sequences[id.0 as usize].pages.get(place) {
-            self.pages.publish(page, key);
+    /// Lets other sequences begin with a full page of this one; true where they could not before. Its rows are not to
+    /// change any more, but to equal ones.
+    pub(crate) fn publish(&mut self, id: SequenceId, place: usize, key: Key) -> bool {
+        let page = self.sequences[id.0 as usize].pages.get(place);
+        page.is_some_and(|&page| self.pages.publish(page, key))
+    }
+
+    /// Slots of a page's rows, with the first word and how many there are.
+    fn page_parts(&self, page: u32) -> impl Iterator<Item = (Slot, u64, u64)> + use<'_> {
+        let rows = u64::from(PAGE);
+        let latents = rows * self.dims.latent_row_words();
+        let keys = rows * self.dims.indexer.as_ref().map_or(0, |indexer| u64::from(indexer.head_dim));
+        self.cache.layers.iter().flat_map(move |layer| {
+            let latents = (layer.latents, u64::from(page) * latents, latents);
+            std::iter::once(latents).chain(layer.index_keys.map(|slot| (slot, u64::from(page) * keys, keys)))
+        })
+    }
+
+    /// The rows of a page after the steps so far, on their way: a part for each tensor of the cache.
+    ///
+    /// # Errors
+    /// `device_lost`.
+    pub(crate) fn read_page(&mut self, id: SequenceId, place: usize) -> Result<Vec<Read>> {
+        let page = self.sequences[id.0 as usize].pages[place];
+        let parts: Vec<_> = self.page_parts(page).collect();
+        parts.into_iter().map(|(slot, word, words)| self.executor.read(slot, word, words)).collect()
+    }
+
+    /// Appends a block to a sequence of full pages and publishes it; false where its rows are not this model's.
+    ///
+    /// # Errors
+    /// `context_overflow`, `out_of_memory`.
+    pub(crate) fn restore(&mut self, id: SequenceId, key: Key, words: &[u32]) -> Result<bool> {
+        let expected: u64 = self.page_parts(0).map(|(_, _, words)| words).sum();
+        if words.len() as u64 != expected {
+            return Ok(false);
         }
+        let place = self.sequence(id).pages.len();
+        self.extend(id, PAGE as usize)?;
+        let parts: Vec<_> = self.page_parts(self.sequences[id.0 as usize].pages[place]).collect();
+        let mut rest = words;
+        for (slot, word, words) in parts {
+            let (part, after) = rest.split_at(usize::try_from(words).unwrap_or(usize::MAX).min(rest.len()));
+            self.executor.write(slot, word, part);
+            rest = after;
+        }
+        self.publish(id, place, key);
+        Ok(true)
     }
 
     /// The page that holds a published block.

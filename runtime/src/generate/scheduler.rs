@@ -6,10 +6,12 @@
 //! Never: text of a prompt, HTTP, or a clock that decides anything: an answer does not depend on its neighbours.
 
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use super::answer::{Answer, Vocabulary};
-use super::pages::Key;
+use super::pages::{Block, Key};
 use super::request::{Event, Request, Timings};
 use super::runner::{Chunk, Runner, SequenceId, Wanted};
 use super::trace::selections;
@@ -46,6 +48,16 @@ pub(crate) struct Scheduler {
     in_flight: VecDeque<Ahead>,
     events: VecDeque<(AnswerId, Result<Event>)>,
     next_id: u64,
+    /// Blocks on their way out; none where nobody keeps them.
+    exports: Option<Vec<Export>>,
+}
+
+/// A new block whose rows are being read.
+struct Export {
+    key: Key,
+    ids: Vec<u32>,
+    scope: Vec<u8>,
+    parts: Vec<Fetch>,
 }
 
 struct Waiting {
@@ -118,11 +130,30 @@ impl Fetch {
         Ok(())
     }
 
+    /// Whether the words are at hand, without waiting.
+    fn has_arrived(&mut self) -> Result<bool> {
+        if let Fetch::Away(read) = self {
+            let mut context = Context::from_waker(Waker::noop());
+            match Pin::new(read).poll(&mut context) {
+                Poll::Pending => return Ok(false),
+                Poll::Ready(words) => *self = Fetch::Here(words?),
+            }
+        }
+        Ok(true)
+    }
+
     fn words(&self) -> &[u32] {
         match self {
             Fetch::Away(_) => &[],
             Fetch::Here(words) => words,
         }
+    }
+}
+
+impl Export {
+    /// Whether all parts are at hand, or will never be.
+    fn is_over(&mut self) -> bool {
+        self.parts.iter_mut().all(|part| part.has_arrived().unwrap_or(true))
     }
 }
 
@@ -147,18 +178,25 @@ impl Running {
         if position < self.trace_from { Taps::None } else { self.taps }
     }
 
-    /// Lets others find the blocks that are full by now.
-    fn publish(&mut self, runner: &mut Runner) {
+    /// Lets others find the blocks that are full by now; `exports` gets those that nobody knew.
+    fn publish(&mut self, runner: &mut Runner, exports: Option<&mut Vec<Export>>) -> Result<()> {
         let full = self.done / PAGE as usize;
         while self.keys.len() < full {
             let from = self.keys.len() * PAGE as usize;
             let last = self.keys.last().copied().unwrap_or_else(|| Key::root(&self.answer.request().scope));
             self.keys.push(last.next(&self.answer.tokens()[from..from + PAGE as usize]));
         }
-        for block in self.published..full {
-            runner.publish(self.sequence, block, self.keys[block]);
-        }
+        let published = self.published..full;
         self.published = self.published.max(full);
+        let is_new = |&block: &usize| runner.publish(self.sequence, block, self.keys[block]);
+        let new: Vec<usize> = published.filter(is_new).collect();
+        let Some(exports) = exports else { return Ok(()) };
+        for block in new {
+            let ids = self.answer.tokens()[block * PAGE as usize..][..PAGE as usize].to_vec();
+            let parts = runner.read_page(self.sequence, block)?.into_iter().map(Fetch::Away).collect();
+            exports.push(Export { key: self.keys[block], ids, scope: self.answer.request().scope.clone(), parts });
+        }
+        Ok(())
     }
 }
 
@@ -171,7 +209,34 @@ impl Scheduler {
             in_flight: VecDeque::new(),
             events: VecDeque::new(),
             next_id: 0,
+            exports: None,
         }
+    }
+
+    /// From now on blocks that become known wait for [`Scheduler::take_blocks`].
+    pub(crate) fn keep_blocks(&mut self) {
+        self.exports.get_or_insert_default();
+    }
+
+    /// The blocks that became known, as far as their rows have been read.
+    pub(crate) fn take_blocks(&mut self) -> Vec<Block> {
+        let mut blocks = Vec::new();
+        for export in self.exports.iter_mut().flat_map(|exports| exports.extract_if(.., Export::is_over)) {
+            let words: Vec<u32> = export.parts.iter().flat_map(|part| part.words()).copied().collect();
+            // A read that failed has no words: the device is lost, which the next step says.
+            if export.parts.iter().all(|part| !part.words().is_empty()) {
+                blocks.push(Block { key: export.key, ids: export.ids, scope: export.scope, words });
+            }
+        }
+        blocks
+    }
+
+    /// The blocks of a prompt that are not in the cache, from where it ends: keys and ids.
+    pub(crate) fn missing_blocks(request: &Request, runner: &Runner) -> Vec<(Key, Vec<u32>)> {
+        let keys = Key::root(&request.scope).chain(&request.prompt);
+        let ids = request.prompt.chunks_exact(PAGE as usize).map(<[u32]>::to_vec);
+        let blocks = keys.into_iter().zip(ids).take(most_hits(request));
+        blocks.skip_while(|(key, _)| runner.find(key).is_some()).collect()
     }
 
     pub(crate) fn is_idle(&self) -> bool {
@@ -236,6 +301,7 @@ impl Scheduler {
         self.waiting.clear();
         self.events.clear();
         self.in_flight.clear();
+        self.exports.iter_mut().for_each(Vec::clear);
         self.running.drain(..).for_each(|running| runner.close(running.sequence));
         runner.forget();
     }
@@ -285,7 +351,7 @@ impl Scheduler {
             let hits = hits(waiting, runner);
             let next = waiting.keys.get(hits.len());
             let is_read = |running: &Running| running.is_reading() && running.keys.get(hits.len()) == next;
-            if next.is_some() && hits.len() < most_hits(waiting) && self.running.iter().any(is_read) {
+            if next.is_some() && hits.len() < most_hits(waiting.answer.request()) && self.running.iter().any(is_read) {
                 place += 1;
                 continue;
             }
@@ -296,7 +362,8 @@ impl Scheduler {
             let needed = waiting.answer.most_positions().div_ceil(PAGE);
             let Some(sequence) = runner.open_on(&hits, needed.saturating_add(promised.sum())) else { break };
             let Some(Waiting { id, mut answer, keys }) = self.waiting.remove(place) else { break };
-            let cached = hits.len() * PAGE as usize;
+            let known = hits.len() + restore(runner, sequence, &keys, hits.len(), answer.take_blocks());
+            let cached = known * PAGE as usize;
             answer.admit(u32::try_from(cached).unwrap_or(u32::MAX));
             let trace = answer.request().trace.clone().unwrap_or_default();
             self.running.push(Running {
@@ -305,7 +372,7 @@ impl Scheduler {
                 sequence,
                 done: cached,
                 keys,
-                published: hits.len(),
+                published: known,
                 epoch: 0,
                 trace_from: trace.from as usize,
                 taps: trace.taps(),
@@ -370,7 +437,7 @@ impl Scheduler {
         for part in &parts {
             let running = &mut self.running[part.place];
             running.done += part.tokens;
-            running.publish(runner);
+            running.publish(runner, self.exports.as_mut())?;
         }
         let nothing = || Fetch::Here(Vec::new());
         let chosen = match (greedy, outputs) {
@@ -491,7 +558,7 @@ impl Scheduler {
             .is_some_and(|next| next.rows.iter().any(|next| next.answer == running.id && next.epoch == running.epoch));
         if fed && !running.answer.has_ended() {
             running.done += 1;
-            running.publish(runner);
+            running.publish(runner, self.exports.as_mut())?;
         }
         Ok(())
     }
@@ -499,14 +566,24 @@ impl Scheduler {
 
 /// The pages that hold the beginning of a prompt. Its last token is always read: its logits are needed.
 fn hits(waiting: &Waiting, runner: &Runner) -> Vec<u32> {
-    waiting.keys.iter().take(most_hits(waiting)).map_while(|key| runner.find(key)).collect()
+    let most = most_hits(waiting.answer.request());
+    waiting.keys.iter().take(most).map_while(|key| runner.find(key)).collect()
 }
 
-fn most_hits(waiting: &Waiting) -> usize {
-    let request = waiting.answer.request();
+/// Puts blocks that the request brought along after the first `known` ones; how many. A block that does not fit is no
+/// error: its tokens are read.
+fn restore(runner: &mut Runner, sequence: SequenceId, keys: &[Key], known: usize, blocks: Vec<Block>) -> usize {
+    let wanted = &keys[known..];
+    let brought = blocks.iter().skip_while(|block| Some(&block.key) != wanted.first());
+    let fitting = brought.zip(wanted).take_while(|(block, key)| block.key == **key);
+    fitting.take_while(|(block, key)| runner.restore(sequence, **key, &block.words).unwrap_or(false)).count()
+}
+
+/// Blocks of a prompt that need not be read.
+fn most_hits(request: &Request) -> usize {
     let traced = request.trace.as_ref().filter(|trace| trace.taps() != Taps::None);
     let most = traced.map_or(usize::MAX, |trace| trace.from as usize);
-    (request.prompt.len() - 1).min(most) / PAGE as usize
+    request.prompt.len().saturating_sub(1).min(most) / PAGE as usize
 }
 
 fn position(tokens: usize) -> u32 {

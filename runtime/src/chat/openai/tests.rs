@@ -133,6 +133,7 @@ fn the_body_beats_the_name_in_choosing_the_mode() {
 }
 
 const TIMINGS: generate::Timings = generate::Timings {
+    queue_ms: 0.5,
     prompt_tokens: 10,
     cached_tokens: 4,
     completion_tokens: 5,

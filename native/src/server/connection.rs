@@ -1,0 +1,268 @@
+//! Sockets: who may connect, and for how long a connection may be slow. axum's own loop sets no timer, so this one builds each
+//! connection itself.
+//!
+//! A request's head must come within [`HEAD_SECONDS`], which also ends idle connections; what is written must be taken within
+//! [`WRITE_SECONDS`]. Bodies have a limit of their own.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, Sleep, sleep, timeout};
+use tower::ServiceExt;
+
+use super::guard::{MAX_HEADER_BYTES, MAX_HEADERS};
+use super::worker::Stage;
+use super::{Shared, app};
+
+const HEAD_SECONDS: Duration = Duration::from_secs(10);
+const WRITE_SECONDS: Duration = Duration::from_secs(30);
+/// Connections at once.
+const MOST: usize = 1024;
+/// Of these, from one address beyond the loopback. A proxy on this machine speaks for many.
+const MOST_PER_ADDRESS: usize = 64;
+/// A rest after the system had no more files to give.
+const REST: Duration = Duration::from_millis(100);
+/// What is left to write when all answers have ended.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How often the end of all answers is looked for.
+const TICK: Duration = Duration::from_millis(20);
+
+/// Whose request it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Address(pub(crate) IpAddr);
+
+/// Serves until `stop` resolves or the engine is lost for good: then it accepts nobody, gives answers in the making `drain` to
+/// end, and ends the rest.
+///
+/// # Errors
+/// Why there is no engine.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    server: &Shared,
+    drain: Duration,
+    stop: impl Future<Output = ()>,
+) -> lyn::Result<()> {
+    let (closing, closed) = watch::channel(false);
+    let mut connections = JoinSet::new();
+    let mut stage = server.worker().stage();
+    let failed = async move {
+        match stage.wait_for(|stage| matches!(stage, Stage::Failed(_) | Stage::Stopped)).await.as_deref() {
+            Ok(Stage::Failed(error)) => Err(error.clone()),
+            _ => Ok(()),
+        }
+    };
+    let accepting = accept(listener, app(server), &mut connections, &closed);
+    let ended = tokio::select! {
+        () = accepting => Ok(()),
+        () = stop => Ok(()),
+        failure = failed => failure,
+    };
+    server.drain();
+    let patience = Instant::now() + drain;
+    while server.answers() > 0 && ended.is_ok() && Instant::now() < patience {
+        sleep(TICK).await;
+    }
+    server.worker().stop();
+    let _ = timeout(LAST_WORDS, async {
+        while server.answers() > 0 {
+            sleep(TICK).await;
+        }
+        let _ = closing.send(true);
+        while connections.join_next().await.is_some() {}
+    })
+    .await;
+    ended
+}
+
+async fn accept(listener: TcpListener, app: Router, tasks: &mut JoinSet<()>, closed: &watch::Receiver<bool>) {
+    let all = Arc::new(Semaphore::new(MOST));
+    let crowd = Crowd::default();
+    loop {
+        // Nobody is ever asked to close it.
+        let Ok(room) = Arc::clone(&all).acquire_owned().await else { return };
+        // What has ended is forgotten, so that the set does not grow.
+        while tasks.try_join_next().is_some() {}
+        match listener.accept().await {
+            Ok((stream, address)) => {
+                if let Some(place) = crowd.enter(address.ip().to_canonical()) {
+                    tasks.spawn(connection(stream, address, app.clone(), closed.clone(), (room, place)));
+                }
+            }
+            // A connection that broke before it was taken is nobody's trouble.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                tracing::warn!(%error, "no connection could be accepted");
+                sleep(REST).await;
+            }
+        }
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    address: SocketAddr,
+    app: Router,
+    mut closed: watch::Receiver<bool>,
+    _room: (OwnedSemaphorePermit, Place),
+) {
+    // Each token is a packet of its own, and waits for no other.
+    let _ = stream.set_nodelay(true);
+    let from = Address(address.ip().to_canonical());
+    let service = app.map_request(move |request: Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(from);
+        request
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_SECONDS)
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(MAX_HEADER_BYTES)
+        .serve_connection(TokioIo::new(Patient::new(stream)), TowerToHyperService::new(service));
+    let mut connection = std::pin::pin!(connection);
+    let closing = async move {
+        let _ = closed.wait_for(|closed| *closed).await;
+    };
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = closing => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended");
+    }
+}
+
+/// How many connections each address has.
+#[derive(Clone, Default)]
+struct Crowd(Arc<Mutex<HashMap<IpAddr, usize>>>);
+
+/// A connection's place in the crowd.
+struct Place {
+    crowd: Crowd,
+    address: IpAddr,
+}
+
+impl Crowd {
+    fn enter(&self, address: IpAddr) -> Option<Place> {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(address).or_default();
+        if *count >= MOST_PER_ADDRESS && !address.is_loopback() {
+            return None;
+        }
+        *count += 1;
+        Some(Place { crowd: self.clone(), address })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.crowd.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = counts.get(&self.address).copied().unwrap_or(0).saturating_sub(1);
+        if left == 0 {
+            counts.remove(&self.address);
+        } else {
+            counts.insert(self.address, left);
+        }
+    }
+}
+
+/// A socket whose writes fail when nothing is taken for [`WRITE_SECONDS`].
+struct Patient {
+    stream: TcpStream,
+    /// There while a write waits.
+    until: Option<Pin<Box<Sleep>>>,
+}
+
+impl Patient {
+    fn new(stream: TcpStream) -> Patient {
+        Patient { stream, until: None }
+    }
+
+    fn wait<T>(&mut self, context: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.until = None;
+            return written;
+        }
+        let until = self.until.get_or_insert_with(|| Box::pin(sleep(WRITE_SECONDS)));
+        ready!(until.as_mut().poll(context));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl AsyncRead for Patient {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Patient {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.wait(context, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
+        self.wait(context, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        self.wait(context, flushed)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let shut = Pin::new(&mut self.stream).poll_shutdown(context);
+        self.wait(context, shut)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_so_many_connections_and_the_loopback_more() {
+        let crowd = Crowd::default();
+        let (one, local) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([127, 0, 0, 1]));
+        let mut places: Vec<Place> = (0..MOST_PER_ADDRESS).filter_map(|_| crowd.enter(one)).collect();
+        assert_eq!((places.len(), crowd.enter(one).is_none()), (MOST_PER_ADDRESS, true));
+        let many: Vec<_> = (0..=MOST_PER_ADDRESS).map(|_| crowd.enter(local)).collect();
+        assert!(many.iter().all(Option::is_some));
+        places.pop();
+        assert!(crowd.enter(one).is_some());
+        drop((places, many));
+        assert!(crowd.0.lock().unwrap().is_empty());
+    }
+}

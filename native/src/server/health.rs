@@ -1,0 +1,49 @@
+//! Whether the server serves, and what it is.
+
+use axum::extract::State;
+use axum::response::Response;
+use serde_json::json;
+
+use super::Shared;
+use super::refusal::{Refusal, ok};
+use crate::cli::VERSION;
+
+/// `GET /health`: 200 while requests are served, else 503. It says no more than that.
+pub(crate) async fn health(State(server): State<Shared>) -> Response {
+    match server.check_ready() {
+        Ok(()) => ok(&json!({ "status": "ok" })),
+        Err(refusal) => {
+            let message = if server.worker.is_loading() { "Loading model" } else { "Stopping" };
+            refusal.with_body(&json!({ "error": { "code": 503, "message": message, "type": "unavailable_error" } }))
+        }
+    }
+}
+
+/// `GET /ready`: the model is loaded and its adapter has passed the self-check.
+pub(crate) async fn ready(State(server): State<Shared>) -> Result<Response, Refusal> {
+    server.check_ready()?;
+    Ok(ok(&json!({ "status": "ready" })))
+}
+
+/// `GET /version`
+pub(crate) async fn version() -> Response {
+    ok(&json!({ "version": env!("CARGO_PKG_VERSION"), "build": VERSION }))
+}
+
+/// `GET /props`: what llama.cpp's clients ask for.
+pub(crate) async fn props(State(server): State<Shared>) -> Result<Response, Refusal> {
+    server.check_ready()?;
+    let (context, format) = server.worker.look(|engine| (engine.plan().context, engine.chat_format())).await?;
+    let format = match format {
+        lyn::chat::Detected::Format(format) => format!("{format:?}").to_lowercase(),
+        lyn::chat::Detected::Raw(_) => String::new(),
+    };
+    Ok(ok(&json!({
+            "default_generation_settings": { "n_ctx": context },
+            "total_slots": server.settings.parallel,
+            "model_path": server.settings.model,
+            "model_alias": server.settings.model,
+            "chat_template": format,
+            "build_info": VERSION,
+    })))
+}

@@ -1,0 +1,143 @@
+//! Counts and times, as Prometheus reads them. Never: anything that a request said.
+
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use lyn::generate::{Occupancy, Timings};
+use metrics::{Counter, Gauge, Histogram, Unit, with_local_recorder};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+
+use super::Shared;
+
+/// Prometheus' text format.
+const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+/// From a token on a fast card to a request that waited for its turn.
+const BUCKETS: [f64; 16] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
+
+/// All figures of a server. They belong to it, not to the process: tests have several.
+pub(crate) struct Metrics {
+    recorder: PrometheusRecorder,
+    handle: PrometheusHandle,
+    pub(crate) generation_tokens: Counter,
+    pub(crate) device_losses: Counter,
+    pub(crate) queue_seconds: Histogram,
+    pub(crate) first_token_seconds: Histogram,
+    pub(crate) token_seconds: Histogram,
+    pub(crate) answer_seconds: Histogram,
+    prompt_tokens: Counter,
+    cached_tokens: Counter,
+    reasoning_tokens: Counter,
+    running: Gauge,
+    waiting: Gauge,
+    kv_used: Gauge,
+}
+
+impl Metrics {
+    /// All at zero.
+    pub(crate) fn new() -> Metrics {
+        // The list of buckets is ours and not empty.
+        let builder = PrometheusBuilder::new().set_buckets(&BUCKETS).unwrap_or_default();
+        let recorder = builder.build_recorder();
+        let handle = recorder.handle();
+        let counter = |name: &'static str, text: &'static str| {
+            metrics::describe_counter!(name, text);
+            metrics::counter!(name)
+        };
+        let gauge = |name: &'static str, text: &'static str| {
+            metrics::describe_gauge!(name, text);
+            metrics::gauge!(name)
+        };
+        let histogram = |name: &'static str, text: &'static str| {
+            metrics::describe_histogram!(name, Unit::Seconds, text);
+            metrics::histogram!(name)
+        };
+        with_local_recorder(&recorder, || {
+            metrics::describe_counter!("lyn_requests_total", "Requests, by route and status");
+            metrics::describe_counter!("lyn_aborted_total", "Answers that ended before their time, by reason");
+        });
+        let figures = with_local_recorder(&recorder, || {
+            (
+                [
+                    counter("lyn_generation_tokens_total", "Tokens of answers"),
+                    counter("lyn_device_losses_total", "Times that the engine was lost and loaded again"),
+                    counter("lyn_prompt_tokens_total", "Tokens of prompts of finished answers"),
+                    counter("lyn_prompt_cached_tokens_total", "Of these, found in the cache"),
+                    counter("lyn_reasoning_tokens_total", "Tokens of thoughts of finished answers"),
+                ],
+                [
+                    gauge("lyn_requests_running", "Answers in the making"),
+                    gauge("lyn_requests_waiting", "Answers that wait for their turn"),
+                    gauge("lyn_kv_used_ratio", "Share of the cache's pages in use"),
+                ],
+                [
+                    histogram("lyn_queue_seconds", "From a request to the beginning of its prompt"),
+                    histogram("lyn_ttft_seconds", "From a request to its first token"),
+                    histogram("lyn_tpot_seconds", "Between two tokens of an answer, on average"),
+                    histogram("lyn_e2e_seconds", "From a request to the end of its answer"),
+                ],
+            )
+        });
+        let ([generation_tokens, device_losses, prompt_tokens, cached_tokens, reasoning_tokens], gauges, histograms) =
+            figures;
+        let [running, waiting, kv_used] = gauges;
+        let [queue_seconds, first_token_seconds, token_seconds, answer_seconds] = histograms;
+        Metrics {
+            recorder,
+            handle,
+            generation_tokens,
+            device_losses,
+            queue_seconds,
+            first_token_seconds,
+            token_seconds,
+            answer_seconds,
+            prompt_tokens,
+            cached_tokens,
+            reasoning_tokens,
+            running,
+            waiting,
+            kv_used,
+        }
+    }
+
+    /// Counts a request.
+    pub(crate) fn request(&self, route: &str, status: u16) {
+        let labels = [("route", route.to_owned()), ("status", status.to_string())];
+        with_local_recorder(&self.recorder, || metrics::counter!("lyn_requests_total", &labels).increment(1));
+    }
+
+    /// Counts an answer that ended before its time.
+    pub(crate) fn aborted(&self, reason: &'static str) {
+        let labels = [("reason", reason)];
+        with_local_recorder(&self.recorder, || metrics::counter!("lyn_aborted_total", &labels).increment(1));
+    }
+
+    /// Counts the tokens of an answer that has ended. Those of the text are counted as they come.
+    pub(crate) fn finished(&self, timings: &Timings) {
+        self.prompt_tokens.increment(timings.prompt_tokens.into());
+        self.cached_tokens.increment(timings.cached_tokens.into());
+        self.reasoning_tokens.increment(timings.reasoning_tokens.into());
+    }
+
+    /// Answers in the making and waiting, and pages in use.
+    pub(crate) fn occupancy(&self, now: &Occupancy) {
+        self.running.set(now.running);
+        self.waiting.set(now.waiting);
+        self.kv_used.set(f64::from(now.pages_used) / f64::from(now.pages.max(1)));
+    }
+
+    /// Prometheus' text.
+    pub(crate) fn render(&self) -> String {
+        self.handle.render()
+    }
+
+    /// Samples of histograms wait in memory until somebody reads them: call this now and then.
+    pub(crate) fn tidy(&self) {
+        self.handle.run_upkeep();
+    }
+}
+
+/// `GET /metrics`
+pub(crate) async fn metrics(State(server): State<Shared>) -> Response {
+    ([(CONTENT_TYPE, TEXT)], server.metrics.render()).into_response()
+}

@@ -1,0 +1,345 @@
+//! `lyn serve`: the engine over HTTP, in the shapes that OpenAI's clients know.
+//!
+//! In: requests that the [`guard`] lets in. Out: answers, whole or by pieces, from the one thread that owns the engine
+//! ([`worker`]). Never: an address fetched, a path read or a tool run because a request or a model said so.
+
+mod admission;
+mod answer;
+mod chat;
+pub(crate) mod connection;
+mod feed;
+pub(crate) mod guard;
+mod health;
+pub(crate) mod metrics;
+mod models;
+pub(crate) mod page;
+mod refusal;
+mod sse;
+#[cfg(test)]
+mod tests;
+mod tokens;
+pub(crate) mod worker;
+
+use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::header::{CONTENT_LENGTH, X_CONTENT_TYPE_OPTIONS};
+use axum::http::uri::PathAndQuery;
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Extension, Router};
+use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
+use http_body_util::BodyExt;
+use tower::Layer;
+use tracing::Instrument;
+
+use self::admission::Admission;
+use self::connection::Address;
+use self::guard::{Guard, Visitor};
+use self::metrics::Metrics;
+use self::page::Page;
+use self::refusal::Refusal;
+use self::worker::Worker;
+
+/// A request's id, in its answer and in the log.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const PROCESSING_MS: HeaderName = HeaderName::from_static("openai-processing-ms");
+/// Characters of a client's own request id.
+const MAX_ID_CHARS: usize = 128;
+/// For a whole body.
+const BODY_SECONDS: Duration = Duration::from_secs(30);
+/// Bodies from here on are parsed where no connection waits.
+const LARGE_BODY: usize = 64 << 10;
+
+const CHAT: &[&str] =
+    &["/v1/chat/completions", "/chat/completions", "/beta/chat/completions", "/beta/v1/chat/completions"];
+const MODELS: &[&str] = &["/v1/models", "/models", "/beta/models", "/beta/v1/models"];
+const BALANCE: &[&str] = &["/user/balance", "/v1/user/balance"];
+const HEALTH: &[&str] = &["/health", "/v1/health", "/ping"];
+
+/// The one path that everybody may ask, key or not. It says only whether requests are served.
+const OPEN: &str = "/health";
+
+/// What the server is told about itself.
+#[derive(Default)]
+pub(crate) struct Settings {
+    /// The name of the model.
+    pub(crate) model: String,
+    /// Other names for it, as clients may ask.
+    pub(crate) aliases: Vec<String>,
+    /// Answers at once.
+    pub(crate) parallel: usize,
+    /// Answers that wait.
+    pub(crate) max_queue: usize,
+    /// Of these, with one key, where there are several.
+    pub(crate) max_queue_per_key: usize,
+    /// Log what is asked and answered.
+    pub(crate) log_prompts: bool,
+}
+
+/// All that handlers share.
+pub(crate) struct Server {
+    settings: Settings,
+    worker: Worker,
+    admission: Arc<Admission>,
+    metrics: Arc<Metrics>,
+    guard: Guard,
+    page: Option<Page>,
+    draining: AtomicBool,
+    started: u64,
+}
+
+/// A handler's way to all of it.
+pub(crate) type Shared = Arc<Server>;
+
+impl Server {
+    /// A server around an engine's thread.
+    pub(crate) fn new(
+        settings: Settings,
+        worker: Worker,
+        metrics: Arc<Metrics>,
+        guard: Guard,
+        page: Option<Page>,
+    ) -> Shared {
+        let most = settings.parallel + settings.max_queue;
+        let per_key = (guard.keys() > 1).then_some(settings.parallel + settings.max_queue_per_key);
+        let admission = Admission::new(most, per_key);
+        let draining = AtomicBool::new(false);
+        Arc::new(Server { settings, worker, admission, metrics, guard, page, draining, started: unix_seconds() })
+    }
+
+    /// The engine's thread.
+    pub(crate) fn worker(&self) -> &Worker {
+        &self.worker
+    }
+
+    /// From now on nothing new is begun.
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Answers in the making or waiting.
+    pub(crate) fn answers(&self) -> usize {
+        self.admission.answers()
+    }
+
+    /// What histograms hold back.
+    pub(crate) fn tidy(&self) {
+        self.metrics.tidy();
+    }
+
+    /// Whether requests are served.
+    fn check_ready(&self) -> Result<(), Refusal> {
+        if self.draining.load(Ordering::Relaxed) {
+            return Err(Refusal::unavailable("server_shutdown", "the server is stopping"));
+        }
+        self.worker.check_ready()
+    }
+}
+
+/// Seconds since 1970.
+pub(crate) fn unix_seconds() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// All routes behind the guard. Tests call it without a socket.
+pub(crate) fn app(server: &Shared) -> Router {
+    let routes = |router: Router<Shared>, paths: &[&str], route: fn() -> axum::routing::MethodRouter<Shared>| {
+        paths.iter().fold(router, |router, path| router.route(path, route()))
+    };
+    let mut router = Router::new();
+    router = routes(router, CHAT, || post(chat::completions));
+    router = routes(router, MODELS, || get(models::list));
+    for path in MODELS {
+        // The ids of some models have a slash.
+        router = router.route(&format!("{path}/{{*id}}"), get(models::retrieve));
+    }
+    router = routes(router, BALANCE, || get(models::balance));
+    router = routes(router, HEALTH, || get(health::health));
+    router = router
+        .route("/ready", get(health::ready))
+        .route("/metrics", get(metrics::metrics))
+        .route("/version", get(health::version))
+        .route("/props", get(health::props))
+        .route("/tokenize", post(tokens::tokenize))
+        .route("/detokenize", post(tokens::detokenize))
+        .route("/apply-template", post(tokens::apply_template))
+        .fallback(page::page)
+        .method_not_allowed_fallback(wrong_method);
+    let router = router.layer(from_fn(remember_route)).with_state(Arc::clone(server));
+    let inside = from_fn_with_state(Arc::clone(server), enter).layer(router);
+    Router::new().fallback_service(inside)
+}
+
+/// The route that a request took, for its label in the metrics.
+#[derive(Clone)]
+struct Route(MatchedPath);
+
+async fn remember_route(route: Option<MatchedPath>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    if let Some(route) = route {
+        response.extensions_mut().insert(Route(route));
+    }
+    response
+}
+
+/// 405; the router adds `Allow`.
+async fn wrong_method(method: Method) -> Refusal {
+    let message = format!("{method} is not for this path; the header Allow says what is");
+    Refusal::invalid(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+}
+
+/// 404.
+pub(crate) fn not_found(uri: &Uri) -> Refusal {
+    let message = format!("there is nothing at {}", lyn::error::quote(uri.path()));
+    Refusal::invalid(StatusCode::NOT_FOUND, "not_found", message)
+}
+
+/// Around every request: its id, the guard, what went wrong inside, the log, the counts.
+async fn enter(State(server): State<Shared>, mut request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let id = request_id(&request);
+    let method = request.method().clone();
+    let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default());
+    let address = request.extensions().get::<Address>().map(|address| address.0);
+    let mut origin = None;
+    let let_in = admit(&server, &mut request, address, &mut origin);
+    let mut response = match let_in {
+        Ok(Some(response)) => response,
+        Ok(None) => {
+            let inside = AssertUnwindSafe(next.run(request).instrument(span.clone())).catch_unwind();
+            inside.await.unwrap_or_else(|_| Refusal::internal().into_response())
+        }
+        Err(refusal) => refusal.into_response(),
+    };
+    let headers = response.headers_mut();
+    headers.insert(REQUEST_ID, id);
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let elapsed = began.elapsed().as_millis();
+    headers.insert(PROCESSING_MS, HeaderValue::from(u64::try_from(elapsed).unwrap_or(u64::MAX)));
+    if let Some(origin) = origin {
+        guard::allow(headers, origin);
+    }
+    let status = response.status().as_u16();
+    // A path of the client's own making is no label: there would be no end of them.
+    let route = response.extensions().get::<Route>().map_or("other", |route| route.0.as_str());
+    server.metrics.request(route, status);
+    span.in_scope(|| tracing::info!(%method, route, status, elapsed, "answered"));
+    response
+}
+
+/// The guard's word on a request: an answer at once, or that it may go on.
+fn admit(
+    server: &Server,
+    request: &mut Request,
+    address: Option<IpAddr>,
+    origin: &mut Option<HeaderValue>,
+) -> Result<Option<Response>, Refusal> {
+    *origin = server.guard.check_place(request.uri(), request.headers())?;
+    normalize(request.uri_mut());
+    if request.method() == Method::OPTIONS {
+        return Ok(Some((StatusCode::NO_CONTENT, guard::preflight(request.headers())).into_response()));
+    }
+    let path = request.uri().path();
+    let open = request.method() == Method::GET && path == OPEN;
+    let page = matches!(*request.method(), Method::GET | Method::HEAD)
+        && server.page.as_ref().is_some_and(|page| page.has(path));
+    let key = match server.guard.check_key(request.headers(), address) {
+        Ok(key) => key,
+        Err(_) if open || page => None,
+        Err(refusal) => return Err(closing_unread(refusal, request)),
+    };
+    server.guard.check_body(request.method(), request.headers())?;
+    request.extensions_mut().insert(Visitor { key });
+    Ok(None)
+}
+
+/// A body that nobody will read is not worth receiving.
+fn closing_unread(refusal: Refusal, request: &Request) -> Refusal {
+    let empty = request.headers().get(CONTENT_LENGTH).is_none_or(|length| length == "0");
+    if empty && request.method() == Method::GET { refusal } else { refusal.closing() }
+}
+
+/// The client's id of a request where it is fit to print, else one of ours.
+fn request_id(request: &Request) -> HeaderValue {
+    let given = request.headers().get(REQUEST_ID).filter(|id| {
+        let bytes = id.as_bytes();
+        !bytes.is_empty() && bytes.len() <= MAX_ID_CHARS && bytes.iter().all(u8::is_ascii_graphic)
+    });
+    let ours = || HeaderValue::from_str(&uuid::Uuid::new_v4().to_string());
+    given.cloned().or_else(|| ours().ok()).unwrap_or_else(|| HeaderValue::from_static("-"))
+}
+
+/// `//v1//models/` means `/v1/models`: base URLs that end in a slash make such paths.
+fn normalize(uri: &mut Uri) {
+    let path = uri.path();
+    if !path.contains("//") && (path == "/" || !path.ends_with('/')) {
+        return;
+    }
+    let mut wanted: String = path.split('/').filter(|part| !part.is_empty()).flat_map(|part| ["/", part]).collect();
+    if wanted.is_empty() {
+        wanted.push('/');
+    }
+    if let Some(query) = uri.query() {
+        wanted = format!("{wanted}?{query}");
+    }
+    let mut parts = std::mem::take(uri).into_parts();
+    // What was a target stays one without some of its slashes.
+    parts.path_and_query = PathAndQuery::try_from(wanted).ok();
+    *uri = Uri::from_parts(parts).unwrap_or_default();
+}
+
+/// The whole body.
+///
+/// # Errors
+/// 413 as soon as it is too long, 408 where it comes too slowly, 400 where it is cut.
+pub(crate) async fn whole_body(server: &Server, body: Body) -> Result<Bytes, Refusal> {
+    let most = server.guard.max_body();
+    let read = async {
+        let (mut body, mut whole) = (body, BytesMut::new());
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|_| Refusal::bad("the body ended before its time").closing())?;
+            if let Some(data) = frame.data_ref() {
+                if (whole.len() + data.len()) as u64 > most {
+                    return Err(guard::too_large(most));
+                }
+                whole.extend_from_slice(data);
+            }
+        }
+        Ok(whole.freeze())
+    };
+    let late = || {
+        let message = format!("the body did not come within {} s", BODY_SECONDS.as_secs());
+        Refusal::invalid(StatusCode::REQUEST_TIMEOUT, "request_timeout", message).closing()
+    };
+    tokio::time::timeout(BODY_SECONDS, read).await.unwrap_or_else(|_| Err(late()))
+}
+
+/// Parses a body; a large one where no connection waits for it.
+///
+/// # Errors
+/// As [`whole_body`], and what `parse` says.
+pub(crate) async fn parsed<T: Send + 'static>(
+    server: &Server,
+    body: Body,
+    parse: impl FnOnce(&[u8]) -> lyn::Result<T> + Send + 'static,
+) -> Result<T, Refusal> {
+    let bytes = whole_body(server, body).await?;
+    let parsed = if bytes.len() < LARGE_BODY {
+        parse(&bytes)
+    } else {
+        tokio::task::spawn_blocking(move || parse(&bytes)).await.map_err(|_| Refusal::internal())?
+    };
+    Ok(parsed?)
+}
+
+/// Who asks, as the guard has found out.
+pub(crate) type Who = Extension<Visitor>;

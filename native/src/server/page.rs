@@ -1,0 +1,98 @@
+//! The page at `/`: static files of one folder, with the headers that keep a page to its own. Never: a file outside of it, a
+//! listing, or anything for a path that is no file.
+
+use std::path::{Component, Path, PathBuf};
+
+use axum::extract::{Request, State};
+use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY};
+use axum::http::{HeaderValue, Method};
+use axum::response::{IntoResponse, Response};
+use tower::ServiceExt;
+use tower_http::services::ServeDir;
+
+use super::refusal::Refusal;
+use super::{Shared, not_found};
+
+/// What the page may do: `web/page/csp.ts`, and, as only a header can say, that no page may frame it.
+const POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' blob:; \
+    connect-src 'self' https://huggingface.co https://*.huggingface.co https://*.hf.co; worker-src 'self'; base-uri 'none'; \
+    form-action 'none'; require-trusted-types-for 'script'; trusted-types lyn; frame-ancestors 'none'";
+/// What is at `/` where there is no page.
+const NO_PAGE: &str = "This is lyn. Its page is not built: run web/build in the repository, then start the server with \
+    --page web/dist.\nProgrammes ask /v1/chat/completions; see docs/server.md.\n";
+
+/// A folder with a built page.
+pub(crate) struct Page {
+    folder: PathBuf,
+    files: ServeDir,
+}
+
+impl Page {
+    /// The page in a folder; none where there is no index.html in it.
+    pub(crate) fn open(folder: &Path) -> Option<Page> {
+        let index = folder.join("index.html");
+        index.is_file().then(|| Page { folder: folder.to_owned(), files: ServeDir::new(folder) })
+    }
+
+    /// Whether a path is a file of the page.
+    pub(crate) fn has(&self, path: &str) -> bool {
+        let relative = Path::new(path.trim_start_matches('/'));
+        let plain = relative.components().all(|part| matches!(part, Component::Normal(_)));
+        path == "/" || (plain && !path.contains('%') && self.folder.join(relative).is_file())
+    }
+}
+
+/// Everything that is no route: a file of the page, or 404.
+pub(crate) async fn page(State(server): State<Shared>, request: Request) -> Result<Response, Refusal> {
+    let path = request.uri().path();
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    match &server.page {
+        Some(page) if reads && page.has(path) => {
+            let response = page.files.clone().oneshot(request).await;
+            let mut response = response.unwrap_or_else(|never| match never {}).into_response();
+            let headers = response.headers_mut();
+            headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+            headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+            Ok(response)
+        }
+        None if reads && path == "/" => Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8")], NO_PAGE).into_response()),
+        _ => Err(not_found(request.uri())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_policy_is_the_page_s_own() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../web/page/csp.ts");
+        let theirs = std::fs::read_to_string(path).unwrap();
+        let directives: Vec<&str> = POLICY.split("; ").filter(|part| !part.starts_with("frame-ancestors")).collect();
+        for directive in &directives {
+            let hosts = directive.strip_prefix("connect-src 'self' ");
+            let known = |text: &str| theirs.contains(&format!("\"{text}\""));
+            let listed = hosts.map_or_else(|| known(directive), |hosts| hosts.split(' ').all(known));
+            assert!(listed, "{directive} is not in csp.ts");
+        }
+        let (_, list) = theirs.split_once("CSP = [").unwrap();
+        assert_eq!(list.matches(",\n").count(), directives.len());
+    }
+
+    #[test]
+    fn only_files_of_the_folder_are_the_page() {
+        let folder = std::env::temp_dir().join(format!("lyn-page-{}", std::process::id()));
+        std::fs::create_dir_all(folder.join("assets")).unwrap();
+        assert!(Page::open(&folder).is_none());
+        for file in ["index.html", "assets/a.js"] {
+            std::fs::write(folder.join(file), "x").unwrap();
+        }
+        let page = Page::open(&folder).unwrap();
+        assert!(page.has("/") && page.has("/assets/a.js") && page.has("/index.html"));
+        for other in ["/assets", "/../Cargo.toml", "/assets/../../x", "/%2e%2e/Cargo.toml", "/etc/passwd", "/v1/models"]
+        {
+            assert!(!page.has(other), "{other}");
+        }
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+}

@@ -1,0 +1,152 @@
+//! What a client is told when a request cannot be served: one envelope, `{"error": {message, type, param, code}}`, for every
+//! route and status. Never: paths of files, prompts, or the text of a panic.
+
+use axum::body::Body;
+use axum::http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use lyn::error::{Code, Error};
+use serde_json::{Value, json};
+
+/// The media type of every JSON answer.
+pub(crate) const JSON: &str = "application/json; charset=utf-8";
+/// For how long a client should wait before it tries again.
+const RETRY_SECONDS: u32 = 5;
+/// Sent beside `Retry-After`; OpenAI's clients prefer it.
+const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
+/// OpenAI's clients do as it says.
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+
+/// A request that is not served.
+#[derive(Clone, Debug)]
+pub(crate) struct Refusal {
+    status: StatusCode,
+    message: String,
+    kind: &'static str,
+    param: Option<String>,
+    code: &'static str,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, kind: &'static str, code: &'static str, message: impl Into<String>) -> Refusal {
+        Refusal { status, message: message.into(), kind, param: None, code, headers: vec![] }
+    }
+
+    /// 400, or another status of the same kind: the request is wrong.
+    pub(crate) fn invalid(status: StatusCode, code: &'static str, message: impl Into<String>) -> Refusal {
+        Refusal::new(status, "invalid_request_error", code, message)
+    }
+
+    /// 400.
+    pub(crate) fn bad(message: impl Into<String>) -> Refusal {
+        Refusal::invalid(StatusCode::BAD_REQUEST, "invalid_request_error", message)
+    }
+
+    /// 401. A wrong key and a missing one look the same but for the sentence.
+    pub(crate) fn unauthorized(message: impl Into<String>) -> Refusal {
+        Refusal::new(StatusCode::UNAUTHORIZED, "authentication_error", "invalid_request_error", message)
+            .with_header(axum::http::header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+    }
+
+    /// 403.
+    pub(crate) fn forbidden(message: impl Into<String>) -> Refusal {
+        Refusal::new(StatusCode::FORBIDDEN, "permission_error", "forbidden", message)
+    }
+
+    /// 429: this client asks for more than its share.
+    pub(crate) fn too_many(message: impl Into<String>) -> Refusal {
+        Refusal::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", "rate_limit_exceeded", message).retry()
+    }
+
+    /// 503: nobody is served now.
+    pub(crate) fn unavailable(code: &'static str, message: impl Into<String>) -> Refusal {
+        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "server_error", code, message).retry()
+    }
+
+    /// 500. What went wrong is for the log.
+    pub(crate) fn internal() -> Refusal {
+        let message = "internal error; the server's log says more";
+        Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "internal_error", message)
+            .with_header(SHOULD_RETRY, HeaderValue::from_static("false"))
+    }
+
+    /// Adds a header.
+    pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Refusal {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// Ends the connection: what else comes on it is not worth reading.
+    pub(crate) fn closing(self) -> Refusal {
+        self.with_header(axum::http::header::CONNECTION, HeaderValue::from_static("close"))
+    }
+
+    fn retry(self) -> Refusal {
+        self.with_header(RETRY_AFTER, HeaderValue::from(RETRY_SECONDS))
+            .with_header(RETRY_AFTER_MS, HeaderValue::from(RETRY_SECONDS * 1000))
+    }
+
+    /// The sentence.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The status.
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The envelope.
+    pub(crate) fn to_json(&self) -> Value {
+        json!({ "error": { "message": self.message, "type": self.kind, "param": self.param, "code": self.code } })
+    }
+
+    /// The same status and headers, with another dialect's body.
+    pub(crate) fn with_body(&self, body: &Value) -> Response {
+        let mut response = json_response(self.status, body);
+        response.headers_mut().extend(self.headers.iter().cloned());
+        response
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        self.with_body(&self.to_json())
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Refusal {
+        let message = error.message().to_owned();
+        let param = error.details().get("param").and_then(Value::as_str).map(str::to_owned);
+        let refusal = match error.code() {
+            Code::BadRequest => Refusal::bad(message),
+            Code::ContextOverflow => Refusal::invalid(StatusCode::BAD_REQUEST, "context_length_exceeded", message),
+            Code::OutOfMemory => Refusal::unavailable("overloaded", message),
+            Code::DeviceLost | Code::GpuTimeout => {
+                Refusal::unavailable("device_lost", "the device was lost; the model is being loaded again")
+            }
+            Code::Cancelled => Refusal::unavailable("server_shutdown", "the server is stopping"),
+            Code::NonFinite => Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "non_finite", message),
+            _ => {
+                tracing::error!(code = error.code().name(), message = error.message(), "a request failed");
+                Refusal::internal()
+            }
+        };
+        Refusal { param, ..refusal }
+    }
+}
+
+/// A JSON answer.
+pub(crate) fn json_response(status: StatusCode, body: &Value) -> Response {
+    let mut response = Response::new(Body::from(body.to_string()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
+    response
+}
+
+/// A JSON answer with status 200.
+pub(crate) fn ok(body: &Value) -> Response {
+    json_response(StatusCode::OK, body)
+}

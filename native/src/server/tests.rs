@@ -1,0 +1,729 @@
+//! The whole server without a socket, on the built-in model. All tests share one engine, as requests do. The numbers are those
+//! of the conformance checklist that the server is written after.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Request, StatusCode};
+use futures_util::future::join_all;
+use http_body_util::BodyExt;
+use lyn::engine::{Engine, Options};
+use lyn::memory::ContextSize;
+use lyn::platform::block_on;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use super::guard::{Guard, Rules, digest};
+use super::metrics::Metrics;
+use super::page::Page;
+use super::worker::{Limits, Load, Stage, Worker};
+use super::{BALANCE, CHAT, HEALTH, MODELS, Server, Settings, Shared, app};
+
+const CHAT_PATH: &str = "/v1/chat/completions";
+const KEY: &str = "a-key-that-opens-1234";
+
+fn load() -> Load {
+    Box::new(|| {
+        let options = Options {
+            device: "software".to_owned(),
+            context: ContextSize::Tokens(512),
+            sequences: 4,
+            ..Options::default()
+        };
+        block_on(Engine::load(lyn::models::stories(), &options, &mut |_| true))
+    })
+}
+
+fn engine() -> (Worker, Arc<Metrics>) {
+    let metrics = Arc::new(Metrics::new());
+    let (worker, _) = Worker::start(load(), Limits::default(), Arc::clone(&metrics)).unwrap();
+    (worker, metrics)
+}
+
+/// The engine that tests share.
+fn shared() -> &'static (Worker, Arc<Metrics>) {
+    static SHARED: OnceLock<(Worker, Arc<Metrics>)> = OnceLock::new();
+    SHARED.get_or_init(engine)
+}
+
+async fn ready(worker: &Worker) {
+    let mut stage = worker.stage();
+    let stage = stage.wait_for(|stage| !matches!(stage, Stage::Loading)).await.unwrap().clone();
+    assert!(matches!(stage, Stage::Ready), "{stage:?}");
+}
+
+fn settings() -> Settings {
+    Settings { model: "stories".to_owned(), parallel: 4, max_queue: 64, max_queue_per_key: 16, ..Settings::default() }
+}
+
+fn rules(keys: &[&str]) -> Rules {
+    Rules { keys: keys.iter().map(|key| digest(key.as_bytes())).collect(), max_body: 8 << 20, ..Rules::default() }
+}
+
+/// A server of its own around the shared engine.
+async fn server(settings: Settings, rules: Rules, page: Option<Page>) -> Shared {
+    let (worker, metrics) = shared();
+    ready(worker).await;
+    Server::new(settings, worker.clone(), Arc::clone(metrics), Guard::new(rules), page)
+}
+
+async fn open_server() -> Shared {
+    server(settings(), rules(&[]), None).await
+}
+
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    text: String,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
+    }
+
+    #[track_caller]
+    fn ok(self) -> Value {
+        assert_eq!(self.status, StatusCode::OK, "{}", self.text);
+        self.json()
+    }
+
+    /// The envelope's message; every refusal has one.
+    #[track_caller]
+    fn refused(&self, status: u16) -> String {
+        assert_eq!(self.status.as_u16(), status, "{}", self.text);
+        assert!(self.headers["content-type"].to_str().unwrap().starts_with("application/json"));
+        let error = &self.json()["error"];
+        assert!(error["type"].is_string() && error.get("param").is_some() && error.get("code").is_some(), "{error}");
+        error["message"].as_str().unwrap().to_owned()
+    }
+
+    /// The events of a stream, and whether `[DONE]` is the last.
+    fn events(&self) -> (Vec<Value>, bool) {
+        let mut data: Vec<&str> = self.text.split("\n\n").filter_map(|event| event.strip_prefix("data: ")).collect();
+        let done = data.last() == Some(&"[DONE]");
+        if done {
+            data.pop();
+        }
+        (data.iter().map(|event| serde_json::from_str(event).unwrap()).collect(), done)
+    }
+
+    /// All text of one kind in a stream.
+    fn deltas(&self, key: &str) -> String {
+        self.events().0.iter().filter_map(|event| event["choices"][0]["delta"][key].as_str()).collect()
+    }
+}
+
+async fn send(app: &Router, request: Request<Body>) -> Answer {
+    let response = app.clone().oneshot(request).await.unwrap();
+    let (head, body) = response.into_parts();
+    let bytes = body.collect().await.unwrap().to_bytes();
+    Answer { status: head.status, headers: head.headers, text: String::from_utf8(bytes.to_vec()).unwrap() }
+}
+
+fn request(method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Request<Body> {
+    let mut builder = Request::builder().method(method).uri(path);
+    if !headers.iter().any(|(name, _)| *name == "host") {
+        builder = builder.header("host", "localhost:8080");
+    }
+    for (name, value) in headers {
+        builder = builder.header(*name, *value);
+    }
+    builder.body(body.into()).unwrap()
+}
+
+async fn get(app: &Router, path: &str) -> Answer {
+    send(app, request("GET", path, &[], "")).await
+}
+
+async fn post(app: &Router, path: &str, body: &Value) -> Answer {
+    send(app, request("POST", path, &[("content-type", "application/json")], body.to_string())).await
+}
+
+/// A chat request with these fields beside a short, greedy default.
+fn asked(fields: Value) -> Value {
+    let mut body = json!({
+        "model": "deepseek-chat", "max_tokens": 8, "temperature": 0,
+        "messages": [{ "role": "user", "content": "Tell me about a dog" }],
+    });
+    let Value::Object(fields) = fields else { panic!("fields are an object") };
+    body.as_object_mut().unwrap().extend(fields);
+    body
+}
+
+async fn chat(app: &Router, fields: Value) -> Answer {
+    post(app, CHAT_PATH, &asked(fields)).await
+}
+
+#[tokio::test]
+async fn c01_c03_the_seed_s_request_is_answered_on_every_path() {
+    let app = app(&open_server().await);
+    let body = json!({
+        "model": "deepseek-v3.2-exp", "max_tokens": 12, "temperature": 0.7, "stream": false,
+        "messages": [
+            { "role": "system", "content": "You are a helpful assistant." },
+            { "role": "user", "content": "Explain sparse attention." },
+        ],
+    });
+    let doubled = "//v1//chat/completions/";
+    for path in CHAT.iter().copied().chain([doubled]) {
+        // An unset variable in the shell leaves an empty key; curl without a content type calls it a form.
+        let headers = [("authorization", "Bearer "), ("content-type", "application/x-www-form-urlencoded")];
+        let answer = send(&app, request("POST", path, &headers, body.to_string())).await.ok();
+        assert!(!answer["choices"][0]["message"]["content"].as_str().unwrap().is_empty(), "{path}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn c05_c07_thinking_follows_the_body_then_the_model() {
+    let app = app(&open_server().await);
+    for (fields, thinks) in [
+        (json!({ "model": "deepseek-chat" }), false),
+        (json!({ "model": "deepseek-reasoner" }), true),
+        (json!({ "model": "DeepSeek-V3.2-Exp-thinking" }), true),
+        (json!({ "model": "DeepSeek-V3.2-Exp-nothinking" }), false),
+        (json!({ "model": "deepseek-chat", "thinking": { "type": "enabled" } }), true),
+        (json!({ "model": "deepseek-reasoner", "thinking": { "type": "disabled" } }), false),
+        (json!({ "model": "deepseek-reasoner", "thinking": null }), true),
+        (json!({ "model": "deepseek-reasoner", "reasoning_effort": "none" }), false),
+        (json!({ "chat_template_kwargs": { "thinking": true } }), true),
+    ] {
+        let answer = chat(&app, fields.clone()).await.ok();
+        let message = &answer["choices"][0]["message"];
+        assert_eq!(message.get("reasoning_content").is_some(), thinks, "{fields}: {answer}");
+        assert_eq!(answer["model"], asked(fields)["model"]);
+    }
+}
+
+#[tokio::test]
+async fn c09_c10_models_and_balance() {
+    let app = app(&server(Settings { aliases: vec!["mine".to_owned()], ..settings() }, rules(&[]), None).await);
+    let list = get(&app, "/v1/models").await.ok();
+    let ids: Vec<&str> = list["data"].as_array().unwrap().iter().filter_map(|model| model["id"].as_str()).collect();
+    for id in ["stories", "mine", "deepseek-chat", "deepseek-reasoner"] {
+        assert!(ids.contains(&id), "{ids:?}");
+        assert_eq!(get(&app, &format!("/models/{id}")).await.ok()["object"], "model");
+    }
+    let missing = get(&app, "/v1/models/nope").await;
+    assert!(missing.refused(404).contains("nope"));
+    assert_eq!(missing.json()["error"]["code"], "model_not_found");
+    for path in BALANCE {
+        let balance = get(&app, path).await.ok();
+        assert!(balance["is_available"].is_boolean() && balance["balance_infos"][0]["total_balance"].is_string());
+    }
+}
+
+#[tokio::test]
+async fn c11_c12_health_and_what_is_not_there() {
+    let app = app(&open_server().await);
+    for path in HEALTH {
+        assert_eq!(get(&app, path).await.ok()["status"], "ok");
+    }
+    for path in ["/nope", "/v1/embeddings", "/v1/images/generations", "/v1/chat"] {
+        let answer = post(&app, path, &json!({})).await;
+        assert!(answer.refused(404).contains(path));
+    }
+    let answer = get(&app, CHAT_PATH).await;
+    answer.refused(405);
+    assert_eq!(answer.headers["allow"], "POST");
+}
+
+/// Every route with every method, without a key: only one is open.
+#[tokio::test]
+async fn c13_a3_without_a_key_only_health_answers() {
+    let app = app(&server(settings(), rules(&[KEY]), None).await);
+    let others =
+        ["/ready", "/metrics", "/version", "/props", "/tokenize", "/detokenize", "/apply-template", "/", "/nope"];
+    let paths = [CHAT, MODELS, BALANCE, HEALTH, &others].concat();
+    for path in paths {
+        for method in ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD"] {
+            let answer = send(&app, request(method, path, &[], "{}")).await;
+            let open = method == "GET" && path == "/health";
+            let expected = if open { StatusCode::OK } else { StatusCode::UNAUTHORIZED };
+            assert_eq!(answer.status, expected, "{method} {path}");
+            assert_eq!(answer.headers.contains_key("www-authenticate"), !open);
+        }
+    }
+    let wrong = send(&app, request("GET", "/v1/models", &[("authorization", "Bearer wrong-key-99-abcd")], "")).await;
+    assert_eq!(wrong.refused(401), "Authentication Fails, Your api key: ****abcd is invalid");
+    assert_eq!(wrong.json()["error"]["type"], "authentication_error");
+    for (name, value) in [("x-api-key", KEY), ("api-key", KEY), ("authorization", &format!("bearer  {KEY}"))] {
+        send(&app, request("GET", "/v1/models", &[(name, value)], "")).await.ok();
+    }
+}
+
+#[tokio::test]
+async fn c16_an_open_server_takes_any_key() {
+    let app = app(&open_server().await);
+    let long = format!("Bearer {}", "x".repeat(40_000));
+    for key in ["", "Bearer ", "Bearer anything", "Basic eA==", &long] {
+        send(&app, request("GET", "/v1/models", &[("authorization", key)], "")).await.ok();
+    }
+}
+
+#[tokio::test]
+async fn c18_pages_of_other_origins_ask_only_where_they_may() {
+    let origins = vec!["https://app.example".to_owned()];
+    let app = app(&server(settings(), Rules { origins, ..rules(&[KEY]) }, None).await);
+    let preflight = |origin: &'static str| {
+        let wanted = [
+            ("origin", origin),
+            ("access-control-request-method", "POST"),
+            ("access-control-request-headers", "content-type, x-stainless-os"),
+        ];
+        request("OPTIONS", CHAT_PATH, &wanted, "")
+    };
+    let allowed = send(&app, preflight("https://app.example")).await;
+    assert_eq!(allowed.status, StatusCode::NO_CONTENT);
+    assert_eq!(allowed.headers["access-control-allow-origin"], "https://app.example");
+    assert_eq!(allowed.headers["access-control-allow-headers"], "content-type, x-stainless-os");
+    assert_eq!(allowed.headers["access-control-max-age"], "86400");
+    assert!(allowed.headers["access-control-expose-headers"].to_str().unwrap().contains("x-request-id"));
+    let foreign = send(&app, preflight("https://evil.example")).await;
+    foreign.refused(403);
+    assert!(!foreign.headers.contains_key("access-control-allow-origin"));
+    let key = ("x-api-key", KEY);
+    let simple = [("origin", "http://localhost:8080"), ("content-type", "text/plain"), key];
+    send(&app, request("POST", CHAT_PATH, &simple, asked(json!({})).to_string())).await.refused(415);
+    let own = [("origin", "http://localhost:8080"), ("content-type", "application/json"), key];
+    let answer = send(&app, request("POST", CHAT_PATH, &own, asked(json!({})).to_string())).await;
+    assert!(!answer.headers.contains_key("access-control-allow-origin"));
+    answer.ok();
+}
+
+#[tokio::test]
+async fn c19_large_bodies_and_foreign_hosts_are_refused() {
+    let app = app(&server(settings(), Rules { max_body: 1000, ..rules(&[]) }, None).await);
+    let long = asked(json!({ "user": "x".repeat(2000) })).to_string();
+    let length = long.len().to_string();
+    let said = send(&app, request("POST", CHAT_PATH, &[("content-length", &length)], long.clone())).await;
+    assert!(said.refused(413).contains("at most 1000 bytes"));
+    assert_eq!(said.headers["connection"], "close");
+    let chunks = long.as_bytes().chunks(100).map(|chunk| Ok::<_, std::io::Error>(chunk.to_vec()));
+    let unsaid = Body::from_stream(futures_util::stream::iter(chunks.collect::<Vec<_>>()));
+    send(&app, request("POST", CHAT_PATH, &[], unsaid)).await.refused(413);
+    send(&app, request("POST", CHAT_PATH, &[("content-encoding", "gzip")], "x")).await.refused(415);
+    send(&app, request("GET", "/v1/models", &[("host", "evil.example")], "")).await.refused(403);
+    send(&app, request("GET", &format!("/{}", "x".repeat(9000)), &[], "")).await.refused(414);
+    chat(&app, json!({})).await.ok();
+}
+
+#[tokio::test]
+async fn c20_requests_have_ids() {
+    let app = app(&open_server().await);
+    let own = send(&app, request("GET", "/nope", &[("x-request-id", "my-id.1")], "")).await;
+    assert_eq!(own.headers["x-request-id"], "my-id.1");
+    for odd in ["x".repeat(129), "two words".to_owned()] {
+        let answer = send(&app, request("GET", "/health", &[("x-request-id", &odd)], "")).await;
+        let id = answer.headers["x-request-id"].to_str().unwrap();
+        assert!(uuid::Uuid::parse_str(id).is_ok(), "{id}");
+    }
+}
+
+/// Waits until the engine has nothing to do.
+async fn idle(metrics: &Metrics) {
+    for _ in 0..500 {
+        if figure(metrics, "lyn_requests_running") + figure(metrics, "lyn_requests_waiting") == 0.0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the engine goes on: {}", metrics.render());
+}
+
+/// The sum of a figure over all labels.
+fn figure(metrics: &Metrics, name: &str) -> f64 {
+    let text = metrics.render();
+    let named =
+        text.lines().filter(|line| line.starts_with(&format!("{name} ")) || line.starts_with(&format!("{name}{{")));
+    named.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+}
+
+/// Clients that leave, in a stream and before an answer, with an engine of their own to watch.
+#[tokio::test]
+async fn c21_s4_what_nobody_waits_for_stops() {
+    let (worker, metrics) = engine();
+    ready(&worker).await;
+    let server = Server::new(settings(), worker, Arc::clone(&metrics), Guard::new(rules(&[])), None);
+    let app = app(&server);
+    let endless = json!({ "max_tokens": 400, "temperature": 1, "stream": true, "logit_bias": { "1": -100 } });
+    let streamed = request("POST", CHAT_PATH, &[], asked(endless.clone()).to_string());
+    let mut body = app.clone().oneshot(streamed).await.unwrap().into_body();
+    for _ in 0..4 {
+        body.frame().await.unwrap().unwrap();
+    }
+    drop(body);
+    idle(&metrics).await;
+    let made = figure(&metrics, "lyn_generation_tokens_total");
+    assert!(made < 300.0, "{made} tokens were made for nobody");
+    // Without a stream, and more of them than the engine makes at once.
+    let whole = asked(json!({ "max_tokens": 400, "logit_bias": { "1": -100 } })).to_string();
+    let waiting = join_all((0..8).map(|_| send(&app, request("POST", CHAT_PATH, &[], whole.clone()))));
+    assert!(tokio::time::timeout(Duration::from_millis(300), waiting).await.is_err());
+    idle(&metrics).await;
+    assert_eq!(server.answers(), 0);
+    assert!(figure(&metrics, "lyn_aborted_total") >= 2.0, "{}", metrics.render());
+    chat(&app, json!({})).await.ok();
+}
+
+/// A representative of each kind; the runtime's own tests go through all fields.
+#[tokio::test]
+async fn c22_c32_wrong_requests_are_400_with_the_field_s_name() {
+    let app = app(&open_server().await);
+    let user = json!({ "role": "user", "content": "x" });
+    for (fields, says) in [
+        (json!({ "temperature": 2.1 }), "Invalid temperature value"),
+        (json!({ "top_p": 0 }), "Invalid top_p value"),
+        (json!({ "presence_penalty": -2.1 }), "Invalid presence_penalty value"),
+        (json!({ "max_tokens": -1 }), "[1, "),
+        (json!({ "stop": vec!["x"; 17] }), "stop"),
+        (json!({ "top_logprobs": 21, "logprobs": true }), "Invalid top_logprobs value"),
+        (json!({ "top_logprobs": 2 }), "logprobs must be set to true"),
+        (json!({ "tool_choice": "maybe" }), "tool_choice"),
+        (json!({ "messages": [] }), "Empty input messages"),
+        (json!({ "messages": null }), "messages"),
+        (json!({ "messages": [{ "role": "function", "content": "x" }] }), "messages[0].role"),
+        (json!({ "messages": [{ "role": "user", "content": 5 }] }), "messages[0]"),
+        (json!({ "n": 100 }), "n"),
+        (json!({ "messages": [user, { "role": "user", "content": "x ".repeat(2000) }] }), "context"),
+    ] {
+        let message = chat(&app, fields.clone()).await.refused(400);
+        assert!(message.contains(says), "{fields}: {message}");
+    }
+    for (body, says) in
+        [("{\"messages\": [", "line 1 column"), ("", "line"), ("\"x\"", "invalid type"), ("{\u{0}}", "line")]
+    {
+        let message = send(&app, request("POST", CHAT_PATH, &[], body)).await.refused(400);
+        assert!(message.contains(says), "{body}: {message}");
+    }
+    let deep = format!("{{\"messages\": {}", "[".repeat(10_000));
+    send(&app, request("POST", CHAT_PATH, &[], deep)).await.refused(400);
+    send(&app, request("POST", CHAT_PATH, &[], vec![b'{', 0xff, b'}'])).await.refused(400);
+    chat(&app, json!({ "temperature": 2, "top_p": 1, "stop": null, "tools": null, "tool_choice": "none" })).await.ok();
+}
+
+#[tokio::test]
+async fn c40_c43_the_whole_answer() {
+    let app = app(&open_server().await);
+    let answer = chat(&app, json!({ "seed": 7, "temperature": 1 })).await;
+    assert_eq!(
+        (&answer.headers["x-seed"], &answer.headers["content-type"]),
+        (
+            &axum::http::HeaderValue::from_static("7"),
+            &axum::http::HeaderValue::from_static("application/json; charset=utf-8"),
+        )
+    );
+    let answer = answer.ok();
+    assert!(uuid::Uuid::parse_str(answer["id"].as_str().unwrap()).is_ok());
+    assert_eq!(answer["object"], "chat.completion");
+    assert!(answer["created"].as_u64().unwrap().abs_diff(super::unix_seconds()) <= 5);
+    let usage = |key: &str| answer["usage"][key].as_u64().unwrap();
+    assert_eq!(usage("total_tokens"), usage("prompt_tokens") + usage("completion_tokens"));
+    assert_eq!(usage("prompt_tokens"), usage("prompt_cache_hit_tokens") + usage("prompt_cache_miss_tokens"));
+    assert!(answer["timings"]["predicted_n"].is_u64());
+    let one = chat(&app, json!({ "max_tokens": 1 })).await.ok();
+    assert_eq!(
+        (&one["choices"][0]["finish_reason"], &one["usage"]["completion_tokens"]),
+        (&json!("length"), &json!(1))
+    );
+    let thought = chat(&app, json!({ "model": "deepseek-reasoner", "max_tokens": 5 })).await.ok();
+    let message = &thought["choices"][0]["message"];
+    assert_eq!((&message["content"], message["reasoning_content"].as_str().unwrap().is_empty()), (&json!(""), false));
+}
+
+#[tokio::test]
+async fn c46_c47_seeds_and_biases() {
+    let app = app(&open_server().await);
+    let text = async |fields: Value| {
+        let answer = chat(&app, fields).await.ok();
+        answer["choices"][0]["message"]["content"].as_str().unwrap().to_owned()
+    };
+    let hot = |seed: u64| json!({ "temperature": 2, "seed": seed, "max_tokens": 12 });
+    assert_eq!(text(json!({})).await, text(json!({})).await);
+    assert_eq!(text(hot(1)).await, text(hot(1)).await);
+    assert_ne!(text(hot(1)).await, text(hot(2)).await);
+    let tokens = post(&app, "/tokenize", &json!({ "content": text(json!({ "max_tokens": 1 })).await })).await.ok();
+    let first = tokens["tokens"][0].to_string();
+    assert_ne!(text(json!({})).await, text(json!({ "logit_bias": { first: -100 } })).await);
+}
+
+#[tokio::test]
+async fn c48_c50_streams_have_deepseek_s_shape() {
+    let app = app(&open_server().await);
+    for (model, apart) in [("deepseek-chat", false), ("deepseek-reasoner", true)] {
+        let mut fields = json!({ "model": model, "stream": true });
+        if apart {
+            fields["stream_options"] = json!({ "include_usage": true });
+        }
+        let answer = chat(&app, fields).await;
+        assert_eq!(answer.headers["content-type"], "text/event-stream; charset=utf-8");
+        assert_eq!(answer.headers["cache-control"], "no-cache");
+        let (events, done) = answer.events();
+        assert!(done);
+        assert_eq!(events[0]["choices"][0]["delta"]["role"], "assistant");
+        let head = |event: &Value| (event["id"].clone(), event["created"].clone(), event["object"].clone());
+        assert!(events.iter().all(|event| head(event) == head(&events[0])));
+        let whole = chat(&app, json!({ "model": model })).await.ok();
+        for key in ["content", "reasoning_content"] {
+            let expected = whole["choices"][0]["message"][key].as_str().unwrap_or_default();
+            assert_eq!(answer.deltas(key), expected, "{model} {key}");
+        }
+        let counted: Vec<usize> =
+            (0..events.len()).filter(|&index| events[index]["usage"]["total_tokens"].is_u64()).collect();
+        assert_eq!(counted, [events.len() - 1]);
+        let last = events.last().unwrap();
+        assert_eq!(last["choices"].as_array().unwrap().is_empty(), apart);
+        assert_eq!(last["usage"]["total_tokens"], whole["usage"]["total_tokens"]);
+    }
+}
+
+/// The thread panics in the middle of a stream: the stream ends as it should, and the next request is served.
+#[tokio::test]
+async fn c57_s17_an_engine_that_panics_is_loaded_again() {
+    let (worker, metrics) = engine();
+    ready(&worker).await;
+    let app = app(&Server::new(settings(), worker.clone(), Arc::clone(&metrics), Guard::new(rules(&[])), None));
+    let endless = json!({ "max_tokens": 400, "stream": true, "logit_bias": { "1": -100 } });
+    let streamed = request("POST", CHAT_PATH, &[], asked(endless).to_string());
+    let mut body = app.clone().oneshot(streamed).await.unwrap().into_body();
+    for _ in 0..3 {
+        body.frame().await.unwrap().unwrap();
+    }
+    let crash = worker.look(|_| panic!("a test's own")).await;
+    assert!(crash.is_err());
+    let rest = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
+    assert!(rest.contains("insufficient_system_resource") && rest.ends_with("data: [DONE]\n\n"), "{rest}");
+    assert!(!rest.contains("a test's own"));
+    ready(&worker).await;
+    chat(&app, json!({})).await.ok();
+    assert_eq!(figure(&metrics, "lyn_device_losses_total"), 1.0);
+    let reason = "lyn_aborted_total{reason=\"internal\"} 1";
+    assert!(metrics.render().contains(reason), "{}", metrics.render());
+}
+
+/// Each of many greedy streams says what it says alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c58_d2_streams_beside_others_are_as_alone() {
+    let app = app(&open_server().await);
+    let fields = |index: usize| {
+        let story =
+            ["a dog", "a cat and a ball", "rain", "the sea, where a boy named Tim found a red shell"][index % 4];
+        let text = format!("{} Tell me about {story}", "Please. ".repeat(index / 4));
+        json!({ "stream": true, "max_tokens": 6 + index % 5, "messages": [{ "role": "user", "content": text }] })
+    };
+    let together = join_all((0..32).map(|index| chat(&app, fields(index)))).await;
+    for (index, answer) in together.iter().enumerate() {
+        assert!(answer.events().1);
+        let alone = chat(&app, fields(index)).await;
+        assert_eq!(answer.deltas("content"), alone.deltas("content"), "stream {index}");
+    }
+}
+
+#[tokio::test]
+async fn c68_c69_c71_prompts_and_tokens_can_be_looked_at() {
+    let app = app(&open_server().await);
+    let prompt = post(&app, "/apply-template", &asked(json!({}))).await.ok();
+    let prompt = prompt["prompt"].as_str().unwrap();
+    assert_eq!(prompt, "<｜begin▁of▁sentence｜><｜User｜>Tell me about a dog<｜Assistant｜></think>");
+    let counted = post(&app, "/tokenize", &json!({ "messages": asked(json!({}))["messages"] })).await.ok();
+    let usage = chat(&app, json!({})).await.ok();
+    assert_eq!(counted["count"], usage["usage"]["prompt_tokens"]);
+    let ours = post(&app, "/tokenize", &json!({ "content": "a dog 🐶", "with_pieces": true })).await.ok();
+    let ids: Vec<&Value> = ours["tokens"].as_array().unwrap().iter().map(|token| &token["id"]).collect();
+    let theirs = post(&app, "/tokenize", &json!({ "prompt": "a dog 🐶", "return_token_strs": true })).await.ok();
+    // vLLM's shape begins every text.
+    assert_eq!(theirs["count"].as_u64().unwrap() as usize, ids.len() + 1);
+    let back = post(&app, "/detokenize", &json!({ "tokens": ids })).await.ok();
+    assert_eq!((&back["content"], &back["prompt"]), (&json!("a dog 🐶"), &json!("a dog 🐶")));
+    assert!(post(&app, "/detokenize", &json!({ "tokens": [4_000_000] })).await.refused(400).contains("4000000"));
+    assert!(post(&app, "/tokenize", &json!({})).await.refused(400).contains("expected one of"));
+    assert_eq!(get(&app, "/props").await.ok()["default_generation_settings"]["n_ctx"], 512);
+}
+
+#[tokio::test]
+async fn c77_c80_a_prompt_is_known_to_its_own_key_only() {
+    let app = app(&server(settings(), rules(&["first-key", "second-key"]), None).await);
+    let long = "Once upon a time there was a dog named Max who liked to play in the garden. ".repeat(16);
+    let body = asked(json!({ "messages": [{ "role": "user", "content": long }] })).to_string();
+    let mut hits = vec![];
+    for key in ["first-key", "first-key", "second-key"] {
+        let answer = send(&app, request("POST", CHAT_PATH, &[("x-api-key", key)], body.clone())).await.ok();
+        assert!(answer["usage"]["prompt_tokens"].as_u64() > Some(200));
+        hits.push(answer["usage"]["prompt_cache_hit_tokens"].as_u64().unwrap());
+    }
+    assert!(hits[0] == 0 && hits[1] > 0 && hits[1] % 64 == 0 && hits[2] == 0, "{hits:?}");
+}
+
+#[tokio::test]
+async fn c81_metrics_add_up() {
+    let (worker, metrics) = engine();
+    ready(&worker).await;
+    let app = app(&Server::new(settings(), worker, Arc::clone(&metrics), Guard::new(rules(&[])), None));
+    let mut sums = [0.0; 4];
+    for (model, tokens) in [("deepseek-chat", 3), ("deepseek-reasoner", 9), ("deepseek-chat", 3)] {
+        let answer = chat(&app, json!({ "model": model, "max_tokens": tokens })).await.ok();
+        let usage = &answer["usage"];
+        let counts = [
+            &usage["prompt_tokens"],
+            &usage["completion_tokens"],
+            &usage["prompt_cache_hit_tokens"],
+            &usage["completion_tokens_details"]["reasoning_tokens"],
+        ];
+        for (sum, count) in sums.iter_mut().zip(counts) {
+            *sum += count.as_f64().unwrap();
+        }
+    }
+    let names = ["prompt", "generation", "prompt_cached", "reasoning"];
+    let counted = names.map(|name| figure(&metrics, &format!("lyn_{name}_tokens_total")));
+    assert_eq!(counted, sums);
+    let answer = get(&app, "/metrics").await;
+    assert_eq!(answer.headers["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+    for line in [
+        "# TYPE lyn_requests_total counter",
+        "# TYPE lyn_ttft_seconds histogram",
+        "lyn_requests_total{route=\"/v1/chat/completions\",status=\"200\"} 3",
+        "lyn_e2e_seconds_count 3",
+        "lyn_queue_seconds_count 3",
+        "lyn_requests_running 0",
+    ] {
+        assert!(answer.text.lines().any(|found| found == line), "{line}: {}", answer.text);
+    }
+}
+
+#[tokio::test]
+async fn c82_s2_a_full_queue_is_said_at_once() {
+    let settings = Settings { parallel: 1, max_queue: 1, ..settings() };
+    let server = server(settings, rules(&[]), None).await;
+    let app = app(&server);
+    let endless = asked(json!({ "max_tokens": 300, "stream": true, "logit_bias": { "1": -100 } })).to_string();
+    let mut bodies = vec![];
+    for _ in 0..2 {
+        let response = app.clone().oneshot(request("POST", CHAT_PATH, &[], endless.clone())).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        bodies.push(response.into_body());
+    }
+    let refused = chat(&app, json!({})).await;
+    assert!(refused.refused(503).contains("queue is full"));
+    assert_eq!(
+        (&refused.headers["retry-after"], &refused.headers["retry-after-ms"]),
+        (&"5".parse().unwrap(), &"5000".parse().unwrap())
+    );
+    drop(bodies);
+    assert_eq!(server.answers(), 0);
+    chat(&app, json!({})).await.ok();
+}
+
+/// Bodies that are nearly requests: whatever they are, the answer is the client's fault or an answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c84_random_bodies_are_answered_or_refused() {
+    let app = app(&open_server().await);
+    // SplitMix64, with a seed of its own: the same bodies each time.
+    let mut state = 84_u64;
+    let mut pick = move |most: usize| {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((mixed ^ (mixed >> 31)) % most as u64).unwrap()
+    };
+    let mut statuses = [0; 2];
+    for _ in 0..1000 {
+        let mut body = asked(json!({ "max_tokens": 1 }));
+        for _ in 0..=pick(3) {
+            let field = FIELDS[pick(FIELDS.len())];
+            body[field] = value(&mut pick, 0);
+        }
+        let mut text = body.to_string().into_bytes();
+        if pick(5) == 0 {
+            let place = pick(text.len());
+            text[place] = u8::try_from(pick(256)).unwrap();
+        }
+        if pick(9) == 0 {
+            text.truncate(pick(text.len()));
+        }
+        let shown = String::from_utf8_lossy(&text).into_owned();
+        let answer = tokio::time::timeout(Duration::from_secs(60), send(&app, request("POST", CHAT_PATH, &[], text)));
+        let status = answer.await.unwrap_or_else(|_| panic!("no answer to {shown}")).status;
+        assert!(status == StatusCode::OK || status.is_client_error(), "{status}: {shown}");
+        statuses[usize::from(status.is_client_error())] += 1;
+    }
+    assert!(statuses.iter().all(|&count| count > 50), "{statuses:?}");
+}
+
+const FIELDS: [&str; 26] = [
+    "model",
+    "messages",
+    "max_tokens",
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "seed",
+    "stop",
+    "presence_penalty",
+    "frequency_penalty",
+    "repetition_penalty",
+    "logit_bias",
+    "logprobs",
+    "top_logprobs",
+    "stream",
+    "stream_options",
+    "thinking",
+    "reasoning_effort",
+    "chat_template_kwargs",
+    "n",
+    "tools",
+    "tool_choice",
+    "response_format",
+    "user",
+    "unknown",
+];
+
+fn value(pick: &mut impl FnMut(usize) -> usize, depth: usize) -> Value {
+    match pick(if depth > 3 { 7 } else { 10 }) {
+        0 => Value::Null,
+        1 => json!(pick(2) == 0),
+        2 => json!(pick(5)),
+        3 => {
+            [json!(-1), json!(0), json!(2_147_483_648_u64), json!(u64::MAX), json!(1e308), json!(-0.5)][pick(6)].clone()
+        }
+        4 => serde_json::from_str("1e999").unwrap_or(Value::Null),
+        5 => json!(["x", "", "auto", "none", "\u{0}", "user", "json_object", "a b", "🐶"][pick(9)]),
+        6 => json!([{ "role": "user", "content": "Hi" }]),
+        7 => (0..pick(4)).map(|_| value(pick, depth + 1)).collect(),
+        _ => {
+            let keys = ["type", "role", "content", "function", "name", "1", "include_usage", "thinking"];
+            (0..pick(4)).map(|_| (keys[pick(keys.len())].to_owned(), value(pick, depth + 1))).collect()
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_page_is_at_the_root_with_its_policy_and_without_a_key() {
+    let folder = std::env::temp_dir().join(format!("lyn-served-page-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    for (name, text) in [("index.html", "<p>page"), ("a.wasm", "\0asm"), ("main.js", "1")] {
+        std::fs::write(folder.join(name), text).unwrap();
+    }
+    let app = app(&server(settings(), rules(&[KEY]), Page::open(&folder)).await);
+    for (path, kind) in [("/", "text/html"), ("/a.wasm", "application/wasm"), ("/main.js", "text/javascript")] {
+        let answer = get(&app, path).await;
+        assert_eq!((answer.status, answer.headers["content-type"].to_str().unwrap()), (StatusCode::OK, kind), "{path}");
+        assert!(answer.headers["content-security-policy"].to_str().unwrap().contains("frame-ancestors 'none'"));
+    }
+    get(&app, "/absent.js").await.refused(401);
+    get(&app, "/v1/models").await.refused(401);
+    std::fs::remove_dir_all(folder).unwrap();
+    let bare = super::app(&open_server().await);
+    assert!(get(&bare, "/").await.text.contains("web/build"));
+}
+
+#[tokio::test]
+async fn while_it_drains_nothing_new_is_begun() {
+    let server = open_server().await;
+    let app = app(&server);
+    server.drain();
+    assert_eq!(get(&app, "/health").await.status, StatusCode::SERVICE_UNAVAILABLE);
+    chat(&app, json!({})).await.refused(503);
+}

@@ -1,0 +1,116 @@
+//! Text to ids and back, and conversations to prompts, in the shapes of llama.cpp and vLLM.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::Response;
+use lyn::Engine;
+use lyn::chat::openai::ChatRequest;
+use lyn::error::{Code, Error, Result};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::refusal::{Refusal, ok};
+use super::{Shared, parsed};
+
+/// Both shapes; `content` makes it llama.cpp's.
+#[derive(Deserialize)]
+struct TokenizeRequest {
+    content: Option<String>,
+    add_special: Option<bool>,
+    parse_special: Option<bool>,
+    with_pieces: Option<bool>,
+    prompt: Option<String>,
+    messages: Option<Value>,
+    add_special_tokens: Option<bool>,
+    return_token_strs: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct DetokenizeRequest {
+    tokens: Vec<u32>,
+}
+
+/// A body of a helper route.
+fn json<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        let what = lyn::error::escape_whole(&error.to_string());
+        let what = match error.classify() {
+            serde_json::error::Category::Data => {
+                format!("Failed to deserialize the JSON body into the target type: {what}")
+            }
+            _ => format!("Failed to parse the request body as JSON: {what}"),
+        };
+        Error::new(Code::BadRequest, what)
+    })
+}
+
+/// `POST /tokenize`
+pub(crate) async fn tokenize(State(server): State<Shared>, body: Body) -> Result<Response, Refusal> {
+    let request: TokenizeRequest = parsed(&server, body, json).await?;
+    let answer = server.worker.look(move |engine| tokens_of(engine, &request)).await??;
+    Ok(ok(&answer))
+}
+
+fn tokens_of(engine: &Engine, request: &TokenizeRequest) -> Result<Value> {
+    let tokenizer = engine.tokenizer()?;
+    if let Some(content) = &request.content {
+        let mut ids = tokenizer.encode(content, request.parse_special.unwrap_or(true))?;
+        if request.add_special == Some(true) {
+            ids = [engine.raw_prompt("")?, ids].concat();
+        }
+        if request.with_pieces != Some(true) {
+            return Ok(json!({ "tokens": ids }));
+        }
+        let pieces = ids.iter().map(|&id| {
+            let bytes = tokenizer.piece_bytes(id);
+            // Half a character is no text.
+            let piece = std::str::from_utf8(bytes).map_or_else(|_| json!(bytes), |text| json!(text));
+            json!({ "id": id, "piece": piece })
+        });
+        return Ok(json!({ "tokens": pieces.collect::<Vec<_>>() }));
+    }
+    let ids = match (&request.prompt, &request.messages) {
+        (Some(prompt), _) if request.add_special_tokens == Some(false) => tokenizer.encode(prompt, false)?,
+        (Some(prompt), _) => engine.raw_prompt(prompt)?,
+        (None, Some(messages)) => {
+            ChatRequest::parse(json!({ "messages": messages }).to_string())?.to_request(engine)?.prompt
+        }
+        (None, None) => {
+            return Err(Error::new(Code::BadRequest, "expected one of content, prompt and messages, found none"));
+        }
+    };
+    let pieces = (request.return_token_strs == Some(true))
+        .then(|| ids.iter().map(|&id| String::from_utf8_lossy(tokenizer.piece_bytes(id)).into_owned()));
+    Ok(json!({
+        "count": ids.len(),
+        "max_model_len": engine.plan().context,
+        "token_strs": pieces.map(Iterator::collect::<Vec<String>>),
+        "tokens": ids,
+    }))
+}
+
+/// `POST /detokenize`
+pub(crate) async fn detokenize(State(server): State<Shared>, body: Body) -> Result<Response, Refusal> {
+    let request: DetokenizeRequest = parsed(&server, body, json).await?;
+    let text = server.worker.look(move |engine| {
+        let tokenizer = engine.tokenizer()?;
+        let size = tokenizer.vocab_size();
+        if let Some(id) = request.tokens.iter().find(|&&id| id >= size) {
+            let message = format!("tokens: expected ids below {size}, found {id}");
+            return Err(Error::new(Code::BadRequest, message).with_detail("param", "tokens"));
+        }
+        Ok(tokenizer.decode(&request.tokens))
+    });
+    let text = text.await??;
+    Ok(ok(&json!({ "content": text, "prompt": text })))
+}
+
+/// `POST /apply-template`: the prompt that a chat request makes.
+pub(crate) async fn apply_template(State(server): State<Shared>, body: Body) -> Result<Response, Refusal> {
+    let request = parsed(&server, body, |bytes| ChatRequest::parse(bytes)).await?;
+    let prompt = server.worker.look(move |engine| {
+        let prompt = request.to_request(engine)?.prompt;
+        Ok::<_, Error>(engine.tokenizer()?.decode(&prompt))
+    });
+    Ok(ok(&json!({ "prompt": prompt.await?? })))
+}

@@ -1,0 +1,427 @@
+//! The one thread that owns the engine.
+//!
+//! In: jobs over a channel, run between two steps. Out: events into feeds, and a [`Stage`] that everyone can see. When the
+//! device is lost or the engine panics, its answers end, the model is loaded again, and the process lives on. Never: waiting
+//! for a connection.
+
+use std::collections::{HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError, TryRecvError};
+use std::task::{Context, Waker};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use lyn::Engine;
+use lyn::error::{Code, Error, Result};
+use lyn::generate::{AnswerId, Event, Occupancy, Request};
+use lyn::platform::block_on;
+use tokio::sync::{oneshot, watch};
+
+use super::feed::{Reader, Writer, feed};
+use super::metrics::Metrics;
+use super::refusal::Refusal;
+
+/// As many losses within [`LOSS_WINDOW`] end the server: its supervisor may do better.
+const MOST_LOSSES: usize = 3;
+const LOSS_WINDOW: Duration = Duration::from_secs(600);
+/// How often an idle thread looks whether its device is still there.
+const IDLE_TICK: Duration = Duration::from_millis(500);
+
+/// What the engine's thread is about.
+#[derive(Clone, Debug)]
+pub(crate) enum Stage {
+    /// The model is loaded, or loaded again.
+    Loading,
+    /// Requests are served.
+    Ready,
+    /// It cannot be loaded, or is lost too often.
+    Failed(Error),
+    /// The thread has ended because it was asked to.
+    Stopped,
+}
+
+/// Why an answer ended before its time.
+#[derive(Clone, Debug)]
+pub(crate) enum Cut {
+    /// The engine failed.
+    Failed(Error),
+    /// It waited too long for its turn.
+    Waited,
+    /// It took too long.
+    Late,
+    /// The client did not read.
+    Unread,
+    /// The server stops.
+    Stopping,
+}
+
+impl Cut {
+    /// The name in metrics and logs.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Cut::Failed(error) => error.code().name(),
+            Cut::Waited => "queue_timeout",
+            Cut::Late => "request_timeout",
+            Cut::Unread => "slow_reader",
+            Cut::Stopping => "server_shutdown",
+        }
+    }
+}
+
+impl From<Cut> for Refusal {
+    fn from(cut: Cut) -> Refusal {
+        match cut {
+            Cut::Failed(error) => error.into(),
+            Cut::Waited => {
+                Refusal::unavailable("overloaded", "the request waited too long for its turn; try again later")
+            }
+            Cut::Late => Refusal::unavailable("request_timeout", "the answer took longer than this server allows"),
+            Cut::Unread => Refusal::unavailable("slow_reader", "the answer was not read"),
+            Cut::Stopping => Refusal::unavailable("server_shutdown", "the server is stopping"),
+        }
+    }
+}
+
+/// How long answers may take; none: as long as they like.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Limits {
+    /// Until the prompt is read.
+    pub(crate) queue: Option<Duration>,
+    /// In all.
+    pub(crate) total: Option<Duration>,
+}
+
+/// How the model is loaded, and loaded again.
+pub(crate) type Load = Box<dyn FnMut() -> Result<Engine> + Send>;
+
+type Job = Box<dyn FnOnce(&mut Floor) + Send>;
+
+/// The way to the engine's thread.
+#[derive(Clone)]
+pub(crate) struct Worker {
+    jobs: mpsc::Sender<Option<Job>>,
+    stage: watch::Receiver<Stage>,
+}
+
+impl Worker {
+    /// Starts the thread, which loads the model first.
+    ///
+    /// # Errors
+    /// `internal` where the system has no thread to give.
+    pub(crate) fn start(load: Load, limits: Limits, metrics: Arc<Metrics>) -> Result<(Worker, JoinHandle<()>)> {
+        let (jobs, inbox) = mpsc::channel();
+        let (stage, seen) = watch::channel(Stage::Loading);
+        let work = move || {
+            let mut thread = Thread { inbox, stage, load, limits, metrics, losses: VecDeque::new() };
+            let last = thread.run();
+            thread.stage.send_replace(last);
+        };
+        let handle = std::thread::Builder::new().name("engine".to_owned()).spawn(work);
+        let handle = handle.map_err(|error| Error::new(Code::Internal, format!("the engine's thread: {error}")))?;
+        Ok((Worker { jobs, stage: seen }, handle))
+    }
+
+    /// What the thread is about, now and later.
+    pub(crate) fn stage(&self) -> watch::Receiver<Stage> {
+        self.stage.clone()
+    }
+
+    /// Whether requests are served.
+    ///
+    /// # Errors
+    /// 503 while they are not.
+    pub(crate) fn check_ready(&self) -> Result<(), Refusal> {
+        match &*self.stage.borrow() {
+            Stage::Ready => Ok(()),
+            Stage::Loading => Err(Refusal::unavailable("loading", "the model is being loaded")),
+            Stage::Failed(_) | Stage::Stopped => Err(Cut::Stopping.into()),
+        }
+    }
+
+    /// Whether there is no engine yet, or none any more for a while.
+    pub(crate) fn is_loading(&self) -> bool {
+        matches!(&*self.stage.borrow(), Stage::Loading)
+    }
+
+    /// Ends the thread after the step in progress; its answers end with [`Cut::Stopping`].
+    pub(crate) fn stop(&self) {
+        // A thread that has ended needs no telling.
+        let _ = self.jobs.send(None);
+    }
+
+    /// Runs `look` on the engine, between two steps.
+    ///
+    /// # Errors
+    /// 503 while there is no engine.
+    pub(crate) async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Engine) -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
+        self.run(move |floor| look(&floor.engine)).await
+    }
+
+    /// Asks for answers: `prepare` makes the requests, all of which are accepted, or none.
+    ///
+    /// # Errors
+    /// What `prepare` or the engine says, and 503 while there is no engine.
+    pub(crate) async fn answer<T: Send + 'static>(
+        &self,
+        prepare: impl FnOnce(&Engine) -> Result<(Vec<Request>, T)> + Send + 'static,
+    ) -> Result<(Reader, T), Refusal> {
+        let accepted = Instant::now();
+        let started = self.run(move |floor| {
+            let (requests, rest) = prepare(&floor.engine)?;
+            Ok((floor.accept(requests, accepted)?, rest))
+        });
+        started.await?.map_err(|error: Error| error.into())
+    }
+
+    async fn run<T: Send + 'static>(&self, job: impl FnOnce(&mut Floor) -> T + Send + 'static) -> Result<T, Refusal> {
+        self.check_ready()?;
+        let (done, result) = oneshot::channel();
+        let job: Job = Box::new(move |floor| {
+            // A client that is gone has no use for the result, and what it holds stops by being dropped.
+            let _ = done.send(job(floor));
+        });
+        let gone = || Refusal::unavailable("loading", "the model is being loaded again");
+        self.jobs.send(Some(job)).map_err(|_| Refusal::from(Cut::Stopping))?;
+        result.await.map_err(|_| gone())
+    }
+}
+
+/// The thread's own.
+struct Thread {
+    inbox: mpsc::Receiver<Option<Job>>,
+    stage: watch::Sender<Stage>,
+    load: Load,
+    limits: Limits,
+    metrics: Arc<Metrics>,
+    losses: VecDeque<Instant>,
+}
+
+impl Thread {
+    /// Loads and serves until it is asked to stop, or there is no engine to be had.
+    fn run(&mut self) -> Stage {
+        loop {
+            let loaded = catch_unwind(AssertUnwindSafe(&mut self.load)).unwrap_or_else(|_| Err(panicked()));
+            let engine = match loaded {
+                Ok(engine) => engine,
+                Err(error) => return Stage::Failed(error),
+            };
+            let metrics = Arc::clone(&self.metrics);
+            let mut floor = Floor { engine, limits: self.limits, metrics, running: HashMap::new() };
+            self.stage.send_replace(Stage::Ready);
+            // Nothing of the floor is used after a panic but its feeds.
+            let served = catch_unwind(AssertUnwindSafe(|| self.serve(&mut floor))).unwrap_or_else(|_| Err(panicked()));
+            let error = match served {
+                Ok(()) => {
+                    floor.end_all(&Cut::Stopping);
+                    return Stage::Stopped;
+                }
+                Err(error) => error,
+            };
+            self.stage.send_replace(Stage::Loading);
+            tracing::error!(code = error.code().name(), message = error.message(), "the engine is lost");
+            self.metrics.device_losses.increment(1);
+            floor.end_all(&Cut::Failed(error.clone()));
+            // Freeing a broken device may panic too; what it held is lost with it.
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(floor)));
+            if self.is_hopeless() {
+                return Stage::Failed(error);
+            }
+        }
+    }
+
+    /// Counts a loss.
+    fn is_hopeless(&mut self) -> bool {
+        let now = Instant::now();
+        self.losses.push_back(now);
+        self.losses.retain(|loss| now.duration_since(*loss) < LOSS_WINDOW);
+        self.losses.len() >= MOST_LOSSES
+    }
+
+    /// Jobs and steps in turn. Ok: asked to stop.
+    fn serve(&self, floor: &mut Floor) -> Result<()> {
+        let mut lost = Box::pin(floor.engine.device_lost());
+        loop {
+            loop {
+                match self.inbox.try_recv() {
+                    Ok(Some(job)) => job(floor),
+                    Ok(None) | Err(TryRecvError::Disconnected) => return Ok(()),
+                    Err(TryRecvError::Empty) => break,
+                }
+            }
+            if floor.tidy() {
+                floor.step()?;
+                continue;
+            }
+            match self.inbox.recv_timeout(IDLE_TICK) {
+                Ok(Some(job)) => job(floor),
+                Ok(None) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                Err(RecvTimeoutError::Timeout) => still_there(lost.as_mut())?,
+            }
+        }
+    }
+}
+
+/// Whether a device that nobody uses is still there.
+fn still_there(lost: Pin<&mut impl Future<Output = Error>>) -> Result<()> {
+    match lost.poll(&mut Context::from_waker(Waker::noop())) {
+        std::task::Poll::Ready(error) => Err(error),
+        std::task::Poll::Pending => Ok(()),
+    }
+}
+
+fn panicked() -> Error {
+    Error::new(Code::Internal, "the engine panicked")
+}
+
+/// An engine with the answers that it makes.
+struct Floor {
+    engine: Engine,
+    limits: Limits,
+    metrics: Arc<Metrics>,
+    running: HashMap<AnswerId, Running>,
+}
+
+/// An answer in the making or waiting.
+struct Running {
+    writer: Writer,
+    accepted: Instant,
+    /// When its prompt was begun.
+    started: Option<Instant>,
+    first_token: Option<Instant>,
+    tokens: u32,
+}
+
+impl Floor {
+    /// Accepts all of these, or none.
+    fn accept(&mut self, requests: Vec<Request>, accepted: Instant) -> Result<Reader> {
+        let mut ids = vec![];
+        for request in requests {
+            match self.engine.submit(request) {
+                Ok(id) => ids.push(id),
+                Err(error) => {
+                    ids.iter().for_each(|&id| self.engine.cancel(id));
+                    return Err(error);
+                }
+            }
+        }
+        let (writers, reader) = feed(u32::try_from(ids.len()).unwrap_or(u32::MAX));
+        for (id, writer) in ids.into_iter().zip(writers) {
+            self.running.insert(id, Running { writer, accepted, started: None, first_token: None, tokens: 0 });
+        }
+        Ok(reader)
+    }
+
+    /// Ends what nobody waits for any more and what took too long. Whether there is still work.
+    fn tidy(&mut self) -> bool {
+        let late = |since: Instant, limit: Option<Duration>| limit.is_some_and(|limit| since.elapsed() > limit);
+        let cuts: Vec<(AnswerId, Option<Cut>)> = self
+            .running
+            .iter()
+            .filter_map(|(&id, answer)| match answer {
+                _ if answer.writer.is_abandoned() => Some((id, None)),
+                _ if late(answer.accepted, self.limits.total) => Some((id, Some(Cut::Late))),
+                _ if answer.started.is_none() && late(answer.accepted, self.limits.queue) => {
+                    Some((id, Some(Cut::Waited)))
+                }
+                _ => None,
+            })
+            .collect();
+        for (id, cut) in cuts {
+            self.engine.cancel(id);
+            self.finish(id, cut.map_or(Ending::Abandoned, Ending::Cut));
+        }
+        self.metrics.occupancy(&self.engine.occupancy());
+        !self.running.is_empty()
+    }
+
+    fn step(&mut self) -> Result<()> {
+        for (id, event) in block_on(self.engine.step())? {
+            match event {
+                Ok(event) => self.pass_on(id, event),
+                Err(error) => self.finish(id, Ending::Cut(Cut::Failed(error))),
+            }
+        }
+        if self.engine.is_idle() && !self.running.is_empty() {
+            // A promise broke: these would wait for ever.
+            self.end_all(&Cut::Failed(Error::new(Code::Internal, "an answer was lost")));
+        }
+        Ok(())
+    }
+
+    fn pass_on(&mut self, id: AnswerId, event: Event) {
+        let Some(answer) = self.running.get_mut(&id) else { return };
+        let now = Instant::now();
+        if answer.started.is_none() {
+            answer.started = Some(now);
+        }
+        let mut ended = None;
+        match &event {
+            Event::Token { .. } => {
+                answer.tokens += 1;
+                self.metrics.generation_tokens.increment(1);
+                if answer.first_token.is_none() {
+                    answer.first_token = Some(now);
+                    self.metrics.first_token_seconds.record(now.duration_since(answer.accepted).as_secs_f64());
+                }
+            }
+            Event::End { timings, .. } => {
+                let uncounted = timings.completion_tokens.saturating_sub(answer.tokens);
+                self.metrics.generation_tokens.increment(uncounted.into());
+                self.metrics.finished(timings);
+                self.metrics.queue_seconds.record(timings.queue_ms / 1e3);
+                if let (Some(first), 2..) = (answer.first_token, timings.completion_tokens) {
+                    let seconds = now.duration_since(first).as_secs_f64();
+                    self.metrics.token_seconds.record(seconds / f64::from(timings.completion_tokens - 1));
+                }
+                ended = Some(Ending::Whole);
+            }
+            _ => {}
+        }
+        if !answer.writer.send(event) {
+            self.engine.cancel(id);
+            let unread = if answer.writer.is_abandoned() { Ending::Abandoned } else { Ending::Cut(Cut::Unread) };
+            ended.get_or_insert(unread);
+        }
+        if let Some(ended) = ended {
+            self.finish(id, ended);
+        }
+    }
+
+    fn finish(&mut self, id: AnswerId, ending: Ending) {
+        let Some(answer) = self.running.remove(&id) else { return };
+        self.metrics.answer_seconds.record(answer.accepted.elapsed().as_secs_f64());
+        let end = match ending {
+            Ending::Whole => Ok(()),
+            Ending::Abandoned => {
+                self.metrics.aborted("client_gone");
+                Err(Cut::Unread)
+            }
+            Ending::Cut(cut) => {
+                self.metrics.aborted(cut.reason());
+                Err(cut)
+            }
+        };
+        answer.writer.end(end);
+    }
+
+    /// Ends all answers. The engine may be broken.
+    fn end_all(&mut self, cut: &Cut) {
+        let ids: Vec<AnswerId> = self.running.keys().copied().collect();
+        for id in ids {
+            self.finish(id, Ending::Cut(cut.clone()));
+        }
+        self.metrics.occupancy(&Occupancy::default());
+    }
+}
+
+/// How an answer ends.
+enum Ending {
+    Whole,
+    Abandoned,
+    Cut(Cut),
+}

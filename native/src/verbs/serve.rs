@@ -1,0 +1,270 @@
+//! The server: sets it up, says where it is, and waits for its end.
+
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lyn::error::{Code, Error, Result, quote};
+use lyn::memory::bytes;
+use lyn::{Engine, Options};
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use super::{io_error, refuse};
+use crate::cli::{Access, Serve};
+use crate::server::guard::{Guard, Rules, digest};
+use crate::server::metrics::Metrics;
+use crate::server::page::Page;
+use crate::server::worker::{Limits, Load, Worker};
+use crate::server::{Server, Settings, connection};
+use crate::terminal::table::count;
+use crate::{App, Ended, load};
+
+/// Variables that hold a key.
+const KEY_VARIABLES: [&str; 2] = ["LYN_API_KEY", "DEEPSEEK_API_KEY"];
+/// A longer file holds something else than keys.
+const MAX_KEY_FILE_BYTES: u64 = 1 << 20;
+/// How often a signal is looked for.
+const TICK: Duration = Duration::from_millis(50);
+/// How often histograms are emptied.
+const TIDY: Duration = Duration::from_secs(5);
+
+/// Runs the verb, until a signal ends it.
+pub(crate) fn run(app: &App, options: &Serve) -> Ended {
+    // Signals end the server in order; only when it is ending does one more end the process at once.
+    let working = app.interrupt.work();
+    let keys = keys(&options.access)?;
+    let public = !options.host.is_loopback();
+    if public && keys.is_empty() && !options.access.no_auth {
+        let message = format!("--host {} can be reached by others, and no key is set", options.host);
+        return Err(refuse(message).with_help("set LYN_API_KEY, or give --api-key-file; or --no-auth if all may ask"));
+    }
+    // What is wrong with the name of a model is said before anyone connects.
+    crate::model::source(&options.engine.model)?;
+    let page = page(options)?;
+    quiet_panics();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.map_err(|error| Error::new(Code::Internal, format!("threads: {error}")))?;
+    let listener = runtime.block_on(listen(options.host, options.port))?;
+    let address = listener.local_addr().map_err(|error| Error::new(Code::Io, error.to_string()))?;
+
+    let metrics = Arc::new(Metrics::new());
+    let seconds = |seconds: u32| (seconds > 0).then(|| Duration::from_secs(seconds.into()));
+    let limits = Limits { queue: seconds(options.load.queue_timeout), total: seconds(options.load.request_timeout) };
+    let guard = Guard::new(Rules {
+        keys: keys.clone(),
+        origins: options.access.cors_origin.clone(),
+        hosts: options.access.allowed_host.clone(),
+        public,
+        max_body: options.load.max_body.into(),
+    });
+    let settings = Settings {
+        model: model_name(&options.engine.model),
+        aliases: options.alias.clone(),
+        parallel: options.load.parallel.into(),
+        max_queue: options.load.max_queue.into(),
+        max_queue_per_key: options.load.max_queue_per_key.into(),
+        log_prompts: options.log_prompts,
+    };
+    say_where(app, options, address, page.is_some(), !keys.is_empty());
+    let (worker, thread) = Worker::start(loader(app, options, address), limits, Arc::clone(&metrics))?;
+    let server = Server::new(settings, worker, metrics, guard, page);
+
+    let asked = async {
+        while !app.interrupt.asked() {
+            tokio::time::sleep(TICK).await;
+        }
+        app.terminal.note("note: stopping; answers in the making may end");
+        drop(working);
+    };
+    let drain = Duration::from_secs(options.load.drain_seconds.into());
+    let ended = runtime.block_on(async {
+        let tidying = async {
+            loop {
+                tokio::time::sleep(TIDY).await;
+                server.tidy();
+            }
+        };
+        tokio::select! {
+            ended = connection::serve(listener, &server, drain, asked) => ended,
+            () = tidying => Ok(()),
+        }
+    });
+    runtime.shutdown_background();
+    // Loading stops by itself after a signal, and a step ends soon.
+    let _ = thread.join();
+    match ended {
+        Err(error) if error.code() != Code::Cancelled => Err(error),
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// Digests of all keys: one a line in the file, one in each variable.
+fn keys(access: &Access) -> Result<Vec<[u8; 32]>> {
+    let mut keys = vec![];
+    if let Some(path) = &access.api_key_file {
+        let shown = quote(&path.to_string_lossy());
+        let size = path.metadata().map_err(|error| io_error(path, &error))?.len();
+        if size > MAX_KEY_FILE_BYTES {
+            return Err(refuse(format!("{shown}: {} is too long for a file of keys", bytes(size))));
+        }
+        let text = super::file_text(path)?;
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        keys.extend(lines.map(|key| digest(key.as_bytes())));
+        if keys.is_empty() {
+            return Err(refuse(format!("{shown}: expected a key in each line, found none")));
+        }
+    }
+    let set = KEY_VARIABLES.iter().filter_map(|name| std::env::var(name).ok());
+    keys.extend(set.map(|key| key.trim().to_owned()).filter(|key| !key.is_empty()).map(|key| digest(key.as_bytes())));
+    keys.dedup();
+    Ok(keys)
+}
+
+/// The page that is wanted, or that lies where the repository builds it.
+fn page(options: &Serve) -> Result<Option<Page>> {
+    if options.no_page {
+        return Ok(None);
+    }
+    if let Some(folder) = &options.page {
+        let missing = || {
+            let message = format!("--page {}: there is no index.html", quote(&folder.to_string_lossy()));
+            refuse(message).with_help("build the page with: web/build, and give web/dist")
+        };
+        return Page::open(folder).map(Some).ok_or_else(missing);
+    }
+    let program = std::env::current_exe().ok();
+    Ok(program.as_deref().and_then(built_page).and_then(|folder| Page::open(&folder)))
+}
+
+/// `web/dist` beside the `target` that a program was built into.
+fn built_page(program: &Path) -> Option<PathBuf> {
+    let target = program.ancestors().find(|folder| folder.file_name().is_some_and(|name| name == "target"))?;
+    Some(target.parent()?.join("web/dist"))
+}
+
+/// The name of a model, as clients see it: no more of a path than its last part.
+fn model_name(model: &str) -> String {
+    let path = Path::new(model);
+    let name = if path.is_file() { path.parent().and_then(Path::file_name) } else { path.file_name() };
+    name.map_or_else(|| model.to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
+async fn listen(host: IpAddr, port: u16) -> Result<TcpListener> {
+    let address = SocketAddr::new(host, port);
+    TcpListener::bind(address).await.map_err(|error| {
+        let (message, help) = match error.kind() {
+            ErrorKind::AddrInUse => {
+                let who = owner(port).map_or(String::new(), |who| format!(" by {}", quote(&who)));
+                (format!("port {port} is taken{who}"), "--port 0 takes any that is free; or give another --port")
+            }
+            ErrorKind::PermissionDenied => (format!("port {port} is not for everyone"), "give a --port from 1024 on"),
+            _ => (format!("{address}: {error}"), "give an address of this machine: --host 127.0.0.1"),
+        };
+        Error::new(Code::Io, message).with_help(help)
+    })
+}
+
+/// The program that listens on a port, where this system tells.
+fn owner(port: u16) -> Option<String> {
+    let table = |name: &str| std::fs::read_to_string(format!("/proc/net/{name}")).unwrap_or_default();
+    let rows = [table("tcp"), table("tcp6")].concat();
+    // sl local_address rem_address st …, with the inode as tenth: state 0A is listening.
+    let inode = rows.lines().find_map(|row| {
+        let fields: Vec<&str> = row.split_whitespace().collect();
+        let listens = fields.get(1)?.ends_with(&format!(":{port:04X}")) && *fields.get(3)? == "0A";
+        listens.then(|| fields.get(9).map(|inode| format!("socket:[{inode}]")))?
+    })?;
+    let processes = std::fs::read_dir("/proc").ok()?.flatten().map(|entry| entry.path());
+    let holds = |process: &PathBuf| {
+        let files = std::fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
+        files.filter_map(|file| std::fs::read_link(file.path()).ok()).any(|file| file.to_str() == Some(&inode))
+    };
+    let is_number = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().parse::<u32>().is_ok());
+    let process = processes.filter(is_number).find(holds)?;
+    let name = std::fs::read_to_string(process.join("comm")).ok()?;
+    Some(format!("{} (process {})", name.trim(), process.file_name()?.to_string_lossy()))
+}
+
+/// Loads the model, and says what was loaded.
+fn loader(app: &App, options: &Serve, address: SocketAddr) -> Load {
+    let (app, model) = (app.clone(), options.engine.model.clone());
+    let wanted = Options { sequences: options.load.parallel.into(), ..options.engine.options(&app.device) };
+    Box::new(move || {
+        let engine = load::engine(&app, &model, &wanted)?;
+        say_what(&app, &model_name(&model), &engine, address);
+        Ok(engine)
+    })
+}
+
+/// The address, at once: clients may wait for the model.
+fn say_where(app: &App, options: &Serve, address: SocketAddr, page: bool, keys: bool) {
+    let url = format!("http://{address}");
+    if app.terminal.json {
+        app.terminal.json_line(&json!({ "schema": "lyn.serve/1", "url": url, "base_url": format!("{url}/v1") }));
+    }
+    app.terminal.note(&format!("listening on {url}{}", if page { "  (the page is there)" } else { "" }));
+    if !address.ip().is_loopback() {
+        app.terminal.warn("no_tls", "what is sent can be read on the way; put a proxy with TLS in front");
+        if !keys {
+            app.terminal.warn("no_auth", "whoever reaches this port may use the model");
+        }
+    }
+    if options.log_prompts {
+        app.terminal.warn("log_prompts", "prompts and answers are in the log");
+    }
+}
+
+fn say_what(app: &App, model: &str, engine: &Engine, address: SocketAddr) {
+    let plan = engine.plan();
+    let adapter = engine.adapter().map_or("the host", |adapter| adapter.name.as_str());
+    let url = format!("http://{address}/v1");
+    app.terminal.note(&format!(
+        "model {model} on {adapter} · context {} · weights {} + cache {} + scratch {}",
+        count(plan.context.into()),
+        bytes(plan.weights_bytes),
+        bytes(plan.cache_bytes),
+        bytes(plan.scratch_bytes),
+    ));
+    app.terminal.note(&format!("base URL for OpenAI's clients: {url}"));
+    let body = json!({ "model": model, "messages": [{ "role": "user", "content": "Tell me a story" }] });
+    app.terminal.note(&format!("  curl {url}/chat/completions -H 'Content-Type: application/json' -d '{body}'"));
+}
+
+/// A panic's text may hold what a request said: the log has its place only.
+fn quiet_panics() {
+    std::panic::set_hook(Box::new(|info| {
+        let place = info.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "a thread panicked");
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_s_name_is_the_last_part_of_its_path() {
+        assert_eq!(model_name("stories"), "stories");
+        assert_eq!(model_name("/a/b/DeepSeek-V3.2/"), "DeepSeek-V3.2");
+    }
+
+    #[test]
+    fn the_page_lies_beside_the_folder_that_programs_are_built_into() {
+        let built = built_page(Path::new("/r/target/debug/deps/lyn"));
+        assert_eq!(built, Some(PathBuf::from("/r/web/dist")));
+        assert_eq!(built_page(Path::new("/usr/bin/lyn")), None);
+    }
+
+    #[test]
+    fn a_port_s_owner_is_named() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let found = owner(taken.local_addr().unwrap().port());
+        if cfg!(target_os = "linux") {
+            assert!(found.unwrap().contains(&format!("(process {})", std::process::id())));
+        }
+    }
+}

@@ -1,0 +1,350 @@
+//! `lyn serve` as a process with a port: sockets that misbehave, signals, keys, what is in the log. The rows are those of the
+//! fault plan that the server is written after; what needs no socket is tested in `src/server/tests.rs`.
+
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+/// What nothing on a socket may exceed in these tests.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running server; dropping it ends the process.
+struct Server {
+    child: Child,
+    address: String,
+    log: Arc<Mutex<String>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    fn start(arguments: &[&str], environment: &[(&str, &str)]) -> Server {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lyn"));
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("LYN_") || name == "DEEPSEEK_API_KEY" {
+                command.env_remove(name);
+            }
+        }
+        command.env("NODEVICE_SELECT", "1").env("XDG_CONFIG_HOME", "/nonexistent");
+        command.env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR")).env("LYN_LOG", "trace,wgpu_core=warn,naga=warn");
+        command.envs(environment.iter().copied());
+        command.args(["serve", "--port", "0", "--json", "--context", "512"]).args(arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("lyn starts");
+        let mut first = String::new();
+        let mut out = BufReader::new(child.stdout.take().expect("stdout is piped"));
+        out.read_line(&mut first).expect("lyn says where it is");
+        let log = Arc::new(Mutex::new(String::new()));
+        let (mut err, kept) = (BufReader::new(child.stderr.take().expect("stderr is piped")), Arc::clone(&log));
+        let reader = std::thread::spawn(move || {
+            let mut line = vec![];
+            while err.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+                kept.lock().unwrap().push_str(&String::from_utf8_lossy(&line));
+                line.clear();
+            }
+        });
+        let said: Value = serde_json::from_str(&first)
+            .unwrap_or_else(|error| panic!("{error}: {first}{}", log.lock().unwrap()));
+        let address = said["url"].as_str().unwrap().trim_start_matches("http://").to_owned();
+        Server { child, address, log, reader: Some(reader) }
+    }
+
+    /// A server that has its model.
+    fn ready(arguments: &[&str], environment: &[(&str, &str)]) -> Server {
+        let server = Server::start(arguments, environment);
+        server.wait_until_healthy();
+        server
+    }
+
+    fn wait_until_healthy(&self) {
+        let began = Instant::now();
+        while self.get("/health").0 != 200 {
+            assert!(began.elapsed() < PATIENCE, "not healthy: {}", self.log.lock().unwrap());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(&self.address).expect("the server accepts");
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
+
+    /// What comes back for these bytes, until the server closes.
+    fn raw(&self, bytes: &[u8]) -> String {
+        let mut stream = self.connect();
+        // A server that has refused already may not take the rest.
+        let _ = stream.write_all(bytes);
+        rest(&mut stream)
+    }
+
+    fn get(&self, path: &str) -> (u16, String) {
+        status_and_body(&self.raw(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes()))
+    }
+
+    fn post(&self, headers: &str, body: &str) -> (u16, String) {
+        status_and_body(&self.raw(post(headers, body).as_bytes()))
+    }
+
+    /// The normal request that must succeed after every trouble.
+    fn expect_service(&self) {
+        let (status, body) = self.post("", &chat(json!({ "max_tokens": 2 })));
+        assert_eq!(status, 200, "{body}");
+    }
+
+    #[cfg(unix)]
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status();
+        assert!(sent.expect("kill is there").success());
+    }
+
+    /// The exit code, once it ends.
+    fn exit(&mut self) -> (Option<i32>, String) {
+        let began = Instant::now();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
+                break status;
+            }
+            assert!(began.elapsed() < PATIENCE, "it goes on: {}", self.log.lock().unwrap());
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        if let Some(reader) = self.reader.take() {
+            reader.join().unwrap();
+        }
+        (status.code(), self.log.lock().unwrap().clone())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// All that comes until the end; a connection that is reset has ended too.
+fn rest(stream: &mut TcpStream) -> String {
+    let mut bytes = vec![];
+    match stream.read_to_end(&mut bytes) {
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+        Err(error) => panic!("{error} after {}", String::from_utf8_lossy(&bytes)),
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn status_and_body(answer: &str) -> (u16, String) {
+    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    (status, body.to_owned())
+}
+
+fn post(headers: &str, body: &str) -> String {
+    format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+fn chat(fields: Value) -> String {
+    let mut body = json!({
+        "model": "deepseek-chat", "temperature": 0, "messages": [{ "role": "user", "content": "Tell me about a dog" }],
+    });
+    body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    body.to_string()
+}
+
+/// A stream that goes on for a while, with its first event read.
+fn begin_stream(server: &Server) -> BufReader<TcpStream> {
+    let body = chat(json!({ "stream": true, "max_tokens": 480, "logit_bias": { "1": -100 } }));
+    let mut stream = server.connect();
+    stream.write_all(post("", &body).as_bytes()).unwrap();
+    let mut reader = BufReader::new(stream);
+    let mut line = String::new();
+    while !line.starts_with("data: ") {
+        line.clear();
+        assert!(reader.read_line(&mut line).unwrap() > 0, "the stream begins");
+    }
+    reader
+}
+
+/// S5–S8, S11, S12 on one server: after each the next is served.
+#[test]
+fn sockets_that_misbehave() {
+    let server = Server::ready(&["--max-body", "100000"], &[]);
+    // Slow heads and idle connections take their time beside the others.
+    let (mut slow, mut idle) = (server.connect(), server.connect());
+    let began = Instant::now();
+    slow.write_all(b"GET /health HTTP/1.1\r\nHo").unwrap();
+
+    let head = |lines: &str| format!("GET /health HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n");
+    let many: String = (0..101).map(|index| format!("X-{index}: 1\r\n")).collect();
+    assert_eq!(status_and_body(&server.raw(head(&many).as_bytes())).0, 431);
+    let long = format!("X-Long: {}\r\n", "x".repeat(64 << 10));
+    assert_eq!(status_and_body(&server.raw(head(&long).as_bytes())).0, 431);
+    let fits = format!("Authorization: Bearer {}\r\nConnection: close\r\n", "x".repeat(40_000));
+    assert_eq!(status_and_body(&server.raw(head(&fits).as_bytes())).0, 200);
+    let target = format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "x".repeat(16 << 10));
+    assert_eq!(status_and_body(&server.raw(target.as_bytes())).0, 414);
+    server.expect_service();
+
+    // S7: a body that is too long, said at once, said piece by piece, or not said.
+    let large = chat(json!({ "user": "x".repeat(200_000) }));
+    assert_eq!(server.post("", &large).0, 413);
+    let mut chunked = "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned();
+    for piece in large.as_bytes().chunks(50_000) {
+        chunked += &format!("{:x}\r\n{}\r\n", piece.len(), String::from_utf8_lossy(piece));
+    }
+    assert_eq!(status_and_body(&server.raw((chunked + "0\r\n\r\n").as_bytes())).0, 413);
+    let mut cut = server.connect();
+    cut.write_all(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 500\r\n\r\n{\"messages\"").unwrap();
+    cut.shutdown(Shutdown::Write).unwrap();
+    let answer = rest(&mut cut);
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400"), "{answer}");
+    server.expect_service();
+
+    // S8: what is no request.
+    assert_eq!(server.post("", "{\"messages\": [").0, 400);
+    assert_eq!(server.post("", &"[".repeat(10_000)).0, 400);
+    let keys: String = (0..9000).map(|index| format!("\"k{index}\":1,")).collect();
+    assert_eq!(server.post("", &format!("{{{keys}\"model\":\"deepseek-chat\"}}")).0, 400);
+
+    // S12: one request never becomes two.
+    for smuggled in [
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\nContent-Length: 40\r\n\r\nabcdGET /health HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        "GET /health HTTP/1.1\r\nHost: localhost\r\n X-Folded: 1\r\n\r\n",
+        "GET /health HTTP/1.1\r\nHost : localhost\r\n\r\n",
+    ] {
+        let answer = server.raw(smuggled.as_bytes());
+        assert!(answer.starts_with("HTTP/1.1 400"), "{smuggled}: {answer}");
+        assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
+    }
+    let both = "POST /tokenize HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let answer = server.raw(both.as_bytes());
+    assert!(answer.matches("HTTP/1.1").count() <= 1 && !answer.contains("lyn_requests_total"), "{answer}");
+    let mut two = server.connect();
+    let next = "GET /version HTTP/1.1\r\nHost: localhost\r\n";
+    two.write_all(format!("{next}\r\n{next}Connection: close\r\n\r\n").as_bytes()).unwrap();
+    assert_eq!(rest(&mut two).matches("HTTP/1.1 200").count(), 2);
+
+    // S11: connections that come and go.
+    for _ in 0..1000 {
+        drop(TcpStream::connect(&server.address).unwrap());
+    }
+    server.expect_service();
+
+    // S4, over a socket: the client leaves in the middle of a stream, and of a wait.
+    drop(begin_stream(&server));
+    let mut leaving = server.connect();
+    leaving.write_all(post("", &chat(json!({ "max_tokens": 480, "logit_bias": { "1": -100 } }))).as_bytes()).unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    drop(leaving);
+    let figure = |name: &str| {
+        let text = server.get("/metrics").1;
+        let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("0").trim().to_owned();
+        line.parse::<f64>().unwrap()
+    };
+    let left = Instant::now();
+    while figure("lyn_requests_running ") > 0.0 {
+        assert!(left.elapsed() < Duration::from_secs(10), "an answer goes on for nobody");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(figure("lyn_aborted_total{reason=\"client_gone\"} ") >= 2.0);
+
+    // S5: both are closed in the end, not before.
+    assert!(began.elapsed() < Duration::from_secs(9) || cfg!(debug_assertions), "the others took too long to tell");
+    let _ = rest(&mut slow);
+    let _ = rest(&mut idle);
+    server.expect_service();
+}
+
+#[cfg(unix)]
+#[test]
+fn c83_s13_a_signal_lets_streams_end() {
+    let mut server = Server::ready(&["--drain-seconds", "1"], &[]);
+    let mut stream = begin_stream(&server);
+    server.signal("TERM");
+    let mut rest = String::new();
+    stream.read_to_string(&mut rest).unwrap();
+    let whole = rest.contains("\"finish_reason\":\"length\"") || rest.contains("insufficient_system_resource");
+    assert!(whole && rest.contains("data: [DONE]"), "{rest}");
+    let (code, log) = server.exit();
+    assert_eq!(code, Some(0), "{log}");
+}
+
+#[test]
+fn while_the_model_is_loaded_clients_are_told_to_wait() {
+    let server = Server::start(&[], &[]);
+    let (status, body) = server.post("", &chat(json!({ "max_tokens": 1 })));
+    // A fast machine may have loaded it already.
+    assert!(status == 200 || (status == 503 && body.contains("being loaded")), "{status} {body}");
+    server.wait_until_healthy();
+    server.expect_service();
+}
+
+/// P1: nothing that was asked, answered or used as a key is in the log, at its most talkative.
+#[cfg(unix)]
+#[test]
+fn p1_the_log_holds_no_prompt_no_answer_and_no_key() {
+    let canary = "zebracanary";
+    let key = "secretkeycanary-0123456789";
+    let mut server = Server::ready(&[], &[("LYN_API_KEY", key)]);
+    let auth = format!("Authorization: Bearer {key}\r\n");
+    let asked = |fields: Value| {
+        let mut body: Value = serde_json::from_str(&chat(fields)).unwrap();
+        body["messages"][0]["content"] = json!(format!("Tell me about {canary}"));
+        body["user"] = json!(canary);
+        body
+    };
+    let (status, answer) = server.post(&auth, &asked(json!({ "max_tokens": 24 })).to_string());
+    assert_eq!(status, 200, "{answer}");
+    let answer: Value = serde_json::from_str(&answer).unwrap();
+    let said = answer["choices"][0]["message"]["content"].as_str().unwrap().to_owned();
+    for body in [
+        asked(json!({ "max_tokens": 2, "stream": true })),
+        asked(json!({ "temperature": 9 })),
+        asked(json!({ "stop": [canary], "max_tokens": 3 })),
+        asked(json!({ "messages": [{ "role": canary, "content": canary }] })),
+        asked(json!({ "messages": canary })),
+        asked(json!({ "max_tokens": canary })),
+    ] {
+        server.post(&auth, &body.to_string());
+    }
+    server.post(&auth, &format!("{{\"messages\": \"{canary}"));
+    server.post(&format!("Authorization: Bearer {canary}-wrong-key\r\n"), "{}");
+    server.post("X-Request-Id: my-own-id\r\n", "{}");
+    let metrics = server.raw(
+        format!("GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{auth}\r\n").as_bytes(),
+    );
+    assert!(metrics.contains("lyn_requests_total") && !metrics.contains(canary), "{metrics}");
+    server.signal("INT");
+    let (code, log) = server.exit();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("my-own-id") && log.contains("answered"), "requests are logged: {log}");
+    for secret in [canary, "secretkeycanary", said.trim()] {
+        assert!(secret.is_empty() || !log.contains(secret), "{secret:?} is in the log: {log}");
+    }
+}
+
+#[test]
+fn what_cannot_be_served_is_said_before_it_is_tried() {
+    let fails = |arguments: &[&str], code: i32, says: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lyn"));
+        command.env_remove("LYN_API_KEY").env_remove("DEEPSEEK_API_KEY").env("XDG_CONFIG_HOME", "/nonexistent");
+        let output = command.arg("serve").args(arguments).stdin(Stdio::null()).output().expect("lyn starts");
+        let err = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{err}");
+        assert!(err.contains(says), "{err}");
+    };
+    fails(&["--host", "0.0.0.0", "--port", "0"], 2, "no key is set");
+    fails(&["--model", "/nonexistent/model", "--port", "0"], 3, "error[model_not_found]");
+    fails(&["--page", "/nonexistent", "--port", "0"], 2, "index.html");
+    fails(&["--api-key-file", "/nonexistent/keys", "--port", "0"], 6, "error[io]");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    fails(&["--port", &port], 6, "--port 0");
+}
