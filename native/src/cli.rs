@@ -239,7 +239,7 @@ fn context(text: &str) -> Result<ContextSize, String> {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Upstream")]
 pub(crate) struct UpstreamArgs {
-    /// Another engine with OpenAI's API in place of one here; --model is then an id there
+    /// Another engine with OpenAI's API in place of one here; --model of generate and chat is then an id there
     #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
     pub(crate) upstream: Option<String>,
     /// What kind of engine it is; default: found out
@@ -248,6 +248,18 @@ pub(crate) struct UpstreamArgs {
     /// A file with its key, or with lines of hosts and keys; default: what LYN_UPSTREAM_KEY holds
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) upstream_key_file: Option<PathBuf>,
+}
+
+/// Which requests go to an engine elsewhere.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Upstream")]
+pub(crate) struct RouteArgs {
+    /// MODEL_ID=URL: requests for this model go there; an id may end in *, URL may be local; may be given again
+    #[arg(long, value_name = "RULE")]
+    pub(crate) route: Vec<String>,
+    /// Another engine for requests that find the queue here full
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
+    pub(crate) fallback: Option<String>,
 }
 
 /// How tokens are chosen.
@@ -396,6 +408,10 @@ pub(crate) struct Serve {
     pub(crate) load: LoadLimits,
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
+    #[command(flatten)]
+    pub(crate) upstream: UpstreamArgs,
+    #[command(flatten)]
+    pub(crate) routes: RouteArgs,
 }
 
 /// Who may ask a server.

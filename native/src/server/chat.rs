@@ -13,7 +13,7 @@ use super::answer::Answer;
 use super::refusal::{Refusal, ok};
 use super::sse::{self, Pieces};
 use super::worker::Cut;
-use super::{Shared, Who, parsed, unix_seconds};
+use super::{Shared, Who, elsewhere, parsed_bytes, unix_seconds, whole_body};
 
 /// The seed in use, also where the request had none.
 const SEED: HeaderName = HeaderName::from_static("x-seed");
@@ -26,8 +26,13 @@ pub(crate) async fn completions(
     Extension(visitor): Who,
     body: Body,
 ) -> Result<Response, Refusal> {
+    server.check_open()?;
+    let bytes = whole_body(&server, body).await?;
+    if let Some(response) = elsewhere::answer(&server, &bytes).await? {
+        return Ok(response);
+    }
     server.check_ready()?;
-    let request = parsed(&server, body, |bytes| ChatRequest::parse(bytes)).await?;
+    let request = parsed_bytes(bytes, |bytes| ChatRequest::parse(bytes)).await?;
     let streams = request.is_stream();
     let scope = server.guard.scope(visitor.key);
     let (answer, (completion, seed)) = Answer::ask(&server, visitor.key, 1, move |engine| {

@@ -19,14 +19,21 @@ const DEEPSEEK: [&str; 5] = [
 ];
 
 fn model(server: &Server, id: &str) -> Value {
-    let owner = if DEEPSEEK.contains(&id) { "deepseek" } else { "lyn" };
+    let owner = match id {
+        id if server.settings.routes.model_ids().any(|routed| routed == id) => "upstream",
+        id if DEEPSEEK.contains(&id) => "deepseek",
+        _ => "lyn",
+    };
     json!({ "id": id, "object": "model", "created": server.started, "owned_by": owner, "root": server.settings.model })
 }
 
 /// Names that are listed.
 fn ids(server: &Server) -> impl Iterator<Item = &str> {
     let own = std::iter::once(&server.settings.model).chain(&server.settings.aliases).map(String::as_str);
-    own.chain(DEEPSEEK)
+    let known: Vec<&str> = own.chain(DEEPSEEK).collect();
+    let routed = server.settings.routes.model_ids().filter(|id| !known.iter().any(|it| it.eq_ignore_ascii_case(id)));
+    let routed: Vec<&str> = routed.collect();
+    known.into_iter().chain(routed)
 }
 
 /// `GET /v1/models`

@@ -135,7 +135,7 @@ impl Upstream {
         serde_json::from_slice(&body).map_err(|error| upstream(host, format!("lists its models as no JSON: {error}")))
     }
 
-    /// The model to ask for: `wanted` where the engine lists it or lists nothing, else the only one that it has.
+    /// The model to ask for: `wanted`, else the one behind `#` in the address, else the only one that the engine has.
     ///
     /// # Errors
     /// `upstream` where there are several and none is named.
@@ -144,11 +144,16 @@ impl Upstream {
             return Ok(wanted.to_owned());
         }
         let list = self.models().await?;
-        let ids: Vec<&str> = list
-            .get("data")
-            .and_then(Value::as_array)
-            .map(|models| models.iter().filter_map(|model| model.get("id")?.as_str()).collect())
-            .unwrap_or_default();
+        let models: Vec<&Value> = list.get("data").and_then(Value::as_array).into_iter().flatten().collect();
+        let named = |name: &str| -> Vec<&str> { models.iter().filter_map(|model| model.get(name)?.as_str()).collect() };
+        let (ids, roots) = (named("id"), named("root"));
+        // Several names of one model are no choice.
+        if let Some(root) = roots.first().filter(|root| ids.contains(root))
+            && roots.len() == models.len()
+            && roots.iter().all(|other| other == root)
+        {
+            return Ok((*root).to_owned());
+        }
         match ids[..] {
             [only] => Ok(only.to_owned()),
             [] => Err(upstream(self.address.shown(), "lists no models").with_help("name one with --model")),

@@ -38,6 +38,7 @@ struct Pattern {
 }
 
 /// Rules, and the engines that they name.
+#[derive(Default)]
 pub(crate) struct Routes {
     rules: Rules,
     upstreams: Vec<Arc<Upstream>>,
@@ -112,11 +113,6 @@ impl Routes {
     /// Whether every request is answered here.
     pub(crate) fn is_empty(&self) -> bool {
         self.upstreams.is_empty()
-    }
-
-    /// Whether no request is answered here: no model needs to be loaded.
-    pub(crate) fn needs_no_engine(&self) -> bool {
-        self.rules.everything.is_some() && !self.rules.by_model.iter().any(|(_, place)| *place == HERE)
     }
 
     /// As [`Rules::decide`]; the engine elsewhere, or none for the one here.
@@ -224,10 +220,8 @@ mod tests {
         assert_eq!(addresses.len(), 2);
         let routes = Routes::new(&RouteOptions { routes: &routes, ..RouteOptions::default() }).unwrap();
         assert_eq!(routes.model_ids().collect::<Vec<_>>(), ["a", "b", "c"]);
-        assert!(!routes.needs_no_engine() && !routes.is_empty() && routes.upstreams().len() == 2);
+        assert!(!routes.is_empty() && routes.upstreams().len() == 2);
         assert_eq!(routes.decide("b", false).map(|it| it.address().shown()), Some("h"));
-        let everything = RouteOptions { upstream: Some("http://h"), ..RouteOptions::default() };
-        assert!(Routes::new(&everything).unwrap().needs_no_engine());
     }
 
     #[test]

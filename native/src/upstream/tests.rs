@@ -266,34 +266,21 @@ fn the_model_is_chosen_where_there_is_no_choice() {
     let two = Replay::start(move |_, _| Said::new(200, "application/json", list.clone()));
     let error = choose(&two, None).unwrap_err();
     assert!(error.message().contains("\"a\", \"b\\u{1b}\"") && error.help()[0].contains("--model"), "{error}");
+    let aliases = json!({ "data": [{ "id": "deepseek-chat", "root": "x" }, { "id": "x", "root": "x" }] }).to_string();
+    let aliases = Replay::start(move |_, _| Said::new(200, "application/json", aliases.clone()));
+    assert_eq!(choose(&aliases, None).unwrap(), "x");
     let none = Replay::start(|_, _| Said::new(404, "text/plain", "no"));
     assert!(choose(&none, None).is_err());
 }
 
 #[test]
 fn a_reply_that_is_dropped_ends_the_connection() {
-    let (gone, wait) = std::sync::mpsc::channel();
-    let gone = std::sync::Mutex::new(gone);
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    std::thread::spawn(move || {
-        use std::io::{Read, Write};
-        let (mut stream, _) = listener.accept().unwrap();
-        let mut seen = vec![0; 4096];
-        let _ = stream.read(&mut seen).unwrap();
-        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
-        stream.write_all(format!("{head}{}", recorded!("cut.sse")).as_bytes()).unwrap();
-        let _ = stream.read_to_end(&mut seen);
-        gone.lock().unwrap().send(()).unwrap();
-    });
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let engine = upstream(&url, Some(Profile::Vllm), None);
-        let mut reply = engine.chat(body(json!({}))).await.unwrap();
+    let server = Replay::chat(Said::stream(recorded!("cut.sse")).held());
+    run(async {
+        let mut reply = upstream(&server.url(), Some(Profile::Vllm), None).chat(body(json!({}))).await.unwrap();
         assert!(matches!(reply.next().await, Ok(Some(Event::Text { .. }))));
         drop(reply);
-        let closed = tokio::task::spawn_blocking(move || wait.recv_timeout(Duration::from_secs(30)));
-        closed.await.unwrap().expect("the engine sees the connection close");
+        tokio::task::spawn_blocking(move || server.wait_until_left()).await.unwrap();
     });
 }
 

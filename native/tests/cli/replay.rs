@@ -2,7 +2,9 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// A request as it came.
 #[derive(Clone, Debug)]
@@ -60,6 +62,8 @@ impl Said {
 pub(crate) struct Replay {
     address: SocketAddr,
     asked: Arc<Mutex<Vec<Asked>>>,
+    /// A message for each held connection that the other side has left.
+    left: Mutex<Receiver<()>>,
 }
 
 impl Replay {
@@ -69,14 +73,15 @@ impl Replay {
         let address = listener.local_addr().expect("the listener has an address");
         let asked = Arc::new(Mutex::new(Vec::new()));
         let (known, answer) = (Arc::clone(&asked), Arc::new(answer));
+        let (leaving, left) = channel();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (known, answer) = (Arc::clone(&known), Arc::clone(&answer));
+                let (known, answer, leaving) = (Arc::clone(&known), Arc::clone(&answer), leaving.clone());
                 // A client that goes away in the middle is part of many a test.
-                std::thread::spawn(move || serve(&stream, &known, answer.as_ref()).unwrap_or_default());
+                std::thread::spawn(move || serve(&stream, &known, answer.as_ref(), &leaving).unwrap_or_default());
             }
         });
-        Replay { address, asked }
+        Replay { address, asked, left: Mutex::new(left) }
     }
 
     /// A server that answers every request for a chat alike, and lists one model.
@@ -87,6 +92,12 @@ impl Replay {
     /// `http://127.0.0.1:port`
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Waits until the other side has left a held connection.
+    pub(crate) fn wait_until_left(&self) {
+        let left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        left.recv_timeout(Duration::from_secs(60)).expect("the other side leaves");
     }
 
     /// Every request so far.
@@ -106,7 +117,12 @@ pub(crate) fn models(owner: &str) -> Said {
     Said::new(200, "application/json", list.to_string())
 }
 
-fn serve(stream: &TcpStream, known: &Mutex<Vec<Asked>>, answer: &dyn Fn(&Asked, usize) -> Said) -> std::io::Result<()> {
+fn serve(
+    stream: &TcpStream,
+    known: &Mutex<Vec<Asked>>,
+    answer: &dyn Fn(&Asked, usize) -> Said,
+    leaving: &Sender<()>,
+) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let mut reader = BufReader::new(stream);
     let asked = read(&mut reader)?;
@@ -126,8 +142,9 @@ fn serve(stream: &TcpStream, known: &Mutex<Vec<Asked>>, answer: &dyn Fn(&Asked, 
         writer.write_all(piece)?;
     }
     if said.hold {
-        // Returns when the other side closes.
-        reader.read_to_end(&mut Vec::new())?;
+        // Returns when the other side closes, in order or not.
+        let _ = reader.read_to_end(&mut Vec::new());
+        let _ = leaving.send(());
     }
     Ok(())
 }

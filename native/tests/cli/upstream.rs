@@ -154,5 +154,6 @@ fn ctrl_c_keeps_the_text_and_ends_the_request() {
     let killed = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     assert!(killed.success());
     let run = finished(child.wait_with_output().unwrap()).expect_code(130);
+    server.wait_until_left();
     assert!(run.err.contains("stopped"), "{}", run.err);
 }

@@ -1,6 +1,11 @@
 //! `lyn serve` as a process with a port: sockets that misbehave, signals, keys, what is in the log. The rows are those of the
 //! fault plan that the server is written after; what needs no socket is tested in `src/server/tests.rs`.
 
+#[path = "../cli/replay.rs"]
+mod replay;
+mod scale_out;
+mod upstream;
+
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -47,8 +52,8 @@ impl Server {
                 line.clear();
             }
         });
-        let said: Value = serde_json::from_str(&first)
-            .unwrap_or_else(|error| panic!("{error}: {first}{}", log.lock().unwrap()));
+        let said: Value =
+            serde_json::from_str(&first).unwrap_or_else(|error| panic!("{error}: {first}{}", log.lock().unwrap()));
         let address = said["url"].as_str().unwrap().trim_start_matches("http://").to_owned();
         Server { child, address, log, reader: Some(reader) }
     }
@@ -83,7 +88,9 @@ impl Server {
     }
 
     fn get(&self, path: &str) -> (u16, String) {
-        status_and_body(&self.raw(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes()))
+        status_and_body(
+            &self.raw(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes()),
+        )
     }
 
     fn post(&self, headers: &str, body: &str) -> (u16, String) {
@@ -195,13 +202,15 @@ fn sockets_that_misbehave() {
     // S7: a body that is too long, said at once, said piece by piece, or not said.
     let large = chat(json!({ "user": "x".repeat(200_000) }));
     assert_eq!(server.post("", &large).0, 413);
-    let mut chunked = "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned();
+    let mut chunked =
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned();
     for piece in large.as_bytes().chunks(50_000) {
         chunked += &format!("{:x}\r\n{}\r\n", piece.len(), String::from_utf8_lossy(piece));
     }
     assert_eq!(status_and_body(&server.raw((chunked + "0\r\n\r\n").as_bytes())).0, 413);
     let mut cut = server.connect();
-    cut.write_all(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 500\r\n\r\n{\"messages\"").unwrap();
+    cut.write_all(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 500\r\n\r\n{\"messages\"")
+        .unwrap();
     cut.shutdown(Shutdown::Write).unwrap();
     let answer = rest(&mut cut);
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400"), "{answer}");
@@ -317,9 +326,8 @@ fn p1_the_log_holds_no_prompt_no_answer_and_no_key() {
     server.post(&auth, &format!("{{\"messages\": \"{canary}"));
     server.post(&format!("Authorization: Bearer {canary}-wrong-key\r\n"), "{}");
     server.post("X-Request-Id: my-own-id\r\n", "{}");
-    let metrics = server.raw(
-        format!("GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{auth}\r\n").as_bytes(),
-    );
+    let metrics =
+        server.raw(format!("GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{auth}\r\n").as_bytes());
     assert!(metrics.contains("lyn_requests_total") && !metrics.contains(canary), "{metrics}");
     server.signal("INT");
     let (code, log) = server.exit();
