@@ -119,8 +119,7 @@ impl Profile {
         if several && matches!(self, Profile::Deepseek | Profile::Ollama) {
             return Err(Error::new(Code::BadRequest, "n: this engine makes one answer to a request"));
         }
-        let id = body.get("model").and_then(Value::as_str).unwrap_or_default();
-        let thinking = asked(body).or_else(|| implied(id));
+        let thinking = wanted(body);
         // DeepSeek's own default changes with its models, ours does not: always say it.
         let thinking = if self == Profile::Deepseek { Some(thinking.unwrap_or(false)) } else { thinking };
         if let Some(on) = thinking {
@@ -216,8 +215,13 @@ impl Profile {
     }
 }
 
+/// Whether a request wants a thought, by what it says, else by the id of its model; none where both leave it open.
+pub(super) fn wanted(body: &Map<String, Value>) -> Option<bool> {
+    asked(body).or_else(|| implied(body.get("model")?.as_str()?))
+}
+
 /// Whether a request says that it wants a thought, in any of the forms that lyn's server takes, in its order.
-pub(super) fn asked(body: &Map<String, Value>) -> Option<bool> {
+fn asked(body: &Map<String, Value>) -> Option<bool> {
     let field = |name: &str| body.get(name).filter(|value| !value.is_null());
     let arguments = field("chat_template_kwargs");
     let argument = |name: &str| arguments?.get(name)?.as_bool();

@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 
 use super::client::{Reply, Upstream};
 use super::events::Event;
-use super::profile::asked;
+use super::profile::wanted;
 use super::shape::{Head, Shape};
 
 /// The header with the model that the other side names.
@@ -48,8 +48,13 @@ pub(crate) async fn proxy(upstream: Arc<Upstream>, mut body: Map<String, Value>,
     let head = Head::new(body.get("model").and_then(Value::as_str).unwrap_or_default());
     let is_stream = body.get("stream") == Some(&Value::Bool(true));
     let include_usage = body.get("stream_options").and_then(|options| options.get("include_usage")?.as_bool());
-    let shape = Shape::new(head, asked(&body), include_usage == Some(true));
+    let thinking = wanted(&body);
+    let shape = Shape::new(head, thinking, include_usage == Some(true));
     if let Some(model) = upstream.address().model() {
+        // The client's id may have been its switch: the id that takes its place is none.
+        if let Some(on) = thinking {
+            body.insert("thinking".to_owned(), json!({ "type": if on { "enabled" } else { "disabled" } }));
+        }
         body.insert("model".to_owned(), json!(model));
     }
     let mut starting: Starting = Box::pin(async move { upstream.chat(body).await });
@@ -205,9 +210,8 @@ fn refused(error: &Error) -> Proxied {
     if let Some(ms) = error.details().get("retry_after_ms").and_then(Value::as_u64) {
         answer.headers.insert(RETRY_AFTER, HeaderValue::from(ms.div_ceil(1000)));
         answer.headers.insert(HeaderName::from_static("retry-after-ms"), HeaderValue::from(ms));
-    }
-    // It has been tried as often as makes sense.
-    if error.code() == Code::Upstream && status(error).is_server_error() {
+    } else if error.code() == Code::Upstream && status(error).is_server_error() {
+        // It has been tried as often as makes sense.
         answer.headers.insert(HeaderName::from_static("x-should-retry"), HeaderValue::from_static("false"));
     }
     answer

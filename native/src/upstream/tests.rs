@@ -345,6 +345,18 @@ fn a_proxied_answer_in_one_piece() {
 }
 
 #[test]
+fn an_id_that_takes_the_place_of_the_client_s_keeps_its_mode() {
+    let server = Replay::chat(Said::stream(recorded!("vllm.sse")));
+    let (_, _, text) = run(async {
+        let there = upstream(&format!("{}#a/b", server.url()), Some(Profile::Vllm), None);
+        text_of(proxy(there, body(json!({ "model": "deepseek-reasoner" })), KEEP_ALIVE).await).await
+    });
+    let sent = server.chats()[0].json();
+    assert_eq!((&sent["model"], &sent["chat_template_kwargs"]["thinking"]), (&json!("a/b"), &json!(true)));
+    assert_eq!(chunks(&text)[0]["model"], "deepseek-reasoner");
+}
+
+#[test]
 fn refusals_reach_clients_in_our_envelope() {
     for (there, here, kind) in [
         (400, 400, "invalid_request_error"),

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::replay::{Replay, Said};
-use super::{Server, chat};
+use super::{Server, chat, post, status_and_body};
 
 const STREAM: &str = include_str!("../data/upstream/vllm.sse");
 
@@ -18,7 +18,8 @@ fn a_route_leads_to_another_engine_and_the_rest_stays_here() {
     let rule = format!("far*={}", there.url());
     let whole = format!("listed={}", there.url());
     let server = Server::ready(&["--route", &rule, "--route", &whole], &[]);
-    let (status, body) = server.post("", &chat(json!({ "model": "far-away", "stream": true, "thinking": { "type": "enabled" } })));
+    let (status, body) =
+        server.post("", &chat(json!({ "model": "far-away", "stream": true, "thinking": { "type": "enabled" } })));
     assert_eq!(status, 200, "{body}");
     let chunks = chunks(&body);
     let said = |name: &str| -> String {
@@ -35,12 +36,16 @@ fn a_route_leads_to_another_engine_and_the_rest_stays_here() {
 
 #[test]
 fn an_upstream_is_asked_for_everything_and_its_refusals_are_ours() {
-    let there = Replay::chat(Said::new(401, "application/json", "{\"error\":{\"message\":\"bad key secret-key\"}}"));
+    let said = Said::new(401, "application/json", "{\"error\":{\"message\":\"bad key secret-key\"}}");
+    let there = Replay::chat(said.with_header("set-cookie", "theirs"));
     let server = Server::ready(&["--upstream", &there.url()], &[("LYN_UPSTREAM_KEY", "secret-key")]);
-    let (status, body) = server.post("", &chat(json!({})));
+    let answer = server.raw(post("", &chat(json!({}))).as_bytes());
+    assert!(!answer.contains("theirs"), "headers of the other side stay there: {answer}");
+    let (status, body) = status_and_body(&answer);
     let error: Value = serde_json::from_str(&body).unwrap();
     assert_eq!((status, &error["error"]["code"]), (502, &json!("upstream_error")));
     assert!(error["error"]["message"].as_str().unwrap().ends_with("bad key ****"), "{body}");
+    assert!(there.chats()[0].headers.contains(&"authorization: Bearer secret-key".to_owned()));
     assert!(!server.log.lock().unwrap().contains("secret-key"));
 }
 
@@ -49,7 +54,7 @@ fn a_client_that_leaves_ends_the_work_there() {
     let there = Replay::chat(Said::stream(include_str!("../data/upstream/cut.sse")).held());
     let server = Server::ready(&["--upstream", &there.url()], &[]);
     let mut stream = server.connect();
-    std::io::Write::write_all(&mut stream, super::post("", &chat(json!({ "stream": true }))).as_bytes()).unwrap();
+    std::io::Write::write_all(&mut stream, post("", &chat(json!({ "stream": true }))).as_bytes()).unwrap();
     // Until the first text has come.
     let mut seen = String::new();
     while !seen.contains("It is ") {
