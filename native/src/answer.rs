@@ -83,6 +83,8 @@ pub(crate) fn answer(
                     break Err(error);
                 }
             }
+            // No tools are offered here: calls are text.
+            Ok(Some(Event::Call { .. } | Event::Arguments { .. } | Event::CallEnd { .. })) => {}
             Err(error) => break Err(error),
         }
     };
@@ -259,11 +261,7 @@ impl Answer {
             "schema": schema,
             "text": self.text,
             "reasoning_content": if self.reasoning.is_empty() { Value::Null } else { json!(self.reasoning) },
-            "finish_reason": match self.finish {
-                Some(Finish::Stop) => "stop",
-                Some(Finish::Length) => "length",
-                None => "stopped",
-            },
+            "finish_reason": self.finish.map_or("stopped", Finish::name),
             "usage": openai::Usage::from(&self.timings),
             "timings": openai::Timings::from(&self.timings),
             "seed": self.seed,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Command, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
+use lyn::chat::openai::{Alias, Compat};
 use lyn::engine::{Attention, Options};
 use lyn::memory::ContextSize;
 
@@ -23,7 +24,7 @@ A MODEL is stories, a folder with config.json and *.safetensors, or a .safetenso
 
   answers     generate · chat · serve   models      show · plan · verify · tokenize
   adapters    devices · doctor          measuring   bench · conform
-  settings    config · completions · man
+  settings    config · cache · completions · man
 
 lyn VERB --help says more.  Docs: https://github.com/lyn-run/lyn/blob/main/docs/cli.md
 ";
@@ -148,9 +149,33 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         action: ConfigAction,
     },
+    /// The prefix cache on disk: what it holds, or removing all of it
+    #[command(
+        before_help = "Examples:\n  lyn cache show\n  lyn cache clear\n  lyn cache clear --cache-dir path/to/blocks"
+    )]
+    Cache {
+        #[command(subcommand)]
+        action: CacheAction,
+    },
     /// docs/cli.md, on stdout
     #[command(hide = true)]
     Docs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CacheAction {
+    /// Its folder, how many blocks of 64 tokens it holds, their bytes and age
+    Show(CacheFolder),
+    /// Removes every block, and no other file; prompts could be read back from them
+    Clear(CacheFolder),
+}
+
+/// Which cache.
+#[derive(Debug, Args)]
+pub(crate) struct CacheFolder {
+    /// The folder; default: lyn/blocks where the system keeps caches
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) cache_dir: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, Subcommand)]
@@ -348,9 +373,12 @@ pub(crate) struct Generate {
     /// The prompt as it is, without a chat format; the default for models that have none
     #[arg(long)]
     pub(crate) raw: bool,
-    /// Shape of the answer
+    /// Shape of the answer: any text, or one JSON object
     #[arg(long, value_name = "SHAPE", default_value = "text")]
     pub(crate) response_format: ResponseFormat,
+    /// JSON schema that the answer fits: a file, or the schema itself
+    #[arg(long, value_name = "SCHEMA", value_hint = ValueHint::FilePath, conflicts_with = "response_format")]
+    pub(crate) json_schema: Option<String>,
     /// Write what attention reads for each token, as JSON Lines
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) trace: Option<PathBuf>,
@@ -385,14 +413,20 @@ pub(crate) struct Chat {
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
     /// The address to listen on; others than this machine's own need a key
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1", value_parser = host)]
     pub(crate) host: IpAddr,
     /// The port; 0: any that is free
     #[arg(long, value_name = "N", default_value_t = 8080)]
     pub(crate) port: u16,
-    /// Another name for the model, as clients may ask for it; may be given again
-    #[arg(long, value_name = "NAME")]
-    pub(crate) alias: Vec<String>,
+    /// Another name for the model; :thinking behind it lets it think first; may be given again
+    #[arg(long, value_name = "NAME[:thinking]", value_parser = alias)]
+    pub(crate) alias: Vec<Alias>,
+    /// Serve a request whatever model it names
+    #[arg(long)]
+    pub(crate) accept_any_model: bool,
+    /// local serves all that can be served; deepseek refuses what the hosted API refuses
+    #[arg(long, value_name = "WHOSE", default_value = "local")]
+    pub(crate) compat: CompatArg,
     /// A folder with the built page, shown at /; default: the one of the repository that lyn was built in
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with = "no_page")]
     pub(crate) page: Option<PathBuf>,
@@ -412,6 +446,45 @@ pub(crate) struct Serve {
     pub(crate) upstream: UpstreamArgs,
     #[command(flatten)]
     pub(crate) routes: RouteArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CompatArg {
+    Local,
+    #[value(name = "deepseek")]
+    DeepSeek,
+    /// With status 422 for requests of the wrong form, as before November 2025
+    #[value(name = "deepseek-422")]
+    DeepSeek422,
+}
+
+impl From<CompatArg> for Compat {
+    fn from(argument: CompatArg) -> Compat {
+        match argument {
+            CompatArg::Local => Compat::Local,
+            CompatArg::DeepSeek => Compat::DeepSeek,
+            CompatArg::DeepSeek422 => Compat::DeepSeek422,
+        }
+    }
+}
+
+fn host(text: &str) -> Result<IpAddr, String> {
+    if text == "localhost" {
+        return Ok(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
+    }
+    text.parse().map_err(|_| "expected an address of this machine, such as 127.0.0.1, ::1 or 0.0.0.0".to_owned())
+}
+
+fn alias(text: &str) -> Result<Alias, String> {
+    let (name, thinking) = match text.rsplit_once(':') {
+        Some((name, "thinking")) => (name, true),
+        Some((name, "nothinking")) => (name, false),
+        _ => (text, false),
+    };
+    match name.trim() {
+        "" => Err("expected a name, with :thinking or :nothinking behind it or not".to_owned()),
+        name => Ok(Alias { name: name.to_owned(), thinking }),
+    }
 }
 
 /// Who may ask a server.

@@ -1,6 +1,11 @@
 //! `lyn`: parse, run, exit code.
 
 mod answer;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "verbs only look at a cache and clear it; serving is to fill and use it")
+)]
+mod block_store;
 mod cli;
 mod interrupt;
 mod load;
@@ -83,6 +88,7 @@ fn run(app: &App, verb: Verb) -> Ended {
         Verb::Completions { shell } => verbs::completions::run(app, shell),
         Verb::Man { folder } => verbs::man::run(app, folder.as_deref()),
         Verb::Config { action } => verbs::config::run(app, action),
+        Verb::Cache { action } => verbs::cache::run(app, action),
         Verb::Docs => verbs::docs::run(app),
     }
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use lyn::chat::Message;
+use lyn::chat::openai::ResponseShape;
 use lyn::checkpoint::GenerationDefaults;
 use lyn::error::{Code, Error, Result, escape};
 use lyn::generate::Voice;
@@ -12,7 +13,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::App;
 use crate::answer::Screen;
-use crate::cli::{AnswerArgs, AttentionArg, EngineArgs, ResponseFormat, SamplingArgs, Switch, UpstreamArgs, When};
+use crate::cli::{AnswerArgs, AttentionArg, EngineArgs, SamplingArgs, Switch, UpstreamArgs, When};
 use crate::interrupt::Interrupt;
 use crate::terminal::table::count;
 use crate::upstream::{Address, Event, Keys, Patience, Upstream, Usage, gave_up};
@@ -98,7 +99,7 @@ impl Remote {
         messages: &[Message],
         options: &AnswerArgs,
         sampling: &SamplingArgs,
-        format: ResponseFormat,
+        response: &ResponseShape,
     ) -> Result<Told> {
         sampling.params(&GenerationDefaults::default()).validate()?;
         let Some(runtime) = &self.runtime else { return Ok(Told::default()) };
@@ -107,7 +108,7 @@ impl Remote {
         let host = self.upstream.address().shown().to_owned();
         let mut told = Told { host, seed: sampling.seed, model: self.model.clone(), ..Told::default() };
         let answering = async {
-            let body = self.body(app, messages, options, sampling, format).await;
+            let body = self.body(app, messages, options, sampling, response).await;
             let (start, mut first) = (Instant::now(), None);
             let mut reply = self.upstream.chat(body).await?;
             loop {
@@ -147,7 +148,7 @@ impl Remote {
         messages: &[Message],
         options: &AnswerArgs,
         sampling: &SamplingArgs,
-        format: ResponseFormat,
+        response: &ResponseShape,
     ) -> Map<String, Value> {
         let profile = self.upstream.profile().await;
         let mut body = Map::new();
@@ -182,9 +183,15 @@ impl Remote {
         body.insert("messages".to_owned(), messages.iter().map(document).collect());
         body.insert("thinking".to_owned(), json!({ "type": if on { "enabled" } else { "disabled" } }));
         body.insert("stream".to_owned(), json!(true));
-        if format == ResponseFormat::Json {
-            body.insert("response_format".to_owned(), json!({ "type": "json_object" }));
-        }
+        let format = match response {
+            ResponseShape::JsonObject => Some(json!({ "type": "json_object" })),
+            ResponseShape::JsonSchema(schema) => {
+                let schema = json!({ "name": "answer", "schema": schema, "strict": true });
+                Some(json!({ "type": "json_schema", "json_schema": schema }))
+            }
+            ResponseShape::None => None,
+        };
+        body.extend(format.map(|format| ("response_format".to_owned(), format)));
         body
     }
 }

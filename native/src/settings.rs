@@ -161,6 +161,11 @@ pub(crate) fn cache_folder() -> Option<PathBuf> {
     if cfg!(windows) { below("LOCALAPPDATA", "AppData/Local") } else { below("XDG_CACHE_HOME", ".cache") }
 }
 
+/// The folder of blocks of the prefix cache, where no other is named.
+pub(crate) fn blocks_folder() -> Option<PathBuf> {
+    Some(cache_folder()?.join("blocks"))
+}
+
 /// The folder of this program's state, if it has any.
 pub(crate) fn state_folder() -> Option<PathBuf> {
     if cfg!(windows) { below("LOCALAPPDATA", "AppData/Local") } else { below("XDG_STATE_HOME", ".local/state") }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::chat::{ChatFormat, CheckpointFiles, Conversation, Detected, Options as RenderOptions, encode};
+use crate::chat::{
+    ChatFormat, CheckpointFiles, Conversation, Detected, Grammars, Options as RenderOptions, control, encode,
+};
 use crate::checkpoint::{Checkpoint, GenerationDefaults, Source, optional_small_file};
 use crate::error::{Code, Error, Result};
 use crate::executor::Executor;
@@ -174,6 +176,7 @@ pub struct Engine {
     defaults: GenerationDefaults,
     bos: Option<u32>,
     text: Option<Text>,
+    grammars: Option<Grammars>,
     /// None where the checkpoint has no tokenizer: then there are steps, and no answers.
     scheduler: Option<Scheduler>,
 }
@@ -259,8 +262,12 @@ impl Engine {
         let mut runner = Runner::new(executor, dims, weights, settings).await?;
         runner.warm(&mut |done, total| progress(Progress::Compile { done, total })).await?;
         let config = &checkpoint.config;
+        let turns = text.as_ref().map(Text::turn_ids).unwrap_or_default();
+        let eos = [config.eos_token_ids.as_slice(), &checkpoint.generation.eos_token_ids, &turns].concat();
+        let grammars = text
+            .as_ref()
+            .map(|text| Grammars::new(Arc::clone(&text.tokenizer), text.format, Arc::clone(&text.allowed), &eos));
         let scheduler = text.as_ref().map(|text| {
-            let eos = [config.eos_token_ids.as_slice(), &checkpoint.generation.eos_token_ids].concat();
             let (tokenizer, allowed) = (Arc::clone(&text.tokenizer), Arc::clone(&text.allowed));
             Scheduler::new(Arc::new(Vocabulary { tokenizer, eos, allowed }))
         });
@@ -271,6 +278,7 @@ impl Engine {
             defaults: checkpoint.generation.clone(),
             bos: config.bos_token_id,
             text,
+            grammars,
             scheduler,
         })
     }
@@ -316,6 +324,15 @@ impl Engine {
     /// `bad_checkpoint` where the folder has none.
     pub fn tokenizer(&self) -> Result<&Tokenizer> {
         self.text().map(|text| &*text.tokenizer)
+    }
+
+    /// What holds answers to a form: JSON, schemas, calls.
+    ///
+    /// # Errors
+    /// As [`Engine::tokenizer`].
+    pub fn grammars(&self) -> Result<Grammars> {
+        self.text()?;
+        self.grammars.clone().ok_or_else(|| Error::new(Code::Internal, "a model with a tokenizer has grammars"))
     }
 
     /// The tokenizer, for whoever outlives a borrow of the engine.
@@ -477,6 +494,13 @@ fn no_tokenizer() -> Error {
 }
 
 impl Text {
+    /// Ids that open a turn or a text: where a model writes one, its own turn is over.
+    fn turn_ids(&self) -> Vec<u32> {
+        let Detected::Format(_) = self.format else { return vec![] };
+        let tokens = [control::BOS, control::USER, control::ASSISTANT];
+        tokens.iter().filter_map(|token| self.tokenizer.token_id(token)).collect()
+    }
+
     /// The tokenizer and chat format of a checkpoint; none where it has no tokenizer.
     ///
     /// # Errors

@@ -64,6 +64,10 @@ codes! {
     ContextOverflow = "context_overflow", exit 2, "shorten the prompt, or raise --context";
     /// A request or an argument that cannot be honoured.
     BadRequest = "bad_request", exit 2, "see: lyn help";
+    /// A schema that no answer can be held to.
+    InvalidSchema = "invalid_schema", exit 2, "keep to the keywords that docs/structured-output.md lists";
+    /// A grammar or schema that takes more than its limits of time and memory.
+    GrammarTooComplex = "grammar_too_complex", exit 2, "use a smaller schema: fewer alternatives, shorter patterns";
     /// A setting that cannot be read.
     BadConfig = "bad_config", exit 2, "correct the value";
     /// Logits are NaN or infinite.

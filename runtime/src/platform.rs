@@ -14,6 +14,14 @@ pub fn seed() -> u64 {
     RandomState::new().hash_one((since, DRAWN.fetch_add(1, Ordering::Relaxed))) >> 32
 }
 
+/// Letters and digits that nobody was given before. They need not be secret.
+#[must_use]
+pub fn name(length: usize) -> String {
+    const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    let letter = |_| char::from(ALPHABET[usize::try_from(seed() % 62).unwrap_or(0)]);
+    (0..length).map(letter).collect()
+}
+
 /// Runs a future to its end in this thread, parking while it waits.
 #[cfg(not(target_arch = "wasm32"))]
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {

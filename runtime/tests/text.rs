@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use lyn::chat::{ChatFormat, Conversation, Delta, Message, Options, ReasoningSplitter, Segment, control, encode};
+use lyn::chat::{ChatFormat, Conversation, Delta, Message, Options, OutputParser, Parsed, Segment, control, encode};
 use lyn::text::{Pieces, Tokenizer};
 use serde_json::Value;
 
@@ -335,35 +335,51 @@ fn content_may_come_in_parts() {
     assert_eq!(prompt.segments()[1], Segment::Text("ab".to_owned()));
 }
 
-/// Completions without tool calls split into thought and answer, fed one character at a time.
+/// Every completion gives the same message, however it comes in pieces.
 #[test]
-fn thoughts_and_answers_are_told_apart() {
+fn completions_are_parsed_in_any_pieces() {
     let golden = golden("tests/data/chat/parse.json");
-    let mut seen = 0;
-    for case in cases(&golden) {
-        let whole = text(case, "text");
-        if whole.contains("function_calls>") || whole.contains("tool▁calls") {
-            continue;
-        }
-        seen += 1;
-        let mut splitter = ReasoningSplitter::new(case["thinking"] == true);
-        let answer = whole.trim_end_matches(control::EOS);
-        let mut deltas: Vec<Delta> = answer.chars().flat_map(|one| splitter.push(&one.to_string())).collect();
-        deltas.extend(splitter.finish());
-        let (mut reasoning, mut content) = (String::new(), String::new());
-        deltas.iter().for_each(|delta| match delta {
-            Delta::Reasoning(text) => reasoning.push_str(text),
-            Delta::Content(text) => content.push_str(text),
-        });
+    let all = cases(&golden);
+    assert_eq!(all.len(), 30);
+    let mut random = 1_u64;
+    for case in all {
+        let format = match text(case, "format") {
+            "v3.2" => ChatFormat::Dsml,
+            _ => ChatFormat::Exp,
+        };
+        let answer = text(case, "text").trim_end_matches(control::EOS);
         let expected = &case["expected"];
-        assert_eq!(
-            (&*reasoning, &*content),
-            (text(expected, "reasoning_content"), text(expected, "content")),
-            "{}",
-            case["id"]
-        );
+        let check = |parts: &[&str]| {
+            let mut parser = OutputParser::new(Some(format), case["thinking"] == true);
+            let mut parsed = Parsed::default();
+            let mut deltas: Vec<Delta> = parts.iter().flat_map(|part| parser.push(part)).collect();
+            deltas.extend(parser.finish());
+            deltas.into_iter().for_each(|delta| parsed.take(delta));
+            let calls: Vec<Value> = parsed
+                .calls()
+                .map(|call| serde_json::json!({ "name": call.name, "arguments": call.arguments }))
+                .collect();
+            let found = serde_json::json!({
+                "reasoning_content": parsed.reasoning, "content": parsed.content, "tool_calls": calls,
+            });
+            assert_eq!(&found, expected, "{}: {parts:?}", case["id"]);
+        };
+        check(&[answer]);
+        let characters: Vec<&str> = answer.char_indices().map(|(at, one)| &answer[at..at + one.len_utf8()]).collect();
+        check(&characters);
+        for _ in 0..50 {
+            let mut parts = vec![];
+            let mut rest = answer;
+            while !rest.is_empty() {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                let characters = 1 + usize::try_from(random >> 60).expect("four bits");
+                let end = rest.char_indices().nth(characters).map_or(rest.len(), |(at, _)| at);
+                parts.push(&rest[..end]);
+                rest = &rest[end..];
+            }
+            check(&parts);
+        }
     }
-    assert!(seen >= 5, "only {seen} cases");
 }
 
 /// Rules of the formats that no golden shows (spec: api 3.2 and 3.3).

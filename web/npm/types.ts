@@ -269,7 +269,7 @@ export interface ChatCompletion {
   choices: {
     index: number;
     message: { role: "assistant"; content: string; reasoning_content?: string };
-    finish_reason: "stop" | "length";
+    finish_reason: FinishReason;
     logprobs: null;
   }[];
   usage: Usage;
@@ -284,7 +284,7 @@ export interface ChatCompletionChunk {
   choices: {
     index: number;
     delta: { role?: "assistant"; content?: string | null; reasoning_content?: string | null };
-    finish_reason: "stop" | "length" | null;
+    finish_reason: FinishReason | null;
     logprobs: null;
   }[];
   usage?: Usage | null;

@@ -66,7 +66,7 @@ export type EngineEvent =
 export interface EngineResult {
   promptIds: Uint32Array;
   ids: Uint32Array;
-  finish_reason: "stop" | "length" | "cancelled";
+  finish_reason: "stop" | "length" | "tool_calls" | "insufficient_system_resource" | "cancelled";
   usage: any;
   timings: any;
   seed: number;
@@ -249,10 +249,12 @@ impl Engine {
     pub async fn chat(&mut self, request: String, trace: JsTrace, created: f64, event: Function) -> Outcome {
         let chat = ChatRequest::parse(request.as_bytes()).map_err(thrown)?;
         let trace: Option<TraceOptions> = options(trace.into())?;
-        let request = Request { trace: self.trace(trace, 0), ..chat.to_request(&self.0).map_err(thrown)? };
+        let asked = chat.to_request(&self.0).map_err(thrown)?;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "seconds since 1970")]
         let created = created as u64;
-        let completion = chat.completion(&self.0, format!("chatcmpl-{created:x}"), created).map_err(thrown)?;
+        let completion = chat.completion(&self.0, &asked, format!("chatcmpl-{created:x}"), created);
+        let completion = completion.map_err(thrown)?;
+        let request = Request { trace: self.trace(trace, 0), ..asked.single().map_err(thrown)? };
         self.run(request, Some(completion), &event).await
     }
 
@@ -264,7 +266,7 @@ impl Engine {
     /// Ids of a conversation in the checkpoint's own format.
     pub fn render(&self, request: &str) -> Result<Uint32Array, JsValue> {
         let request = ChatRequest::parse(request.as_bytes()).and_then(|chat| chat.to_request(&self.0));
-        request.map(|request| Uint32Array::from(request.prompt.as_slice())).map_err(thrown)
+        request.map(|asked| Uint32Array::from(asked.request.prompt.as_slice())).map_err(thrown)
     }
 
     /// Switches attention; what is cached is forgotten.
@@ -315,7 +317,7 @@ impl Engine {
         let tell = |value: &JsValue| event.call1(&JsValue::NULL, value).map(|answer| !is_false(&answer));
         let mut finish = None;
         if let Some(completion) = &mut completion {
-            tell(&chunk(&completion.first_chunk())?)?;
+            tell(&chunk(&completion.first_chunk(0))?)?;
         }
         while let Some(next) = generation.next().await.map_err(thrown)? {
             if let Event::End { finish: reason, .. } = &next {
@@ -325,7 +327,7 @@ impl Engine {
             if let Some(value) = event_object(&next)? {
                 goes_on &= tell(&value)?;
             }
-            if let Some(made) = completion.as_mut().and_then(|completion| completion.chunk(&next)) {
+            if let Some(made) = completion.as_mut().and_then(|completion| completion.chunk(0, &next)) {
                 goes_on &= tell(&chunk(&made)?)?;
             }
             if !goes_on && finish.is_none() {
@@ -337,27 +339,20 @@ impl Engine {
         drop(generation);
         let (usage, times) = (Usage::from(&timings), Timings::from(&timings));
         let end = object(&json!({
-            "finish_reason": finish.map_or("cancelled", finish_name),
+            "finish_reason": finish.map_or("cancelled", Finish::name),
             "usage": usage,
             "timings": times,
             "seed": seed,
         }))?;
-        if let Some(mut completion) = completion {
-            if let Some(finish) = finish {
-                tell(&chunk(&completion.last_chunk(finish, usage, times))?)?;
+        if let Some(completion) = completion {
+            if let Some(counts) = completion.usage_chunk() {
+                tell(&chunk(&counts)?)?;
             }
             Reflect::set(&end, &"response".into(), &completion.response().to_string().into())?;
         }
         Reflect::set(&end, &"promptIds".into(), &prompt)?;
         Reflect::set(&end, &"ids".into(), &ids)?;
         Ok(end)
-    }
-}
-
-fn finish_name(finish: Finish) -> &'static str {
-    match finish {
-        Finish::Stop => "stop",
-        Finish::Length => "length",
     }
 }
 
@@ -386,7 +381,8 @@ fn event_object(event: &Event) -> Result<Option<JsValue>, JsValue> {
             let list = selections.iter().map(selection).collect::<Result<Array, _>>()?;
             &[("type", "trace".into()), ("selections", list.into())]
         }
-        Event::End { .. } => return Ok(None),
+        // Calls are in the chunks.
+        Event::Call { .. } | Event::Arguments { .. } | Event::CallEnd { .. } | Event::End { .. } => return Ok(None),
     };
     record(fields).map(Some)
 }

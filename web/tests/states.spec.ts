@@ -7,6 +7,8 @@ import { expect, test } from "./fixtures.js";
 import { answers, ask, button, composer, ending, expectGoodLooks, inState, openByLink, openReady, questions, status } from "./page.js";
 
 test.use({ serviceWorkers: "block", permissions: ["clipboard-read", "clipboard-write"] });
+// No test needs another: both workers share what is last in the run.
+test.describe.configure({ mode: "parallel" });
 
 const alert = (page: Page) => page.getByRole("alert");
 const upload = { stage: "upload", loaded: 4_000_000, total: 8_900_000 } as const;

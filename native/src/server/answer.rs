@@ -1,7 +1,8 @@
-//! One answer between the engine's thread and a connection: room for it, its events, what it has cost so far.
+//! One answer between the engine's thread and a connection: room for it, and its events.
 
 use lyn::Engine;
-use lyn::generate::{Event, Request, Timings};
+use lyn::generate::{Event, Request};
+use tokio::sync::watch;
 
 use super::Server;
 use super::admission::Ticket;
@@ -13,7 +14,9 @@ use super::worker::Cut;
 /// An answer in the making. Dropping it ends its work and makes room for another.
 pub(crate) struct Answer {
     reader: Reader,
-    spent: Timings,
+    stopping: watch::Receiver<bool>,
+    /// What was said, where it is to be logged.
+    log: Option<String>,
     _ticket: Ticket,
 }
 
@@ -31,7 +34,14 @@ impl Answer {
         server.check_ready()?;
         let ticket = server.admission.enter(key, choices)?;
         let (reader, rest) = server.worker.answer(prepare).await?;
-        Ok((Answer { reader, spent: Timings::default(), _ticket: ticket }, rest))
+        let mut answer = Answer::new(reader, ticket, server.stopping.subscribe());
+        answer.log = server.settings.log_prompts.then(String::new);
+        Ok((answer, rest))
+    }
+
+    /// An answer that has begun, and is cut when `stopping` says so.
+    pub(crate) fn new(reader: Reader, ticket: Ticket, stopping: watch::Receiver<bool>) -> Answer {
+        Answer { reader, stopping, log: None, _ticket: ticket }
     }
 
     /// The next event with its choice; none after the last.
@@ -39,15 +49,22 @@ impl Answer {
     /// # Errors
     /// What cut the answer.
     pub(crate) async fn next(&mut self) -> Result<Option<(u32, Event)>, Cut> {
-        let next = self.reader.next().await;
-        match &next {
-            Ok(Some((_, Event::Prompt { total, cached, .. }))) => {
-                self.spent.prompt_tokens = *total;
-                self.spent.cached_tokens = *cached;
-            }
-            Ok(Some((_, Event::Token { .. }))) => self.spent.completion_tokens += 1,
-            _ => {}
+        let next = tokio::select! {
+            biased;
+            next = self.reader.next() => next?,
+            Ok(_) = self.stopping.wait_for(|stopping| *stopping) => return Err(Cut::Stopping),
+        };
+        if let (Some(log), Some((_, Event::Text { text, .. }))) = (&mut self.log, &next) {
+            log.push_str(text);
         }
-        next
+        Ok(next)
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if let Some(text) = &self.log {
+            tracing::warn!(target: "lyn::prompts", text, "answered");
+        }
     }
 }

@@ -160,8 +160,7 @@ fn turn_messages(place: &str, turn: &Turn, messages: &mut Vec<Value>) -> Result<
     let only_results = turn.role == "user" && text.is_empty() && !blocks.is_empty();
     if !only_results {
         let calls = (!calls.is_empty()).then_some(calls);
-        let message =
-            json!({ "role": turn.role, "content": text, "reasoning_content": thought, "tool_calls": calls });
+        let message = json!({ "role": turn.role, "content": text, "reasoning_content": thought, "tool_calls": calls });
         messages.push(message);
     }
     Ok(())

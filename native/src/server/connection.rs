@@ -39,7 +39,7 @@ const MOST_PER_ADDRESS: usize = 64;
 /// A rest after the system had no more files to give.
 const REST: Duration = Duration::from_millis(100);
 /// What is left to write when all answers have ended.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+const LAST_WORDS: Duration = Duration::from_secs(5);
 /// How often the end of all answers is looked for.
 const TICK: Duration = Duration::from_millis(20);
 
@@ -78,7 +78,7 @@ pub(crate) async fn serve(
     while server.answers() > 0 && ended.is_ok() && Instant::now() < patience {
         sleep(TICK).await;
     }
-    server.worker().stop();
+    server.stop();
     let _ = timeout(LAST_WORDS, async {
         while server.answers() > 0 {
             sleep(TICK).await;

@@ -41,8 +41,8 @@ pub(crate) async fn props(State(server): State<Shared>) -> Result<Response, Refu
     Ok(ok(&json!({
             "default_generation_settings": { "n_ctx": context },
             "total_slots": server.settings.parallel,
-            "model_path": server.settings.model,
-            "model_alias": server.settings.model,
+            "model_path": server.settings.models.loaded,
+            "model_alias": server.settings.models.loaded,
             "chat_template": format,
             "build_info": VERSION,
     })))

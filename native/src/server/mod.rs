@@ -3,8 +3,15 @@
 //! In: requests that the [`guard`] lets in. Out: answers, whole or by pieces, from the one thread that owns the engine
 //! ([`worker`]). Never: an address fetched, a path read or a tool run because a request or a model said so.
 
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a failing test may panic")
+)]
+
 mod admission;
 mod answer;
+mod anthropic;
 mod chat;
 pub(crate) mod connection;
 mod elsewhere;
@@ -13,6 +20,7 @@ pub(crate) mod guard;
 mod health;
 pub(crate) mod metrics;
 mod models;
+mod ollama;
 pub(crate) mod page;
 mod refusal;
 mod sse;
@@ -39,6 +47,8 @@ use axum::{Extension, Router};
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 use http_body_util::BodyExt;
+use lyn::chat::openai::{self, Compat, ModelIds};
+use tokio::sync::watch;
 use tower::Layer;
 use tracing::Instrument;
 
@@ -64,6 +74,8 @@ const LARGE_BODY: usize = 64 << 10;
 const CHAT: &[&str] =
     &["/v1/chat/completions", "/chat/completions", "/beta/chat/completions", "/beta/v1/chat/completions"];
 const MODELS: &[&str] = &["/v1/models", "/models", "/beta/models", "/beta/v1/models"];
+const MESSAGES: &[&str] = &["/v1/messages", "/anthropic/v1/messages"];
+const COUNT_TOKENS: &[&str] = &["/v1/messages/count_tokens", "/anthropic/v1/messages/count_tokens"];
 const BALANCE: &[&str] = &["/user/balance", "/v1/user/balance"];
 const HEALTH: &[&str] = &["/health", "/v1/health", "/ping"];
 
@@ -73,10 +85,10 @@ const OPEN: &str = "/health";
 /// What the server is told about itself.
 #[derive(Default)]
 pub(crate) struct Settings {
-    /// The name of the model.
-    pub(crate) model: String,
-    /// Other names for it, as clients may ask.
-    pub(crate) aliases: Vec<String>,
+    /// Names of the model.
+    pub(crate) models: ModelIds,
+    /// Whose refusals are repeated.
+    pub(crate) compat: Compat,
     /// Answers at once.
     pub(crate) parallel: usize,
     /// Answers that wait.
@@ -98,6 +110,8 @@ pub(crate) struct Server {
     guard: Guard,
     page: Option<Page>,
     draining: AtomicBool,
+    /// Ends all answers, whatever the engine is doing.
+    stopping: watch::Sender<bool>,
     started: u64,
 }
 
@@ -116,8 +130,17 @@ impl Server {
         let most = settings.parallel + settings.max_queue;
         let per_key = (guard.keys() > 1).then_some(settings.parallel + settings.max_queue_per_key);
         let admission = Admission::new(most, per_key);
-        let draining = AtomicBool::new(false);
-        Arc::new(Server { settings, worker, admission, metrics, guard, page, draining, started: unix_seconds() })
+        Arc::new(Server {
+            settings,
+            worker,
+            admission,
+            metrics,
+            guard,
+            page,
+            draining: AtomicBool::new(false),
+            stopping: watch::Sender::new(false),
+            started: unix_seconds(),
+        })
     }
 
     /// The engine's thread.
@@ -130,6 +153,12 @@ impl Server {
         self.draining.store(true, Ordering::Relaxed);
     }
 
+    /// Ends all answers, and the engine's thread after its step.
+    pub(crate) fn stop(&self) {
+        self.stopping.send_replace(true);
+        self.worker.stop();
+    }
+
     /// Answers in the making or waiting.
     pub(crate) fn answers(&self) -> usize {
         self.admission.answers()
@@ -138,6 +167,13 @@ impl Server {
     /// What histograms hold back.
     pub(crate) fn tidy(&self) {
         self.metrics.tidy();
+    }
+
+    /// How requests are judged. `beta`: those of the beta path; `any_model`: whatever model they name.
+    fn rules(&self, beta: bool, any_model: bool) -> openai::Rules {
+        let Settings { models, compat, .. } = &self.settings;
+        let models = ModelIds { accept_any: models.accept_any || any_model, ..models.clone() };
+        openai::Rules { compat: *compat, beta, models, ..openai::Rules::default() }
     }
 
     /// Whether requests are served.
@@ -172,6 +208,8 @@ pub(crate) fn app(server: &Shared) -> Router {
         // The ids of some models have a slash.
         router = router.route(&format!("{path}/{{*id}}"), get(models::retrieve));
     }
+    router = routes(router, MESSAGES, || post(anthropic::messages));
+    router = routes(router, COUNT_TOKENS, || post(anthropic::count_tokens));
     router = routes(router, BALANCE, || get(models::balance));
     router = routes(router, HEALTH, || get(health::health));
     router = router
@@ -182,6 +220,10 @@ pub(crate) fn app(server: &Shared) -> Router {
         .route("/tokenize", post(tokens::tokenize))
         .route("/detokenize", post(tokens::detokenize))
         .route("/apply-template", post(tokens::apply_template))
+        .route("/api/chat", post(ollama::chat))
+        .route("/api/generate", post(ollama::generate))
+        .route("/api/tags", get(ollama::tags))
+        .route("/api/version", get(ollama::version))
         .fallback(page::page)
         .method_not_allowed_fallback(wrong_method);
     let router = router.layer(from_fn(remember_route)).with_state(Arc::clone(server));

@@ -133,8 +133,7 @@ pub(crate) async fn tags(State(server): State<Shared>) -> Response {
             "details": { "format": "safetensors", "family": "deepseek_v32", "families": ["deepseek_v32"] },
         })
     };
-    let rules = server.rules(false, false);
-    let models: Vec<Value> = rules.models.listed().into_iter().map(model).collect();
+    let models: Vec<Value> = server.settings.models.listed().into_iter().map(model).collect();
     ok(&json!({ "models": models }))
 }
 

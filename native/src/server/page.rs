@@ -21,25 +21,79 @@ const POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; 
 const NO_PAGE: &str = "This is lyn. Its page is not built: run web/build in the repository, then start the server with \
     --page web/dist.\nProgrammes ask /v1/chat/completions; see docs/server.md.\n";
 
-/// A folder with a built page.
-pub(crate) struct Page {
-    folder: PathBuf,
-    files: ServeDir,
+/// A built page.
+pub(crate) enum Page {
+    /// In a folder.
+    Folder {
+        /// Where.
+        folder: PathBuf,
+        /// Its files, as answers.
+        files: ServeDir,
+    },
+    /// In this program.
+    #[cfg(feature = "page")]
+    Embedded,
 }
+
+#[cfg(feature = "page")]
+static EMBEDDED: include_dir::Dir<'_> = include_dir::include_dir!("$CARGO_MANIFEST_DIR/../web/dist");
 
 impl Page {
     /// The page in a folder; none where there is no index.html in it.
     pub(crate) fn open(folder: &Path) -> Option<Page> {
         let index = folder.join("index.html");
-        index.is_file().then(|| Page { folder: folder.to_owned(), files: ServeDir::new(folder) })
+        index.is_file().then(|| Page::Folder { folder: folder.to_owned(), files: ServeDir::new(folder) })
+    }
+
+    /// The page in this program; none where it was built without one.
+    pub(crate) fn embedded() -> Option<Page> {
+        #[cfg(feature = "page")]
+        return Some(Page::Embedded);
+        #[cfg(not(feature = "page"))]
+        None
     }
 
     /// Whether a path is a file of the page.
     pub(crate) fn has(&self, path: &str) -> bool {
         let relative = Path::new(path.trim_start_matches('/'));
-        let plain = relative.components().all(|part| matches!(part, Component::Normal(_)));
-        path == "/" || (plain && !path.contains('%') && self.folder.join(relative).is_file())
+        let plain = relative.components().all(|part| matches!(part, Component::Normal(_))) && !path.contains('%');
+        match self {
+            Page::Folder { folder, .. } => path == "/" || (plain && folder.join(relative).is_file()),
+            #[cfg(feature = "page")]
+            Page::Embedded => path == "/" || (plain && EMBEDDED.get_file(relative).is_some()),
+        }
     }
+
+    async fn file(&self, request: Request) -> Response {
+        match self {
+            Page::Folder { files, .. } => {
+                let response = files.clone().oneshot(request).await;
+                response.unwrap_or_else(|never| match never {}).map(axum::body::Body::new)
+            }
+            #[cfg(feature = "page")]
+            Page::Embedded => embedded(request.uri().path()),
+        }
+    }
+}
+
+#[cfg(feature = "page")]
+fn embedded(path: &str) -> Response {
+    let path = if path == "/" { "index.html" } else { path.trim_start_matches('/') };
+    let kind = match path.rsplit('.').next().unwrap_or_default() {
+        "html" => "text/html; charset=utf-8",
+        "js" | "mjs" => "text/javascript; charset=utf-8",
+        "css" => "text/css; charset=utf-8",
+        "wasm" => "application/wasm",
+        "json" | "map" => "application/json",
+        "webmanifest" => "application/manifest+json",
+        "svg" => "image/svg+xml",
+        "png" => "image/png",
+        "ico" => "image/x-icon",
+        "woff2" => "font/woff2",
+        _ => "application/octet-stream",
+    };
+    let bytes = EMBEDDED.get_file(path).map_or(&[][..], include_dir::File::contents);
+    ([(CONTENT_TYPE, kind)], bytes).into_response()
 }
 
 /// Everything that is no route: a file of the page, or 404.
@@ -48,8 +102,7 @@ pub(crate) async fn page(State(server): State<Shared>, request: Request) -> Resu
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     match &server.page {
         Some(page) if reads && page.has(path) => {
-            let response = page.files.clone().oneshot(request).await;
-            let mut response = response.unwrap_or_else(|never| match never {}).into_response();
+            let mut response = page.file(request).await;
             let headers = response.headers_mut();
             headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
             headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));

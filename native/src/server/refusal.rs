@@ -134,7 +134,11 @@ impl From<Error> for Refusal {
                 Refusal::internal()
             }
         };
-        Refusal { param, ..refusal }
+        // A request of the wrong form may have a status of its own.
+        let status =
+            error.details().get("status").and_then(Value::as_u64).and_then(|status| u16::try_from(status).ok());
+        let status = status.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or(refusal.status);
+        Refusal { param, status, ..refusal }
     }
 }
 

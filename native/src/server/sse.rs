@@ -85,3 +85,51 @@ async fn next<P: Pieces>(answer: &mut Answer, pieces: &mut P) -> (String, State)
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+    use lyn::generate::Voice;
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::server::admission::Admission;
+    use crate::server::feed::feed;
+
+    /// A dialect of bare texts.
+    struct Bare;
+
+    impl Pieces for Bare {
+        const KIND: &'static str = EVENT_STREAM;
+        const KEEP_ALIVE: &'static str = COMMENT;
+
+        fn begin(&mut self) -> String {
+            "begin ".to_owned()
+        }
+
+        fn event(&mut self, _: u32, event: &Event) -> String {
+            if let Event::Text { text, .. } = event { text.clone() } else { String::new() }
+        }
+
+        fn end(&mut self, cut: Option<Cut>) -> String {
+            cut.map_or("end", |cut| cut.reason()).to_owned()
+        }
+    }
+
+    /// c52: an engine that is silent for 25 s gives two signs of life, and events without text are silence too.
+    #[tokio::test(start_paused = true)]
+    async fn c52_silence_is_filled_with_comments() {
+        let (mut writers, reader) = feed(1);
+        let ticket = Admission::new(1, None).enter(None, 1).unwrap();
+        let body = stream(Answer::new(reader, ticket, watch::Sender::new(false).subscribe()), Bare).into_body();
+        let all = tokio::spawn(async { body.collect().await.unwrap().to_bytes() });
+        let writer = writers.remove(0);
+        for done in 0..5 {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            assert!(writer.send(Event::Prompt { done, total: 5, cached: 0 }));
+        }
+        assert!(writer.send(Event::Text { voice: Voice::Content, text: "text ".to_owned() }));
+        writer.end(Err(Cut::Late));
+        assert_eq!(all.await.unwrap(), "begin : keep-alive\n\n: keep-alive\n\ntext request_timeout");
+    }
+}

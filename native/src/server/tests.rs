@@ -9,6 +9,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
 use futures_util::future::join_all;
 use http_body_util::BodyExt;
+use lyn::chat::openai::{Alias, Compat, ModelIds};
 use lyn::engine::{Engine, Options};
 use lyn::memory::ContextSize;
 use lyn::platform::block_on;
@@ -19,7 +20,7 @@ use super::guard::{Guard, Rules, digest};
 use super::metrics::Metrics;
 use super::page::Page;
 use super::worker::{Limits, Load, Stage, Worker};
-use super::{BALANCE, CHAT, HEALTH, MODELS, Server, Settings, Shared, app};
+use super::{BALANCE, CHAT, COUNT_TOKENS, HEALTH, MESSAGES, MODELS, Server, Settings, Shared, app};
 
 const CHAT_PATH: &str = "/v1/chat/completions";
 const KEY: &str = "a-key-that-opens-1234";
@@ -55,7 +56,8 @@ async fn ready(worker: &Worker) {
 }
 
 fn settings() -> Settings {
-    Settings { model: "stories".to_owned(), parallel: 4, max_queue: 64, max_queue_per_key: 16, ..Settings::default() }
+    let models = ModelIds { loaded: "stories".to_owned(), aliases: vec![], accept_any: false };
+    Settings { models, parallel: 4, max_queue: 64, max_queue_per_key: 16, ..Settings::default() }
 }
 
 fn rules(keys: &[&str]) -> Rules {
@@ -199,10 +201,12 @@ async fn c05_c07_thinking_follows_the_body_then_the_model() {
 
 #[tokio::test]
 async fn c09_c10_models_and_balance() {
-    let app = app(&server(Settings { aliases: vec!["mine".to_owned()], ..settings() }, rules(&[]), None).await);
+    let mut settings = settings();
+    settings.models.aliases.push(Alias { name: "house/mine".to_owned(), thinking: true });
+    let app = app(&server(settings, rules(&[]), None).await);
     let list = get(&app, "/v1/models").await.ok();
     let ids: Vec<&str> = list["data"].as_array().unwrap().iter().filter_map(|model| model["id"].as_str()).collect();
-    for id in ["stories", "mine", "deepseek-chat", "deepseek-reasoner"] {
+    for id in ["stories", "house/mine", "deepseek-chat", "deepseek-reasoner"] {
         assert!(ids.contains(&id), "{ids:?}");
         assert_eq!(get(&app, &format!("/models/{id}")).await.ok()["object"], "model");
     }
@@ -213,6 +217,20 @@ async fn c09_c10_models_and_balance() {
         let balance = get(&app, path).await.ok();
         assert!(balance["is_available"].is_boolean() && balance["balance_infos"][0]["total_balance"].is_string());
     }
+}
+
+#[tokio::test]
+async fn c04_c08_names_of_models() {
+    let app = app(&open_server().await);
+    for id in ["DEEPSEEK-V3.2-EXP", " deepseek-chat ", "deepseek-ai/DeepSeek-V3.2-Exp", "stories"] {
+        assert_eq!(chat(&app, json!({ "model": id })).await.ok()["model"], id);
+    }
+    let unknown = chat(&app, json!({ "model": "gpt-2" })).await;
+    assert!(unknown.refused(400).starts_with("Model Not Exist"));
+    let mut any = settings();
+    any.models.accept_any = true;
+    let any = super::app(&server(any, rules(&[]), None).await);
+    assert_eq!(chat(&any, json!({ "model": "gpt-2" })).await.ok()["model"], "gpt-2");
 }
 
 #[tokio::test]
@@ -236,7 +254,7 @@ async fn c13_a3_without_a_key_only_health_answers() {
     let app = app(&server(settings(), rules(&[KEY]), None).await);
     let others =
         ["/ready", "/metrics", "/version", "/props", "/tokenize", "/detokenize", "/apply-template", "/", "/nope"];
-    let paths = [CHAT, MODELS, BALANCE, HEALTH, &others].concat();
+    let paths = [CHAT, MODELS, MESSAGES, COUNT_TOKENS, BALANCE, HEALTH, &others].concat();
     for path in paths {
         for method in ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD"] {
             let answer = send(&app, request(method, path, &[], "{}")).await;
@@ -578,6 +596,7 @@ async fn c81_metrics_add_up() {
     let names = ["prompt", "generation", "prompt_cached", "reasoning"];
     let counted = names.map(|name| figure(&metrics, &format!("lyn_{name}_tokens_total")));
     assert_eq!(counted, sums);
+    idle(&metrics).await;
     let answer = get(&app, "/metrics").await;
     assert_eq!(answer.headers["content-type"], "text/plain; version=0.0.4; charset=utf-8");
     for line in [
@@ -649,6 +668,142 @@ async fn c84_random_bodies_are_answered_or_refused() {
         statuses[usize::from(status.is_client_error())] += 1;
     }
     assert!(statuses.iter().all(|&count| count > 50), "{statuses:?}");
+}
+
+#[tokio::test]
+async fn c38_what_the_hosted_api_refuses_is_refused_on_request() {
+    let strict = Settings { compat: Compat::DeepSeek, ..settings() };
+    let strict = app(&server(strict, rules(&[]), None).await);
+    let open = app(&open_server().await);
+    let prefix =
+        json!([{ "role": "user", "content": "Hi" }, { "role": "assistant", "content": "Once", "prefix": true }]);
+    for fields in [json!({ "max_tokens": 8193 }), json!({ "messages": prefix })] {
+        chat(&strict, fields.clone()).await.refused(400);
+        chat(&open, fields).await.ok();
+    }
+    let body = asked(json!({ "messages": prefix }));
+    post(&strict, "/beta/chat/completions", &body).await.ok();
+}
+
+/// What nobody knows is named, not dropped unseen.
+#[tokio::test]
+async fn c35_unknown_fields_are_named() {
+    let app = app(&open_server().await);
+    let answer = chat(&app, json!({ "warp": 9, "metadata": {}, "user": "me" })).await;
+    let named = answer.headers["x-lyn-ignored-fields"].to_str().unwrap().to_owned();
+    assert!(named.contains("warp"), "{named}");
+    assert!(answer.ok()["system_fingerprint"].as_str().unwrap().starts_with("fp_"));
+}
+
+#[tokio::test]
+async fn c45_several_answers_to_one_request() {
+    let app = app(&open_server().await);
+    let fields = json!({ "n": 3, "temperature": 1.5, "seed": 3, "max_tokens": 10 });
+    let whole = chat(&app, fields.clone()).await.ok();
+    let choices = whole["choices"].as_array().unwrap();
+    assert_eq!(choices.iter().map(|choice| choice["index"].as_u64().unwrap()).collect::<Vec<_>>(), [0, 1, 2]);
+    let said = |choice: &Value| choice["message"]["content"].as_str().unwrap().to_owned();
+    assert!(said(&choices[0]) != said(&choices[1]) || said(&choices[1]) != said(&choices[2]));
+    let mut streamed = fields;
+    streamed["stream"] = json!(true);
+    let (events, done) = chat(&app, streamed).await.events();
+    assert!(done);
+    for (index, choice) in choices.iter().enumerate() {
+        let own = events.iter().filter_map(|event| event["choices"].get(0)).filter(|choice| choice["index"] == index);
+        let text: String = own.clone().filter_map(|choice| choice["delta"]["content"].as_str()).collect();
+        assert_eq!(text, said(choice), "choice {index}");
+        assert_eq!(own.filter(|choice| choice["finish_reason"].is_string()).count(), 1);
+    }
+    assert_eq!(events.iter().filter(|event| event["usage"].is_object()).count(), 1);
+}
+
+#[tokio::test]
+async fn anthropic_s_messages_are_the_same_conversation() {
+    let app = app(&open_server().await);
+    let body = |stream: bool, thinking: &str| {
+        json!({
+            "model": "claude-any", "max_tokens": 8, "temperature": 0, "stream": stream, "metadata": {},
+            "system": [{ "type": "text", "text": "Be kind." }], "thinking": { "type": thinking, "budget_tokens": 1024 },
+            "messages": [{ "role": "user", "content": [{ "type": "text", "text": "Tell me about a dog" }] }],
+        })
+    };
+    let messages = json!([
+        { "role": "system", "content": "Be kind." }, { "role": "user", "content": "Tell me about a dog" },
+    ]);
+    for (thinking, kind, field) in [("disabled", "text", "content"), ("enabled", "thinking", "reasoning_content")] {
+        let same = chat(&app, json!({ "messages": messages, "thinking": { "type": thinking } })).await.ok();
+        let text = same["choices"][0]["message"][field].as_str().unwrap().to_owned();
+        let whole = post(&app, "/v1/messages", &body(false, thinking)).await.ok();
+        assert_eq!(
+            (&whole["type"], &whole["role"], &whole["model"]),
+            (&json!("message"), &json!("assistant"), &json!("claude-any"))
+        );
+        assert_eq!((&whole["content"][0]["type"], &whole["content"][0][kind]), (&json!(kind), &json!(text)));
+        assert_eq!(whole["stop_reason"], "max_tokens");
+        let usage = |key: &str| whole["usage"][key].as_u64().unwrap();
+        assert_eq!(
+            usage("input_tokens") + usage("cache_read_input_tokens"),
+            same["usage"]["prompt_tokens"].as_u64().unwrap()
+        );
+        let streamed = post(&app, "/anthropic/v1/messages", &body(true, thinking)).await;
+        let events: Vec<(&str, Value)> = streamed
+            .text
+            .split_terminator(
+                "
+
+",
+            )
+            .map(|event| {
+                let (name, data) = event
+                    .strip_prefix("event: ")
+                    .unwrap()
+                    .split_once(
+                        "
+data: ",
+                    )
+                    .unwrap();
+                (name, serde_json::from_str(data).unwrap())
+            })
+            .collect();
+        let names: Vec<&str> =
+            events.iter().map(|(name, _)| *name).filter(|name| *name != "content_block_delta").collect();
+        let shape = ["message_start", "content_block_start", "content_block_stop", "message_delta", "message_stop"];
+        assert_eq!(names, shape);
+        let said: String = events.iter().filter_map(|(_, data)| data["delta"][kind].as_str()).collect();
+        assert_eq!(said, text);
+        assert!(events.iter().all(|(name, data)| data["type"] == *name));
+    }
+    let counted = post(&app, "/v1/messages/count_tokens", &body(false, "disabled")).await.ok();
+    let prompt = post(&app, "/tokenize", &json!({ "messages": messages })).await.ok();
+    assert_eq!(counted["input_tokens"], prompt["count"]);
+    let wrong = post(&app, "/v1/messages", &json!({ "model": "x", "messages": [] })).await;
+    assert_eq!((wrong.status.as_u16(), &wrong.json()["type"]), (400, &json!("error")));
+    assert_eq!(wrong.json()["error"]["type"], "invalid_request_error");
+}
+
+#[tokio::test]
+async fn ollama_s_lines_are_the_same_conversation() {
+    let app = app(&open_server().await);
+    let same = chat(&app, json!({})).await.ok();
+    let text = same["choices"][0]["message"]["content"].as_str().unwrap();
+    let options = json!({ "temperature": 0, "num_predict": 8 });
+    let mut body = json!({ "model": "deepseek-chat", "messages": asked(json!({}))["messages"], "options": options });
+    let streamed = post(&app, "/api/chat", &body).await;
+    assert_eq!(streamed.headers["content-type"], "application/x-ndjson");
+    let lines: Vec<Value> = streamed.text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let said: String = lines.iter().filter_map(|line| line["message"]["content"].as_str()).collect();
+    assert_eq!(said, text);
+    let last = lines.last().unwrap();
+    assert_eq!((&last["done"], &last["done_reason"], &last["eval_count"]), (&json!(true), &json!("length"), &json!(8)));
+    body["stream"] = json!(false);
+    assert_eq!(post(&app, "/api/chat", &body).await.ok()["message"]["content"], text);
+    let prompt =
+        json!({ "model": "deepseek-chat", "prompt": "Tell me about a dog", "stream": false, "options": options });
+    assert_eq!(post(&app, "/api/generate", &prompt).await.ok()["response"], text);
+    let tags = get(&app, "/api/tags").await.ok();
+    assert!(tags["models"].as_array().unwrap().iter().any(|model| model["name"] == "stories"));
+    let wrong = post(&app, "/api/chat", &json!({ "model": "stories" })).await;
+    assert!(wrong.status == StatusCode::BAD_REQUEST && wrong.json()["error"].is_string());
 }
 
 const FIELDS: [&str; 26] = [

@@ -73,7 +73,7 @@ fn tokens_of(engine: &Engine, request: &TokenizeRequest) -> Result<Value> {
         (Some(prompt), _) if request.add_special_tokens == Some(false) => tokenizer.encode(prompt, false)?,
         (Some(prompt), _) => engine.raw_prompt(prompt)?,
         (None, Some(messages)) => {
-            ChatRequest::parse(json!({ "messages": messages }).to_string())?.to_request(engine)?.prompt
+            ChatRequest::parse(json!({ "messages": messages }).to_string())?.to_request(engine)?.request.prompt
         }
         (None, None) => {
             return Err(Error::new(Code::BadRequest, "expected one of content, prompt and messages, found none"));
@@ -107,9 +107,10 @@ pub(crate) async fn detokenize(State(server): State<Shared>, body: Body) -> Resu
 
 /// `POST /apply-template`: the prompt that a chat request makes.
 pub(crate) async fn apply_template(State(server): State<Shared>, body: Body) -> Result<Response, Refusal> {
-    let request = parsed(&server, body, |bytes| ChatRequest::parse(bytes)).await?;
+    let rules = server.rules(true, true);
+    let request = parsed(&server, body, move |bytes| ChatRequest::parse_by(&rules, bytes)).await?;
     let prompt = server.worker.look(move |engine| {
-        let prompt = request.to_request(engine)?.prompt;
+        let prompt = request.to_request(engine)?.request.prompt;
         Ok::<_, Error>(engine.tokenizer()?.decode(&prompt))
     });
     Ok(ok(&json!({ "prompt": prompt.await?? })))

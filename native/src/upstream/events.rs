@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 
 use lyn::Error;
 use lyn::chat::control::{END_THINK, THINK};
-use lyn::chat::{Delta, ReasoningSplitter};
 use lyn::error::Result;
 use lyn::generate::Voice;
 use serde_json::Value;
 
 use super::error;
+use super::thought::Splitter;
 use super::usage::Usage;
 
 /// Choices and calls of an answer beyond which an engine is not believed.
@@ -99,7 +99,7 @@ enum Text {
     /// The answer.
     Plain,
     /// A thought between marks, then the answer. `begun`: whether either voice has said something.
-    Marked { splitter: ReasoningSplitter, begun: [bool; 2] },
+    Marked { splitter: Splitter, begun: [bool; 2] },
 }
 
 #[derive(Debug)]
@@ -251,8 +251,8 @@ impl Choice {
         match &mut self.text {
             Text::Plain => self.say(Voice::Content, text.to_owned(), events),
             Text::Marked { splitter, .. } => {
-                let deltas = splitter.push(text);
-                self.marked(deltas, events);
+                let parts = splitter.push(text);
+                self.marked(parts, events);
             }
             Text::Held(held) => {
                 held.push_str(text);
@@ -271,10 +271,10 @@ impl Choice {
         let may_open = THINK.starts_with(begin) && !begin.is_empty();
         let may_close = thinking == Some(true) && held.len() < HELD_BYTES;
         if !self.apart && (opens || closes) {
-            let mut splitter = ReasoningSplitter::new(true);
-            let deltas = splitter.push(begin);
+            let mut splitter = Splitter::default();
+            let parts = splitter.push(begin);
             self.text = Text::Marked { splitter, begun: [false; 2] };
-            return self.marked(deltas, events);
+            return self.marked(parts, events);
         }
         if !self.apart && !at_end && (may_open || may_close || begin.is_empty()) {
             return;
@@ -287,12 +287,8 @@ impl Choice {
     }
 
     /// Says what the marks released. Line breaks between marks and text belong to neither.
-    fn marked(&mut self, deltas: Vec<Delta>, events: &mut Vec<Event>) {
-        for delta in deltas {
-            let (voice, text) = match delta {
-                Delta::Reasoning(text) => (Voice::Reasoning, text),
-                Delta::Content(text) => (Voice::Content, text),
-            };
+    fn marked(&mut self, parts: Vec<(Voice, String)>, events: &mut Vec<Event>) {
+        for (voice, text) in parts {
             let Text::Marked { begun, .. } = &mut self.text else { return };
             let begun = &mut begun[usize::from(voice == Voice::Content)];
             let text = if *begun { text } else { text.trim_start_matches('\n').to_owned() };
@@ -307,8 +303,8 @@ impl Choice {
     fn release(&mut self, thinking: Option<bool>, events: &mut Vec<Event>) {
         self.decide(thinking, true, events);
         if let Text::Marked { splitter, .. } = &mut self.text {
-            let deltas = std::mem::replace(splitter, ReasoningSplitter::new(false)).finish();
-            self.marked(deltas, events);
+            let parts = splitter.finish();
+            self.marked(parts, events);
         }
     }
 

@@ -17,6 +17,7 @@ pub(crate) mod shape;
 mod sse;
 #[cfg(test)]
 mod tests;
+mod thought;
 pub(crate) mod usage;
 
 pub(crate) use address::Address;

@@ -1,11 +1,13 @@
 //! One answer, then the end. It never becomes interactive.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use lyn::chat::message::Content;
-use lyn::chat::{Conversation, Detected, Message, Role};
+use lyn::chat::openai::{ResponseShape, Shape};
+use lyn::chat::{Conversation, Detected, Dialect, Message, Role};
 use lyn::engine::Engine;
-use lyn::error::Result;
+use lyn::error::{Result, quote};
 use lyn::generate::{Finish, Request, TraceRequest};
 
 use super::{fenced, file_text, refuse, stdin_text};
@@ -19,13 +21,10 @@ pub(crate) fn run(app: &App, options: &Generate) -> Ended {
     if let Some(remote) = Remote::open(app, &options.upstream, &options.engine)? {
         return run_there(app, options, &remote);
     }
-    if options.response_format == ResponseFormat::Json {
-        return Err(refuse("--response-format json comes with constrained decoding, in a later version")
-            .with_help("ask for JSON in the prompt, and check the answer"));
-    }
+    let response = response(options)?;
     let prompt = prompt(app, options)?;
     let mut engine = load::engine(app, &options.engine.model, &options.engine.options(&app.device))?;
-    let request = request(app, options, &mut engine, &prompt)?;
+    let request = request(app, options, &mut engine, &prompt, response)?;
     check_room(&request.prompt, options.answer.max_tokens, engine.plan().context)?;
     let mut trace = match (&options.trace, &request.trace) {
         (Some(path), Some(wanted)) => Some(Trace::create(path, &engine, &wanted.layers, &request.prompt)?),
@@ -44,8 +43,9 @@ fn run_there(app: &App, options: &Generate, remote: &Remote) -> Ended {
     if options.raw || options.trace.is_some() {
         return Err(refuse("--raw and --trace need an engine here, not one behind --upstream"));
     }
+    let response = response(options)?;
     let messages = messages(options, &prompt(app, options)?);
-    let told = remote.answer(app, &messages, &options.answer, &options.sampling, options.response_format)?;
+    let told = remote.answer(app, &messages, &options.answer, &options.sampling, &response)?;
     if app.terminal.json {
         app.terminal.json_line(&told.to_json("lyn.generate/1"));
     }
@@ -83,7 +83,30 @@ fn prompt(app: &App, options: &Generate) -> Result<String> {
     Ok(before + &last)
 }
 
-fn request(app: &App, options: &Generate, engine: &mut Engine, prompt: &str) -> Result<Request> {
+/// What the answer has to be.
+fn response(options: &Generate) -> Result<ResponseShape> {
+    let Some(given) = &options.json_schema else {
+        return Ok(match options.response_format {
+            ResponseFormat::Text => ResponseShape::None,
+            ResponseFormat::Json => ResponseShape::JsonObject,
+        });
+    };
+    let inline = given.trim_start().starts_with('{');
+    let text = if inline { given.clone() } else { file_text(Path::new(given))? };
+    let schema = serde_json::from_str(&text).map_err(|error| {
+        let place = if inline { "--json-schema".to_owned() } else { format!("--json-schema {}", quote(given)) };
+        refuse(format!("{place}: expected a JSON schema: {error}"))
+    })?;
+    Ok(ResponseShape::JsonSchema(schema))
+}
+
+fn request(
+    app: &App,
+    options: &Generate,
+    engine: &mut Engine,
+    prompt: &str,
+    response: ResponseShape,
+) -> Result<Request> {
     let answer = &options.answer;
     let raw = match engine.chat_format() {
         _ if options.raw => true,
@@ -100,8 +123,19 @@ fn request(app: &App, options: &Generate, engine: &mut Engine, prompt: &str) -> 
     let ids = if raw {
         engine.raw_prompt(prompt)?
     } else {
-        engine
-            .chat_prompt(&Conversation { messages: messages(options, prompt), ..Conversation::default() }, thinking)?
+        let messages = messages(options, prompt);
+        let response_format = match &response {
+            ResponseShape::JsonSchema(schema) => Some(schema.clone()),
+            _ => None,
+        };
+        engine.chat_prompt(&Conversation { messages, response_format, ..Conversation::default() }, thinking)?
+    };
+    let constraint = match response {
+        ResponseShape::None => None,
+        response => {
+            let shape = Shape { response, ..Shape::default() };
+            engine.grammars()?.constraint(&shape, thinking, Dialect::Local)?
+        }
     };
     let trace = match &options.trace {
         None => None,
@@ -118,6 +152,7 @@ fn request(app: &App, options: &Generate, engine: &mut Engine, prompt: &str) -> 
         thinking,
         ignore_eos: answer.ignore_eos,
         trace,
+        constraint,
         ..Request::new(ids)
     })
 }

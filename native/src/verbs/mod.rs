@@ -1,6 +1,7 @@
 //! One file for each verb: input → runtime → output.
 
 pub(crate) mod bench;
+pub(crate) mod cache;
 pub(crate) mod chat;
 pub(crate) mod completions;
 pub(crate) mod config;

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lyn::chat::openai::ModelIds;
 use lyn::error::{Code, Error, Result, quote};
 use lyn::memory::bytes;
 use lyn::{Engine, Options};
@@ -48,6 +49,7 @@ pub(crate) fn run(app: &App, options: &Serve) -> Ended {
     let page = page(options)?;
     let routes = routes(app, options)?;
     quiet_panics();
+    no_core_dumps();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|error| Error::new(Code::Internal, format!("threads: {error}")))?;
     let listener = runtime.block_on(listen(options.host, options.port))?;
@@ -64,8 +66,12 @@ pub(crate) fn run(app: &App, options: &Serve) -> Ended {
         max_body: options.load.max_body.into(),
     });
     let settings = Settings {
-        model: model_name(&options.engine.model),
-        aliases: options.alias.clone(),
+        models: ModelIds {
+            loaded: model_name(&options.engine.model),
+            aliases: options.alias.clone(),
+            accept_any: options.accept_any_model,
+        },
+        compat: options.compat.into(),
         parallel: options.load.parallel.into(),
         max_queue: options.load.max_queue.into(),
         max_queue_per_key: options.load.max_queue_per_key.into(),
@@ -153,6 +159,9 @@ fn page(options: &Serve) -> Result<Option<Page>> {
             refuse(message).with_help("build the page with: web/build, and give web/dist")
         };
         return Page::open(folder).map(Some).ok_or_else(missing);
+    }
+    if let Some(page) = Page::embedded() {
+        return Ok(Some(page));
     }
     let program = std::env::current_exe().ok();
     Ok(program.as_deref().and_then(built_page).and_then(|folder| Page::open(&folder)))
@@ -258,6 +267,16 @@ fn quiet_panics() {
         let place = info.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(place, "a thread panicked");
     }));
+}
+
+/// A dump of memory would hold prompts and answers.
+fn no_core_dumps() {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, setrlimit};
+        // A system that refuses keeps its own limit.
+        let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    }
 }
 
 #[cfg(test)]

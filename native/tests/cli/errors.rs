@@ -82,7 +82,6 @@ fn texts_longer_than_the_context() {
 #[test]
 fn requests_that_cannot_be_honoured() {
     expect_error(lyn(["generate"]), 2, "bad_request", "give a prompt, or start a conversation with: lyn chat");
-    expect_error(lyn(["generate", "--response-format", "json", "x"]), 2, "bad_request", "constrained decoding");
     expect_error(lyn(["generate", "-f", "/nonexistent/file"]), 6, "io", "/nonexistent/file");
     expect_error(lyn(["generate", "--raw", "--system", "s", "x"]), 2, "bad_request", "chat format");
     expect_error(lyn(["generate", "-t", "9", "x"]), 2, "bad_request", "temperature");

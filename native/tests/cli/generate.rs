@@ -83,6 +83,52 @@ fn stop_texts_end_an_answer_before_them() {
 }
 
 #[test]
+fn stdout_is_json_where_json_is_asked_for() {
+    let asked = |shape: &[&str], seed: &str| {
+        let arguments =
+            ["generate", "Tell me about a cat, as JSON.", "-t", "1.5", "-n", "300", "--seed", seed, "--quiet"];
+        lyn(arguments.iter().chain(shape).copied()).expect_code(0).out
+    };
+    let folder = folder("json");
+    let file = folder.join("schema.json");
+    let schema = r#"{"type": "object", "properties": {"name": {"enum": ["Tom", "Lily"]}, "age": {"type": "integer", "minimum": 1, "maximum": 5}}}"#;
+    std::fs::write(&file, schema).unwrap();
+    for seed in ["1", "2", "3"] {
+        for given in [schema, file.to_str().unwrap()] {
+            let value: Value = serde_json::from_str(&asked(&["--json-schema", given], seed)).unwrap();
+            assert!(value["name"] == "Tom" || value["name"] == "Lily", "{value}");
+            assert!(
+                (1..=5).contains(&value["age"].as_u64().unwrap()) && value.as_object().unwrap().len() == 2,
+                "{value}"
+            );
+        }
+    }
+    // Any object may be longer than the limit: then it is cut, and said so.
+    let ended = (0..8).filter(|seed: &u32| {
+        let out = asked(&["--response-format", "json", "--json"], &seed.to_string());
+        let last: Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
+        let value = serde_json::from_str::<Value>(last["text"].as_str().unwrap());
+        assert!(last["finish_reason"] == "length" || value.is_ok_and(|value| value.is_object()), "{last}");
+        last["finish_reason"] == "stop"
+    });
+    assert!(ended.count() > 0);
+}
+
+#[test]
+fn schemas_that_cannot_be_held_to_are_refused() {
+    let refused = |schema: &str| lyn(["generate", "x", "--json-schema", schema]).expect_code(2).err;
+    let err = refused(r#"{"type": "object", "properties": {"a": {"type": "array", "uniqueItems": true}}}"#);
+    assert!(
+        err.contains("error[invalid_schema]") && err.contains("$.properties.a: unsupported keyword 'uniqueItems'"),
+        "{err}"
+    );
+    assert!(refused("{").contains("--json-schema: expected a JSON schema"), "cut");
+    assert!(lyn(["generate", "x", "--json-schema", "nosuch.json"]).expect_code(6).err.contains("nosuch.json"));
+    let both = lyn(["generate", "x", "--response-format", "json", "--ignore-eos"]).expect_code(2);
+    assert!(both.err.contains("ignore_eos"), "{}", both.err);
+}
+
+#[test]
 fn files_and_stdin_join_the_prompt() {
     let folder = folder("files");
     let file = folder.join("note.txt");

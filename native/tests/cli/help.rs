@@ -37,7 +37,7 @@ fn mistakes_in_words_are_answered_with_the_nearest() {
     assert!(run.err.contains("'generate'") && run.out.is_empty(), "{}", run.err);
     let run = lyn(["generate", "--temperatur", "1"]).expect_code(2);
     assert!(run.err.contains("'--temperature'"), "{}", run.err);
-    for later in ["serve", "pull", "list", "rm", "compare"] {
+    for later in ["pull", "list", "rm", "compare"] {
         lyn([later]).expect_code(2);
     }
 }

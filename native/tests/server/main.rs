@@ -304,10 +304,11 @@ fn p1_the_log_holds_no_prompt_no_answer_and_no_key() {
     let mut server = Server::ready(&[], &[("LYN_API_KEY", key)]);
     let auth = format!("Authorization: Bearer {key}\r\n");
     let asked = |fields: Value| {
-        let mut body: Value = serde_json::from_str(&chat(fields)).unwrap();
-        body["messages"][0]["content"] = json!(format!("Tell me about {canary}"));
-        body["user"] = json!(canary);
-        body
+        let text = format!("Tell me about {canary}");
+        let mut body = json!({ "user": canary, "messages": [{ "role": "user", "content": text }] });
+        body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        let whole: Value = serde_json::from_str(&chat(body)).unwrap();
+        whole
     };
     let (status, answer) = server.post(&auth, &asked(json!({ "max_tokens": 24 })).to_string());
     assert_eq!(status, 200, "{answer}");

@@ -27,7 +27,16 @@ pub const OUTPUT_END: &str = "<｜tool▁output▁end｜>";
 /// Between the name and the arguments of a call.
 pub const SEPARATOR: &str = "<｜tool▁sep｜>";
 
-/// All of the above.
+/// Before the text that goes before a hole. Not of [`ALL`]: no conversation holds the tokens of holes.
+pub const FIM_BEGIN: &str = "<｜fim▁begin｜>";
+/// The hole, between the text before it and the text behind it.
+pub const FIM_HOLE: &str = "<｜fim▁hole｜>";
+/// Behind the text that goes behind a hole; what follows fills it.
+pub const FIM_END: &str = "<｜fim▁end｜>";
+/// Ends a text that fills a hole, beside [`EOS`].
+pub const EOT: &str = "<|EOT|>";
+
+/// All tokens of conversations.
 pub const ALL: [&str; 13] = [
     BOS,
     EOS,

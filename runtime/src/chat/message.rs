@@ -96,12 +96,19 @@ pub struct FunctionCall {
     pub arguments: Option<Value>,
 }
 
+/// The kind of a tool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "it is its own name")]
+pub enum FunctionType {
+    Function,
+}
+
 /// A function on offer.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Tool {
-    /// Always `function`.
-    #[serde(default)]
-    pub r#type: Option<String>,
+    /// There is only one.
+    pub r#type: Option<FunctionType>,
     /// Name, description, parameters, strict, in the caller's order.
     pub function: Map<String, Value>,
 }
@@ -112,8 +119,10 @@ pub(super) fn refuse(index: usize, message: impl std::fmt::Display) -> Error {
 }
 
 /// A refusal whose text is fixed by the API; the index is in its details.
-fn literal(index: usize, message: impl Into<String>) -> Error {
-    Error::new(Code::BadRequest, message).with_detail("message_index", index)
+pub(super) fn literal(index: usize, message: impl Into<String>) -> Error {
+    Error::new(Code::BadRequest, message)
+        .with_detail("param", format!("messages[{index}]"))
+        .with_detail("message_index", index)
 }
 
 impl Message {
@@ -159,6 +168,11 @@ impl Message {
         self.reasoning_content.as_deref().or(self.reasoning.as_deref()).filter(|text| !text.is_empty())
     }
 
+    /// Whether a thought is told, be it an empty one.
+    pub(super) fn has_thought(&self) -> bool {
+        self.reasoning_content.is_some() || self.reasoning.is_some()
+    }
+
     /// The calls; an empty list is none.
     pub(super) fn calls(&self) -> &[ToolCall] {
         self.tool_calls.as_deref().unwrap_or_default()
@@ -170,9 +184,14 @@ impl Tool {
         self.function.get(name).filter(|value| !value.is_null())
     }
 
-    /// The function's name, checked by [`Conversation::turns`].
+    /// The function's name, checked by [`check_tools`].
     pub(super) fn name(&self) -> &str {
         self.field("name").and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// Whether arguments have to fit the function's schema.
+    pub(super) fn is_strict(&self) -> bool {
+        self.field("strict").and_then(Value::as_bool) == Some(true)
     }
 }
 
@@ -182,68 +201,75 @@ impl Conversation {
         self.tools.as_deref().unwrap_or_default()
     }
 
-    /// The messages with their indices, checked, the results of each assistant turn in the order of its calls: both
-    /// formats tell results apart by position only.
-    pub(super) fn turns(&self) -> Result<Vec<(usize, &Message)>> {
-        self.check_limits()?;
-        let mut turns = Vec::with_capacity(self.messages.len());
-        let mut rest = self.messages.iter().enumerate().peekable();
-        while let Some((index, message)) = rest.next() {
-            if message.role == Role::Tool {
-                let text = "Messages with role 'tool' must be a response to a preceding message with 'tool_calls'";
-                return Err(literal(index, text));
-            }
-            turns.push((index, message));
-            if message.role != Role::Assistant || message.calls().is_empty() {
-                continue;
-            }
-            let mut results = vec![];
-            while let Some(result) = rest.next_if(|(_, next)| next.role == Role::Tool) {
-                results.push(result);
-            }
-            let unanswered_end = results.is_empty() && rest.peek().is_none();
-            if !unanswered_end {
-                turns.extend(in_call_order(index, message.calls(), results)?);
-            }
-        }
-        Ok(turns)
-    }
-
-    fn check_limits(&self) -> Result<()> {
-        let refuse = |message: String| Err(Error::new(Code::BadRequest, message));
-        if self.messages.is_empty() {
-            return refuse("Empty input messages".to_owned());
-        }
-        if self.messages.len() > MAX_MESSAGES {
-            return refuse(format!("messages: at most {MAX_MESSAGES}, found {}", self.messages.len()));
-        }
-        if self.tools().len() > MAX_TOOLS {
-            return refuse(format!("tools: at most {MAX_TOOLS}, found {}", self.tools().len()));
-        }
-        let mut names = std::collections::HashSet::new();
-        for (index, tool) in self.tools().iter().enumerate() {
-            let name = tool.name();
-            let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
-            if tool.r#type.as_deref().is_some_and(|name| name != "function") {
-                return refuse(format!("tools[{index}].type: expected \"function\""));
-            }
-            if name.is_empty() || name.len() > 64 || !plain {
-                let rule = "1 to 64 of A-Z, a-z, 0-9, _ and -";
-                return refuse(format!("tools[{index}].function.name: expected {rule}, found {}", quote(name)));
-            }
-            if !names.insert(name) {
-                return refuse(format!("tools[{index}].function.name: {} is there twice", quote(name)));
-            }
-        }
-        Ok(())
+    /// As [`turns`], with the tools checked too.
+    pub(super) fn turns(&self) -> Result<Vec<Turn<'_>>> {
+        check_tools(self.tools())?;
+        turns(&self.messages)
     }
 }
 
-type Turn<'m> = (usize, &'m Message);
+/// The messages with their indices, checked, the results of each assistant turn in the order of its calls: both formats
+/// tell results apart by position only.
+pub(super) fn turns(messages: &[Message]) -> Result<Vec<Turn<'_>>> {
+    if messages.is_empty() {
+        return Err(Error::new(Code::BadRequest, "Empty input messages").with_detail("param", "messages"));
+    }
+    if messages.len() > MAX_MESSAGES {
+        let message = format!("messages: at most {MAX_MESSAGES}, found {}", messages.len());
+        return Err(Error::new(Code::BadRequest, message).with_detail("param", "messages"));
+    }
+    let mut turns = Vec::with_capacity(messages.len());
+    let mut rest = messages.iter().enumerate().peekable();
+    while let Some((index, message)) = rest.next() {
+        if message.role == Role::Tool {
+            let text = "Messages with role 'tool' must be a response to a preceding message with 'tool_calls'";
+            return Err(literal(index, text));
+        }
+        turns.push((index, message));
+        if message.role != Role::Assistant || message.calls().is_empty() {
+            continue;
+        }
+        let mut results = vec![];
+        while let Some(result) = rest.next_if(|(_, next)| next.role == Role::Tool) {
+            results.push(result);
+        }
+        let unanswered_end = results.is_empty() && rest.peek().is_none();
+        if !unanswered_end {
+            turns.extend(in_call_order(index, message.calls(), results)?);
+        }
+    }
+    Ok(turns)
+}
+
+/// Limits and names of tools.
+pub(super) fn check_tools(tools: &[Tool]) -> Result<()> {
+    let refuse = |message: String| Err(Error::new(Code::BadRequest, message).with_detail("param", "tools"));
+    if tools.len() > MAX_TOOLS {
+        return refuse(format!("tools: at most {MAX_TOOLS}, found {}", tools.len()));
+    }
+    let mut names = std::collections::HashSet::new();
+    for (index, tool) in tools.iter().enumerate() {
+        let name = tool.name();
+        let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
+        if name.is_empty() || name.len() > 64 || !plain {
+            let rule = "1 to 64 of A-Z, a-z, 0-9, _ and -";
+            return refuse(format!("tools[{index}].function.name: expected {rule}, found {}", quote(name)));
+        }
+        if !names.insert(name) {
+            return refuse(format!("tools[{index}].function.name: {} is there twice", quote(name)));
+        }
+    }
+    Ok(())
+}
+
+/// What is said of calls without their results.
+pub(super) const INSUFFICIENT: &str = "An assistant message with 'tool_calls' must be followed by tool messages responding \
+    to each 'tool_call_id'. (insufficient tool messages following tool_calls message)";
+
+/// A message with its index in the request.
+pub(super) type Turn<'m> = (usize, &'m Message);
 
 fn in_call_order<'m>(index: usize, calls: &[ToolCall], results: Vec<Turn<'m>>) -> Result<Vec<Turn<'m>>> {
-    const INSUFFICIENT: &str = "An assistant message with 'tool_calls' must be followed by tool messages responding to each \
-        'tool_call_id'. (insufficient tool messages following tool_calls message)";
     let mut ids = std::collections::HashMap::new();
     for (place, call) in calls.iter().enumerate() {
         let id = call.id.as_deref().ok_or_else(|| refuse(index, format_args!("tool_calls[{place}] has no id")))?;

@@ -1,4 +1,4 @@
-//! Conversations to prompts, and model text back to reasoning and content.
+//! Conversations to prompts, and model text back to thought, answer and calls.
 //!
 //! In: the messages of a request, as OpenAI's clients send them. Out: a [`Prompt`] of control tokens and ordinary text
 //! kept apart, so that no text of a user can become a role. Never: a device, a tokenizer file, or a branch on a model's
@@ -21,14 +21,18 @@ mod dsml;
 pub mod encode;
 mod exp;
 pub mod format;
+pub mod grammar;
 pub mod json;
 pub mod message;
 pub mod openai;
+pub mod parse;
 pub mod prompt;
-pub mod reasoning;
+pub mod schema;
 
 pub use encode::{Options, encode};
 pub use format::{ChatFormat, CheckpointFiles, Detected};
+pub use grammar::Grammars;
 pub use message::{Conversation, Message, Role};
+pub use parse::{Delta, OutputParser, Parsed, ParsedCall};
 pub use prompt::{Prompt, Segment};
-pub use reasoning::{Delta, ReasoningSplitter};
+pub use schema::{Dialect, Schema};

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use super::constraint::Constraint;
 use super::pages::Block;
 use super::request::{Event, Finish, Request, Timings, Voice, room};
 use super::runner::Settings;
 use super::sampler::{Logprobs, Sampler, Step};
-use super::stop::StopStrings;
-use crate::chat::{Delta, ReasoningSplitter};
+use super::stop::{Released, StopStrings};
+use crate::chat::{Delta, OutputParser};
 use crate::error::{Code, Error, Result};
 use crate::platform::Instant;
 use crate::text::{Pieces, Tokenizer};
@@ -30,8 +31,9 @@ pub(crate) struct Answer {
     sampler: Sampler,
     stop: StopStrings,
     pieces: Pieces,
-    splitter: ReasoningSplitter,
-    thought_open: bool,
+    parser: OutputParser,
+    /// Whether a token without text ended the answer.
+    ended_by_token: bool,
     budget: u32,
     greedy: bool,
     events: Vec<Event>,
@@ -51,16 +53,25 @@ impl Answer {
         };
         let sampler =
             Sampler::new(request.sampling.clone(), Arc::clone(&vocabulary.allowed), vocabulary.tokenizer.size())?;
+        if request.ignore_eos && request.constraint.is_some() {
+            let message =
+                "an answer that is held to a form ends with it: ignore_eos cannot be used beside a constraint";
+            return Err(Error::new(Code::BadRequest, message).with_detail("param", "ignore_eos"));
+        }
         let prompt_tokens = settings.context - room;
         Ok(Answer {
             tokens: request.prompt.clone(),
             sampler,
             stop: StopStrings::new(request.stop.clone())?,
             pieces: Pieces::default(),
-            splitter: ReasoningSplitter::new(request.thinking),
-            thought_open: request.thinking,
+            parser: OutputParser::new(request.calls, request.thinking),
+            ended_by_token: false,
             budget: request.max_tokens.unwrap_or(room).min(room),
-            greedy: request.sampling.is_greedy() && !request.ignore_eos,
+            // The GPU knows of no id that must not be sampled.
+            greedy: request.sampling.is_greedy()
+                && !request.ignore_eos
+                && request.min_tokens == 0
+                && request.constraint.is_none(),
             events: Vec::new(),
             ended: false,
             started: Instant::now(),
@@ -151,7 +162,8 @@ impl Answer {
     pub(crate) fn timings(&self) -> Timings {
         let mut timings = self.timings;
         if !self.ended {
-            timings.completion_tokens = u32::try_from(self.generated().len()).unwrap_or(u32::MAX);
+            let sampled = self.generated().len() + usize::from(self.ended_by_token);
+            timings.completion_tokens = u32::try_from(sampled).unwrap_or(u32::MAX);
             timings.decode_ms = self.first_token.map_or(0.0, milliseconds);
         }
         timings
@@ -168,20 +180,27 @@ impl Answer {
         Ok(self.vocabulary.allowed.get(id as usize).copied().unwrap_or(false).then_some(id))
     }
 
-    /// Chooses the next id.
+    /// Chooses the next id, of those that the answer's form allows.
     ///
     /// # Errors
-    /// `non_finite`; `internal` where nothing may come.
+    /// `non_finite`; `grammar_too_complex`; `internal` where nothing may come.
     pub(crate) fn choose(&mut self, logits: &[f32]) -> Result<(u32, Option<Logprobs>)> {
         let generated = &self.tokens[self.request.prompt.len()..];
+        let grammar = self.request.constraint.as_mut().map(Constraint::allowed).transpose()?.flatten();
+        let too_early = generated.len() < self.request.min_tokens as usize;
+        let ends: &[u32] = if self.request.ignore_eos || too_early { &self.vocabulary.eos } else { &[] };
+        let stops: &[u32] = if too_early { &self.request.stop_ids } else { &[] };
         let step = Step {
             prompt: &self.request.prompt,
             generated,
             position: generated.len() as u64,
-            forbidden: if self.request.ignore_eos { &self.vocabulary.eos } else { &[] },
-            grammar: None,
+            forbidden: &[ends, stops].concat(),
+            grammar,
         };
         let sampled = self.sampler.sample(logits, &step)?;
+        if let Some(constraint) = &mut self.request.constraint {
+            constraint.advance(sampled.id)?;
+        }
         Ok((sampled.id, sampled.logprobs))
     }
 
@@ -192,49 +211,68 @@ impl Answer {
             self.timings.prompt_ms = self.admitted.map_or(0.0, milliseconds);
             self.first_token = Some(Instant::now());
         }
-        if !self.request.ignore_eos && self.vocabulary.eos.contains(&id) {
+        let ends = !self.request.ignore_eos && self.vocabulary.eos.contains(&id);
+        if ends || self.request.stop_ids.contains(&id) {
+            self.ended_by_token = true;
             return self.end(Finish::Stop);
         }
         self.tokens.push(id);
-        if self.thought_open {
+        self.events.push(Event::Token { id, logprobs });
+        let text = match self.vocabulary.tokenizer.is_special(id) {
+            true => String::new(),
+            false => self.pieces.push(&self.vocabulary.tokenizer, id),
+        };
+        let stopped = self.release(&text);
+        // The token that ends a thought is none of it.
+        if self.parser.is_thinking() {
             self.timings.reasoning_tokens += 1;
         }
-        self.events.push(Event::Token { id, logprobs });
-        let text = self.pieces.push(&self.vocabulary.tokenizer, id);
-        if self.release(&text) {
+        if stopped {
             self.end(Finish::Stop);
         } else if self.budget_left() == 0 {
             self.end(Finish::Length);
         }
     }
 
-    /// Passes text through thought and stop strings; true where a stop string ends the answer.
+    /// Passes text through the parser and, where it is content, stop strings; true where one of those ends the answer.
     fn release(&mut self, text: &str) -> bool {
-        let deltas = self.splitter.push(text);
+        let deltas = self.parser.push(text);
         self.show(deltas)
     }
 
     fn show(&mut self, deltas: Vec<Delta>) -> bool {
         for delta in deltas {
-            match delta {
-                Delta::Reasoning(text) => self.events.push(Event::Text { voice: Voice::Reasoning, text }),
+            let event = match delta {
+                Delta::Reasoning(text) => Event::Text { voice: Voice::Reasoning, text },
                 Delta::Content(text) => {
-                    self.thought_open = false;
                     let released = self.stop.push(&text);
-                    self.content(released.text);
-                    if released.stop.is_some() {
+                    if self.content(released) {
                         return true;
                     }
+                    continue;
                 }
-            }
+                Delta::Call { index, name } => {
+                    // What waited for the rest of a stop string will not get it.
+                    let released = self.stop.flush();
+                    if self.content(released) {
+                        return true;
+                    }
+                    Event::Call { index, name }
+                }
+                Delta::Arguments { index, text } => Event::Arguments { index, text },
+                Delta::CallEnd { index } => Event::CallEnd { index },
+            };
+            self.events.push(event);
         }
         false
     }
 
-    fn content(&mut self, text: String) {
-        if !text.is_empty() {
-            self.events.push(Event::Text { voice: Voice::Content, text });
+    /// Shows content; true where a stop string was found in it.
+    fn content(&mut self, released: Released) -> bool {
+        if !released.text.is_empty() {
+            self.events.push(Event::Text { voice: Voice::Content, text: released.text });
         }
+        released.stop.is_some()
     }
 
     /// Releases what was held back.
@@ -243,14 +281,17 @@ impl Answer {
         self.ended = true;
         let rest = std::mem::take(&mut self.pieces).finish();
         let mut stopped = self.release(&rest);
-        let splitter = std::mem::replace(&mut self.splitter, ReasoningSplitter::new(false));
-        stopped |= self.show(splitter.finish());
+        let deltas = self.parser.finish();
+        stopped |= self.show(deltas);
         if !stopped {
-            let released = self.stop.finish();
-            self.content(released.text);
-            stopped = released.stop.is_some();
+            let released = self.stop.flush();
+            stopped = self.content(released);
         }
-        let finish = if stopped { Finish::Stop } else { finish };
+        let finish = match finish {
+            _ if stopped => Finish::Stop,
+            Finish::Stop if self.parser.calls() > 0 => Finish::ToolCalls,
+            other => other,
+        };
         self.events.push(Event::End { finish, timings: self.timings });
     }
 }

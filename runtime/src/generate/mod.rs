@@ -3,6 +3,7 @@
 //! In: prompts as ids. Out: events with text that may be shown. Never: a chat format, or HTTP.
 
 mod answer;
+pub mod constraint;
 pub mod pages;
 pub mod request;
 pub mod runner;
@@ -13,6 +14,7 @@ pub mod stop;
 pub mod trace;
 
 pub(crate) use answer::Vocabulary;
+pub use constraint::{Constraint, Form, Free, Lexicon};
 pub use pages::{Block, Key};
 pub(crate) use request::room;
 pub use request::{Event, Finish, Request, Timings, Voice};

@@ -1,8 +1,10 @@
 //! What is asked for, and what happens while it is answered.
 
+use super::constraint::Constraint;
 use super::pages::Block;
 use super::sampler::{Logprobs, SamplingParams};
 use super::trace::{Selection, TraceRequest};
+use crate::chat::ChatFormat;
 use crate::error::{Code, Error, Result};
 
 /// What is asked for.
@@ -18,10 +20,18 @@ pub struct Request {
     pub stop: Vec<String>,
     /// Whether the prompt ended by opening a thought.
     pub thinking: bool,
+    /// Whose markup of calls is looked for; none: all text of the answer is content.
+    pub calls: Option<ChatFormat>,
+    /// Ids that end the answer, beside those that end a text. They have no text.
+    pub stop_ids: Vec<u32>,
+    /// Tokens before which no id ends the answer.
+    pub min_tokens: u32,
     /// Whether ids that end a text are sampled as others are.
     pub ignore_eos: bool,
     /// What is reported of attention; none: nothing. A traced answer runs alone.
     pub trace: Option<TraceRequest>,
+    /// The form that the answer is held to; none: any text.
+    pub constraint: Option<Constraint>,
     /// Whose texts this one may share cached rows with: those of the same scope.
     pub scope: Vec<u8>,
     /// Blocks of the prompt that the cache may lack, from where it ends: see [`Engine::missing_blocks`](crate::Engine).
@@ -38,8 +48,12 @@ impl Request {
             max_tokens: None,
             stop: Vec::new(),
             thinking: false,
+            calls: None,
+            stop_ids: Vec::new(),
+            min_tokens: 0,
             ignore_eos: false,
             trace: None,
+            constraint: None,
             scope: Vec::new(),
             blocks: Vec::new(),
         }
@@ -62,6 +76,23 @@ pub enum Finish {
     Stop,
     /// `max_tokens` or the context did.
     Length,
+    /// The model ended it, and at least one call in it is complete.
+    ToolCalls,
+    /// The server ended it: it is shutting down, or the engine failed after text was shown.
+    Aborted,
+}
+
+impl Finish {
+    /// The reason's name in answers: DeepSeek's `finish_reason`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Finish::Stop => "stop",
+            Finish::Length => "length",
+            Finish::ToolCalls => "tool_calls",
+            Finish::Aborted => "insufficient_system_resource",
+        }
+    }
 }
 
 /// What happens while an answer is made.
@@ -90,6 +121,25 @@ pub enum Event {
         /// At least one character.
         text: String,
     },
+    /// A call begins.
+    Call {
+        /// Its place among the calls of the answer, from 0.
+        index: u32,
+        /// The function, as the model wrote it.
+        name: String,
+    },
+    /// Part of the arguments of the call that began last; all parts together are JSON.
+    Arguments {
+        /// The call's place.
+        index: u32,
+        /// At least one character.
+        text: String,
+    },
+    /// The call is complete. A call without this is dropped from a whole answer: it was cut.
+    CallEnd {
+        /// The call's place.
+        index: u32,
+    },
     /// What attention read for the tokens of a step, where asked for: after their own [`Event::Token`], before that of the
     /// token chosen from them. The last token of an answer is not read.
     Trace(Vec<Selection>),
@@ -109,9 +159,9 @@ pub struct Timings {
     pub prompt_tokens: u32,
     /// Of these, found in the cache.
     pub cached_tokens: u32,
-    /// Tokens of the answer.
+    /// Tokens of the answer, with the one that ended it.
     pub completion_tokens: u32,
-    /// Of these, tokens of the thought.
+    /// Of these, tokens of the thought, without its end.
     pub reasoning_tokens: u32,
     /// Waiting for a place among the answers that run.
     pub queue_ms: f64,

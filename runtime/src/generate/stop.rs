@@ -69,14 +69,16 @@ impl StopStrings {
         }
     }
 
-    /// What still waits, at the end of generation, and the stop string in it, if one is.
-    pub fn finish(&mut self) -> Released {
+    /// What still waits, where no text follows or only text of another kind, and the stop string in it, if one is.
+    pub fn flush(&mut self) -> Released {
         if self.ended {
             return Released::default();
         }
-        self.ended = true;
         match self.first_match() {
-            Some((start, stop)) => Released { stop: Some(stop), ..self.release(start) },
+            Some((start, stop)) => {
+                self.ended = true;
+                Released { stop: Some(stop), ..self.release(start) }
+            }
             None => self.release(self.held.len()),
         }
     }
@@ -105,7 +107,7 @@ mod tests {
     fn run(stops: &[&str], parts: &[&str]) -> (String, bool) {
         let mut watch = StopStrings::new(strings(stops)).unwrap();
         let mut all: Vec<Released> = parts.iter().map(|part| watch.push(part)).collect();
-        all.push(watch.finish());
+        all.push(watch.flush());
         let stopped = all.iter().any(|released| released.stop.is_some());
         (all.into_iter().map(|released| released.text).collect(), stopped)
     }
@@ -138,7 +140,16 @@ mod tests {
         let mut watch = StopStrings::new(strings(&["\n", "\n\n", ""])).unwrap();
         assert_eq!(watch.push("a\n\nb"), Released { text: "a".to_owned(), stop: Some("\n\n".to_owned()) });
         assert_eq!(watch.push("c"), Released::default());
-        assert_eq!(watch.finish(), Released::default());
+        assert_eq!(watch.flush(), Released::default());
+    }
+
+    #[test]
+    fn text_of_another_kind_breaks_a_match() {
+        let mut watch = StopStrings::new(strings(&["END"])).unwrap();
+        assert_eq!(watch.push("the E").text, "the ");
+        assert_eq!(watch.flush(), Released { text: "E".to_owned(), stop: None });
+        assert_eq!(watch.push("ND, END").text, "ND, ");
+        assert_eq!(watch.push("END").text, "");
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod input;
 use std::process::ExitCode;
 
 use lyn::chat::message::Content;
+use lyn::chat::openai::ResponseShape;
 use lyn::chat::{Conversation, Detected, Message, Role};
 use lyn::engine::Engine;
 use lyn::error::Result;
@@ -14,7 +15,7 @@ use lyn::generate::Request;
 use super::generate::{message, report};
 use super::refuse;
 use crate::answer::{Answer, answer, check_room};
-use crate::cli::{self, ResponseFormat, Switch};
+use crate::cli::{self, Switch};
 use crate::remote::{Remote, Told};
 use crate::{App, Ended, load, terminal};
 
@@ -197,7 +198,7 @@ impl Chat<'_> {
     fn reply_there(&self) -> Result<Told> {
         let Speaker::There(remote) = &self.speaker else { return Ok(Told::default()) };
         let (messages, options) = (self.conversation().messages, &self.options);
-        let told = remote.answer(self.app, &messages, &options.answer, &options.sampling, ResponseFormat::Text)?;
+        let told = remote.answer(self.app, &messages, &options.answer, &options.sampling, &ResponseShape::None)?;
         end_of_answer(self.app, || told.to_json(SCHEMA));
         told.report(self.app, &options.answer);
         Ok(told)

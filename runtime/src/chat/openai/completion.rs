@@ -1,57 +1,95 @@
 //! An answer as JSON: by chunks while it is made, or whole.
 //!
-//! The shapes are DeepSeek's. In the thinking mode every delta has `content` and `reasoning_content`, one of them null; else
-//! there is no key `reasoning_content`.
+//! The shapes are DeepSeek's. In the thinking mode every delta of text has `content` and `reasoning_content`, one of them
+//! null; else there is no key `reasoning_content`.
 
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use super::usage::together;
 use super::{Timings, Usage};
-use crate::chat::control;
-use crate::generate::{Event, Finish, Logprobs, Voice};
+use crate::chat::{Delta, Parsed, control};
+use crate::error::Error;
+use crate::generate::{self, Event, Finish, Logprobs, Voice};
+use crate::platform;
 use crate::text::Tokenizer;
 
-/// The answer to one request.
+/// The answer to one request: one choice, or several made side by side.
+///
+/// Every [`Event`] of a choice goes through [`Completion::chunk`], whether the answer is streamed or not.
 pub struct Completion {
     id: String,
     created: u64,
     model: String,
+    fingerprint: Option<String>,
     thinking: bool,
+    /// Thoughts go by vLLM's name too.
+    reasoning_too: bool,
     /// Counts come in a chunk of their own.
     usage_apart: bool,
+    /// Counts of thoughts are told where there is none.
+    details: bool,
     /// There where log probabilities are reported.
     tokenizer: Option<Arc<Tokenizer>>,
-    content: Said,
-    reasoning: Said,
-    /// Log probabilities of tokens whose text has not been released.
-    waiting: Vec<Value>,
-    end: Option<(Finish, Usage, Timings)>,
+    choices: Vec<Choice>,
 }
 
-/// What one voice said.
+/// One of the answers.
 #[derive(Default)]
-struct Said {
-    text: String,
-    logprobs: Vec<Value>,
+struct Choice {
+    said: Parsed,
+    /// Of its calls.
+    call_ids: Vec<String>,
+    content_logprobs: Vec<Value>,
+    reasoning_logprobs: Vec<Value>,
+    /// Log probabilities of tokens whose text has not been released.
+    waiting: Vec<Value>,
+    timings: generate::Timings,
+    finish: Option<Finish>,
 }
 
 impl Completion {
-    /// An answer without text yet. `created`: Unix seconds; `thinking`: the request's mode.
+    /// An answer without text yet. `created`: Unix seconds; `thinking`: whether it is told with a thought.
     #[must_use]
     pub fn new(id: impl Into<String>, created: u64, model: impl Into<String>, thinking: bool) -> Completion {
         Completion {
             id: id.into(),
             created,
             model: model.into(),
+            fingerprint: None,
             thinking,
+            reasoning_too: false,
             usage_apart: false,
+            details: true,
             tokenizer: None,
-            content: Said::default(),
-            reasoning: Said::default(),
-            waiting: vec![],
-            end: None,
+            choices: vec![Choice::default()],
         }
+    }
+
+    /// Holds so many choices, at least one.
+    #[must_use]
+    pub fn with_answers(mut self, answers: u32) -> Completion {
+        self.choices.resize_with(answers.max(1) as usize, Choice::default);
+        self
+    }
+
+    /// Names what made the answer: `system_fingerprint`.
+    #[must_use]
+    pub fn with_fingerprint(self, fingerprint: impl Into<String>) -> Completion {
+        Completion { fingerprint: Some(fingerprint.into()), ..self }
+    }
+
+    /// Tells thoughts by vLLM's name `reasoning` too.
+    #[must_use]
+    pub fn with_both_reasoning_fields(self) -> Completion {
+        Completion { reasoning_too: true, ..self }
+    }
+
+    /// Leaves `completion_tokens_details` out where there is no thought, as DeepSeek does.
+    #[must_use]
+    pub fn without_empty_details(self) -> Completion {
+        Completion { details: self.thinking, ..self }
     }
 
     /// Sends counts in a chunk of their own, after the last: `stream_options.include_usage`.
@@ -66,130 +104,228 @@ impl Completion {
         Completion { tokenizer: Some(tokenizer), ..self }
     }
 
-    /// The chunk before all text: whose it is.
+    /// The chunk before all others of a choice: whose it is.
     #[must_use]
-    pub fn first_chunk(&self) -> Value {
-        let delta = match self.thinking {
-            true => json!({ "role": "assistant", "content": null, "reasoning_content": "" }),
-            false => json!({ "role": "assistant", "content": "" }),
-        };
-        self.delta(delta, Value::Null, None)
+    pub fn first_chunk(&self, choice: u32) -> Value {
+        let mut delta = Map::new();
+        delta.insert("role".to_owned(), json!("assistant"));
+        delta.insert("content".to_owned(), if self.thinking { Value::Null } else { json!("") });
+        self.insert_thought(&mut delta, &json!(""));
+        self.delta(choice, delta, Value::Null, None)
     }
 
-    /// Takes an event. Text is a chunk; other events are none. The end is remembered for [`Completion::response`].
-    pub fn chunk(&mut self, event: &Event) -> Option<Value> {
+    /// Takes an event of a choice. Text, calls and the end are chunks; other events are none. The last end among the choices
+    /// holds the counts, unless those come apart.
+    pub fn chunk(&mut self, choice: u32, event: &Event) -> Option<Value> {
+        let tokenizer = self.tokenizer.as_deref();
+        let state = self.choices.get_mut(choice as usize)?;
         match event {
-            Event::Token { id, logprobs: Some(logprobs) } => {
-                let shown = self.tokenizer.as_ref().and_then(|tokenizer| listed(tokenizer, *id, logprobs));
-                self.waiting.extend(shown);
+            Event::Prompt { total, cached, .. } => {
+                (state.timings.prompt_tokens, state.timings.cached_tokens) = (*total, *cached);
                 None
             }
-            Event::Text { voice, text } => Some(self.text(*voice, text)),
+            Event::Token { id, logprobs } => {
+                state.timings.completion_tokens = state.timings.completion_tokens.saturating_add(1);
+                let listed = tokenizer.zip(logprobs.as_ref()).and_then(|(tokenizer, at)| listed(tokenizer, *id, at));
+                state.waiting.extend(listed);
+                None
+            }
+            Event::Text { voice, text } => self.text(choice, *voice, text),
+            Event::Call { index, name } => {
+                state.waiting.clear();
+                let id = format!("call_{index:02}_{}", platform::name(24));
+                state.said.take(Delta::Call { index: *index, name: name.clone() });
+                state.call_ids.push(id.clone());
+                let function = json!({ "name": name, "arguments": "" });
+                let call = json!({ "index": index, "id": id, "type": "function", "function": function });
+                Some(self.call(choice, call))
+            }
+            Event::Arguments { index, text } => {
+                state.waiting.clear();
+                state.said.take(Delta::Arguments { index: *index, text: text.clone() });
+                Some(self.call(choice, json!({ "index": index, "function": { "arguments": text } })))
+            }
+            Event::CallEnd { index } => {
+                state.said.take(Delta::CallEnd { index: *index });
+                None
+            }
             Event::End { finish, timings } => {
-                self.end = Some((*finish, timings.into(), timings.into()));
-                None
+                state.timings = *timings;
+                Some(self.end(choice, *finish))
             }
-            _ => None,
+            Event::Trace(_) => None,
         }
     }
 
-    fn text(&mut self, voice: Voice, text: &str) -> Value {
-        let logprobs = std::mem::take(&mut self.waiting);
-        let (said, key) = match voice {
-            Voice::Content => (&mut self.content, "content"),
-            Voice::Reasoning => (&mut self.reasoning, "reasoning_content"),
+    fn text(&mut self, choice: u32, voice: Voice, text: &str) -> Option<Value> {
+        let state = self.choices.get_mut(choice as usize)?;
+        // After the opening of a call it is the markup of one that was cut: its parts have been shown.
+        let shown = !state.said.is_in_call();
+        let logprobs = std::mem::take(&mut state.waiting);
+        let key = match voice {
+            Voice::Content => {
+                state.said.take(Delta::Content(text.to_owned()));
+                state.content_logprobs.extend_from_slice(&logprobs);
+                "content"
+            }
+            Voice::Reasoning => {
+                state.said.take(Delta::Reasoning(text.to_owned()));
+                state.reasoning_logprobs.extend_from_slice(&logprobs);
+                "reasoning_content"
+            }
         };
-        said.text.push_str(text);
-        said.logprobs.extend_from_slice(&logprobs);
-        let delta = match (self.thinking, voice) {
-            (false, Voice::Content) => json!({ "content": text }),
-            (_, Voice::Content) => json!({ "content": text, "reasoning_content": null }),
-            (_, Voice::Reasoning) => json!({ "content": null, "reasoning_content": text }),
+        let (content, thought) = match voice {
+            Voice::Content => (json!(text), Value::Null),
+            Voice::Reasoning => (Value::Null, json!(text)),
         };
-        let logprobs = match self.tokenizer {
-            Some(_) => json!({ key: logprobs }),
-            None => Value::Null,
-        };
-        self.delta(delta, logprobs, None)
+        let mut delta = Map::new();
+        delta.insert("content".to_owned(), content);
+        self.insert_thought(&mut delta, &thought);
+        let logprobs = if self.tokenizer.is_some() { json!({ key: logprobs }) } else { Value::Null };
+        shown.then(|| self.delta(choice, delta, logprobs, None))
     }
 
-    /// The chunk after all text. It holds the counts, unless those come apart.
-    pub fn last_chunk(&mut self, finish: Finish, usage: Usage, timings: Timings) -> Value {
-        self.end = Some((finish, usage, timings));
-        let delta = match self.thinking {
-            true => json!({ "content": "", "reasoning_content": null }),
-            false => json!({ "content": "" }),
-        };
-        let mut chunk = self.delta(delta, Value::Null, Some(finish));
-        if let (Value::Object(chunk), false) = (&mut chunk, self.usage_apart) {
-            chunk.extend(totals(&usage, &timings));
+    fn call(&self, choice: u32, call: Value) -> Value {
+        let mut delta = Map::new();
+        delta.insert("tool_calls".to_owned(), json!([call]));
+        self.delta(choice, delta, Value::Null, None)
+    }
+
+    fn end(&mut self, choice: u32, finish: Finish) -> Value {
+        let mut shown = finish;
+        if let Some(state) = self.choices.get_mut(choice as usize) {
+            state.finish = Some(finish);
+            // A stream cannot take back the opening of a call.
+            if state.said.is_in_call() && finish != Finish::Aborted {
+                shown = Finish::Length;
+            }
+        }
+        let mut delta = Map::new();
+        delta.insert("content".to_owned(), json!(""));
+        self.insert_thought(&mut delta, &Value::Null);
+        let mut chunk = self.delta(choice, delta, Value::Null, Some(shown));
+        if let (Value::Object(chunk), true, false) = (&mut chunk, self.has_ended(), self.usage_apart) {
+            chunk.extend(self.totals());
         }
         chunk
+    }
+
+    /// Whether every choice has ended.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.choices.iter().all(|choice| choice.finish.is_some())
+    }
+
+    /// Whether text or a call of any choice has been told: then an answer that fails is cut, and not an error.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.choices.iter().any(|choice| choice.said != Parsed::default())
+    }
+
+    /// Ends all choices that have not ended, because of an error. What is left to send: the ends, where something had been
+    /// told; else an error.
+    pub fn abort(&mut self, error: &Error) -> Vec<Value> {
+        let begun = self.has_begun();
+        let open = (0_u32..).zip(&self.choices).filter(|(_, choice)| choice.finish.is_none()).map(|(at, _)| at);
+        let open: Vec<u32> = open.collect();
+        let ends: Vec<Value> = open.into_iter().map(|choice| self.end(choice, Finish::Aborted)).collect();
+        if begun { ends.into_iter().chain(self.usage_chunk()).collect() } else { vec![error_event(error)] }
     }
 
     /// The chunk of counts after the last one, where they come apart.
     #[must_use]
     pub fn usage_chunk(&self) -> Option<Value> {
-        let (_, usage, timings) = self.end.as_ref().filter(|_| self.usage_apart)?;
+        if !self.usage_apart || !self.has_ended() {
+            return None;
+        }
         let mut chunk = self.head("chat.completion.chunk");
         chunk.insert("choices".to_owned(), json!([]));
-        chunk.extend(totals(usage, timings));
+        chunk.extend(self.totals());
         Some(Value::Object(chunk))
     }
 
-    /// The whole answer. Before its end `finish_reason` is null and the counts are 0.
+    /// The whole answer. Before its end `finish_reason` is null.
     #[must_use]
     pub fn response(&self) -> Value {
-        let (content, reasoning) = (&self.content.text, &self.reasoning.text);
-        let message = match self.thinking {
-            true => json!({ "role": "assistant", "content": content, "reasoning_content": reasoning }),
-            false => json!({ "role": "assistant", "content": content }),
-        };
-        let logprobs = match (&self.tokenizer, self.thinking) {
-            (None, _) => Value::Null,
-            (Some(_), false) => json!({ "content": self.content.logprobs }),
-            (Some(_), true) => {
-                json!({ "content": self.content.logprobs, "reasoning_content": self.reasoning.logprobs })
-            }
-        };
-        let finish = self.end.map(|(finish, ..)| reason(finish));
-        let (usage, timings) = self.end.map(|(_, usage, timings)| (usage, timings)).unwrap_or_default();
+        let choices: Vec<Value> = (0_u32..).zip(&self.choices).map(|(at, choice)| self.whole(at, choice)).collect();
         let mut response = self.head("chat.completion");
-        let choice = json!({ "index": 0, "message": message, "finish_reason": finish, "logprobs": logprobs });
-        response.insert("choices".to_owned(), json!([choice]));
-        response.extend(totals(&usage, &timings));
+        response.insert("choices".to_owned(), json!(choices));
+        response.extend(self.totals());
         Value::Object(response)
     }
 
-    fn head(&self, object: &str) -> Map<String, Value> {
-        [
-            ("id".to_owned(), json!(self.id)),
-            ("object".to_owned(), json!(object)),
-            ("created".to_owned(), json!(self.created)),
-            ("model".to_owned(), json!(self.model)),
-        ]
-        .into_iter()
-        .collect()
+    fn whole(&self, at: u32, choice: &Choice) -> Value {
+        let said = &choice.said;
+        let mut message = Map::new();
+        message.insert("role".to_owned(), json!("assistant"));
+        message.insert("content".to_owned(), json!(said.content));
+        self.insert_thought(&mut message, &json!(said.reasoning));
+        let calls = (0_u32..).zip(said.calls().zip(&choice.call_ids)).map(|(index, (call, id))| {
+            let function = json!({ "name": call.name, "arguments": call.arguments });
+            json!({ "index": index, "id": id, "type": "function", "function": function })
+        });
+        let calls: Vec<Value> = calls.collect();
+        if !calls.is_empty() {
+            message.insert("tool_calls".to_owned(), json!(calls));
+        }
+        let logprobs = match (&self.tokenizer, self.thinking) {
+            (None, _) => Value::Null,
+            (Some(_), false) => json!({ "content": choice.content_logprobs }),
+            (Some(_), true) => {
+                json!({ "content": choice.content_logprobs, "reasoning_content": choice.reasoning_logprobs })
+            }
+        };
+        let finish = choice.finish.map(Finish::name);
+        json!({ "index": at, "message": message, "finish_reason": finish, "logprobs": logprobs })
     }
 
-    fn delta(&self, delta: Value, logprobs: Value, finish: Option<Finish>) -> Value {
+    fn insert_thought(&self, fields: &mut Map<String, Value>, thought: &Value) {
+        if self.thinking {
+            fields.insert("reasoning_content".to_owned(), thought.clone());
+            if self.reasoning_too {
+                fields.insert("reasoning".to_owned(), thought.clone());
+            }
+        }
+    }
+
+    fn head(&self, object: &str) -> Map<String, Value> {
+        let mut head = Map::new();
+        head.insert("id".to_owned(), json!(self.id));
+        head.insert("object".to_owned(), json!(object));
+        head.insert("created".to_owned(), json!(self.created));
+        head.insert("model".to_owned(), json!(self.model));
+        if let Some(fingerprint) = &self.fingerprint {
+            head.insert("system_fingerprint".to_owned(), json!(fingerprint));
+        }
+        head
+    }
+
+    fn delta(&self, choice: u32, delta: Map<String, Value>, logprobs: Value, finish: Option<Finish>) -> Value {
         let mut chunk = self.head("chat.completion.chunk");
-        let choice = json!({ "index": 0, "delta": delta, "finish_reason": finish.map(reason), "logprobs": logprobs });
+        let finish = finish.map(Finish::name);
+        let choice = json!({ "index": choice, "delta": delta, "finish_reason": finish, "logprobs": logprobs });
         chunk.insert("choices".to_owned(), json!([choice]));
         chunk.insert("usage".to_owned(), Value::Null);
         Value::Object(chunk)
     }
-}
 
-fn totals(usage: &Usage, timings: &Timings) -> [(String, Value); 2] {
-    [("usage".to_owned(), json!(usage)), ("timings".to_owned(), json!(timings))]
-}
-
-const fn reason(finish: Finish) -> &'static str {
-    match finish {
-        Finish::Stop => "stop",
-        Finish::Length => "length",
+    /// Counts of all choices together.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        let usage = Usage::from(&together(self.choices.iter().map(|choice| &choice.timings)));
+        Usage { completion_tokens_details: usage.completion_tokens_details.filter(|_| self.details), ..usage }
     }
+
+    fn totals(&self) -> [(String, Value); 2] {
+        let timings = Timings::from(&together(self.choices.iter().map(|choice| &choice.timings)));
+        [("usage".to_owned(), json!(self.usage())), ("timings".to_owned(), json!(timings))]
+    }
+}
+
+/// What a stream says of a failure, in place of a chunk.
+#[must_use]
+pub fn error_event(error: &Error) -> Value {
+    json!({ "error": { "message": error.message(), "type": "server_error", "param": null, "code": "internal_error" } })
 }
 
 /// A token with its log probability; none for tokens that are marks and not text.
@@ -199,9 +335,7 @@ fn listed(tokenizer: &Tokenizer, id: u32, logprobs: &Logprobs) -> Option<Value> 
     }
     let entry = |id: u32, logprob: f32| {
         let bytes = tokenizer.piece_bytes(id);
-        // JSON has no infinity.
-        let logprob = if logprob.is_finite() { f64::from(logprob) } else { -9999.0 };
-        (String::from_utf8_lossy(bytes), logprob, bytes)
+        (String::from_utf8_lossy(bytes), finite(logprob), bytes)
     };
     let top = logprobs.top.iter().map(|&(id, logprob)| {
         let (token, logprob, bytes) = entry(id, logprob);
@@ -209,4 +343,9 @@ fn listed(tokenizer: &Tokenizer, id: u32, logprobs: &Logprobs) -> Option<Value> 
     });
     let (top, (token, logprob, bytes)) = (top.collect::<Vec<_>>(), entry(id, logprobs.sampled));
     Some(json!({ "token": token, "logprob": logprob, "bytes": bytes, "top_logprobs": top }))
+}
+
+/// JSON has no infinity.
+pub(super) fn finite(logprob: f32) -> f64 {
+    if logprob.is_finite() { f64::from(logprob) } else { -9999.0 }
 }

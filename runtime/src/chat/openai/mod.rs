@@ -1,16 +1,30 @@
-//! OpenAI's chat completions, for every transport: what a client sends, and what it gets back.
+//! OpenAI's completions of chats and texts, for every transport: what a client sends, and what it gets back.
 //!
 //! In: the JSON of a request; the events of an answer. Out: a [`generate::Request`](crate::generate::Request); chunks and
 //! completions as JSON. Never: HTTP, a clock, or a field that is neither honoured nor refused by its name.
 
+mod check;
 mod completion;
+mod model_ids;
 mod request;
+mod rules;
+mod sampling;
+mod shape;
 #[cfg(all(test, feature = "embedded-stories"))]
 mod tests;
+mod text;
+mod text_completion;
 mod usage;
 
-pub use completion::Completion;
+pub use completion::{Completion, error_event};
+pub use model_ids::{Alias, ModelId, ModelIds};
 pub use request::{
-    ChatRequest, Effort, Reasoning, ResponseFormat, Stop, StreamOptions, TemplateArguments, Thinking, ThinkingType,
+    Asked, ChatRequest, Effort, FunctionName, JsonSchema, NamedTool, Reasoning, ResponseFormat, StreamOptions,
+    TemplateArguments, Thinking, ThinkingType, ToolChoiceField, ToolChoiceWord,
 };
-pub use usage::{CompletionDetails, Timings, Usage};
+pub use rules::{Compat, Rules};
+pub use sampling::Stop;
+pub use shape::{ResponseShape, Shape, ToolChoice, ToolSpec};
+pub use text::{PromptField, TextAsked, TextRequest};
+pub use text_completion::TextCompletion;
+pub use usage::{CompletionDetails, PromptDetails, Timings, Usage};

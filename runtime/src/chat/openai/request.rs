@@ -7,18 +7,20 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Number, Value};
 
-use super::Completion;
-use crate::chat::message::Tool;
+use super::check;
+use super::rules::{self, Rules, misshapen};
+use super::sampling::{Sampling, Stop};
+use super::shape::{ResponseShape, Shape, ToolChoice, ToolSpec};
+use super::{Completion, ModelId};
+use crate::chat::message::{FunctionType, Tool};
 use crate::chat::{ChatFormat, Conversation, Detected, Message, Options, Role, control};
 use crate::engine::Engine;
-use crate::error::{Code, Error, Result, escape, escape_whole, quote};
-use crate::generate::stop::StopStrings;
+use crate::error::{Code, Error, Result};
 use crate::generate::{Request, SamplingParams, room};
-use crate::platform;
 
-/// Tokens of an answer where the request does not say: DeepSeek's defaults.
-const DEFAULT_MAX_TOKENS: u32 = 4096;
-const DEFAULT_MAX_TOKENS_THINKING: u32 = 32_768;
+/// Tokens of an answer: where the request does not say, and DeepSeek's cap.
+const CHAT_TOKENS: (u32, u32) = (4096, 8192);
+const THINKING_TOKENS: (u32, u32) = (32_768, 65_536);
 
 /// The body of a chat completion.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -43,6 +45,12 @@ pub struct ChatRequest {
     pub seed: Option<Number>,
     /// Texts that end the answer, 16 at most.
     pub stop: Option<Stop>,
+    /// Ids that end the answer, 16 at most.
+    pub stop_token_ids: Option<Vec<u32>>,
+    /// Tokens before which no id ends the answer.
+    pub min_tokens: Option<u32>,
+    /// Do not let the model end its answer.
+    pub ignore_eos: Option<bool>,
     /// −2 to 2.
     pub presence_penalty: Option<f64>,
     /// −2 to 2.
@@ -54,7 +62,7 @@ pub struct ChatRequest {
     /// Report log probabilities.
     pub logprobs: Option<bool>,
     /// And of this many of the most probable tokens, 20 at most.
-    pub top_logprobs: Option<i64>,
+    pub top_logprobs: Option<u64>,
     /// Answer by chunks.
     pub stream: Option<bool>,
     /// How to stream.
@@ -69,23 +77,32 @@ pub struct ChatRequest {
     pub enable_thinking: Option<bool>,
     /// `OpenRouter`'s.
     pub reasoning: Option<Reasoning>,
-    /// Answers; only 1 can be honoured.
+    /// Answers, 8 at most.
     pub n: Option<i64>,
-    /// Functions on offer; refused unless `tool_choice` is `none`.
+    /// Functions on offer, 128 at most.
     pub tools: Option<Vec<Tool>>,
-    /// `none`, `auto`, `required`, or one tool.
-    pub tool_choice: Option<Value>,
-    /// Shape of the answer; only `text` can be honoured.
+    /// Whether one is called; absent: as the model decides.
+    pub tool_choice: Option<ToolChoiceField>,
+    /// Whether several calls may be in one answer; absent: yes.
+    pub parallel_tool_calls: Option<bool>,
+    /// Shape of the answer.
     pub response_format: Option<ResponseFormat>,
+    /// vLLM's name for `prefix` on the last message.
+    pub continue_final_message: Option<bool>,
+    /// Whether the prompt opens an answer; absent: yes, unless the last message is continued.
+    pub add_generation_prompt: Option<bool>,
+    /// Whose prompts may share what is cached: 1 to 512 of A-Z, a-z, 0-9, _ and -.
+    pub user_id: Option<String>,
+    #[serde(skip)]
+    pub(super) given: Given,
 }
 
-/// One text that ends the answer, or several.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(untagged, expecting = "expected a string or an array of strings")]
-#[expect(missing_docs, reason = "each is its own name")]
-pub enum Stop {
-    One(String),
-    Several(Vec<String>),
+/// What is known of a request beside its body.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Given {
+    pub(super) model: ModelId,
+    pub(super) rules: Rules,
+    ignored: Vec<String>,
 }
 
 /// How to stream.
@@ -143,144 +160,143 @@ pub struct Reasoning {
     pub effort: Option<Effort>,
 }
 
+/// `tool_choice`: a word, or a function by its name.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged, expecting = "expected one of `none`, `auto`, `required` or a tool")]
+#[expect(missing_docs, reason = "each is its own name")]
+pub enum ToolChoiceField {
+    Word(ToolChoiceWord),
+    Tool(NamedTool),
+}
+
+/// Whether a function is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "each is its own name")]
+pub enum ToolChoiceWord {
+    None,
+    Auto,
+    Required,
+}
+
+/// `{"type": "function", "function": {"name": …}}`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct NamedTool {
+    /// There is only one.
+    pub r#type: FunctionType,
+    /// The function.
+    pub function: FunctionName,
+}
+
+/// The name of a function.
+#[derive(Clone, Debug, Deserialize)]
+pub struct FunctionName {
+    /// One of those on offer.
+    pub name: String,
+}
+
 /// The shape of the answer.
 #[derive(Clone, Debug, Deserialize)]
 pub struct ResponseFormat {
     /// `text`, `json_object`, `json_schema`.
     pub r#type: String,
+    /// For `json_schema`.
+    pub json_schema: Option<JsonSchema>,
 }
 
-fn refuse(field: &str, message: impl Into<String>) -> Error {
-    Error::new(Code::BadRequest, message).with_detail("param", field)
+/// A schema for the answer. Its name and whether it is strict make no difference: it is kept to.
+#[derive(Clone, Debug, Deserialize)]
+pub struct JsonSchema {
+    /// What an answer has to fit.
+    pub schema: Option<Value>,
 }
 
-fn invalid(field: &str, range: &str, found: impl std::fmt::Display) -> Error {
-    refuse(field, format!("Invalid {field} value, the valid range of {field} is {range}, found {found}"))
+/// What a request asks of the engine.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// The first answer; [`Asked::requests`] has all. No constraint is in it yet: that is made of `shape`.
+    pub request: Request,
+    /// What the answer has to look like.
+    pub shape: Shape,
+    /// Whether the answer is told as one with a thought.
+    pub thinking: bool,
+    /// Whether a thought was asked for and is left out, because the format cannot think and call.
+    pub thinking_disabled_by_tools: bool,
+    /// Answers wanted, 1 to 8.
+    pub answers: u32,
+}
+
+impl Asked {
+    /// One request for each answer, alike but for their random numbers.
+    pub fn requests(&self) -> impl Iterator<Item = Request> {
+        (0..self.answers).map(|choice| {
+            let sampling = SamplingParams { choice, ..self.request.sampling.clone() };
+            Request { sampling, ..self.request.clone() }
+        })
+    }
+
+    /// The request of a caller who makes one answer, and samples as it likes.
+    ///
+    /// # Errors
+    /// `bad_request` where more is asked for.
+    pub fn single(self) -> Result<Request> {
+        if self.answers > 1 {
+            return Err(rules::refuse("n", format!("n: expected 1 here, found {}", self.answers)));
+        }
+        if !self.shape.is_free() {
+            let (field, help) = match self.shape.response {
+                ResponseShape::None => ("tool_choice", "let tool_choice be auto, without strict functions"),
+                _ => ("response_format", "ask for JSON in a message, and check the answer"),
+            };
+            let message = format!("{field}: the form of an answer cannot be enforced here");
+            return Err(rules::refuse(field, message).with_help(help));
+        }
+        Ok(self.request)
+    }
 }
 
 impl ChatRequest {
-    /// Parses and checks the body of a request.
+    /// Parses and checks the body of a request by the default rules.
     ///
     /// ```
     /// use lyn::chat::openai::ChatRequest;
     /// let body = r#"{"model": "deepseek-reasoner", "messages": [{"role": "user", "content": "Hello"}], "stop": null}"#;
     /// assert!(ChatRequest::parse(body)?.mode());
     /// let refused = ChatRequest::parse(r#"{"messages": [{"role": "user", "content": "Hello"}], "temperature": 3}"#);
-    /// let message = "Invalid temperature value, the valid range of temperature is [0, 2], found 3";
+    /// let message = "Invalid temperature value, the valid range of temperature is [0, 2]";
     /// assert_eq!(refused.unwrap_err().message(), message);
     /// # Ok::<(), lyn::Error>(())
     /// ```
     ///
     /// # Errors
-    /// `bad_request` that names the field, also in its details as `param`, with what was found and expected.
+    /// As [`ChatRequest::parse_by`].
     pub fn parse(body: impl AsRef<[u8]>) -> Result<ChatRequest> {
-        let mut json = serde_json::Deserializer::from_slice(body.as_ref());
-        let request: ChatRequest = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-            if !error.inner().is_data() {
-                return syntax(error.inner());
-            }
-            let path = error.path().to_string();
-            let place = if path == "." { String::new() } else { format!("{}: ", escape(&path)) };
-            let what = escape_whole(&error.inner().to_string());
-            refuse(&escape(&path), format!("Failed to deserialize the JSON body into the target type: {place}{what}"))
-        })?;
-        json.end().map_err(|error| syntax(&error))?;
-        request.check()?;
+        ChatRequest::parse_by(&Rules::default(), body)
+    }
+
+    /// Parses and checks the body of a request: its syntax, its form, the model, ranges, then messages.
+    ///
+    /// # Errors
+    /// `bad_request`, with the field in its details as `param` and, where it is not 400, the HTTP status as `status`.
+    pub fn parse_by(rules: &Rules, body: impl AsRef<[u8]>) -> Result<ChatRequest> {
+        let (mut request, ignored) = rules::parse::<ChatRequest>(body.as_ref(), rules.compat)?;
+        let model = resolve(rules, request.model.as_deref())?;
+        request.given = Given { model, rules: rules.clone(), ignored };
+        check::ranges(&request)?;
+        check::messages(&request)?;
         Ok(request)
     }
 
-    fn check(&self) -> Result<()> {
-        if self.messages.is_empty() {
-            return Err(refuse("messages", "Empty input messages"));
-        }
-        let numbers = [
-            ("temperature", self.temperature, 0.0..=2.0, "[0, 2]"),
-            ("top_p", self.top_p, f64::MIN_POSITIVE..=1.0, "(0, 1.0]"),
-            ("min_p", self.min_p, 0.0..=1.0, "[0, 1]"),
-            ("presence_penalty", self.presence_penalty, -2.0..=2.0, "[-2, 2]"),
-            ("frequency_penalty", self.frequency_penalty, -2.0..=2.0, "[-2, 2]"),
-            ("repetition_penalty", self.repetition_penalty, 0.01..=10.0, "[0.01, 10]"),
-        ];
-        for (field, value, range, shown) in numbers {
-            if let Some(value) = value.filter(|value| !range.contains(value)) {
-                return Err(invalid(field, shown, value));
-            }
-        }
-        let most = i64::from(u32::MAX);
-        let integers = [
-            ("max_tokens", self.max_tokens, 0..=i64::MAX, "[1, 65536]"),
-            ("max_completion_tokens", self.max_completion_tokens, 0..=i64::MAX, "[1, 65536]"),
-            ("top_k", self.top_k, -1..=most, "[-1, 4294967295]"),
-            ("top_logprobs", self.top_logprobs, 0..=20, "[0, 20]"),
-            ("n", self.n, 1..=8, "[1, 8]"),
-        ];
-        for (field, value, range, shown) in integers {
-            if let Some(value) = value.filter(|value| !range.contains(value)) {
-                return Err(invalid(field, shown, value));
-            }
-        }
-        if let Some((id, bias)) = self.logit_bias.iter().flatten().find(|(_, bias)| !(-100.0..=100.0).contains(*bias)) {
-            return Err(invalid("logit_bias", "[-100, 100]", format!("{bias} for {}", quote(id))));
-        }
-        if let Some(seed) = self.seed.as_ref().filter(|seed| seed_bits(seed).is_none()) {
-            let found = escape(&seed.to_string());
-            return Err(refuse("seed", format!("Invalid seed value, expected an integer of 64 bits, found {found}")));
-        }
-        if self.top_logprobs.is_some_and(|count| count > 0) && self.logprobs != Some(true) {
-            let rule = "logprobs must be set to true if top_logprobs is used.";
-            return Err(refuse("top_logprobs", format!("Invalid top_logprobs and logprobs value, {rule}")));
-        }
-        StopStrings::new(self.stops())?;
-        self.check_honoured()
+    /// Names of fields that mean nothing here, 32 at most, those within messages and tools left out.
+    #[must_use]
+    pub fn ignored(&self) -> &[String] {
+        &self.given.ignored
     }
 
-    /// Refuses what this version cannot do: an answer without it would be another answer.
-    fn check_honoured(&self) -> Result<()> {
-        if let Some(n) = self.n.filter(|&n| n > 1) {
-            return Err(refuse(
-                "n",
-                format!("n: several answers to one request are not supported yet: expected 1, found {n}"),
-            ));
-        }
-        match self.response_format.as_ref().map(|format| format.r#type.as_str()) {
-            None | Some("text") => {}
-            Some(kind @ ("json_object" | "json_schema")) => {
-                let message = format!("response_format.type: {kind} is not supported yet: expected \"text\"");
-                return Err(
-                    refuse("response_format", message).with_help("ask for JSON in a message, and check the answer")
-                );
-            }
-            Some(other) => {
-                let message =
-                    format!("This response_format type is unavailable now: found {}, expected \"text\"", quote(other));
-                return Err(refuse("response_format", message));
-            }
-        }
-        let tools = self.tools.as_ref().map_or(0, Vec::len);
-        let named = |choice: &Value| choice.get("type").and_then(Value::as_str) == Some("function");
-        match (&self.tool_choice, tools) {
-            (Some(Value::String(choice)), _) if choice == "none" => Ok(()),
-            (Some(Value::String(choice)), 0) if choice == "auto" => Ok(()),
-            (None, 0) => Ok(()),
-            (Some(choice), _) if !named(choice) && !matches!(choice.as_str(), Some("auto" | "required")) => {
-                let found = escape(&choice.to_string());
-                let expected = "expected one of `none`, `auto`, `required` or a tool";
-                Err(refuse("tool_choice", format!("tool_choice: {expected}, found {found}")))
-            }
-            (Some(choice), 0) => {
-                let found = escape(&choice.to_string());
-                Err(refuse(
-                    "tool_choice",
-                    format!("tool_choice: expected `none` or `auto` without tools, found {found}"),
-                ))
-            }
-            (_, tools) => {
-                let message = format!(
-                    "tools: calling tools is not supported yet: expected tool_choice `none` or no tools, found {tools}"
-                );
-                Err(refuse("tools", message).with_help("leave out tools, or set tool_choice to none"))
-            }
-        }
+    /// What the request's model stands for.
+    #[must_use]
+    pub fn model_id(&self) -> &ModelId {
+        &self.given.model
     }
 
     /// Whether the model is to think first: the body's own word, else what the model's id stands for.
@@ -298,7 +314,7 @@ impl ChatRequest {
             reasoning.enabled,
             reasoning.effort.map(effort),
         ];
-        said.into_iter().flatten().next().unwrap_or_else(|| self.model.as_deref().is_some_and(thinks))
+        said.into_iter().flatten().next().unwrap_or(self.given.model.thinking)
     }
 
     /// Whether the answer is to come by chunks.
@@ -307,45 +323,61 @@ impl ChatRequest {
         self.stream == Some(true)
     }
 
-    /// What the engine is to do: the prompt in the checkpoint's own format, the checkpoint's sampling where the request has
-    /// none, and as many tokens as were asked for and as the context holds.
+    /// What the engine is to do: the prompt in the checkpoint's own format, sampling, as many tokens as were asked for and
+    /// as the context holds, and what the answer has to look like.
     ///
     /// # Errors
-    /// `bad_request` where messages cannot be rendered, `context_overflow` where the prompt alone is too long.
-    pub fn to_request(&self, engine: &Engine) -> Result<Request> {
-        let thinking = self.mode();
-        let continues =
-            self.messages.last().is_some_and(|last| last.role == Role::Assistant && last.prefix == Some(true));
-        if let Detected::Format(format) = engine.chat_format() {
-            self.check_end(format, thinking, continues)?;
+    /// `bad_request` where messages cannot be rendered, `context_overflow` where the prompt is too long.
+    pub fn to_request(&self, engine: &Engine) -> Result<Asked> {
+        let shape = self.shape();
+        let calls = shape.choice != ToolChoice::None;
+        let format = match engine.chat_format() {
+            Detected::Format(format) => Some(format),
+            Detected::Raw(_) => None,
+        };
+        // Exp was trained to call without thinking only.
+        let exp = matches!(format, Some(ChatFormat::Exp | ChatFormat::V31));
+        let thinking_disabled_by_tools = self.mode() && calls && exp;
+        let thinking = self.mode() && !thinking_disabled_by_tools;
+        let continues = self.continues();
+        if let Some(format) = format {
+            check::end(self, format, thinking)?;
         }
-        let options =
-            Options { thinking, add_generation_prompt: !continues, continue_final: continues, ..Options::default() };
-        let prompt = engine.render(&self.conversation(), options)?;
-        let room = room(&prompt, engine.plan().context)?;
-        let asked = [self.max_tokens, self.max_completion_tokens].into_iter().flatten().filter(|&most| most > 0).min();
-        let default = if thinking { DEFAULT_MAX_TOKENS_THINKING } else { DEFAULT_MAX_TOKENS };
-        let most = asked.map_or(default, |most| u32::try_from(most).unwrap_or(u32::MAX));
+        let add_generation_prompt = self.add_generation_prompt.unwrap_or(!continues);
+        let options = Options { thinking, add_generation_prompt, continue_final: continues, ..Options::default() };
+        let prompt = engine.render(&self.conversation(&shape), options)?;
+        let max_tokens = self.most_tokens(&prompt, thinking, engine.plan().context)?;
         // A continued answer may stand behind its thought already.
         let tokenizer = engine.tokenizer()?;
         let [open, close] = [control::THINK, control::END_THINK].map(|token| tokenizer.token_id(token));
         let last = prompt.iter().rev().find(|&&id| Some(id) == open || Some(id) == close);
-        Ok(Request {
-            sampling: self.sampling(engine),
-            max_tokens: Some(most.min(room)),
-            stop: self.stops(),
+        let request = Request {
+            sampling: self.sampling_params(engine, thinking),
+            max_tokens: Some(max_tokens),
+            stop: self.sampling().stops(),
+            stop_ids: self.stop_token_ids.clone().unwrap_or_default(),
+            min_tokens: self.min_tokens.unwrap_or(0),
+            ignore_eos: self.ignore_eos == Some(true),
             thinking: last.is_some_and(|&id| Some(id) == open),
+            calls: format.filter(|_| calls),
             ..Request::new(prompt)
-        })
+        };
+        Ok(Asked { request, shape, thinking, thinking_disabled_by_tools, answers: self.sampling().answers() })
     }
 
     /// The answer to this request, as it will be told. `created`: Unix seconds.
     ///
     /// # Errors
     /// `bad_checkpoint` where log probabilities are asked for and there is no tokenizer.
-    pub fn completion(&self, engine: &Engine, id: impl Into<String>, created: u64) -> Result<Completion> {
+    pub fn completion(
+        &self,
+        engine: &Engine,
+        asked: &Asked,
+        id: impl Into<String>,
+        created: u64,
+    ) -> Result<Completion> {
         let model = self.model.clone().unwrap_or_else(|| engine.plan().model_type.clone());
-        let mut completion = Completion::new(id, created, model, self.mode());
+        let mut completion = Completion::new(id, created, model, asked.thinking).with_answers(asked.answers);
         if self.is_stream() && self.stream_options.and_then(|options| options.include_usage) == Some(true) {
             completion = completion.with_usage_apart();
         }
@@ -355,75 +387,137 @@ impl ChatRequest {
         Ok(completion)
     }
 
-    /// The messages as the formats know them. Tools are not rendered: the model is not to call any.
-    fn conversation(&self) -> Conversation {
+    /// What the answer has to look like.
+    #[must_use]
+    pub fn shape(&self) -> Shape {
+        let schema = || self.response_format.as_ref()?.json_schema.as_ref()?.schema.clone();
+        let response = match self.response_format.as_ref().map(|format| format.r#type.as_str()) {
+            Some("json_object") => ResponseShape::JsonObject,
+            Some("json_schema") => schema().map_or(ResponseShape::None, ResponseShape::JsonSchema),
+            _ => ResponseShape::None,
+        };
+        let keeps_schemas = self.given.rules.has_beta();
+        let spec = |tool: &Tool| ToolSpec {
+            name: tool.name().to_owned(),
+            parameters: tool.field("parameters").cloned().unwrap_or_else(|| Value::Object(serde_json::Map::new())),
+            strict: keeps_schemas && tool.is_strict(),
+        };
+        let tools: Vec<ToolSpec> = self.tools.iter().flatten().map(spec).collect();
+        let choice = match &self.tool_choice {
+            _ if tools.is_empty() => ToolChoice::None,
+            None | Some(ToolChoiceField::Word(ToolChoiceWord::Auto)) => ToolChoice::Auto,
+            Some(ToolChoiceField::Word(ToolChoiceWord::None)) => ToolChoice::None,
+            Some(ToolChoiceField::Word(ToolChoiceWord::Required)) => ToolChoice::Required,
+            Some(ToolChoiceField::Tool(tool)) => ToolChoice::Named(tool.function.name.clone()),
+        };
+        Shape { response, tools, choice, parallel: self.parallel_tool_calls != Some(false) }
+    }
+
+    /// Whether the last message is continued instead of answered.
+    pub(super) fn continues(&self) -> bool {
+        let prefix = |last: &Message| last.role == Role::Assistant && last.prefix == Some(true);
+        self.continue_final_message == Some(true) || self.messages.last().is_some_and(prefix)
+    }
+
+    /// DeepSeek's default and cap of the tokens of an answer.
+    pub(super) const fn token_limits(thinking: bool) -> (u32, u32) {
+        if thinking { THINKING_TOKENS } else { CHAT_TOKENS }
+    }
+
+    /// What the request says of the length of its answer.
+    fn asked_tokens(&self) -> Option<u32> {
+        let asked = [self.max_tokens, self.max_completion_tokens].into_iter().flatten().filter(|&most| most > 0).min();
+        asked.map(|most| u32::try_from(most).unwrap_or(u32::MAX))
+    }
+
+    fn most_tokens(&self, prompt: &[u32], thinking: bool, context: u32) -> Result<u32> {
+        let most = self.asked_tokens().unwrap_or(ChatRequest::token_limits(thinking).0);
+        fit(prompt, most, context, self.asked_tokens().is_some() && self.given.rules.compat.is_strict())
+    }
+
+    pub(super) fn sampling(&self) -> Sampling<'_> {
+        Sampling {
+            temperature: self.temperature,
+            top_p: self.top_p,
+            top_k: self.top_k,
+            min_p: self.min_p,
+            presence_penalty: self.presence_penalty,
+            frequency_penalty: self.frequency_penalty,
+            repetition_penalty: self.repetition_penalty,
+            logit_bias: self.logit_bias.as_ref(),
+            seed: self.seed.as_ref(),
+            stop: self.stop.as_ref(),
+            stop_token_ids: self.stop_token_ids.as_ref(),
+            n: self.n,
+            logprobs: (self.logprobs == Some(true))
+                .then(|| self.top_logprobs.and_then(|k| k.try_into().ok()).unwrap_or(0)),
+        }
+    }
+
+    fn sampling_params(&self, engine: &Engine, thinking: bool) -> SamplingParams {
+        let rules = &self.given.rules;
+        // DeepSeek's thinking mode takes these and does not listen.
+        let own = thinking && rules.compat.is_strict();
+        let defaults = match own || rules.checkpoint_sampling {
+            true => SamplingParams::recommended(engine.defaults()),
+            false => SamplingParams::default(),
+        };
+        let sampling = match own {
+            true => Sampling {
+                temperature: None,
+                top_p: None,
+                presence_penalty: None,
+                frequency_penalty: None,
+                ..self.sampling()
+            },
+            false => self.sampling(),
+        };
+        sampling.params(defaults)
+    }
+
+    /// The messages as the formats know them. Tools stay in the prompt where none is to be called: the cached beginning of
+    /// a conversation is the same then.
+    fn conversation(&self, shape: &Shape) -> Conversation {
         let mut messages = self.messages.clone();
         for message in messages.iter_mut().filter(|message| message.role == Role::Developer) {
             message.role = Role::System;
         }
-        Conversation { messages, ..Conversation::default() }
-    }
-
-    /// A conversation must end where the format opens an answer.
-    fn check_end(&self, format: ChatFormat, thinking: bool, continues: bool) -> Result<()> {
-        let is_system = |message: &Message| matches!(message.role, Role::System | Role::Developer);
-        if format != ChatFormat::Exp && self.messages.iter().all(is_system) {
-            return Err(refuse("messages", "messages: expected a user message, found system messages only"));
-        }
-        let ends_with_answer = self.messages.last().is_some_and(|last| last.role == Role::Assistant) && !continues;
-        if ends_with_answer && (thinking || format != ChatFormat::Exp) {
-            let model = escape(self.model.as_deref().unwrap_or("this model"));
-            let rule = "must be a user message, or an assistant message with prefix mode on (refer to \
-                https://api-docs.deepseek.com/guides/chat_prefix_completion).";
-            return Err(refuse("messages", format!("The last message of {model} {rule}")));
-        }
-        Ok(())
-    }
-
-    fn sampling(&self, engine: &Engine) -> SamplingParams {
-        #[expect(clippy::cast_possible_truncation, reason = "the sampler takes f32")]
-        let single = |value: f64| value as f32;
-        let defaults = SamplingParams::recommended(engine.defaults());
-        let count = |value: Option<i64>| value.and_then(|value| u32::try_from(value).ok()).unwrap_or(0);
-        let biases = self.logit_bias.iter().flatten();
-        SamplingParams {
-            temperature: self.temperature.map_or(defaults.temperature, single),
-            top_k: count(self.top_k),
-            // A share too small for f32 still keeps the likeliest token.
-            top_p: self.top_p.map_or(defaults.top_p, |share| single(share).max(f32::MIN_POSITIVE)),
-            min_p: self.min_p.map_or(defaults.min_p, single),
-            repetition_penalty: self.repetition_penalty.map_or(1.0, single),
-            presence_penalty: self.presence_penalty.map_or(0.0, single),
-            frequency_penalty: self.frequency_penalty.map_or(0.0, single),
-            logit_bias: biases.filter_map(|(id, &bias)| Some((id.parse().ok()?, single(bias)))).collect(),
-            seed: self.seed.as_ref().and_then(seed_bits).unwrap_or_else(platform::seed),
-            logprobs: (self.logprobs == Some(true)).then(|| count(self.top_logprobs)),
-            ..defaults
-        }
-    }
-
-    fn stops(&self) -> Vec<String> {
-        match &self.stop {
-            None => vec![],
-            Some(Stop::One(text)) => vec![text.clone()],
-            Some(Stop::Several(texts)) => texts.clone(),
-        }
+        let response_format = match &shape.response {
+            ResponseShape::JsonSchema(schema) => Some(schema.clone()),
+            _ => None,
+        };
+        Conversation { messages, tools: self.tools.clone(), response_format }
     }
 }
 
-fn syntax(error: &serde_json::Error) -> Error {
-    let what = escape_whole(&error.to_string());
-    Error::new(Code::BadRequest, format!("Failed to parse the request body as JSON: {what}"))
+/// What a request's model stands for.
+pub(super) fn resolve(rules: &Rules, model: Option<&str>) -> Result<ModelId> {
+    match model {
+        Some(id) => rules.models.resolve(id).ok_or_else(|| rules::refuse("model", "Model Not Exist")),
+        None => rules.models.unnamed().ok_or_else(|| misshapen("model", "missing field `model`", rules.compat)),
+    }
 }
 
-/// Negative seeds are as good as others.
-fn seed_bits(seed: &Number) -> Option<u64> {
-    seed.as_u64().or_else(|| seed.as_i64().map(i64::cast_unsigned))
-}
-
-/// Whether a model's id stands for the thinking mode.
-fn thinks(id: &str) -> bool {
-    let id = id.trim().to_lowercase();
-    let root = ["deepseek/", "deepseek-ai/"].iter().find_map(|router| id.strip_prefix(router)).unwrap_or(&id);
-    matches!(root, "deepseek-reasoner" | "deepseek-r1") || root.ends_with("-thinking")
+/// The tokens that an answer to `prompt` may have: `most`, or what the context holds, unless that is to be refused.
+pub(super) fn fit(prompt: &[u32], most: u32, context: u32, refuse_more: bool) -> Result<u32> {
+    let room = match room(prompt, context) {
+        Ok(room) if most <= room || !refuse_more => return Ok(most.min(room)),
+        Err(error) if error.code() != Code::ContextOverflow => return Err(error),
+        room => room,
+    };
+    let tokens = prompt.len();
+    let sum = tokens.saturating_add(most as usize);
+    let message = format!(
+        "This model's maximum context length is {context} tokens. However, you requested {sum} tokens ({tokens} in the \
+        messages, {most} in the completion). Please reduce the length of the messages or completion."
+    );
+    let help = match room {
+        Ok(_) => "lower max_tokens, or shorten the messages".to_owned(),
+        Err(_) => format!("raise --context above {tokens}, or shorten the messages"),
+    };
+    Err(Error::new(Code::ContextOverflow, message)
+        .with_help(help)
+        .with_detail("param", "messages")
+        .with_detail("prompt_tokens", tokens)
+        .with_detail("context", context))
 }

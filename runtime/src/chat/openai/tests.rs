@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{ChatRequest, Completion, Timings, Usage};
+use super::{Alias, ChatRequest, Compat, Completion, ModelIds, ResponseShape, Rules, Shape, ToolChoice, ToolSpec};
+use crate::chat::{ChatFormat, Detected};
 use crate::engine::{Engine, Options};
 use crate::error::Code;
 use crate::generate::{self, Event, Finish, Logprobs, Voice};
@@ -12,10 +13,37 @@ use crate::memory::ContextSize;
 use crate::platform::block_on;
 use crate::text::Tokenizer;
 
+mod text;
+
 fn request(fields: Value) -> crate::Result<ChatRequest> {
+    request_by(&Rules::default(), fields)
+}
+
+fn request_by(rules: &Rules, fields: Value) -> crate::Result<ChatRequest> {
     let mut body = json!({ "messages": [{ "role": "user", "content": "Tell me a story about a dragon." }] });
     body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
-    ChatRequest::parse(body.to_string())
+    ChatRequest::parse_by(rules, body.to_string())
+}
+
+fn strict() -> Rules {
+    Rules { compat: Compat::DeepSeek, ..Rules::default() }
+}
+
+fn tool(name: &str) -> Value {
+    json!({ "type": "function", "function": { "name": name } })
+}
+
+fn user(text: &str) -> Value {
+    json!({ "role": "user", "content": text })
+}
+
+fn calls(ids: &[&str]) -> Value {
+    let call = |id: &&str| json!({ "id": id, "type": "function", "function": { "name": "f", "arguments": "{}" } });
+    json!({ "role": "assistant", "content": null, "tool_calls": ids.iter().map(call).collect::<Vec<_>>() })
+}
+
+fn result(id: &str) -> Value {
+    json!({ "role": "tool", "tool_call_id": id, "content": id })
 }
 
 #[test]
@@ -32,7 +60,17 @@ fn good_requests_are_taken() {
     for fields in [
         json!({}),
         json!({ "max_tokens": 0, "max_completion_tokens": 70000, "temperature": 0, "top_p": 0.01, "top_k": -1 }),
-        json!({ "seed": -5, "stop": ["a", ""], "logprobs": true, "top_logprobs": 20, "n": 1 }),
+        json!({ "seed": -5, "stop": ["a", ""], "logprobs": true, "top_logprobs": 20, "n": 8 }),
+        json!({ "stop": vec!["x"; 16], "top_p": 1, "temperature": 2, "presence_penalty": -2, "frequency_penalty": 2 }),
+        json!({ "model": "whatever", "stream_options": { "include_usage": true }, "user_id": "a-Z_9", "min_tokens": 3 }),
+        json!({ "tools": (0..128).map(|i| tool(&i.to_string())).collect::<Vec<_>>(), "tool_choice": "required" }),
+        json!({ "tools": [tool("f")], "tool_choice": { "type": "function", "function": { "name": "f" } } }),
+        json!({ "tools": null, "tool_choice": "none", "parallel_tool_calls": null, "response_format": null }),
+        json!({ "messages": [user("as JSON, please")], "response_format": { "type": "json_object" } }),
+        json!({ "response_format": { "type": "json_schema", "json_schema": { "name": "x", "schema": { "a": 1.50 } } } }),
+        json!({ "messages": [user("a"), calls(&["1", "2"]), result("2"), result("1")] }),
+        json!({ "messages": [user("a"), calls(&["1"])], "add_generation_prompt": false }),
+        json!({ "thinking": { "type": "enabled" }, "logprobs": true, "tools": [tool("f")], "tool_choice": "required" }),
         json!({ "seed": u64::MAX, "stop": "a", "stream": true, "stream_options": { "include_usage": true } }),
         json!({ "tools": [], "tool_choice": "auto", "logit_bias": { "foo": 0, "5": -100 } }),
         json!({ "tools": [{ "type": "function", "function": { "name": "f" } }], "tool_choice": "none" }),
@@ -41,72 +79,413 @@ fn good_requests_are_taken() {
     }
 }
 
+/// Each row: what is sent, which field is named, and the end of what is said.
+fn refused(rules: &Rules, rows: &[(Value, &str, &str)]) {
+    for (fields, param, expected) in rows {
+        let error = request_by(rules, fields.clone()).map(|_| ()).expect_err(&fields.to_string());
+        assert_eq!(error.code(), Code::BadRequest, "{fields}");
+        let message = error.message();
+        let shape = message.starts_with("Failed to deserialize the JSON body into the target type: ");
+        assert!(if shape { message.contains(expected) } else { message == *expected }, "{fields}: {error}");
+        assert_eq!(error.details().get("param"), Some(&json!(param)), "{fields}: {error}");
+        let status = (rules.compat == Compat::DeepSeek422 && shape).then(|| json!(422));
+        assert_eq!(error.details().get("status"), status.as_ref(), "{fields}: {error}");
+    }
+}
+
 #[test]
-fn each_bad_field_is_named_with_what_was_found_and_expected() {
-    let tool = json!([{ "type": "function", "function": { "name": "f" } }]);
-    for (fields, param, expected) in [
-        (json!({ "messages": [] }), "messages", "Empty input messages"),
-        (json!({ "messages": null }), "messages", "messages: invalid type: null, expected a sequence"),
-        (json!({ "messages": [{ "role": "wizard" }] }), "messages[0].role", "unknown variant `wizard`"),
+fn bodies_of_another_form_are_refused_by_their_path() {
+    let rows = [
+        (json!({ "messages": null }), "messages", "messages: invalid type: null, expected a sequence at line 1"),
+        (
+            json!({ "messages": [{ "role": "wizard" }] }),
+            "messages[0].role",
+            "messages[0].role: unknown variant `wizard`",
+        ),
+        (json!({ "messages": [{ "role": "function" }] }), "messages[0].role", "unknown variant `function`"),
+        (
+            json!({ "messages": [{ "role": "user", "content": 5 }] }),
+            "messages[0].content",
+            "a string or an array of parts",
+        ),
         (json!({ "model": 5 }), "model", "invalid type"),
-        (json!({ "max_tokens": -1 }), "max_tokens", "valid range of max_tokens is [1, 65536], found -1"),
         (json!({ "max_tokens": 1.5 }), "max_tokens", "max_tokens: invalid type: floating point `1.5`"),
-        (json!({ "max_completion_tokens": -2 }), "max_completion_tokens", "found -2"),
-        (json!({ "temperature": 2.5 }), "temperature", "valid range of temperature is [0, 2], found 2.5"),
         (json!({ "temperature": "hot" }), "temperature", "temperature: invalid type: string"),
-        (json!({ "top_p": 0 }), "top_p", "valid range of top_p is (0, 1.0], found 0"),
-        (json!({ "top_k": -2 }), "top_k", "found -2"),
-        (json!({ "min_p": 1.1 }), "min_p", "[0, 1], found 1.1"),
-        (json!({ "seed": 1.5 }), "seed", "expected an integer of 64 bits, found 1.5"),
         (json!({ "stop": 7 }), "stop", "expected a string or an array of strings"),
-        (json!({ "stop": vec!["x"; 17] }), "stop", "at most 16 stop sequences"),
-        (json!({ "presence_penalty": 3 }), "presence_penalty", "[-2, 2], found 3"),
-        (json!({ "frequency_penalty": -3 }), "frequency_penalty", "[-2, 2], found -3"),
-        (json!({ "repetition_penalty": 0 }), "repetition_penalty", "[0.01, 10], found 0"),
-        (json!({ "logit_bias": { "5": 101 } }), "logit_bias", "[-100, 100], found 101 for \"5\""),
         (json!({ "logprobs": 1 }), "logprobs", "expected a boolean"),
-        (json!({ "logprobs": true, "top_logprobs": 21 }), "top_logprobs", "is [0, 20], found 21"),
-        (json!({ "top_logprobs": 3 }), "top_logprobs", "logprobs must be set to true"),
+        (json!({ "logprobs": true, "top_logprobs": -1 }), "top_logprobs", "invalid value: integer `-1`, expected u64"),
         (json!({ "stream": "yes" }), "stream", "expected a boolean"),
         (json!({ "stream_options": { "include_usage": 1 } }), "stream_options.include_usage", "expected a boolean"),
-        (json!({ "thinking": { "type": "x" } }), "thinking.type", "expected one of `adaptive`, `enabled`, `disabled`"),
+        (
+            json!({ "thinking": { "type": "x" } }),
+            "thinking.type",
+            "thinking.type: unknown variant `x`, expected one of `adaptive`, `enabled`, `disabled`",
+        ),
         (
             json!({ "reasoning_effort": "x" }),
             "reasoning_effort",
-            "`none`, `minimal`, `low`, `medium`, `high`, `xhigh`, `max`",
+            "unknown variant `x`, expected one of `none`, `minimal`, `low`, `medium`, `high`, `xhigh`, `max`",
         ),
-        (json!({ "n": 2 }), "n", "expected 1, found 2"),
-        (json!({ "n": 0 }), "n", "[1, 8], found 0"),
-        (json!({ "tools": tool }), "tools", "expected tool_choice `none` or no tools, found 1"),
-        (json!({ "tools": tool, "tool_choice": "required" }), "tools", "not supported yet"),
-        (json!({ "tool_choice": "required" }), "tool_choice", "expected `none` or `auto` without tools"),
-        (json!({ "tool_choice": "maybe" }), "tool_choice", "expected one of `none`, `auto`, `required` or a tool"),
+        (json!({ "tools": [{ "type": "custom" }] }), "tools[0].type", "unknown variant `custom`, expected `function`"),
+        (json!({ "tools": [{ "type": "function" }] }), "tools[0]", "missing field `function`"),
         (
-            json!({ "response_format": { "type": "json_object" } }),
-            "response_format",
-            "json_object is not supported yet",
+            json!({ "tool_choice": "maybe" }),
+            "tool_choice",
+            "tool_choice: expected one of `none`, `auto`, `required` or a tool",
         ),
-        (
-            json!({ "response_format": { "type": "xml" } }),
-            "response_format",
-            "This response_format type is unavailable now",
-        ),
-    ] {
-        let error = request(fields.clone()).map(|_| ()).expect_err(&fields.to_string());
-        assert_eq!(error.code(), Code::BadRequest, "{fields}");
-        assert!(error.message().contains(expected), "{fields}: {error}");
-        assert_eq!(error.details().get("param"), Some(&json!(param)), "{fields}: {error}");
-    }
+        (json!({ "tool_choice": { "type": "custom" } }), "tool_choice", "`required` or a tool"),
+        (json!({ "response_format": {} }), "response_format", "missing field `type`"),
+    ];
+    refused(&Rules::default(), &rows);
+    refused(&Rules { compat: Compat::DeepSeek422, ..Rules::default() }, &rows);
+    let deep = |depth| format!("{{\"x\": {}{}}}", "[".repeat(depth), "]".repeat(depth));
     for (body, expected) in [
-        ("{", "Failed to parse the request body as JSON: EOF while parsing"),
+        ("{", "Failed to parse the request body as JSON: EOF while parsing an object at line 1 column 1"),
         ("{\"messages\": []} x", "Failed to parse the request body as JSON: trailing characters at line 1 column 18"),
         ("{}", "target type: missing field `messages` at line 1 column 2"),
         ("[\"\u{1b}\"]", "Failed to "),
+        (&deep(64), "Failed to parse the request body as JSON: nested deeper than 64"),
+        (&deep(63), "missing field `messages`"),
     ] {
         let error = ChatRequest::parse(body).map(|_| ()).unwrap_err();
         assert!(error.code() == Code::BadRequest && error.message().contains(expected), "{body}: {error}");
         assert!(!error.message().contains('\u{1b}'));
     }
+}
+
+#[test]
+fn values_out_of_range_are_refused_in_the_words_of_deepseek() {
+    let schema = |schema: Value| json!({ "response_format": { "type": "json_schema", "json_schema": schema } });
+    let strictly = |name: &str| json!({ "type": "function", "function": { "name": name, "strict": true } });
+    let biases: serde_json::Map<String, Value> = (0..1025).map(|id| (id.to_string(), json!(0))).collect();
+    let named = |name: &str| json!({ "type": "function", "function": { "name": name } });
+    refused(
+        &Rules::default(),
+        &[
+            (
+                json!({ "max_tokens": -1 }),
+                "max_tokens",
+                "Invalid max_tokens value, the valid range of max_tokens is [1, 65536]",
+            ),
+            (
+                json!({ "max_completion_tokens": -2 }),
+                "max_completion_tokens",
+                "Invalid max_completion_tokens value, the valid range of max_completion_tokens is [1, 65536]",
+            ),
+            (
+                json!({ "temperature": 2.1 }),
+                "temperature",
+                "Invalid temperature value, the valid range of temperature is [0, 2]",
+            ),
+            (
+                json!({ "temperature": -0.1 }),
+                "temperature",
+                "Invalid temperature value, the valid range of temperature is [0, 2]",
+            ),
+            (json!({ "top_p": 0 }), "top_p", "Invalid top_p value, the valid range of top_p is (0, 1.0]"),
+            (json!({ "top_p": 1.01 }), "top_p", "Invalid top_p value, the valid range of top_p is (0, 1.0]"),
+            (json!({ "top_k": -2 }), "top_k", "Invalid top_k value, the valid range of top_k is [-1, 4294967295]"),
+            (json!({ "min_p": 1.1 }), "min_p", "Invalid min_p value, the valid range of min_p is [0, 1]"),
+            (json!({ "seed": 1.5 }), "seed", "Invalid seed value, expected an integer of 64 bits, found 1.5"),
+            (json!({ "stop": vec!["x"; 17] }), "stop", "Invalid stop value, at most 16 stop sequences"),
+            (
+                json!({ "stop": "x".repeat(257) }),
+                "stop",
+                "Invalid stop value, at most 256 bytes in a sequence, found 257",
+            ),
+            (
+                json!({ "presence_penalty": 2.1 }),
+                "presence_penalty",
+                "Invalid presence_penalty value, the valid range of presence_penalty is [-2, 2]",
+            ),
+            (
+                json!({ "frequency_penalty": -2.1 }),
+                "frequency_penalty",
+                "Invalid frequency_penalty value, the valid range of frequency_penalty is [-2, 2]",
+            ),
+            (
+                json!({ "repetition_penalty": 0 }),
+                "repetition_penalty",
+                "Invalid repetition_penalty value, the valid range of repetition_penalty is [0.01, 10]",
+            ),
+            (
+                json!({ "logit_bias": { "5": 101 } }),
+                "logit_bias",
+                "Invalid logit_bias value, the valid range of logit_bias is [-100, 100]",
+            ),
+            (json!({ "logit_bias": biases }), "logit_bias", "Invalid logit_bias value, at most 1024 entries"),
+            (
+                json!({ "logprobs": true, "top_logprobs": 21 }),
+                "top_logprobs",
+                "Invalid top_logprobs value, the valid range of top_logprobs is [0, 20].",
+            ),
+            (
+                json!({ "top_logprobs": 3 }),
+                "top_logprobs",
+                "Invalid top_logprobs and logprobs value, logprobs must be set to true if top_logprobs is used.",
+            ),
+            (json!({ "n": 9 }), "n", "Invalid n value, the valid range of n is [1, 8]"),
+            (json!({ "n": 0 }), "n", "Invalid n value, the valid range of n is [1, 8]"),
+            (
+                json!({ "user_id": "ø" }),
+                "user_id",
+                "Invalid user_id value, expected 1 to 512 of A-Z, a-z, 0-9, _ and -",
+            ),
+            (
+                json!({ "continue_final_message": true, "add_generation_prompt": true }),
+                "continue_final_message",
+                "continue_final_message and add_generation_prompt cannot both be true",
+            ),
+            (
+                json!({ "response_format": { "type": "xml" } }),
+                "response_format",
+                "This response_format type is unavailable now",
+            ),
+            (
+                schema(json!({ "name": "x" })),
+                "response_format",
+                "response_format.json_schema.schema: expected a schema, an object",
+            ),
+            (
+                schema(json!({ "schema": [] })),
+                "response_format",
+                "response_format.json_schema.schema: expected a schema, an object",
+            ),
+            (
+                json!({ "tools": [tool("f")], "tool_choice": "required", "ignore_eos": true }),
+                "ignore_eos",
+                "ignore_eos: cannot be used beside response_format or tool_choice",
+            ),
+            (
+                json!({ "tools": [tool("f")], "tool_choice": "none", "min_tokens": 1 }),
+                "min_tokens",
+                "min_tokens: cannot be used beside response_format or tool_choice",
+            ),
+            (json!({ "tools": vec![tool("f"); 129] }), "tools", "tools: at most 128, found 129"),
+            (
+                json!({ "tools": [tool("f"), tool("a b")] }),
+                "tools",
+                "tools[1].function.name: expected 1 to 64 of A-Z, a-z, 0-9, _ and -, found \"a b\"",
+            ),
+            (json!({ "tools": [tool("f"), tool("f")] }), "tools", "tools[1].function.name: \"f\" is there twice"),
+            (
+                json!({ "tools": [{ "function": { "name": "f", "parameters": 5 } }] }),
+                "tools",
+                "tools[0].function.parameters: expected a schema, an object",
+            ),
+            (
+                json!({ "tools": [{ "function": { "name": "f", "strict": 1 } }] }),
+                "tools",
+                "tools[0].function.strict: expected true or false",
+            ),
+            (
+                json!({ "tools": [strictly("f"), tool("g")] }),
+                "tools",
+                "tools: expected strict on all functions or on none, found it on 1 of 2",
+            ),
+            (
+                json!({ "tool_choice": "required" }),
+                "tool_choice",
+                "tool_choice: expected `none` or `auto` without tools",
+            ),
+            (
+                json!({ "tool_choice": named("f"), "tools": [] }),
+                "tool_choice",
+                "tool_choice: expected `none` or `auto` without tools",
+            ),
+            (
+                json!({ "tool_choice": named("g"), "tools": [tool("f")] }),
+                "tool_choice",
+                "tool_choice: \"g\" is not among the tools",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn messages_that_do_not_go_together_are_refused() {
+    let insufficient = "An assistant message with 'tool_calls' must be followed by tool messages responding to each \
+        'tool_call_id'. (insufficient tool messages following tool_calls message)";
+    let no_call = "Messages with role 'tool' must be a response to a preceding message with 'tool_calls'";
+    let mut rows: Vec<(Value, &str, &str)> = [
+        (json!([]), "messages", "Empty input messages"),
+        (json!(vec![user("a"); 1025]), "messages", "messages: at most 1024, found 1025"),
+        (json!([{ "role": "user" }]), "messages[0]", "messages[0]: content is missing"),
+        (json!([user("a"), { "role": "assistant" }]), "messages[1]", "messages[1]: content is missing"),
+        (
+            json!([user(&"x".repeat((4 << 20) + 1))]),
+            "messages[0]",
+            "messages[0]: content: at most 4194304 bytes, found 4194305",
+        ),
+        (
+            json!([{ "role": "user", "content": [{ "type": "image_url", "image_url": { "url": "x" } }] }]),
+            "messages[0]",
+            "This model does not support image",
+        ),
+        (
+            json!([{ "role": "user", "content": [{ "type": "input_audio" }] }]),
+            "messages[0]",
+            "messages[0]: part type \"input_audio\" is not supported",
+        ),
+        (json!([user("a"), calls(&["1", "2"]), result("1")]), "messages[1]", insufficient),
+        (json!([user("a"), calls(&["1"]), user("b")]), "messages[1]", insufficient),
+        (json!([user("a"), calls(&["1"])]), "messages[1]", insufficient),
+        (json!([user("a"), result("1")]), "messages[1]", no_call),
+        (json!([user("a"), calls(&["1"]), result("1"), user("b"), result("1")]), "messages[4]", no_call),
+        (
+            json!([user("a"), calls(&["1", "1"]), result("1"), result("1")]),
+            "messages[1]",
+            "messages[1]: tool_calls: id \"1\" is there twice",
+        ),
+        (
+            json!([user("a"), calls(&["1"]), result("2")]),
+            "messages[2]",
+            "messages[2]: tool_call_id \"2\" answers no open call of the turn before it",
+        ),
+    ]
+    .into_iter()
+    .map(|(messages, param, text)| (json!({ "messages": messages }), param, text))
+    .collect();
+    rows.push((
+        json!({ "response_format": { "type": "json_object" } }),
+        "messages",
+        "Prompt must contain the word 'json' in some form to use 'response_format' of type 'json_object'.",
+    ));
+    refused(&Rules::default(), &rows);
+    let relaxed = Rules { json_word: false, ..Rules::default() };
+    assert!(request_by(&relaxed, json!({ "response_format": { "type": "json_object" } })).is_ok());
+}
+
+#[test]
+fn what_deepseek_refuses_is_served_unless_it_is_to_be_refused() {
+    let thinking = json!({ "type": "enabled" });
+    let prefix = json!([user("a"), { "role": "assistant", "content": "b", "prefix": true }]);
+    let rows = [
+        (
+            json!({ "max_tokens": 0 }),
+            "max_tokens",
+            "Invalid max_tokens value, the valid range of max_tokens is [1, 8192]",
+        ),
+        (
+            json!({ "max_tokens": 8193 }),
+            "max_tokens",
+            "Invalid max_tokens value, the valid range of max_tokens is [1, 8192]",
+        ),
+        (
+            json!({ "thinking": thinking, "max_tokens": 65537 }),
+            "max_tokens",
+            "Invalid max_tokens value, the valid range of max_tokens is [1, 65536]",
+        ),
+        (
+            json!({ "stream_options": { "include_usage": true } }),
+            "stream_options",
+            "stream_options should be set along with stream = true",
+        ),
+        (json!({ "thinking": thinking, "logprobs": true }), "logprobs", "Thinking mode does not support logprobs"),
+        (
+            json!({ "thinking": thinking, "tools": [tool("f")], "tool_choice": "required" }),
+            "tool_choice",
+            "Thinking mode does not support this tool_choice",
+        ),
+        (
+            json!({ "response_format": { "type": "json_schema", "json_schema": { "schema": {} } } }),
+            "response_format",
+            "This response_format type is unavailable now",
+        ),
+        (
+            json!({ "messages": [{ "role": "developer", "content": "a" }] }),
+            "messages[0].role",
+            "messages[0].role: unknown variant `developer`, expected one of `system`, `user`, `assistant`, `tool`",
+        ),
+        (
+            json!({ "messages": prefix }),
+            "messages[1]",
+            "prefix: continuing a message is a beta feature, expected the base path /beta",
+        ),
+    ];
+    refused(&strict(), &rows);
+    for (fields, ..) in rows {
+        assert_eq!(request(fields.clone()).err().map(|error| error.to_string()), None, "{fields}");
+    }
+    let beta = Rules { beta: true, ..strict() };
+    assert!(request_by(&beta, json!({ "messages": prefix })).is_ok());
+    for fields in [json!({ "max_tokens": 8192 }), json!({ "thinking": thinking, "max_tokens": 65536 })] {
+        assert!(request_by(&strict(), fields).is_ok());
+    }
+}
+
+#[test]
+fn models_are_known_by_their_names() {
+    let models = ModelIds {
+        loaded: "stories".to_owned(),
+        aliases: vec![Alias { name: "dreamer".to_owned(), thinking: true }],
+        accept_any: false,
+    };
+    let rules = Rules { models, ..Rules::default() };
+    let unknown = request_by(&rules, json!({ "model": "gpt-2", "temperature": 7 })).map(|_| ()).unwrap_err();
+    assert_eq!((unknown.message(), &unknown.details()["param"]), ("Model Not Exist", &json!("model")));
+    refused(&rules, &[(json!({ "model": null }), "model", "model: missing field `model`")]);
+    for (model, thinks) in
+        [("dreamer", true), ("dreamer-nothinking", false), ("STORIES", false), ("deepseek-reasoner", true)]
+    {
+        let asked = request_by(&rules, json!({ "model": model })).unwrap();
+        assert_eq!((asked.mode(), asked.model.as_deref()), (thinks, Some(model)));
+    }
+}
+
+#[test]
+fn fields_that_mean_nothing_are_named() {
+    let asked = request(json!({
+        "metadata": { "a": 1.5 }, "store": true, "thinking": { "type": "disabled", "budget_tokens": 5 }, "stop": null,
+        "messages": [{ "role": "user", "content": "a", "refusal": null }],
+        "tools": [{ "type": "function", "function": { "name": "f", "extra": 1e3 }, "x": 1 }],
+    }));
+    assert_eq!(asked.unwrap().ignored(), ["metadata", "store", "thinking.budget_tokens"]);
+    let many: serde_json::Map<String, Value> = (0..100).map(|id| (format!("x{id}"), json!(id))).collect();
+    assert_eq!(request(Value::Object(many)).unwrap().ignored().len(), 32);
+}
+
+#[test]
+fn a_request_says_what_its_answer_looks_like() {
+    let schema: Value = serde_json::from_str(r#"{"type": "number", "multipleOf": 0.10}"#).unwrap();
+    let strict_tool = json!({ "function": { "name": "g", "strict": true, "parameters": schema } });
+    let spec = |name: &str, parameters: &Value, strict| ToolSpec {
+        name: name.to_owned(),
+        parameters: parameters.clone(),
+        strict,
+    };
+    let free = spec("f", &json!({}), false);
+    let one = Shape { tools: vec![free.clone()], choice: ToolChoice::Auto, parallel: true, ..Shape::default() };
+    let named = json!({ "type": "function", "function": { "name": "f" } });
+    for (fields, expected) in [
+        (json!({}), Shape { parallel: true, ..Shape::default() }),
+        (json!({ "tools": [tool("f")] }), one.clone()),
+        (json!({ "tools": [tool("f")], "tool_choice": "none" }), Shape { choice: ToolChoice::None, ..one.clone() }),
+        (
+            json!({ "tools": [tool("f")], "tool_choice": "required" }),
+            Shape { choice: ToolChoice::Required, ..one.clone() },
+        ),
+        (
+            json!({ "tools": [tool("f")], "tool_choice": named }),
+            Shape { choice: ToolChoice::Named("f".to_owned()), ..one.clone() },
+        ),
+        (json!({ "tools": [tool("f")], "parallel_tool_calls": false }), Shape { parallel: false, ..one.clone() }),
+        (json!({ "tools": [strict_tool] }), Shape { tools: vec![spec("g", &schema, true)], ..one }),
+        (
+            json!({ "messages": [user("JSON")], "response_format": { "type": "json_object" } }),
+            Shape { response: ResponseShape::JsonObject, parallel: true, ..Shape::default() },
+        ),
+        (
+            json!({ "response_format": { "type": "json_schema", "json_schema": { "schema": schema } } }),
+            Shape { response: ResponseShape::JsonSchema(schema.clone()), parallel: true, ..Shape::default() },
+        ),
+    ] {
+        assert_eq!(request(fields.clone()).unwrap().shape(), expected, "{fields}");
+    }
+    // DeepSeek keeps to schemas by the beta path only.
+    let strictness =
+        |rules: &Rules| request_by(rules, json!({ "tools": [strict_tool] })).unwrap().shape().tools[0].strict;
+    assert!(!strictness(&strict()) && strictness(&Rules { beta: true, ..strict() }));
 }
 
 #[test]
@@ -143,25 +522,30 @@ const TIMINGS: generate::Timings = generate::Timings {
     decode_ms: 2.0,
 };
 
-fn text(voice: Voice, text: &str) -> Event {
+fn said(voice: Voice, text: &str) -> Event {
     Event::Text { voice, text: text.to_owned() }
+}
+
+fn end(finish: Finish) -> Event {
+    Event::End { finish, timings: TIMINGS }
 }
 
 /// All chunks of an answer to these events.
 fn chunks(completion: &mut Completion, events: &[Event]) -> Vec<Value> {
-    let mut chunks = vec![completion.first_chunk()];
-    chunks.extend(events.iter().filter_map(|event| completion.chunk(event)));
-    chunks.push(completion.last_chunk(Finish::Stop, Usage::from(&TIMINGS), Timings::from(&TIMINGS)));
+    let mut chunks = vec![completion.first_chunk(0)];
+    chunks.extend(events.iter().filter_map(|event| completion.chunk(0, event)));
+    chunks.extend(completion.chunk(0, &end(Finish::Stop)));
     chunks.extend(completion.usage_chunk());
     chunks
 }
 
 #[test]
 fn chunks_come_in_the_recorded_order_and_shape() {
-    let events = [text(Voice::Reasoning, "hm"), text(Voice::Content, "Hi"), text(Voice::Content, "!")];
+    let events = [said(Voice::Reasoning, "hm"), said(Voice::Content, "Hi"), said(Voice::Content, "!")];
     let usage = json!({
         "prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15, "prompt_cache_hit_tokens": 4,
-        "prompt_cache_miss_tokens": 6, "completion_tokens_details": { "reasoning_tokens": 2 },
+        "prompt_cache_miss_tokens": 6, "prompt_tokens_details": { "cached_tokens": 4 },
+        "completion_tokens_details": { "reasoning_tokens": 2 },
     });
     let timings = json!({
         "cache_n": 4, "prompt_n": 6, "prompt_ms": 3.0, "prompt_per_second": 2000.0, "predicted_n": 5,
@@ -222,7 +606,7 @@ fn log_probabilities_go_with_the_text_of_their_tokens() {
         let logprobs = Logprobs { sampled: -0.5, top: vec![(id, -0.5), (1, f32::NEG_INFINITY)] };
         Event::Token { id, logprobs: Some(logprobs) }
     };
-    let events = [token(0), text(Voice::Reasoning, "a"), token(2), token(0), token(1), text(Voice::Content, "ab")];
+    let events = [token(0), said(Voice::Reasoning, "a"), token(2), token(0), token(1), said(Voice::Content, "ab")];
     let mut completion = Completion::new("1", 7, "m", true).with_logprobs(Arc::new(tokenizer));
     let chunks = chunks(&mut completion, &events);
     let shown = |chunk: &Value, key: &str| -> Vec<String> {
@@ -240,21 +624,27 @@ fn log_probabilities_go_with_the_text_of_their_tokens() {
 }
 
 fn stories() -> Engine {
-    let options = Options { device: "cpu".to_owned(), context: ContextSize::Tokens(128), ..Options::default() };
+    stories_with(128)
+}
+
+fn stories_with(context: u32) -> Engine {
+    let options = Options { device: "cpu".to_owned(), context: ContextSize::Tokens(context), ..Options::default() };
     block_on(Engine::load(crate::models::stories(), &options, &mut |_| true)).unwrap()
 }
 
 fn answer(engine: &mut Engine, request: &ChatRequest) -> (Vec<Value>, Value) {
-    let mut completion = request.completion(engine, "1", 7).unwrap();
     let asked = request.to_request(engine).unwrap();
-    let mut generation = engine.generate(asked).unwrap();
-    let mut chunks = vec![completion.first_chunk()];
-    while let Some(event) = block_on(generation.next()).unwrap() {
-        chunks.extend(completion.chunk(&event));
-        if let Event::End { finish, timings } = event {
-            chunks.push(completion.last_chunk(finish, (&timings).into(), (&timings).into()));
+    let mut completion = request.completion(engine, &asked, "1", 7).unwrap();
+    let requests: Vec<generate::Request> = asked.requests().collect();
+    let mut chunks = vec![];
+    for (choice, request) in (0..).zip(requests) {
+        let mut generation = engine.generate(request).unwrap();
+        chunks.push(completion.first_chunk(choice));
+        while let Some(event) = block_on(generation.next()).unwrap() {
+            chunks.extend(completion.chunk(choice, &event));
         }
     }
+    chunks.extend(completion.usage_chunk());
     (chunks, completion.response())
 }
 
@@ -262,7 +652,11 @@ fn answer(engine: &mut Engine, request: &ChatRequest) -> (Vec<Value>, Value) {
 fn chunks_of_a_story_add_up_to_the_whole_answer() {
     let mut engine = stories();
     for model in ["stories", "stories-thinking"] {
-        let fields = json!({ "model": model, "temperature": 0, "max_tokens": 12, "logprobs": true, "top_logprobs": 2 });
+        // Long enough for a page of the cache.
+        let messages = [user(&"Tell me a story about a dragon. ".repeat(8))];
+        let fields = json!({
+            "model": model, "messages": messages, "temperature": 0, "max_tokens": 12, "logprobs": true, "top_logprobs": 2,
+        });
         let asked = request(fields).unwrap();
         let (chunks, response) = answer(&mut engine, &asked);
         let choice = &response["choices"][0];
@@ -282,14 +676,254 @@ fn chunks_of_a_story_add_up_to_the_whole_answer() {
         // The whole answer is the same when asked for again, and its prompt is known.
         let (_, again) = answer(&mut engine, &asked);
         assert_eq!(again["choices"], response["choices"]);
-        assert!(again["usage"]["prompt_cache_hit_tokens"].as_u64() > Some(0));
+        assert_eq!(again["usage"]["prompt_cache_hit_tokens"], 64);
     }
+}
+
+#[test]
+fn several_answers_differ_by_their_numbers_and_share_the_counts() {
+    let mut engine = stories();
+    let asked = request(json!({
+        "n": 3, "seed": 7, "temperature": 1.5, "max_tokens": 8, "stream": true, "stream_options": { "include_usage": true },
+    }));
+    let (chunks, response) = answer(&mut engine, &asked.unwrap());
+    let texts: Vec<&str> = response["choices"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|choice| choice["message"]["content"].as_str().unwrap())
+        .collect();
+    assert!(texts.len() == 3 && (texts[0] != texts[1] || texts[1] != texts[2]), "{texts:?}");
+    for (index, text) in texts.iter().enumerate() {
+        let own = |chunk: &&Value| chunk["choices"][0]["index"] == index;
+        let deltas = chunks.iter().filter(own).filter_map(|chunk| chunk["choices"][0]["delta"]["content"].as_str());
+        assert_eq!(deltas.collect::<String>(), *text);
+        assert_eq!(
+            chunks.iter().filter(own).filter(|chunk| !chunk["choices"][0]["finish_reason"].is_null()).count(),
+            1
+        );
+    }
+    let usage = &chunks.last().unwrap()["usage"];
+    assert_eq!((&response["usage"], usage["completion_tokens"].as_u64()), (usage, Some(24)));
+    assert_eq!(chunks.iter().filter(|chunk| !chunk["usage"].is_null()).count(), 1);
+    let prompt = usage["prompt_tokens"].as_u64().unwrap();
+    assert_eq!(usage["total_tokens"].as_u64(), Some(prompt + 24));
+}
+
+#[test]
+fn ids_end_an_answer_and_count() {
+    let mut engine = stories();
+    let tokenizer = engine.shared_tokenizer().unwrap();
+    let id = |token: &str| tokenizer.token_id(token).unwrap();
+    let greedy = json!({ "temperature": 0, "max_tokens": 6 });
+    let mut run = |fields: &Value| {
+        let mut all = greedy.clone();
+        all.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        let requests = request(all).unwrap().to_request(&engine).unwrap().requests().collect::<Vec<_>>();
+        let mut generation = engine.generate(requests[0].clone()).unwrap();
+        let mut finish = None;
+        while let Some(event) = block_on(generation.next()).unwrap() {
+            if let Event::End { finish: why, timings } = event {
+                finish = Some((why, timings.completion_tokens));
+            }
+        }
+        (generation.ids().to_vec(), finish.unwrap())
+    };
+    let (ids, finish) = run(&json!({}));
+    assert_eq!(finish, (Finish::Length, 6));
+    let at = ids.iter().position(|id| *id == ids[3]).unwrap();
+    let tokens = u32::try_from(at).unwrap() + 1;
+    assert_eq!(run(&json!({ "stop_token_ids": [ids[3]] })), (ids[..at].to_vec(), (Finish::Stop, tokens)));
+    // The end of a text and the beginning of another turn are ends, but not before their time.
+    for token in [crate::chat::control::EOS, crate::chat::control::USER, crate::chat::control::ASSISTANT] {
+        let bias = json!({ id(token).to_string(): 100 });
+        assert_eq!(run(&json!({ "logit_bias": bias })), (vec![], (Finish::Stop, 1)), "{token}");
+        let (ids, finish) = run(&json!({ "logit_bias": bias, "min_tokens": 2 }));
+        assert_eq!((ids.len(), finish), (2, (Finish::Stop, 3)), "{token}");
+        assert_eq!(run(&json!({ "logit_bias": bias, "ignore_eos": true })).1, (Finish::Length, 6), "{token}");
+    }
+    // The end of a thought is no part of it.
+    let close = json!({ id("</think>").to_string(): 100 });
+    let asked =
+        request(json!({ "thinking": { "type": "enabled" }, "temperature": 0, "max_tokens": 3, "logit_bias": close }));
+    let (_, response) = answer(&mut engine, &asked.unwrap());
+    let usage = &response["usage"];
+    let counts = (&usage["completion_tokens"], &usage["completion_tokens_details"]["reasoning_tokens"]);
+    assert_eq!(counts, (&json!(3), &json!(0)), "{response}");
+    assert_eq!(response["choices"][0]["message"]["content"], "");
+}
+
+#[test]
+fn tools_are_in_the_prompt_and_may_end_thinking() {
+    let engine = stories_with(512);
+    let Detected::Format(format) = engine.chat_format() else { panic!("stories can chat") };
+    let is_exp = format != ChatFormat::Dsml;
+    let mut prompts = vec![];
+    for (choice, calls) in [("auto", true), ("none", false)] {
+        let fields = json!({ "thinking": { "type": "enabled" }, "tools": [tool("weather")], "tool_choice": choice });
+        let asked = request(fields).unwrap().to_request(&engine).unwrap();
+        assert_eq!(asked.request.calls, calls.then_some(format));
+        let thinking = !(is_exp && calls);
+        assert_eq!((asked.thinking_disabled_by_tools, asked.thinking), (!thinking, thinking));
+        let prompt = engine.tokenizer().unwrap().decode(&asked.request.prompt);
+        assert!(prompt.contains("weather"), "{prompt}");
+        assert!(prompt.ends_with(if thinking { "<think>" } else { "</think>" }), "{prompt}");
+        prompts.push(prompt.trim_end_matches("<think>").trim_end_matches("</think>").to_owned());
+        assert_eq!(asked.single().is_ok(), calls, "that none is called has to be enforced");
+    }
+    // What was cached of one is the beginning of the other.
+    assert_eq!(prompts[0], prompts[1]);
+}
+
+#[test]
+fn what_the_context_cannot_hold_is_cut_or_refused() {
+    let engine = stories();
+    let asked = |rules: &Rules, fields: Value| request_by(rules, fields).unwrap().to_request(&engine);
+    let long = json!({ "max_tokens": 5, "messages": [user(&"word ".repeat(500))] });
+    let error = asked(&Rules::default(), long).unwrap_err();
+    let tokens = error.details()["prompt_tokens"].as_u64().unwrap();
+    let sum = tokens + 5;
+    let expected = format!(
+        "This model's maximum context length is 128 tokens. However, you requested {sum} tokens ({tokens} in the messages, \
+        5 in the completion). Please reduce the length of the messages or completion."
+    );
+    assert_eq!((error.message(), error.code()), (expected.as_str(), Code::ContextOverflow));
+    let much = json!({ "max_tokens": 8000 });
+    assert!(asked(&Rules::default(), much.clone()).unwrap().request.max_tokens < Some(128));
+    assert_eq!(asked(&strict(), much).unwrap_err().code(), Code::ContextOverflow);
+    assert!(asked(&strict(), json!({})).is_ok(), "nobody asked for more than there is");
+}
+
+#[test]
+fn sampling_is_whose_it_should_be() {
+    let engine = stories();
+    let shown = |rules: &Rules, fields: &Value| {
+        let asked = request_by(rules, fields.clone()).unwrap().to_request(&engine).unwrap();
+        let sampling = asked.request.sampling;
+        (sampling.temperature, sampling.top_p, sampling.presence_penalty)
+    };
+    let fields = json!({ "thinking": { "type": "enabled" }, "temperature": 0.25, "presence_penalty": 1, "top_p": 0.5 });
+    assert_eq!(shown(&Rules::default(), &fields), (0.25, 0.5, 1.0));
+    // DeepSeek does not listen while it thinks.
+    assert_eq!(shown(&strict(), &fields), (0.6, 0.95, 0.0));
+    let contract = Rules { checkpoint_sampling: false, ..Rules::default() };
+    assert_eq!(shown(&contract, &json!({})), (1.0, 1.0, 0.0));
+}
+
+fn call_events(complete: bool) -> Vec<Event> {
+    let mut events = vec![
+        said(Voice::Content, "Sure."),
+        Event::Call { index: 0, name: "f".to_owned() },
+        Event::Arguments { index: 0, text: "{\"a\": ".to_owned() },
+        Event::Arguments { index: 0, text: "1}".to_owned() },
+        Event::CallEnd { index: 0 },
+        Event::Call { index: 1, name: "g".to_owned() },
+        Event::Arguments { index: 1, text: "{}".to_owned() },
+    ];
+    events.extend(complete.then_some(Event::CallEnd { index: 1 }));
+    events
+}
+
+#[test]
+fn calls_are_told_by_an_opener_and_parts() {
+    for (thinking, complete) in [(false, true), (true, true), (false, false)] {
+        let mut completion = Completion::new("1", 7, "m", thinking).with_fingerprint("fp_1");
+        for event in call_events(complete).iter().chain([&end(Finish::ToolCalls)]) {
+            completion.chunk(0, event);
+        }
+        let message = &completion.response()["choices"][0]["message"];
+        let ids: Vec<String> = message["tool_calls"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|call| call["id"].as_str().unwrap().to_owned())
+            .collect();
+        for (index, id) in ids.iter().enumerate() {
+            let random = id.strip_prefix(&format!("call_0{index}_")).unwrap();
+            assert!(random.len() == 24 && random.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{id}");
+        }
+        let whole = |index: usize, name: &str, arguments: &str| {
+            let function = json!({ "name": name, "arguments": arguments });
+            json!({ "index": index, "id": ids[index], "type": "function", "function": function })
+        };
+        let mut expected = vec![whole(0, "f", "{\"a\": 1}")];
+        // A call that was cut is none.
+        expected.extend(complete.then(|| whole(1, "g", "{}")));
+        assert_eq!(message["tool_calls"], json!(expected));
+        assert_eq!((&message["content"], message.get("reasoning_content").is_some()), (&json!("Sure."), thinking));
+    }
+    let mut completion = Completion::new("1", 7, "m", false);
+    let chunks: Vec<Value> = call_events(true)
+        .iter()
+        .chain([&end(Finish::ToolCalls)])
+        .filter_map(|event| completion.chunk(0, event))
+        .collect();
+    let deltas: Vec<&Value> = chunks.iter().map(|chunk| &chunk["choices"][0]["delta"]).collect();
+    let opener = |index: u64, name: &str| {
+        let id = &completion.response()["choices"][0]["message"]["tool_calls"][usize::try_from(index).unwrap()]["id"];
+        json!({ "tool_calls": [{ "index": index, "id": id, "type": "function", "function": { "name": name, "arguments": "" } }] })
+    };
+    let part =
+        |index: u64, text: &str| json!({ "tool_calls": [{ "index": index, "function": { "arguments": text } }] });
+    let expected = [
+        json!({ "content": "Sure." }),
+        opener(0, "f"),
+        part(0, "{\"a\": "),
+        part(0, "1}"),
+        opener(1, "g"),
+        part(1, "{}"),
+        json!({ "content": "" }),
+    ];
+    assert_eq!(deltas, expected.iter().collect::<Vec<_>>());
+    assert_eq!(chunks.last().unwrap()["choices"][0]["finish_reason"], "tool_calls");
+}
+
+#[test]
+fn a_cut_call_is_told_as_what_it_was() {
+    let mut completion = Completion::new("1", 7, "m", false);
+    let markup = said(Voice::Content, "<markup>");
+    let begun = Event::Call { index: 0, name: "f".to_owned() };
+    assert!(completion.chunk(0, &begun).is_some());
+    // The parts have been shown: the stream does not repeat them.
+    assert_eq!(completion.chunk(0, &markup), None);
+    assert_eq!(completion.chunk(0, &end(Finish::Stop)).unwrap()["choices"][0]["finish_reason"], "length");
+    let choice = &completion.response()["choices"][0];
+    assert_eq!((&choice["message"]["content"], &choice["finish_reason"]), (&json!("<markup>"), &json!("stop")));
+    assert!(choice["message"].get("tool_calls").is_none());
+}
+
+#[test]
+fn a_failure_ends_what_was_begun() {
+    let error = crate::Error::new(Code::DeviceLost, "gone");
+    let mut silent = Completion::new("1", 7, "m", false);
+    let told =
+        json!({ "error": { "message": "gone", "type": "server_error", "param": null, "code": "internal_error" } });
+    assert_eq!(silent.abort(&error), [told]);
+    let mut begun = Completion::new("1", 7, "m", false).with_answers(2).with_usage_apart();
+    begun.chunk(0, &Event::Prompt { done: 5, total: 5, cached: 2 });
+    begun.chunk(0, &Event::Token { id: 1, logprobs: None });
+    begun.chunk(0, &said(Voice::Content, "Once"));
+    begun.chunk(1, &end(Finish::Stop));
+    let rest = begun.abort(&error);
+    assert_eq!(rest.len(), 2);
+    assert_eq!(rest[0]["choices"][0]["finish_reason"], "insufficient_system_resource");
+    assert_eq!((&rest[0]["choices"][0]["index"], &rest[1]["choices"]), (&json!(0), &json!([])));
+    assert_eq!((&rest[1]["usage"]["prompt_tokens"], &rest[1]["usage"]["completion_tokens"]), (&json!(5), &json!(6)));
+}
+
+#[test]
+fn thoughts_have_the_names_that_clients_know() {
+    let mut completion = Completion::new("1", 7, "m", true).with_both_reasoning_fields();
+    let chunk = completion.chunk(0, &said(Voice::Reasoning, "hm")).unwrap();
+    assert_eq!(chunk["choices"][0]["delta"], json!({ "content": null, "reasoning_content": "hm", "reasoning": "hm" }));
+    let plain = Completion::new("1", 7, "m", false).without_empty_details().response();
+    assert!(plain["usage"].get("completion_tokens_details").is_none());
 }
 
 #[test]
 fn requests_take_what_the_checkpoint_and_the_context_give() {
     let engine = stories();
-    let asked = |fields: Value| request(fields).unwrap().to_request(&engine);
+    let asked = |fields: Value| request(fields).unwrap().to_request(&engine).map(|asked| asked.request);
     let plain = asked(json!({})).unwrap();
     let room = 128 - u32::try_from(plain.prompt.len()).unwrap();
     assert_eq!((plain.sampling.temperature, plain.sampling.top_p), (0.6, 0.95));
@@ -328,7 +962,7 @@ fn a_prefix_is_continued_and_other_ends_are_refused() {
     let last = |message: Value, thinking: &str| {
         let messages = json!([{ "role": "user", "content": "Hi" }, message]);
         let asked = request(json!({ "messages": messages, "thinking": { "type": thinking } })).unwrap();
-        let prompt = asked.to_request(&engine)?;
+        let prompt = asked.to_request(&engine)?.request;
         Ok::<_, crate::Error>((engine.tokenizer()?.decode(&prompt.prompt), prompt.thinking))
     };
     let prefix = json!({ "role": "assistant", "content": "Once", "prefix": true });
@@ -339,7 +973,9 @@ fn a_prefix_is_continued_and_other_ends_are_refused() {
     assert_eq!(told(last(prefix, "enabled")), shown("<think>Once", true));
     assert_eq!(told(last(thought, "enabled")), shown("<think>hm</think>Once", false));
     let unfinished = told(last(json!({ "role": "assistant", "content": "Once" }), "disabled")).unwrap_err();
-    assert!(unfinished.contains("must be a user message, or an assistant message with prefix mode on"), "{unfinished}");
+    let rule = "The last message of deepseek-reasoner must be a user message, or an assistant message with prefix mode on \
+        (refer to https://api-docs.deepseek.com/guides/chat_prefix_completion).";
+    assert_eq!(unfinished, rule);
     let systems = request(json!({ "messages": [{ "role": "developer", "content": "Hi" }] })).unwrap();
     assert!(systems.to_request(&engine).unwrap_err().message().contains("system messages only"));
 }

@@ -11,11 +11,20 @@ pub struct Usage {
     pub prompt_tokens: u32,
     pub completion_tokens: u32,
     pub total_tokens: u32,
+    pub prompt_tokens_details: PromptDetails,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub completion_tokens_details: Option<CompletionDetails>,
     /// Of the prompt, found in the cache.
     pub prompt_cache_hit_tokens: u32,
     /// Of the prompt, read now.
     pub prompt_cache_miss_tokens: u32,
-    pub completion_tokens_details: CompletionDetails,
+}
+
+/// What the tokens of a prompt were.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct PromptDetails {
+    /// Tokens found in the cache.
+    pub cached_tokens: u32,
 }
 
 /// What the tokens of an answer were.
@@ -52,9 +61,10 @@ impl From<&generate::Timings> for Usage {
             prompt_tokens: timings.prompt_tokens,
             completion_tokens: timings.completion_tokens,
             total_tokens: timings.prompt_tokens.saturating_add(timings.completion_tokens),
+            prompt_tokens_details: PromptDetails { cached_tokens: timings.cached_tokens },
+            completion_tokens_details: Some(CompletionDetails { reasoning_tokens: timings.reasoning_tokens }),
             prompt_cache_hit_tokens: timings.cached_tokens,
             prompt_cache_miss_tokens: timings.prompt_tokens.saturating_sub(timings.cached_tokens),
-            completion_tokens_details: CompletionDetails { reasoning_tokens: timings.reasoning_tokens },
         }
     }
 }
@@ -72,6 +82,30 @@ impl From<&generate::Timings> for Timings {
             predicted_per_second: speed(timings.completion_tokens.saturating_sub(1), timings.decode_ms),
             first_token_ms: timings.first_token_ms,
         }
+    }
+}
+
+/// Counts and times of several answers to one prompt, which run side by side: the prompt counts once, as the first answer
+/// found it.
+pub(super) fn together<'t>(mut answers: impl Iterator<Item = &'t generate::Timings>) -> generate::Timings {
+    let first = answers.next().copied().unwrap_or_default();
+    answers.fold(first, |sum, one| generate::Timings {
+        completion_tokens: sum.completion_tokens.saturating_add(one.completion_tokens),
+        reasoning_tokens: sum.reasoning_tokens.saturating_add(one.reasoning_tokens),
+        prompt_ms: sum.prompt_ms.max(one.prompt_ms),
+        first_token_ms: sum.first_token_ms.min(one.first_token_ms),
+        decode_ms: sum.decode_ms.max(one.decode_ms),
+        ..sum
+    })
+}
+
+/// Counts of two prompts and their answers.
+pub(super) fn add(sum: generate::Timings, one: generate::Timings) -> generate::Timings {
+    generate::Timings {
+        prompt_tokens: sum.prompt_tokens.saturating_add(one.prompt_tokens),
+        cached_tokens: sum.cached_tokens.saturating_add(one.cached_tokens),
+        completion_tokens: sum.completion_tokens.saturating_add(one.completion_tokens),
+        ..sum
     }
 }
 

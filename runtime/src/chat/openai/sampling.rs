@@ -1,0 +1,126 @@
+//! The fields of sampling, which all requests share.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Number;
+
+use super::rules::{invalid, refuse};
+use crate::error::{Result, escape, quote};
+use crate::generate::SamplingParams;
+use crate::generate::stop::StopStrings;
+use crate::platform;
+
+const MAX_BIASES: usize = 1024;
+const MAX_STOP_IDS: usize = 16;
+
+/// One text that ends the answer, or several.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged, expecting = "expected a string or an array of strings")]
+#[expect(missing_docs, reason = "each is its own name")]
+pub enum Stop {
+    One(String),
+    Several(Vec<String>),
+}
+
+/// What a request says of sampling.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Sampling<'r> {
+    pub(super) temperature: Option<f64>,
+    pub(super) top_p: Option<f64>,
+    pub(super) top_k: Option<i64>,
+    pub(super) min_p: Option<f64>,
+    pub(super) presence_penalty: Option<f64>,
+    pub(super) frequency_penalty: Option<f64>,
+    pub(super) repetition_penalty: Option<f64>,
+    pub(super) logit_bias: Option<&'r BTreeMap<String, f64>>,
+    pub(super) seed: Option<&'r Number>,
+    pub(super) stop: Option<&'r Stop>,
+    pub(super) stop_token_ids: Option<&'r Vec<u32>>,
+    pub(super) n: Option<i64>,
+    /// Log probabilities of this many; none: not reported.
+    pub(super) logprobs: Option<u32>,
+}
+
+impl Sampling<'_> {
+    /// Checks every range.
+    pub(super) fn check(&self) -> Result<()> {
+        let numbers = [
+            ("temperature", self.temperature, 0.0..=2.0, "[0, 2]"),
+            ("top_p", self.top_p, f64::MIN_POSITIVE..=1.0, "(0, 1.0]"),
+            ("min_p", self.min_p, 0.0..=1.0, "[0, 1]"),
+            ("presence_penalty", self.presence_penalty, -2.0..=2.0, "[-2, 2]"),
+            ("frequency_penalty", self.frequency_penalty, -2.0..=2.0, "[-2, 2]"),
+            ("repetition_penalty", self.repetition_penalty, 0.01..=10.0, "[0.01, 10]"),
+        ];
+        for (field, value, range, shown) in numbers {
+            if let Some(value) = value.filter(|value| !range.contains(value)) {
+                return Err(invalid(field, shown, value));
+            }
+        }
+        let most = i64::from(u32::MAX);
+        let integers = [("top_k", self.top_k, -1..=most, "[-1, 4294967295]"), ("n", self.n, 1..=8, "[1, 8]")];
+        for (field, value, range, shown) in integers {
+            if let Some(value) = value.filter(|value| !range.contains(value)) {
+                return Err(invalid(field, shown, value));
+            }
+        }
+        let biases = self.logit_bias.into_iter().flatten();
+        if let Some((id, bias)) = biases.clone().find(|(_, bias)| !(-100.0..=100.0).contains(*bias)) {
+            return Err(invalid("logit_bias", "[-100, 100]", format!("{bias} for {}", quote(id))));
+        }
+        if biases.count() > MAX_BIASES {
+            return Err(refuse("logit_bias", format!("Invalid logit_bias value, at most {MAX_BIASES} entries")));
+        }
+        if self.stop_token_ids.is_some_and(|ids| ids.len() > MAX_STOP_IDS) {
+            let message = format!("Invalid stop_token_ids value, at most {MAX_STOP_IDS} ids");
+            return Err(refuse("stop_token_ids", message));
+        }
+        if let Some(seed) = self.seed.filter(|seed| seed_bits(seed).is_none()) {
+            let found = escape(&seed.to_string());
+            return Err(refuse("seed", format!("Invalid seed value, expected an integer of 64 bits, found {found}")));
+        }
+        StopStrings::new(self.stops()).map(|_| ())
+    }
+
+    /// As the engine takes it, over what is taken where the request says nothing.
+    pub(super) fn params(&self, defaults: SamplingParams) -> SamplingParams {
+        #[expect(clippy::cast_possible_truncation, reason = "the sampler takes f32")]
+        let single = |value: f64| value as f32;
+        let biases = self.logit_bias.into_iter().flatten();
+        SamplingParams {
+            temperature: self.temperature.map_or(defaults.temperature, single),
+            top_k: self.top_k.and_then(|value| u32::try_from(value).ok()).unwrap_or(0),
+            // A share too small for f32 still keeps the likeliest token.
+            top_p: self.top_p.map_or(defaults.top_p, |share| single(share).max(f32::MIN_POSITIVE)),
+            min_p: self.min_p.map_or(defaults.min_p, single),
+            repetition_penalty: self.repetition_penalty.map_or(1.0, single),
+            presence_penalty: self.presence_penalty.map_or(0.0, single),
+            frequency_penalty: self.frequency_penalty.map_or(0.0, single),
+            // Keys that are no ids are nobody's tokens.
+            logit_bias: biases.filter_map(|(id, &bias)| Some((id.parse().ok()?, single(bias)))).collect(),
+            seed: self.seed.and_then(seed_bits).unwrap_or_else(platform::seed),
+            logprobs: self.logprobs,
+            ..defaults
+        }
+    }
+
+    /// The texts that end the answer.
+    pub(super) fn stops(&self) -> Vec<String> {
+        match self.stop {
+            None => vec![],
+            Some(Stop::One(text)) => vec![text.clone()],
+            Some(Stop::Several(texts)) => texts.clone(),
+        }
+    }
+
+    /// How many answers are wanted.
+    pub(super) fn answers(&self) -> u32 {
+        self.n.and_then(|n| u32::try_from(n).ok()).unwrap_or(1)
+    }
+}
+
+/// Negative seeds are as good as others.
+fn seed_bits(seed: &Number) -> Option<u64> {
+    seed.as_u64().or_else(|| seed.as_i64().map(i64::cast_unsigned))
+}

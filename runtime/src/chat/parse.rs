@@ -1,0 +1,590 @@
+//! What a model writes, while it is being written, as thought, answer and calls.
+//!
+//! In: whole characters, in any pieces. Out: [`Delta`]s that may be shown at once; the result never depends on how the text
+//! was split. Never: a call that the model did not write, a marker shown as text.
+
+use std::mem;
+
+use super::ChatFormat;
+use super::control::{CALL_BEGIN, CALL_END, CALLS_BEGIN, CALLS_END, END_THINK, SEPARATOR, THINK};
+use crate::text::held::held_bytes;
+
+/// Text that may be shown now. None of the texts is empty, but a name may be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Delta {
+    /// Part of the thought.
+    Reasoning(String),
+    /// Part of the answer. After a call it is the markup of calls none of which was completed.
+    Content(String),
+    /// A call begins.
+    Call {
+        /// Its place among the calls of the answer, from 0.
+        index: u32,
+        /// The function, as the model wrote it.
+        name: String,
+    },
+    /// Part of the arguments of the call that began last.
+    Arguments {
+        /// The call's place.
+        index: u32,
+        /// All parts together are the arguments as JSON.
+        text: String,
+    },
+    /// The call is complete. Where this never comes, the answer ended in the middle of the call.
+    CallEnd {
+        /// The call's place.
+        index: u32,
+    },
+}
+
+/// How a format marks calls.
+struct Markup {
+    /// All markers that text of an answer can run into. Newlines before an opener belong to it.
+    content: &'static [&'static str],
+    call: &'static str,
+    name_end: &'static str,
+    call_end: &'static str,
+    block_end: &'static str,
+    /// Whether arguments stand in tags of their own; else they are JSON.
+    tagged: bool,
+}
+
+static EXP: Markup = Markup {
+    content: &[END_THINK, CALLS_BEGIN],
+    call: CALL_BEGIN,
+    name_end: SEPARATOR,
+    call_end: CALL_END,
+    block_end: CALLS_END,
+    tagged: false,
+};
+
+static DSML: Markup = Markup {
+    content: &[END_THINK, "\n\n<｜DSML｜function_calls>", "\n<｜DSML｜function_calls>", "<｜DSML｜function_calls>"],
+    call: "<｜DSML｜invoke",
+    name_end: TAG_END,
+    call_end: "</｜DSML｜invoke>",
+    block_end: "</｜DSML｜function_calls>",
+    tagged: true,
+};
+
+/// End of an opening tag and of its last attribute.
+const TAG_END: &str = "\">";
+const PARAMETER: &str = "<｜DSML｜parameter";
+const PARAMETER_END: &str = "</｜DSML｜parameter>";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    ThoughtStart,
+    Thought,
+    Content,
+    /// Among calls, in none.
+    Block,
+    /// The name of a call, with what else its opening tag holds.
+    Name,
+    /// Arguments that are one JSON text.
+    Arguments,
+    /// Among the parameters of a call.
+    Parameters,
+    /// The opening tag of a parameter.
+    Tag,
+    /// A parameter that is text.
+    Text,
+    /// A parameter that is JSON.
+    Json,
+    /// Behind all calls.
+    After,
+}
+
+/// In thinking mode text is reasoning until `</think>`, then content; otherwise all is content, until calls begin. Markers
+/// may be split between pieces of text: the end of the text waits while it may begin one.
+///
+/// A thought that is never closed is all reasoning, whatever is in it; one repeated `<think>` at its very start is dropped,
+/// and so is every further `</think>`. Between calls anything is skipped, and behind them too. Where no call is completed,
+/// the markup was no call: [`OutputParser::finish`] gives it back as content.
+///
+/// Parameters of DSML become one JSON object. Text is escaped as it comes; a value that claims to be JSON waits for its end,
+/// because one that is not becomes a string.
+///
+/// ```
+/// # use lyn::chat::{ChatFormat, Delta, OutputParser};
+/// let mut parser = OutputParser::new(Some(ChatFormat::Exp), true);
+/// assert_eq!(parser.push("hm</thi"), [Delta::Reasoning("hm".to_owned())]);
+/// assert_eq!(parser.push("nk>Yes<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>f"), [Delta::Content("Yes".to_owned())]);
+/// let call = Delta::Call { index: 0, name: "f".to_owned() };
+/// assert_eq!(parser.push("<｜tool▁sep｜>{}"), [call, Delta::Arguments { index: 0, text: "{}".to_owned() }]);
+/// assert_eq!(parser.push("<｜tool▁call▁end｜>"), [Delta::CallEnd { index: 0 }]);
+/// assert_eq!((parser.finish(), parser.calls()), (vec![], 1));
+/// ```
+#[derive(Clone)]
+pub struct OutputParser {
+    markup: Option<&'static Markup>,
+    state: State,
+    held: String,
+    /// Part of a name or a tag, a value that waits for its end, or white space that may be the last.
+    partial: String,
+    /// The markup, while no call is complete.
+    raw: Option<String>,
+    /// Calls that are complete, and so the place of the next.
+    calls: u32,
+    /// Of the call in progress: parameters or other text, whichever came first, or nothing yet.
+    any_parameter: bool,
+    any_text: bool,
+}
+
+impl OutputParser {
+    /// `format`: whose calls are looked for; none: all text is content. `thinking`: whether the prompt ended in `<think>`.
+    #[must_use]
+    pub fn new(format: Option<ChatFormat>, thinking: bool) -> Self {
+        let markup = format.map(|format| match format {
+            ChatFormat::Exp | ChatFormat::V31 => &EXP,
+            ChatFormat::Dsml => &DSML,
+        });
+        OutputParser {
+            markup,
+            state: if thinking { State::ThoughtStart } else { State::Content },
+            held: String::new(),
+            partial: String::new(),
+            raw: None,
+            calls: 0,
+            any_parameter: false,
+            any_text: false,
+        }
+    }
+
+    /// Whether the thought has not been closed yet.
+    #[must_use]
+    pub fn is_thinking(&self) -> bool {
+        matches!(self.state, State::ThoughtStart | State::Thought)
+    }
+
+    /// Calls that are complete.
+    #[must_use]
+    pub fn calls(&self) -> u32 {
+        self.calls
+    }
+
+    /// What `text` releases.
+    pub fn push(&mut self, text: &str) -> Vec<Delta> {
+        self.held.push_str(text);
+        let mut out = vec![];
+        while self.step(&mut out) {}
+        out
+    }
+
+    /// What still waits, at the end of generation.
+    pub fn finish(&mut self) -> Vec<Delta> {
+        let rest = mem::take(&mut self.held);
+        let delta = match mem::replace(&mut self.state, State::After) {
+            State::ThoughtStart | State::Thought => Delta::Reasoning(rest),
+            State::Content => Delta::Content(rest),
+            _ => Delta::Content(self.raw.take().map_or_else(String::new, |raw| raw + &rest)),
+        };
+        let mut out = vec![];
+        emit(delta, &mut out);
+        out
+    }
+
+    /// One state's share of the text that waits; true where another state goes on with the rest.
+    fn step(&mut self, out: &mut Vec<Delta>) -> bool {
+        match self.state {
+            State::ThoughtStart => {
+                if let Some(rest) = self.held.strip_prefix(THINK) {
+                    self.held = rest.to_owned();
+                } else if THINK.starts_with(self.held.as_str()) {
+                    return false;
+                }
+                self.go(State::Thought)
+            }
+            State::Thought => {
+                let (text, marker) = self.take_until(&[END_THINK]);
+                emit(Delta::Reasoning(text), out);
+                marker.is_some() && self.go(State::Content)
+            }
+            State::Content => self.content(out),
+            State::After => {
+                self.held.clear();
+                false
+            }
+            // Only markup leads to the other states.
+            _ => self.markup.is_some_and(|markup| self.call(markup, out)),
+        }
+    }
+
+    fn content(&mut self, out: &mut Vec<Delta>) -> bool {
+        let (text, marker) = self.take_until(self.markup.map_or(&[END_THINK], |markup| markup.content));
+        emit(Delta::Content(text), out);
+        if let Some(opener) = marker.filter(|&marker| marker != END_THINK) {
+            self.raw = Some(opener.trim_start().to_owned());
+            self.state = State::Block;
+        }
+        marker.is_some()
+    }
+
+    fn call(&mut self, markup: &'static Markup, out: &mut Vec<Delta>) -> bool {
+        match self.state {
+            State::Block => match self.take_until(&[markup.call, markup.block_end]).1 {
+                Some(marker) if marker == markup.call => self.go(State::Name),
+                Some(_) => self.go(State::After),
+                None => false,
+            },
+            State::Name => {
+                let Some(written) = self.whole(markup.name_end) else { return false };
+                let name = if markup.tagged { after_name(&written) } else { &written };
+                out.push(Delta::Call { index: self.calls, name: name.trim().to_owned() });
+                (self.any_parameter, self.any_text) = (false, false);
+                self.go(if markup.tagged { State::Parameters } else { State::Arguments })
+            }
+            State::Arguments => {
+                let (text, end) = self.take_until(&[markup.call_end]);
+                self.trimmed(&text, out);
+                end.is_some() && self.end_call(out)
+            }
+            State::Parameters => self.parameters(markup, out),
+            State::Tag => {
+                let Some(tag) = self.whole(TAG_END) else { return false };
+                let written = after_name(&tag);
+                let (key, is_text) = written.split_once("\" string=\"").unwrap_or((written, ""));
+                let before = if mem::replace(&mut self.any_parameter, true) { ", " } else { "{" };
+                let is_text = is_text == "true";
+                let quote = if is_text { "\"" } else { "" };
+                self.arguments(format!("{before}\"{}\": {quote}", escaped(key)), out);
+                self.go(if is_text { State::Text } else { State::Json })
+            }
+            State::Text => {
+                let (text, end) = self.take_until(&[PARAMETER_END]);
+                let quote = if end.is_some() { "\"" } else { "" };
+                self.arguments(escaped(&text) + quote, out);
+                end.is_some() && self.go(State::Parameters)
+            }
+            State::Json => {
+                let Some(value) = self.whole(PARAMETER_END) else { return false };
+                let is_json = serde_json::from_str::<serde::de::IgnoredAny>(&value).is_ok();
+                self.arguments(if is_json { value } else { format!("\"{}\"", escaped(&value)) }, out);
+                self.go(State::Parameters)
+            }
+            State::ThoughtStart | State::Thought | State::Content | State::After => false,
+        }
+    }
+
+    fn parameters(&mut self, markup: &'static Markup, out: &mut Vec<Delta>) -> bool {
+        // Some models write the arguments as JSON where parameters belong.
+        if !self.any_parameter && !self.any_text && self.held.trim_start().starts_with('{') {
+            return self.go(State::Arguments);
+        }
+        let (text, marker) = self.take_until(&[PARAMETER, markup.call_end]);
+        self.any_text |= !text.trim().is_empty();
+        match marker {
+            Some(PARAMETER) => self.go(State::Tag),
+            Some(_) => {
+                self.arguments(if self.any_parameter { "}" } else { "{}" }.to_owned(), out);
+                self.end_call(out)
+            }
+            None => false,
+        }
+    }
+
+    fn end_call(&mut self, out: &mut Vec<Delta>) -> bool {
+        self.partial.clear();
+        self.raw = None;
+        out.push(Delta::CallEnd { index: self.calls });
+        self.calls = self.calls.saturating_add(1);
+        self.go(State::Block)
+    }
+
+    const fn go(&mut self, state: State) -> bool {
+        self.state = state;
+        true
+    }
+
+    /// Text up to the first of `markers`, which goes with it; without one, the text that begins none.
+    fn take_until(&mut self, markers: &[&'static str]) -> (String, Option<&'static str>) {
+        let starts = markers.iter().filter_map(|&marker| Some((self.held.find(marker)?, marker)));
+        let (end, marker) = match starts.min_by_key(|&(start, _)| start) {
+            Some((start, marker)) => (start, Some(marker)),
+            None => (self.held.len().saturating_sub(held_bytes(&self.held, markers.iter().copied())), None),
+        };
+        let rest = self.held.split_off(end);
+        let text = mem::replace(&mut self.held, rest);
+        if let Some(marker) = marker {
+            self.held.drain(..marker.len());
+        }
+        if let Some(raw) = &mut self.raw {
+            raw.push_str(&text);
+            raw.push_str(marker.unwrap_or_default());
+        }
+        (text, marker)
+    }
+
+    /// All text up to `marker`, once that has come.
+    fn whole(&mut self, marker: &'static str) -> Option<String> {
+        let (text, end) = self.take_until(&[marker]);
+        self.partial.push_str(&text);
+        end.map(|_| mem::take(&mut self.partial))
+    }
+
+    /// Arguments as the model wrote them, without white space at either end.
+    fn trimmed(&mut self, text: &str, out: &mut Vec<Delta>) {
+        let text = if self.any_text { text } else { text.trim_start() };
+        let shown = text.trim_end();
+        if !shown.is_empty() {
+            let waited = mem::take(&mut self.partial);
+            self.arguments(waited + shown, out);
+            self.any_text = true;
+        }
+        self.partial.push_str(text.get(shown.len()..).unwrap_or_default());
+    }
+
+    fn arguments(&self, text: String, out: &mut Vec<Delta>) {
+        emit(Delta::Arguments { index: self.calls, text }, out);
+    }
+}
+
+fn emit(delta: Delta, out: &mut Vec<Delta>) {
+    if let Delta::Reasoning(text) | Delta::Content(text) | Delta::Arguments { text, .. } = &delta
+        && text.is_empty()
+    {
+        return;
+    }
+    out.push(delta);
+}
+
+/// What an opening tag says behind `name="`.
+fn after_name(tag: &str) -> &str {
+    tag.split_once("name=\"").map_or(tag, |(_, name)| name)
+}
+
+/// The inside of a JSON string. Characters are escaped one by one, so texts can be joined afterwards.
+fn escaped(text: &str) -> String {
+    let quoted = serde_json::Value::from(text).to_string();
+    quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default().to_owned()
+}
+
+/// A whole answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Parsed {
+    /// The thought.
+    pub reasoning: String,
+    /// The answer.
+    pub content: String,
+    calls: Vec<ParsedCall>,
+}
+
+/// A call in an answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ParsedCall {
+    /// The function, as the model wrote it.
+    pub name: String,
+    /// The arguments, as JSON where the model kept to it.
+    pub arguments: String,
+    complete: bool,
+}
+
+impl Parsed {
+    /// Parses a whole text, as [`OutputParser`] does.
+    #[must_use]
+    pub fn of(format: Option<ChatFormat>, thinking: bool, text: &str) -> Parsed {
+        let mut parser = OutputParser::new(format, thinking);
+        let mut parsed = Parsed::default();
+        parser.push(text).into_iter().for_each(|delta| parsed.take(delta));
+        parser.finish().into_iter().for_each(|delta| parsed.take(delta));
+        parsed
+    }
+
+    /// Appends a part.
+    pub fn take(&mut self, delta: Delta) {
+        match delta {
+            Delta::Reasoning(text) => self.reasoning.push_str(&text),
+            Delta::Content(text) => self.content.push_str(&text),
+            Delta::Call { name, .. } => self.calls.push(ParsedCall { name, ..ParsedCall::default() }),
+            Delta::Arguments { text, .. } => {
+                if let Some(call) = self.calls.last_mut() {
+                    call.arguments.push_str(&text);
+                }
+            }
+            Delta::CallEnd { .. } => {
+                if let Some(call) = self.calls.last_mut() {
+                    call.complete = true;
+                }
+            }
+        }
+    }
+
+    /// The calls that are complete.
+    pub fn calls(&self) -> impl Iterator<Item = &ParsedCall> {
+        self.calls.iter().filter(|call| call.complete)
+    }
+
+    /// Whether a call has begun and is not complete.
+    #[must_use]
+    pub fn is_in_call(&self) -> bool {
+        self.calls.last().is_some_and(|call| !call.complete)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DSML: Option<ChatFormat> = Some(ChatFormat::Dsml);
+    const EXP: Option<ChatFormat> = Some(ChatFormat::Exp);
+
+    fn parts(format: Option<ChatFormat>, thinking: bool, parts: &[&str]) -> Parsed {
+        let mut parser = OutputParser::new(format, thinking);
+        let mut parsed = Parsed::default();
+        let mut deltas: Vec<Delta> = parts.iter().flat_map(|part| parser.push(part)).collect();
+        deltas.extend(parser.finish());
+        assert!(!deltas.iter().any(|delta| matches!(delta,
+            Delta::Reasoning(text) | Delta::Content(text) | Delta::Arguments { text, .. } if text.is_empty())));
+        deltas.into_iter().for_each(|delta| parsed.take(delta));
+        assert_eq!(parser.calls() as usize, parsed.calls().count());
+        parsed
+    }
+
+    /// The same for every split into three pieces.
+    fn any_split(format: Option<ChatFormat>, thinking: bool, text: &str) -> Parsed {
+        let whole = parts(format, thinking, &[text]);
+        let ends: Vec<usize> = (0..=text.len()).filter(|end| text.is_char_boundary(*end)).collect();
+        for &first in &ends {
+            for &second in ends.iter().filter(|end| **end >= first) {
+                let split = [&text[..first], &text[first..second], &text[second..]];
+                assert_eq!(parts(format, thinking, &split), whole, "{split:?}");
+            }
+        }
+        whole
+    }
+
+    fn shown(parsed: &Parsed) -> (&str, &str, Vec<(&str, &str)>) {
+        let calls = parsed.calls().map(|call| (&*call.name, &*call.arguments)).collect();
+        (&parsed.reasoning, &parsed.content, calls)
+    }
+
+    fn dsml(body: &str) -> String {
+        format!("<｜DSML｜function_calls><｜DSML｜invoke name=\"f\">{body}</｜DSML｜invoke></｜DSML｜function_calls>")
+    }
+
+    #[test]
+    fn thoughts_and_answers_are_told_apart() {
+        for (thinking, text, reasoning, content) in [
+            (true, "hm</think>Yes", "hm", "Yes"),
+            (true, "never closed </thin", "never closed </thin", ""),
+            (true, "<think>a<think>b</think></think>c", "a<think>b", "c"),
+            (true, "<thi", "<thi", ""),
+            (true, "</think>", "", ""),
+            (true, "<<think></think>ø</", "<<think>", "ø</"),
+            (true, "<｜tool▁calls▁begin｜></think>", "<｜tool▁calls▁begin｜>", ""),
+            (false, "a</think>b<think>", "", "ab<think>"),
+        ] {
+            for format in [None, EXP, DSML] {
+                assert_eq!(shown(&any_split(format, thinking, text)), (reasoning, content, vec![]), "{format:?}");
+            }
+        }
+        let markup = "<｜tool▁calls▁begin｜>\n\n<｜DSML｜function_calls>";
+        assert_eq!(shown(&any_split(None, false, markup)), ("", markup, vec![]));
+    }
+
+    #[test]
+    fn calls_that_are_not_as_they_should_be() {
+        let call = |body: &str| format!("<｜tool▁calls▁begin｜>{body}<｜tool▁calls▁end｜>bye");
+        for (format, text, content, calls) in [
+            // Three newlines: only two belong to the opener.
+            (DSML, "a\n\n\n".to_owned() + &dsml(""), "a\n", vec![("f", "{}")]),
+            (DSML, "a\n\nb\n".to_owned(), "a\n\nb\n", vec![]),
+            // What claims to be JSON and is not becomes a string, and so does a value without a claim.
+            (
+                DSML,
+                dsml(
+                    "<｜DSML｜parameter name=\"a\" string=\"false\">Os\"lo</｜DSML｜parameter> , <｜DSML｜parameter name=\"\u{8}\">1e400</｜DSML｜parameter>",
+                ),
+                "",
+                vec![("f", r#"{"a": "Os\"lo", "\b": 1e400}"#)],
+            ),
+            (
+                DSML,
+                dsml("stray <｜DSML｜parameter name=\"a\" string=\"false\"></｜DSML｜parameter>"),
+                "",
+                vec![("f", r#"{"a": ""}"#)],
+            ),
+            (DSML, dsml(" \n {\"a\": \"</｜DSML｜\"} \n "), "", vec![("f", r#"{"a": "</｜DSML｜"}"#)]),
+            (DSML, dsml("stray {\"a\": 1}"), "", vec![("f", "{}")]),
+            (EXP, call(" <｜tool▁call▁begin｜>f<｜tool▁sep｜> \n<｜tool▁call▁end｜> "), "", vec![("f", "")]),
+            (EXP, call("<｜tool▁call▁begin｜>f<｜tool▁sep｜> { \n } <｜tool▁call▁end｜>"), "", vec![("f", "{ \n }")]),
+            // No call is complete: it was no call.
+            (EXP, call(" x"), "<｜tool▁calls▁begin｜> x<｜tool▁calls▁end｜>", vec![]),
+            (
+                EXP,
+                "a<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>f<｜tool▁sep｜>{ <｜tool".to_owned(),
+                "a<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>f<｜tool▁sep｜>{ <｜tool",
+                vec![],
+            ),
+        ] {
+            assert_eq!(shown(&any_split(format, false, &text)), ("", content, calls), "{text}");
+        }
+    }
+
+    /// Each row: a piece of text, and what it releases.
+    fn stream(format: Option<ChatFormat>, rows: &[(&str, &[Delta])]) {
+        let mut parser = OutputParser::new(format, false);
+        for (text, deltas) in rows {
+            assert_eq!(parser.push(text), *deltas, "{text}");
+        }
+    }
+
+    #[test]
+    fn text_is_shown_as_soon_as_it_can_be() {
+        let content = |text: &str| Delta::Content(text.to_owned());
+        let name = |index, name: &str| Delta::Call { index, name: name.to_owned() };
+        let part = |index, text: &str| Delta::Arguments { index, text: text.to_owned() };
+        stream(None, &[("a < b", &[content("a < b")]), ("</", &[]), ("p>\n", &[content("</p>\n")])]);
+        stream(
+            DSML,
+            &[
+                ("Sure.\n", &[content("Sure.")]),
+                ("\n", &[]),
+                ("\n<｜DSML", &[content("\n")]),
+                ("｜function_calls>\n<｜DSML｜invoke name=\"", &[]),
+                ("get", &[]),
+                ("\">\n<｜DSML｜parameter name=\"a\" string=\"tr", &[name(0, "get")]),
+                ("ue\">x\n", &[part(0, "{\"a\": \""), part(0, "x\\n")]),
+                ("</", &[]),
+                ("p></｜DSML｜parameter>", &[part(0, "</p>\"")]),
+                ("<｜DSML｜parameter name=\"b\" string=\"false\">[1", &[part(0, ", \"b\": ")]),
+                (",2]</｜DSML｜parameter>\n", &[part(0, "[1,2]")]),
+                ("</｜DSML｜invoke>", &[part(0, "}"), Delta::CallEnd { index: 0 }]),
+                (
+                    "<｜DSML｜invoke name=\"g\"></｜DSML｜invoke>",
+                    &[name(1, "g"), part(1, "{}"), Delta::CallEnd { index: 1 }],
+                ),
+                ("</｜DSML｜function_calls>bye", &[]),
+            ],
+        );
+        stream(
+            EXP,
+            &[
+                ("a<｜tool", &[content("a")]),
+                ("▁calls▁begin｜><｜tool▁call▁begin｜> f", &[]),
+                ("<｜tool▁sep｜> ", &[name(0, "f")]),
+                ("{ ", &[part(0, "{")]),
+                ("}\n", &[part(0, " }")]),
+                ("<｜tool▁call▁end｜>", &[Delta::CallEnd { index: 0 }]),
+            ],
+        );
+    }
+
+    #[test]
+    fn an_answer_may_end_anywhere() {
+        let whole = "a\n\n".to_owned() + &dsml("<｜DSML｜parameter name=\"a\" string=\"true\">x</｜DSML｜parameter>");
+        for (end, _) in whole.char_indices() {
+            let parsed = parts(DSML, false, &[&whole[..end]]);
+            let complete = whole[..end].contains("</｜DSML｜invoke>");
+            assert_eq!(parsed.calls().count(), usize::from(complete), "{end}");
+            // Nothing is lost but the newlines before an opener, unless there is a call.
+            let content = if complete {
+                "a".to_owned()
+            } else {
+                whole[..end].replace("\n\n<｜DSML｜function_calls>", "<｜DSML｜function_calls>")
+            };
+            assert_eq!(parsed.content, content);
+            assert_eq!(parsed.is_in_call(), !complete && whole[..end].contains("name=\"f\">"));
+        }
+    }
+}
