@@ -424,6 +424,8 @@ export type ErrorCode =
   | "missing_tensor"
   | "context_overflow"
   | "bad_request"
+  | "invalid_schema"
+  | "grammar_too_complex"
   | "bad_config"
   | "non_finite"
   | "check_failed"

@@ -232,18 +232,18 @@ impl Engine {
     pub async fn chat(&mut self, request: String, trace: JsTrace, created: f64, event: Function) -> Outcome {
         let chat = ChatRequest::parse(request.as_bytes()).map_err(thrown)?;
         let trace: Option<TraceOptions> = options(trace.into())?;
-        let asked = chat.to_request(&self.0).map_err(thrown)?;
+        let asked = chat.to_request(self.0.language().map_err(thrown)?).map_err(thrown)?;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "seconds since 1970")]
         let created = created as u64;
-        let completion = chat.completion(&self.0, &asked, format!("chatcmpl-{created:x}"), created);
-        let completion = completion.map_err(thrown)?;
+        let language = self.0.language().map_err(thrown)?;
+        let completion = chat.completion(language, &asked, format!("chatcmpl-{created:x}"), created);
         let request = Request { trace: self.trace(trace, 0), ..asked.single().map_err(thrown)? };
         self.run(request, Some(completion), &event).await
     }
 
     /// The tokenizer, which works while the engine is busy.
     pub fn tokenizer(&self) -> Result<Tokenizer, JsValue> {
-        self.0.shared_tokenizer().map(Tokenizer).map_err(thrown)
+        self.0.language().map(|language| Tokenizer(Arc::clone(language.tokenizer()))).map_err(thrown)
     }
 
     /// Ids of a conversation in the checkpoint's own format.

@@ -205,7 +205,9 @@ pub(crate) async fn count_tokens(State(server): State<Shared>, body: Body) -> Re
     server.check_ready()?;
     let rules = Shared::clone(&server);
     let request = parsed(&server, body, move |bytes| translated(&rules, bytes, true)).await?;
-    let counted = server.worker.look(move |engine| request.to_request(engine).map(|asked| asked.request.prompt.len()));
+    let counted = server
+        .worker
+        .look(move |engine| request.to_request(engine.language()?).map(|asked| asked.request.prompt.len()));
     let counted = counted.await?.map_err(Refusal::from)?;
     Ok(ok(&json!({ "input_tokens": counted })))
 }
@@ -241,10 +243,10 @@ impl Message {
             Event::Prompt { cached, .. } => self.cached_tokens = *cached,
             Event::Token { .. } => self.output_tokens += 1,
             Event::Text { voice, text } => {
-                let fits = match (self.blocks.last(), voice) {
-                    (Some(Block::Thinking(_)), Voice::Reasoning) | (Some(Block::Text(_)), Voice::Content) => true,
-                    _ => false,
-                };
+                let fits = matches!(
+                    (self.blocks.last(), voice),
+                    (Some(Block::Thinking(_)), Voice::Reasoning) | (Some(Block::Text(_)), Voice::Content)
+                );
                 if !fits {
                     let block = match voice {
                         Voice::Reasoning => Block::Thinking(String::new()),

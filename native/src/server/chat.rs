@@ -17,7 +17,7 @@ use super::guard::Visitor;
 use super::refusal::{Refusal, ok};
 use super::sse::{self, Pieces};
 use super::worker::Cut;
-use super::{Server, Shared, Who, parsed, unix_seconds};
+use super::{Server, Shared, Who, elsewhere, parsed_bytes, unix_seconds, whole_body};
 use crate::cli::VERSION;
 
 /// The seed in use, also where the request had none.
@@ -57,9 +57,9 @@ pub(crate) async fn start(server: &Server, visitor: Visitor, request: ChatReques
     let log = server.settings.log_prompts;
     let (answer, (completion, seed, prompt_tokens, no_thought)) =
         Answer::ask(server, visitor.key, choices as usize, move |engine| {
-            let asked = request.to_request(engine)?;
+            let asked = request.to_request(engine.language()?)?;
             let id = uuid::Uuid::new_v4().to_string();
-            let completion = request.completion(engine, &asked, id, unix_seconds())?;
+            let completion = request.completion(engine.language()?, &asked, id, unix_seconds());
             let completion = completion.with_fingerprint(fingerprint(engine));
             let completion = if strict { completion.without_empty_details() } else { completion };
             if log {
@@ -96,9 +96,14 @@ pub(crate) async fn completions(
     uri: Uri,
     body: Body,
 ) -> Result<Response, Refusal> {
+    server.check_open()?;
+    let bytes = whole_body(&server, body).await?;
+    if let Some(response) = elsewhere::answer(&server, &bytes).await? {
+        return Ok(response);
+    }
     server.check_ready()?;
     let rules = server.rules(uri.path().starts_with("/beta/"), false);
-    let request = parsed(&server, body, move |bytes| ChatRequest::parse_by(&rules, bytes)).await?;
+    let request = parsed_bytes(bytes, move |bytes| ChatRequest::parse_by(&rules, bytes)).await?;
     let streams = request.is_stream();
     let Started { answer, completion, choices, headers, .. } = start(&server, visitor, request).await?;
     let mut response = match streams {

@@ -552,7 +552,7 @@ async fn c68_c69_c71_prompts_and_tokens_can_be_looked_at() {
     let ids: Vec<&Value> = ours["tokens"].as_array().unwrap().iter().map(|token| &token["id"]).collect();
     let theirs = post(&app, "/tokenize", &json!({ "prompt": "a dog 🐶", "return_token_strs": true })).await.ok();
     // vLLM's shape begins every text.
-    assert_eq!(theirs["count"].as_u64().unwrap() as usize, ids.len() + 1);
+    assert_eq!(theirs["count"], ids.len() + 1);
     let back = post(&app, "/detokenize", &json!({ "tokens": ids })).await.ok();
     assert_eq!((&back["content"], &back["prompt"]), (&json!("a dog 🐶"), &json!("a dog 🐶")));
     assert!(post(&app, "/detokenize", &json!({ "tokens": [4_000_000] })).await.refused(400).contains("4000000"));

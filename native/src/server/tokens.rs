@@ -76,7 +76,7 @@ fn tokens_of(engine: &Engine, request: &TokenizeRequest) -> Result<Value> {
         (None, Some(messages)) => {
             let arguments = &request.chat_template_kwargs;
             let conversation = json!({ "messages": messages, "chat_template_kwargs": arguments });
-            ChatRequest::parse(conversation.to_string())?.to_request(engine)?.request.prompt
+            ChatRequest::parse(conversation.to_string())?.to_request(engine.language()?)?.request.prompt
         }
         (None, None) => {
             return Err(Error::new(Code::BadRequest, "expected one of content, prompt and messages, found none"));
@@ -113,7 +113,7 @@ pub(crate) async fn apply_template(State(server): State<Shared>, body: Body) -> 
     let rules = server.rules(true, true);
     let request = parsed(&server, body, move |bytes| ChatRequest::parse_by(&rules, bytes)).await?;
     let prompt = server.worker.look(move |engine| {
-        let prompt = request.to_request(engine)?.request.prompt;
+        let prompt = request.to_request(engine.language()?)?.request.prompt;
         Ok::<_, Error>(engine.tokenizer()?.decode(&prompt))
     });
     Ok(ok(&json!({ "prompt": prompt.await?? })))

@@ -35,6 +35,11 @@ const errors: Record<ProblemCode, { title: string; advice: string }> = {
     advice: "Start a new chat, shorten the text, or load with a larger context.",
   },
   bad_request: { title: "The request has a mistake", advice: "Check the settings." },
+  invalid_schema: { title: "The schema cannot be used", advice: "Leave out the keyword that the message names." },
+  grammar_too_complex: {
+    title: "The schema is too complex",
+    advice: "Use fewer alternatives and shorter patterns.",
+  },
   bad_config: {
     title: "The model's configuration has a mistake",
     advice: "The folder's config.json does not describe a model that can run.",

@@ -46,6 +46,8 @@ export const nb: Text = {
       advice: "Start en ny samtale, kort ned teksten, eller last med en større kontekst.",
     },
     bad_request: { title: "Det er en feil i forespørselen", advice: "Se over innstillingene." },
+    invalid_schema: { title: "Skjemaet kan ikke brukes", advice: "Utelat nøkkelordet som meldingen nevner." },
+    grammar_too_complex: { title: "Skjemaet er for komplekst", advice: "Bruk færre alternativer og kortere mønstre." },
     bad_config: {
       title: "Det er en feil i modellens oppsett",
       advice: "Mappens config.json beskriver ikke en modell som kan kjøre.",
