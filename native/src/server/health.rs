@@ -10,8 +10,8 @@ use crate::cli::VERSION;
 
 /// `GET /health`: 200 while requests are served, else 503. It says no more than that.
 pub(crate) async fn health(State(server): State<Shared>) -> Response {
-    match server.check_ready() {
-        Ok(()) => ok(&json!({ "status": "ok" })),
+    match server.loaded() {
+        Ok(_) => ok(&json!({ "status": "ok" })),
         Err(refusal) => {
             let message = if server.worker.is_loading() { "Loading model" } else { "Stopping" };
             refusal.with_body(&json!({ "error": { "code": 503, "message": message, "type": "unavailable_error" } }))
@@ -21,7 +21,7 @@ pub(crate) async fn health(State(server): State<Shared>) -> Response {
 
 /// `GET /ready`: the model is loaded and its adapter has passed the self-check.
 pub(crate) async fn ready(State(server): State<Shared>) -> Result<Response, Refusal> {
-    server.check_ready()?;
+    server.loaded()?;
     Ok(ok(&json!({ "status": "ready" })))
 }
 
@@ -32,14 +32,13 @@ pub(crate) async fn version() -> Response {
 
 /// `GET /props`: what llama.cpp's clients ask for.
 pub(crate) async fn props(State(server): State<Shared>) -> Result<Response, Refusal> {
-    server.check_ready()?;
-    let (context, format) = server.worker.look(|engine| (engine.plan().context, engine.chat_format())).await?;
-    let format = match format {
+    let language = server.loaded()?.language()?;
+    let format = match language.chat_format() {
         lyn::chat::Detected::Format(format) => format!("{format:?}").to_lowercase(),
         lyn::chat::Detected::Raw(_) => String::new(),
     };
     Ok(ok(&json!({
-            "default_generation_settings": { "n_ctx": context },
+            "default_generation_settings": { "n_ctx": language.context() },
             "total_slots": server.settings.parallel,
             "model_path": server.settings.models.loaded,
             "model_alias": server.settings.models.loaded,
