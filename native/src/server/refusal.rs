@@ -123,10 +123,7 @@ impl From<Error> for Refusal {
         let refusal = match error.code() {
             Code::BadRequest => Refusal::bad(message),
             Code::ContextOverflow => Refusal::invalid(StatusCode::BAD_REQUEST, "context_length_exceeded", message),
-            // DeepSeek's 422: well-formed, and outside of what schemas may say.
-            Code::InvalidSchema => {
-                Refusal::invalid(StatusCode::UNPROCESSABLE_ENTITY, "invalid_request_error", message)
-            }
+            Code::InvalidSchema => Refusal::invalid(StatusCode::UNPROCESSABLE_ENTITY, "invalid_request_error", message),
             Code::GrammarTooComplex => Refusal::invalid(StatusCode::BAD_REQUEST, "grammar_too_complex", message),
             Code::OutOfMemory => Refusal::unavailable("overloaded", message),
             Code::DeviceLost | Code::GpuTimeout => {

@@ -556,7 +556,26 @@ async fn c68_c69_c71_prompts_and_tokens_can_be_looked_at() {
     assert_eq!((&back["content"], &back["prompt"]), (&json!("a dog 🐶"), &json!("a dog 🐶")));
     assert!(post(&app, "/detokenize", &json!({ "tokens": [4_000_000] })).await.refused(400).contains("4000000"));
     assert!(post(&app, "/tokenize", &json!({})).await.refused(400).contains("expected one of"));
-    assert_eq!(get(&app, "/props").await.ok()["default_generation_settings"]["n_ctx"], 512);
+    let conversation = json!([{ "role": "user", "content": "Hi" }]);
+    let mut prompts = vec![];
+    for thinking in [false, true] {
+        let body = json!({ "messages": conversation, "chat_template_kwargs": { "thinking": thinking } });
+        prompts.push(post(&app, "/tokenize", &body).await.ok()["tokens"].clone());
+    }
+    assert_ne!(prompts[0], prompts[1]);
+}
+
+#[tokio::test]
+async fn props_say_what_the_page_shows() {
+    let app = app(&open_server().await);
+    let props = get(&app, "/props").await.ok();
+    assert_eq!(props["default_generation_settings"]["n_ctx"], 512);
+    let lyn = &props["lyn"];
+    let model = &lyn["model"];
+    assert_eq!((&model["id"], &model["context"], &model["chat"]), (&json!("stories"), &json!(512), &json!(true)));
+    assert_eq!(lyn["plan"]["context"], 512);
+    assert_eq!(lyn["adapter"]["kind"], "software");
+    assert_eq!(lyn["self_check"]["passed"], true);
 }
 
 #[tokio::test]
@@ -914,7 +933,7 @@ fn value(pick: &mut impl FnMut(usize) -> usize, depth: usize) -> Value {
 async fn the_page_is_at_the_root_with_its_policy_and_without_a_key() {
     let folder = std::env::temp_dir().join(format!("lyn-served-page-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
-    for (name, text) in [("index.html", "<p>page"), ("a.wasm", "\0asm"), ("main.js", "1")] {
+    for (name, text) in [("index.html", "<head><title>page</title></head>"), ("a.wasm", "\0asm"), ("main.js", "1")] {
         std::fs::write(folder.join(name), text).unwrap();
     }
     let app = app(&server(settings(), rules(&[KEY]), Page::open(&folder)).await);
@@ -922,6 +941,10 @@ async fn the_page_is_at_the_root_with_its_policy_and_without_a_key() {
         let answer = get(&app, path).await;
         assert_eq!((answer.status, answer.headers["content-type"].to_str().unwrap()), (StatusCode::OK, kind), "{path}");
         assert!(answer.headers["content-security-policy"].to_str().unwrap().contains("frame-ancestors 'none'"));
+    }
+    for path in ["/", "/index.html"] {
+        let told = r#"<head><title>page</title><meta name="lyn-server" content="." /></head>"#;
+        assert_eq!(get(&app, path).await.text, told);
     }
     get(&app, "/absent.js").await.refused(401);
     get(&app, "/v1/models").await.refused(401);

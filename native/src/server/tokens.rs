@@ -21,6 +21,7 @@ struct TokenizeRequest {
     with_pieces: Option<bool>,
     prompt: Option<String>,
     messages: Option<Value>,
+    chat_template_kwargs: Option<Value>,
     add_special_tokens: Option<bool>,
     return_token_strs: Option<bool>,
 }
@@ -73,7 +74,9 @@ fn tokens_of(language: &Language, request: &TokenizeRequest) -> Result<Value> {
         (Some(prompt), _) if request.add_special_tokens == Some(false) => tokenizer.encode(prompt, false)?,
         (Some(prompt), _) => language.raw_prompt(prompt)?,
         (None, Some(messages)) => {
-            ChatRequest::parse(json!({ "messages": messages }).to_string())?.to_request(language)?.request.prompt
+            let arguments = &request.chat_template_kwargs;
+            let conversation = json!({ "messages": messages, "chat_template_kwargs": arguments });
+            ChatRequest::parse(conversation.to_string())?.to_request(language)?.request.prompt
         }
         (None, None) => {
             return Err(Error::new(Code::BadRequest, "expected one of content, prompt and messages, found none"));

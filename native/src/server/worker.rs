@@ -13,11 +13,15 @@ use std::task::{Context, Waker};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use lyn::chat::Detected;
 use lyn::error::{Code, Error, Result};
 use lyn::generate::{AnswerId, Event, Occupancy, Request};
+use lyn::gpu::AdapterInfo;
+use lyn::inspect::model_info::ModelInfo;
+use lyn::memory::Plan;
 use lyn::platform::block_on;
 use lyn::{Engine, Language};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use tokio::sync::{oneshot, watch};
 
@@ -48,6 +52,12 @@ pub(crate) enum Stage {
 /// What is known of a loaded model without asking the engine.
 pub(crate) struct Loaded {
     language: Option<Arc<Language>>,
+    /// [`ModelInfo`], as fields.
+    pub(crate) model: Map<String, Value>,
+    /// Memory in use.
+    pub(crate) plan: Plan,
+    /// Where it runs; none: on the host.
+    pub(crate) adapter: Option<AdapterInfo>,
     /// What makes answers: model, version, adapter and the choices that change numbers.
     pub(crate) fingerprint: String,
 }
@@ -59,7 +69,25 @@ impl Loaded {
         let digest = Sha256::digest(facts.to_string());
         let hex: String = digest.iter().take(5).map(|byte| format!("{byte:02x}")).collect();
         let backend = engine.adapter().map_or("host".to_owned(), |adapter| adapter.backend.to_lowercase());
-        Loaded { language: engine.language().ok().cloned(), fingerprint: format!("fp_{hex}_{backend}") }
+        let model = match json!(ModelInfo::of(engine)) {
+            Value::Object(fields) => fields,
+            _ => Map::new(),
+        };
+        Loaded {
+            language: engine.language().ok().cloned(),
+            model,
+            plan: engine.plan().clone(),
+            adapter: engine.adapter().cloned(),
+            fingerprint: format!("fp_{hex}_{backend}"),
+        }
+    }
+
+    /// The chat format's name; empty where there is none.
+    pub(crate) fn chat_format(&self) -> String {
+        match self.language.as_ref().map(|language| language.chat_format()) {
+            Some(Detected::Format(format)) => format!("{format:?}").to_lowercase(),
+            _ => String::new(),
+        }
     }
 
     /// What the model knows of text.
