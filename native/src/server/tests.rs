@@ -20,7 +20,7 @@ use super::guard::{Guard, Rules, digest};
 use super::metrics::Metrics;
 use super::page::Page;
 use super::worker::{Limits, Load, Stage, Worker};
-use super::{BALANCE, CHAT, COUNT_TOKENS, HEALTH, MESSAGES, MODELS, Server, Settings, Shared, app};
+use super::{BALANCE, CHAT, COMPLETIONS, COUNT_TOKENS, HEALTH, MESSAGES, MODELS, Server, Settings, Shared, app};
 
 const CHAT_PATH: &str = "/v1/chat/completions";
 const KEY: &str = "a-key-that-opens-1234";
@@ -52,7 +52,7 @@ fn shared() -> &'static (Worker, Arc<Metrics>) {
 async fn ready(worker: &Worker) {
     let mut stage = worker.stage();
     let stage = stage.wait_for(|stage| !matches!(stage, Stage::Loading)).await.unwrap().clone();
-    assert!(matches!(stage, Stage::Ready), "{stage:?}");
+    assert!(matches!(stage, Stage::Ready(_)), "the model is not loaded");
 }
 
 fn settings() -> Settings {
@@ -254,7 +254,7 @@ async fn c13_a3_without_a_key_only_health_answers() {
     let app = app(&server(settings(), rules(&[KEY]), None).await);
     let others =
         ["/ready", "/metrics", "/version", "/props", "/tokenize", "/detokenize", "/apply-template", "/", "/nope"];
-    let paths = [CHAT, MODELS, MESSAGES, COUNT_TOKENS, BALANCE, HEALTH, &others].concat();
+    let paths = [CHAT, COMPLETIONS, MODELS, MESSAGES, COUNT_TOKENS, BALANCE, HEALTH, &others].concat();
     for path in paths {
         for method in ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD"] {
             let answer = send(&app, request(method, path, &[], "{}")).await;
@@ -509,8 +509,7 @@ async fn c57_s17_an_engine_that_panics_is_loaded_again() {
     for _ in 0..3 {
         body.frame().await.unwrap().unwrap();
     }
-    let crash = worker.look(|_| panic!("a test's own")).await;
-    assert!(crash.is_err());
+    worker.crash().await;
     let rest = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
     assert!(rest.contains("insufficient_system_resource") && rest.ends_with("data: [DONE]\n\n"), "{rest}");
     assert!(!rest.contains("a test's own"));
@@ -704,6 +703,35 @@ async fn c38_what_the_hosted_api_refuses_is_refused_on_request() {
     post(&strict, "/beta/chat/completions", &body).await.ok();
 }
 
+#[tokio::test]
+async fn c68_texts_are_continued_without_a_format() {
+    let app = app(&open_server().await);
+    let body = json!({ "model": "deepseek-chat", "prompt": "Once upon a time", "max_tokens": 6, "temperature": 0 });
+    let answer = post(&app, "/v1/completions", &body).await.ok();
+    assert_eq!(answer["object"], "text_completion");
+    let text = answer["choices"][0]["text"].as_str().unwrap();
+    let counted = post(&app, "/tokenize", &json!({ "prompt": "Once upon a time" })).await.ok();
+    assert_eq!(answer["usage"]["prompt_tokens"], counted["count"]);
+    let mut streamed = body.clone();
+    streamed["stream"] = json!(true);
+    let (events, done) = post(&app, "/completions", &streamed).await.events();
+    let said: String = events.iter().filter_map(|event| event["choices"][0]["text"].as_str()).collect();
+    assert_eq!((said.as_str(), done), (text, true));
+    let mut several = body.clone();
+    several["prompt"] = json!(["Once upon a time", "The dog"]);
+    several["n"] = json!(2);
+    several["echo"] = json!(true);
+    let several = post(&app, "/completions", &several).await.ok();
+    let choices = several["choices"].as_array().unwrap();
+    let texts: Vec<&str> = choices.iter().map(|choice| choice["text"].as_str().unwrap()).collect();
+    assert!(texts.len() == 4 && texts[0] == format!("Once upon a time{text}") && texts[3].starts_with("The dog"));
+    let mut hole = body;
+    hole["suffix"] = json!("The end.");
+    // The built-in model knows no holes.
+    assert!(post(&app, "/beta/completions", &hole).await.refused(400).contains("suffix"));
+    assert!(post(&app, "/completions", &json!({ "model": "deepseek-chat" })).await.refused(400).contains("prompt"));
+}
+
 /// What nobody knows is named, not dropped unseen.
 #[tokio::test]
 async fn c35_unknown_fields_are_named() {
@@ -712,6 +740,34 @@ async fn c35_unknown_fields_are_named() {
     let named = answer.headers["x-lyn-ignored-fields"].to_str().unwrap().to_owned();
     assert!(named.contains("warp"), "{named}");
     assert!(answer.ok()["system_fingerprint"].as_str().unwrap().starts_with("fp_"));
+}
+
+/// Random weights of this size write no JSON of their own accord.
+#[tokio::test]
+async fn c59_c61_answers_are_held_to_a_form() {
+    let app = app(&open_server().await);
+    let schema = json!({
+        "type": "object", "properties": { "age": { "type": "integer", "minimum": 1, "maximum": 9 } },
+        "required": ["age"], "additionalProperties": false,
+    });
+    let format = json!({ "type": "json_schema", "json_schema": { "name": "x", "schema": schema } });
+    let fields = json!({ "response_format": format, "temperature": 1.5, "max_tokens": 60 });
+    let answer = chat(&app, fields).await.ok();
+    let made: Value = serde_json::from_str(answer["choices"][0]["message"]["content"].as_str().unwrap()).unwrap();
+    assert!((1..=9).contains(&made["age"].as_i64().unwrap()), "{made}");
+    let tool = json!({ "type": "function", "function": { "name": "grow", "strict": true, "parameters": schema } });
+    let fields =
+        json!({ "tools": [tool], "tool_choice": "required", "temperature": 1.5, "max_tokens": 120, "stream": true });
+    let (events, done) = chat(&app, fields).await.events();
+    let calls = events.iter().filter_map(|event| event["choices"][0]["delta"]["tool_calls"].get(0));
+    assert_eq!(calls.clone().find_map(|call| call["function"]["name"].as_str()), Some("grow"));
+    assert!(done && calls.count() > 1);
+    let finish = events.iter().find_map(|event| event["choices"][0]["finish_reason"].as_str());
+    assert!(matches!(finish, Some("tool_calls" | "length")), "{finish:?}");
+    let odd = json!({ "type": "json_schema", "json_schema": { "name": "x", "schema": { "not": {} } } });
+    assert!(chat(&app, json!({ "response_format": odd })).await.refused(422).contains("not"));
+    let without = json!({ "response_format": { "type": "json_object" } });
+    assert!(chat(&app, without).await.refused(400).contains("json"));
 }
 
 #[tokio::test]
