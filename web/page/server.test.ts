@@ -150,6 +150,9 @@ test("a text without a chat format is continued by the other route", async () =>
   const events: ChatEvent[] = [];
   for await (const event of client.ask({ raw: "Once " })) events.push(event);
   assert.deepEqual(events.map(({ type }) => type), ["text", "end"]);
+  const end = events.at(-1);
+  assert.ok(end?.type === "end");
+  assert.deepEqual([end.timings.cache_n, end.timings.prompt_n, end.timings.predicted_n], [4, 5, 3]);
   assert.equal(asked[0]?.url, "http://server.test/lyn/v1/completions");
   assert.equal(asked[0]?.body?.prompt, "Once ");
 });

@@ -200,7 +200,9 @@ export class ChunkReader {
   readonly #seed: number;
   #position = 0;
   #usage = NO_USAGE;
-  #timings = NO_TIMINGS;
+  #timings: Timings | null = null;
+  /** When the first piece came, and the last: `performance.now()`. */
+  #came: [number, number] | null = null;
   #reason: "stop" | "length" | null = null;
   #done = false;
 
@@ -241,7 +243,7 @@ export class ChunkReader {
       type: "end",
       reason: this.#reason,
       usage: this.#usage,
-      timings: this.#timings,
+      timings: this.#timings ?? this.#measured(),
       seed: this.#seed,
       promptIds: [],
       ids: [],
@@ -250,8 +252,19 @@ export class ChunkReader {
 
   #piece(type: "text" | "reasoning", text: string): ChatEvent[] {
     if (!text) return [];
+    const now = performance.now();
+    this.#came = [this.#came?.[0] ?? now, now];
     this.#position += 1;
     return [{ type, text, ids: [], position: this.#position - 1 }];
+  }
+
+  /** What can be seen from here, for answers without times of the server's: texts without a chat format. */
+  #measured(): Timings {
+    const { prompt_cache_hit_tokens: cache_n, prompt_cache_miss_tokens: prompt_n, completion_tokens } = this.#usage;
+    const [first, last] = this.#came ?? [0, 0];
+    const rate = last > first ? ((completion_tokens - 1) * 1000) / (last - first) : 0;
+    const seen = { predicted_n: completion_tokens, predicted_ms: last - first, predicted_per_second: rate };
+    return { ...NO_TIMINGS, cache_n, prompt_n, ...seen };
   }
 
   #end(reason: unknown): void {
