@@ -19,7 +19,7 @@ use tower::ServiceExt;
 use super::guard::{Guard, Rules, digest};
 use super::metrics::Metrics;
 use super::page::Page;
-use super::worker::{Limits, Load, Stage, Worker};
+use super::worker::{Limits, Load, Model, Stage, Worker};
 use super::{BALANCE, CHAT, COMPLETIONS, COUNT_TOKENS, HEALTH, MESSAGES, MODELS, Server, Settings, Shared, app};
 
 const CHAT_PATH: &str = "/v1/chat/completions";
@@ -33,7 +33,8 @@ fn load() -> Load {
             sequences: 4,
             ..Options::default()
         };
-        block_on(Engine::load(lyn::models::stories(), &options, &mut |_| true))
+        let engine = block_on(Engine::load(lyn::models::stories(), &options, &mut |_| true))?;
+        Ok(Model { engine, blocks: None })
     })
 }
 
