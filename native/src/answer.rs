@@ -47,7 +47,7 @@ pub(crate) fn answer(
     mut trace: Option<&mut Trace>,
 ) -> Result<Answer> {
     let _working = app.interrupt.work();
-    let mut screen = Screen { app, reasoning, thinking: false, ended: true };
+    let mut screen = Screen::new(app, reasoning);
     let mut progress = Progress::new(&app.terminal, "reading", Unit::Tokens);
     let mut generation = engine.generate(request)?;
     let mut answer = Answer { seed: generation.seed(), ..Answer::default() };
@@ -94,7 +94,7 @@ pub(crate) fn answer(
 }
 
 /// Text on its way to the streams.
-struct Screen<'a> {
+pub(crate) struct Screen<'a> {
     app: &'a App,
     reasoning: ReasoningTo,
     /// The last text was a thought.
@@ -103,8 +103,14 @@ struct Screen<'a> {
     ended: bool,
 }
 
-impl Screen<'_> {
-    fn show(&mut self, voice: Voice, text: &str) {
+impl<'a> Screen<'a> {
+    /// Nothing has been shown yet.
+    pub(crate) fn new(app: &'a App, reasoning: ReasoningTo) -> Screen<'a> {
+        Screen { app, reasoning, thinking: false, ended: true }
+    }
+
+    /// Shows text as it comes.
+    pub(crate) fn show(&mut self, voice: Voice, text: &str) {
         let terminal = &self.app.terminal;
         let field = if voice == Voice::Content { "content" } else { "reasoning_content" };
         if terminal.json {
@@ -129,7 +135,7 @@ impl Screen<'_> {
     }
 
     /// On a terminal what follows begins a line; in a file nothing is added to the text.
-    fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         let terminal = &self.app.terminal;
         if terminal.json {
             return;

@@ -9,6 +9,8 @@ use lyn::chat::openai::{Alias, Compat};
 use lyn::engine::{Attention, Options};
 use lyn::memory::ContextSize;
 
+use crate::upstream::Profile;
+
 /// Where the documents are.
 pub(crate) const DOCS: &str = "https://github.com/lyn-run/lyn/blob/main/docs";
 
@@ -87,7 +89,7 @@ pub(crate) enum Progress {
 pub(crate) enum Verb {
     /// One answer, then exits
     #[command(
-        before_help = "Examples:\n  lyn generate \"Once upon a time\"\n  git diff | lyn generate \"Write a commit message\"\n  lyn generate -f notes.md --json"
+        before_help = "Examples:\n  lyn generate \"Once upon a time\"\n  git diff | lyn generate \"Write a commit message\"\n  lyn generate -f notes.md --json\n  lyn generate --upstream https://api.deepseek.com --model deepseek-chat \"Hello!\""
     )]
     Generate(Box<Generate>),
     /// A conversation in the terminal; with piped stdin each line is a turn
@@ -258,6 +260,33 @@ fn context(text: &str) -> Result<ContextSize, String> {
     }
 }
 
+/// An engine elsewhere.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Upstream")]
+pub(crate) struct UpstreamArgs {
+    /// Another engine with OpenAI's API in place of one here; --model of generate and chat is then an id there
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
+    pub(crate) upstream: Option<String>,
+    /// What kind of engine it is; default: found out
+    #[arg(long, value_name = "KIND")]
+    pub(crate) upstream_profile: Option<Profile>,
+    /// A file with its key, or with lines of hosts and keys; default: what LYN_UPSTREAM_KEY holds
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) upstream_key_file: Option<PathBuf>,
+}
+
+/// Which requests go to an engine elsewhere.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Upstream")]
+pub(crate) struct RouteArgs {
+    /// MODEL_ID=URL: requests for this model go there; an id may end in *, URL may be local; may be given again
+    #[arg(long, value_name = "RULE")]
+    pub(crate) route: Vec<String>,
+    /// Another engine for requests that find the queue here full
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
+    pub(crate) fallback: Option<String>,
+}
+
 /// How tokens are chosen.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Sampling")]
@@ -365,6 +394,8 @@ pub(crate) struct Generate {
     pub(crate) sampling: SamplingArgs,
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
+    #[command(flatten)]
+    pub(crate) upstream: UpstreamArgs,
 }
 
 #[derive(Debug, Args)]
@@ -375,6 +406,8 @@ pub(crate) struct Chat {
     pub(crate) sampling: SamplingArgs,
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
+    #[command(flatten)]
+    pub(crate) upstream: UpstreamArgs,
 }
 
 #[derive(Debug, Args)]
@@ -409,6 +442,10 @@ pub(crate) struct Serve {
     pub(crate) load: LoadLimits,
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
+    #[command(flatten)]
+    pub(crate) upstream: UpstreamArgs,
+    #[command(flatten)]
+    pub(crate) routes: RouteArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -10,10 +10,12 @@ mod cli;
 mod interrupt;
 mod load;
 mod model;
+mod remote;
 mod self_check;
 mod server;
 mod settings;
 mod terminal;
+mod upstream;
 mod verbs;
 
 use std::process::ExitCode;

@@ -76,6 +76,8 @@ codes! {
     CheckFailed = "check_failed", exit 8, "see the report above";
     /// Reading or writing a file that is not part of a checkpoint failed.
     Io = "io", exit 6, "check the path and its permissions";
+    /// Another engine that cannot be reached, refuses, or breaks off.
+    Upstream = "upstream", exit 6, "check the address, and that the engine there runs";
     /// Stopped by the user.
     Cancelled = "cancelled", exit 130, "";
     /// A promise inside lyn broke.

@@ -67,6 +67,11 @@ impl Admission {
         Ok(Ticket { admission: Arc::clone(self), key, answers })
     }
 
+    /// Whether there is no room for anybody.
+    pub(crate) fn is_full(&self) -> bool {
+        self.answers() >= self.most
+    }
+
     /// Answers in the making or waiting.
     pub(crate) fn answers(&self) -> usize {
         self.lock().all
@@ -102,8 +107,10 @@ mod tests {
         let status = |result: Result<Ticket, Refusal>| result.err().map(|refusal| refusal.status());
         assert_eq!(status(admission.enter(one, 2)), Some(StatusCode::TOO_MANY_REQUESTS));
         assert_eq!(status(admission.enter(two, 3)), Some(StatusCode::SERVICE_UNAVAILABLE));
+        assert!(!admission.is_full());
         assert_eq!(status(admission.enter(two, 5)), Some(StatusCode::BAD_REQUEST));
         let second = admission.enter(two, 2).unwrap();
+        assert!(admission.is_full());
         assert_eq!(status(admission.enter(two, 1)), Some(StatusCode::SERVICE_UNAVAILABLE));
         drop(first);
         assert_eq!(status(admission.enter(one, 2)), None);

@@ -14,7 +14,7 @@ use super::guard::Visitor;
 use super::refusal::{Refusal, ok};
 use super::sse::{self, Pieces};
 use super::worker::Cut;
-use super::{Server, Shared, Who, parsed, unix_seconds};
+use super::{Server, Shared, Who, elsewhere, parsed_bytes, unix_seconds, whole_body};
 
 /// The seed in use, also where the request had none.
 pub(crate) const SEED: HeaderName = HeaderName::from_static("x-seed");
@@ -88,9 +88,14 @@ pub(crate) async fn completions(
     uri: Uri,
     body: Body,
 ) -> Result<Response, Refusal> {
+    server.check_open()?;
+    let bytes = whole_body(&server, body).await?;
+    if let Some(response) = elsewhere::answer(&server, &bytes).await? {
+        return Ok(response);
+    }
     server.loaded()?;
     let rules = server.rules(uri.path().starts_with("/beta/"), false);
-    let request = parsed(&server, body, move |bytes| ChatRequest::parse_by(&rules, bytes)).await?;
+    let request = parsed_bytes(bytes, move |bytes| ChatRequest::parse_by(&rules, bytes)).await?;
     let streams = request.is_stream();
     let Started { answer, completion, choices, headers, .. } = start(&server, visitor, request).await?;
     let mut response = match streams {

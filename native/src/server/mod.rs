@@ -14,6 +14,7 @@ mod answer;
 mod anthropic;
 mod chat;
 pub(crate) mod connection;
+mod elsewhere;
 mod feed;
 pub(crate) mod guard;
 mod health;
@@ -60,6 +61,7 @@ use self::metrics::Metrics;
 use self::page::Page;
 use self::refusal::Refusal;
 use self::worker::{Loaded, Worker};
+use crate::upstream::route::Routes;
 
 /// A request's id, in its answer and in the log.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -98,6 +100,8 @@ pub(crate) struct Settings {
     pub(crate) max_queue_per_key: usize,
     /// Log what is asked and answered.
     pub(crate) log_prompts: bool,
+    /// What other engines answer.
+    pub(crate) routes: Routes,
 }
 
 /// All that handlers share.
@@ -172,14 +176,20 @@ impl Server {
     fn rules(&self, beta: bool, any_model: bool) -> openai::Rules {
         let Settings { models, compat, .. } = &self.settings;
         let models = ModelIds { accept_any: models.accept_any || any_model, ..models.clone() };
-        openai::Rules { compat: *compat, beta, models, ..openai::Rules::default() }
+        openai::Rules { compat: *compat, beta, checkpoint_sampling: false, models, ..openai::Rules::default() }
+    }
+
+    /// Whether requests for other engines are served: that needs no model here.
+    fn check_open(&self) -> Result<(), Refusal> {
+        if self.draining.load(Ordering::Relaxed) {
+            return Err(Refusal::unavailable("server_shutdown", "the server is stopping"));
+        }
+        Ok(())
     }
 
     /// The model, where requests are served.
     fn loaded(&self) -> Result<Arc<Loaded>, Refusal> {
-        if self.draining.load(Ordering::Relaxed) {
-            return Err(Refusal::unavailable("server_shutdown", "the server is stopping"));
-        }
+        self.check_open()?;
         self.worker.loaded()
     }
 
@@ -397,7 +407,17 @@ pub(crate) async fn parsed<T: Send + 'static>(
     body: Body,
     parse: impl FnOnce(&[u8]) -> lyn::Result<T> + Send + 'static,
 ) -> Result<T, Refusal> {
-    let bytes = whole_body(server, body).await?;
+    parsed_bytes(whole_body(server, body).await?, parse).await
+}
+
+/// Parses bytes; many of them where no connection waits.
+///
+/// # Errors
+/// What `parse` says.
+pub(crate) async fn parsed_bytes<T: Send + 'static>(
+    bytes: Bytes,
+    parse: impl FnOnce(&[u8]) -> lyn::Result<T> + Send + 'static,
+) -> Result<T, Refusal> {
     let parsed = if bytes.len() < LARGE_BODY {
         parse(&bytes)
     } else {

@@ -20,7 +20,15 @@ fn model(server: &Server, id: &str) -> Value {
 /// `GET /v1/models`
 pub(crate) async fn list(State(server): State<Shared>) -> Response {
     let listed = server.settings.models.listed();
-    let data: Vec<Value> = listed.into_iter().map(|id| model(&server, id)).collect();
+    let routes = &server.settings.routes;
+    let mut data: Vec<Value> = listed.into_iter().map(|id| model(&server, id)).collect();
+    let known = |id: &str| server.settings.models.resolve(id).is_some();
+    data.extend(
+        routes
+            .model_ids()
+            .filter(|id| !known(id))
+            .map(|id| json!({ "id": id, "object": "model", "created": server.started, "owned_by": "upstream" })),
+    );
     ok(&json!({ "object": "list", "data": data }))
 }
 

@@ -13,10 +13,14 @@ use lyn::generate::{Finish, Request, TraceRequest};
 use super::{fenced, file_text, refuse, stdin_text};
 use crate::answer::{Answer, Trace, answer, check_room};
 use crate::cli::{AnswerArgs, Generate, ResponseFormat, Switch, When};
+use crate::remote::Remote;
 use crate::{App, Ended, load};
 
 /// Runs the verb.
 pub(crate) fn run(app: &App, options: &Generate) -> Ended {
+    if let Some(remote) = Remote::open(app, &options.upstream, &options.engine)? {
+        return run_there(app, options, &remote);
+    }
     let response = response(options)?;
     let prompt = prompt(app, options)?;
     let mut engine = load::engine(app, &options.engine.model, &options.engine.options(&app.device))?;
@@ -32,6 +36,31 @@ pub(crate) fn run(app: &App, options: &Generate) -> Ended {
     }
     report(app, &made, &mut engine, &options.answer);
     Ok(if made.finish.is_none() { app.interrupt.exit_code() } else { ExitCode::SUCCESS })
+}
+
+/// The same by another engine.
+fn run_there(app: &App, options: &Generate, remote: &Remote) -> Ended {
+    if options.raw || options.trace.is_some() {
+        return Err(refuse("--raw and --trace need an engine here, not one behind --upstream"));
+    }
+    let response = response(options)?;
+    let messages = messages(options, &prompt(app, options)?);
+    let told = remote.answer(app, &messages, &options.answer, &options.sampling, &response)?;
+    if app.terminal.json {
+        app.terminal.json_line(&told.to_json("lyn.generate/1"));
+    }
+    told.report(app, &options.answer);
+    match told.failure {
+        Some(error) => Err(error),
+        None if told.is_stopped() => Ok(app.interrupt.exit_code()),
+        None => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// The system message, where there is one, and the prompt.
+fn messages(options: &Generate, prompt: &str) -> Vec<Message> {
+    let system = options.answer.system.iter().map(|text| message(Role::System, text));
+    system.chain([message(Role::User, prompt)]).collect()
 }
 
 /// Argument, files, piped stdin, with blank lines between.
@@ -94,8 +123,7 @@ fn request(
     let ids = if raw {
         engine.raw_prompt(prompt)?
     } else {
-        let system = answer.system.iter().map(|text| message(Role::System, text));
-        let messages = system.chain([message(Role::User, prompt)]).collect();
+        let messages = messages(options, prompt);
         let response_format = match &response {
             ResponseShape::JsonSchema(schema) => Some(schema.clone()),
             _ => None,

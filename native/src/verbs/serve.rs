@@ -22,6 +22,7 @@ use crate::server::page::Page;
 use crate::server::worker::{Limits, Load, Worker};
 use crate::server::{Server, Settings, connection};
 use crate::terminal::table::count;
+use crate::upstream::route::{RouteOptions, Routes};
 use crate::{App, Ended, load};
 
 /// Variables that hold a key.
@@ -46,6 +47,7 @@ pub(crate) fn run(app: &App, options: &Serve) -> Ended {
     // What is wrong with the name of a model is said before anyone connects.
     crate::model::source(&options.engine.model)?;
     let page = page(options)?;
+    let routes = routes(app, options)?;
     quiet_panics();
     no_core_dumps();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
@@ -74,6 +76,7 @@ pub(crate) fn run(app: &App, options: &Serve) -> Ended {
         max_queue: options.load.max_queue.into(),
         max_queue_per_key: options.load.max_queue_per_key.into(),
         log_prompts: options.log_prompts,
+        routes,
     };
     say_where(app, options, address, page.is_some(), !keys.is_empty());
     let (worker, thread) = Worker::start(loader(app, options, address), limits, Arc::clone(&metrics))?;
@@ -106,6 +109,21 @@ pub(crate) fn run(app: &App, options: &Serve) -> Ended {
         Err(error) if error.code() != Code::Cancelled => Err(error),
         _ => Ok(ExitCode::SUCCESS),
     }
+}
+
+/// What other engines answer. Says where prompts go.
+fn routes(app: &App, options: &Serve) -> Result<Routes> {
+    let routes = Routes::new(&RouteOptions {
+        upstream: options.upstream.upstream.as_deref(),
+        routes: &options.routes.route,
+        fallback: options.routes.fallback.as_deref(),
+        profile: options.upstream.upstream_profile,
+        key_file: options.upstream.upstream_key_file.as_deref(),
+    })?;
+    for text in routes.upstreams().iter().filter_map(|upstream| upstream.privacy()) {
+        app.terminal.warn("upstream", &text);
+    }
+    Ok(routes)
 }
 
 /// Digests of all keys: one a line in the file, one in each variable.

@@ -4,7 +4,9 @@ mod chat;
 mod errors;
 mod generate;
 mod help;
+mod replay;
 mod tools;
+mod upstream;
 
 use std::ffi::OsStr;
 use std::io::Write;

@@ -1,6 +1,11 @@
 //! `lyn serve` as a process with a port: sockets that misbehave, signals, keys, what is in the log. The rows are those of the
 //! fault plan that the server is written after; what needs no socket is tested in `src/server/tests.rs`.
 
+#[path = "../cli/replay.rs"]
+mod replay;
+mod scale_out;
+mod upstream;
+
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::process::{Child, Command, Stdio};

@@ -4,11 +4,12 @@ use std::path::Path;
 
 use lyn::chat::message::Content;
 use lyn::chat::{Conversation, Message, Role};
+use lyn::checkpoint::GenerationDefaults;
 use lyn::error::{Error, Result, quote};
 use serde_json::json;
 
 use super::super::{fenced, file_text, io_error, refuse};
-use super::Chat;
+use super::{Chat, Last, Speaker};
 use crate::cli::Switch;
 use crate::terminal::table::{count, table};
 
@@ -59,7 +60,11 @@ impl Chat<'_> {
             "save" => self.save(Path::new(rest))?,
             "load" => self.restore(Path::new(rest))?,
             "stats" => {
-                let said = self.last.clone().map(|last| last.statistics(&mut self.engine));
+                let said = match (&self.last, &mut self.speaker) {
+                    (Some(Last::Here(last)), Speaker::Here(engine)) => Some(last.statistics(engine)),
+                    (Some(Last::There(last)), _) => Some(last.statistics()),
+                    _ => None,
+                };
                 self.say(&format!("{}\n", said.as_deref().unwrap_or("nothing has been said yet")));
             }
             "context" => self.context()?,
@@ -86,7 +91,7 @@ impl Chat<'_> {
         let last = last.ok_or_else(|| refuse("/regen: there is no turn to answer"))?;
         let old = self.messages.split_off(last + 1);
         let replied = self.reply();
-        if replied.is_err() {
+        if replied.is_err() && self.messages.len() == last + 1 {
             self.messages.extend(old);
         }
         replied
@@ -118,7 +123,12 @@ impl Chat<'_> {
             "frequency_penalty" => sampling.frequency_penalty = or(&key, value, 0.0)?,
             _ => return Err(refuse(format!("/set: {} cannot be set", quote(&key)))),
         }
-        sampling.params(self.engine.defaults()).validate()?;
+        let elsewhere = GenerationDefaults::default();
+        let defaults = match &self.speaker {
+            Speaker::Here(engine) => engine.defaults(),
+            Speaker::There(_) => &elsewhere,
+        };
+        sampling.params(defaults).validate()?;
         self.options.sampling = sampling;
         Ok(())
     }
@@ -155,16 +165,26 @@ impl Chat<'_> {
         let mut rows = Vec::new();
         for message in self.conversation().messages {
             let text = content(&message);
-            let tokens = self.engine.tokenizer()?.encode(text, false)?.len();
+            let tokens = match &self.speaker {
+                Speaker::Here(engine) => count(engine.tokenizer()?.encode(text, false)?.len() as u64),
+                Speaker::There(_) => UNKNOWN.to_owned(),
+            };
             let begin: String = text.chars().take(48).map(|c| if c.is_control() { ' ' } else { c }).collect();
-            rows.push(vec![format!("{:?}", message.role).to_lowercase(), count(tokens as u64), begin]);
+            rows.push(vec![format!("{:?}", message.role).to_lowercase(), tokens, begin]);
         }
-        let used = format!("{} of {}", count(self.used().into()), count(self.engine.plan().context.into()));
+        let used = self.used().map_or_else(|| UNKNOWN.to_owned(), count);
+        let used = match &self.speaker {
+            Speaker::Here(engine) => format!("{used} of {}", count(engine.plan().context.into())),
+            Speaker::There(_) => used,
+        };
         rows.push(vec!["in use".to_owned(), used, String::new()]);
         self.say(&table(&["turn", "tokens", "text"], &rows, &["tokens"], false));
         Ok(())
     }
 }
+
+/// A count that another engine does not tell.
+const UNKNOWN: &str = "unknown";
 
 fn content(message: &Message) -> &str {
     match &message.content {
@@ -173,7 +193,8 @@ fn content(message: &Message) -> &str {
     }
 }
 
-fn document(message: &Message) -> serde_json::Value {
+/// A message as it travels and as it is kept.
+pub(crate) fn document(message: &Message) -> serde_json::Value {
     let mut value = json!({ "role": format!("{:?}", message.role).to_lowercase(), "content": content(message) });
     if let Some(reasoning) = &message.reasoning_content {
         value["reasoning_content"] = json!(reasoning);

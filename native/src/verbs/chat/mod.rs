@@ -6,6 +6,7 @@ mod input;
 use std::process::ExitCode;
 
 use lyn::chat::message::Content;
+use lyn::chat::openai::ResponseShape;
 use lyn::chat::{Conversation, Detected, Message, Role};
 use lyn::engine::Engine;
 use lyn::error::Result;
@@ -15,26 +16,31 @@ use super::generate::{message, report};
 use super::refuse;
 use crate::answer::{Answer, answer, check_room};
 use crate::cli::{self, Switch};
+use crate::remote::{Remote, Told};
 use crate::{App, Ended, load, terminal};
+
+pub(crate) use commands::document;
 
 use input::{Input, Line};
 
 /// Runs the verb.
 pub(crate) fn run(app: &App, options: cli::Chat) -> Ended {
-    let engine = load::engine(app, &options.engine.model, &options.engine.options(&app.device))?;
-    if let Detected::Raw(why) = engine.chat_format() {
+    let speaker = match Remote::open(app, &options.upstream, &options.engine)? {
+        Some(remote) => Speaker::There(remote),
+        None => {
+            Speaker::Here(Box::new(load::engine(app, &options.engine.model, &options.engine.options(&app.device))?))
+        }
+    };
+    if let Speaker::Here(engine) = &speaker
+        && let Detected::Raw(why) = engine.chat_format()
+    {
         return Err(refuse(format!("this model has no chat format: {why}")).with_help("use: lyn generate --raw"));
     }
     let mut input = Input::open(app);
     if input.is_editor() {
-        let place = engine.adapter().map_or("the host", |adapter| adapter.name.as_str());
-        let context = engine.plan().context;
-        app.terminal.note(&format!(
-            "{} on {place}, context {context}. /help lists commands, Ctrl-D leaves.",
-            options.engine.model
-        ));
+        app.terminal.note(&format!("{}. /help lists commands, Ctrl-D leaves.", speaker.name(&options.engine.model)));
     }
-    let mut chat = Chat { app, engine, options, messages: vec![], files: vec![], last: None };
+    let mut chat = Chat { app, speaker, options, messages: vec![], files: vec![], last: None };
     loop {
         match input.next(&chat.prompt())? {
             Line::End => return Ok(ExitCode::SUCCESS),
@@ -56,17 +62,43 @@ pub(crate) fn run(app: &App, options: cli::Chat) -> Ended {
     }
 }
 
+/// Who answers.
+enum Speaker {
+    Here(Box<Engine>),
+    There(Remote),
+}
+
+/// The last answer.
+#[derive(Clone)]
+enum Last {
+    Here(Answer),
+    There(Told),
+}
+
+impl Speaker {
+    /// What it is and where.
+    fn name(&self, model: &str) -> String {
+        match self {
+            Speaker::Here(engine) => {
+                let place = engine.adapter().map_or("the host", |adapter| adapter.name.as_str());
+                format!("{model} on {place}, context {}", engine.plan().context)
+            }
+            Speaker::There(remote) => remote.name(),
+        }
+    }
+}
+
 /// A conversation under way.
 struct Chat<'a> {
     app: &'a App,
-    engine: Engine,
+    speaker: Speaker,
     /// How answers are made; `/set`, `/system` and `/thinking` change it.
     options: cli::Chat,
     /// Turns of user and assistant; the system message is in the options.
     messages: Vec<Message>,
     /// Files that go before the next turn's text, fenced.
     files: Vec<String>,
-    last: Option<Answer>,
+    last: Option<Last>,
 }
 
 impl Chat<'_> {
@@ -78,15 +110,22 @@ impl Chat<'_> {
         }
     }
 
-    /// What stands before the next input: how full the context is, from half on.
+    /// What stands before the next input: how full the context is, from half on. Of another engine's nothing is known.
     fn prompt(&self) -> String {
-        let percent = self.used().saturating_mul(100) / self.engine.plan().context.max(1);
+        let Speaker::Here(engine) = &self.speaker else { return String::new() };
+        let percent = self.used().unwrap_or(0).saturating_mul(100) / u64::from(engine.plan().context.max(1));
         if percent > 50 { format!("[{percent} %] ") } else { String::new() }
     }
 
-    /// Tokens of the conversation, as the last answer left it.
-    fn used(&self) -> u32 {
-        self.last.as_ref().map_or(0, |last| last.timings.prompt_tokens + last.timings.completion_tokens)
+    /// Tokens of the conversation, as the last answer left it; none where the engine does not say.
+    fn used(&self) -> Option<u64> {
+        match &self.last {
+            None => Some(0),
+            Some(Last::Here(last)) => {
+                Some(u64::from(last.timings.prompt_tokens) + u64::from(last.timings.completion_tokens))
+            }
+            Some(Last::There(last)) => last.usage.total(),
+        }
     }
 
     /// What the model is told.
@@ -101,7 +140,8 @@ impl Chat<'_> {
         parts.push(text.to_owned());
         self.messages.push(message(Role::User, &parts.join("\n\n")));
         let replied = self.reply();
-        if replied.is_err() {
+        // An answer that broke off stays, as far as it came.
+        if replied.is_err() && self.messages.last().is_some_and(|last| last.role == Role::User) {
             self.messages.pop();
         }
         replied
@@ -109,38 +149,69 @@ impl Chat<'_> {
 
     /// Answers the last turn. What a stopped answer said stays; one that said nothing leaves no turn.
     fn reply(&mut self) -> Result<()> {
+        let (last, text, reasoning, failure) = if matches!(self.speaker, Speaker::Here(_)) {
+            let made = self.reply_here()?;
+            (Last::Here(made.clone()), made.text, made.reasoning, None)
+        } else {
+            let told = self.reply_there()?;
+            (Last::There(told.clone()), told.text, told.reasoning, told.failure)
+        };
+        let is_stopped = match &last {
+            Last::Here(made) => made.finish.is_none(),
+            Last::There(told) => told.is_stopped() || failure.is_some(),
+        };
+        if !is_stopped || !text.is_empty() {
+            self.messages.push(Message {
+                role: Role::Assistant,
+                content: Some(Content::Text(text)),
+                reasoning_content: (!reasoning.is_empty()).then_some(reasoning),
+                ..Message::default()
+            });
+        } else if failure.is_none() {
+            self.messages.pop();
+        }
+        self.last = Some(last);
+        failure.map_or(Ok(()), Err)
+    }
+
+    fn reply_here(&mut self) -> Result<Answer> {
+        let conversation = self.conversation();
+        let Speaker::Here(engine) = &mut self.speaker else { return Ok(Answer::default()) };
         let options = &self.options.answer;
         let thinking = options.thinking == Switch::On;
-        let prompt = self.engine.chat_prompt(&self.conversation(), thinking)?;
-        check_room(&prompt, options.max_tokens, self.engine.plan().context)?;
+        let prompt = engine.chat_prompt(&conversation, thinking)?;
+        check_room(&prompt, options.max_tokens, engine.plan().context)?;
         let request = Request {
-            sampling: self.options.sampling.params(self.engine.defaults()),
+            sampling: self.options.sampling.params(engine.defaults()),
             max_tokens: options.max_tokens,
             stop: options.stop.clone(),
             thinking,
             ignore_eos: options.ignore_eos,
             ..Request::new(prompt)
         };
-        let made = answer(self.app, &mut self.engine, request, options.reasoning, None)?;
-        let terminal = &self.app.terminal;
-        if terminal.json {
-            terminal.json_line(&made.to_json(&self.engine, "lyn.chat/1"));
-        } else if !terminal.stdout_is_terminal() {
-            terminal.data("\n");
-        }
-        report(self.app, &made, &mut self.engine, options);
-        if made.finish.is_none() && made.text.is_empty() {
-            self.messages.pop();
-        } else {
-            let reasoning_content = (!made.reasoning.is_empty()).then(|| made.reasoning.clone());
-            self.messages.push(Message {
-                role: Role::Assistant,
-                content: Some(Content::Text(made.text.clone())),
-                reasoning_content,
-                ..Message::default()
-            });
-        }
-        self.last = Some(made);
-        Ok(())
+        let made = answer(self.app, engine, request, options.reasoning, None)?;
+        end_of_answer(self.app, || made.to_json(engine, SCHEMA));
+        report(self.app, &made, engine, options);
+        Ok(made)
+    }
+
+    fn reply_there(&self) -> Result<Told> {
+        let Speaker::There(remote) = &self.speaker else { return Ok(Told::default()) };
+        let (messages, options) = (self.conversation().messages, &self.options);
+        let told = remote.answer(self.app, &messages, &options.answer, &options.sampling, &ResponseShape::None)?;
+        end_of_answer(self.app, || told.to_json(SCHEMA));
+        told.report(self.app, &options.answer);
+        Ok(told)
+    }
+}
+
+const SCHEMA: &str = "lyn.chat/1";
+
+/// What parts an answer from the next one.
+fn end_of_answer(app: &App, document: impl FnOnce() -> serde_json::Value) {
+    if app.terminal.json {
+        app.terminal.json_line(&document());
+    } else if !app.terminal.stdout_is_terminal() {
+        app.terminal.data("\n");
     }
 }

@@ -1,0 +1,320 @@
+//! An answer of another engine, shown as one of ours: text to stdout, thoughts and statistics to stderr.
+
+use std::time::{Duration, Instant};
+
+use lyn::chat::Message;
+use lyn::chat::openai::ResponseShape;
+use lyn::checkpoint::GenerationDefaults;
+use lyn::error::{Code, Error, Result, escape};
+use lyn::generate::Voice;
+use lyn::memory::ContextSize;
+use serde_json::{Map, Value, json};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::App;
+use crate::answer::Screen;
+use crate::cli::{AnswerArgs, AttentionArg, EngineArgs, SamplingArgs, Switch, UpstreamArgs, When};
+use crate::interrupt::Interrupt;
+use crate::terminal::table::count;
+use crate::upstream::{Address, Event, Keys, Patience, Upstream, Usage, gave_up};
+use crate::verbs::chat::document;
+
+/// How soon a stop is heard.
+const LISTEN: Duration = Duration::from_millis(50);
+
+/// An engine elsewhere, and the model that is asked for there.
+pub(crate) struct Remote {
+    /// Taken when dropped, because a look-up of a name may still run and is not worth waiting for.
+    runtime: Option<Runtime>,
+    upstream: Upstream,
+    model: String,
+}
+
+/// What was said there.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Told {
+    /// The answer.
+    pub(crate) text: String,
+    /// The thought before it.
+    pub(crate) reasoning: String,
+    /// Why it ended; none where the user stopped it or it broke off.
+    finish: Option<String>,
+    /// Why it broke off, after some of it had been shown.
+    pub(crate) failure: Option<Error>,
+    /// What the engine counted.
+    pub(crate) usage: Usage,
+    seed: Option<u64>,
+    model: String,
+    host: String,
+    first: Option<Duration>,
+    decode: Duration,
+}
+
+impl Remote {
+    /// The engine that the options name, if they name one. Says where prompts go.
+    ///
+    /// # Errors
+    /// `bad_request` for a bad address, `io` for a bad key file, `upstream` where the model cannot be found out.
+    pub(crate) fn open(app: &App, options: &UpstreamArgs, engine: &EngineArgs) -> Result<Option<Remote>> {
+        let Some(address) = &options.upstream else { return Ok(None) };
+        let address = Address::parse(address)?;
+        let keys = Keys::read(options.upstream_key_file.as_deref())?;
+        let upstream = Upstream::new(address, &keys, options.upstream_profile, Patience::default())?;
+        if let Some(text) = upstream.privacy() {
+            app.terminal.warn("upstream", &text);
+        }
+        let idle = unused(engine);
+        if !idle.is_empty() {
+            app.terminal
+                .note(&format!("note: with --upstream there is no engine here that {} could set", idle.join(", ")));
+        }
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Error::new(Code::Internal, format!("no runtime for connections: {error}")))?;
+        let _working = app.interrupt.work();
+        // The default names a model that is built in here, and hardly one there.
+        let wanted = Some(engine.model.as_str()).filter(|model| *model != "stories");
+        let model = runtime.block_on(async {
+            tokio::select! {
+                model = upstream.choose_model(wanted) => model,
+                () = asked(&app.interrupt) => Err(Error::new(Code::Cancelled, "stopped while connecting")),
+            }
+        })?;
+        Ok(Some(Remote { runtime: Some(runtime), upstream, model }))
+    }
+
+    /// `deepseek-chat at api.deepseek.com`.
+    pub(crate) fn name(&self) -> String {
+        format!("{} at {}", escape(&self.model), self.upstream.address().shown())
+    }
+
+    /// Asks for the answer to a conversation and shows it.
+    ///
+    /// # Errors
+    /// `bad_request` for values out of range; `upstream` where nothing was said. What breaks off later is in [`Told::failure`].
+    pub(crate) fn answer(
+        &self,
+        app: &App,
+        messages: &[Message],
+        options: &AnswerArgs,
+        sampling: &SamplingArgs,
+        response: &ResponseShape,
+    ) -> Result<Told> {
+        sampling.params(&GenerationDefaults::default()).validate()?;
+        let Some(runtime) = &self.runtime else { return Ok(Told::default()) };
+        let _working = app.interrupt.work();
+        let mut screen = Screen::new(app, options.reasoning);
+        let host = self.upstream.address().shown().to_owned();
+        let mut told = Told { host, seed: sampling.seed, model: self.model.clone(), ..Told::default() };
+        let answering = async {
+            let body = self.body(app, messages, options, sampling, response).await;
+            let (start, mut first) = (Instant::now(), None);
+            let mut reply = self.upstream.chat(body).await?;
+            loop {
+                match reply.next().await {
+                    Ok(Some(event)) => {
+                        first.get_or_insert_with(Instant::now);
+                        told.take(event, &mut screen);
+                    }
+                    Ok(None) => break,
+                    Err(error) => {
+                        told.failure = Some(error);
+                        break;
+                    }
+                }
+                told.first = first.map(|first| first - start);
+                told.decode = first.map_or(Duration::ZERO, |first| first.elapsed());
+            }
+            if let Some(model) = reply.model() {
+                told.model = model.to_owned();
+            }
+            Ok(())
+        };
+        let result = runtime.block_on(async {
+            tokio::select! {
+                result = answering => result,
+                () = asked(&app.interrupt) => Ok(()),
+            }
+        });
+        screen.end();
+        result.map(|()| told)
+    }
+
+    /// The request, without what the engine does not know: that is said.
+    async fn body(
+        &self,
+        app: &App,
+        messages: &[Message],
+        options: &AnswerArgs,
+        sampling: &SamplingArgs,
+        response: &ResponseShape,
+    ) -> Map<String, Value> {
+        let profile = self.upstream.profile().await;
+        let mut body = Map::new();
+        let mut unknown = vec![];
+        let mut put = |name: &str, value: Option<Value>| match value {
+            Some(_) if !profile.knows(name) => unknown.push(format!("--{}", name.replace('_', "-"))),
+            Some(value) => {
+                body.insert(name.to_owned(), value);
+            }
+            None => {}
+        };
+        let unless = |value: f32, default: f32| (value.total_cmp(&default).is_ne()).then(|| number(value));
+        put("temperature", sampling.temperature.map(number));
+        put("top_p", sampling.top_p.map(number));
+        put("top_k", (sampling.top_k > 0).then(|| json!(sampling.top_k)));
+        put("min_p", unless(sampling.min_p, 0.0));
+        put("repetition_penalty", unless(sampling.repetition_penalty, 1.0));
+        put("presence_penalty", unless(sampling.presence_penalty, 0.0));
+        put("frequency_penalty", unless(sampling.frequency_penalty, 0.0));
+        put("seed", sampling.seed.map(|seed| json!(seed)));
+        put("max_tokens", options.max_tokens.map(|most| json!(most)));
+        put("stop", (!options.stop.is_empty()).then(|| json!(options.stop)));
+        put("ignore_eos", options.ignore_eos.then(|| json!(true)));
+        let on = options.thinking == Switch::On;
+        if on && !profile.has_switch() {
+            unknown.push("--thinking".to_owned());
+        }
+        if !unknown.is_empty() {
+            app.terminal.note(&format!("note: the engine there does not know {}", unknown.join(", ")));
+        }
+        body.insert("model".to_owned(), json!(self.model));
+        body.insert("messages".to_owned(), messages.iter().map(document).collect());
+        body.insert("thinking".to_owned(), json!({ "type": if on { "enabled" } else { "disabled" } }));
+        body.insert("stream".to_owned(), json!(true));
+        let format = match response {
+            ResponseShape::JsonObject => Some(json!({ "type": "json_object" })),
+            ResponseShape::JsonSchema(schema) => {
+                let schema = json!({ "name": "answer", "schema": schema, "strict": true });
+                Some(json!({ "type": "json_schema", "json_schema": schema }))
+            }
+            ResponseShape::None => None,
+        };
+        body.extend(format.map(|format| ("response_format".to_owned(), format)));
+        body
+    }
+}
+
+impl Drop for Remote {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Waits for a stop.
+async fn asked(interrupt: &Interrupt) {
+    while !interrupt.asked() {
+        tokio::time::sleep(LISTEN).await;
+    }
+}
+
+/// Options of an engine here that were set all the same.
+fn unused(engine: &EngineArgs) -> Vec<&'static str> {
+    let set = [
+        ("--context", engine.context != ContextSize::Auto),
+        ("--attention", engine.attention != AttentionArg::Sparse),
+        ("--index-topk", engine.index_topk.is_some()),
+        ("--chunk", engine.chunk.is_some()),
+    ];
+    set.into_iter().filter_map(|(name, set)| set.then_some(name)).collect()
+}
+
+/// As people wrote it: 0.7, and not what the nearest f32 is in f64.
+fn number(value: f32) -> Value {
+    value.to_string().parse::<f64>().map_or(Value::Null, |value| json!(value))
+}
+
+impl Told {
+    fn take(&mut self, event: Event, screen: &mut Screen<'_>) {
+        match event {
+            Event::Text { index: 0, voice, text, .. } => {
+                screen.show(voice, &text);
+                match voice {
+                    Voice::Content => self.text += &text,
+                    Voice::Reasoning => self.reasoning += &text,
+                }
+            }
+            Event::Finish { index: 0, reason } => {
+                if gave_up(&reason) {
+                    let error = Error::new(Code::Upstream, format!("{} gave up: {}", self.host, escape(&reason)));
+                    self.failure = Some(error.with_help("ask again: the text so far is not the whole answer"));
+                } else {
+                    self.finish = Some(reason);
+                }
+            }
+            Event::Usage(usage) => self.usage = usage,
+            // No functions are offered and no second answer is asked for.
+            _ => {}
+        }
+    }
+
+    /// Whether the user stopped it.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.finish.is_none() && self.failure.is_none()
+    }
+
+    /// Says why an answer was cut, and what it took, where that is wanted.
+    pub(crate) fn report(&self, app: &App, options: &AnswerArgs) {
+        let why = match (self.finish.as_deref(), options.max_tokens) {
+            (Some("length"), Some(most)) => Some(format!("--max-tokens {most} or the engine's own limit is reached")),
+            (Some("length"), None) => Some("the engine's limit is reached".to_owned()),
+            (Some("stop") | None, _) => None,
+            (Some(other), _) => Some(escape(other)),
+        };
+        if let Some(why) = why {
+            app.terminal.note(&format!("note: the answer ends here: {why}"));
+        }
+        let wanted = match options.stats {
+            When::Always => true,
+            When::Auto => app.terminal.stderr_is_terminal(),
+            When::Never => false,
+        };
+        if wanted {
+            app.terminal.note(&self.statistics());
+        }
+    }
+
+    /// `212 tokens · 38.1 tok/s · …`; what the engine did not count is unknown.
+    pub(crate) fn statistics(&self) -> String {
+        let known = |tokens: Option<u64>| tokens.map_or_else(|| "unknown".to_owned(), count);
+        let mut parts = vec![match self.usage.completion {
+            Some(tokens) => format!("{} tokens", count(tokens)),
+            None => "tokens unknown".to_owned(),
+        }];
+        let seconds = self.decode.as_secs_f64();
+        if let Some(tokens) = self.usage.completion.filter(|&tokens| tokens > 1 && seconds > 0.0) {
+            let speed = f64::from(u32::try_from(tokens - 1).unwrap_or(u32::MAX)) / seconds;
+            parts.push(format!("{speed:.1} tok/s"));
+        }
+        let cached = self.usage.cached.filter(|&cached| cached > 0);
+        let cached = cached.map(|cached| format!(" ({} known)", count(cached))).unwrap_or_default();
+        parts.push(format!("prompt {}{cached}", known(self.usage.prompt)));
+        if let Some(first) = self.first {
+            parts.push(format!("first token {:.1} s", first.as_secs_f64()));
+        }
+        parts.push(format!("{} at {}", escape(&self.model), self.host));
+        if self.is_stopped() {
+            parts.push("stopped".to_owned());
+        }
+        parts.join(" · ")
+    }
+
+    /// The last line of `--json`.
+    pub(crate) fn to_json(&self, schema: &str) -> Value {
+        let finish = self.finish.as_deref().unwrap_or(if self.failure.is_some() { "error" } else { "stopped" });
+        json!({
+            "schema": schema,
+            "text": self.text,
+            "reasoning_content": if self.reasoning.is_empty() { Value::Null } else { json!(self.reasoning) },
+            "finish_reason": finish,
+            "usage": self.usage.to_json(),
+            "timings": Value::Null,
+            "seed": self.seed,
+            "model": self.model,
+            "upstream": self.host,
+        })
+    }
+}

@@ -1,0 +1,549 @@
+//! One engine: requests to it, tried again where that may help, and its answer as events.
+
+use std::collections::VecDeque;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER, USER_AGENT};
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::client::legacy::{Client, Error as ClientError};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use lyn::error::{Code, Error, Result, quote};
+use serde_json::{Map, Value};
+use tokio::time::Instant;
+
+use super::address::Address;
+use super::connect::{self, Connector};
+use super::error::{self, Failure, upstream};
+use super::events::{Event, Normaliser};
+use super::key::{Key, Keys};
+use super::profile::Profile;
+use super::sse;
+
+/// Bytes of an answer in one piece, and of a refusal.
+const ANSWER_BYTES: usize = 64 << 20;
+const REFUSAL_BYTES: usize = 256 << 10;
+/// A wait longer than this is the user's to decide.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// How long to wait, and how often to try.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// For name, connection and TLS together.
+    pub(crate) connect: Duration,
+    /// For the next byte, keep-alives included.
+    pub(crate) idle: Duration,
+    /// For the list of models.
+    pub(crate) probe: Duration,
+    /// Attempts of a request.
+    pub(crate) tries: u32,
+    /// Before the second attempt; twice as long before each further one.
+    pub(crate) pause: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Patience {
+        Patience {
+            connect: Duration::from_secs(10),
+            idle: Duration::from_secs(600),
+            probe: Duration::from_secs(5),
+            tries: 3,
+            pause: Duration::from_millis(500),
+        }
+    }
+}
+
+/// An engine behind an address.
+pub(crate) struct Upstream {
+    address: Address,
+    key: Option<Key>,
+    patience: Patience,
+    client: Client<Connector, Full<Bytes>>,
+    profile: OnceLock<Profile>,
+    /// The address names only a host, and the API lies below `/v1`.
+    below_v1: AtomicBool,
+}
+
+impl Upstream {
+    /// An engine. Nothing is sent yet. `profile`: where the user knows better than the engine's own words.
+    ///
+    /// # Errors
+    /// `upstream` where the system has no certificates.
+    pub(crate) fn new(address: Address, keys: &Keys, profile: Option<Profile>, patience: Patience) -> Result<Upstream> {
+        let connector = Connector::new(address.is_tls(), patience.connect)?;
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(Duration::from_secs(30))
+            .build(connector);
+        let key = keys.of(&address);
+        let known = profile.or_else(|| Profile::of_address(&address));
+        let address = match known.and_then(Profile::path).filter(|_| address.is_bare()) {
+            Some(path) => address.with_path(path),
+            None => address,
+        };
+        let profile = known.map_or_else(OnceLock::new, OnceLock::from);
+        Ok(Upstream { address, key, patience, client, profile, below_v1: AtomicBool::new(false) })
+    }
+
+    /// Where it is.
+    pub(crate) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// What people must know before their words leave this machine; none where they do not.
+    pub(crate) fn privacy(&self) -> Option<String> {
+        let host = self.address.shown();
+        match (self.address.is_loopback(), self.address.is_plain()) {
+            (true, _) => None,
+            (false, true) => Some(format!("prompts leave this machine: they go to {host}, unencrypted")),
+            (false, false) => Some(format!("prompts leave this machine: they go to {host}")),
+        }
+    }
+
+    /// What kind of engine it is: as given, as its address tells, or as its list of models does.
+    pub(crate) async fn profile(&self) -> Profile {
+        if let Some(profile) = self.profile.get() {
+            return *profile;
+        }
+        match self.models().await {
+            Ok(list) => *self.profile.get_or_init(|| Profile::of_models(&list).unwrap_or(Profile::Openai)),
+            // It answered, and will not say more next time.
+            Err(error) if error.details().contains_key("status") => *self.profile.get_or_init(|| Profile::Openai),
+            Err(_) => Profile::Openai,
+        }
+    }
+
+    /// `GET /models`: the only request that is ever made unasked.
+    ///
+    /// # Errors
+    /// `upstream`.
+    pub(crate) async fn models(&self) -> Result<Value> {
+        let asking = async {
+            let response = self.call(Method::GET, "/models", Bytes::new(), &self.address).await?;
+            let body = collect(response.into_body(), ANSWER_BYTES).await;
+            body.map_err(|error| Failure::last(self.unreachable(&error)))
+        };
+        let host = self.address.shown();
+        let body = tokio::time::timeout(self.patience.probe, asking)
+            .await
+            .map_err(|_| upstream(host, "did not list its models in time"))?
+            .map_err(|failure| failure.error)?;
+        serde_json::from_slice(&body).map_err(|error| upstream(host, format!("lists its models as no JSON: {error}")))
+    }
+
+    /// The model to ask for: `wanted`, else the one behind `#` in the address, else the only one that the engine has.
+    ///
+    /// # Errors
+    /// `upstream` where there are several and none is named.
+    pub(crate) async fn choose_model(&self, wanted: Option<&str>) -> Result<String> {
+        if let Some(wanted) = wanted.or(self.address.model()) {
+            return Ok(wanted.to_owned());
+        }
+        let list = self.models().await?;
+        let models: Vec<&Value> = list.get("data").and_then(Value::as_array).into_iter().flatten().collect();
+        let named = |name: &str| -> Vec<&str> { models.iter().filter_map(|model| model.get(name)?.as_str()).collect() };
+        let (ids, roots) = (named("id"), named("root"));
+        // Several names of one model are no choice.
+        if let Some(root) = roots.first().filter(|root| ids.contains(root))
+            && roots.len() == models.len()
+            && roots.iter().all(|other| other == root)
+        {
+            return Ok((*root).to_owned());
+        }
+        match ids[..] {
+            [only] => Ok(only.to_owned()),
+            [] => Err(upstream(self.address.shown(), "lists no models").with_help("name one with --model")),
+            _ => {
+                let shown: Vec<String> = ids.iter().take(8).map(|id| quote(id)).collect();
+                let more = if ids.len() > 8 { ", …" } else { "" };
+                let error = upstream(self.address.shown(), format!("has several models: {}{more}", shown.join(", ")));
+                Err(error.with_help("name one with --model"))
+            }
+        }
+    }
+
+    /// Sends a chat completion in DeepSeek's form. Returns when the answer has begun, so that up to there it can be tried
+    /// again without anyone having seen anything.
+    ///
+    /// # Errors
+    /// `upstream`; `bad_request` where this engine cannot do what the request asks.
+    pub(crate) async fn chat(&self, mut body: Map<String, Value>) -> Result<Reply> {
+        let prepared = self.profile().await.prepare(&mut body)?;
+        let address = if prepared.beta { self.address.beta() } else { self.address.clone() };
+        let body = serde_json::to_vec(&body).map_err(|error| Error::new(Code::Internal, error.to_string()))?;
+        let body = Bytes::from(body);
+        let mut attempt = 1;
+        loop {
+            let failure = match self.attempt(body.clone(), &address, prepared.thinking).await {
+                Ok(reply) => return Ok(reply),
+                Err(failure) => failure,
+            };
+            let jitter = f64::from(u16::try_from(lyn::platform::seed() % 1000).unwrap_or(0)) / 1000.0;
+            match pause(&failure, attempt, &self.patience, jitter) {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return Err(failure.error),
+            }
+            attempt += 1;
+        }
+    }
+
+    async fn attempt(&self, body: Bytes, address: &Address, thinking: Option<bool>) -> Result<Reply, Failure> {
+        let response = self.call(Method::POST, "/chat/completions", body, address).await?;
+        let mut reply = Reply::new(self, response.into_body(), thinking);
+        reply.begin().await?;
+        Ok(reply)
+    }
+
+    /// A request to a route. Where the address names only a host and the route is not there, `/v1` is tried, once.
+    async fn call(
+        &self,
+        method: Method,
+        route: &str,
+        body: Bytes,
+        base: &Address,
+    ) -> Result<Response<Incoming>, Failure> {
+        let v1 = base.with_path("/v1");
+        let below = self.below_v1.load(Ordering::Relaxed) && base.is_bare();
+        let response = self.send(&method, route, body.clone(), if below { &v1 } else { base }).await?;
+        if response.status() != StatusCode::NOT_FOUND || !base.is_bare() || below {
+            return self.accept(response).await;
+        }
+        let second = self.send(&method, route, body, &v1).await?;
+        if second.status() != StatusCode::NOT_FOUND {
+            self.below_v1.store(true, Ordering::Relaxed);
+        }
+        self.accept(second).await
+    }
+
+    async fn send(
+        &self,
+        method: &Method,
+        route: &str,
+        body: Bytes,
+        base: &Address,
+    ) -> Result<Response<Incoming>, Failure> {
+        let request = self.request(method, route, body, base).map_err(Failure::last)?;
+        match tokio::time::timeout(self.patience.idle, self.client.request(request)).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) => Err(self.no_answer(&error)),
+            Err(_) => Err(Failure::last(self.silent())),
+        }
+    }
+
+    fn request(&self, method: &Method, route: &str, body: Bytes, base: &Address) -> Result<Request<Full<Bytes>>> {
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = method.clone();
+        *request.uri_mut() = base.join(route)?;
+        let headers = request.headers_mut();
+        headers.insert(USER_AGENT, HeaderValue::from_static(concat!("lyn/", env!("CARGO_PKG_VERSION"))));
+        headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream, application/json"));
+        if *method == Method::POST {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        if let Some(key) = &self.key {
+            headers.insert(AUTHORIZATION, key.header()?);
+        }
+        Ok(request)
+    }
+
+    /// Lets a good answer pass and makes an error of every other one.
+    async fn accept(&self, response: Response<Incoming>) -> Result<Response<Incoming>, Failure> {
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let (head, body) = response.into_parts();
+        let status = head.status.as_u16();
+        let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
+        let reading = tokio::time::timeout(self.patience.probe, collect(body, REFUSAL_BYTES));
+        let body = reading.await.ok().and_then(Result::ok).unwrap_or_default();
+        let body = self.key.as_ref().map_or_else(|| body.to_vec(), |key| key.hide(&body));
+        let kind = header(CONTENT_TYPE.as_str()).unwrap_or_default();
+        let mut error = match (head.status.is_redirection(), header(LOCATION.as_str())) {
+            // Following it could carry the key to another host.
+            (true, Some(place)) => {
+                error::refusal(self.address.shown(), status, kind, format!("redirects to {place}").as_bytes())
+            }
+            _ => error::refusal(self.address.shown(), status, kind, &body),
+        };
+        let after = wait(&head.headers);
+        if let Some(after) = after {
+            error = error.with_detail("retry_after_ms", u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
+        }
+        let retry = error::may_pass(status) && header("x-should-retry") != Some("false");
+        Err(Failure { error, retry, after })
+    }
+
+    fn no_answer(&self, error: &ClientError) -> Failure {
+        let cause = connect::cause(error);
+        let failed = self.unreachable(&cause);
+        // A certificate does not get better.
+        if cause.contains("certificate") { Failure::last(failed) } else { Failure::passing(failed) }
+    }
+
+    fn unreachable(&self, cause: &str) -> Error {
+        upstream(self.address.shown(), format!("cannot be reached: {}", error::one_line(cause)))
+    }
+
+    fn silent(&self) -> Error {
+        upstream(self.address.shown(), format!("sent nothing for {} s", self.patience.idle.as_secs()))
+            .with_detail("status", 504)
+    }
+}
+
+/// How long the headers of a refusal ask to wait.
+fn wait(headers: &HeaderMap) -> Option<Duration> {
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    error::retry_after(header("retry-after-ms"), header(RETRY_AFTER.as_str()), SystemTime::now())
+}
+
+/// How long to wait before the next attempt; none where there is none. `jitter` is below 1.
+fn pause(failure: &Failure, attempt: u32, patience: &Patience, jitter: f64) -> Option<Duration> {
+    if !failure.retry || attempt >= patience.tries {
+        return None;
+    }
+    let growing = patience.pause.saturating_mul(2_u32.saturating_pow(attempt.saturating_sub(1)));
+    // Clients that failed together shall not come back together.
+    let pause = failure.after.unwrap_or(growing.mul_f64(0.5 + jitter / 2.0));
+    (pause <= LONGEST_WAIT).then_some(pause)
+}
+
+async fn collect(body: Incoming, most: usize) -> Result<Bytes, String> {
+    Limited::new(body, most).collect().await.map(http_body_util::Collected::to_bytes).map_err(|error| error.to_string())
+}
+
+/// An answer that has begun.
+pub(crate) struct Reply {
+    host: String,
+    key: Option<Key>,
+    body: Incoming,
+    idle: Duration,
+    /// When the engine has been silent for too long.
+    deadline: Instant,
+    form: Form,
+    normaliser: Normaliser,
+    events: VecDeque<Event>,
+    /// What comes after the events.
+    end: Option<Option<Failure>>,
+}
+
+/// What the body is. The first byte tells: headers of engines are not to be relied on.
+enum Form {
+    Unknown,
+    Stream(sse::Reader),
+    Whole(Vec<u8>),
+}
+
+impl Reply {
+    fn new(upstream: &Upstream, body: Incoming, thinking: Option<bool>) -> Reply {
+        let (host, idle) = (upstream.address.shown().to_owned(), upstream.patience.idle);
+        Reply {
+            normaliser: Normaliser::new(&host, thinking),
+            host,
+            key: upstream.key.clone(),
+            body,
+            idle,
+            deadline: Instant::now() + idle,
+            form: Form::Unknown,
+            events: VecDeque::new(),
+            end: None,
+        }
+    }
+
+    /// The next event; none at the end. Dropping the future loses nothing; dropping the reply ends the engine's work.
+    ///
+    /// # Errors
+    /// `upstream` where the answer breaks off. Events before it have been returned.
+    pub(crate) async fn next(&mut self) -> Result<Option<Event>> {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Ok(Some(event));
+            }
+            match &mut self.end {
+                Some(failure) => return failure.take().map_or(Ok(None), |failure| Err(failure.error)),
+                None => self.read().await,
+            }
+        }
+    }
+
+    /// The model that the engine says it is.
+    pub(crate) fn model(&self) -> Option<&str> {
+        self.normaliser.model()
+    }
+
+    /// The fingerprint that the engine names.
+    pub(crate) fn fingerprint(&self) -> Option<&str> {
+        self.normaliser.fingerprint()
+    }
+
+    /// Reads up to the first event.
+    async fn begin(&mut self) -> Result<(), Failure> {
+        while self.events.is_empty() && self.end.is_none() {
+            self.read().await;
+        }
+        match (self.events.front(), &mut self.end) {
+            (Some(Event::Finish { reason, .. }), _) if gave_up(reason) => {
+                let error = upstream(&self.host, format!("gave up: {}", error::one_line(reason)));
+                Err(Failure::passing(error.with_detail("status", 503)))
+            }
+            (None, Some(failure)) => failure.take().map_or(Ok(()), Err),
+            _ => Ok(()),
+        }
+    }
+
+    async fn read(&mut self) {
+        let taken = match tokio::time::timeout_at(self.deadline, self.body.frame()).await {
+            Err(_) => {
+                let error = upstream(&self.host, format!("sent nothing for {} s", self.idle.as_secs()));
+                Err(Failure::last(error.with_detail("status", 504)))
+            }
+            Ok(Some(Err(error))) => {
+                let cause = error::one_line(&connect::cause(&error));
+                Err(Failure::passing(upstream(&self.host, format!("broke off: {cause}"))))
+            }
+            Ok(Some(Ok(frame))) => {
+                self.deadline = Instant::now() + self.idle;
+                frame.into_data().map_or(Ok(()), |data| self.take(&data))
+            }
+            Ok(None) => self.finish(),
+        };
+        if let Err(failure) = taken {
+            self.events.extend(self.normaliser.release());
+            self.end = Some(Some(failure));
+        }
+    }
+
+    fn take(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        let bytes = match &self.form {
+            Form::Unknown => {
+                let bytes = bytes.trim_ascii_start();
+                match bytes.first() {
+                    None => return Ok(()),
+                    Some(b'{') => self.form = Form::Whole(vec![]),
+                    Some(b'<') => {
+                        let what = "answered with a page in place of an answer; check the address";
+                        return Err(Failure::last(upstream(&self.host, what)));
+                    }
+                    Some(_) => self.form = Form::Stream(sse::Reader::default()),
+                }
+                bytes
+            }
+            _ => bytes,
+        };
+        match &mut self.form {
+            Form::Whole(whole) if whole.len() + bytes.len() <= ANSWER_BYTES => whole.extend_from_slice(bytes),
+            Form::Stream(reader) => match reader.push(bytes) {
+                Ok(events) => return events.iter().try_for_each(|data| self.event(data)),
+                Err(sse::TooLong) => return Err(self.too_long()),
+            },
+            _ => return Err(self.too_long()),
+        }
+        Ok(())
+    }
+
+    /// The data of one event: a chunk, seldom several, or the mark of the end.
+    fn event(&mut self, data: &str) -> Result<(), Failure> {
+        if self.end.is_some() {
+            return Ok(());
+        }
+        let (chunks, done) = match data.trim().strip_suffix("[DONE]") {
+            Some(chunks) => (chunks, true),
+            None => (data, false),
+        };
+        for chunk in serde_json::Deserializer::from_str(chunks).into_iter() {
+            let chunk: Value = chunk.map_err(|_| {
+                let hidden =
+                    self.key.as_ref().map_or_else(|| data.as_bytes().to_vec(), |key| key.hide(data.as_bytes()));
+                let shown = error::one_line(&String::from_utf8_lossy(&hidden));
+                Failure::last(upstream(&self.host, format!("sent {shown} in place of a chunk")))
+            })?;
+            let events = self.chunk(&chunk)?;
+            self.events.extend(events);
+        }
+        if done { self.close(true) } else { Ok(()) }
+    }
+
+    fn chunk(&mut self, chunk: &Value) -> Result<Vec<Event>, Failure> {
+        let events = match chunk.get("error") {
+            // What it says of a refused key must not show the key.
+            Some(Value::Object(_) | Value::String(_)) => {
+                let hidden = serde_json::from_str(&self.hide(&chunk.to_string())).unwrap_or(Value::Null);
+                self.normaliser.chunk(&hidden)
+            }
+            _ => self.normaliser.chunk(chunk),
+        };
+        events.map_err(Failure::of_stream)
+    }
+
+    fn hide(&self, text: &str) -> String {
+        let hidden = self.key.as_ref().map(|key| key.hide(text.as_bytes()));
+        hidden.map_or_else(|| text.to_owned(), |hidden| String::from_utf8_lossy(&hidden).into_owned())
+    }
+
+    fn finish(&mut self) -> Result<(), Failure> {
+        match std::mem::replace(&mut self.form, Form::Unknown) {
+            Form::Whole(whole) => {
+                let answer: Value = serde_json::from_slice(&whole).map_err(|error| {
+                    Failure::passing(upstream(&self.host, format!("sent an answer that is no JSON: {error}")))
+                })?;
+                let events = self.chunk(&answer)?;
+                self.events.extend(events);
+                self.close(true)
+            }
+            Form::Stream(mut reader) => {
+                if let Some(data) = reader.finish() {
+                    self.event(&data)?;
+                }
+                if self.end.is_none() { self.close(false) } else { Ok(()) }
+            }
+            Form::Unknown => Err(Failure::passing(upstream(&self.host, "sent nothing"))),
+        }
+    }
+
+    fn close(&mut self, marked: bool) -> Result<(), Failure> {
+        let events = self.normaliser.finish(marked).map_err(Failure::passing)?;
+        self.events.extend(events);
+        self.end = Some(None);
+        Ok(())
+    }
+
+    fn too_long(&self) -> Failure {
+        Failure::last(upstream(&self.host, "sent more than an answer can be"))
+    }
+}
+
+impl Failure {
+    /// An error that came as an event: it may pass where its status says so.
+    fn of_stream(error: Error) -> Failure {
+        let status =
+            error.details().get("status").and_then(Value::as_u64).and_then(|status| u16::try_from(status).ok());
+        Failure { retry: status.is_some_and(error::may_pass), error, after: None }
+    }
+}
+
+/// Ends that say nothing about the answer: the engine ran out of something.
+pub(crate) fn gave_up(reason: &str) -> bool {
+    matches!(reason, "insufficient_system_resource" | "aborted" | "error")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_and_obey_the_engine() {
+        let patience = Patience::default();
+        let failure = |retry, after| Failure { error: upstream("h", "x"), retry, after };
+        let ms =
+            |failure: &Failure, attempt, jitter| pause(failure, attempt, &patience, jitter).map(|it| it.as_millis());
+        let passing = failure(true, None);
+        assert_eq!((ms(&passing, 1, 0.0), ms(&passing, 2, 0.0), ms(&passing, 3, 0.0)), (Some(250), Some(500), None));
+        assert_eq!(ms(&passing, 2, 0.5), Some(750));
+        assert_eq!(ms(&failure(true, Some(Duration::from_secs(7))), 1, 0.0), Some(7000));
+        assert_eq!(ms(&failure(true, Some(Duration::from_secs(61))), 1, 0.0), None, "an hour is the user's to wait");
+        assert_eq!(ms(&failure(false, None), 1, 0.0), None);
+    }
+}

@@ -1,0 +1,256 @@
+//! What an engine says when it refuses, in one line: envelopes of every shape, plain text, pages of proxies.
+
+use std::time::{Duration, SystemTime};
+
+use lyn::error::{Code, Error, escape_whole};
+use serde_json::Value;
+
+/// Characters of a message that are shown.
+const MESSAGE_CHARS: usize = 300;
+
+/// A failed attempt, and whether another one may help.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) error: Error,
+    pub(super) retry: bool,
+    /// How long the engine asks to wait.
+    pub(super) after: Option<Duration>,
+}
+
+impl Failure {
+    /// A failure for good.
+    pub(super) fn last(error: Error) -> Failure {
+        Failure { error, retry: false, after: None }
+    }
+
+    /// A failure that may not repeat.
+    pub(super) fn passing(error: Error) -> Failure {
+        Failure { error, retry: true, after: None }
+    }
+}
+
+/// An error about the engine at `host`.
+pub(super) fn upstream(host: &str, what: impl std::fmt::Display) -> Error {
+    Error::new(Code::Upstream, format!("{host} {what}")).with_detail("host", host)
+}
+
+/// A refusal: status, the best message of its body, and what to do.
+pub(super) fn refusal(host: &str, status: u16, kind: &str, body: &[u8]) -> Error {
+    let said = message(kind, body);
+    let text = match said {
+        Some(said) => format!("answered {status}: {said}"),
+        None => format!("answered {status} without a message"),
+    };
+    let error = upstream(host, text).with_detail("status", status);
+    match help(status) {
+        Some(help) => error.with_help(help),
+        None => error,
+    }
+}
+
+/// An error that came in place of the next chunk.
+pub(super) fn in_stream(host: &str, event: &Value) -> Error {
+    let said = envelope(event).unwrap_or_else(|| one_line(&event.to_string()));
+    let error = upstream(host, format!("broke off: {said}"));
+    let code = ["/error/code", "/code", "/error/status", "/status_code"];
+    match code.iter().find_map(|pointer| event.pointer(pointer).and_then(status_of)) {
+        Some(status) => error.with_detail("status", status),
+        None => error,
+    }
+}
+
+/// A code that is an HTTP status: vLLM and llama.cpp write numbers, some proxies write them as text.
+fn status_of(code: &Value) -> Option<u16> {
+    let number = code.as_u64().or_else(|| code.as_str()?.parse().ok())?;
+    u16::try_from(number).ok().filter(|status| (400..600).contains(status))
+}
+
+/// Statuses that may pass when one asks again.
+pub(super) fn may_pass(status: u16) -> bool {
+    matches!(status, 408 | 429 | 500 | 502 | 503 | 504)
+}
+
+fn help(status: u16) -> Option<&'static str> {
+    Some(match status {
+        401 | 403 => "check the key: LYN_UPSTREAM_KEY or --upstream-key-file",
+        402 => "the account there has no balance left",
+        300..=399 => "give the address that it names as the upstream",
+        400 | 404 | 405 | 422 => "check the address, and --model; GET /models there lists the ids",
+        413 => "shorten the conversation",
+        429 => "wait, or ask for a higher limit there",
+        500.. => "try again later; its own log says more",
+        _ => return None,
+    })
+}
+
+/// The message of a body, in one line; none where it has none.
+fn message(kind: &str, body: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(body);
+    let text = text.trim();
+    if let Ok(value) = serde_json::from_str::<Value>(text) {
+        return envelope(&value).or_else(|| (!text.is_empty()).then(|| one_line(text)));
+    }
+    if kind.contains("html") || text.starts_with('<') {
+        return Some(match title(text) {
+            Some(title) => format!("an HTML page, {}", one_line(title)),
+            None => "an HTML page".to_owned(),
+        });
+    }
+    (!text.is_empty()).then(|| one_line(text))
+}
+
+/// The message in an envelope: OpenAI's `error`, `FastAPI`'s `detail`, or a plain `message`.
+fn envelope(value: &Value) -> Option<String> {
+    fn text(value: &Value) -> Option<String> {
+        match value {
+            Value::String(text) => (!text.trim().is_empty()).then(|| one_line(text)),
+            // `detail` of a validation error: [{"loc": ["body", "model"], "msg": "Field required"}]
+            Value::Array(several) => several.iter().find_map(text),
+            Value::Object(fields) => {
+                let said = ["message", "msg", "error", "detail"].iter().find_map(|name| text(fields.get(*name)?))?;
+                let place = fields.get("loc").and_then(Value::as_array).map(|path| {
+                    let names = path.iter().map(|name| name.as_str().map_or_else(|| name.to_string(), str::to_owned));
+                    names.collect::<Vec<_>>().join(".")
+                });
+                Some(match place {
+                    Some(place) => format!("{}: {said}", one_line(&place)),
+                    None => said,
+                })
+            }
+            _ => None,
+        }
+    }
+    // A router's own envelope hides what the provider said.
+    let raw = value.pointer("/error/metadata/raw").and_then(Value::as_str).map(|raw| {
+        serde_json::from_str(raw).ok().and_then(|inner: Value| envelope(&inner)).unwrap_or_else(|| one_line(raw))
+    });
+    let outer = ["error", "detail", "message", "errors"].iter().find_map(|name| text(value.get(*name)?));
+    match (outer, raw) {
+        (Some(outer), Some(raw)) if !raw.is_empty() => Some(format!("{outer} ({raw})")),
+        (outer, raw) => outer.or(raw),
+    }
+}
+
+fn title(page: &str) -> Option<&str> {
+    // Lower case of ASCII only: other letters may change their length.
+    let lower = page.to_ascii_lowercase();
+    let begin = lower.find("<title>")?.checked_add("<title>".len())?;
+    let end = lower.get(begin..)?.find("</title>")?.checked_add(begin)?;
+    page.get(begin..end).map(str::trim).filter(|title| !title.is_empty())
+}
+
+/// Words with single spaces between, cut, and safe on a terminal.
+pub(super) fn one_line(text: &str) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let cut: String = line.chars().take(MESSAGE_CHARS).collect();
+    let more = if cut.len() < line.len() { "…" } else { "" };
+    // Quotes of a sentence stay as they are: only what could move a cursor is escaped.
+    let parts: Vec<String> = cut.split('"').map(escape_whole).collect();
+    parts.join("\"") + more
+}
+
+/// How long a refusal asks to wait: `retry-after-ms`, or `Retry-After` in seconds or as a date.
+pub(super) fn retry_after(milliseconds: Option<&str>, seconds: Option<&str>, now: SystemTime) -> Option<Duration> {
+    let number = |text: &str, unit: f64| {
+        let seconds = text.trim().parse::<f64>().ok()? * unit;
+        Duration::try_from_secs_f64(seconds).ok()
+    };
+    milliseconds.and_then(|text| number(text, 1e-3)).or_else(|| {
+        let text = seconds?;
+        number(text, 1.0).or_else(|| {
+            let date = httpdate::parse_http_date(text.trim()).ok()?;
+            Some(date.duration_since(now).unwrap_or_default())
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_shape_of_refusal_becomes_one_line() {
+        for (kind, body, says) in [
+            (
+                "application/json",
+                r#"{"error":{"message":"Insufficient Balance","type":"unknown_error","param":null,"code":"invalid_request_error"}}"#,
+                "Insufficient Balance",
+            ),
+            (
+                "application/json",
+                r#"{"error":{"message":"The model `x` does not exist.","type":"NotFoundError","param":"model","code":404}}"#,
+                "The model `x` does not exist.",
+            ),
+            (
+                "application/json",
+                r#"{"error":{"code":503,"message":"Loading model","type":"unavailable_error"}}"#,
+                "Loading model",
+            ),
+            (
+                "application/json",
+                r#"{"object":"error","message":"This model's maximum\ncontext","type":"BadRequestError","param":null,"code":400}"#,
+                "This model's maximum context",
+            ),
+            ("application/json", r#"{"detail":"Not Found"}"#, "Not Found"),
+            (
+                "application/json",
+                r#"{"detail":[{"type":"missing","loc":["body","messages",0],"msg":"Field required","input":{}}]}"#,
+                "body.messages.0: Field required",
+            ),
+            ("application/json", r#"{"error":"model \"x\" not found"}"#, "model \"x\" not found"),
+            (
+                "application/json",
+                r#"{"error":{"message":"Provider returned error","code":429,"metadata":{"raw":"{\"error\":{\"message\":\"slow down\"}}","provider_name":"p"}}}"#,
+                "Provider returned error (slow down)",
+            ),
+            ("application/octet-stream", r#"{"error":{"message":"Model Not Exist"}}"#, "Model Not Exist"),
+            ("application/json", r#"{"status":"no"}"#, "{\"status\":\"no\"}"),
+            (
+                "text/html",
+                "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>…",
+                "an HTML page, 502 Bad Gateway",
+            ),
+            ("text/html; charset=utf-8", "<!doctype html><p>hello", "an HTML page"),
+            ("text/plain", "upstream connect error\n\nreset", "upstream connect error reset"),
+            ("text/plain", "red \u{1b}[31m", "red \\u{1b}[31m"),
+        ] {
+            let error = refusal("example.org", 500, kind, body.as_bytes());
+            assert_eq!(error.message(), format!("example.org answered 500: {says}"), "{body}");
+        }
+        let empty = refusal("example.org", 500, "", b" \n");
+        assert_eq!(empty.message(), "example.org answered 500 without a message");
+        let long = refusal("example.org", 400, "text/plain", "word ".repeat(9000).as_bytes());
+        assert!(long.message().chars().count() < 400 && !long.message().contains('\n'));
+        let binary = refusal("example.org", 400, "", &[0xff, 0xfe, 0, 7]);
+        assert!(!binary.message().contains('\0'), "{binary}");
+    }
+
+    #[test]
+    fn errors_inside_a_stream_keep_their_status() {
+        let event = serde_json::json!({ "error": { "message": "overloaded", "code": "503" } });
+        let error = in_stream("h", &event);
+        assert_eq!((error.message(), &error.details()["status"]), ("h broke off: overloaded", &503.into()));
+        let error = in_stream("h", &serde_json::json!({ "error": { "message": "no", "code": "internal_error" } }));
+        assert!(!error.details().contains_key("status"));
+    }
+
+    #[test]
+    fn waiting_times_are_read() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_445_412_470);
+        let date = "Wed, 21 Oct 2015 07:28:00 GMT";
+        for (milliseconds, seconds, wait) in [
+            (None, Some("2"), Some(2000)),
+            (None, Some("0.5"), Some(500)),
+            (Some("150"), Some("2"), Some(150)),
+            (None, Some(date), Some(10_000)),
+            (Some("x"), Some("x"), None),
+            (None, Some("-5"), None),
+            (None, Some("1e300"), None),
+            (None, None, None),
+        ] {
+            let wait = wait.map(Duration::from_millis);
+            assert_eq!(retry_after(milliseconds, seconds, now), wait, "{milliseconds:?} {seconds:?}");
+        }
+        assert_eq!(retry_after(None, Some(date), now + Duration::from_secs(60)), Some(Duration::ZERO));
+    }
+}

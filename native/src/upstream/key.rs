@@ -1,0 +1,175 @@
+//! Keys of engines: from the environment or a file, never from the command line, and never shown.
+
+use std::fmt;
+use std::path::Path;
+
+use hyper::header::HeaderValue;
+use lyn::error::{Code, Error, Result, quote};
+
+use super::address::Address;
+use super::profile::Profile;
+
+/// The variable with the key, or with lines of hosts and keys.
+pub(crate) const VARIABLE: &str = "LYN_UPSTREAM_KEY";
+
+/// A key; `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Key(String);
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key(****)")
+    }
+}
+
+impl Key {
+    /// The header that carries it.
+    ///
+    /// # Errors
+    /// `bad_request` where no header can hold it.
+    pub(super) fn header(&self) -> Result<HeaderValue> {
+        let mut value = HeaderValue::from_str(&format!("Bearer {}", self.0))
+            .map_err(|_| refuse("the key of the upstream holds a character that no header may hold"))?;
+        value.set_sensitive(true);
+        Ok(value)
+    }
+
+    /// A text of the engine's without the key: some repeat what they were sent.
+    pub(super) fn hide(&self, text: &[u8]) -> Vec<u8> {
+        let key = self.0.as_bytes();
+        let mut hidden = Vec::with_capacity(text.len());
+        let mut rest = text;
+        while let Some((&first, after)) = rest.split_first() {
+            match rest.strip_prefix(key) {
+                Some(behind) => {
+                    hidden.extend_from_slice(b"****");
+                    rest = behind;
+                }
+                None => {
+                    hidden.push(first);
+                    rest = after;
+                }
+            }
+        }
+        hidden
+    }
+}
+
+/// Every key that is at hand.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Keys {
+    /// For an engine that no line names.
+    any: Option<Key>,
+    of_hosts: Vec<(String, Key)>,
+}
+
+impl Keys {
+    /// Keys from a file, else from `LYN_UPSTREAM_KEY`. A line is a key, or a host and its key.
+    ///
+    /// # Errors
+    /// `io` where the file cannot be read, `bad_request` where a line is neither. Never with the line.
+    pub(crate) fn read(file: Option<&Path>) -> Result<Keys> {
+        match file {
+            Some(path) => {
+                let shown = quote(&path.to_string_lossy());
+                let text =
+                    std::fs::read_to_string(path).map_err(|error| Error::new(Code::Io, format!("{shown}: {error}")))?;
+                Keys::parse(&text, &shown)
+            }
+            None => Keys::parse(&std::env::var(VARIABLE).unwrap_or_default(), VARIABLE),
+        }
+    }
+
+    /// Keys of a test.
+    #[cfg(test)]
+    pub(super) fn of_text(text: &str) -> Keys {
+        Keys::parse(text, "test").unwrap_or_default()
+    }
+
+    fn parse(text: &str, place: &str) -> Result<Keys> {
+        let mut keys = Keys::default();
+        for (line, text) in text.lines().enumerate() {
+            let words: Vec<&str> = text.split_whitespace().collect();
+            match words[..] {
+                [] => {}
+                [first, ..] if first.starts_with('#') => {}
+                [key] if keys.any.is_none() => keys.any = Some(Key(key.to_owned())),
+                [host, key] => keys.of_hosts.push((host.to_ascii_lowercase(), Key(key.to_owned()))),
+                _ => {
+                    let expected = "expected one key, or a host and its key on each line";
+                    return Err(refuse(format!("{place}, line {}: {expected}", line + 1)));
+                }
+            }
+        }
+        Ok(keys)
+    }
+
+    /// The key for an engine: that of its host, else the one that names no host, else the one in its service's own variable.
+    pub(crate) fn of(&self, address: &Address) -> Option<Key> {
+        self.of_with(address, |name| std::env::var(name).ok())
+    }
+
+    fn of_with(&self, address: &Address, variable: impl Fn(&str) -> Option<String>) -> Option<Key> {
+        let named = |name: &str| self.of_hosts.iter().find(|(host, _)| host.eq_ignore_ascii_case(name));
+        let own = named(address.shown()).or_else(|| named(address.host())).map(|(_, key)| key.clone());
+        own.or_else(|| self.any.clone()).or_else(|| {
+            let name = Profile::of_address(address)?.key_variable()?;
+            let key = variable(name).filter(|_| address.is_tls())?;
+            Some(key.trim().to_owned()).filter(|key| !key.is_empty()).map(Key)
+        })
+    }
+
+    /// Whether a key names no host: with several engines it would go to all of them.
+    pub(crate) fn has_any(&self) -> bool {
+        self.any.is_some()
+    }
+}
+
+fn refuse(message: impl Into<String>) -> Error {
+    Error::new(Code::BadRequest, message)
+        .with_help("write the key into LYN_UPSTREAM_KEY or a file for --upstream-key-file")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(text: &str, address: &str) -> Option<String> {
+        let keys = Keys::parse(text, "here").unwrap();
+        let variable = |name: &str| Some(format!("{name} ")).filter(|_| name == "DEEPSEEK_API_KEY");
+        keys.of_with(&Address::parse(address).unwrap(), variable).map(|key| key.0)
+    }
+
+    #[test]
+    fn each_engine_gets_its_own_key() {
+        let file = "# keys\nplain\napi.deepseek.com  deep\nlocalhost:8000 local\n";
+        assert_eq!(of(file, "https://api.deepseek.com/v1").as_deref(), Some("deep"));
+        assert_eq!(of(file, "http://localhost:8000").as_deref(), Some("local"));
+        assert_eq!(of(file, "http://localhost:8001").as_deref(), Some("plain"));
+        assert_eq!(of("", "http://localhost:8001"), None);
+    }
+
+    #[test]
+    fn a_service_has_its_variable_and_only_encrypted() {
+        assert_eq!(of("", "https://api.deepseek.com").as_deref(), Some("DEEPSEEK_API_KEY"));
+        assert_eq!(of("", "http://api.deepseek.com"), None);
+        assert_eq!(of("", "https://openrouter.ai"), None);
+        assert_eq!(of("", "https://api.deepseek.com.example.org"), None);
+    }
+
+    #[test]
+    fn a_key_is_never_shown() {
+        let key = Key("sk-1234567890abcd".to_owned());
+        assert_eq!(format!("{key:?}"), "Key(****)");
+        assert_eq!(format!("{:?}", key.header().unwrap()), "Sensitive");
+        assert_eq!(
+            key.hide(b"key sk-1234567890abcd is invalid: sk-1234567890abc"),
+            b"key **** is invalid: sk-1234567890abc"
+        );
+        for lines in ["secret1\nsecret2", "a b secret"] {
+            let error = Keys::parse(lines, "here").unwrap_err();
+            assert!(!error.message().contains("secret"), "{error}");
+        }
+        assert!(Key("a\nb".to_owned()).header().is_err());
+    }
+}
