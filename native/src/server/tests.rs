@@ -572,8 +572,8 @@ async fn props_say_what_the_page_shows() {
     assert_eq!(props["default_generation_settings"]["n_ctx"], 1024);
     let lyn = &props["lyn"];
     let model = &lyn["model"];
-    assert_eq!((&model["id"], &model["context"], &model["chat"]), (&json!("stories"), &json!(512), &json!(true)));
-    assert_eq!(lyn["plan"]["context"], 512);
+    assert_eq!((&model["id"], &model["context"], &model["chat"]), (&json!("stories"), &json!(1024), &json!(true)));
+    assert_eq!(lyn["plan"]["context"], 1024);
     assert_eq!(lyn["adapter"]["kind"], "software");
     assert_eq!(lyn["self_check"]["passed"], true);
 }
