@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use futures_util::stream::unfold;
 use hyper::StatusCode;
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use lyn::error::{Code, Error, Result};
 use serde_json::{Map, Value, json};
 
@@ -221,6 +221,7 @@ fn json_answer(status: StatusCode, model: Option<&str>, answer: &Value) -> Proxi
     let mut headers = headers("application/json; charset=utf-8");
     name_model(&mut headers, model);
     let text = Bytes::from(answer.to_string());
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(text.len()));
     let body = Box::pin(futures_util::stream::once(async move { Ok(text) }));
     Proxied { status, headers, body }
 }
