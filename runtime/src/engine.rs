@@ -2,17 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::chat::{
-    ChatFormat, CheckpointFiles, Conversation, Detected, Grammars, Options as RenderOptions, control, encode,
-};
-use crate::checkpoint::{Checkpoint, GenerationDefaults, Source, optional_small_file};
+use crate::chat::{Conversation, Detected, Options as RenderOptions};
+use crate::checkpoint::{Checkpoint, GenerationDefaults, Source};
 use crate::error::{Code, Error, Result};
 use crate::executor::Executor;
-use crate::generate::{
-    AnswerId, Block, Event, Generation, Key, Occupancy, Request, Runner, Scheduler, Settings, Vocabulary,
-};
+use crate::generate::{AnswerId, Block, Event, Generation, Key, Occupancy, Request, Runner, Scheduler, Settings};
 use crate::gpu::{AdapterInfo, Device, adapter};
 use crate::inspect::self_check;
+use crate::language::{Language, no_tokenizer};
 use crate::memory::{ContextSize, Plan};
 use crate::model::Dims;
 use crate::text::Tokenizer;
@@ -174,20 +171,9 @@ pub struct Engine {
     plan: Plan,
     adapter: Option<AdapterInfo>,
     defaults: GenerationDefaults,
-    bos: Option<u32>,
-    text: Option<Text>,
-    grammars: Option<Grammars>,
+    language: Option<Arc<Language>>,
     /// None where the checkpoint has no tokenizer: then there are steps, and no answers.
     scheduler: Option<Scheduler>,
-}
-
-/// What turns text into ids and back.
-pub struct Text {
-    /// The tokenizer.
-    pub tokenizer: Arc<Tokenizer>,
-    /// The prompt format that the checkpoint was trained on, or why there is none.
-    pub format: Detected,
-    allowed: Arc<[bool]>,
 }
 
 impl Engine {
@@ -233,8 +219,8 @@ impl Engine {
         options: &Options,
         progress: &mut dyn FnMut(Progress) -> bool,
     ) -> Result<Engine> {
-        let text = Text::open(&checkpoint).await?;
-        let vocab_limit = text.as_ref().map_or(usize::MAX, |text| text.tokenizer.size());
+        let language = Language::open(&checkpoint).await?;
+        let vocab_limit = language.as_ref().map_or(usize::MAX, |language| language.tokenizer().size());
         let dims = Dims::new(&checkpoint.config, u32::try_from(vocab_limit).unwrap_or(u32::MAX));
         let plan = Engine::plan_for(&checkpoint, place.adapter(), options)?;
         let chunk = plan.chunk;
@@ -261,26 +247,9 @@ impl Engine {
         go_on(progress(Progress::Upload { done_bytes: total_bytes, total_bytes }))?;
         let mut runner = Runner::new(executor, dims, weights, settings).await?;
         runner.warm(&mut |done, total| progress(Progress::Compile { done, total })).await?;
-        let config = &checkpoint.config;
-        let turns = text.as_ref().map(Text::turn_ids).unwrap_or_default();
-        let eos = [config.eos_token_ids.as_slice(), &checkpoint.generation.eos_token_ids, &turns].concat();
-        let grammars = text
-            .as_ref()
-            .map(|text| Grammars::new(Arc::clone(&text.tokenizer), text.format, Arc::clone(&text.allowed), &eos));
-        let scheduler = text.as_ref().map(|text| {
-            let (tokenizer, allowed) = (Arc::clone(&text.tokenizer), Arc::clone(&text.allowed));
-            Scheduler::new(Arc::new(Vocabulary { tokenizer, eos, allowed }))
-        });
-        Ok(Engine {
-            runner,
-            plan,
-            adapter,
-            defaults: checkpoint.generation.clone(),
-            bos: config.bos_token_id,
-            text,
-            grammars,
-            scheduler,
-        })
+        let language = language.map(|language| Arc::new(language.with_context(plan.context)));
+        let scheduler = language.as_ref().map(|language| Scheduler::new(language.vocabulary()));
+        Ok(Engine { runner, plan, adapter, defaults: checkpoint.generation.clone(), language, scheduler })
     }
 
     /// Memory in use, and sizes of the model.
@@ -318,39 +287,27 @@ impl Engine {
         &mut self.runner
     }
 
+    /// All of the model that needs no device: for prompts and requests, on any thread.
+    ///
+    /// # Errors
+    /// `bad_checkpoint` where the folder has no tokenizer.
+    pub fn language(&self) -> Result<&Arc<Language>> {
+        self.language.as_ref().ok_or_else(no_tokenizer)
+    }
+
     /// The tokenizer.
     ///
     /// # Errors
-    /// `bad_checkpoint` where the folder has none.
+    /// As [`Engine::language`].
     pub fn tokenizer(&self) -> Result<&Tokenizer> {
-        self.text().map(|text| &*text.tokenizer)
-    }
-
-    /// What holds answers to a form: JSON, schemas, calls.
-    ///
-    /// # Errors
-    /// As [`Engine::tokenizer`].
-    pub fn grammars(&self) -> Result<Grammars> {
-        self.text()?;
-        self.grammars.clone().ok_or_else(|| Error::new(Code::Internal, "a model with a tokenizer has grammars"))
-    }
-
-    /// The tokenizer, for whoever outlives a borrow of the engine.
-    ///
-    /// # Errors
-    /// As [`Engine::tokenizer`].
-    pub fn shared_tokenizer(&self) -> Result<Arc<Tokenizer>> {
-        self.text().map(|text| Arc::clone(&text.tokenizer))
-    }
-
-    fn text(&self) -> Result<&Text> {
-        self.text.as_ref().ok_or_else(no_tokenizer)
+        self.language().map(|language| &**language.tokenizer())
     }
 
     /// The prompt format that the checkpoint was trained on, or why there is none.
     #[must_use]
     pub fn chat_format(&self) -> Detected {
-        self.text.as_ref().map_or(Detected::Raw("the checkpoint has no tokenizer"), |text| text.format)
+        let raw = Detected::Raw("the checkpoint has no tokenizer");
+        self.language.as_ref().map_or(raw, |language| language.chat_format())
     }
 
     /// A conversation as ids, in the checkpoint's own format.
@@ -358,22 +315,7 @@ impl Engine {
     /// # Errors
     /// `bad_request` where the checkpoint has no format that lyn renders, or a message cannot be rendered.
     pub fn chat_prompt(&self, conversation: &Conversation, thinking: bool) -> Result<Vec<u32>> {
-        self.render(conversation, RenderOptions { thinking, ..RenderOptions::default() })
-    }
-
-    /// As [`Engine::chat_prompt`], with all of its options.
-    ///
-    /// # Errors
-    /// As [`Engine::chat_prompt`].
-    pub fn render(&self, conversation: &Conversation, options: RenderOptions) -> Result<Vec<u32>> {
-        let format: ChatFormat = match self.chat_format() {
-            Detected::Format(format) => format,
-            Detected::Raw(why) => {
-                let message = format!("this checkpoint has no chat format: {why}");
-                return Err(Error::new(Code::BadRequest, message).with_help("use: lyn generate --raw"));
-            }
-        };
-        encode(format, conversation, options)?.ids(self.tokenizer()?)
+        self.language()?.render(conversation, RenderOptions { thinking, ..RenderOptions::default() })
     }
 
     /// Plain text as ids, after the token that begins every text.
@@ -381,9 +323,7 @@ impl Engine {
     /// # Errors
     /// `bad_checkpoint` without a tokenizer; `bad_request` for text that it cannot encode.
     pub fn raw_prompt(&self, text: &str) -> Result<Vec<u32>> {
-        let mut ids: Vec<u32> = self.bos.into_iter().collect();
-        ids.extend(self.tokenizer()?.encode(text, false)?);
-        Ok(ids)
+        self.language()?.raw_prompt(text)
     }
 
     /// Switches attention without loading again. What is cached was computed with the old one, and is forgotten.
@@ -426,7 +366,7 @@ impl Engine {
     /// # Errors
     /// `context_overflow`, `bad_request`.
     pub fn generate(&mut self, request: Request) -> Result<Generation<'_>> {
-        let tokenizer = self.shared_tokenizer()?;
+        let tokenizer = Arc::clone(self.language()?.tokenizer());
         let scheduler = self.scheduler.as_mut().ok_or_else(no_tokenizer)?;
         Generation::new(scheduler, &mut self.runner, tokenizer, request)
     }
@@ -485,43 +425,5 @@ impl Engine {
     #[must_use]
     pub fn occupancy(&self) -> Occupancy {
         self.scheduler.as_ref().map(|scheduler| scheduler.occupancy(&self.runner)).unwrap_or_default()
-    }
-}
-
-fn no_tokenizer() -> Error {
-    let message = "the checkpoint has no tokenizer.json: text can be neither read nor written";
-    Error::new(Code::BadCheckpoint, message).with_help("download tokenizer.json into the model's folder")
-}
-
-impl Text {
-    /// Ids that open a turn or a text: where a model writes one, its own turn is over.
-    fn turn_ids(&self) -> Vec<u32> {
-        let Detected::Format(_) = self.format else { return vec![] };
-        let tokens = [control::BOS, control::USER, control::ASSISTANT];
-        tokens.iter().filter_map(|token| self.tokenizer.token_id(token)).collect()
-    }
-
-    /// The tokenizer and chat format of a checkpoint; none where it has no tokenizer.
-    ///
-    /// # Errors
-    /// `bad_checkpoint` where a file is there and broken.
-    pub async fn open(checkpoint: &Checkpoint) -> Result<Option<Text>> {
-        use crate::text::{MAX_TOKENIZER_BYTES, MAX_TOKENIZER_CONFIG_BYTES};
-        let source = &**checkpoint.source();
-        let Some(bytes) = optional_small_file(source, "tokenizer.json", MAX_TOKENIZER_BYTES).await? else {
-            return Ok(None);
-        };
-        let tokenizer = Tokenizer::from_json("tokenizer.json", &bytes, checkpoint.config.vocab_size)?;
-        let tokenizer_config = optional_small_file(source, "tokenizer_config.json", MAX_TOKENIZER_CONFIG_BYTES).await?;
-        let chat_template = optional_small_file(source, "chat_template.jinja", MAX_TOKENIZER_CONFIG_BYTES).await?;
-        let files = CheckpointFiles {
-            tokenizer_config: tokenizer_config.as_deref(),
-            chat_template: chat_template.as_deref(),
-            // A source of plain names cannot have it; then the absent chat template says the same.
-            has_dsv32_encoder: source.size("encoding/encoding_dsv32.py").await.is_ok_and(|size| size.is_some()),
-        };
-        let format = ChatFormat::detect(files, &tokenizer)?;
-        let allowed = tokenizer.sampleable().into();
-        Ok(Some(Text { tokenizer: Arc::new(tokenizer), format, allowed }))
     }
 }

@@ -16,6 +16,7 @@ pub mod generate;
 pub mod gpu;
 pub mod host;
 pub mod inspect;
+pub mod language;
 pub mod memory;
 pub mod model;
 #[cfg(feature = "embedded-stories")]
@@ -27,3 +28,4 @@ mod weights;
 
 pub use engine::{Attention, Engine, Options, Place, Progress};
 pub use error::{Class, Code, Error, Result};
+pub use language::Language;

@@ -256,7 +256,7 @@ fn offered() -> Value {
     let objects = schemas()
         .into_iter()
         .enumerate()
-        .filter(|(_, schema)| schema["type"] == "object" || schema.get("$ref").is_some());
+        .filter(|(_, schema)| schema.get("properties").is_some() || schema.get("$ref").is_some());
     let mut tools: Map<String, Value> = objects.map(|(place, schema)| (format!("tool_{place}"), schema)).collect();
     tools.insert("none".to_owned(), json!({"type": "object", "properties": {}}));
     tools.insert(
@@ -294,6 +294,19 @@ fn strict_calls_fit_their_functions() {
             }
         }
         assert_eq!(seen.len(), validators.len());
+    }
+}
+
+#[test]
+fn arguments_of_strict_functions_are_closed_objects() {
+    let refused = |grammars: &Grammars, schema: Value| {
+        of(grammars, &tools(ToolChoice::Auto, true, json!({ "f": schema })), false).unwrap_err().code()
+    };
+    let open = json!({"type": "object", "additionalProperties": {"type": "boolean"}});
+    assert_eq!(refused(&DSML, open.clone()), Code::InvalidSchema, "its parameters are named in the grammar");
+    assert!(of(&EXP, &tools(ToolChoice::Auto, true, json!({ "f": open })), false).is_ok());
+    for grammars in [&*EXP, &*DSML] {
+        assert_eq!(refused(grammars, json!({"type": "string"})), Code::InvalidSchema);
     }
 }
 

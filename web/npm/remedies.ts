@@ -14,6 +14,7 @@ const REMEDIES: Partial<Record<ErrorCode, string>> = {
   gpu_timeout: "Try again; if it happens again, update the driver or use a smaller context.",
   context_overflow: "Shorten the prompt, or load with a larger context.",
   bad_request: "Compare the request with the package's types.",
+  grammar_too_complex: "Use a smaller schema: fewer alternatives, shorter patterns.",
   non_finite: "Check the model with verify() and the adapter with conform().",
   internal: "Please report it, with the result of conform().",
 };

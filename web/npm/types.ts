@@ -198,6 +198,7 @@ export interface Usage {
   total_tokens: number;
   prompt_cache_hit_tokens: number;
   prompt_cache_miss_tokens: number;
+  prompt_tokens_details: { cached_tokens: number };
   completion_tokens_details: { reasoning_tokens: number };
 }
 
@@ -219,7 +220,7 @@ export interface Result {
   /** Ids of prompt and answer, as they stand in the cache. */
   promptIds: Uint32Array;
   ids: Uint32Array;
-  finish_reason: "stop" | "length" | "cancelled";
+  finish_reason: FinishReason | "cancelled";
   usage: Usage;
   timings: Timings;
   seed: number;
@@ -261,6 +262,17 @@ export interface ChatOptions {
   onPrompt?: (progress: { done: number; total: number; cached: number }) => void;
 }
 
+/** Why a chat's answer ended. */
+export type FinishReason = "stop" | "length" | "tool_calls" | "insufficient_system_resource";
+
+/** A call of a function, or in a chunk a part of one. */
+export interface ToolCall {
+  index: number;
+  id: string;
+  type: "function";
+  function: { name: string; arguments: string };
+}
+
 export interface ChatCompletion {
   id: string;
   object: "chat.completion";
@@ -268,7 +280,7 @@ export interface ChatCompletion {
   model: string;
   choices: {
     index: number;
-    message: { role: "assistant"; content: string; reasoning_content?: string };
+    message: { role: "assistant"; content: string; reasoning_content?: string; tool_calls?: ToolCall[] };
     finish_reason: FinishReason;
     logprobs: null;
   }[];
@@ -283,7 +295,13 @@ export interface ChatCompletionChunk {
   model: string;
   choices: {
     index: number;
-    delta: { role?: "assistant"; content?: string | null; reasoning_content?: string | null };
+    delta: {
+      role?: "assistant";
+      content?: string | null;
+      reasoning_content?: string | null;
+      /** The first part of a call has its id and name, the others only arguments. */
+      tool_calls?: (Pick<ToolCall, "index"> & Partial<Omit<ToolCall, "function">> & { function: Partial<ToolCall["function"]> })[];
+    };
     finish_reason: FinishReason | null;
     logprobs: null;
   }[];
@@ -406,6 +424,8 @@ export type ErrorCode =
   | "missing_tensor"
   | "context_overflow"
   | "bad_request"
+  | "invalid_schema"
+  | "grammar_too_complex"
   | "bad_config"
   | "non_finite"
   | "check_failed"

@@ -88,7 +88,7 @@ export function toFragment(model: string, settings: Settings, prompt: string | n
 export function fromFragment(hash: string): { model: string; settings: Settings; prompt: string } | null {
   const fields = new URLSearchParams(hash.replace(/^#/, ""));
   const model = fields.get("m");
-  if (!model || !(model === "stories" || (model.startsWith("hf:") && isRepository(model.slice(3))))) return null;
+  if (!model || !(model === "stories" || model === "server" || (model.startsWith("hf:") && isRepository(model.slice(3))))) return null;
   const settings: Settings = {
     ...DEFAULTS,
     stop: fields
@@ -146,9 +146,11 @@ function requestOf(model: string, settings: Settings, prompt: string): Record<st
   };
 }
 
-export function asCurl(model: string, settings: Settings, prompt: string): string {
+/** `server`: where one runs already; null: where one would by default. */
+export function asCurl(model: string, settings: Settings, prompt: string, server: URL | null = null): string {
   const body = shellWord(JSON.stringify(requestOf(model, settings, prompt)));
-  return `curl -N http://127.0.0.1:8080/v1/chat/completions -H 'Content-Type: application/json' -d ${body}`;
+  const url = new URL("v1/chat/completions", server ?? "http://127.0.0.1:8080/");
+  return `curl -N ${url} -H 'Content-Type: application/json' -d ${body}`;
 }
 
 export function asScript(model: string, settings: Settings, prompt: string): string {

@@ -105,3 +105,15 @@ test("storage that is full while fetching offers a choice", () => {
   const full = walk(boot, load, { type: "quota", problem, usage: 1, allowance: 2 });
   assert.deepEqual(full, { name: "quota", model: "stories", problem, usage: 1, allowance: 2 });
 });
+
+test("a server is asked, may still load or want a key, and is there", () => {
+  const asked = walk(boot, { type: "connect", now: 3 });
+  assert.deepEqual(asked, { name: "connecting", loads: false, since: 3 });
+  const loads = walk(asked, { type: "serverLoads" });
+  assert.deepEqual(loads, { name: "connecting", loads: true, since: 3 });
+  assert.equal(walk(loads, { type: "loaded" }).name, "ready");
+  assert.deepEqual(walk(loads, { type: "key", refused: false }), { name: "key", refused: false });
+  assert.equal(canAsk(loads) || canAsk({ name: "key", refused: true }), false);
+  // Said after somebody has chosen otherwise.
+  assert.equal(next(ready, { type: "serverLoads" }), ready);
+});

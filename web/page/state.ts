@@ -22,6 +22,10 @@ export type State =
   | { name: "boot"; since: number }
   | { name: "unsupported"; support: Unsupported }
   | { name: "choose" }
+  /** The server that delivered the page is asked what it has; `loads`: not yet a model. */
+  | { name: "connecting"; loads: boolean; since: number }
+  /** That server wants a key; `refused`: another one than was given. */
+  | { name: "key"; refused: boolean }
   | { name: "downloading"; model: string; progress: Download | null; paused: boolean; since: number }
   | { name: "quota"; model: string; problem: Problem; usage: number; allowance: number }
   | { name: "loading"; model: string; progress: Preparing | null; since: number }
@@ -46,6 +50,9 @@ export type Event =
   | { type: "cameBack"; mark: Mark }
   | { type: "elsewhere" }
   | { type: "choose" }
+  | { type: "connect"; now: number }
+  | { type: "serverLoads" }
+  | { type: "key"; refused: boolean }
   | { type: "load"; model: string; now: number }
   | { type: "progress"; progress: Progress; now: number }
   | { type: "pause" }
@@ -73,6 +80,12 @@ export function next(state: State, event: Event): State {
       return { name: "elsewhere" };
     case "choose":
       return { name: "choose" };
+    case "connect":
+      return { name: "connecting", loads: false, since: event.now };
+    case "serverLoads":
+      return state.name === "connecting" ? { ...state, loads: true } : state;
+    case "key":
+      return { name: "key", refused: event.refused };
     case "load":
       return { name: "downloading", model: event.model, progress: null, paused: false, since: event.now };
     case "progress":
@@ -89,7 +102,7 @@ export function next(state: State, event: Event): State {
         allowance: event.allowance,
       };
     case "loaded":
-      return isLoading(state) ? { name: "ready" } : state;
+      return isLoading(state) || state.name === "connecting" ? { name: "ready" } : state;
     case "ask":
       return canAsk(state) ? { name: "prefill", done: 0, total: 0, cached: 0, since: event.now } : state;
     case "prompt":

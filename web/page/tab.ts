@@ -34,8 +34,9 @@ export async function loadInTab(source: ModelSource, options: TabOptions): Promi
 /** What a thrown thing says, in the page's form. */
 export function toProblem(error: unknown): Problem {
   if (error instanceof Error) {
-    const { code, help } = error as Partial<Problem>;
-    if (typeof code === "string" && Array.isArray(help)) return { code, message: error.message, help };
+    const { code, help, retryAfter } = error as Partial<Problem>;
+    if (typeof code === "string" && Array.isArray(help))
+      return { code, message: error.message, help, ...(retryAfter !== undefined && { retryAfter }) };
     if (error.name === "AbortError") return { code: "cancelled", message: error.message, help: [] };
     if (error instanceof TypeError && /fetch|import|load/i.test(error.message))
       return { code: "network", message: error.message, help: [] };
@@ -81,7 +82,9 @@ class TabClient implements ChatClient {
       queue.push({ type: "ids", ids });
       const generation = "raw" in ask ? this.#raw(ask.raw, options, queue) : this.#chat(ask, options, queue);
       stop = () => generation.stop();
-      const { finish_reason: reason, usage, timings, seed, promptIds, ids: made } = await generation.finished;
+      const { finish_reason: finish, usage, timings, seed, promptIds, ids: made } = await generation.finished;
+      // The page offers no tools, and nobody but its user ends an answer.
+      const reason = finish === "length" || finish === "cancelled" ? finish : "stop";
       queue.push({ type: "end", reason, usage, timings, seed, promptIds, ids: made });
       queue.end();
     };

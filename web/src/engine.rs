@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use js_sys::{Array, Float32Array, Function, Object, Reflect, Uint32Array};
-use lyn::chat::Detected;
 use lyn::chat::openai::{ChatRequest, Completion, Timings, Usage};
 use lyn::checkpoint::Checkpoint;
 use lyn::engine::Progress;
 use lyn::generate::{Event, Finish, Request, SamplingParams, Selection, TraceRequest, Voice};
+use lyn::inspect::model_info::ModelInfo;
 use lyn::memory::ContextSize;
 use lyn::{Attention, Options, Place};
 use serde::Deserialize;
@@ -178,24 +178,7 @@ impl Engine {
     /// Sizes and abilities of the model.
     #[wasm_bindgen(unchecked_return_type = "unknown")]
     pub fn info(&self) -> Outcome {
-        let (plan, dims, defaults) = (self.0.plan(), self.0.dims(), self.0.defaults());
-        // Every chat format that lyn renders can open a thought.
-        let chat = matches!(self.0.chat_format(), Detected::Format(_));
-        object(&json!({
-            "model_type": plan.model_type,
-            "num_hidden_layers": plan.layers,
-            "vocab_size": dims.vocab_size,
-            "max_position_embeddings": plan.max_position_embeddings,
-            "index_topk": self.0.index_topk(),
-            "sparse": dims.indexer.is_some(),
-            "chat": chat,
-            "thinking": chat,
-            "context": plan.context,
-            "defaults": {
-                "temperature": if defaults.do_sample == Some(false) { 0.0 } else { defaults.temperature.unwrap_or(1.0) },
-                "top_p": defaults.top_p.unwrap_or(1.0),
-            },
-        }))
+        object(&ModelInfo::of(&self.0))
     }
 
     /// Memory in use.
@@ -249,18 +232,18 @@ impl Engine {
     pub async fn chat(&mut self, request: String, trace: JsTrace, created: f64, event: Function) -> Outcome {
         let chat = ChatRequest::parse(request.as_bytes()).map_err(thrown)?;
         let trace: Option<TraceOptions> = options(trace.into())?;
-        let asked = chat.to_request(&self.0).map_err(thrown)?;
+        let asked = chat.to_request(self.0.language().map_err(thrown)?).map_err(thrown)?;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "seconds since 1970")]
         let created = created as u64;
-        let completion = chat.completion(&self.0, &asked, format!("chatcmpl-{created:x}"), created);
-        let completion = completion.map_err(thrown)?;
+        let language = self.0.language().map_err(thrown)?;
+        let completion = chat.completion(language, &asked, format!("chatcmpl-{created:x}"), created);
         let request = Request { trace: self.trace(trace, 0), ..asked.single().map_err(thrown)? };
         self.run(request, Some(completion), &event).await
     }
 
     /// The tokenizer, which works while the engine is busy.
     pub fn tokenizer(&self) -> Result<Tokenizer, JsValue> {
-        self.0.shared_tokenizer().map(Tokenizer).map_err(thrown)
+        self.0.language().map(|language| Tokenizer(Arc::clone(language.tokenizer()))).map_err(thrown)
     }
 
     /// Ids of a conversation in the checkpoint's own format.

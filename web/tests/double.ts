@@ -69,7 +69,7 @@ const worker = (behaviour: Behaviour) => `
   const cancelled = new Set();
   const pause = () => new Promise((resolve) => setTimeout(resolve, pace));
   const timings = { cache_n: 0, prompt_n: 9, prompt_ms: 1, prompt_per_second: 9000, predicted_n: 1, predicted_ms: 1, predicted_per_second: 1000, first_token_ms: 1 };
-  const usage = { prompt_tokens: 9, completion_tokens: 1, total_tokens: 10, prompt_cache_hit_tokens: 0, prompt_cache_miss_tokens: 9, completion_tokens_details: { reasoning_tokens: 0 } };
+  const usage = { prompt_tokens: 9, completion_tokens: 1, total_tokens: 10, prompt_cache_hit_tokens: 0, prompt_cache_miss_tokens: 9, prompt_tokens_details: { cached_tokens: 0 }, completion_tokens_details: { reasoning_tokens: 0 } };
   const calls = {
     start: () => ({ gpu: true }),
     plan: () => loaded.plan,

@@ -14,6 +14,7 @@
 //!
 //! Numbers are little-endian. The digests find accidents: a torn, swapped or rotten file. They are no defence against
 //! somebody who may write to the folder, which is why `folder` refuses one that others may write to.
+#![deny(clippy::arithmetic_side_effects)]
 
 use std::io::{self, Read, Write};
 

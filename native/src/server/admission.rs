@@ -43,8 +43,11 @@ impl Admission {
     /// Room for so many answers at once, or none at all.
     ///
     /// # Errors
-    /// 429 where the key has its share, 503 where there is no room for anybody.
+    /// 400 where there never is so much room; 429 where the key has its share, 503 where there is no room for anybody.
     pub(crate) fn enter(self: &Arc<Admission>, key: Option<KeyId>, answers: usize) -> Result<Ticket, Refusal> {
+        if answers > self.most {
+            return Err(Refusal::bad(format!("{answers} answers at once: this server makes {} at most", self.most)));
+        }
         let mut counts = self.lock();
         let own = key.and_then(|key| counts.by_key.get(&key)).copied().unwrap_or(0);
         if self.most_per_key.is_some_and(|most| key.is_some() && own + answers > most) {
@@ -105,6 +108,7 @@ mod tests {
         assert_eq!(status(admission.enter(one, 2)), Some(StatusCode::TOO_MANY_REQUESTS));
         assert_eq!(status(admission.enter(two, 3)), Some(StatusCode::SERVICE_UNAVAILABLE));
         assert!(!admission.is_full());
+        assert_eq!(status(admission.enter(two, 5)), Some(StatusCode::BAD_REQUEST));
         let second = admission.enter(two, 2).unwrap();
         assert!(admission.is_full());
         assert_eq!(status(admission.enter(two, 1)), Some(StatusCode::SERVICE_UNAVAILABLE));

@@ -1,6 +1,6 @@
 //! One answer between the engine's thread and a connection: room for it, and its events.
 
-use lyn::Engine;
+use lyn::Language;
 use lyn::generate::{Event, Request};
 use tokio::sync::watch;
 
@@ -21,7 +21,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// Asks for an answer with so many choices. `prepare` runs beside the engine and makes their requests.
+    /// Asks for an answer with so many choices. `prepare` makes their requests, on a thread that may take its time.
     ///
     /// # Errors
     /// 503 while nobody is served; 503 and 429 where there is no room; what `prepare` and the engine say.
@@ -29,11 +29,11 @@ impl Answer {
         server: &Server,
         key: Option<KeyId>,
         choices: usize,
-        prepare: impl FnOnce(&Engine) -> lyn::Result<(Vec<Request>, T)> + Send + 'static,
+        prepare: impl FnOnce(&Language) -> lyn::Result<(Vec<Request>, T)> + Send + 'static,
     ) -> Result<(Answer, T), Refusal> {
-        server.check_ready()?;
-        let ticket = server.admission.enter(key, choices)?;
-        let (reader, rest) = server.worker.answer(prepare).await?;
+        let ticket = server.enter(key, choices)?;
+        let (requests, rest) = server.with_language(prepare).await?;
+        let reader = server.worker.answer(requests).await?;
         let mut answer = Answer::new(reader, ticket, server.stopping.subscribe());
         answer.log = server.settings.log_prompts.then(String::new);
         Ok((answer, rest))

@@ -184,7 +184,7 @@ pub(crate) async fn messages(
     Extension(visitor): Who,
     body: Body,
 ) -> Result<Response, Wrong> {
-    server.check_ready()?;
+    server.loaded()?;
     let rules = Shared::clone(&server);
     let request = parsed(&server, body, move |bytes| translated(&rules, bytes, false)).await?;
     let model = request.model.clone().unwrap_or_default();
@@ -202,11 +202,11 @@ pub(crate) async fn messages(
 
 /// `POST /v1/messages/count_tokens`
 pub(crate) async fn count_tokens(State(server): State<Shared>, body: Body) -> Result<Response, Wrong> {
-    server.check_ready()?;
+    server.loaded()?;
     let rules = Shared::clone(&server);
     let request = parsed(&server, body, move |bytes| translated(&rules, bytes, true)).await?;
-    let counted = server.worker.look(move |engine| request.to_request(engine).map(|asked| asked.request.prompt.len()));
-    let counted = counted.await?.map_err(Refusal::from)?;
+    let counted = server.with_language(move |language| Ok(request.to_request(language)?.request.prompt.len()));
+    let counted = counted.await?;
     Ok(ok(&json!({ "input_tokens": counted })))
 }
 
@@ -241,10 +241,10 @@ impl Message {
             Event::Prompt { cached, .. } => self.cached_tokens = *cached,
             Event::Token { .. } => self.output_tokens += 1,
             Event::Text { voice, text } => {
-                let fits = match (self.blocks.last(), voice) {
-                    (Some(Block::Thinking(_)), Voice::Reasoning) | (Some(Block::Text(_)), Voice::Content) => true,
-                    _ => false,
-                };
+                let fits = matches!(
+                    (self.blocks.last(), voice),
+                    (Some(Block::Thinking(_)), Voice::Reasoning) | (Some(Block::Text(_)), Voice::Content)
+                );
                 if !fits {
                     let block = match voice {
                         Voice::Reasoning => Block::Thinking(String::new()),

@@ -5,12 +5,9 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use axum::response::Response;
-use lyn::Engine;
 use lyn::chat::openai::{ChatRequest, Completion};
 use lyn::error::{Code, Error};
 use lyn::generate::{Event, Request};
-use serde_json::json;
-use sha2::{Digest, Sha256};
 
 use super::answer::Answer;
 use super::guard::Visitor;
@@ -18,16 +15,26 @@ use super::refusal::{Refusal, ok};
 use super::sse::{self, Pieces};
 use super::worker::Cut;
 use super::{Server, Shared, Who, elsewhere, parsed_bytes, unix_seconds, whole_body};
-use crate::cli::VERSION;
 
 /// The seed in use, also where the request had none.
-const SEED: HeaderName = HeaderName::from_static("x-seed");
+pub(crate) const SEED: HeaderName = HeaderName::from_static("x-seed");
 /// Fields of the request that meant nothing.
 const IGNORED: HeaderName = HeaderName::from_static("x-lyn-ignored-fields");
 /// Why there is no thought where one was asked for.
 const THINKING: HeaderName = HeaderName::from_static("x-thinking");
 /// What ends a stream of server-sent events.
 pub(crate) const DONE: &str = "data: [DONE]\n\n";
+
+/// The header with fields that meant nothing, which are also in the log.
+pub(crate) fn ignored(fields: &[String]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let fields = fields.join(", ");
+    if let (false, Ok(value)) = (fields.is_empty(), HeaderValue::from_str(&fields)) {
+        tracing::info!(fields, "fields were ignored");
+        headers.insert(IGNORED, value);
+    }
+    headers
+}
 
 /// An answer on its way, for every dialect.
 pub(crate) struct Started {
@@ -46,24 +53,19 @@ pub(crate) struct Started {
 pub(crate) async fn start(server: &Server, visitor: Visitor, request: ChatRequest) -> Result<Started, Refusal> {
     let mut scope = server.guard.scope(visitor.key);
     scope.extend_from_slice(request.user_id.as_deref().unwrap_or_default().as_bytes());
-    let mut headers = HeaderMap::new();
-    let ignored = request.ignored().join(", ");
-    if let (false, Ok(ignored)) = (ignored.is_empty(), HeaderValue::from_str(&ignored)) {
-        tracing::info!(fields = %ignored.to_str().unwrap_or_default(), "fields were ignored");
-        headers.insert(IGNORED, ignored);
-    }
+    let mut headers = ignored(request.ignored());
     let choices = request.n.and_then(|n| u32::try_from(n).ok()).unwrap_or(1).max(1);
     let strict = server.settings.compat.is_strict();
     let log = server.settings.log_prompts;
+    let fingerprint = server.loaded()?.fingerprint.clone();
     let (answer, (completion, seed, prompt_tokens, no_thought)) =
-        Answer::ask(server, visitor.key, choices as usize, move |engine| {
-            let asked = request.to_request(engine)?;
+        Answer::ask(server, visitor.key, choices as usize, move |language| {
+            let asked = request.to_request(language)?;
             let id = uuid::Uuid::new_v4().to_string();
-            let completion = request.completion(engine, &asked, id, unix_seconds())?;
-            let completion = completion.with_fingerprint(fingerprint(engine));
+            let completion = request.completion(language, &asked, id, unix_seconds()).with_fingerprint(fingerprint);
             let completion = if strict { completion.without_empty_details() } else { completion };
             if log {
-                let prompt = engine.tokenizer()?.decode(&asked.request.prompt);
+                let prompt = language.tokenizer().decode(&asked.request.prompt);
                 tracing::warn!(target: "lyn::prompts", prompt, "asked");
             }
             let (seed, prompt) = (asked.request.sampling.seed, asked.request.prompt.len());
@@ -79,16 +81,6 @@ pub(crate) async fn start(server: &Server, visitor: Visitor, request: ChatReques
     Ok(Started { answer, completion, choices, prompt_tokens, headers })
 }
 
-/// What made an answer: model, version, adapter and the choices that change numbers.
-pub(crate) fn fingerprint(engine: &Engine) -> String {
-    let adapter = engine.adapter().map(|adapter| (&adapter.name, &adapter.driver, &adapter.backend));
-    let facts = json!([engine.plan(), engine.index_topk(), VERSION, adapter]);
-    let digest = Sha256::digest(facts.to_string());
-    let hex: String = digest.iter().take(5).map(|byte| format!("{byte:02x}")).collect();
-    let backend = engine.adapter().map_or("host".to_owned(), |adapter| adapter.backend.to_string().to_lowercase());
-    format!("fp_{hex}_{backend}")
-}
-
 /// `POST /v1/chat/completions`
 pub(crate) async fn completions(
     State(server): State<Shared>,
@@ -101,7 +93,7 @@ pub(crate) async fn completions(
     if let Some(response) = elsewhere::answer(&server, &bytes).await? {
         return Ok(response);
     }
-    server.check_ready()?;
+    server.loaded()?;
     let rules = server.rules(uri.path().starts_with("/beta/"), false);
     let request = parsed_bytes(bytes, move |bytes| ChatRequest::parse_by(&rules, bytes)).await?;
     let streams = request.is_stream();

@@ -26,6 +26,7 @@ mod refusal;
 mod sse;
 #[cfg(test)]
 mod tests;
+mod text;
 mod tokens;
 pub(crate) mod worker;
 
@@ -47,18 +48,19 @@ use axum::{Extension, Router};
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 use http_body_util::BodyExt;
+use lyn::Language;
 use lyn::chat::openai::{self, Compat, ModelIds};
 use tokio::sync::watch;
 use tower::Layer;
 use tracing::Instrument;
 
-use self::admission::Admission;
+use self::admission::{Admission, Ticket};
 use self::connection::Address;
-use self::guard::{Guard, Visitor};
+use self::guard::{Guard, KeyId, Visitor};
 use self::metrics::Metrics;
 use self::page::Page;
 use self::refusal::Refusal;
-use self::worker::Worker;
+use self::worker::{Loaded, Worker};
 use crate::upstream::route::Routes;
 
 /// A request's id, in its answer and in the log.
@@ -73,6 +75,7 @@ const LARGE_BODY: usize = 64 << 10;
 
 const CHAT: &[&str] =
     &["/v1/chat/completions", "/chat/completions", "/beta/chat/completions", "/beta/v1/chat/completions"];
+const COMPLETIONS: &[&str] = &["/v1/completions", "/completions", "/beta/completions", "/beta/v1/completions"];
 const MODELS: &[&str] = &["/v1/models", "/models", "/beta/models", "/beta/v1/models"];
 const MESSAGES: &[&str] = &["/v1/messages", "/anthropic/v1/messages"];
 const COUNT_TOKENS: &[&str] = &["/v1/messages/count_tokens", "/anthropic/v1/messages/count_tokens"];
@@ -173,13 +176,7 @@ impl Server {
     fn rules(&self, beta: bool, any_model: bool) -> openai::Rules {
         let Settings { models, compat, .. } = &self.settings;
         let models = ModelIds { accept_any: models.accept_any || any_model, ..models.clone() };
-        openai::Rules { compat: *compat, beta, models, ..openai::Rules::default() }
-    }
-
-    /// Whether requests are served.
-    fn check_ready(&self) -> Result<(), Refusal> {
-        self.check_open()?;
-        self.worker.check_ready()
+        openai::Rules { compat: *compat, beta, checkpoint_sampling: false, models, ..openai::Rules::default() }
     }
 
     /// Whether requests for other engines are served: that needs no model here.
@@ -188,6 +185,31 @@ impl Server {
             return Err(Refusal::unavailable("server_shutdown", "the server is stopping"));
         }
         Ok(())
+    }
+
+    /// The model, where requests are served.
+    fn loaded(&self) -> Result<Arc<Loaded>, Refusal> {
+        self.check_open()?;
+        self.worker.loaded()
+    }
+
+    /// Room for answers.
+    fn enter(&self, key: Option<KeyId>, answers: usize) -> Result<Ticket, Refusal> {
+        self.loaded()?;
+        self.admission.enter(key, answers)
+    }
+
+    /// Works with the model's language where no connection waits for it.
+    ///
+    /// # Errors
+    /// 503 while there is no model; what `work` says.
+    async fn with_language<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Language) -> lyn::Result<T> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let language = self.loaded()?.language()?;
+        let worked = tokio::task::spawn_blocking(move || work(&language)).await;
+        Ok(worked.map_err(|_| Refusal::internal())??)
     }
 }
 
@@ -203,6 +225,7 @@ pub(crate) fn app(server: &Shared) -> Router {
     };
     let mut router = Router::new();
     router = routes(router, CHAT, || post(chat::completions));
+    router = routes(router, COMPLETIONS, || post(text::completions));
     router = routes(router, MODELS, || get(models::list));
     for path in MODELS {
         // The ids of some models have a slash.

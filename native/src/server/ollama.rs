@@ -8,7 +8,7 @@ use lyn::chat::openai::ChatRequest;
 use lyn::error::{Code, Error, Result, escape_whole};
 use lyn::generate::{Event, Finish, Timings, Voice};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::chat::{self, Started};
 use super::refusal::{Refusal, ok};
@@ -105,7 +105,7 @@ async fn respond(
     body: Body,
     generates: bool,
 ) -> Result<Response, Wrong> {
-    server.check_ready()?;
+    server.loaded()?;
     let rules = Shared::clone(&server);
     let request = parsed(&server, body, move |bytes| translated(&rules, bytes, generates)).await?;
     let model = request.model.clone().unwrap_or_default();
@@ -115,14 +115,14 @@ async fn respond(
     if streams {
         return Ok(sse::stream(answer, lines));
     }
-    let mut end = json!({});
+    let mut end = Map::new();
     while let Some((_, event)) = answer.next().await.map_err(Refusal::from)? {
         match event {
             Event::End { finish, timings } => end = lines.last(finish, &timings, true),
             event => drop(lines.take(&event)),
         }
     }
-    Ok(ok(&end))
+    Ok(ok(&Value::Object(end)))
 }
 
 /// `GET /api/tags`
@@ -153,32 +153,30 @@ struct Lines {
 }
 
 impl Lines {
-    fn line(&self, content: &str, thought: &str, calls: &[(String, String)]) -> Value {
-        let mut line = json!({ "model": self.model, "created_at": time(unix_seconds()) });
-        if self.generates {
-            line["response"] = json!(content);
-            if !thought.is_empty() {
-                line["thinking"] = json!(thought);
+    fn line(&self, content: &str, thought: &str, calls: &[(String, String)]) -> Map<String, Value> {
+        let thought = (!thought.is_empty()).then_some(thought);
+        let call = |(name, arguments): &(String, String)| {
+            let arguments: Value = serde_json::from_str(arguments).unwrap_or_else(|_| json!({}));
+            json!({ "function": { "name": name, "arguments": arguments } })
+        };
+        let calls = (!calls.is_empty()).then(|| calls.iter().map(call).collect::<Vec<Value>>());
+        let said = match self.generates {
+            true => json!({ "response": content, "thinking": thought }),
+            false => {
+                let message = fields(json!({
+                    "role": "assistant", "content": content, "thinking": thought, "tool_calls": calls,
+                }));
+                json!({ "message": message })
             }
-        } else {
-            line["message"] = json!({ "role": "assistant", "content": content });
-            if !thought.is_empty() {
-                line["message"]["thinking"] = json!(thought);
-            }
-            if !calls.is_empty() {
-                let call = |(name, arguments): &(String, String)| {
-                    let arguments = serde_json::from_str(arguments).unwrap_or_else(|_| json!({}));
-                    json!({ "function": { "name": name, "arguments": Value::clone(&arguments) } })
-                };
-                line["message"]["tool_calls"] = calls.iter().map(call).collect();
-            }
-        }
-        line["done"] = json!(false);
+        };
+        let mut line = fields(json!({ "model": self.model, "created_at": time(unix_seconds()) }));
+        line.extend(fields(said));
+        line.insert("done".to_owned(), json!(false));
         line
     }
 
     /// Takes an event; text and whole calls are lines.
-    fn take(&mut self, event: &Event) -> Option<Value> {
+    fn take(&mut self, event: &Event) -> Option<Map<String, Value>> {
         match event {
             Event::Text { voice: Voice::Content, text } => {
                 self.content.push_str(text);
@@ -204,22 +202,32 @@ impl Lines {
     }
 
     /// The last line; `whole`: with all that was said.
-    fn last(&self, finish: Finish, timings: &Timings, whole: bool) -> Value {
+    fn last(&self, finish: Finish, timings: &Timings, whole: bool) -> Map<String, Value> {
         let mut line = match whole {
             true => self.line(&self.content, &self.thought, &self.calls),
             false => self.line("", "", &[]),
         };
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "times of answers are short")]
         let nanoseconds = |ms: f64| (ms.max(0.0) * 1e6) as u64;
-        line["done"] = json!(true);
-        line["done_reason"] = json!(if finish == Finish::Length { "length" } else { "stop" });
-        line["total_duration"] = json!(nanoseconds(timings.first_token_ms + timings.decode_ms));
-        line["load_duration"] = json!(0);
-        line["prompt_eval_count"] = json!(timings.prompt_tokens);
-        line["prompt_eval_duration"] = json!(nanoseconds(timings.prompt_ms));
-        line["eval_count"] = json!(timings.completion_tokens);
-        line["eval_duration"] = json!(nanoseconds(timings.decode_ms));
+        line.extend(fields(json!({
+            "done": true,
+            "done_reason": if finish == Finish::Length { "length" } else { "stop" },
+            "total_duration": nanoseconds(timings.queue_ms + timings.first_token_ms + timings.decode_ms),
+            "load_duration": 0,
+            "prompt_eval_count": timings.prompt_tokens,
+            "prompt_eval_duration": nanoseconds(timings.prompt_ms),
+            "eval_count": timings.completion_tokens,
+            "eval_duration": nanoseconds(timings.decode_ms),
+        })));
         line
+    }
+}
+
+/// The fields of an object that are not null.
+fn fields(object: Value) -> Map<String, Value> {
+    match object {
+        Value::Object(fields) => fields.into_iter().filter(|(_, value)| !value.is_null()).collect(),
+        _ => Map::new(),
     }
 }
 
@@ -237,7 +245,7 @@ impl Pieces for Lines {
             Event::End { finish, timings } => Some(self.last(*finish, timings, false)),
             event => self.take(event),
         };
-        line.map_or(String::new(), |line| format!("{line}\n"))
+        line.map_or(String::new(), |line| format!("{}\n", Value::Object(line)))
     }
 
     fn end(&mut self, cut: Option<Cut>) -> String {

@@ -4,8 +4,8 @@
 use std::path::{Component, Path, PathBuf};
 
 use axum::extract::{Request, State};
-use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY};
-use axum::http::{HeaderValue, Method};
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY};
+use axum::http::{HeaderValue, Method, Uri};
 use axum::response::{IntoResponse, Response};
 use tower::ServiceExt;
 use tower_http::services::ServeDir;
@@ -20,6 +20,12 @@ const POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; 
 /// What is at `/` where there is no page.
 const NO_PAGE: &str = "This is lyn. Its page is not built: run web/build in the repository, then start the server with \
     --page web/dist.\nProgrammes ask /v1/chat/completions; see docs/server.md.\n";
+
+/// What tells the page that a server delivered it, and where to ask: a static host cannot say it.
+const META: &str = r#"<meta name="lyn-server" content="." />"#;
+
+/// The document's file.
+const INDEX: &str = "index.html";
 
 /// A built page.
 pub(crate) enum Page {
@@ -41,7 +47,7 @@ static EMBEDDED: include_dir::Dir<'_> = include_dir::include_dir!("$CARGO_MANIFE
 impl Page {
     /// The page in a folder; none where there is no index.html in it.
     pub(crate) fn open(folder: &Path) -> Option<Page> {
-        let index = folder.join("index.html");
+        let index = folder.join(INDEX);
         index.is_file().then(|| Page::Folder { folder: folder.to_owned(), files: ServeDir::new(folder) })
     }
 
@@ -64,6 +70,16 @@ impl Page {
         }
     }
 
+    /// The document as it was built.
+    async fn document(&self) -> Option<String> {
+        match self {
+            Page::Folder { folder, .. } => tokio::fs::read_to_string(folder.join(INDEX)).await.ok(),
+            #[cfg(feature = "page")]
+            Page::Embedded => EMBEDDED.get_file(INDEX)?.contents_utf8().map(str::to_owned),
+        }
+    }
+
+    /// Any other file.
     async fn file(&self, request: Request) -> Response {
         match self {
             Page::Folder { files, .. } => {
@@ -78,9 +94,8 @@ impl Page {
 
 #[cfg(feature = "page")]
 fn embedded(path: &str) -> Response {
-    let path = if path == "/" { "index.html" } else { path.trim_start_matches('/') };
+    let path = path.trim_start_matches('/');
     let kind = match path.rsplit('.').next().unwrap_or_default() {
-        "html" => "text/html; charset=utf-8",
         "js" | "mjs" => "text/javascript; charset=utf-8",
         "css" => "text/css; charset=utf-8",
         "wasm" => "application/wasm",
@@ -96,13 +111,27 @@ fn embedded(path: &str) -> Response {
     ([(CONTENT_TYPE, kind)], bytes).into_response()
 }
 
+/// The document, with the word that it has a server.
+///
+/// # Errors
+/// 404 where it has gone.
+async fn document(page: &Page, uri: &Uri) -> Result<Response, Refusal> {
+    let html = page.document().await.ok_or_else(|| not_found(uri))?;
+    let html = html.replacen("</head>", &format!("{META}</head>"), 1);
+    // Its files have names of their own for each version; the document must be the one that knows them.
+    Ok(([(CONTENT_TYPE, "text/html"), (CACHE_CONTROL, "no-cache")], html).into_response())
+}
+
 /// Everything that is no route: a file of the page, or 404.
 pub(crate) async fn page(State(server): State<Shared>, request: Request) -> Result<Response, Refusal> {
     let path = request.uri().path();
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     match &server.page {
         Some(page) if reads && page.has(path) => {
-            let mut response = page.file(request).await;
+            let mut response = match path.trim_start_matches('/') {
+                "" | INDEX => document(page, request.uri()).await?,
+                _ => page.file(request).await,
+            };
             let headers = response.headers_mut();
             headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
             headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));

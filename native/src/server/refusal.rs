@@ -123,6 +123,8 @@ impl From<Error> for Refusal {
         let refusal = match error.code() {
             Code::BadRequest => Refusal::bad(message),
             Code::ContextOverflow => Refusal::invalid(StatusCode::BAD_REQUEST, "context_length_exceeded", message),
+            Code::InvalidSchema => Refusal::invalid(StatusCode::UNPROCESSABLE_ENTITY, "invalid_request_error", message),
+            Code::GrammarTooComplex => Refusal::invalid(StatusCode::BAD_REQUEST, "grammar_too_complex", message),
             Code::OutOfMemory => Refusal::unavailable("overloaded", message),
             Code::DeviceLost | Code::GpuTimeout => {
                 Refusal::unavailable("device_lost", "the device was lost; the model is being loaded again")

@@ -20,7 +20,7 @@ use super::guard::{Guard, Rules, digest};
 use super::metrics::Metrics;
 use super::page::Page;
 use super::worker::{Limits, Load, Stage, Worker};
-use super::{BALANCE, CHAT, COUNT_TOKENS, HEALTH, MESSAGES, MODELS, Server, Settings, Shared, app};
+use super::{BALANCE, CHAT, COMPLETIONS, COUNT_TOKENS, HEALTH, MESSAGES, MODELS, Server, Settings, Shared, app};
 
 const CHAT_PATH: &str = "/v1/chat/completions";
 const KEY: &str = "a-key-that-opens-1234";
@@ -52,7 +52,7 @@ fn shared() -> &'static (Worker, Arc<Metrics>) {
 async fn ready(worker: &Worker) {
     let mut stage = worker.stage();
     let stage = stage.wait_for(|stage| !matches!(stage, Stage::Loading)).await.unwrap().clone();
-    assert!(matches!(stage, Stage::Ready), "{stage:?}");
+    assert!(matches!(stage, Stage::Ready(_)), "the model is not loaded");
 }
 
 fn settings() -> Settings {
@@ -254,7 +254,7 @@ async fn c13_a3_without_a_key_only_health_answers() {
     let app = app(&server(settings(), rules(&[KEY]), None).await);
     let others =
         ["/ready", "/metrics", "/version", "/props", "/tokenize", "/detokenize", "/apply-template", "/", "/nope"];
-    let paths = [CHAT, MODELS, MESSAGES, COUNT_TOKENS, BALANCE, HEALTH, &others].concat();
+    let paths = [CHAT, COMPLETIONS, MODELS, MESSAGES, COUNT_TOKENS, BALANCE, HEALTH, &others].concat();
     for path in paths {
         for method in ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD"] {
             let answer = send(&app, request(method, path, &[], "{}")).await;
@@ -509,8 +509,7 @@ async fn c57_s17_an_engine_that_panics_is_loaded_again() {
     for _ in 0..3 {
         body.frame().await.unwrap().unwrap();
     }
-    let crash = worker.look(|_| panic!("a test's own")).await;
-    assert!(crash.is_err());
+    worker.crash().await;
     let rest = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
     assert!(rest.contains("insufficient_system_resource") && rest.ends_with("data: [DONE]\n\n"), "{rest}");
     assert!(!rest.contains("a test's own"));
@@ -552,12 +551,31 @@ async fn c68_c69_c71_prompts_and_tokens_can_be_looked_at() {
     let ids: Vec<&Value> = ours["tokens"].as_array().unwrap().iter().map(|token| &token["id"]).collect();
     let theirs = post(&app, "/tokenize", &json!({ "prompt": "a dog 🐶", "return_token_strs": true })).await.ok();
     // vLLM's shape begins every text.
-    assert_eq!(theirs["count"].as_u64().unwrap() as usize, ids.len() + 1);
+    assert_eq!(theirs["count"], ids.len() + 1);
     let back = post(&app, "/detokenize", &json!({ "tokens": ids })).await.ok();
     assert_eq!((&back["content"], &back["prompt"]), (&json!("a dog 🐶"), &json!("a dog 🐶")));
     assert!(post(&app, "/detokenize", &json!({ "tokens": [4_000_000] })).await.refused(400).contains("4000000"));
     assert!(post(&app, "/tokenize", &json!({})).await.refused(400).contains("expected one of"));
-    assert_eq!(get(&app, "/props").await.ok()["default_generation_settings"]["n_ctx"], 512);
+    let conversation = json!([{ "role": "user", "content": "Hi" }]);
+    let mut prompts = vec![];
+    for thinking in [false, true] {
+        let body = json!({ "messages": conversation, "chat_template_kwargs": { "thinking": thinking } });
+        prompts.push(post(&app, "/tokenize", &body).await.ok()["tokens"].clone());
+    }
+    assert_ne!(prompts[0], prompts[1]);
+}
+
+#[tokio::test]
+async fn props_say_what_the_page_shows() {
+    let app = app(&open_server().await);
+    let props = get(&app, "/props").await.ok();
+    assert_eq!(props["default_generation_settings"]["n_ctx"], 512);
+    let lyn = &props["lyn"];
+    let model = &lyn["model"];
+    assert_eq!((&model["id"], &model["context"], &model["chat"]), (&json!("stories"), &json!(512), &json!(true)));
+    assert_eq!(lyn["plan"]["context"], 512);
+    assert_eq!(lyn["adapter"]["kind"], "software");
+    assert_eq!(lyn["self_check"]["passed"], true);
 }
 
 #[tokio::test]
@@ -685,6 +703,35 @@ async fn c38_what_the_hosted_api_refuses_is_refused_on_request() {
     post(&strict, "/beta/chat/completions", &body).await.ok();
 }
 
+#[tokio::test]
+async fn c68_texts_are_continued_without_a_format() {
+    let app = app(&open_server().await);
+    let body = json!({ "model": "deepseek-chat", "prompt": "Once upon a time", "max_tokens": 6, "temperature": 0 });
+    let answer = post(&app, "/v1/completions", &body).await.ok();
+    assert_eq!(answer["object"], "text_completion");
+    let text = answer["choices"][0]["text"].as_str().unwrap();
+    let counted = post(&app, "/tokenize", &json!({ "prompt": "Once upon a time" })).await.ok();
+    assert_eq!(answer["usage"]["prompt_tokens"], counted["count"]);
+    let mut streamed = body.clone();
+    streamed["stream"] = json!(true);
+    let (events, done) = post(&app, "/completions", &streamed).await.events();
+    let said: String = events.iter().filter_map(|event| event["choices"][0]["text"].as_str()).collect();
+    assert_eq!((said.as_str(), done), (text, true));
+    let mut several = body.clone();
+    several["prompt"] = json!(["Once upon a time", "The dog"]);
+    several["n"] = json!(2);
+    several["echo"] = json!(true);
+    let several = post(&app, "/completions", &several).await.ok();
+    let choices = several["choices"].as_array().unwrap();
+    let texts: Vec<&str> = choices.iter().map(|choice| choice["text"].as_str().unwrap()).collect();
+    assert!(texts.len() == 4 && texts[0] == format!("Once upon a time{text}") && texts[3].starts_with("The dog"));
+    let mut hole = body;
+    hole["suffix"] = json!("The end.");
+    // The built-in model knows no holes.
+    assert!(post(&app, "/beta/completions", &hole).await.refused(400).contains("suffix"));
+    assert!(post(&app, "/completions", &json!({ "model": "deepseek-chat" })).await.refused(400).contains("prompt"));
+}
+
 /// What nobody knows is named, not dropped unseen.
 #[tokio::test]
 async fn c35_unknown_fields_are_named() {
@@ -693,6 +740,34 @@ async fn c35_unknown_fields_are_named() {
     let named = answer.headers["x-lyn-ignored-fields"].to_str().unwrap().to_owned();
     assert!(named.contains("warp"), "{named}");
     assert!(answer.ok()["system_fingerprint"].as_str().unwrap().starts_with("fp_"));
+}
+
+/// Random weights of this size write no JSON of their own accord.
+#[tokio::test]
+async fn c59_c61_answers_are_held_to_a_form() {
+    let app = app(&open_server().await);
+    let schema = json!({
+        "type": "object", "properties": { "age": { "type": "integer", "minimum": 1, "maximum": 9 } },
+        "required": ["age"], "additionalProperties": false,
+    });
+    let format = json!({ "type": "json_schema", "json_schema": { "name": "x", "schema": schema } });
+    let fields = json!({ "response_format": format, "temperature": 1.5, "max_tokens": 60 });
+    let answer = chat(&app, fields).await.ok();
+    let made: Value = serde_json::from_str(answer["choices"][0]["message"]["content"].as_str().unwrap()).unwrap();
+    assert!((1..=9).contains(&made["age"].as_i64().unwrap()), "{made}");
+    let tool = json!({ "type": "function", "function": { "name": "grow", "strict": true, "parameters": schema } });
+    let fields =
+        json!({ "tools": [tool], "tool_choice": "required", "temperature": 1.5, "max_tokens": 120, "stream": true });
+    let (events, done) = chat(&app, fields).await.events();
+    let calls = events.iter().filter_map(|event| event["choices"][0]["delta"]["tool_calls"].get(0));
+    assert_eq!(calls.clone().find_map(|call| call["function"]["name"].as_str()), Some("grow"));
+    assert!(done && calls.count() > 1);
+    let finish = events.iter().find_map(|event| event["choices"][0]["finish_reason"].as_str());
+    assert!(matches!(finish, Some("tool_calls" | "length")), "{finish:?}");
+    let odd = json!({ "type": "json_schema", "json_schema": { "name": "x", "schema": { "not": {} } } });
+    assert!(chat(&app, json!({ "response_format": odd })).await.refused(422).contains("not"));
+    let without = json!({ "response_format": { "type": "json_object" } });
+    assert!(chat(&app, without).await.refused(400).contains("json"));
 }
 
 #[tokio::test]
@@ -858,7 +933,7 @@ fn value(pick: &mut impl FnMut(usize) -> usize, depth: usize) -> Value {
 async fn the_page_is_at_the_root_with_its_policy_and_without_a_key() {
     let folder = std::env::temp_dir().join(format!("lyn-served-page-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
-    for (name, text) in [("index.html", "<p>page"), ("a.wasm", "\0asm"), ("main.js", "1")] {
+    for (name, text) in [("index.html", "<head><title>page</title></head>"), ("a.wasm", "\0asm"), ("main.js", "1")] {
         std::fs::write(folder.join(name), text).unwrap();
     }
     let app = app(&server(settings(), rules(&[KEY]), Page::open(&folder)).await);
@@ -866,6 +941,10 @@ async fn the_page_is_at_the_root_with_its_policy_and_without_a_key() {
         let answer = get(&app, path).await;
         assert_eq!((answer.status, answer.headers["content-type"].to_str().unwrap()), (StatusCode::OK, kind), "{path}");
         assert!(answer.headers["content-security-policy"].to_str().unwrap().contains("frame-ancestors 'none'"));
+    }
+    for path in ["/", "/index.html"] {
+        let told = r#"<head><title>page</title><meta name="lyn-server" content="." /></head>"#;
+        assert_eq!(get(&app, path).await.text, told);
     }
     get(&app, "/absent.js").await.refused(401);
     get(&app, "/v1/models").await.refused(401);

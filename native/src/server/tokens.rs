@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
-use lyn::Engine;
+use lyn::Language;
 use lyn::chat::openai::ChatRequest;
 use lyn::error::{Code, Error, Result};
 use serde::Deserialize;
@@ -21,6 +21,7 @@ struct TokenizeRequest {
     with_pieces: Option<bool>,
     prompt: Option<String>,
     messages: Option<Value>,
+    chat_template_kwargs: Option<Value>,
     add_special_tokens: Option<bool>,
     return_token_strs: Option<bool>,
 }
@@ -47,16 +48,16 @@ fn json<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T> {
 /// `POST /tokenize`
 pub(crate) async fn tokenize(State(server): State<Shared>, body: Body) -> Result<Response, Refusal> {
     let request: TokenizeRequest = parsed(&server, body, json).await?;
-    let answer = server.worker.look(move |engine| tokens_of(engine, &request)).await??;
+    let answer = server.with_language(move |language| tokens_of(language, &request)).await?;
     Ok(ok(&answer))
 }
 
-fn tokens_of(engine: &Engine, request: &TokenizeRequest) -> Result<Value> {
-    let tokenizer = engine.tokenizer()?;
+fn tokens_of(language: &Language, request: &TokenizeRequest) -> Result<Value> {
+    let tokenizer = language.tokenizer();
     if let Some(content) = &request.content {
         let mut ids = tokenizer.encode(content, request.parse_special.unwrap_or(true))?;
         if request.add_special == Some(true) {
-            ids = [engine.raw_prompt("")?, ids].concat();
+            ids = [language.raw_prompt("")?, ids].concat();
         }
         if request.with_pieces != Some(true) {
             return Ok(json!({ "tokens": ids }));
@@ -71,9 +72,11 @@ fn tokens_of(engine: &Engine, request: &TokenizeRequest) -> Result<Value> {
     }
     let ids = match (&request.prompt, &request.messages) {
         (Some(prompt), _) if request.add_special_tokens == Some(false) => tokenizer.encode(prompt, false)?,
-        (Some(prompt), _) => engine.raw_prompt(prompt)?,
+        (Some(prompt), _) => language.raw_prompt(prompt)?,
         (None, Some(messages)) => {
-            ChatRequest::parse(json!({ "messages": messages }).to_string())?.to_request(engine)?.request.prompt
+            let arguments = &request.chat_template_kwargs;
+            let conversation = json!({ "messages": messages, "chat_template_kwargs": arguments });
+            ChatRequest::parse(conversation.to_string())?.to_request(language)?.request.prompt
         }
         (None, None) => {
             return Err(Error::new(Code::BadRequest, "expected one of content, prompt and messages, found none"));
@@ -83,7 +86,7 @@ fn tokens_of(engine: &Engine, request: &TokenizeRequest) -> Result<Value> {
         .then(|| ids.iter().map(|&id| String::from_utf8_lossy(tokenizer.piece_bytes(id)).into_owned()));
     Ok(json!({
         "count": ids.len(),
-        "max_model_len": engine.plan().context,
+        "max_model_len": language.context(),
         "token_strs": pieces.map(Iterator::collect::<Vec<String>>),
         "tokens": ids,
     }))
@@ -92,8 +95,8 @@ fn tokens_of(engine: &Engine, request: &TokenizeRequest) -> Result<Value> {
 /// `POST /detokenize`
 pub(crate) async fn detokenize(State(server): State<Shared>, body: Body) -> Result<Response, Refusal> {
     let request: DetokenizeRequest = parsed(&server, body, json).await?;
-    let text = server.worker.look(move |engine| {
-        let tokenizer = engine.tokenizer()?;
+    let text = server.with_language(move |language| {
+        let tokenizer = language.tokenizer();
         let size = tokenizer.vocab_size();
         if let Some(id) = request.tokens.iter().find(|&&id| id >= size) {
             let message = format!("tokens: expected ids below {size}, found {id}");
@@ -101,7 +104,7 @@ pub(crate) async fn detokenize(State(server): State<Shared>, body: Body) -> Resu
         }
         Ok(tokenizer.decode(&request.tokens))
     });
-    let text = text.await??;
+    let text = text.await?;
     Ok(ok(&json!({ "content": text, "prompt": text })))
 }
 
@@ -109,9 +112,9 @@ pub(crate) async fn detokenize(State(server): State<Shared>, body: Body) -> Resu
 pub(crate) async fn apply_template(State(server): State<Shared>, body: Body) -> Result<Response, Refusal> {
     let rules = server.rules(true, true);
     let request = parsed(&server, body, move |bytes| ChatRequest::parse_by(&rules, bytes)).await?;
-    let prompt = server.worker.look(move |engine| {
-        let prompt = request.to_request(engine)?.request.prompt;
-        Ok::<_, Error>(engine.tokenizer()?.decode(&prompt))
+    let prompt = server.with_language(move |language| {
+        let prompt = request.to_request(language)?.request.prompt;
+        Ok(language.tokenizer().decode(&prompt))
     });
-    Ok(ok(&json!({ "prompt": prompt.await?? })))
+    Ok(ok(&json!({ "prompt": prompt.await? })))
 }

@@ -13,15 +13,22 @@ use std::task::{Context, Waker};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use lyn::Engine;
+use lyn::chat::Detected;
 use lyn::error::{Code, Error, Result};
 use lyn::generate::{AnswerId, Event, Occupancy, Request};
+use lyn::gpu::AdapterInfo;
+use lyn::inspect::model_info::ModelInfo;
+use lyn::memory::Plan;
 use lyn::platform::block_on;
+use lyn::{Engine, Language};
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 use tokio::sync::{oneshot, watch};
 
 use super::feed::{Reader, Writer, feed};
 use super::metrics::Metrics;
 use super::refusal::Refusal;
+use crate::cli::VERSION;
 
 /// As many losses within [`LOSS_WINDOW`] end the server: its supervisor may do better.
 const MOST_LOSSES: usize = 3;
@@ -30,16 +37,70 @@ const LOSS_WINDOW: Duration = Duration::from_secs(600);
 const IDLE_TICK: Duration = Duration::from_millis(500);
 
 /// What the engine's thread is about.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) enum Stage {
     /// The model is loaded, or loaded again.
     Loading,
     /// Requests are served.
-    Ready,
+    Ready(Arc<Loaded>),
     /// It cannot be loaded, or is lost too often.
     Failed(Error),
     /// The thread has ended because it was asked to.
     Stopped,
+}
+
+/// What is known of a loaded model without asking the engine.
+pub(crate) struct Loaded {
+    language: Option<Arc<Language>>,
+    /// [`ModelInfo`], as fields.
+    pub(crate) model: Map<String, Value>,
+    /// Memory in use.
+    pub(crate) plan: Plan,
+    /// Where it runs; none: on the host.
+    pub(crate) adapter: Option<AdapterInfo>,
+    /// What makes answers: model, version, adapter and the choices that change numbers.
+    pub(crate) fingerprint: String,
+}
+
+impl Loaded {
+    fn new(engine: &Engine) -> Loaded {
+        let adapter = engine.adapter().map(|adapter| (&adapter.name, &adapter.driver, &adapter.backend));
+        let facts = json!([engine.plan(), engine.index_topk(), VERSION, adapter]);
+        let digest = Sha256::digest(facts.to_string());
+        let hex: String = digest.iter().take(5).map(|byte| format!("{byte:02x}")).collect();
+        let backend = engine.adapter().map_or("host".to_owned(), |adapter| adapter.backend.to_lowercase());
+        let model = match json!(ModelInfo::of(engine)) {
+            Value::Object(fields) => fields,
+            _ => Map::new(),
+        };
+        Loaded {
+            language: engine.language().ok().cloned(),
+            model,
+            plan: engine.plan().clone(),
+            adapter: engine.adapter().cloned(),
+            fingerprint: format!("fp_{hex}_{backend}"),
+        }
+    }
+
+    /// The chat format's name; empty where there is none.
+    pub(crate) fn chat_format(&self) -> String {
+        match self.language.as_ref().map(|language| language.chat_format()) {
+            Some(Detected::Format(format)) => format!("{format:?}").to_lowercase(),
+            _ => String::new(),
+        }
+    }
+
+    /// What the model knows of text.
+    ///
+    /// # Errors
+    /// `bad_checkpoint` where it has no tokenizer.
+    pub(crate) fn language(&self) -> Result<Arc<Language>> {
+        let missing = || {
+            let message = "the checkpoint has no tokenizer.json: text can be neither read nor written";
+            Error::new(Code::BadRequest, message)
+        };
+        self.language.clone().ok_or_else(missing)
+    }
 }
 
 /// Why an answer ended before its time.
@@ -128,13 +189,13 @@ impl Worker {
         self.stage.clone()
     }
 
-    /// Whether requests are served.
+    /// The model, while requests are served.
     ///
     /// # Errors
     /// 503 while they are not.
-    pub(crate) fn check_ready(&self) -> Result<(), Refusal> {
+    pub(crate) fn loaded(&self) -> Result<Arc<Loaded>, Refusal> {
         match &*self.stage.borrow() {
-            Stage::Ready => Ok(()),
+            Stage::Ready(loaded) => Ok(Arc::clone(loaded)),
             Stage::Loading => Err(Refusal::unavailable("loading", "the model is being loaded")),
             Stage::Failed(_) | Stage::Stopped => Err(Cut::Stopping.into()),
         }
@@ -151,35 +212,24 @@ impl Worker {
         let _ = self.jobs.send(None);
     }
 
-    /// Runs `look` on the engine, between two steps.
+    /// Has answers made: all of these, or none.
     ///
     /// # Errors
-    /// 503 while there is no engine.
-    pub(crate) async fn look<T: Send + 'static>(
-        &self,
-        look: impl FnOnce(&Engine) -> T + Send + 'static,
-    ) -> Result<T, Refusal> {
-        self.run(move |floor| look(&floor.engine)).await
+    /// What the engine says of them, and 503 while there is no engine.
+    pub(crate) async fn answer(&self, requests: Vec<Request>) -> Result<Reader, Refusal> {
+        let accepted = Instant::now();
+        self.run(move |floor| floor.accept(requests, accepted)).await?.map_err(Refusal::from)
     }
 
-    /// Asks for answers: `prepare` makes the requests, all of which are accepted, or none.
-    ///
-    /// # Errors
-    /// What `prepare` or the engine says, and 503 while there is no engine.
-    pub(crate) async fn answer<T: Send + 'static>(
-        &self,
-        prepare: impl FnOnce(&Engine) -> Result<(Vec<Request>, T)> + Send + 'static,
-    ) -> Result<(Reader, T), Refusal> {
-        let accepted = Instant::now();
-        let started = self.run(move |floor| {
-            let (requests, rest) = prepare(&floor.engine)?;
-            Ok((floor.accept(requests, accepted)?, rest))
-        });
-        started.await?.map_err(|error: Error| error.into())
+    /// Breaks the engine's thread, to see what comes of it.
+    #[cfg(test)]
+    pub(crate) async fn crash(&self) {
+        let crash: Result<(), Refusal> = self.run(|_| panic!("a test's own")).await;
+        assert!(crash.is_err());
     }
 
     async fn run<T: Send + 'static>(&self, job: impl FnOnce(&mut Floor) -> T + Send + 'static) -> Result<T, Refusal> {
-        self.check_ready()?;
+        self.loaded()?;
         let (done, result) = oneshot::channel();
         let job: Job = Box::new(move |floor| {
             // A client that is gone has no use for the result, and what it holds stops by being dropped.
@@ -210,9 +260,10 @@ impl Thread {
                 Ok(engine) => engine,
                 Err(error) => return Stage::Failed(error),
             };
+            let loaded = Arc::new(Loaded::new(&engine));
             let metrics = Arc::clone(&self.metrics);
             let mut floor = Floor { engine, limits: self.limits, metrics, running: HashMap::new() };
-            self.stage.send_replace(Stage::Ready);
+            self.stage.send_replace(Stage::Ready(loaded));
             // Nothing of the floor is used after a panic but its feeds.
             let served = catch_unwind(AssertUnwindSafe(|| self.serve(&mut floor))).unwrap_or_else(|_| Err(panicked()));
             let error = match served {

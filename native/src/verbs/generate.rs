@@ -134,7 +134,7 @@ fn request(
         ResponseShape::None => None,
         response => {
             let shape = Shape { response, ..Shape::default() };
-            engine.grammars()?.constraint(&shape, thinking, Dialect::Local)?
+            engine.language()?.grammars().constraint(&shape, thinking, Dialect::Local)?
         }
     };
     let trace = match &options.trace {

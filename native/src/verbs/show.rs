@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
+use lyn::Language;
 use lyn::chat::Detected;
 use lyn::checkpoint::Checkpoint;
-use lyn::engine::Text;
 use lyn::memory::bytes;
 use lyn::platform::block_on;
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ use crate::{App, Ended, model};
 /// Runs the verb.
 pub(crate) fn run(app: &App, model: &str) -> Ended {
     let checkpoint = model::open(model)?;
-    let text = block_on(Text::open(&checkpoint))?;
+    let text = block_on(Language::open(&checkpoint))?;
     if app.terminal.json {
         app.terminal.document(&document(model, &checkpoint, text.as_ref()));
     } else {
@@ -26,15 +26,15 @@ pub(crate) fn run(app: &App, model: &str) -> Ended {
 }
 
 /// The chat format's name, or why there is none.
-pub(crate) fn format(text: Option<&Text>) -> String {
-    match text.map(|text| text.format) {
+pub(crate) fn format(text: Option<&Language>) -> String {
+    match text.map(Language::chat_format) {
         None => "none: the folder has no tokenizer.json".to_owned(),
         Some(Detected::Format(format)) => format!("{format:?}").to_lowercase(),
         Some(Detected::Raw(why)) => format!("none: {why}"),
     }
 }
 
-fn describe(model: &str, checkpoint: &Checkpoint, text: Option<&Text>) -> String {
+fn describe(model: &str, checkpoint: &Checkpoint, text: Option<&Language>) -> String {
     let (config, totals) = (&checkpoint.config, checkpoint.totals(false));
     let moe = config.layers.iter().take(config.num_hidden_layers as usize).filter(|layer| layer.moe).count();
     let query = config.q_lora_rank.map_or("no q latent".to_owned(), |rank| format!("q_lora_rank {rank}"));
@@ -93,11 +93,11 @@ fn describe(model: &str, checkpoint: &Checkpoint, text: Option<&Text>) -> String
     facts(&rows)
 }
 
-fn document(model: &str, checkpoint: &Checkpoint, text: Option<&Text>) -> Value {
+fn document(model: &str, checkpoint: &Checkpoint, text: Option<&Language>) -> Value {
     let (config, totals) = (&checkpoint.config, checkpoint.totals(false));
     let stored: serde_json::Map<String, Value> =
         totals.bytes_by_dtype.iter().map(|(dtype, size)| (dtype.name().to_owned(), json!(size))).collect();
-    let format = match text.map(|text| text.format) {
+    let format = match text.map(Language::chat_format) {
         Some(Detected::Format(format)) => json!(format!("{format:?}").to_lowercase()),
         _ => Value::Null,
     };

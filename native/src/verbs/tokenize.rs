@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use lyn::engine::Text;
+use lyn::Language;
 use lyn::error::{Class, Error, Result};
 use lyn::platform::block_on;
 use serde_json::json;
@@ -20,9 +20,9 @@ pub(crate) fn run(app: &App, options: &cli::Tokenize) -> Ended {
         }
         None => stdin_text()?,
     };
-    let text = block_on(Text::open(&model::open(&options.model)?))?;
+    let text = block_on(Language::open(&model::open(&options.model)?))?;
     let text = text.ok_or_else(|| Error::file(Class::Io, "tokenizer.json", "no such file"))?;
-    let tokenizer = &text.tokenizer;
+    let tokenizer = text.tokenizer();
     let ids = if options.decode {
         ids(&given, tokenizer.vocab_size())?
     } else {

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use lyn::engine::Text;
+use lyn::Language;
 use lyn::error::{Code, Error, Result};
 use lyn::memory::bytes;
 use lyn::platform::block_on;
@@ -34,10 +34,10 @@ pub(crate) fn run(app: &App, model: &str) -> Ended {
             let values = block_on(checkpoint.check_values());
             let found = values.map(|()| "norms, biases, scales and the head are finite".to_owned());
             checks.push(Check { name: "values", found });
-            let text = block_on(Text::open(&checkpoint));
+            let text = block_on(Language::open(&checkpoint));
             let found = text.map(|text| match &text {
                 Some(open) => {
-                    format!("{} ids, chat format: {}", count(open.tokenizer.size() as u64), format(Some(open)))
+                    format!("{} ids, chat format: {}", count(open.tokenizer().size() as u64), format(Some(open)))
                 }
                 None => "the folder has none: the model can be run on ids only".to_owned(),
             });

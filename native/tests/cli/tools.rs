@@ -100,3 +100,29 @@ fn speeds_are_measured_sparse_against_dense() {
     let run = lyn(["bench", "-p", "0", "-n", "2", "-r", "1", "--attention", "dense", "-o", "md"]).expect_code(0);
     assert!(run.out.contains("| test ") && run.out.contains("| tg2 @ d0 | dense "), "{}", run.out);
 }
+
+#[test]
+fn the_cache_on_disk_is_shown_and_cleared() {
+    let cache = folder("cache");
+    let blocks = cache.join("blocks");
+    let of = |arguments: &[&str]| {
+        let mut command = command(["cache"].iter().chain(arguments));
+        finished(command.env("LYN_CACHE_DIR", &blocks).output().unwrap()).expect_code(0)
+    };
+    // A folder that is not there is an empty cache, and is not made.
+    assert_eq!(of(&["clear"]).out, "removed 0 blocks, 0.0 KiB\n");
+    assert!(!blocks.exists());
+    std::fs::create_dir(&blocks).unwrap();
+    let block = blocks.join("0123456789abcdef".repeat(6));
+    std::fs::write(&block, [0; 2048]).unwrap();
+    std::fs::write(blocks.join("notes.txt"), "mine").unwrap();
+    let shown = of(&["show"]).out;
+    assert!(shown.contains("blocks  1, 2.0 KiB, the oldest used ") && shown.contains("in use  no"), "{shown}");
+    let json = of(&["show", "--json"]).json();
+    assert_eq!((&json["blocks"], &json["bytes"], &json["in_use"]), (&1.into(), &2048.into(), &false.into()));
+    assert_eq!(of(&["clear", "--json"]).json()["cleared"], true);
+    assert!(!block.exists() && blocks.join("notes.txt").exists());
+    // Where no folder is named, it lies where caches do.
+    let shown = finished(command(["cache", "show"]).env("XDG_CACHE_HOME", &cache).output().unwrap()).expect_code(0);
+    assert!(shown.out.contains("lyn/blocks"), "{}", shown.out);
+}

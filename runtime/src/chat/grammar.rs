@@ -244,7 +244,11 @@ impl Rules<'_> {
             Some((schema, object)) if object.get("additionalProperties") == Some(&Value::Bool(false)) => {
                 self.dsml_parameters(name, schema, object)?
             }
-            // Any object, or one that may have more than is listed.
+            Some((_, object)) if tool.strict && !is_any_object(object) => {
+                let rule = "$: in this chat format 'additionalProperties' of the arguments must be false";
+                let message = format!("Invalid schema for function '{}': {rule}", tool.name);
+                return Err(Error::new(Code::InvalidSchema, message));
+            }
             _ => self.dsml_any_parameters(),
         };
         self.rule(name, &format!("{head} {parameters} {}", quote(&format!("\n{DSML_INVOKE_END}"))));
@@ -324,6 +328,11 @@ impl Rules<'_> {
         }
         "any_parameters".to_owned()
     }
+}
+
+fn is_any_object(schema: &Value) -> bool {
+    let empty = |key: &str| schema.get(key).and_then(Value::as_object).is_some_and(Map::is_empty);
+    empty("properties") && empty("additionalProperties")
 }
 
 const ANY_TEXT: &str = "/(?s:.*)/";

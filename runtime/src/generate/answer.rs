@@ -186,10 +186,12 @@ impl Answer {
     /// `non_finite`; `grammar_too_complex`; `internal` where nothing may come.
     pub(crate) fn choose(&mut self, logits: &[f32]) -> Result<(u32, Option<Logprobs>)> {
         let generated = &self.tokens[self.request.prompt.len()..];
-        let grammar = self.request.constraint.as_mut().map(Constraint::allowed).transpose()?.flatten();
-        let too_early = generated.len() < self.request.min_tokens as usize;
+        // A form has its own end.
+        let in_form = self.request.constraint.as_ref().is_some_and(Constraint::is_active);
+        let too_early = generated.len() < self.request.min_tokens as usize && !in_form;
         let ends: &[u32] = if self.request.ignore_eos || too_early { &self.vocabulary.eos } else { &[] };
         let stops: &[u32] = if too_early { &self.request.stop_ids } else { &[] };
+        let grammar = self.request.constraint.as_mut().map(Constraint::allowed).transpose()?.flatten();
         let step = Step {
             prompt: &self.request.prompt,
             generated,

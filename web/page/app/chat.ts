@@ -23,6 +23,7 @@ import { perFrame } from "./frame.ts";
 import { deviceLost, fail, onReady } from "./models.ts";
 import {
   announce,
+  attention,
   attentionOpen,
   client,
   conversation,
@@ -42,6 +43,7 @@ import {
   state,
   tokens,
   traceWanted,
+  used,
   wish,
 } from "./signals.ts";
 
@@ -172,6 +174,7 @@ export async function newChat(): Promise<void> {
     editing.value = null;
     ids.value = [];
     promptLength.value = 0;
+    used.value = 0;
     tokens.value = [];
     dispatch({ type: "newChat" });
   });
@@ -184,7 +187,7 @@ async function run(message: Message, before: readonly Message[], limit: number |
   const chat = client.peek();
   const info = model.peek();
   if (!chat || !info) return;
-  const { system, thinking, temperature, topP, maxTokens, seed, stop: stops, attention } = settings.peek();
+  const { system, thinking, temperature, topP, maxTokens, seed, stop: stops } = settings.peek();
   const question: Ask = info.chat
     ? { messages: toRequest(before, system), thinking: thinking && info.thinking }
     : { raw: toText(before, system) };
@@ -204,6 +207,7 @@ async function run(message: Message, before: readonly Message[], limit: number |
       live.value = now;
       tokens.value = made.slice();
       ids.value = contextIds.slice();
+      if (contextIds.length) used.value = contextIds.length;
       if (made.length) dispatch({ type: "tokens", tokens: made.length, now: performance.now() });
     }),
   );
@@ -217,7 +221,7 @@ async function run(message: Message, before: readonly Message[], limit: number |
   let finish: Finish = "cancelled";
   let changes: Partial<Message> = {};
   try {
-    const trace = attentionOpen.peek() ? traceWanted.peek() : null;
+    const trace = attentionOpen.peek() && chat.trace ? traceWanted.peek() : null;
     const stream = chat.ask(question, {
       ...(temperature !== null && { temperature }),
       ...(topP !== null && { topP }),
@@ -232,6 +236,7 @@ async function run(message: Message, before: readonly Message[], limit: number |
         contextIds = Array.from(event.ids);
         promptLength.value = contextIds.length;
         ids.value = contextIds;
+        used.value = contextIds.length;
         dispatch({ type: "prompt", done: 0, total: contextIds.length, cached: 0 });
       } else if (event.type === "prompt") {
         prompt.value = { done: event.done, total: event.total, cached: event.cached };
@@ -241,11 +246,12 @@ async function run(message: Message, before: readonly Message[], limit: number |
         changes = { seed: event.seed, usage: event.usage, timings: event.timings };
         contextIds = [...Array.from(event.promptIds), ...Array.from(event.ids)];
         promptLength.value = event.promptIds.length;
-        runs.value = [...runs.peek(), { timings: event.timings, usage: event.usage, attention, at: Date.now() }];
+        used.value = contextIds.length || event.usage.total_tokens;
+        runs.value = [...runs.peek(), { timings: event.timings, usage: event.usage, attention: attention.peek(), at: Date.now() }];
       } else {
         if (made.length === 0) announce(text.peek().status.writing);
         now = written(now, event.type === "reasoning", event.text);
-        made.push(...piecesOf(event));
+        made.push(...(contextIds.length ? piecesOf(event) : [unknown(event)]));
         contextIds.push(...event.ids);
         draw();
       }
@@ -268,7 +274,7 @@ async function run(message: Message, before: readonly Message[], limit: number |
     const whole = { ...changes, text: now.text, reasoning: now.reasoning, reasoningMs: thought, finish };
     conversation.value = change(conversation.peek(), message.id, whole);
     live.value = null;
-    const full = finish === "length" && contextIds.length >= (model.peek()?.context ?? Infinity);
+    const full = finish === "length" && used.peek() >= (model.peek()?.context ?? Infinity);
     if (finish !== "lost" && finish !== "error") dispatch({ type: "end", reason: full ? "context" : finish });
   });
   if (finish === "cancelled") announce(text.peek().status.stopped);
@@ -285,6 +291,12 @@ function written(now: NonNullable<typeof live.value>, reasoning: boolean, piece:
   if (reasoning) return { ...now, reasoning: now.reasoning + piece, thoughtFrom: now.thoughtFrom ?? time };
   const thoughtTo = now.thoughtFrom !== null && now.thoughtTo === null && piece ? time : now.thoughtTo;
   return { ...now, text: now.text + piece, thoughtTo };
+}
+
+/** A piece of a transport that does not know its tokens. */
+function unknown(event: { type: "text" | "reasoning"; text: string; position: number }): LiveToken {
+  const { type, text: words, position } = event;
+  return { id: -1, text: words, position, reasoning: type === "reasoning", at: performance.now() };
 }
 
 /** A chunk's tokens, one by one; its text stands with the last of them, when it became whole. */

@@ -1,11 +1,12 @@
 // Loading a model and keeping it: from the first look for an adapter to a device that was lost and came back.
 import { batch } from "@preact/signals";
 import type { Plan } from "lyn";
-import type { Problem } from "../client.ts";
+import type { ChatClient, Problem } from "../client.ts";
 import { fromFragment, type Settings } from "../settings.ts";
 import { isLoading, type Mark } from "../state.ts";
 import { loadInTab, lyn, startWorker, toProblem } from "../tab.ts";
 import { format, text } from "../text/index.ts";
+import { connectToServer, hasKey, server } from "./delivered.ts";
 import { clearMark, readMark, setMark } from "./mark.ts";
 import { countFile } from "./privacy.ts";
 import {
@@ -20,16 +21,19 @@ import {
   plan,
   prompt,
   promptLength,
+  SERVER,
   settings,
   sparing,
   state,
   STORIES,
   support,
   tokens,
+  used,
   wish,
+  type ServerWish,
   type Wish,
 } from "./signals.ts";
-import { claim, otherTabHasModel } from "./tabs.ts";
+import { claim, letGo, otherTabHasModel } from "./tabs.ts";
 
 /** Called when a model has become usable, and when a lost one has come back. */
 let ready: (how: "loaded" | "restored") => void = () => {};
@@ -46,19 +50,15 @@ export async function boot(): Promise<void> {
   if (link) {
     settings.value = link.settings;
     draft.value ||= link.prompt;
-    wish.value = link.model === "stories" ? STORIES : { source: link.model as `hf:${string}`, id: link.model };
+    wish.value = wishOf(link.model);
     fromLink.value = true;
   }
-  try {
-    support.value = await (await lyn()).probe(PROBE);
-  } catch (error) {
-    fail("load", error);
+  if (server) {
+    if (link) dispatch({ type: "choose" });
+    else await load(SERVER);
     return;
   }
-  if (!support.value.ok) {
-    dispatch({ type: "unsupported", support: support.value });
-    return;
-  }
+  if (!(await isSupported())) return;
   if (await otherTabHasModel()) {
     dispatch({ type: "elsewhere" });
     return;
@@ -71,6 +71,31 @@ export async function boot(): Promise<void> {
   sparing.value = savesData();
   if (link || sparing.value) dispatch({ type: "choose" });
   else await load(STORIES);
+}
+
+/** What a link names; a server's model where there is no server is the one that comes along. */
+function wishOf(model: string): Wish | ServerWish {
+  if (model === "server" && server) return SERVER;
+  return model.startsWith("hf:") ? { source: model as `hf:${string}`, id: model } : STORIES;
+}
+
+/** Whether this browser can run a model; if not, the state says why. Asked only where this tab is to run one. */
+async function isSupported(): Promise<boolean> {
+  if (support.peek()?.ok) return true;
+  try {
+    support.value = await (await lyn()).probe(PROBE);
+  } catch (error) {
+    fail("load", error);
+    return false;
+  }
+  if (!support.value.ok) dispatch({ type: "unsupported", support: support.value });
+  return support.value.ok;
+}
+
+/** Once more, after this browser could not run a model. */
+export async function retry(): Promise<void> {
+  if (server) await load(wish.peek());
+  else await boot();
 }
 
 /** Whether the connection asks for few bytes. */
@@ -88,11 +113,11 @@ function contextFor(wanted: Settings): number | undefined {
 let loading: { abort: AbortController; done: Promise<void> } | null = null;
 
 /** Loads a model in place of what is there. Errors become states; nothing is thrown. */
-export async function load(wanted: Wish): Promise<void> {
+export async function load(wanted: Wish | ServerWish): Promise<void> {
   await begin(wanted, "load");
 }
 
-async function begin(wanted: Wish, why: "load" | "recovery"): Promise<void> {
+async function begin(wanted: Wish | ServerWish, why: "load" | "recovery"): Promise<void> {
   loading?.abort.abort();
   await loading?.done;
   const abort = new AbortController();
@@ -101,71 +126,32 @@ async function begin(wanted: Wish, why: "load" | "recovery"): Promise<void> {
   await done;
 }
 
-async function attempt(wanted: Wish, signal: AbortSignal, why: "load" | "recovery"): Promise<void> {
+async function attempt(wanted: Wish | ServerWish, signal: AbortSignal, why: "load" | "recovery"): Promise<void> {
   wish.value = wanted;
   sparing.value = false;
-  if (why === "load") dispatch({ type: "load", model: wanted.id, now: performance.now() });
+  const now = performance.now();
+  if (why === "load")
+    dispatch(wanted.source === "server" ? { type: "connect", now } : { type: "load", model: wanted.id, now });
   await release();
-  if (!(await claim())) {
-    dispatch({ type: "elsewhere" });
-    return;
-  }
-  if (signal.aborted) return;
-  const { attention, indexTopk } = settings.peek();
-  const context = contextFor(settings.peek());
-  let tenths = 0;
-  let file = "";
-  setMark({ model: wanted.id, bytes: 0, context: context ?? null });
   try {
-    const loaded = await loadInTab(wanted.source, {
-      attention,
-      ...(context !== undefined && { context }),
-      ...(indexTopk !== null && { indexTopk }),
-      ...(wanted.force && { force: true }),
-      ...(wanted.cache && { cache: wanted.cache }),
-      signal,
-      onProgress(progress) {
-        if (signal.aborted) return;
-        dispatch({ type: "progress", progress, now: performance.now() });
-        if (progress.stage === "upload" || progress.stage === "download")
-          setMark({ model: wanted.id, bytes: progress.total, context: context ?? null });
-        if (progress.stage !== "download") return;
-        // A file that is here in part comes from both.
-        if (!progress.fromCache && progress.file !== file) {
-          if (wanted.id.startsWith("hf:")) countFile("huggingface.co");
-          file = progress.file;
-        }
-        if (progress.total === 0) return;
-        const reached = Math.floor((progress.loaded / progress.total) * 10);
-        if (reached > tenths) announce(text.peek().status.downloaded(format.peek().percent(reached / 10)));
-        tenths = Math.max(tenths, reached);
-      },
-    });
+    const loaded = wanted.source === "server" ? await fromServer(signal) : await inTab(wanted, signal);
+    if (!loaded) return;
     if (signal.aborted) {
       await loaded.close();
       return;
     }
-    loaded.listen((event) => {
-      if (client.peek() !== loaded) return;
-      clearTimeout(silence);
-      if (event.type === "lost") dispatch({ ...event, now: performance.now() });
-      else if (event.type === "progress") dispatch({ ...event, now: performance.now() });
-      else if (event.type === "failed") fail("recovery", event.problem);
-      else {
-        dispatch({ type: "restored" });
-        ready("restored");
-      }
-    });
+    follow(loaded);
     batch(() => {
       client.value = loaded;
       // Files have no name together: the page knows by which they were picked.
       model.value = Array.isArray(wanted.source) ? { ...loaded.model, id: wanted.id } : loaded.model;
       plan.value = loaded.plan;
+      if (wanted.source === "server") wish.value = { ...wanted, id: loaded.model.id };
       dispatch({ type: why === "load" ? "loaded" : "restored" });
     });
     announce(text.peek().status.ready);
     ready(why === "load" ? "loaded" : "restored");
-    if (wanted.source !== "stories" && wanted.cache !== "memory") void navigator.storage?.persist?.();
+    if (keeps(wanted)) void navigator.storage?.persist?.();
   } catch (error) {
     if (signal.aborted) return;
     if (why === "load") await failLoad(error);
@@ -173,6 +159,70 @@ async function attempt(wanted: Wish, signal: AbortSignal, why: "load" | "recover
   } finally {
     clearMark();
   }
+}
+
+/** Whether it was fetched to stay. */
+const keeps = (wanted: Wish | ServerWish): boolean =>
+  wanted.source !== "server" && wanted.source !== "stories" && wanted.cache !== "memory";
+
+/** The server's model. This tab needs no GPU for it. */
+async function fromServer(signal: AbortSignal): Promise<ChatClient> {
+  letGo();
+  return connectToServer(signal, () => signal.aborted || dispatch({ type: "serverLoads" }));
+}
+
+/** A model in this tab; null where it cannot be, as the state then says. */
+async function inTab(wanted: Wish, signal: AbortSignal): Promise<ChatClient | null> {
+  if (!(await isSupported())) return null;
+  if (!(await claim())) {
+    dispatch({ type: "elsewhere" });
+    return null;
+  }
+  if (signal.aborted) return null;
+  const { attention, indexTopk } = settings.peek();
+  const context = contextFor(settings.peek());
+  let tenths = 0;
+  let file = "";
+  setMark({ model: wanted.id, bytes: 0, context: context ?? null });
+  return loadInTab(wanted.source, {
+    attention,
+    ...(context !== undefined && { context }),
+    ...(indexTopk !== null && { indexTopk }),
+    ...(wanted.force && { force: true }),
+    ...(wanted.cache && { cache: wanted.cache }),
+    signal,
+    onProgress(progress) {
+      if (signal.aborted) return;
+      dispatch({ type: "progress", progress, now: performance.now() });
+      if (progress.stage === "upload" || progress.stage === "download")
+        setMark({ model: wanted.id, bytes: progress.total, context: context ?? null });
+      if (progress.stage !== "download") return;
+      // A file that is here in part comes from both.
+      if (!progress.fromCache && progress.file !== file) {
+        if (wanted.id.startsWith("hf:")) countFile("huggingface.co");
+        file = progress.file;
+      }
+      if (progress.total === 0) return;
+      const reached = Math.floor((progress.loaded / progress.total) * 10);
+      if (reached > tenths) announce(text.peek().status.downloaded(format.peek().percent(reached / 10)));
+      tenths = Math.max(tenths, reached);
+    },
+  });
+}
+
+/** Says on what a model says unasked, while it is the one in use. */
+function follow(loaded: ChatClient): void {
+  loaded.listen((event) => {
+    if (client.peek() !== loaded) return;
+    clearTimeout(silence);
+    if (event.type === "lost") dispatch({ ...event, now: performance.now() });
+    else if (event.type === "progress") dispatch({ ...event, now: performance.now() });
+    else if (event.type === "failed") fail("recovery", event.problem);
+    else {
+      dispatch({ type: "restored" });
+      ready("restored");
+    }
+  });
 }
 
 async function failLoad(error: unknown): Promise<void> {
@@ -185,6 +235,10 @@ async function failLoad(error: unknown): Promise<void> {
 
 export function fail(during: "load" | "answer" | "recovery", error: unknown): void {
   const problem: Problem = error instanceof Error || typeof error !== "object" ? toProblem(error) : (error as Problem);
+  if (problem.code === "server_key") {
+    dispatch({ type: "key", refused: hasKey() });
+    return;
+  }
   if (during !== "answer") {
     client.value = null;
     model.value = null;
@@ -233,6 +287,7 @@ async function release(): Promise<void> {
     ids.value = [];
     tokens.value = [];
     promptLength.value = 0;
+    used.value = 0;
     prompt.value = null;
     notice.value = null;
   });
@@ -291,7 +346,8 @@ export async function applySettings(changes: Partial<Settings>): Promise<void> {
   const after = { ...before, ...changes };
   settings.value = after;
   const held = client.peek();
-  if (!held || isLoading(state.peek())) return;
+  // What a server computes with is its own; the rest is for when this tab runs the model.
+  if (!held?.setAttention || isLoading(state.peek())) return;
   if (before.context !== after.context) await load(wish.peek());
   else if (before.attention !== after.attention || before.indexTopk !== after.indexTopk) {
     const { attention, indexTopk } = after;

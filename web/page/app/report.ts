@@ -8,6 +8,7 @@ export function report(problem: Problem | null): string {
       schema: "lyn.report/1",
       problem,
       state: state.peek().name,
+      transport: wish.peek().source === "server" ? "server" : "tab",
       model: model.peek()?.id ?? wish.peek().id,
       plan: plan.peek(),
       adapter: adapter.peek(),

@@ -24,22 +24,37 @@ export interface Wish {
   cache?: "auto" | "memory";
 }
 
+/** The model of the server that delivered the page, which only that server chooses. */
+export interface ServerWish {
+  source: "server";
+  /** Its name, once it is known. */
+  id: string;
+}
+
+export const SERVER: ServerWish = { source: "server", id: "" };
 export const STORIES: Wish = { source: "stories", id: "stories" };
 
 export const support = signal<Support | null>(null);
-export const wish = signal<Wish>(STORIES);
+export const wish = signal<Wish | ServerWish>(STORIES);
 export const client = signal<ChatClient | null>(null);
 export const model = signal<ModelInfo | null>(null);
 export const plan = signal<Plan | null>(null);
-/** Twice the context, as far as the model allows; null where it has all there is. */
+/** Whether the answers come from the server that delivered the page. */
+export const onServer = computed(() => wish.value.source === "server");
+/** The attention that answers are computed with: ours to choose in this tab only. */
+export const attention = computed<"sparse" | "dense">(() => {
+  if (!onServer.value) return settings.value.attention;
+  return model.value?.index_topk === null ? "dense" : "sparse";
+});
+/** Twice the context, as far as the model allows; null where it has all there is, or is not ours to load. */
 export const largerContext = computed<number | null>(() => {
   const info = model.value;
-  if (!info || info.context >= info.max_position_embeddings) return null;
+  if (!info || onServer.value || info.context >= info.max_position_embeddings) return null;
   return Math.min(info.max_position_embeddings, info.context * 2);
 });
 export const adapter = computed<AdapterInfo | null>(() => {
-  const probed = support.value;
-  return client.value?.adapter ?? (probed?.ok ? probed.adapter : null);
+  if (client.value) return client.value.adapter;
+  return support.value?.ok ? support.value.adapter : null;
 });
 export const selfCheck = computed(() => client.value?.selfCheck ?? null);
 
@@ -77,6 +92,8 @@ export const sparing = signal(false);
 
 export const ids = signal<readonly number[]>([]);
 export const promptLength = signal(0);
+/** Tokens of the whole context, also where their ids are not known. */
+export const used = signal(0);
 export const tokens = signal<readonly LiveToken[]>([]);
 export const prompt = signal<{ done: number; total: number; cached: number } | null>(null);
 export const runs = signal<readonly Run[]>([]);

@@ -148,7 +148,7 @@ export function startOffline(): void {
   let waits = true;
   effect(() => {
     const { name } = state.value;
-    if (!waits || name === "boot" || name === "downloading" || name === "loading") return;
+    if (!waits || name === "boot" || name === "connecting" || name === "downloading" || name === "loading") return;
     waits = false;
     navigator.serviceWorker.register(scriptUrl(new URL("sw.js", document.baseURI))).catch(() => {});
   });

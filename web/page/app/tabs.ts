@@ -35,7 +35,8 @@ export function claim(): Promise<boolean> {
   });
 }
 
-function letGo(): void {
+/** Another tab may have it now. */
+export function letGo(): void {
   give?.();
   give = null;
 }

@@ -2,6 +2,7 @@
 
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
+import type { ChatClient } from "../client.ts";
 import { catalogue } from "./text.ts";
 import type { PanelProps } from "./props.ts";
 import "./panels.css";
@@ -21,7 +22,8 @@ export default function DevicePanel(props: PanelProps) {
   const own = useSignal<Pick<DeviceFacts, "limits" | "features">>({ limits: {}, features: [] });
   const run = useSignal<Run | null>(runs.get(adapter ?? props.traceWanted) ?? null);
   useEffect(() => {
-    if (client?.transport !== "server") void browserAdapter().then((facts) => (own.value = facts));
+    if (client?.transport === "server") own.value = { limits: {}, features: [] };
+    else void browserAdapter().then((facts) => (own.value = facts));
   }, [client]);
   useEffect(() => {
     run.value = runs.get(adapter ?? props.traceWanted) ?? null;
@@ -29,7 +31,7 @@ export default function DevicePanel(props: PanelProps) {
   if (!adapter)
     return (
       <section class="panel device" aria-label={words.title}>
-        <p class="empty">{words.none}</p>
+        <p class="empty">{client ? words.host : words.none}</p>
       </section>
     );
 
@@ -47,7 +49,7 @@ export default function DevicePanel(props: PanelProps) {
     [words.backend, adapter.backend],
     [words.driver, adapter.driver || "–"],
     [words.check, verdict, check ? (check.passed ? "good" : "bad") : ""],
-    ...(client ? [[words.thread, client.worker ? words.threads.worker : words.threads.page] as [string, string]] : []),
+    ...(client ? [[words.thread, words.threads[threadOf(client)]] as [string, string]] : []),
     [words.f16, yes(adapter.shader_f16)],
     [words.subgroups, adapter.subgroups[1] === 0 ? "–" : [...new Set(adapter.subgroups)].map(integer).join("–")],
     [words.timestamps, yes(adapter.timestamps)],
@@ -86,7 +88,7 @@ export default function DevicePanel(props: PanelProps) {
         ])}
       </dl>
       {adapter.kind === "software" && <p class="note">{words.software}</p>}
-      {mayHaveFasterGpu(navigator.userAgent, adapter.kind) && (
+      {client?.transport !== "server" && mayHaveFasterGpu(navigator.userAgent, adapter.kind) && (
         <details class="note">
           <summary>{words.windowsTitle}</summary>
           <ol>
@@ -150,6 +152,10 @@ export default function DevicePanel(props: PanelProps) {
       </p>
     </section>
   );
+}
+
+function threadOf({ transport, worker }: ChatClient): "worker" | "page" | "server" {
+  return transport === "server" ? "server" : worker ? "worker" : "page";
 }
 
 /** What the browser itself offers; asking creates no device. */

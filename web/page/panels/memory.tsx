@@ -68,6 +68,7 @@ export default function MemoryPanel(props: MemoryProps) {
     parts(shown).reduce((sum, [, size]) => sum + size, 0),
     1,
   );
+  const elsewhere = props.client.value?.transport === "server";
   const signed = (difference: number) =>
     difference === 0 ? "–" : `${difference > 0 ? "+" : "−"}${bytes(Math.abs(difference))}`;
   const parameters =
@@ -134,7 +135,8 @@ export default function MemoryPanel(props: MemoryProps) {
       <p>
         <small>{words.perToken(bytes(plan.cache_bytes / Math.max(plan.context, 1)))}</small>
       </p>
-      {steps.length > 1 && (
+      {elsewhere && <p class="note">{words.elsewhere}</p>}
+      {steps.length > 1 && !elsewhere && (
         <div class="context">
           <div class="slider wide">
             <label for={id}>{words.context}</label>

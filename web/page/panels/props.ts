@@ -9,6 +9,7 @@ import type { Format, Language } from "../text/format.ts";
 
 /** One token of the answer, as it came. `text` may be empty while a character is not whole yet. */
 export interface LiveToken {
+  /** Negative where the transport does not know it; `position` then counts the answer's pieces. */
   id: number;
   text: string;
   /** Its place in the context, counted from 0. */
@@ -51,6 +52,8 @@ export interface PanelProps {
   promptLength: ReadonlySignal<number>;
   /** Tokens of the answer in the making, or of the last one. A new array each time (batched by frame). */
   tokens: ReadonlySignal<readonly LiveToken[]>;
+  /** Tokens of the whole context, also where `ids` are not known. */
+  used: ReadonlySignal<number>;
   prompt: ReadonlySignal<{ done: number; total: number; cached: number } | null>;
   runs: ReadonlySignal<readonly Run[]>;
   settings: ReadonlySignal<Settings>;

@@ -70,7 +70,7 @@ function Bandwidth({ props, rate }: { props: PanelProps; rate: number }) {
   const { bytes } = props.format.value;
   const plan = props.plan.value;
   if (!plan || plan.context === 0) return null;
-  const filled = Math.min(props.ids.value.length, plan.context) / plan.context;
+  const filled = Math.min(props.used.value, plan.context) / plan.context;
   const read = plan.weights_bytes + plan.cache_bytes * filled;
   return (
     <section class="bandwidth">

@@ -13,6 +13,8 @@ export const en = {
     everything: (count: string, topk: string) => `all ${count} tokens are read; selection starts after ${topk}.`,
     denseModel: "This model has no indexer: every token reads all that came before it.",
     denseTrace: (count: string) => `dense attention · all ${count} tokens are read`,
+    elsewhere:
+      "Attention is recorded only when the model runs in this tab; a trace file can be opened here all the same.",
     noModel: "Load a model, or open a trace file, to see which tokens were read.",
     noText: "Send a message, or open a trace file, to see which tokens were read.",
     noTrace: "What this token read has not been recorded.",
@@ -126,6 +128,8 @@ export const en = {
   memory: {
     title: "Memory",
     none: "No model is loaded.",
+    elsewhere:
+      "Whoever started the server chose its context; another one can be chosen when the model runs in this tab.",
     parts: { weights: "Weights", cache: "Cache", scratch: "Scratch", free: "Free" },
     part: "Part",
     size: "Size",
@@ -157,6 +161,7 @@ export const en = {
   device: {
     title: "Device",
     none: "No adapter is known yet.",
+    host: "The server computes on its processor, without an adapter.",
     name: "Adapter",
     kind: "Type",
     kinds: { discrete: "discrete", integrated: "integrated", virtual: "virtual", software: "software", other: "other" },
@@ -168,7 +173,7 @@ export const en = {
     buffer: "Largest buffer",
     binding: "Largest binding",
     thread: "Runs in",
-    threads: { worker: "a worker", page: "the page" },
+    threads: { worker: "a worker", page: "the page", server: "the server" },
     yes: "yes",
     no: "no",
     check: "Self-check",

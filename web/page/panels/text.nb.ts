@@ -10,6 +10,8 @@ export const nb: Panels = {
     everything: (count, topk) => `alle ${count} token blir lest; utvalget begynner etter ${topk}.`,
     denseModel: "Denne modellen har ingen indekserer: hvert token leser alt som kom før det.",
     denseTrace: (count) => `tett oppmerksomhet · alle ${count} token blir lest`,
+    elsewhere:
+      "Hva som ble lest, registreres bare når modellen kjører i denne fanen; en sporingsfil kan likevel åpnes her.",
     noModel: "Last inn en modell, eller åpne en sporingsfil, for å se hvilke token som ble lest.",
     noText: "Send en melding, eller åpne en sporingsfil, for å se hvilke token som ble lest.",
     noTrace: "Hva dette tokenet leste, er ikke registrert.",
@@ -138,6 +140,8 @@ export const nb: Panels = {
   memory: {
     title: "Minne",
     none: "Ingen modell er lastet inn.",
+    elsewhere:
+      "Den som startet tjeneren, valgte konteksten; en annen kan velges når modellen kjører i denne fanen.",
     parts: { weights: "Vekter", cache: "Mellomlager", scratch: "Arbeidsminne", free: "Ledig" },
     part: "Del",
     size: "Størrelse",
@@ -168,6 +172,7 @@ export const nb: Panels = {
   device: {
     title: "Enhet",
     none: "Ingen adapter er kjent ennå.",
+    host: "Tjeneren regner på prosessoren sin, uten adapter.",
     name: "Adapter",
     kind: "Type",
     kinds: { discrete: "egen", integrated: "innebygd", virtual: "virtuell", software: "programvare", other: "annen" },
@@ -179,7 +184,7 @@ export const nb: Panels = {
     buffer: "Største buffer",
     binding: "Største binding",
     thread: "Kjører i",
-    threads: { worker: "en arbeidstråd", page: "siden" },
+    threads: { worker: "en arbeidstråd", page: "siden", server: "tjeneren" },
     yes: "ja",
     no: "nei",
     check: "Selvtest",

@@ -1,8 +1,8 @@
 // Every sentence of the page, in English: the typed source that other languages must match key by key. Functions get
 // numbers already written in the reader's language.
-import type { ErrorCode } from "lyn";
+import type { ProblemCode } from "../client.ts";
 
-const errors: Record<ErrorCode, { title: string; advice: string }> = {
+const errors: Record<ProblemCode, { title: string; advice: string }> = {
   no_adapter: {
     title: "No graphics adapter",
     advice:
@@ -35,6 +35,11 @@ const errors: Record<ErrorCode, { title: string; advice: string }> = {
     advice: "Start a new chat, shorten the text, or load with a larger context.",
   },
   bad_request: { title: "The request has a mistake", advice: "Check the settings." },
+  invalid_schema: { title: "The schema cannot be used", advice: "Leave out the keyword that the message names." },
+  grammar_too_complex: {
+    title: "The schema is too complex",
+    advice: "Use fewer alternatives and shorter patterns.",
+  },
   bad_config: {
     title: "The model's configuration has a mistake",
     advice: "The folder's config.json does not describe a model that can run.",
@@ -56,6 +61,12 @@ const errors: Record<ErrorCode, { title: string; advice: string }> = {
     title: "The model asks for permission",
     advice: "Accept its licence on its own page, or use another model.",
   },
+  server_key: { title: "The server wants a key", advice: "Whoever runs the server has it." },
+  server_busy: { title: "The server has no room now", advice: "Try again in a moment." },
+  server_lost: {
+    title: "The server does not answer",
+    advice: "The text so far is kept. See whether the server still runs, and try again.",
+  },
 };
 
 export const en = {
@@ -73,6 +84,7 @@ export const en = {
     adapterUnchecked: (name: string) => `${name}: not checked`,
     adapterNone: "no adapter yet",
     attention: "Attention",
+    attentionOfServer: "The server has decided this; in this tab you can",
     sparse: "Sparse",
     dense: "Dense",
     settings: "Settings",
@@ -89,10 +101,12 @@ export const en = {
 
   privacy: {
     line: (bytes: string) => `Runs on your device. Sent since load: ${bytes}`,
+    lineServer: (host: string, bytes: string) =>
+      `Prompts go to this server (${host}) and nowhere else. Sent since load: ${bytes}`,
     fetched: (files: string, host: string) => `Fetched: ${files} files from ${host}`,
     title: "What is counted",
     detail:
-      "Sent are the bodies of all requests that this page has made: it has one place that can send any, and it is used only when a server of your choice runs the model. Files are fetched from the place that delivered the page and, when you ask for a model there, from the Hugging Face Hub: each such request names the file, nothing of what you write. Fetches by the model's worker are reported by the worker, not measured here.",
+      "Sent are the bodies of all requests that this page has made: it has one place that can send any, and it is used only when the server that delivered the page runs the model: then the conversation goes there. Files are fetched from the place that delivered the page and, when you ask for a model there, from the Hugging Face Hub: each such request names the file, nothing of what you write. Fetches by the model's worker are reported by the worker, not measured here.",
   },
 
   state: {
@@ -154,6 +168,16 @@ export const en = {
     elsewhere: "lyn is running in another tab",
     elsewhereDetail: "One tab at a time has the model, since it takes the graphics memory only once.",
     here: "Continue here",
+    asking: "Asking this server",
+    serverLoads: "The server is loading its model.",
+    serverRetry: (seconds: string) => `The server says: try again in ${seconds} s.`,
+    key: "This server wants a key",
+    keyDetail: "It stays in memory while the page is open, and is sent to this server alone.",
+    keyRefused: "The server did not accept the key.",
+    keyLabel: "Key",
+    keyUse: "Use",
+    useServer: "Use this server",
+    useTab: "Run a model in this tab",
     details: "Details",
     code: "code",
   },
@@ -233,6 +257,7 @@ export const en = {
     indexTopk: "index_topk",
     indexTopkHelp: "Tokens the indexer keeps; not sampling's top-k.",
     reloads: "Changes here load the model again.",
+    serverSets: "Whoever started the server has decided this.",
     apply: "Load again",
     auto: (value: string) => `automatic (${value})`,
     random: "new each time",
@@ -264,6 +289,9 @@ export const en = {
 
   models: {
     title: "Models",
+    server: "This server",
+    serverDetail: "The model of the server that delivered the page. What you write is sent there; no WebGPU is needed.",
+    tab: "This tab",
     stories: "stories",
     storiesDetail:
       "4.45 M parameters, 9 MB, comes with the page. Writes short children's stories, and shows how sparse attention works. MIT or Apache-2.0.",

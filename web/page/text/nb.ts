@@ -46,6 +46,8 @@ export const nb: Text = {
       advice: "Start en ny samtale, kort ned teksten, eller last med en større kontekst.",
     },
     bad_request: { title: "Det er en feil i forespørselen", advice: "Se over innstillingene." },
+    invalid_schema: { title: "Skjemaet kan ikke brukes", advice: "Utelat nøkkelordet som meldingen nevner." },
+    grammar_too_complex: { title: "Skjemaet er for komplekst", advice: "Bruk færre alternativer og kortere mønstre." },
     bad_config: {
       title: "Det er en feil i modellens oppsett",
       advice: "Mappens config.json beskriver ikke en modell som kan kjøre.",
@@ -67,6 +69,12 @@ export const nb: Text = {
       title: "Modellen krever tillatelse",
       advice: "Godta lisensen på modellens egen side, eller bruk en annen modell.",
     },
+    server_key: { title: "Tjeneren krever en nøkkel", advice: "Den som driver tjeneren, har den." },
+    server_busy: { title: "Tjeneren har ikke plass nå", advice: "Prøv igjen om litt." },
+    server_lost: {
+      title: "Tjeneren svarer ikke",
+      advice: "Teksten så langt er bevart. Se om tjeneren fortsatt kjører, og prøv igjen.",
+    },
   },
 
   header: {
@@ -79,6 +87,7 @@ export const nb: Text = {
     adapterUnchecked: (name) => `${name}: ikke kontrollert`,
     adapterNone: "ingen adapter ennå",
     attention: "Oppmerksomhet",
+    attentionOfServer: "Tjeneren har bestemt det; i denne fanen kan du velge",
     sparse: "Glissen",
     dense: "Tett",
     settings: "Innstillinger",
@@ -95,10 +104,12 @@ export const nb: Text = {
 
   privacy: {
     line: (bytes) => `Kjører på enheten din. Sendt siden lasting: ${bytes}`,
+    lineServer: (host, bytes) =>
+      `Det du spør om, sendes til denne tjeneren (${host}) og ingen andre steder. Sendt siden lasting: ${bytes}`,
     fetched: (files, host) => `Hentet: ${files} filer fra ${host}`,
     title: "Hva som telles",
     detail:
-      "Sendt er innholdet i alle forespørsler denne siden har gjort: den har ett eneste sted som kan sende noe, og det brukes bare når en tjener du selv har valgt, kjører modellen. Filer hentes fra stedet siden kom fra og, når du ber om en modell derfra, fra Hugging Face Hub: hver slik forespørsel nevner filen, ikke noe av det du skriver. Det modellens arbeidstråd henter, melder tråden selv; det måles ikke her.",
+      "Sendt er innholdet i alle forespørsler denne siden har gjort: den har ett eneste sted som kan sende noe, og det brukes bare når tjeneren som leverte siden, kjører modellen: da går samtalen til den. Filer hentes fra stedet siden kom fra og, når du ber om en modell derfra, fra Hugging Face Hub: hver slik forespørsel nevner filen, ikke noe av det du skriver. Det modellens arbeidstråd henter, melder tråden selv; det måles ikke her.",
   },
 
   state: {
@@ -158,6 +169,16 @@ export const nb: Text = {
     elsewhere: "lyn kjører i en annen fane",
     elsewhereDetail: "Én fane om gangen har modellen, så grafikkminnet bare brukes én gang.",
     here: "Fortsett her",
+    asking: "Spør denne tjeneren",
+    serverLoads: "Tjeneren laster modellen sin.",
+    serverRetry: (seconds) => `Tjeneren sier: prøv igjen om ${seconds} s.`,
+    key: "Denne tjeneren krever en nøkkel",
+    keyDetail: "Den blir bare i minnet mens siden er åpen, og sendes bare til denne tjeneren.",
+    keyRefused: "Tjeneren godtok ikke nøkkelen.",
+    keyLabel: "Nøkkel",
+    keyUse: "Bruk",
+    useServer: "Bruk denne tjeneren",
+    useTab: "Kjør en modell i denne fanen",
     details: "Detaljer",
     code: "kode",
   },
@@ -237,6 +258,7 @@ export const nb: Text = {
     indexTopk: "index_topk",
     indexTopkHelp: "Tokener som indekseren beholder; ikke utvalgets top-k.",
     reloads: "Endringer her laster modellen på nytt.",
+    serverSets: "Den som startet tjeneren, har bestemt dette.",
     apply: "Last på nytt",
     auto: (value) => `automatisk (${value})`,
     random: "nytt hver gang",
@@ -268,6 +290,9 @@ export const nb: Text = {
 
   models: {
     title: "Modeller",
+    server: "Denne tjeneren",
+    serverDetail: "Modellen til tjeneren som leverte siden. Det du skriver, sendes dit; nettleseren trenger ikke WebGPU.",
+    tab: "Denne fanen",
     stories: "stories",
     storiesDetail:
       "4,45 M parametre, 9 MB, følger med siden. Skriver korte barnefortellinger på engelsk og viser hvordan glissen oppmerksomhet virker. MIT eller Apache-2.0.",

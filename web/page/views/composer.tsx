@@ -3,7 +3,7 @@ import { useComputed, useSignal, useSignalEffect } from "@preact/signals";
 import type { VNode } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { send, stop } from "../app/chat.ts";
-import { activity, answering, client, dialog, draft, ids, model, settings, state } from "../app/signals.ts";
+import { activity, answering, client, dialog, draft, model, onServer, settings, state, used as usedTokens } from "../app/signals.ts";
 import { fetched, sentBytes } from "../app/privacy.ts";
 import { clock } from "../app/surroundings.ts";
 import { isLoading, share } from "../state.ts";
@@ -127,13 +127,14 @@ function LiveLine(): VNode | null {
 function Meter(): VNode | null {
   const words = text.value.composer;
   const drafted = useSignal(0);
-  const used = useComputed(() => ids.value.length + drafted.value);
+  const used = useComputed(() => usedTokens.value + drafted.value);
   useSignalEffect(() => {
     const content = draft.value;
     const engine = client.value;
     if (activity.value !== "idle" || !engine) return;
     const timer = setTimeout(() => {
-      if (!content) drafted.value = 0;
+      // What has not been sent yet stays here: a server is not asked how long it is.
+      if (!content || engine.transport === "server") drafted.value = 0;
       else
         void engine
           .tokenize(content)
@@ -165,11 +166,13 @@ function Meter(): VNode | null {
 
 function Privacy(): VNode {
   const words = text.value.privacy;
+  const sent = format.value.bytes(sentBytes.value);
+  const line = onServer.value ? words.lineServer(location.host, sent) : words.line(sent);
   const hosts = Object.entries(fetched.value).map(([host, files]) => words.fetched(format.value.integer(files), host));
   return (
     <button type="button" class="privacy" onClick={() => (dialog.value = "privacy")}>
       <Icon name="shield" />
-      <span>{[words.line(format.value.bytes(sentBytes.value)), ...hosts].join(" · ")}</span>
+      <span>{[line, ...hosts].join(" · ")}</span>
     </button>
   );
 }

@@ -1,17 +1,19 @@
 // The line at the top: which model, on which adapter, with which attention, and the ways to everything else.
 import type { VNode } from "preact";
 import { newChat } from "../app/chat.ts";
+import { server } from "../app/delivered.ts";
 import { applySettings } from "../app/models.ts";
 import { setLanguage, theme, type Theme } from "../app/preferences.ts";
 import {
   adapter,
+  attention as attentionInUse,
   client,
   dialog,
   model,
+  onServer,
   panel,
   panelOpen,
   selfCheck,
-  settings,
   state,
   support,
   wish,
@@ -97,16 +99,22 @@ export function LanguageButton(): VNode {
 
 function ModelButton(): VNode {
   const { header } = text.value;
+  const { models } = text.value;
   const name = client.value || isLoading(state.value) ? wish.value.id : header.noModel;
+  // Where there are two places to run a model, people see which one it is.
+  const place = server && (onServer.value ? models.server : models.tab);
   return (
     <button
       type="button"
       class="model-button"
       aria-haspopup="dialog"
-      aria-label={`${header.model}: ${name}`}
+      aria-label={`${header.model}: ${place ? `${name}, ${place}` : name}`}
       onClick={() => (dialog.value = "models")}
     >
-      <span class="ellipsis">{name.replace(/^hf:/, "")}</span>
+      <span class="ellipsis">
+        {name.replace(/^hf:/, "")}
+        {place ? <span class="muted"> · {place}</span> : null}
+      </span>
       <Icon name="chevron" />
     </button>
   );
@@ -119,7 +127,7 @@ function AdapterBadge(): VNode {
   const name = found ? found.name || found.kind : header.adapterNone;
   const slow = found?.kind === "software" || found?.kind === "integrated";
   const failed =
-    support.value?.ok === false || (state.value.name === "failed" && state.value.problem.code === "self_check_failed");
+    (!onServer.value && support.value?.ok === false) || (state.value.name === "failed" && state.value.problem.code === "self_check_failed");
   const checked = selfCheck.value?.passed;
   const [colour, said] = failed
     ? (["red", found ? header.adapterBad(name) : header.adapterNone] as const)
@@ -149,10 +157,10 @@ function AdapterBadge(): VNode {
 
 function AttentionSwitch(): VNode {
   const { header } = text.value;
-  const now = settings.value.attention;
-  const possible = !model.value || model.value.sparse;
+  const now = attentionInUse.value;
+  const possible = !onServer.value && (!model.value || model.value.sparse);
   return (
-    <fieldset class="switch" disabled={!possible}>
+    <fieldset class="switch" disabled={!possible} title={onServer.value ? header.attentionOfServer : undefined}>
       <legend class="unseen">{header.attention}</legend>
       {(["sparse", "dense"] as const).map((attention) => (
         <label key={attention} class={now === attention ? "on" : undefined}>

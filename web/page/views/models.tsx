@@ -5,8 +5,9 @@ import type { Plan, StoredModel } from "lyn";
 import type { VNode } from "preact";
 import { useEffect } from "preact/hooks";
 import type { Problem } from "../client.ts";
+import { server } from "../app/delivered.ts";
 import { cancel, load, planFor, removeStored, stored } from "../app/models.ts";
-import { announce, client, dialog, model, state, STORIES, wish, type Wish } from "../app/signals.ts";
+import { announce, client, dialog, model, onServer, SERVER, state, STORIES, wish, type ServerWish, type Wish } from "../app/signals.ts";
 import { isRepository } from "../settings.ts";
 import { isLoading } from "../state.ts";
 import { toProblem } from "../tab.ts";
@@ -24,7 +25,7 @@ export function ModelsDialog(): VNode {
   );
 }
 
-function use(wanted: Wish): void {
+function use(wanted: Wish | ServerWish): void {
   dialog.value = null;
   void load(wanted);
 }
@@ -34,6 +35,12 @@ export function ModelChoice(): VNode {
   const current = client.value !== null && wish.value.source === "stories";
   return (
     <div class="choices">
+      {server ? (
+        <>
+          <ThisServer />
+          <h3>{words.tab}</h3>
+        </>
+      ) : null}
       <section class="choice" aria-label={words.stories}>
         <div>
           <h3>{words.stories}</h3>
@@ -48,6 +55,23 @@ export function ModelChoice(): VNode {
       {window === window.parent ? null : <p class="muted small">{words.iframe}</p>}
       {navigator.storage && "getDirectory" in navigator.storage ? null : <p class="muted small">{words.memoryOnly}</p>}
     </div>
+  );
+}
+
+/** The other way to run a model, where the page came from a server. */
+function ThisServer(): VNode {
+  const words = text.value.models;
+  const current = client.value !== null && onServer.value;
+  return (
+    <section class="choice" aria-label={words.server}>
+      <div>
+        <h3>{current ? `${words.server}: ${wish.value.id}` : words.server}</h3>
+        <p class="muted small">{words.serverDetail}</p>
+      </div>
+      <button type="button" class="button primary" disabled={current} onClick={() => use(SERVER)}>
+        {current ? words.current : words.use}
+      </button>
+    </section>
   );
 }
 
@@ -256,7 +280,7 @@ function Stored(): VNode {
               <button
                 type="button"
                 class="button"
-                disabled={model.value?.id === kept.id}
+                disabled={!onServer.value && model.value?.id === kept.id}
                 onClick={() => use({ source: kept.id as `hf:${string}`, id: kept.id })}
               >
                 {words.use}
@@ -265,7 +289,7 @@ function Stored(): VNode {
             <button
               type="button"
               class="button"
-              disabled={model.value?.id === kept.id}
+              disabled={!onServer.value && model.value?.id === kept.id}
               aria-label={`${words.delete}: ${kept.id}`}
               onClick={() => void remove(kept.id)}
             >

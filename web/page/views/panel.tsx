@@ -24,6 +24,7 @@ const props: PanelProps = {
   ids: known.ids,
   promptLength: known.promptLength,
   tokens: known.tokens,
+  used: known.used,
   prompt: known.prompt,
   runs: known.runs,
   settings: known.settings,

@@ -1,8 +1,9 @@
 // All that can be set, each with a way back to what it was, and what was set in other words to take along.
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren, VNode } from "preact";
+import { server } from "../app/delivered.ts";
 import { applySettings } from "../app/models.ts";
-import { messages, model, plan, settings, wish } from "../app/signals.ts";
+import { messages, model, onServer, plan, settings, wish } from "../app/signals.ts";
 import { asCommand, asCurl, asScript, BOUNDS, DEFAULTS, readNumber, toFragment, type Settings } from "../settings.ts";
 import { format, text } from "../text/index.ts";
 import { CopyButton } from "./copy.tsx";
@@ -74,6 +75,7 @@ function NumberSetting(props: {
   label: string;
   standard: string;
   help?: string;
+  disabled?: boolean;
   apply?: typeof change;
 }): VNode {
   const { field, label, help, apply } = props;
@@ -87,6 +89,7 @@ function NumberSetting(props: {
           inputMode="decimal"
           {...BOUNDS[field]}
           placeholder={props.standard}
+          disabled={props.disabled}
           aria-describedby={help ? `${id}-help` : undefined}
           value={settings.value[field] ?? ""}
           onChange={(event) => {
@@ -181,7 +184,7 @@ function Engine(): VNode {
             id={id}
             class="field"
             value={settings.value.attention}
-            disabled={model.value?.sparse === false}
+            disabled={onServer.value || model.value?.sparse === false}
             onChange={(event) => set({ attention: event.currentTarget.value === "dense" ? "dense" : "sparse" })}
           >
             <option value="sparse">{text.value.header.sparse}</option>
@@ -193,6 +196,7 @@ function Engine(): VNode {
         field="indexTopk"
         label={words.indexTopk}
         help={words.indexTopkHelp}
+        disabled={onServer.value}
         standard={model.value?.index_topk ? words.auto(integer(model.value.index_topk)) : ""}
         apply={set}
       />
@@ -207,6 +211,7 @@ function Engine(): VNode {
             max={model.value?.max_position_embeddings ?? BOUNDS.context.max}
             placeholder={plan.value ? words.auto(integer(plan.value.context)) : ""}
             aria-describedby="setting-context-help"
+            disabled={onServer.value}
             value={context.value ?? ""}
             onChange={(event) => (context.value = readNumber("context", event.currentTarget.value))}
           />
@@ -222,7 +227,7 @@ function Engine(): VNode {
           </button>
         </span>
         <p class="muted small" id="setting-context-help">
-          {words.reloads}
+          {onServer.value ? words.serverSets : words.reloads}
         </p>
         {waits ? (
           <button type="button" class="button primary" onClick={() => void applySettings({ context: context.value })}>
@@ -240,6 +245,7 @@ function Sharing(): VNode {
   const last = messages.value.findLast((message) => message.role === "user")?.text ?? "";
   const prompt = last || "Once upon a time";
   const { id, source } = wish.value;
+  const name = id.replace(/^hf:/, "");
   const link = () => {
     const url = new URL(location.href);
     // A link cannot carry a folder of this device.
@@ -254,9 +260,17 @@ function Sharing(): VNode {
     <Section title={words.share}>
       <div class="row" role="group" aria-label={words.copyAs}>
         <span class="muted">{words.copyAs}</span>
-        <CopyButton wide label={words.cli} content={() => asCommand(id.replace(/^hf:/, ""), settings.peek(), prompt)} />
-        <CopyButton wide label={words.curl} content={() => asCurl(id.replace(/^hf:/, ""), settings.peek(), prompt)} />
-        <CopyButton wide label={words.js} content={() => asScript(id, settings.peek(), prompt)} />
+        {source === "server" ? null : (
+          <CopyButton wide label={words.cli} content={() => asCommand(name, settings.peek(), prompt)} />
+        )}
+        <CopyButton
+          wide
+          label={words.curl}
+          content={() => asCurl(name, settings.peek(), prompt, source === "server" ? server : null)}
+        />
+        {source === "server" ? null : (
+          <CopyButton wide label={words.js} content={() => asScript(id, settings.peek(), prompt)} />
+        )}
       </div>
       <div class="row">
         <CopyButton wide label={words.link} content={link} />
@@ -270,7 +284,7 @@ function Sharing(): VNode {
           {words.withPrompt}
         </label>
       </div>
-      <p class="muted small">{words.server}</p>
+      {source === "server" ? null : <p class="muted small">{words.server}</p>}
     </Section>
   );
 }

@@ -2,10 +2,11 @@
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren, VNode } from "preact";
 import type { Problem } from "../client.ts";
-import { applySettings, boot, cancel, comeBack, load, pause, resume } from "../app/models.ts";
+import { giveKey, server } from "../app/delivered.ts";
+import { applySettings, cancel, comeBack, load, pause, resume, retry } from "../app/models.ts";
 import { newChat } from "../app/chat.ts";
 import { report } from "../app/report.ts";
-import { dialog, fromLink, largerContext, notice, plan, settings, sparing, state, STORIES, wish } from "../app/signals.ts";
+import { dialog, fromLink, largerContext, notice, onServer, plan, SERVER, settings, sparing, state, STORIES, wish } from "../app/signals.ts";
 import { clock } from "../app/surroundings.ts";
 import { takeOver } from "../app/tabs.ts";
 import { share, type Download, type Preparing, type State } from "../state.ts";
@@ -24,6 +25,10 @@ export function StateCard(): VNode | null {
       return <UnsupportedCard now={now} />;
     case "choose":
       return <Choose />;
+    case "connecting":
+      return <Connecting now={now} />;
+    case "key":
+      return <Key now={now} />;
     case "downloading":
       return <Downloading now={now} />;
     case "quota":
@@ -113,9 +118,10 @@ function UnsupportedCard({ now }: { now: Named<"unsupported"> }): VNode {
       tone="bad"
       actions={
         <>
-          <Button primary onClick={() => void boot()}>
+          <Button primary onClick={() => void retry()}>
             {words.retry}
           </Button>
+          {server ? <Button onClick={() => void load(SERVER)}>{words.useServer}</Button> : null}
           <CopyButton wide label={words.copyReport} content={() => report({ code, message, help })} />
         </>
       }
@@ -159,6 +165,53 @@ function Choose(): VNode {
       {fromLink.value ? <p class="muted">{words.chooseLink}</p> : null}
       {sparing.value ? <p class="muted">{words.saveData}</p> : null}
       <ModelChoice />
+    </Card>
+  );
+}
+
+function Connecting({ now }: { now: Named<"connecting"> }): VNode {
+  const words = text.value.state;
+  return (
+    <Card
+      title={words.asking}
+      actions={<Button onClick={() => void cancel(true)}>{text.value.message.cancel}</Button>}
+    >
+      <Bar value={null} label={words.asking} />
+      {now.loads ? <p class="muted">{words.serverLoads}</p> : null}
+      <Clock since={now.since} />
+    </Card>
+  );
+}
+
+function Key({ now }: { now: Named<"key"> }): VNode {
+  const words = text.value.state;
+  const key = useSignal("");
+  const use = (event: Event) => {
+    event.preventDefault();
+    if (!key.value) return;
+    giveKey(key.value);
+    void load(SERVER);
+  };
+  return (
+    <Card title={words.key} actions={<Button onClick={() => void load(STORIES)}>{words.useTab}</Button>}>
+      {now.refused ? <p role="alert">{words.keyRefused}</p> : null}
+      <p class="muted" id="key-detail">
+        {words.keyDetail}
+      </p>
+      <form class="row" onSubmit={use}>
+        <input
+          class="field grow"
+          type="password"
+          autocomplete="off"
+          aria-label={words.keyLabel}
+          aria-describedby="key-detail"
+          value={key.value}
+          onInput={(event) => (key.value = event.currentTarget.value.trim())}
+        />
+        <button type="submit" class="button primary" disabled={!key.value}>
+          {words.keyUse}
+        </button>
+      </form>
     </Card>
   );
 }
@@ -215,6 +268,10 @@ function DownloadLine({ progress, paused }: { progress: Download; paused: boolea
 function Quota({ now }: { now: Named<"quota"> }): VNode {
   const words = text.value.state;
   const { bytes } = format.value;
+  const inMemory = () => {
+    const wanted = wish.peek();
+    if (wanted.source !== "server") void load({ ...wanted, cache: "memory" });
+  };
   const persist = async () => {
     await navigator.storage?.persist?.();
     resume();
@@ -225,7 +282,7 @@ function Quota({ now }: { now: Named<"quota"> }): VNode {
       tone="bad"
       actions={
         <>
-          <Button primary onClick={() => void load({ ...wish.value, cache: "memory" })}>
+          <Button primary onClick={inMemory}>
             {words.quotaRun}
           </Button>
           <Button onClick={() => (dialog.value = "models")}>{words.quotaFree}</Button>
@@ -296,6 +353,7 @@ function Failed({ now }: { now: Named<"failed"> }): VNode {
   const title = { load: words.failedLoad, answer: words.failedAnswer, recovery: words.failedRecovery }[now.during];
   const said = text.value.errors[now.problem.code] ?? text.value.errors.internal;
   const half = Math.max(256, Math.floor((settings.value.context ?? plan.value?.context ?? 8192) / 2));
+  const { retryAfter } = now.problem;
   const memory = now.problem.code === "out_of_memory";
   return (
     <Card
@@ -323,7 +381,7 @@ function Failed({ now }: { now: Named<"failed"> }): VNode {
               </Button>
             ) : null}
             {wish.value.source === "stories" ? null : (
-              <Button onClick={() => void load(STORIES)}>{words.smaller}</Button>
+              <Button onClick={() => void load(STORIES)}>{onServer.value ? words.useTab : words.smaller}</Button>
             )}
             <CopyButton wide label={words.copyReport} content={() => report(now.problem)} />
           </>
@@ -331,7 +389,8 @@ function Failed({ now }: { now: Named<"failed"> }): VNode {
       }
     >
       <p role="alert">
-        <strong>{said.title}.</strong> {said.advice}
+        <strong>{said.title}.</strong> {said.advice}{" "}
+        {retryAfter ? words.serverRetry(format.value.integer(retryAfter)) : null}
       </p>
       <Help problem={now.problem} />
     </Card>

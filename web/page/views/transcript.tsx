@@ -2,7 +2,7 @@
 import { useSignal } from "@preact/signals";
 import type { VNode } from "preact";
 import { useEffect, useRef } from "preact/hooks";
-import { answering, conversation, liveId, client, messages, pending, state, wish } from "../app/signals.ts";
+import { answering, conversation, liveId, client, messages, model, pending, state, wish } from "../app/signals.ts";
 import { send } from "../app/chat.ts";
 import { branches } from "../conversation.ts";
 import { text } from "../text/index.ts";
@@ -124,8 +124,9 @@ function Waiting(): VNode | null {
 function Starters(): VNode | null {
   const { name } = state.value;
   const untouched = messages.value.length === 0 || (messages.value.length <= 2 && messages.value[0]?.starter);
-  if ((name !== "ready" && name !== "stopped") || !client.value || wish.value.source !== "stories" || !untouched)
-    return null;
+  const { source } = wish.value;
+  const stories = source === "stories" || (source === "server" && model.value?.id === "stories");
+  if ((name !== "ready" && name !== "stopped") || !client.value || !stories || !untouched) return null;
   return (
     <div class="starters" role="group" aria-label={text.value.composer.starters}>
       {text.value.starters.map((starter) => (

@@ -17,9 +17,8 @@ fn limits() -> Limits {
 
 /// A process's life on a disk: saves, loads, ends. Which blocks were there before it ended.
 fn live(disk: &Arc<TestDisk>, scratch: &Scratch) -> Vec<u64> {
-    let files: Arc<dyn Files> = Arc::<TestDisk>::clone(disk);
     // A store that cannot be opened is one that is not used.
-    let Ok(Some(store)) = BlockStore::open_on(files, &scratch.0, FINGERPRINT, limits()) else { return vec![] };
+    let Ok(store) = try_open_on(disk, &scratch.0, limits()) else { return vec![] };
     (0..BLOCKS).for_each(|number| save(&store, &block(number)));
     store.flush(PATIENCE);
     (0..BLOCKS).filter(|&number| is_there(&store, &block(number))).collect()

@@ -127,8 +127,27 @@ fn open(folder: &Path, limits: Limits) -> BlockStore {
 
 #[track_caller]
 fn open_on(disk: &Arc<TestDisk>, folder: &Path, limits: Limits) -> BlockStore {
+    try_open_on(disk, folder, limits).expect("the folder can be used")
+}
+
+fn try_open_on(disk: &Arc<TestDisk>, folder: &Path, limits: Limits) -> std::io::Result<BlockStore> {
     let disk: Arc<dyn Files> = Arc::<TestDisk>::clone(disk);
-    BlockStore::open_on(disk, folder, FINGERPRINT, limits)
-        .expect("the folder can be used")
-        .expect("nobody else uses it")
+    once_unlocked(|| BlockStore::open_on(Arc::clone(&disk), folder, FINGERPRINT, limits))
+}
+
+/// As callers open it, on the real disk.
+#[track_caller]
+fn open_real(folder: &Path, fingerprint: [u8; 32], limits: Limits) -> BlockStore {
+    once_unlocked(|| BlockStore::open(folder, fingerprint, limits)).expect("the folder can be used")
+}
+
+/// Opens a store that nobody uses. A process that another test starts has this one's locks too, from its fork to its exec.
+fn once_unlocked<E>(open: impl Fn() -> Result<Option<BlockStore>, E>) -> Result<BlockStore, E> {
+    for _ in 0..10_000 {
+        if let Some(store) = open()? {
+            return Ok(store);
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    panic!("another process uses the folder");
 }

@@ -3,6 +3,7 @@
 //! Ranges and texts are DeepSeek's. Unknown fields are ignored, null means absent.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::{Number, Value};
@@ -13,10 +14,10 @@ use super::sampling::{Sampling, Stop};
 use super::shape::{ResponseShape, Shape, ToolChoice, ToolSpec};
 use super::{Completion, ModelId};
 use crate::chat::message::{FunctionType, Tool};
-use crate::chat::{ChatFormat, Conversation, Detected, Message, Options, Role, control};
-use crate::engine::Engine;
+use crate::chat::{ChatFormat, Conversation, Detected, Dialect, Message, Options, Role, control};
 use crate::error::{Code, Error, Result};
 use crate::generate::{Request, SamplingParams, room};
+use crate::language::Language;
 
 /// Tokens of an answer: where the request does not say, and DeepSeek's cap.
 const CHAT_TOKENS: (u32, u32) = (4096, 8192);
@@ -214,10 +215,8 @@ pub struct JsonSchema {
 /// What a request asks of the engine.
 #[derive(Clone, Debug)]
 pub struct Asked {
-    /// The first answer; [`Asked::requests`] has all. No constraint is in it yet: that is made of `shape`.
+    /// The first answer; [`Asked::requests`] has all.
     pub request: Request,
-    /// What the answer has to look like.
-    pub shape: Shape,
     /// Whether the answer is told as one with a thought.
     pub thinking: bool,
     /// Whether a thought was asked for and is left out, because the format cannot think and call.
@@ -235,21 +234,13 @@ impl Asked {
         })
     }
 
-    /// The request of a caller who makes one answer, and samples as it likes.
+    /// The request of a caller who makes one answer.
     ///
     /// # Errors
     /// `bad_request` where more is asked for.
     pub fn single(self) -> Result<Request> {
         if self.answers > 1 {
             return Err(rules::refuse("n", format!("n: expected 1 here, found {}", self.answers)));
-        }
-        if !self.shape.is_free() {
-            let (field, help) = match self.shape.response {
-                ResponseShape::None => ("tool_choice", "let tool_choice be auto, without strict functions"),
-                _ => ("response_format", "ask for JSON in a message, and check the answer"),
-            };
-            let message = format!("{field}: the form of an answer cannot be enforced here");
-            return Err(rules::refuse(field, message).with_help(help));
         }
         Ok(self.request)
     }
@@ -324,14 +315,15 @@ impl ChatRequest {
     }
 
     /// What the engine is to do: the prompt in the checkpoint's own format, sampling, as many tokens as were asked for and
-    /// as the context holds, and what the answer has to look like.
+    /// as the context holds, and the form that the answer is held to.
     ///
     /// # Errors
-    /// `bad_request` where messages cannot be rendered, `context_overflow` where the prompt is too long.
-    pub fn to_request(&self, engine: &Engine) -> Result<Asked> {
+    /// `bad_request` where messages cannot be rendered, `context_overflow` where the prompt is too long, `invalid_schema` and
+    /// `grammar_too_complex`.
+    pub fn to_request(&self, language: &Language) -> Result<Asked> {
         let shape = self.shape();
         let calls = shape.choice != ToolChoice::None;
-        let format = match engine.chat_format() {
+        let format = match language.chat_format() {
             Detected::Format(format) => Some(format),
             Detected::Raw(_) => None,
         };
@@ -345,46 +337,41 @@ impl ChatRequest {
         }
         let add_generation_prompt = self.add_generation_prompt.unwrap_or(!continues);
         let options = Options { thinking, add_generation_prompt, continue_final: continues, ..Options::default() };
-        let prompt = engine.render(&self.conversation(&shape), options)?;
-        let max_tokens = self.most_tokens(&prompt, thinking, engine.plan().context)?;
+        let prompt = language.render(&self.conversation(&shape), options)?;
+        let max_tokens = self.most_tokens(&prompt, thinking, language.context())?;
         // A continued answer may stand behind its thought already.
-        let tokenizer = engine.tokenizer()?;
+        let tokenizer = language.tokenizer();
         let [open, close] = [control::THINK, control::END_THINK].map(|token| tokenizer.token_id(token));
         let last = prompt.iter().rev().find(|&&id| Some(id) == open || Some(id) == close);
+        let thought_open = last.is_some_and(|&id| Some(id) == open);
+        let dialect = if self.given.rules.compat.is_strict() { Dialect::DeepSeek } else { Dialect::Local };
         let request = Request {
-            sampling: self.sampling_params(engine, thinking),
+            constraint: language.grammars().constraint(&shape, thought_open, dialect)?,
+            sampling: self.sampling_params(language, thinking),
             max_tokens: Some(max_tokens),
             stop: self.sampling().stops(),
             stop_ids: self.stop_token_ids.clone().unwrap_or_default(),
             min_tokens: self.min_tokens.unwrap_or(0),
             ignore_eos: self.ignore_eos == Some(true),
-            thinking: last.is_some_and(|&id| Some(id) == open),
+            thinking: thought_open,
             calls: format.filter(|_| calls),
             ..Request::new(prompt)
         };
-        Ok(Asked { request, shape, thinking, thinking_disabled_by_tools, answers: self.sampling().answers() })
+        Ok(Asked { request, thinking, thinking_disabled_by_tools, answers: self.sampling().answers() })
     }
 
     /// The answer to this request, as it will be told. `created`: Unix seconds.
-    ///
-    /// # Errors
-    /// `bad_checkpoint` where log probabilities are asked for and there is no tokenizer.
-    pub fn completion(
-        &self,
-        engine: &Engine,
-        asked: &Asked,
-        id: impl Into<String>,
-        created: u64,
-    ) -> Result<Completion> {
-        let model = self.model.clone().unwrap_or_else(|| engine.plan().model_type.clone());
+    #[must_use]
+    pub fn completion(&self, language: &Language, asked: &Asked, id: impl Into<String>, created: u64) -> Completion {
+        let model = self.model.clone().unwrap_or_else(|| language.model_type().to_owned());
         let mut completion = Completion::new(id, created, model, asked.thinking).with_answers(asked.answers);
         if self.is_stream() && self.stream_options.and_then(|options| options.include_usage) == Some(true) {
             completion = completion.with_usage_apart();
         }
         if self.logprobs == Some(true) {
-            completion = completion.with_logprobs(engine.shared_tokenizer()?);
+            completion = completion.with_logprobs(Arc::clone(language.tokenizer()));
         }
-        Ok(completion)
+        completion
     }
 
     /// What the answer has to look like.
@@ -454,12 +441,12 @@ impl ChatRequest {
         }
     }
 
-    fn sampling_params(&self, engine: &Engine, thinking: bool) -> SamplingParams {
+    fn sampling_params(&self, language: &Language, thinking: bool) -> SamplingParams {
         let rules = &self.given.rules;
         // DeepSeek's thinking mode takes these and does not listen.
         let own = thinking && rules.compat.is_strict();
         let defaults = match own || rules.checkpoint_sampling {
-            true => SamplingParams::recommended(engine.defaults()),
+            true => SamplingParams::recommended(language.defaults()),
             false => SamplingParams::default(),
         };
         let sampling = match own {

@@ -633,8 +633,8 @@ fn stories_with(context: u32) -> Engine {
 }
 
 fn answer(engine: &mut Engine, request: &ChatRequest) -> (Vec<Value>, Value) {
-    let asked = request.to_request(engine).unwrap();
-    let mut completion = request.completion(engine, &asked, "1", 7).unwrap();
+    let asked = request.to_request(engine.language().unwrap()).unwrap();
+    let mut completion = request.completion(engine.language().unwrap(), &asked, "1", 7);
     let requests: Vec<generate::Request> = asked.requests().collect();
     let mut chunks = vec![];
     for (choice, request) in (0..).zip(requests) {
@@ -713,13 +713,14 @@ fn several_answers_differ_by_their_numbers_and_share_the_counts() {
 #[test]
 fn ids_end_an_answer_and_count() {
     let mut engine = stories();
-    let tokenizer = engine.shared_tokenizer().unwrap();
+    let tokenizer = Arc::clone(engine.language().unwrap().tokenizer());
     let id = |token: &str| tokenizer.token_id(token).unwrap();
     let greedy = json!({ "temperature": 0, "max_tokens": 6 });
     let mut run = |fields: &Value| {
         let mut all = greedy.clone();
         all.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
-        let requests = request(all).unwrap().to_request(&engine).unwrap().requests().collect::<Vec<_>>();
+        let requests =
+            request(all).unwrap().to_request(engine.language().unwrap()).unwrap().requests().collect::<Vec<_>>();
         let mut generation = engine.generate(requests[0].clone()).unwrap();
         let mut finish = None;
         while let Some(event) = block_on(generation.next()).unwrap() {
@@ -756,12 +757,16 @@ fn ids_end_an_answer_and_count() {
 #[test]
 fn tools_are_in_the_prompt_and_may_end_thinking() {
     let engine = stories_with(512);
-    let Detected::Format(format) = engine.chat_format() else { panic!("stories can chat") };
+    let format = match engine.chat_format() {
+        Detected::Format(format) => Some(format),
+        Detected::Raw(_) => None,
+    };
+    let format = format.unwrap();
     let is_exp = format != ChatFormat::Dsml;
     let mut prompts = vec![];
     for (choice, calls) in [("auto", true), ("none", false)] {
         let fields = json!({ "thinking": { "type": "enabled" }, "tools": [tool("weather")], "tool_choice": choice });
-        let asked = request(fields).unwrap().to_request(&engine).unwrap();
+        let asked = request(fields).unwrap().to_request(engine.language().unwrap()).unwrap();
         assert_eq!(asked.request.calls, calls.then_some(format));
         let thinking = !(is_exp && calls);
         assert_eq!((asked.thinking_disabled_by_tools, asked.thinking), (!thinking, thinking));
@@ -778,7 +783,8 @@ fn tools_are_in_the_prompt_and_may_end_thinking() {
 #[test]
 fn what_the_context_cannot_hold_is_cut_or_refused() {
     let engine = stories();
-    let asked = |rules: &Rules, fields: Value| request_by(rules, fields).unwrap().to_request(&engine);
+    let asked =
+        |rules: &Rules, fields: Value| request_by(rules, fields).unwrap().to_request(engine.language().unwrap());
     let long = json!({ "max_tokens": 5, "messages": [user(&"word ".repeat(500))] });
     let error = asked(&Rules::default(), long).unwrap_err();
     let tokens = error.details()["prompt_tokens"].as_u64().unwrap();
@@ -798,7 +804,7 @@ fn what_the_context_cannot_hold_is_cut_or_refused() {
 fn sampling_is_whose_it_should_be() {
     let engine = stories();
     let shown = |rules: &Rules, fields: &Value| {
-        let asked = request_by(rules, fields.clone()).unwrap().to_request(&engine).unwrap();
+        let asked = request_by(rules, fields.clone()).unwrap().to_request(engine.language().unwrap()).unwrap();
         let sampling = asked.request.sampling;
         (sampling.temperature, sampling.top_p, sampling.presence_penalty)
     };
@@ -923,7 +929,8 @@ fn thoughts_have_the_names_that_clients_know() {
 #[test]
 fn requests_take_what_the_checkpoint_and_the_context_give() {
     let engine = stories();
-    let asked = |fields: Value| request(fields).unwrap().to_request(&engine).map(|asked| asked.request);
+    let asked =
+        |fields: Value| request(fields).unwrap().to_request(engine.language().unwrap()).map(|asked| asked.request);
     let plain = asked(json!({})).unwrap();
     let room = 128 - u32::try_from(plain.prompt.len()).unwrap();
     assert_eq!((plain.sampling.temperature, plain.sampling.top_p), (0.6, 0.95));
@@ -962,7 +969,7 @@ fn a_prefix_is_continued_and_other_ends_are_refused() {
     let last = |message: Value, thinking: &str| {
         let messages = json!([{ "role": "user", "content": "Hi" }, message]);
         let asked = request(json!({ "messages": messages, "thinking": { "type": thinking } })).unwrap();
-        let prompt = asked.to_request(&engine)?.request;
+        let prompt = asked.to_request(engine.language().unwrap())?.request;
         Ok::<_, crate::Error>((engine.tokenizer()?.decode(&prompt.prompt), prompt.thinking))
     };
     let prefix = json!({ "role": "assistant", "content": "Once", "prefix": true });
@@ -977,5 +984,5 @@ fn a_prefix_is_continued_and_other_ends_are_refused() {
         (refer to https://api-docs.deepseek.com/guides/chat_prefix_completion).";
     assert_eq!(unfinished, rule);
     let systems = request(json!({ "messages": [{ "role": "developer", "content": "Hi" }] })).unwrap();
-    assert!(systems.to_request(&engine).unwrap_err().message().contains("system messages only"));
+    assert!(systems.to_request(engine.language().unwrap()).unwrap_err().message().contains("system messages only"));
 }

@@ -1,6 +1,7 @@
 //! A completion of a text: no chat format; with a suffix, what goes between two texts.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::Number;
@@ -10,9 +11,9 @@ use super::rules::{self, Rules, invalid, refuse};
 use super::sampling::{Sampling, Stop};
 use super::{ModelId, TextCompletion};
 use crate::chat::control::{BOS, EOT, FIM_BEGIN, FIM_END, FIM_HOLE};
-use crate::engine::Engine;
 use crate::error::{Result, quote};
 use crate::generate::{Request, SamplingParams};
+use crate::language::Language;
 use crate::text::Tokenizer;
 
 /// DeepSeek's default and cap of the tokens that fill a hole.
@@ -195,11 +196,11 @@ impl TextRequest {
     /// # Errors
     /// `bad_request` for ids that the model does not have, and for a suffix where the vocabulary has no hole;
     /// `context_overflow` where a prompt is too long.
-    pub fn to_requests(&self, engine: &Engine) -> Result<TextAsked> {
-        let tokenizer = engine.tokenizer()?;
+    pub fn to_requests(&self, language: &Language) -> Result<TextAsked> {
+        let tokenizer = language.tokenizer();
         let rules = &self.given.rules;
         let defaults = match rules.checkpoint_sampling {
-            true => SamplingParams::recommended(engine.defaults()),
+            true => SamplingParams::recommended(language.defaults()),
             false => SamplingParams::default(),
         };
         let sampling = self.sampling().params(defaults);
@@ -212,8 +213,8 @@ impl TextRequest {
         let answers = self.sampling().answers();
         let mut all = TextAsked { requests: vec![], answers, echoes: vec![] };
         for prompt in self.prompt.prompts() {
-            let ids = self.ids(engine, tokenizer, &prompt)?;
-            let max_tokens = fit(&ids, most, engine.plan().context, asked.is_some() && rules.compat.is_strict())?;
+            let ids = self.ids(language, tokenizer, &prompt)?;
+            let max_tokens = fit(&ids, most, language.context(), asked.is_some() && rules.compat.is_strict())?;
             let echo = match prompt {
                 _ if self.echo != Some(true) => String::new(),
                 Prompt::Text(text) => text.to_owned(),
@@ -236,25 +237,23 @@ impl TextRequest {
     }
 
     /// The answer to this request, as it will be told. `created`: Unix seconds.
-    ///
-    /// # Errors
-    /// `bad_checkpoint` where log probabilities are asked for and there is no tokenizer.
+    #[must_use]
     pub fn completion(
         &self,
-        engine: &Engine,
+        language: &Language,
         asked: &TextAsked,
         id: impl Into<String>,
         created: u64,
-    ) -> Result<TextCompletion> {
-        let model = self.model.clone().unwrap_or_else(|| engine.plan().model_type.clone());
+    ) -> TextCompletion {
+        let model = self.model.clone().unwrap_or_else(|| language.model_type().to_owned());
         let mut completion = TextCompletion::new(id, created, model, asked);
         if self.is_stream() && self.stream_options.and_then(|options| options.include_usage) == Some(true) {
             completion = completion.with_usage_apart();
         }
         if self.logprobs.is_some() {
-            completion = completion.with_logprobs(engine.shared_tokenizer()?);
+            completion = completion.with_logprobs(Arc::clone(language.tokenizer()));
         }
-        Ok(completion)
+        completion
     }
 
     /// Default and cap of the tokens of an answer.
@@ -265,7 +264,7 @@ impl TextRequest {
         }
     }
 
-    fn ids(&self, engine: &Engine, tokenizer: &Tokenizer, prompt: &Prompt<'_>) -> Result<Vec<u32>> {
+    fn ids(&self, language: &Language, tokenizer: &Tokenizer, prompt: &Prompt<'_>) -> Result<Vec<u32>> {
         let encode = |text: &str| tokenizer.encode(text, self.parse_special == Some(true));
         let text = match prompt {
             Prompt::Text(text) => encode(text)?,
@@ -279,7 +278,7 @@ impl TextRequest {
         };
         let Some(suffix) = &self.suffix else {
             return match prompt {
-                Prompt::Text(_) => Ok([engine.raw_prompt("")?, text].concat()),
+                Prompt::Text(_) => Ok([language.raw_prompt("")?, text].concat()),
                 Prompt::Ids(_) => Ok(text),
             };
         };

@@ -37,9 +37,10 @@ export function Answers({ props }: { props: PanelProps }) {
   const found = useSignal<{ of: Comparison; answers: [Result, Pieces][] } | null>(null);
   useEffect(() => () => running.peek()?.stop.abort(), []);
   const client = props.client.value;
-  if (!client || !client.model.sparse || props.promptLength.value === 0) return null;
+  if (!client?.compare || !client.model.sparse || props.promptLength.value === 0) return null;
 
   const start = async () => {
+    if (!client.compare) return;
     const stop = new AbortController();
     running.value = { since: performance.now(), stop };
     try {

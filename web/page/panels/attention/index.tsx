@@ -41,7 +41,9 @@ export default function AttentionPanel(props: PanelProps) {
   const store = state.store.value;
   const view = state.view.value;
   const words = text.attention;
-  const missing = state.length.value === 0 ? (props.model.value ? words.noText : words.noModel) : null;
+  const client = props.client.value;
+  const elsewhere = client !== null && !client.trace;
+  const missing = elsewhere && !state.file.value ? words.elsewhere : missingText(state, props, words);
   const dense = state.selection.value?.dense !== undefined;
   return (
     <section
@@ -137,7 +139,7 @@ export default function AttentionPanel(props: PanelProps) {
           </>
         )}
       </p>
-      {!state.file.value && typeof props.model.value?.index_topk === "number" && (
+      {!state.file.value && !elsewhere && typeof props.model.value?.index_topk === "number" && (
         <label class="check">
           <input
             type="checkbox"
@@ -149,6 +151,12 @@ export default function AttentionPanel(props: PanelProps) {
       )}
     </section>
   );
+}
+
+/** Why there is nothing to see; null: there is. */
+function missingText(state: AttentionState, props: PanelProps, words: Panels["attention"]): string | null {
+  if (state.length.value > 0) return null;
+  return props.model.value ? words.noText : words.noModel;
 }
 
 function saveTrace(store: TraceStore): void {

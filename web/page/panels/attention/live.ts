@@ -54,7 +54,7 @@ export function follow(state: AttentionState, props: PanelProps): () => void {
     const tokens = props.tokens.value;
     untracked(() => {
       if ((tokens[tokens.length - 1]?.position ?? -1) < seen) seen = -1;
-      const fresh = tokens.filter(({ position }) => position > seen);
+      const fresh = tokens.filter(({ id, position }) => id >= 0 && position > seen);
       for (const { position, id, text } of fresh) state.live.setTokens(position, [{ id, text }]);
       state.live.add(fresh.flatMap(({ selection }) => selection ?? []));
       seen = fresh.at(-1)?.position ?? seen;
@@ -69,7 +69,8 @@ export function follow(state: AttentionState, props: PanelProps): () => void {
     const model = props.model.value;
     const open = props.attentionOpen.value && state.follow.value && !state.file.value;
     // Selections cost little; dense weights alone are measured on request.
-    props.traceWanted.value = open && model && model.index_topk !== null ? wanted(state, model) : null;
+    const possible = open && props.client.value?.trace;
+    props.traceWanted.value = possible && model && model.index_topk !== null ? wanted(state, model) : null;
   });
   return () => {
     for (const end of [model, context, answer, texts, ask]) end();
@@ -106,7 +107,7 @@ async function spell(state: AttentionState, props: PanelProps, length: number): 
 export async function readAgain(state: AttentionState, props: PanelProps, signal: AbortSignal): Promise<void> {
   const client = props.client.value;
   const ids = props.ids.value;
-  if (!client || ids.length === 0) return;
+  if (!client?.trace || ids.length === 0) return;
   const options = wanted(state, client.model);
   const trace = await client.trace(Uint32Array.from(ids), { ...options, signal });
   state.live.load(trace);

@@ -71,12 +71,12 @@ fn texts_are_continued_without_a_format() {
         "prompt": ["Once upon", "There was"], "n": 2, "max_tokens": 5, "temperature": 0, "logprobs": 2, "stream": true,
     });
     let asked = request(&rules, fields).unwrap();
-    let requests = asked.to_requests(&engine).unwrap();
+    let requests = asked.to_requests(engine.language().unwrap()).unwrap();
     assert_eq!((requests.requests.len(), requests.answers), (4, 2));
     assert_eq!(requests.requests[3].prompt, engine.raw_prompt("There was").unwrap());
     let choices: Vec<u32> = requests.requests.iter().map(|request| request.sampling.choice).collect();
     assert_eq!(choices, [0, 1, 0, 1]);
-    let mut completion = asked.completion(&engine, &requests, "1", 7).unwrap();
+    let mut completion = asked.completion(engine.language().unwrap(), &requests, "1", 7);
     let mut chunks = vec![];
     for (choice, request) in (0..).zip(requests.requests.clone()) {
         let mut generation = engine.generate(request).unwrap();
@@ -112,8 +112,8 @@ fn texts_are_continued_without_a_format() {
     assert_eq!((&chunks.last().unwrap()["usage"], &response["object"]), (usage, &json!("text_completion")));
 
     let echoed = request(&rules, json!({ "echo": true })).unwrap();
-    let asked = echoed.to_requests(&engine).unwrap();
-    let completion = echoed.completion(&engine, &asked, "1", 7).unwrap();
+    let asked = echoed.to_requests(engine.language().unwrap()).unwrap();
+    let completion = echoed.completion(engine.language().unwrap(), &asked, "1", 7);
     assert_eq!(completion.first_chunk(0).unwrap()["choices"][0]["text"], "Once upon a time");
     assert_eq!(completion.response()["choices"][0]["text"], "Once upon a time");
 }
@@ -122,7 +122,8 @@ fn texts_are_continued_without_a_format() {
 fn prompts_come_as_text_or_ids() {
     let engine = stories();
     let prompts = |fields: Value| {
-        let asked = request(&Rules::default(), fields).and_then(|request| request.to_requests(&engine))?;
+        let asked =
+            request(&Rules::default(), fields).and_then(|request| request.to_requests(engine.language().unwrap()))?;
         Ok::<_, crate::Error>(asked.requests.into_iter().map(|request| request.prompt).collect::<Vec<_>>())
     };
     assert_eq!(prompts(json!({ "prompt": [1, 2] })).unwrap(), [[1, 2]]);
