@@ -70,7 +70,7 @@ test("what is copied survives a shell", () => {
   const body = /-d '(.*)'$/s.exec(asCurl("stories", all, "Hi"))?.[1];
   assert.deepEqual(JSON.parse(body ?? "").stop, all.stop);
   assert.match(asScript("stories", all, "Hi"), /"attention":"dense"/);
-  const elsewhere = asCurl("stories", all, "Hi", new URL("https://example.org/lyn/"));
-  assert.match(elsewhere, /^curl -N https:\/\/example\.org\/lyn\/v1\/chat\/completions -H/);
+  const elsewhere = asCurl("stories", all, "Hi", { base: new URL("https://example.org/lyn/"), keyed: true });
+  assert.match(elsewhere, /^curl -N https:\/\/example\.org\/lyn\/v1\/chat\/completions -H "Authorization: Bearer \$LYN_API_KEY" -H /);
   assert.match(asCurl("stories", all, "Hi"), /^curl -N http:\/\/127\.0\.0\.1:8080\/v1\/chat\/completions -H/);
 });

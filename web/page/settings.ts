@@ -146,11 +146,17 @@ function requestOf(model: string, settings: Settings, prompt: string): Record<st
   };
 }
 
-/** `server`: where one runs already; null: where one would by default. */
-export function asCurl(model: string, settings: Settings, prompt: string, server: URL | null = null): string {
+/** `server`: one that runs already, and whether it wants a key; null: one as `lyn serve` would start it. */
+export function asCurl(
+  model: string,
+  settings: Settings,
+  prompt: string,
+  server: { base: URL; keyed: boolean } | null = null,
+): string {
   const body = shellWord(JSON.stringify(requestOf(model, settings, prompt)));
-  const url = new URL("v1/chat/completions", server ?? "http://127.0.0.1:8080/");
-  return `curl -N ${url} -H 'Content-Type: application/json' -d ${body}`;
+  const url = new URL("v1/chat/completions", server?.base ?? "http://127.0.0.1:8080/");
+  const key = server?.keyed ? ` -H "Authorization: Bearer $LYN_API_KEY"` : "";
+  return `curl -N ${url}${key} -H 'Content-Type: application/json' -d ${body}`;
 }
 
 export function asScript(model: string, settings: Settings, prompt: string): string {

@@ -82,6 +82,7 @@ export const en = {
     adapterSlow: (name: string) => `${name}: correct, but not fast`,
     adapterBad: (name: string) => `${name}: self-check failed`,
     adapterUnchecked: (name: string) => `${name}: not checked`,
+    adapterHost: "the server's processor",
     adapterNone: "no adapter yet",
     attention: "Attention",
     attentionOfServer: "The server has decided this; in this tab you can",

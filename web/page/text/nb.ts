@@ -85,6 +85,7 @@ export const nb: Text = {
     adapterSlow: (name) => `${name}: regner riktig, men er ikke rask`,
     adapterBad: (name) => `${name}: bestod ikke selvtesten`,
     adapterUnchecked: (name) => `${name}: ikke kontrollert`,
+    adapterHost: "tjenerens prosessor",
     adapterNone: "ingen adapter ennå",
     attention: "Oppmerksomhet",
     attentionOfServer: "Tjeneren har bestemt det; i denne fanen kan du velge",

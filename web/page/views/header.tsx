@@ -124,8 +124,10 @@ function ModelButton(): VNode {
 function AdapterBadge(): VNode {
   const { header } = text.value;
   const found = adapter.value;
-  const name = found ? found.name || found.kind : header.adapterNone;
-  const slow = found?.kind === "software" || found?.kind === "integrated";
+  // A server without an adapter computes on its processor.
+  const none = client.value ? header.adapterHost : header.adapterNone;
+  const name = found ? found.name || found.kind : none;
+  const slow = !found || found.kind === "software" || found.kind === "integrated";
   const failed =
     (!onServer.value && support.value?.ok === false) || (state.value.name === "failed" && state.value.problem.code === "self_check_failed");
   const checked = selfCheck.value?.passed;

@@ -1,7 +1,7 @@
 // All that can be set, each with a way back to what it was, and what was set in other words to take along.
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren, VNode } from "preact";
-import { server } from "../app/delivered.ts";
+import { hasKey, server } from "../app/delivered.ts";
 import { applySettings } from "../app/models.ts";
 import { messages, model, onServer, plan, settings, wish } from "../app/signals.ts";
 import { asCommand, asCurl, asScript, BOUNDS, DEFAULTS, readNumber, toFragment, type Settings } from "../settings.ts";
@@ -246,6 +246,7 @@ function Sharing(): VNode {
   const prompt = last || "Once upon a time";
   const { id, source } = wish.value;
   const name = id.replace(/^hf:/, "");
+  const running = source === "server" && server ? { base: server, keyed: hasKey() } : null;
   const link = () => {
     const url = new URL(location.href);
     // A link cannot carry a folder of this device.
@@ -263,11 +264,7 @@ function Sharing(): VNode {
         {source === "server" ? null : (
           <CopyButton wide label={words.cli} content={() => asCommand(name, settings.peek(), prompt)} />
         )}
-        <CopyButton
-          wide
-          label={words.curl}
-          content={() => asCurl(name, settings.peek(), prompt, source === "server" ? server : null)}
-        />
+        <CopyButton wide label={words.curl} content={() => asCurl(name, settings.peek(), prompt, running)} />
         {source === "server" ? null : (
           <CopyButton wide label={words.js} content={() => asScript(id, settings.peek(), prompt)} />
         )}

@@ -39,8 +39,6 @@ const test = base.extend<object, { built: null; open: LynServer; locked: LynServ
   ],
 });
 
-// The file's tests share a server each, and a software adapter has no room for many.
-test.describe.configure({ mode: "default" });
 test.use({ serviceWorkers: "block" });
 
 const choice = (page: Page, name: string) => page.getByRole("region", { name, exact: true });
