@@ -436,6 +436,9 @@ pub(crate) struct Serve {
     /// Log prompts and answers; else they are in no log
     #[arg(long)]
     pub(crate) log_prompts: bool,
+    /// Keep what prompts have in common in this folder too, for the next start; it holds prompts in effect
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) cache_dir: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) access: Access,
     #[command(flatten)]

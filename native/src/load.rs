@@ -1,6 +1,8 @@
 //! Loading an engine where someone watches: progress, Ctrl-C, a warning on software adapters.
 
-use lyn::checkpoint::Checkpoint;
+use std::sync::Arc;
+
+use lyn::checkpoint::{Checkpoint, Source};
 use lyn::engine::{Engine, Options, Place, Progress as Loaded};
 use lyn::error::{Code, Error, Result, quote};
 use lyn::platform::block_on;
@@ -9,12 +11,19 @@ use crate::terminal::Progress;
 use crate::terminal::progress::Unit;
 use crate::{App, self_check};
 
+/// Loads a model by its name: see [`crate::model::source`].
+///
+/// # Errors
+/// As [`engine_of`], and where there is no such model.
+pub(crate) fn engine(app: &App, model: &str, options: &Options) -> Result<Engine> {
+    engine_of(app, crate::model::source(model)?, options)
+}
+
 /// Loads a model. The first use of an adapter checks its arithmetic.
 ///
 /// # Errors
 /// As [`Engine::load_on`]; `cancelled` after Ctrl-C.
-pub(crate) fn engine(app: &App, model: &str, options: &Options) -> Result<Engine> {
-    let source = crate::model::source(model)?;
+pub(crate) fn engine_of(app: &App, source: Arc<dyn Source>, options: &Options) -> Result<Engine> {
     let _working = app.interrupt.work();
     let mut progress = Progress::new(&app.terminal, "loading", Unit::Bytes);
     let checkpoint = block_on(Checkpoint::open(source))?;

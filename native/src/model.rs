@@ -1,9 +1,9 @@
 //! What MODEL means: the embedded stories, a folder, a .safetensors file. Never a download.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use lyn::checkpoint::{Checkpoint, FolderSource, INDEX_FILE, SINGLE_FILE, Source};
+use lyn::checkpoint::{BoxFuture, Checkpoint, FolderSource, INDEX_FILE, SINGLE_FILE, Source};
 use lyn::error::{Code, Error, Result, quote};
 use lyn::platform::block_on;
 
@@ -69,6 +69,42 @@ fn nearest(path: &Path) -> Option<String> {
 /// As [`source`], and what is wrong with the files.
 pub(crate) fn open(model: &str) -> Result<Checkpoint> {
     block_on(Checkpoint::open(source(model)?))
+}
+
+/// Files with a digest of all that was read of them: two models of which the same was read are the same to whoever read it.
+pub(crate) struct Digested {
+    files: Arc<dyn Source>,
+    digest: Mutex<blake3::Hasher>,
+}
+
+impl Digested {
+    /// These files, of which nothing has been read.
+    pub(crate) fn new(files: Arc<dyn Source>) -> Arc<Digested> {
+        Arc::new(Digested { files, digest: Mutex::default() })
+    }
+
+    /// Of names, places and bytes, in the order in which they were read.
+    pub(crate) fn digest(&self) -> [u8; 32] {
+        *self.digest.lock().unwrap_or_else(PoisonError::into_inner).finalize().as_bytes()
+    }
+}
+
+impl Source for Digested {
+    fn size<'a>(&'a self, file: &'a str) -> BoxFuture<'a, Result<Option<u64>>> {
+        self.files.size(file)
+    }
+
+    fn read<'a>(&'a self, file: &'a str, offset: u64, length: usize) -> BoxFuture<'a, Result<Vec<u8>>> {
+        Box::pin(async move {
+            let bytes = self.files.read(file, offset, length).await?;
+            let mut digest = self.digest.lock().unwrap_or_else(PoisonError::into_inner);
+            for number in [file.len() as u64, offset, bytes.len() as u64] {
+                digest.update(&number.to_le_bytes());
+            }
+            digest.update(file.as_bytes()).update(&bytes);
+            Ok(bytes)
+        })
+    }
 }
 
 /// Bytes of memory that this machine can still give; none where the system does not say.

@@ -19,7 +19,7 @@ use tower::ServiceExt;
 use super::guard::{Guard, Rules, digest};
 use super::metrics::Metrics;
 use super::page::Page;
-use super::worker::{Limits, Load, Stage, Worker};
+use super::worker::{Limits, Load, Model, Stage, Worker};
 use super::{BALANCE, CHAT, COMPLETIONS, COUNT_TOKENS, HEALTH, MESSAGES, MODELS, Server, Settings, Shared, app};
 
 const CHAT_PATH: &str = "/v1/chat/completions";
@@ -29,11 +29,12 @@ fn load() -> Load {
     Box::new(|| {
         let options = Options {
             device: "software".to_owned(),
-            context: ContextSize::Tokens(512),
+            context: ContextSize::Tokens(1024),
             sequences: 4,
             ..Options::default()
         };
-        block_on(Engine::load(lyn::models::stories(), &options, &mut |_| true))
+        let engine = block_on(Engine::load(lyn::models::stories(), &options, &mut |_| true))?;
+        Ok(Model { engine, blocks: None })
     })
 }
 
@@ -569,11 +570,11 @@ async fn c68_c69_c71_prompts_and_tokens_can_be_looked_at() {
 async fn props_say_what_the_page_shows() {
     let app = app(&open_server().await);
     let props = get(&app, "/props").await.ok();
-    assert_eq!(props["default_generation_settings"]["n_ctx"], 512);
+    assert_eq!(props["default_generation_settings"]["n_ctx"], 1024);
     let lyn = &props["lyn"];
     let model = &lyn["model"];
-    assert_eq!((&model["id"], &model["context"], &model["chat"]), (&json!("stories"), &json!(512), &json!(true)));
-    assert_eq!(lyn["plan"]["context"], 512);
+    assert_eq!((&model["id"], &model["context"], &model["chat"]), (&json!("stories"), &json!(1024), &json!(true)));
+    assert_eq!(lyn["plan"]["context"], 1024);
     assert_eq!(lyn["adapter"]["kind"], "software");
     assert_eq!(lyn["self_check"]["passed"], true);
 }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use lyn::chat::Detected;
 use lyn::error::{Code, Error, Result};
-use lyn::generate::{AnswerId, Event, Occupancy, Request};
+use lyn::generate::{AnswerId, Block, Event, Occupancy, Request};
 use lyn::gpu::AdapterInfo;
 use lyn::inspect::model_info::ModelInfo;
 use lyn::memory::Plan;
@@ -28,6 +28,7 @@ use tokio::sync::{oneshot, watch};
 use super::feed::{Reader, Writer, feed};
 use super::metrics::Metrics;
 use super::refusal::Refusal;
+use crate::block_store::BlockStore;
 use crate::cli::VERSION;
 
 /// As many losses within [`LOSS_WINDOW`] end the server: its supervisor may do better.
@@ -60,10 +61,12 @@ pub(crate) struct Loaded {
     pub(crate) adapter: Option<AdapterInfo>,
     /// What makes answers: model, version, adapter and the choices that change numbers.
     pub(crate) fingerprint: String,
+    /// Where blocks of the prefix cache are kept beside the device.
+    pub(crate) blocks: Option<Arc<BlockStore>>,
 }
 
 impl Loaded {
-    fn new(engine: &Engine) -> Loaded {
+    fn new(Model { engine, blocks }: &Model) -> Loaded {
         let adapter = engine.adapter().map(|adapter| (&adapter.name, &adapter.driver, &adapter.backend));
         let facts = json!([engine.plan(), engine.index_topk(), VERSION, adapter]);
         let digest = Sha256::digest(facts.to_string());
@@ -79,6 +82,7 @@ impl Loaded {
             plan: engine.plan().clone(),
             adapter: engine.adapter().cloned(),
             fingerprint: format!("fp_{hex}_{backend}"),
+            blocks: blocks.clone(),
         }
     }
 
@@ -155,7 +159,15 @@ pub(crate) struct Limits {
 }
 
 /// How the model is loaded, and loaded again.
-pub(crate) type Load = Box<dyn FnMut() -> Result<Engine> + Send>;
+pub(crate) type Load = Box<dyn FnMut() -> Result<Model> + Send>;
+
+/// A loaded model.
+pub(crate) struct Model {
+    /// The engine.
+    pub(crate) engine: Engine,
+    /// Where blocks of its prefix cache are kept beside the device, for this model on this device.
+    pub(crate) blocks: Option<Arc<BlockStore>>,
+}
 
 type Job = Box<dyn FnOnce(&mut Floor) + Send>;
 
@@ -218,7 +230,31 @@ impl Worker {
     /// What the engine says of them, and 503 while there is no engine.
     pub(crate) async fn answer(&self, requests: Vec<Request>) -> Result<Reader, Refusal> {
         let accepted = Instant::now();
+        let requests = self.bring_blocks(requests).await?;
         self.run(move |floor| floor.accept(requests, accepted)).await?.map_err(Refusal::from)
+    }
+
+    /// Gives the first request the blocks of its prompt that only the disk has; where others have the same prompt, they
+    /// wait for it. What is not found is read anew.
+    async fn bring_blocks(&self, mut requests: Vec<Request>) -> Result<Vec<Request>, Refusal> {
+        let Some(store) = self.loaded()?.blocks.clone() else { return Ok(requests) };
+        let look = move |floor: &mut Floor| {
+            let missing = requests.first().map(|request| floor.engine.missing_blocks(request)).unwrap_or_default();
+            (requests, missing)
+        };
+        let missing;
+        (requests, missing) = self.run(look).await?;
+        let Some(first) = requests.first_mut() else { return Ok(requests) };
+        let scope = first.scope.clone();
+        let load = move || {
+            let found = missing.into_iter().map_while(|(key, ids)| {
+                let words = store.load(key.bytes(), &ids)?;
+                Some(Block { key, ids, scope: scope.clone(), words })
+            });
+            found.collect()
+        };
+        first.blocks = tokio::task::spawn_blocking(load).await.map_err(|_| Refusal::internal())?;
+        Ok(requests)
     }
 
     /// Breaks the engine's thread, to see what comes of it.
@@ -256,13 +292,16 @@ impl Thread {
     fn run(&mut self) -> Stage {
         loop {
             let loaded = catch_unwind(AssertUnwindSafe(&mut self.load)).unwrap_or_else(|_| Err(panicked()));
-            let engine = match loaded {
-                Ok(engine) => engine,
+            let mut model = match loaded {
+                Ok(model) => model,
                 Err(error) => return Stage::Failed(error),
             };
-            let loaded = Arc::new(Loaded::new(&engine));
-            let metrics = Arc::clone(&self.metrics);
-            let mut floor = Floor { engine, limits: self.limits, metrics, running: HashMap::new() };
+            if model.blocks.is_some() {
+                model.engine.keep_blocks();
+            }
+            let loaded = Arc::new(Loaded::new(&model));
+            let (Model { engine, blocks }, metrics) = (model, Arc::clone(&self.metrics));
+            let mut floor = Floor { engine, blocks, limits: self.limits, metrics, running: HashMap::new() };
             self.stage.send_replace(Stage::Ready(loaded));
             // Nothing of the floor is used after a panic but its feeds.
             let served = catch_unwind(AssertUnwindSafe(|| self.serve(&mut floor))).unwrap_or_else(|_| Err(panicked()));
@@ -332,6 +371,7 @@ fn panicked() -> Error {
 /// An engine with the answers that it makes.
 struct Floor {
     engine: Engine,
+    blocks: Option<Arc<BlockStore>>,
     limits: Limits,
     metrics: Arc<Metrics>,
     running: HashMap<AnswerId, Running>,
@@ -395,6 +435,11 @@ impl Floor {
             match event {
                 Ok(event) => self.pass_on(id, event),
                 Err(error) => self.finish(id, Ending::Cut(Cut::Failed(error))),
+            }
+        }
+        if let Some(store) = &self.blocks {
+            for Block { key, ids, scope, words } in self.engine.take_blocks() {
+                store.save(*key.bytes(), ids, words, Sha256::digest(scope).into());
             }
         }
         if self.engine.is_idle() && !self.running.is_empty() {

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use futures_util::stream::unfold;
 use hyper::StatusCode;
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use lyn::error::{Code, Error, Result};
 use serde_json::{Map, Value, json};
 
@@ -126,7 +126,7 @@ fn stream(source: Source, mut shape: Shape, keep_alive: Duration) -> Proxied {
 /// What a wait for the other side brought.
 enum Came {
     Nothing,
-    Begun(Reply),
+    Begun(Box<Reply>),
     Event(Event),
     End,
     Failed(Error),
@@ -139,7 +139,9 @@ impl State {
             let coming = async {
                 match &mut self.source {
                     Source::Ended => Came::End,
-                    Source::Starting(starting) => starting.await.map_or_else(Came::Failed, Came::Begun),
+                    Source::Starting(starting) => {
+                        starting.await.map_or_else(Came::Failed, |reply| Came::Begun(Box::new(reply)))
+                    }
                     Source::Reply(reply) => match reply.next().await {
                         Ok(event) => event.map_or(Came::End, Came::Event),
                         Err(error) => Came::Failed(error),
@@ -151,7 +153,7 @@ impl State {
                 Came::Nothing => return Some(Bytes::from_static(b": keep-alive\n\n")),
                 Came::Begun(reply) => {
                     self.shape.set_fingerprint(reply.fingerprint());
-                    self.source = Source::Reply(Box::new(reply));
+                    self.source = Source::Reply(reply);
                     continue;
                 }
                 Came::Event(event) => self.shape.chunks(event),
@@ -221,6 +223,7 @@ fn json_answer(status: StatusCode, model: Option<&str>, answer: &Value) -> Proxi
     let mut headers = headers("application/json; charset=utf-8");
     name_model(&mut headers, model);
     let text = Bytes::from(answer.to_string());
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(text.len()));
     let body = Box::pin(futures_util::stream::once(async move { Ok(text) }));
     Proxied { status, headers, body }
 }

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use lyn::chat::openai::ModelIds;
@@ -15,11 +15,15 @@ use serde_json::json;
 use tokio::net::TcpListener;
 
 use super::{io_error, refuse};
-use crate::cli::{Access, Serve};
+use crate::block_store::{BlockStore, Limits as StoreLimits};
+use crate::block_store::{BlockStore, Limits as StoreLimits};
+use crate::cli::{Access, Serve, VERSION};
+use crate::model::Digested;
+use crate::model::Digested;
 use crate::server::guard::{Guard, Rules, digest};
 use crate::server::metrics::Metrics;
 use crate::server::page::Page;
-use crate::server::worker::{Limits, Load, Worker};
+use crate::server::worker::{Limits, Load, Model, Worker};
 use crate::server::{Server, Settings, connection};
 use crate::terminal::table::count;
 use crate::upstream::route::{RouteOptions, Routes};
@@ -31,6 +35,8 @@ const KEY_VARIABLES: [&str; 2] = ["LYN_API_KEY", "DEEPSEEK_API_KEY"];
 const MAX_KEY_FILE_BYTES: u64 = 1 << 20;
 /// How often a signal is looked for.
 const TICK: Duration = Duration::from_millis(50);
+/// For blocks that wait to be written, at the end.
+const FLUSH: Duration = Duration::from_secs(5);
 /// How often histograms are emptied.
 const TIDY: Duration = Duration::from_secs(5);
 
@@ -79,7 +85,9 @@ pub(crate) fn run(app: &App, options: &Serve) -> Ended {
         routes,
     };
     say_where(app, options, address, page.is_some(), !keys.is_empty());
-    let (worker, thread) = Worker::start(loader(app, options, address), limits, Arc::clone(&metrics))?;
+    let kept = Arc::new(Kept::new());
+    let (worker, thread) =
+        Worker::start(loader(app, options, address, Arc::clone(&kept)), limits, Arc::clone(&metrics))?;
     let server = Server::new(settings, worker, metrics, guard, page);
 
     let asked = async {
@@ -105,6 +113,9 @@ pub(crate) fn run(app: &App, options: &Serve) -> Ended {
     runtime.shutdown_background();
     // Loading stops by itself after a signal, and a step ends soon.
     let _ = thread.join();
+    if let Some((_, store)) = kept.get() {
+        store.flush(FLUSH);
+    }
     match ended {
         Err(error) if error.code() != Code::Cancelled => Err(error),
         _ => Ok(ExitCode::SUCCESS),
@@ -216,15 +227,46 @@ fn owner(port: u16) -> Option<String> {
     Some(format!("{} (process {})", name.trim(), process.file_name()?.to_string_lossy()))
 }
 
+/// The store of blocks, once it is open, with what its blocks are good for. It is one for as long as the process lives: the
+/// folder's lock would not be given again.
+type Kept = OnceLock<([u8; 32], Arc<BlockStore>)>;
+
 /// Loads the model, and says what was loaded.
-fn loader(app: &App, options: &Serve, address: SocketAddr) -> Load {
-    let (app, model) = (app.clone(), options.engine.model.clone());
+fn loader(app: &App, options: &Serve, address: SocketAddr, kept: Arc<Kept>) -> Load {
+    let (app, model, folder) = (app.clone(), options.engine.model.clone(), options.cache_dir.clone());
     let wanted = Options { sequences: options.load.parallel.into(), ..options.engine.options(&app.device) };
     Box::new(move || {
-        let engine = load::engine(&app, &model, &wanted)?;
+        let Some(folder) = &folder else {
+            let engine = load::engine(&app, &model, &wanted)?;
+            say_what(&app, &model_name(&model), &engine, address);
+            return Ok(Model { engine, blocks: None });
+        };
+        let files = Digested::new(crate::model::source(&model)?);
+        let engine = load::engine_of(&app, Arc::<Digested>::clone(&files), &wanted)?;
         say_what(&app, &model_name(&model), &engine, address);
-        Ok(engine)
+        let fingerprint = rows_fingerprint(&files, &engine);
+        if kept.get().is_none() {
+            let store = BlockStore::open(folder, fingerprint, StoreLimits::default());
+            let store = store.unwrap_or_else(|error| {
+                app.terminal.warn("cache_dir", &format!("{}: nothing is kept there", error.message()));
+                None
+            });
+            if let Some(store) = store {
+                let _ = kept.set((fingerprint, Arc::new(store)));
+            }
+        }
+        // What another device computes is not what the store was opened for.
+        let blocks = kept.get().filter(|(of, _)| *of == fingerprint).map(|(_, store)| Arc::clone(store));
+        Ok(Model { engine, blocks })
     })
+}
+
+/// All that gives cached rows their values besides the tokens: the model's bytes, what computes, and how.
+fn rows_fingerprint(files: &Digested, engine: &Engine) -> [u8; 32] {
+    let facts = json!([VERSION, engine.plan(), engine.index_topk(), engine.adapter()]);
+    let mut digest = blake3::Hasher::new_derive_key("lyn cached rows, f32");
+    digest.update(&files.digest()).update(facts.to_string().as_bytes());
+    *digest.finalize().as_bytes()
 }
 
 /// The address, at once: clients may wait for the model.

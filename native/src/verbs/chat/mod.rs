@@ -26,7 +26,7 @@ use input::{Input, Line};
 /// Runs the verb.
 pub(crate) fn run(app: &App, options: cli::Chat) -> Ended {
     let speaker = match Remote::open(app, &options.upstream, &options.engine)? {
-        Some(remote) => Speaker::There(remote),
+        Some(remote) => Speaker::There(Box::new(remote)),
         None => {
             Speaker::Here(Box::new(load::engine(app, &options.engine.model, &options.engine.options(&app.device))?))
         }
@@ -65,7 +65,7 @@ pub(crate) fn run(app: &App, options: cli::Chat) -> Ended {
 /// Who answers.
 enum Speaker {
     Here(Box<Engine>),
-    There(Remote),
+    There(Box<Remote>),
 }
 
 /// The last answer.
