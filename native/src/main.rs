@@ -1,10 +1,6 @@
 //! `lyn`: parse, run, exit code.
 
 mod answer;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "verbs only look at a cache and clear it; serving is to fill and use it")
-)]
 mod block_store;
 mod cli;
 mod interrupt;

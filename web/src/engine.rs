@@ -248,7 +248,8 @@ impl Engine {
 
     /// Ids of a conversation in the checkpoint's own format.
     pub fn render(&self, request: &str) -> Result<Uint32Array, JsValue> {
-        let request = ChatRequest::parse(request.as_bytes()).and_then(|chat| chat.to_request(&self.0));
+        let language = self.0.language().map_err(thrown)?;
+        let request = ChatRequest::parse(request.as_bytes()).and_then(|chat| chat.to_request(language));
         request.map(|asked| Uint32Array::from(asked.request.prompt.as_slice())).map_err(thrown)
     }
 

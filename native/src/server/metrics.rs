@@ -8,6 +8,7 @@ use metrics::{Counter, Gauge, Histogram, Unit, with_local_recorder};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 use super::Shared;
+use crate::block_store::Figures;
 
 /// Prometheus' text format.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -55,6 +56,9 @@ impl Metrics {
         with_local_recorder(&recorder, || {
             metrics::describe_counter!("lyn_requests_total", "Requests, by route and status");
             metrics::describe_counter!("lyn_aborted_total", "Answers that ended before their time, by reason");
+            metrics::describe_counter!("lyn_disk_blocks_total", "What happened to blocks of the prefix cache on disk");
+            metrics::describe_gauge!("lyn_disk_blocks", "Blocks of the prefix cache on disk");
+            metrics::describe_gauge!("lyn_disk_bytes", "Bytes of their files");
         });
         let figures = with_local_recorder(&recorder, || {
             (
@@ -126,6 +130,22 @@ impl Metrics {
         self.kv_used.set(f64::from(now.pages_used) / f64::from(now.pages.max(1)));
     }
 
+    /// What the store of blocks on disk has done, and holds.
+    pub(crate) fn blocks(&self, now: &Figures) {
+        let Figures { hits, misses, errors, dropped, written, evicted, entries, bytes } = *now;
+        let events = [("hit", hits), ("miss", misses), ("error", errors), ("dropped", dropped)];
+        let more = [("written", written), ("evicted", evicted)];
+        with_local_recorder(&self.recorder, || {
+            for (event, count) in events.into_iter().chain(more) {
+                metrics::counter!("lyn_disk_blocks_total", "event" => event).absolute(count);
+            }
+            #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+            for (name, value) in [("lyn_disk_blocks", entries as f64), ("lyn_disk_bytes", bytes as f64)] {
+                metrics::gauge!(name).set(value);
+            }
+        });
+    }
+
     /// Prometheus' text.
     pub(crate) fn render(&self) -> String {
         self.handle.render()
@@ -139,5 +159,8 @@ impl Metrics {
 
 /// `GET /metrics`
 pub(crate) async fn metrics(State(server): State<Shared>) -> Response {
+    if let Some(store) = server.worker.loaded().ok().and_then(|loaded| loaded.blocks.clone()) {
+        server.metrics.blocks(&store.figures());
+    }
     ([(CONTENT_TYPE, TEXT)], server.metrics.render()).into_response()
 }

@@ -16,9 +16,7 @@ use tokio::net::TcpListener;
 
 use super::{io_error, refuse};
 use crate::block_store::{BlockStore, Limits as StoreLimits};
-use crate::block_store::{BlockStore, Limits as StoreLimits};
 use crate::cli::{Access, Serve, VERSION};
-use crate::model::Digested;
 use crate::model::Digested;
 use crate::server::guard::{Guard, Rules, digest};
 use crate::server::metrics::Metrics;
