@@ -1,6 +1,7 @@
 """OpenAI's Python SDK: streaming, reasoning, tools, parse, errors, retries, models."""
 
 import json
+from typing import Literal
 
 import openai
 import pydantic
@@ -138,9 +139,9 @@ def test_a_tool_loop(client):
 
 
 class Cat(pydantic.BaseModel):
-    name: str
-    age: int
-    friends: list[str]
+    name: Literal["Tom", "Lily"]
+    age: int = pydantic.Field(ge=1, le=20)
+    colours: list[Literal["black", "white"]] = pydantic.Field(max_length=3)
 
 
 def test_parse(client):
@@ -152,8 +153,7 @@ def test_parse(client):
         max_tokens=600,
         seed=3,
     )
-    if answer.choices[0].finish_reason == "stop":
-        assert isinstance(answer.choices[0].message.parsed, Cat)
+    assert isinstance(answer.choices[0].message.parsed, Cat)
 
 
 def test_json_object(client):

@@ -68,7 +68,7 @@ pub(crate) struct Loaded {
 impl Loaded {
     fn new(Model { engine, blocks }: &Model) -> Loaded {
         let adapter = engine.adapter().map(|adapter| (&adapter.name, &adapter.driver, &adapter.backend));
-        let facts = json!([engine.plan(), engine.index_topk(), VERSION, adapter]);
+        let facts = json!([engine.plan().model_type, engine.plan().formats, engine.index_topk(), VERSION, adapter]);
         let digest = Sha256::digest(facts.to_string());
         let hex: String = digest.iter().take(5).map(|byte| format!("{byte:02x}")).collect();
         let backend = engine.adapter().map_or("host".to_owned(), |adapter| adapter.backend.to_lowercase());

@@ -261,7 +261,7 @@ fn loader(app: &App, options: &Serve, address: SocketAddr, kept: Arc<Kept>) -> L
 
 /// All that gives cached rows their values besides the tokens: the model's bytes, what computes, and how.
 fn rows_fingerprint(files: &Digested, engine: &Engine) -> [u8; 32] {
-    let facts = json!([VERSION, engine.plan(), engine.index_topk(), engine.adapter()]);
+    let facts = json!([VERSION, engine.index_topk(), engine.adapter()]);
     let mut digest = blake3::Hasher::new_derive_key("lyn cached rows, f32");
     digest.update(&files.digest()).update(facts.to_string().as_bytes());
     *digest.finalize().as_bytes()

@@ -357,3 +357,40 @@ fn what_cannot_be_served_is_said_before_it_is_tried() {
     let port = taken.local_addr().unwrap().port().to_string();
     fails(&["--port", &port], 6, "--port 0");
 }
+
+/// What one process has read another finds on disk, if every byte is as it was.
+#[cfg(unix)]
+#[test]
+fn c79_blocks_survive_a_restart_and_broken_ones_are_read_anew() {
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("blocks-{}", std::process::id()));
+    let words = "Once there was a little dog who liked to run and play in the park. ".repeat(12);
+    let body = chat(json!({ "messages": [{ "role": "user", "content": words }], "max_tokens": 12 }));
+    let ask = || {
+        let mut server = Server::ready(&["--cache-dir", folder.to_str().unwrap()], &[]);
+        let (status, answer) = server.post("", &body);
+        assert_eq!(status, 200, "{answer}");
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        let metrics = server.get("/metrics").1;
+        server.signal("TERM");
+        assert_eq!(server.exit().0, Some(0));
+        let text = answer["choices"][0]["message"]["content"].as_str().unwrap().to_owned();
+        (text, answer["usage"]["prompt_cache_hit_tokens"].as_u64().unwrap(), metrics)
+    };
+    let (text, hits, metrics) = ask();
+    assert_eq!(hits, 0);
+    assert!(metrics.contains("lyn_disk_blocks "), "{metrics}");
+    let (again, hits, _) = ask();
+    assert!(hits >= 128 && hits % 64 == 0, "{hits} tokens were found");
+    assert_eq!(again, text);
+    for entry in std::fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        let mut bytes = std::fs::read(&path).unwrap();
+        if let Some(byte) = bytes.last_mut() {
+            *byte ^= 1;
+            std::fs::write(&path, bytes).unwrap();
+        }
+    }
+    let (broken, hits, _) = ask();
+    assert_eq!((broken, hits), (text, 0), "a doubt is a miss");
+    std::fs::remove_dir_all(folder).unwrap();
+}
