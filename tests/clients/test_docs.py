@@ -30,7 +30,7 @@ def test_block(server, tmp_path, language, block):
     block = block.replace("http://127.0.0.1:8080", server.url)
     if "lyn serve" in block:
         # What starts a server is started, asked, and ended.
-        block = block.replace("lyn serve", "timeout --preserve-status --signal TERM 15 lyn serve --port 0 --no-page")
+        block = block.replace("lyn serve", "timeout --preserve-status --signal TERM 8 lyn serve --port 0 --no-page")
     programs = {"sh": ["sh", "-euc", block], "python": [BIN / "python", "-c", block], "js": None}
     command = programs[language]
     if command is None:
