@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use super::{command, finished, folder, golden, lyn, lyn_with, stories};
+use super::{command, copy_of_stories, finished, folder, golden, lyn, lyn_with, stories};
 
 const ONCE: [&str; 8] = ["generate", "--raw", "Once upon a time", "-n", "64", "--temperature", "0", "--stats=never"];
 
@@ -29,6 +29,25 @@ fn the_chat_format_is_used_where_there_is_one() {
     let prompt = "Write a story with the words tree, bird and cake.";
     let run = lyn(system.iter().copied().chain([prompt])).expect_code(0);
     assert_eq!(run.out, golden("system"));
+}
+
+#[test]
+fn another_format_is_rendered_by_its_own_template() {
+    let folder = copy_of_stories("template");
+    let model = folder.to_str().unwrap();
+    let template = "{{ bos_token }}{% for m in messages %}<｜User｜>{{ m.content }}{% endfor %}<｜Assistant｜></think>";
+    std::fs::write(folder.join("chat_template.jinja"), template).unwrap();
+    assert!(lyn(["show", model]).expect_code(0).out.contains("its own Jinja template"));
+    let run = lyn_with(&["generate", "-m", model, "-t", "0"], "Hello!").expect_code(0);
+    assert_eq!(run.out, golden("hello"));
+    let chat = lyn_with(&["chat", "-m", model, "-t", "0"], "Hello!\n").expect_code(0);
+    assert_eq!(chat.out.trim_end(), golden("hello").trim_end());
+
+    // A broken one says where, and plain prompts go on working.
+    std::fs::write(folder.join("chat_template.jinja"), "a\n{% for %}").unwrap();
+    let run = lyn(["generate", "-m", model, "Hello!"]).expect_code(3);
+    assert!(run.err.contains("chat_template.jinja: line 2") && run.err.contains("--raw"), "{}", run.err);
+    lyn(["generate", "-m", model, "--raw", "Once", "-n", "1"]).expect_code(0);
 }
 
 #[test]

@@ -22,6 +22,8 @@ use crate::text::Tokenizer;
 
 /// A unit pays for one instruction or 64 bytes, so that no template makes more than 64 MB, or runs for a second.
 const FUEL: u64 = 1_000_000;
+/// Several times the longest template that is published: a chain of operators compiles in the square of its length.
+const MAX_SOURCE_BYTES: usize = 64 << 10;
 const MAX_OUTPUT_BYTES: usize = 16 << 20;
 const MAX_RECURSION: usize = 100;
 const MAX_JSON_DEPTH: usize = 128;
@@ -61,6 +63,10 @@ impl ChatTemplate {
             let message = format!("line {line}: {}", escape_whole(&reason(error)));
             Error::file(Class::Template, file, message).with_help("use: lyn generate --raw")
         };
+        if source.len() > MAX_SOURCE_BYTES {
+            let message = format!("expected at most {MAX_SOURCE_BYTES} bytes, found {}", source.len());
+            return Err(Error::file(Class::Template, file, message).with_help("use: lyn generate --raw"));
+        }
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
         let mut environment = Environment::new();
         environment.set_syntax(syntax.map_err(|error| broken(&error))?);
@@ -71,7 +77,8 @@ impl ChatTemplate {
         environment.add_function("raise_exception", raise_exception);
         environment.add_function("strftime_now", super::clock::strftime_now);
         // No file name: its ending would choose an escaping.
-        environment.add_template_owned("chat", source.to_owned()).map_err(|error| broken(&error))?;
+        let compiled = deep(|| environment.add_template_owned("chat", source.to_owned()));
+        compiled.map_err(|error| broken(&error))?;
         let taken = source.chars().filter(|character| COVERS.contains(character)).collect();
         Ok(ChatTemplate { environment, file: file.to_owned(), taken })
     }
@@ -136,19 +143,12 @@ impl ChatTemplate {
         cover.ids(&text)
     }
 
-    /// Renders on a thread whose stack holds what fuel can build.
     fn run(&self, context: Vec<(&str, Value)>) -> Jinja<String> {
-        let render = || {
+        deep(|| {
             let mut output = Output(vec![]);
             let context = Value::from_pairs(context);
             self.environment.get_template("chat")?.render_captured_to(context, &mut output)?;
             String::from_utf8(output.0).map_err(|_| minijinja::Error::new(ErrorKind::BadSerialization, "not UTF-8"))
-        };
-        std::thread::scope(|scope| {
-            let thread = std::thread::Builder::new().name("chat-template".into()).stack_size(STACK_BYTES);
-            let failed = |message| minijinja::Error::new(ErrorKind::InvalidOperation, message);
-            let thread = thread.spawn_scoped(scope, render).map_err(|_| failed("no thread to render on"))?;
-            thread.join().unwrap_or_else(|_| Err(failed("the renderer panicked")))
         })
     }
 
@@ -165,6 +165,16 @@ impl ChatTemplate {
             .with_detail("class", Class::Template.name())
             .with_detail("file", escape(&self.file))
     }
+}
+
+/// Works on a thread whose stack holds what a source or fuel can nest.
+fn deep<T: Send>(work: impl FnOnce() -> Jinja<T> + Send) -> Jinja<T> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("chat-template".into()).stack_size(STACK_BYTES);
+        let failed = |message| minijinja::Error::new(ErrorKind::InvalidOperation, message);
+        let thread = thread.spawn_scoped(scope, work).map_err(|_| failed("no thread to work on"))?;
+        thread.join().unwrap_or_else(|_| Err(failed("minijinja panicked")))
+    })
 }
 
 /// What a template says, or what minijinja says of it.

@@ -175,6 +175,10 @@ fn hostile_templates_end() {
         assert_eq!((error.code(), error.class()), (Code::BadRequest, Some("E-TEMPLATE")), "{source}: {error}");
         assert!(error.message().len() < 2048, "{source}");
     }
+    // So does compiling, where operators nest.
+    let chain = format!("{{{{ x{} }}}}", "~1".repeat(4096));
+    assert_eq!(text(&chain, &user("hi")).len(), 4096);
+    assert_eq!(refusal(&"x".repeat(MAX_SOURCE_BYTES + 1)).class(), Some("E-TEMPLATE"));
     // Dropping and writing what is deep takes stack, and the thread has it.
     let deep = "{% set n = namespace(a=1) %}{% for i in range(99999) %}{% set n.a = [n.a] %}{% endfor %}";
     assert_eq!(text(deep, &user("hi")), "");
