@@ -6,6 +6,11 @@
 use std::sync::Arc;
 
 use crate::chat::{ChatFormat, CheckpointFiles, Conversation, Detected, Grammars, Options, control, encode};
+#[cfg(feature = "chat-template")]
+use crate::chat::{
+    format::template,
+    template::{ChatTemplate, Ends},
+};
 use crate::checkpoint::{Checkpoint, GenerationDefaults, optional_small_file};
 use crate::error::{Code, Error, Result};
 use crate::generate::Vocabulary;
@@ -15,6 +20,11 @@ use crate::text::{MAX_TOKENIZER_BYTES, MAX_TOKENIZER_CONFIG_BYTES, Tokenizer};
 pub struct Language {
     vocabulary: Arc<Vocabulary>,
     format: Detected,
+    /// Where the format is the checkpoint's own template: it, or why it cannot be used. Prompts still go in as they are then.
+    #[cfg(feature = "chat-template")]
+    template: Option<Result<ChatTemplate>>,
+    #[cfg(feature = "chat-template")]
+    eos_token: Option<u32>,
     grammars: Grammars,
     bos: Option<u32>,
     defaults: GenerationDefaults,
@@ -48,6 +58,11 @@ impl Language {
             has_dsv32_encoder: source.size("encoding/encoding_dsv32.py").await.is_ok_and(|size| size.is_some()),
         };
         let format = ChatFormat::detect(files, &tokenizer)?;
+        #[cfg(feature = "chat-template")]
+        let template = match format {
+            Detected::Template => template(files)?.map(|(file, source)| ChatTemplate::new(file, &source)),
+            _ => None,
+        };
         let ends = [&config.eos_token_ids, &checkpoint.generation.eos_token_ids].into_iter().flatten().copied();
         let eos: Vec<u32> = ends.chain(turn_ids(&tokenizer, format)).collect();
         let allowed: Arc<[bool]> = tokenizer.sampleable().into();
@@ -56,6 +71,10 @@ impl Language {
         Ok(Some(Language {
             vocabulary: Arc::new(Vocabulary { tokenizer, eos, allowed }),
             format,
+            #[cfg(feature = "chat-template")]
+            template,
+            #[cfg(feature = "chat-template")]
+            eos_token: config.eos_token_ids.first().copied(),
             grammars,
             bos: config.bos_token_id,
             defaults: checkpoint.generation.clone(),
@@ -117,12 +136,31 @@ impl Language {
     pub fn render(&self, conversation: &Conversation, options: Options) -> Result<Vec<u32>> {
         let format: ChatFormat = match self.format {
             Detected::Format(format) => format,
+            #[cfg(feature = "chat-template")]
+            Detected::Template => return self.render_by_template(conversation, options),
             Detected::Raw(why) => {
                 let message = format!("this checkpoint has no chat format: {why}");
                 return Err(Error::new(Code::BadRequest, message).with_help("use: lyn generate --raw"));
             }
         };
         encode(format, conversation, options)?.ids(self.tokenizer())
+    }
+
+    /// Whether what follows `prompt` is thought.
+    #[must_use]
+    pub fn opens_thought(&self, prompt: &[u32]) -> bool {
+        let [open, close] = [control::THINK, control::END_THINK].map(|token| self.tokenizer().token_id(token));
+        let last = prompt.iter().rev().find(|&&id| Some(id) == open || Some(id) == close);
+        last.is_some_and(|&id| Some(id) == open)
+    }
+
+    #[cfg(feature = "chat-template")]
+    fn render_by_template(&self, conversation: &Conversation, options: Options) -> Result<Vec<u32>> {
+        let template = self.template.as_ref().ok_or_else(|| Error::new(Code::Internal, "the chat template is gone"))?;
+        let template = template.as_ref().map_err(Clone::clone)?;
+        let text = |id: Option<u32>| id.map(|id| self.tokenizer().decode(&[id])).unwrap_or_default();
+        let (bos, eos) = (text(self.bos), text(self.eos_token));
+        template.render(conversation, options, self.tokenizer(), Ends { bos: &bos, eos: &eos })
     }
 
     /// Plain text as ids, after the token that begins every text.

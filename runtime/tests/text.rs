@@ -218,6 +218,34 @@ fn prompts_are_those_of_the_originals() {
     assert_eq!(cases(&golden).len(), 59);
 }
 
+/// A template in the shape of V3.1's own makes the same ids as lyn's renderer.
+#[cfg(feature = "chat-template")]
+#[test]
+fn a_template_renders_what_the_renderer_does() {
+    use lyn::chat::template::{ChatTemplate, Ends};
+
+    let source = std::fs::read_to_string(root().join("tests/data/chat/exp.jinja")).expect("exp.jinja");
+    let golden = golden("tests/data/chat/cases.json");
+    let ends = Ends { bos: control::BOS, eos: control::EOS };
+    let mut compared = 0;
+    for case in cases(&golden).iter().filter(|case| case["tools"].is_null()) {
+        let format = format(case);
+        let flags = match format {
+            ChatFormat::Exp => "{% set exp = true %}",
+            ChatFormat::V31 => "",
+            ChatFormat::Dsml => continue,
+        };
+        let template = ChatTemplate::new("exp.jinja", &format!("{flags}{source}")).expect("a template");
+        let (id, conversation, options) = (text(case, "id"), conversation(case), options(&case["flags"]));
+        let native = encode(format, &conversation, options).expect(id).ids(&DEEPSEEK).expect(id);
+        let rendered = template.render(&conversation, options, &DEEPSEEK, ends).expect(id);
+        assert_eq!(DEEPSEEK.decode(&rendered), DEEPSEEK.decode(&native), "{id}");
+        assert_eq!(rendered, native, "{id}");
+        compared += 1;
+    }
+    assert_eq!(compared, 30);
+}
+
 #[test]
 fn preambles_are_the_golden_ones() {
     let golden = golden("tests/data/chat/preambles.json");

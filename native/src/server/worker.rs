@@ -13,7 +13,6 @@ use std::task::{Context, Waker};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use lyn::chat::Detected;
 use lyn::error::{Code, Error, Result};
 use lyn::generate::{AnswerId, Block, Event, Occupancy, Request};
 use lyn::gpu::AdapterInfo;
@@ -88,10 +87,7 @@ impl Loaded {
 
     /// The chat format's name; empty where there is none.
     pub(crate) fn chat_format(&self) -> String {
-        match self.language.as_ref().map(|language| language.chat_format()) {
-            Some(Detected::Format(format)) => format!("{format:?}").to_lowercase(),
-            _ => String::new(),
-        }
+        self.language.as_ref().and_then(|language| language.chat_format().name()).unwrap_or_default()
     }
 
     /// What the model knows of text.

@@ -110,11 +110,11 @@ fn request(
     let answer = &options.answer;
     let raw = match engine.chat_format() {
         _ if options.raw => true,
-        Detected::Format(_) => false,
         Detected::Raw(why) => {
             app.terminal.note(&format!("note: the prompt goes in as it is: {why}"));
             true
         }
+        _ => false,
     };
     let thinking = answer.thinking == Switch::On;
     if raw && (answer.system.is_some() || thinking) {
@@ -130,6 +130,7 @@ fn request(
         };
         engine.chat_prompt(&Conversation { messages, response_format, ..Conversation::default() }, thinking)?
     };
+    let thinking = !raw && engine.language()?.opens_thought(&ids);
     let constraint = match response {
         ResponseShape::None => None,
         response => {

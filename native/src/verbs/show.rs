@@ -29,8 +29,9 @@ pub(crate) fn run(app: &App, model: &str) -> Ended {
 pub(crate) fn format(text: Option<&Language>) -> String {
     match text.map(Language::chat_format) {
         None => "none: the folder has no tokenizer.json".to_owned(),
-        Some(Detected::Format(format)) => format!("{format:?}").to_lowercase(),
         Some(Detected::Raw(why)) => format!("none: {why}"),
+        Some(Detected::Template) => "its own Jinja template".to_owned(),
+        Some(detected) => detected.name().unwrap_or_default(),
     }
 }
 
@@ -97,10 +98,7 @@ fn document(model: &str, checkpoint: &Checkpoint, text: Option<&Language>) -> Va
     let (config, totals) = (&checkpoint.config, checkpoint.totals(false));
     let stored: serde_json::Map<String, Value> =
         totals.bytes_by_dtype.iter().map(|(dtype, size)| (dtype.name().to_owned(), json!(size))).collect();
-    let format = match text.map(Language::chat_format) {
-        Some(Detected::Format(format)) => json!(format!("{format:?}").to_lowercase()),
-        _ => Value::Null,
-    };
+    let format = text.and_then(|language| language.chat_format().name());
     json!({
         "schema": "lyn.show/1",
         "model": model,

@@ -33,8 +33,47 @@ pub struct CheckpointFiles<'a> {
 pub enum Detected {
     /// A format that lyn renders.
     Format(ChatFormat),
+    /// None of these; the checkpoint's own template renders it, and calls in answers are not known as such.
+    #[cfg(feature = "chat-template")]
+    Template,
     /// None: prompts go in as they are. The text says why, for the user.
     Raw(&'static str),
+}
+
+impl Detected {
+    /// The format, where it is one that lyn renders itself.
+    #[must_use]
+    pub fn format(self) -> Option<ChatFormat> {
+        match self {
+            Detected::Format(format) => Some(format),
+            _ => None,
+        }
+    }
+
+    /// Whether the checkpoint's own template renders it.
+    pub(super) fn is_own_template(self) -> bool {
+        !matches!(self, Detected::Format(_) | Detected::Raw(_))
+    }
+
+    /// The name of the format, `template` for the checkpoint's own; none where prompts go in as they are.
+    #[must_use]
+    pub fn name(self) -> Option<String> {
+        match self {
+            Detected::Format(format) => Some(format!("{format:?}").to_lowercase()),
+            #[cfg(feature = "chat-template")]
+            Detected::Template => Some("template".to_owned()),
+            Detected::Raw(_) => None,
+        }
+    }
+
+    /// What becomes of a template whose format is unknown; `why` where nothing can render it.
+    #[cfg_attr(feature = "chat-template", expect(unused_variables, reason = "it can be rendered"))]
+    fn unknown(why: &'static str) -> Detected {
+        #[cfg(feature = "chat-template")]
+        return Detected::Template;
+        #[cfg(not(feature = "chat-template"))]
+        return Detected::Raw(why);
+    }
 }
 
 #[derive(Deserialize)]
@@ -62,19 +101,19 @@ impl ChatFormat {
     /// # Errors
     /// `bad_checkpoint` when a file is there and cannot be read.
     pub fn detect(files: CheckpointFiles<'_>, tokenizer: &Tokenizer) -> Result<Detected> {
-        let format = match template(files)? {
+        let format = match template(files)?.map(|(_, text)| text) {
             _ if files.has_dsv32_encoder => ChatFormat::Dsml,
             None => ChatFormat::Dsml,
             // V3 and R1 call tools another way, and their turns hold no think tokens.
             Some(text) if text.contains("<｜tool▁outputs▁begin｜>") => {
-                return Ok(Detected::Raw("its chat template is that of V3 or R1, which lyn does not render"));
+                return Ok(Detected::unknown("its chat template is that of V3 or R1, which lyn does not render"));
             }
             Some(text) if text.contains("tool▁calls▁begin") => {
                 // V3.2-Exp added the flag for conversations of systems only; V3.1's last condition asks for a user turn.
                 let only_after_user = text.contains("add_generation_prompt and ns.is_last_user");
                 if only_after_user && !text.contains("is_only_sys") { ChatFormat::V31 } else { ChatFormat::Exp }
             }
-            Some(_) => return Ok(Detected::Raw("its chat template is not one that lyn renders")),
+            Some(_) => return Ok(Detected::unknown("its chat template is not one that lyn renders")),
         };
         let needed = if format == ChatFormat::Dsml { &control::ALL[..6] } else { &control::ALL[..] };
         if needed.iter().any(|token| tokenizer.token_id(token).is_none()) {
@@ -84,11 +123,12 @@ impl ChatFormat {
     }
 }
 
-fn template(files: CheckpointFiles<'_>) -> Result<Option<String>> {
+/// The chat template and the file that holds it.
+pub(crate) fn template(files: CheckpointFiles<'_>) -> Result<Option<(&'static str, String)>> {
     if let Some(bytes) = files.chat_template {
         let text = std::str::from_utf8(bytes);
         let text = text.map_err(|_| Error::file(Class::Template, "chat_template.jinja", "expected UTF-8"))?;
-        return Ok(Some(text.to_owned()));
+        return Ok(Some(("chat_template.jinja", text.to_owned())));
     }
     let Some(bytes) = files.tokenizer_config else { return Ok(None) };
     let refuse = |class, message: String| Error::file(class, "tokenizer_config.json", message);
@@ -98,10 +138,11 @@ fn template(files: CheckpointFiles<'_>) -> Result<Option<String>> {
     }
     let config: TokenizerConfig =
         serde_json::from_slice(bytes).map_err(|error| refuse(Class::Json, escape(&error.to_string())))?;
-    Ok(config.chat_template.and_then(|template| match template {
+    let text = config.chat_template.and_then(|template| match template {
         Template::One(text) => Some(text),
         Template::Named(list) => list.into_iter().find(|named| named.name == "default").map(|named| named.template),
-    }))
+    });
+    Ok(text.map(|text| ("tokenizer_config.json", text)))
 }
 
 #[cfg(test)]
@@ -140,10 +181,15 @@ mod tests {
         assert_eq!(detect(None, false, all), Detected::Format(ChatFormat::Dsml));
         assert_eq!(detect(Some(v3), true, all), Detected::Format(ChatFormat::Dsml));
         assert_eq!(detect(None, false, &all[..6]), Detected::Format(ChatFormat::Dsml));
-        for (template, tokens) in
-            [(Some(exp), &all[..6]), (Some(v3), &all[..]), (Some("{{ messages }}"), &all[..]), (None, &[])]
-        {
+        for (template, tokens) in [(Some(exp), &all[..6]), (None, &[])] {
             assert!(matches!(detect(template, false, tokens), Detected::Raw(_)), "{template:?}");
+        }
+        for template in [v3, "{{ messages }}"] {
+            let found = detect(Some(template), false, all);
+            #[cfg(feature = "chat-template")]
+            assert_eq!(found, Detected::Template, "{template}");
+            #[cfg(not(feature = "chat-template"))]
+            assert!(matches!(found, Detected::Raw(_)), "{template}");
         }
     }
 
@@ -152,9 +198,9 @@ mod tests {
         let named = json!({"chat_template": [{"name": "rag", "template": "x"}, {"name": "default", "template": "tool▁calls▁begin"}]});
         let named = named.to_string();
         let files = CheckpointFiles { tokenizer_config: Some(named.as_bytes()), ..CheckpointFiles::default() };
-        assert_eq!(template(files).unwrap().as_deref(), Some("tool▁calls▁begin"));
+        assert_eq!(template(files).unwrap(), Some(("tokenizer_config.json", "tool▁calls▁begin".to_owned())));
         let own = CheckpointFiles { chat_template: Some(b"own"), ..files };
-        assert_eq!(template(own).unwrap().as_deref(), Some("own"));
+        assert_eq!(template(own).unwrap(), Some(("chat_template.jinja", "own".to_owned())));
         for (bytes, class) in [(&b"{"[..], "E-JSON"), (&vec![b' '; (4 << 20) + 1][..], "E-LIMIT")] {
             let files = CheckpointFiles { tokenizer_config: Some(bytes), ..CheckpointFiles::default() };
             assert_eq!(template(files).unwrap_err().class(), Some(class));

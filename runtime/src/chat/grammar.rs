@@ -79,7 +79,9 @@ impl Grammars {
             ToolChoice::Auto | ToolChoice::Required => shape.tools.iter().collect(),
         };
         let forced = matches!(shape.choice, ToolChoice::Required | ToolChoice::Named(_));
-        let markup = if shape.tools.is_empty() { None } else { Some(Markup::of(self.format)?) };
+        // The checkpoint's own template tells the model of tools; how it writes a call is not known, and is its own affair.
+        let free_calls = self.format.is_own_template() && !forced;
+        let markup = if shape.tools.is_empty() || free_calls { None } else { Some(Markup::of(self.format)?) };
         let mut free = vec![];
         if thinking {
             let may_end = response.is_none() && !forced;
@@ -122,6 +124,11 @@ impl Markup {
         match format {
             Detected::Format(ChatFormat::Exp | ChatFormat::V31) => Ok(Markup::Exp),
             Detected::Format(ChatFormat::Dsml) => Ok(Markup::Dsml),
+            #[cfg(feature = "chat-template")]
+            Detected::Template => {
+                let why = "lyn does not know how this checkpoint's own chat template has calls written";
+                Err(Error::new(Code::BadRequest, why).with_detail("param", "tool_choice"))
+            }
             Detected::Raw(why) => {
                 Err(Error::new(Code::BadRequest, format!("tools need a chat format: {why}"))
                     .with_detail("param", "tools"))

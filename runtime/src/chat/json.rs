@@ -35,6 +35,17 @@ pub fn spaced(value: &Value) -> String {
     String::from_utf8(bytes).unwrap_or_default()
 }
 
+/// `value` on as many lines as it has parts, as Python's `indent` writes it.
+#[cfg(feature = "chat-template")]
+pub(super) fn indented(value: &Value, width: usize) -> String {
+    let mut bytes = vec![];
+    let indent = b" ".repeat(width);
+    let formatter = serde_json::ser::PrettyFormatter::with_indent(&indent);
+    let written = value.serialize(&mut Serializer::with_formatter(&mut bytes, formatter));
+    debug_assert!(written.is_ok(), "a Value serialises");
+    String::from_utf8(bytes).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -37,6 +37,20 @@ pub enum Role {
     Tool,
 }
 
+#[cfg(feature = "chat-template")]
+impl Role {
+    /// The name in requests and templates.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Role::System => "system",
+            Role::Developer => "developer",
+            Role::User => "user",
+            Role::Assistant => "assistant",
+            Role::Tool => "tool",
+        }
+    }
+}
+
 /// One message.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct Message {

@@ -16,6 +16,8 @@
     allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a failing test may panic")
 )]
 
+#[cfg(feature = "chat-template")]
+mod clock;
 pub mod control;
 mod dsml;
 pub mod encode;
@@ -28,6 +30,8 @@ pub mod openai;
 pub mod parse;
 pub mod prompt;
 pub mod schema;
+#[cfg(feature = "chat-template")]
+pub mod template;
 
 pub use encode::{Options, encode};
 pub use format::{ChatFormat, CheckpointFiles, Detected};
@@ -36,3 +40,5 @@ pub use message::{Conversation, Message, Role};
 pub use parse::{Delta, OutputParser, Parsed, ParsedCall};
 pub use prompt::{Prompt, Segment};
 pub use schema::{Dialect, Schema};
+#[cfg(feature = "chat-template")]
+pub use template::ChatTemplate;

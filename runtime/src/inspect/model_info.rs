@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::chat::Detected;
+use crate::chat::{Detected, control};
 use crate::engine::Engine;
 
 /// Sizes and abilities of a loaded model.
@@ -44,8 +44,8 @@ impl ModelInfo {
     #[must_use]
     pub fn of(engine: &Engine) -> ModelInfo {
         let (plan, dims, defaults) = (engine.plan(), engine.dims(), engine.defaults());
-        // Every chat format that lyn renders can open a thought.
-        let chat = matches!(engine.chat_format(), Detected::Format(_));
+        let chat = !matches!(engine.chat_format(), Detected::Raw(_));
+        let thinks = engine.tokenizer().is_ok_and(|tokenizer| tokenizer.token_id(control::THINK).is_some());
         ModelInfo {
             model_type: plan.model_type.clone(),
             num_hidden_layers: plan.layers,
@@ -54,7 +54,7 @@ impl ModelInfo {
             index_topk: engine.index_topk(),
             sparse: dims.indexer.is_some(),
             chat,
-            thinking: chat,
+            thinking: chat && thinks,
             context: plan.context,
             defaults: SamplingDefaults {
                 temperature: match defaults.do_sample {

@@ -84,14 +84,20 @@ impl Tokenizer {
         let mut ids = vec![];
         let mut plain = 0;
         if parse_special {
-            for found in self.added_matcher.find_iter(text) {
-                self.encode_plain(text.get(plain..found.start()).unwrap_or_default(), &mut ids)?;
-                ids.extend(self.added.get(found.pattern().as_usize()).map(|token| token.id));
-                plain = found.end();
+            for (range, id) in self.added_in(text) {
+                self.encode_plain(text.get(plain..range.start).unwrap_or_default(), &mut ids)?;
+                ids.push(id);
+                plain = range.end;
             }
         }
         self.encode_plain(text.get(plain..).unwrap_or_default(), &mut ids)?;
         Ok(ids)
+    }
+
+    /// Where added tokens stand in `text`, and their ids: from the left, the longest first.
+    pub(crate) fn added_in(&self, text: &str) -> impl Iterator<Item = (std::ops::Range<usize>, u32)> {
+        let found = self.added_matcher.find_iter(text);
+        found.filter_map(|found| Some((found.range(), self.added.get(found.pattern().as_usize())?.id)))
     }
 
     fn encode_plain(&self, text: &str, ids: &mut Vec<u32>) -> Result<()> {

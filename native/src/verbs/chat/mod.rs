@@ -181,6 +181,7 @@ impl Chat<'_> {
         let thinking = options.thinking == Switch::On;
         let prompt = engine.chat_prompt(&conversation, thinking)?;
         check_room(&prompt, options.max_tokens, engine.plan().context)?;
+        let thinking = engine.language()?.opens_thought(&prompt);
         let request = Request {
             sampling: self.options.sampling.params(engine.defaults()),
             max_tokens: options.max_tokens,

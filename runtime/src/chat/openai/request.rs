@@ -14,7 +14,7 @@ use super::sampling::{Sampling, Stop};
 use super::shape::{ResponseShape, Shape, ToolChoice, ToolSpec};
 use super::{Completion, ModelId};
 use crate::chat::message::{FunctionType, Tool};
-use crate::chat::{ChatFormat, Conversation, Detected, Dialect, Message, Options, Role, control};
+use crate::chat::{ChatFormat, Conversation, Dialect, Message, Options, Role};
 use crate::error::{Code, Error, Result};
 use crate::generate::{Request, SamplingParams, room};
 use crate::language::Language;
@@ -323,10 +323,7 @@ impl ChatRequest {
     pub fn to_request(&self, language: &Language) -> Result<Asked> {
         let shape = self.shape();
         let calls = shape.choice != ToolChoice::None;
-        let format = match language.chat_format() {
-            Detected::Format(format) => Some(format),
-            Detected::Raw(_) => None,
-        };
+        let format = language.chat_format().format();
         // Exp was trained to call without thinking only.
         let exp = matches!(format, Some(ChatFormat::Exp | ChatFormat::V31));
         let thinking_disabled_by_tools = self.mode() && calls && exp;
@@ -340,10 +337,7 @@ impl ChatRequest {
         let prompt = language.render(&self.conversation(&shape), options)?;
         let max_tokens = self.most_tokens(&prompt, thinking, language.context())?;
         // A continued answer may stand behind its thought already.
-        let tokenizer = language.tokenizer();
-        let [open, close] = [control::THINK, control::END_THINK].map(|token| tokenizer.token_id(token));
-        let last = prompt.iter().rev().find(|&&id| Some(id) == open || Some(id) == close);
-        let thought_open = last.is_some_and(|&id| Some(id) == open);
+        let thought_open = language.opens_thought(&prompt);
         let dialect = if self.given.rules.compat.is_strict() { Dialect::DeepSeek } else { Dialect::Local };
         let request = Request {
             constraint: language.grammars().constraint(&shape, thought_open, dialect)?,

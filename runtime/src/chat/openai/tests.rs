@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{Alias, ChatRequest, Compat, Completion, ModelIds, ResponseShape, Rules, Shape, ToolChoice, ToolSpec};
-use crate::chat::{ChatFormat, Detected};
+use crate::chat::ChatFormat;
 use crate::engine::{Engine, Options};
 use crate::error::Code;
 use crate::generate::{self, Event, Finish, Logprobs, Voice};
@@ -757,11 +757,7 @@ fn ids_end_an_answer_and_count() {
 #[test]
 fn tools_are_in_the_prompt_and_may_end_thinking() {
     let engine = stories_with(512);
-    let format = match engine.chat_format() {
-        Detected::Format(format) => Some(format),
-        Detected::Raw(_) => None,
-    };
-    let format = format.unwrap();
+    let format = engine.chat_format().format().unwrap();
     let is_exp = format != ChatFormat::Dsml;
     let mut prompts = vec![];
     for (choice, calls) in [("auto", true), ("none", false)] {

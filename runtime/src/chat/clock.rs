@@ -1,0 +1,79 @@
+//! The date, as chat templates ask for it.
+
+use minijinja::{Error, ErrorKind};
+
+const MONTHS: [&str; 12] = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+];
+
+/// `strftime_now` of Hugging Face's templates, in UTC: the place of a server is nobody's business.
+pub(super) fn strftime_now(format: &str) -> Result<String, Error> {
+    let now = web_time::SystemTime::now().duration_since(web_time::UNIX_EPOCH).unwrap_or_default();
+    strftime(format, now.as_secs())
+}
+
+fn strftime(format: &str, seconds: u64) -> Result<String, Error> {
+    let (year, month, day) = date(seconds / 86_400);
+    let name = usize::try_from(month.saturating_sub(1)).ok().and_then(|month| MONTHS.get(month)).unwrap_or(&"");
+    let mut text = String::new();
+    let mut rest = format.chars();
+    while let Some(character) = rest.next() {
+        if character != '%' {
+            text.push(character);
+            continue;
+        }
+        text.push_str(&match rest.next() {
+            Some('Y') => year.to_string(),
+            Some('m') => format!("{month:02}"),
+            Some('d') => format!("{day:02}"),
+            Some('B') => (*name).to_owned(),
+            Some('b') => name.chars().take(3).collect(),
+            Some('H') => format!("{:02}", seconds / 3600 % 24),
+            Some('M') => format!("{:02}", seconds / 60 % 60),
+            Some('S') => format!("{:02}", seconds % 60),
+            Some('%') => "%".to_owned(),
+            _ => {
+                let message = "strftime_now: only %Y, %m, %d, %B, %b, %H, %M, %S and %% are known";
+                return Err(Error::new(ErrorKind::InvalidOperation, message));
+            }
+        });
+    }
+    Ok(text)
+}
+
+/// Year, month and day of a day since 1970, by the cycle of 400 years that begins in March.
+#[expect(clippy::arithmetic_side_effects, reason = "days of a clock in seconds are below 2^48")]
+fn date(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let (cycle, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let (day, month) = (day - (153 * month + 2) / 5 + 1, if month < 10 { month + 3 } else { month - 9 });
+    (cycle * 400 + year + u64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        let all = "%Y-%m-%d %B %b %H:%M:%S %%";
+        assert_eq!(strftime(all, 0).unwrap(), "1970-01-01 January Jan 00:00:00 %");
+        assert_eq!(strftime(all, 951_827_696).unwrap(), "2000-02-29 February Feb 12:34:56 %");
+        assert_eq!(strftime("%d %b %Y", 1_767_225_599).unwrap(), "31 Dec 2025");
+        assert!(strftime("%q", 0).is_err() && strftime("%", 0).is_err());
+    }
+}
