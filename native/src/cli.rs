@@ -500,7 +500,7 @@ pub(crate) struct Access {
     /// Listen beyond this machine without a key: whoever reaches the port may ask
     #[arg(long)]
     pub(crate) no_auth: bool,
-    /// An origin whose pages may ask, such as https://app.example; * is all of them; may be given again
+    /// An origin whose pages may ask, as scheme://host:port; * is all of them; may be given again
     #[arg(long, value_name = "ORIGIN")]
     pub(crate) cors_origin: Vec<String>,
     /// A name under which this server is reached; * is all of them; may be given again

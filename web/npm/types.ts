@@ -78,6 +78,8 @@ export interface Plan {
   parameters: number;
   formats: [string, number][];
   context: number;
+  /** Answers at once, each with the whole context: 1 in a browser. */
+  sequences: number;
   max_position_embeddings: number;
   chunk: number;
   weights_bytes: number;

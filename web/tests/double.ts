@@ -11,6 +11,7 @@ const plan: Plan = {
   parameters: 4_450_000,
   formats: [["bf16", 8_900_000]],
   context: 2048,
+  sequences: 1,
   max_position_embeddings: 8192,
   chunk: 256,
   weights_bytes: 8_900_000,

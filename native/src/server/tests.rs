@@ -161,7 +161,7 @@ async fn chat(app: &Router, fields: Value) -> Answer {
 }
 
 #[tokio::test]
-async fn c01_c03_the_seed_s_request_is_answered_on_every_path() {
+async fn c01_c03_a_request_is_answered_on_every_path() {
     let app = app(&open_server().await);
     let body = json!({
         "model": "deepseek-v3.2-exp", "max_tokens": 12, "temperature": 0.7, "stream": false,

@@ -296,6 +296,11 @@ impl Thread {
                 model.engine.keep_blocks();
             }
             let loaded = Arc::new(Loaded::new(&model));
+            if let Some(language) = loaded.language.clone() {
+                // Beside the first requests, so that the first one with a form does not wait for it.
+                let warm = move || language.grammars().lexicon().map(drop);
+                let _ = std::thread::Builder::new().name("lexicon".to_owned()).spawn(warm);
+            }
             let (Model { engine, blocks }, metrics) = (model, Arc::clone(&self.metrics));
             let mut floor = Floor { engine, blocks, limits: self.limits, metrics, running: HashMap::new() };
             self.stage.send_replace(Stage::Ready(loaded));

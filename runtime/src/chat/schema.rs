@@ -120,7 +120,7 @@ const OF_ARRAYS: [&str; 3] = ["items", "minItems", "maxItems"];
 const BEYOND: [&str; 4] = ["minLength", "maxLength", "minItems", "maxItems"];
 
 /// A checked schema, in these forms only: `{}`, `$ref`, `anyOf`, `enum`, or one `type` with its keywords. References
-/// point into [`Schema::definitions`].
+/// point into its definitions.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Schema {
     root: Value,
