@@ -962,3 +962,98 @@ async fn while_it_drains_nothing_new_is_begun() {
     assert_eq!(get(&app, "/health").await.status, StatusCode::SERVICE_UNAVAILABLE);
     chat(&app, json!({})).await.refused(503);
 }
+
+#[tokio::test]
+async fn c33_c34_c36_c37_c39_messages_as_clients_send_them() {
+    let app = app(&open_server().await);
+    let parts = |parts: Value| json!({ "messages": [{ "role": "user", "content": parts }] });
+    let prompt = async |fields: Value| post(&app, "/apply-template", &asked(fields)).await.ok()["prompt"].clone();
+    let two = json!([{ "type": "text", "text": "Tell me " }, { "type": "text", "text": "about a dog" }]);
+    assert_eq!(prompt(parts(two)).await, prompt(json!({})).await);
+    let image = chat(&app, parts(json!([{ "type": "image_url", "image_url": { "url": "x" } }]))).await;
+    assert_eq!(image.refused(400), "This model does not support image");
+    // DeepSeek's documented sample, where everything optional is null.
+    let nulls = json!({
+        "frequency_penalty": 0, "presence_penalty": 0, "response_format": { "type": "text" }, "stop": null, "stream": false,
+        "stream_options": null, "temperature": 1, "top_p": 1, "tools": null, "tool_choice": "none", "logprobs": false,
+        "top_logprobs": null,
+    });
+    chat(&app, nulls).await.ok();
+    // Calls need their results, which may come in any order.
+    let call =
+        |id: &str, name: &str| json!({ "id": id, "type": "function", "function": { "name": name, "arguments": "{}" } });
+    let result = |id: &str, text: &str| json!({ "role": "tool", "tool_call_id": id, "content": text });
+    let turns = |rest: Vec<Value>| {
+        let calls = json!({ "role": "assistant", "content": null, "tool_calls": [call("a", "one"), call("b", "two")] });
+        let messages = [vec![json!({ "role": "user", "content": "Hi" }), calls], rest].concat();
+        json!({ "messages": messages })
+    };
+    let ordered = prompt(turns(vec![result("a", "1"), result("b", "2")])).await;
+    assert_eq!(prompt(turns(vec![result("b", "2"), result("a", "1")])).await, ordered);
+    let without = chat(&app, turns(vec![json!({ "role": "user", "content": "Well?" })])).await;
+    assert!(without.refused(400).contains("insufficient tool messages"));
+    let long = chat(&app, json!({ "messages": [{ "role": "user", "content": "word ".repeat(3000) }] })).await;
+    long.refused(400);
+    assert_eq!(long.json()["error"]["code"], "context_length_exceeded");
+    chat(&app, json!({})).await.ok();
+}
+
+#[tokio::test]
+async fn c44_log_probabilities_are_listed_for_every_token() {
+    let app = app(&open_server().await);
+    let answer = chat(&app, json!({ "logprobs": true, "top_logprobs": 5 })).await.ok();
+    let listed = answer["choices"][0]["logprobs"]["content"].as_array().unwrap();
+    assert_eq!(listed.len() as u64, answer["usage"]["completion_tokens"].as_u64().unwrap());
+    let mut text = vec![];
+    for entry in listed {
+        let bytes: Vec<u8> = serde_json::from_value(entry["bytes"].clone()).unwrap();
+        assert_eq!(entry["token"], String::from_utf8_lossy(&bytes).as_ref());
+        let top: Vec<f64> =
+            entry["top_logprobs"].as_array().unwrap().iter().map(|top| top["logprob"].as_f64().unwrap()).collect();
+        assert!(top.len() == 5 && top.is_sorted_by(|a, b| a >= b) && top[0] <= 0.0, "{entry}");
+        text.extend(bytes);
+    }
+    assert_eq!(String::from_utf8(text).unwrap(), answer["choices"][0]["message"]["content"].as_str().unwrap());
+}
+
+#[tokio::test]
+async fn c53_c55_c63_c64_calls_and_stops_are_kept_to() {
+    let app = app(&open_server().await);
+    let tool = |name: &str| {
+        let parameters = json!({
+            "type": "object", "properties": { "size": { "enum": ["big", "small"] } },
+            "required": ["size"], "additionalProperties": false,
+        });
+        json!({ "type": "function", "function": { "name": name, "strict": true, "parameters": parameters } })
+    };
+    for seed in 0..3 {
+        let fields = |choice: Value, parallel: bool| {
+            json!({
+                "tools": [tool("feed"), tool("walk")], "tool_choice": choice, "parallel_tool_calls": parallel,
+                "temperature": 1.5, "seed": seed, "max_tokens": 200,
+            })
+        };
+        let named = json!({ "type": "function", "function": { "name": "walk" } });
+        let answer = chat(&app, fields(named.clone(), false)).await.ok();
+        let calls = answer["choices"][0]["message"]["tool_calls"].as_array().unwrap();
+        assert_eq!((calls.len(), &calls[0]["function"]["name"]), (1, &json!("walk")), "{answer}");
+        let arguments: Value = serde_json::from_str(calls[0]["function"]["arguments"].as_str().unwrap()).unwrap();
+        assert!(arguments == json!({ "size": "big" }) || arguments == json!({ "size": "small" }), "{arguments}");
+        assert_eq!(answer["choices"][0]["finish_reason"], "tool_calls");
+        let mut streamed = fields(named, false);
+        streamed["stream"] = json!(true);
+        let (events, done) = chat(&app, streamed).await.events();
+        let deltas = events.iter().filter_map(|event| event["choices"][0]["delta"]["tool_calls"].get(0));
+        let joined: String = deltas.filter_map(|call| call["function"]["arguments"].as_str()).collect();
+        assert!(done);
+        assert_eq!(joined, calls[0]["function"]["arguments"].as_str().unwrap());
+        let none = chat(&app, fields(json!("none"), true)).await.ok();
+        assert!(none["choices"][0]["message"].get("tool_calls").is_none(), "{none}");
+    }
+    // A stop text that lies across tokens is not seen, and nothing before it is lost.
+    let whole = chat(&app, json!({ "max_tokens": 40 })).await.ok();
+    let whole = whole["choices"][0]["message"]["content"].as_str().unwrap().to_owned();
+    let stop = &whole[15..22];
+    let cut = chat(&app, json!({ "max_tokens": 40, "stop": stop, "stream": true })).await;
+    assert_eq!(cut.deltas("content"), whole[..whole.find(stop).unwrap()]);
+}
