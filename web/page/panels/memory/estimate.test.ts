@@ -10,6 +10,7 @@ const plan = {
   formats: [],
   max_position_embeddings: 2048,
   context: 1000,
+  sequences: 1,
   chunk: 128,
   weights_bytes: 500,
   cache_bytes: 4000,
