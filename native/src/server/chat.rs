@@ -6,15 +6,12 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use axum::response::Response;
 use lyn::chat::openai::{ChatRequest, Completion};
-use lyn::error::{Code, Error};
-use lyn::generate::{Event, Request};
+use lyn::generate::Request;
 
 use super::answer::Answer;
 use super::guard::Visitor;
-use super::refusal::{Refusal, ok};
-use super::sse::{self, Pieces};
-use super::worker::Cut;
-use super::{Server, Shared, Who, elsewhere, parsed_bytes, unix_seconds, whole_body};
+use super::refusal::Refusal;
+use super::{Server, Shared, Who, elsewhere, parsed_bytes, told, unix_seconds, whole_body};
 
 /// The seed in use, also where the request had none.
 pub(crate) const SEED: HeaderName = HeaderName::from_static("x-seed");
@@ -22,8 +19,6 @@ pub(crate) const SEED: HeaderName = HeaderName::from_static("x-seed");
 const IGNORED: HeaderName = HeaderName::from_static("x-lyn-ignored-fields");
 /// Why there is no thought where one was asked for.
 const THINKING: HeaderName = HeaderName::from_static("x-thinking");
-/// What ends a stream of server-sent events.
-pub(crate) const DONE: &str = "data: [DONE]\n\n";
 
 /// The header with fields that meant nothing, which are also in the log.
 pub(crate) fn ignored(fields: &[String]) -> HeaderMap {
@@ -98,50 +93,7 @@ pub(crate) async fn completions(
     let request = parsed_bytes(bytes, move |bytes| ChatRequest::parse_by(&rules, bytes)).await?;
     let streams = request.is_stream();
     let Started { answer, completion, choices, headers, .. } = start(&server, visitor, request).await?;
-    let mut response = match streams {
-        true => sse::stream(answer, Chunks { completion, choices }),
-        false => whole(answer, completion).await?,
-    };
+    let mut response = told::respond(answer, completion, choices, streams).await?;
     response.headers_mut().extend(headers);
     Ok(response)
-}
-
-/// The whole answer.
-async fn whole(mut answer: Answer, mut completion: Completion) -> Result<Response, Refusal> {
-    while let Some((choice, event)) = answer.next().await? {
-        completion.chunk(choice, &event);
-    }
-    Ok(ok(&completion.response()))
-}
-
-/// An answer as chunks.
-struct Chunks {
-    completion: Completion,
-    choices: u32,
-}
-
-impl Pieces for Chunks {
-    const KIND: &'static str = sse::EVENT_STREAM;
-    const KEEP_ALIVE: &'static str = sse::COMMENT;
-
-    fn begin(&mut self) -> String {
-        (0..self.choices).map(|choice| sse::data(&self.completion.first_chunk(choice))).collect()
-    }
-
-    fn event(&mut self, choice: u32, event: &Event) -> String {
-        self.completion.chunk(choice, event).map_or(String::new(), |chunk| sse::data(&chunk))
-    }
-
-    fn end(&mut self, cut: Option<Cut>) -> String {
-        let last = match cut {
-            None => self.completion.usage_chunk().map_or(String::new(), |chunk| sse::data(&chunk)),
-            // What was said stays of use: the client learns that the rest is missing.
-            Some(_) if self.completion.has_begun() => {
-                let cause = Error::new(Code::Cancelled, "the answer was cut");
-                self.completion.abort(&cause).iter().map(sse::data).collect()
-            }
-            Some(cut) => sse::data(&Refusal::from(cut).to_json()),
-        };
-        last + DONE
-    }
 }

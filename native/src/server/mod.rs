@@ -28,6 +28,7 @@ mod sse;
 mod tests;
 mod text;
 mod tokens;
+mod told;
 pub(crate) mod worker;
 
 use std::net::IpAddr;

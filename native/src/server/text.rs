@@ -5,16 +5,13 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderValue, Uri};
 use axum::response::Response;
-use lyn::chat::openai::{PromptField, TextCompletion, TextRequest};
-use lyn::error::{Code, Error};
-use lyn::generate::{Event, Request};
+use lyn::chat::openai::{PromptField, TextRequest};
+use lyn::generate::Request;
 
 use super::answer::Answer;
-use super::chat::{DONE, SEED, ignored};
-use super::refusal::{Refusal, ok};
-use super::sse::{self, Pieces};
-use super::worker::Cut;
-use super::{Shared, Who, parsed, unix_seconds};
+use super::chat::{SEED, ignored};
+use super::refusal::Refusal;
+use super::{Shared, Who, parsed, told, unix_seconds};
 
 /// `POST /v1/completions`
 pub(crate) async fn completions(
@@ -44,16 +41,9 @@ pub(crate) async fn completions(
         let requests = asked.requests.into_iter().map(|request| Request { scope: scope.clone(), ..request });
         Ok((requests.collect(), (completion, seed)))
     });
-    let (mut answer, (mut completion, seed)) = asking.await?;
-    let mut response = if streams {
-        let choices = u32::try_from(answers).unwrap_or(u32::MAX);
-        sse::stream(answer, Chunks { completion, choices })
-    } else {
-        while let Some((choice, event)) = answer.next().await? {
-            completion.chunk(choice, &event);
-        }
-        ok(&completion.response())
-    };
+    let (answer, (completion, seed)) = asking.await?;
+    let choices = u32::try_from(answers).unwrap_or(u32::MAX);
+    let mut response = told::respond(answer, completion, choices, streams).await?;
     response.headers_mut().extend(headers);
     response.headers_mut().insert(SEED, HeaderValue::from(seed));
     Ok(response)
@@ -67,38 +57,4 @@ fn answers(request: &TextRequest) -> usize {
         PromptField::ManyIds(many) => many.len(),
     };
     prompts.saturating_mul(request.n.and_then(|n| usize::try_from(n).ok()).unwrap_or(1).max(1))
-}
-
-/// Answers as chunks.
-struct Chunks {
-    completion: TextCompletion,
-    choices: u32,
-}
-
-impl Pieces for Chunks {
-    const KIND: &'static str = sse::EVENT_STREAM;
-    const KEEP_ALIVE: &'static str = sse::COMMENT;
-
-    fn begin(&mut self) -> String {
-        (0..self.choices)
-            .filter_map(|choice| self.completion.first_chunk(choice))
-            .map(|chunk| sse::data(&chunk))
-            .collect()
-    }
-
-    fn event(&mut self, choice: u32, event: &Event) -> String {
-        self.completion.chunk(choice, event).map_or(String::new(), |chunk| sse::data(&chunk))
-    }
-
-    fn end(&mut self, cut: Option<Cut>) -> String {
-        let last = match cut {
-            None => self.completion.usage_chunk().map_or(String::new(), |chunk| sse::data(&chunk)),
-            Some(_) if self.completion.has_begun() => {
-                let cause = Error::new(Code::Cancelled, "the answer was cut");
-                self.completion.abort(&cause).iter().map(sse::data).collect()
-            }
-            Some(cut) => sse::data(&Refusal::from(cut).to_json()),
-        };
-        last + DONE
-    }
 }
