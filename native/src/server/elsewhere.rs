@@ -3,7 +3,6 @@
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
-use lyn::error::{Code, Error, escape_whole};
 use serde_json::{Map, Value};
 
 use super::refusal::Refusal;
@@ -19,7 +18,7 @@ pub(super) async fn answer(server: &Server, body: &Bytes) -> Result<Option<Respo
     if routes.is_empty() {
         return Ok(None);
     }
-    let fields = parsed_bytes(body.clone(), object).await?;
+    let (fields, _): (Map<String, Value>, _) = parsed_bytes(body.clone(), |bytes| lyn::json::read(bytes)).await?;
     let model = fields.get("model").and_then(Value::as_str).unwrap_or_default();
     let Some(upstream) = routes.decide(model, server.admission.is_full()) else { return Ok(None) };
     tracing::debug!(host = upstream.address().shown(), "another engine is asked");
@@ -28,11 +27,4 @@ pub(super) async fn answer(server: &Server, body: &Bytes) -> Result<Option<Respo
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     Ok(Some(response))
-}
-
-fn object(bytes: &[u8]) -> lyn::Result<Map<String, Value>> {
-    serde_json::from_slice(bytes).map_err(|error| {
-        let what = escape_whole(&error.to_string());
-        Error::new(Code::BadRequest, format!("Failed to parse the request body as JSON: {what}"))
-    })
 }
