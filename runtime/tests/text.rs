@@ -385,6 +385,7 @@ fn completions_are_parsed_in_any_pieces() {
             deltas.into_iter().for_each(|delta| parsed.take(delta));
             let calls: Vec<Value> = parsed
                 .calls()
+                .iter()
                 .map(|call| serde_json::json!({ "name": call.name, "arguments": call.arguments }))
                 .collect();
             let found = serde_json::json!({

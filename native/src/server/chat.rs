@@ -36,7 +36,6 @@ pub(crate) struct Started {
     pub(crate) answer: Answer,
     pub(crate) completion: Completion,
     pub(crate) choices: u32,
-    pub(crate) prompt_tokens: u32,
     /// What is said of the answer beside it.
     pub(crate) headers: HeaderMap,
 }
@@ -53,7 +52,7 @@ pub(crate) async fn start(server: &Server, visitor: Visitor, request: ChatReques
     let strict = server.settings.compat.is_strict();
     let log = server.settings.log_prompts;
     let fingerprint = server.loaded()?.fingerprint.clone();
-    let (answer, (completion, seed, prompt_tokens, no_thought)) =
+    let (answer, (completion, seed, no_thought)) =
         Answer::ask(server, visitor.key, choices as usize, move |language| {
             let asked = request.to_request(language)?;
             let id = uuid::Uuid::new_v4().to_string();
@@ -63,17 +62,16 @@ pub(crate) async fn start(server: &Server, visitor: Visitor, request: ChatReques
                 let prompt = language.tokenizer().decode(&asked.request.prompt);
                 tracing::warn!(target: "lyn::prompts", prompt, "asked");
             }
-            let (seed, prompt) = (asked.request.sampling.seed, asked.request.prompt.len());
+            let seed = asked.request.sampling.seed;
             let requests = asked.requests().map(|request| Request { scope: scope.clone(), ..request }).collect();
-            let prompt_tokens = u32::try_from(prompt).unwrap_or(u32::MAX);
-            Ok((requests, (completion, seed, prompt_tokens, asked.thinking_disabled_by_tools)))
+            Ok((requests, (completion, seed, asked.thinking_disabled_by_tools)))
         })
         .await?;
     headers.insert(SEED, HeaderValue::from(seed));
     if no_thought {
         headers.insert(THINKING, HeaderValue::from_static("disabled-by-tools"));
     }
-    Ok(Started { answer, completion, choices, prompt_tokens, headers })
+    Ok(Started { answer, completion, choices, headers })
 }
 
 /// `POST /v1/chat/completions`

@@ -27,6 +27,7 @@ mod sse;
 #[cfg(test)]
 mod tests;
 mod text;
+mod time;
 mod tokens;
 mod told;
 pub(crate) mod worker;
@@ -44,7 +45,7 @@ use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use axum::{Extension, Router};
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
@@ -60,7 +61,7 @@ use self::connection::Address;
 use self::guard::{Guard, KeyId, Visitor};
 use self::metrics::Metrics;
 use self::page::Page;
-use self::refusal::Refusal;
+use self::refusal::{Dialect, Refusal};
 use self::worker::{Loaded, Worker};
 use crate::upstream::route::Routes;
 
@@ -82,6 +83,8 @@ const MESSAGES: &[&str] = &["/v1/messages", "/anthropic/v1/messages"];
 const COUNT_TOKENS: &[&str] = &["/v1/messages/count_tokens", "/anthropic/v1/messages/count_tokens"];
 const BALANCE: &[&str] = &["/user/balance", "/v1/user/balance"];
 const HEALTH: &[&str] = &["/health", "/v1/health", "/ping"];
+/// What Ollama does and lyn does not.
+const OLLAMA_REFUSED: &[&str] = &["/api/embed", "/api/embeddings", "/api/push", "/api/create", "/api/copy"];
 
 /// The one path that everybody may ask, key or not. It says only whether requests are served.
 const OPEN: &str = "/health";
@@ -236,6 +239,7 @@ pub(crate) fn app(server: &Shared) -> Router {
     router = routes(router, COUNT_TOKENS, || post(anthropic::count_tokens));
     router = routes(router, BALANCE, || get(models::balance));
     router = routes(router, HEALTH, || get(health::health));
+    router = routes(router, OLLAMA_REFUSED, || post(ollama::refused));
     router = router
         .route("/ready", get(health::ready))
         .route("/metrics", get(metrics::metrics))
@@ -247,7 +251,12 @@ pub(crate) fn app(server: &Shared) -> Router {
         .route("/api/chat", post(ollama::chat))
         .route("/api/generate", post(ollama::generate))
         .route("/api/tags", get(ollama::tags))
+        .route("/api/ps", get(ollama::ps))
+        .route("/api/show", post(ollama::show))
+        .route("/api/pull", post(ollama::pull))
         .route("/api/version", get(ollama::version))
+        .route("/api/delete", delete(ollama::refused))
+        .route("/api/blobs/{digest}", post(ollama::refused).head(ollama::refused))
         .fallback(page::page)
         .method_not_allowed_fallback(wrong_method);
     let router = router.layer(from_fn(remember_route)).with_state(Arc::clone(server));
@@ -284,6 +293,7 @@ async fn enter(State(server): State<Shared>, mut request: Request, next: Next) -
     let began = Instant::now();
     let id = request_id(&request);
     let method = request.method().clone();
+    let dialect = Dialect::of(request.uri().path(), request.headers());
     let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default());
     let address = request.extensions().get::<Address>().map(|address| address.0);
     let mut origin = None;
@@ -296,7 +306,11 @@ async fn enter(State(server): State<Shared>, mut request: Request, next: Next) -
         }
         Err(refusal) => refusal.into_response(),
     };
+    dialect.retell(&mut response, &id);
     let headers = response.headers_mut();
+    if dialect == Dialect::Anthropic {
+        headers.insert(anthropic::REQUEST_ID, id.clone());
+    }
     headers.insert(REQUEST_ID, id);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let elapsed = began.elapsed().as_millis();

@@ -194,11 +194,11 @@ impl Completion {
     fn end(&mut self, choice: u32, finish: Finish) -> Value {
         let mut shown = finish;
         if let Some(state) = self.choices.get_mut(choice as usize) {
-            state.finish = Some(finish);
-            // A stream cannot take back the opening of a call.
+            // An answer that ends within a call was cut, by whatever.
             if state.said.is_in_call() && finish != Finish::Aborted {
                 shown = Finish::Length;
             }
+            state.finish = Some(shown);
         }
         let mut delta = Map::new();
         delta.insert("content".to_owned(), json!(""));
@@ -260,7 +260,7 @@ impl Completion {
         message.insert("role".to_owned(), json!("assistant"));
         message.insert("content".to_owned(), json!(said.content));
         self.insert_thought(&mut message, &json!(said.reasoning));
-        let calls = (0_u32..).zip(said.calls().zip(&choice.call_ids)).map(|(index, (call, id))| {
+        let calls = (0_u32..).zip(said.calls().iter().zip(&choice.call_ids)).map(|(index, (call, id))| {
             let function = json!({ "name": call.name, "arguments": call.arguments });
             json!({ "index": index, "id": id, "type": "function", "function": function })
         });
