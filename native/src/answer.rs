@@ -74,7 +74,7 @@ pub(crate) fn answer(
                     break Err(error);
                 }
             }
-            Ok(Some(Event::End { finish, timings })) => {
+            Ok(Some(Event::End { finish, timings, .. })) => {
                 answer.finish = Some(finish);
                 answer.timings = timings;
             }

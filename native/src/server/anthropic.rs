@@ -275,7 +275,7 @@ impl Message {
                 }
                 self.delta(&json!({ "type": "input_json_delta", "partial_json": text }), &mut said);
             }
-            Event::End { finish, timings } => {
+            Event::End { finish, timings, .. } => {
                 self.output_tokens = timings.completion_tokens;
                 self.close(&mut said);
                 self.finish(*finish, &mut said);

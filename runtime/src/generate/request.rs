@@ -147,6 +147,8 @@ pub enum Event {
     End {
         /// Why.
         finish: Finish,
+        /// The stop string that ended it, where one did.
+        stop: Option<String>,
         /// Counts and times.
         timings: Timings,
     },

@@ -149,7 +149,7 @@ impl Completion {
                 state.said.take(Delta::CallEnd { index: *index });
                 None
             }
-            Event::End { finish, timings } => {
+            Event::End { finish, timings, .. } => {
                 state.timings = *timings;
                 Some(self.end(choice, *finish))
             }

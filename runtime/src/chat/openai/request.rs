@@ -94,13 +94,14 @@ pub struct ChatRequest {
     pub add_generation_prompt: Option<bool>,
     /// Whose prompts may share what is cached: 1 to 512 of A-Z, a-z, 0-9, _ and -.
     pub user_id: Option<String>,
+    /// Not part of the body: see [`ChatRequest::checked`].
     #[serde(skip)]
-    pub(super) given: Given,
+    pub given: Given,
 }
 
-/// What is known of a request beside its body.
+/// What is known of a request beside its body: [`ChatRequest::checked`] fills it in.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Given {
+pub struct Given {
     pub(super) model: ModelId,
     pub(super) rules: Rules,
     ignored: Vec<String>,
@@ -270,12 +271,29 @@ impl ChatRequest {
     /// # Errors
     /// `bad_request`, with the field in its details as `param` and, where it is not 400, the HTTP status as `status`.
     pub fn parse_by(rules: &Rules, body: impl AsRef<[u8]>) -> Result<ChatRequest> {
-        let (mut request, ignored) = rules::parse::<ChatRequest>(body.as_ref(), rules.compat)?;
-        let model = resolve(rules, request.model.as_deref())?;
-        request.given = Given { model, rules: rules.clone(), ignored };
-        check::ranges(&request)?;
-        check::messages(&request)?;
-        Ok(request)
+        let (request, ignored) = rules::parse::<ChatRequest>(body.as_ref(), rules.compat)?;
+        request.checked(rules, ignored)
+    }
+
+    /// Checks a request, whatever it was made from: the model, ranges, then messages. `ignored`: names of fields of the body
+    /// that mean nothing here.
+    ///
+    /// ```
+    /// use lyn::chat::openai::{ChatRequest, Rules};
+    /// use lyn::chat::{Content, Message};
+    /// let hello = Message { content: Some(Content::Text("Hello".to_owned())), ..Message::default() };
+    /// let request = ChatRequest { messages: vec![hello], temperature: Some(3.0), ..ChatRequest::default() };
+    /// assert!(request.checked(&Rules::default(), vec![]).is_err());
+    /// ```
+    ///
+    /// # Errors
+    /// As [`ChatRequest::parse_by`].
+    pub fn checked(mut self, rules: &Rules, ignored: Vec<String>) -> Result<ChatRequest> {
+        let model = resolve(rules, self.model.as_deref())?;
+        self.given = Given { model, rules: rules.clone(), ignored };
+        check::ranges(&self)?;
+        check::messages(&self)?;
+        Ok(self)
     }
 
     /// Names of fields that mean nothing here, 32 at most, those within messages and tools left out.

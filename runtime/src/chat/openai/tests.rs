@@ -527,7 +527,7 @@ fn said(voice: Voice, text: &str) -> Event {
 }
 
 fn end(finish: Finish) -> Event {
-    Event::End { finish, timings: TIMINGS }
+    Event::End { finish, stop: None, timings: TIMINGS }
 }
 
 /// All chunks of an answer to these events.
@@ -724,7 +724,7 @@ fn ids_end_an_answer_and_count() {
         let mut generation = engine.generate(requests[0].clone()).unwrap();
         let mut finish = None;
         while let Some(event) = block_on(generation.next()).unwrap() {
-            if let Event::End { finish: why, timings } = event {
+            if let Event::End { finish: why, timings, .. } = event {
                 finish = Some((why, timings.completion_tokens));
             }
         }

@@ -148,7 +148,7 @@ impl TextCompletion {
                 state.listed.take_from(&mut released);
                 Some(self.part(choice, text, logprobs, None))
             }
-            Event::End { finish, timings } => {
+            Event::End { finish, timings, .. } => {
                 state.timings = *timings;
                 Some(self.end(choice, *finish))
             }
