@@ -105,7 +105,7 @@ async fn respond(
     body: Body,
     generates: bool,
 ) -> Result<Response, Wrong> {
-    server.loaded()?;
+    server.check_open()?;
     let rules = Shared::clone(&server);
     let request = parsed(&server, body, move |bytes| translated(&rules, bytes, generates)).await?;
     let model = request.model.clone().unwrap_or_default();
