@@ -8,9 +8,8 @@ use std::sync::Arc;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
-use lyn::Error;
 use lyn::chat::openai::{Completion, TextAsked, TextCompletion};
-use lyn::error::{Code, Result, escape_whole};
+use lyn::error::Result;
 use lyn::generate::{Event, Finish, Known, Timings, Voice};
 use serde_json::{Map, Value, json};
 
@@ -50,7 +49,7 @@ pub(super) async fn route(server: &Server, kind: Kind, body: &Bytes) -> Result<O
     if server.settings.routes.is_empty() {
         return Ok(None);
     }
-    let body = parsed_bytes(body.clone(), object).await?;
+    let (body, _): (Map<String, Value>, _) = parsed_bytes(body.clone(), |bytes| lyn::json::read(bytes)).await?;
     Ok(lead(server, kind, body))
 }
 
@@ -60,13 +59,6 @@ pub(super) fn lead(server: &Server, kind: Kind, body: Map<String, Value>) -> Opt
     let upstream = server.settings.routes.decide(model, server.admission.is_full())?;
     tracing::debug!(host = upstream.address().shown(), "another engine is asked");
     Some(Elsewhere { upstream: Arc::clone(upstream), kind, body })
-}
-
-fn object(bytes: &[u8]) -> Result<Map<String, Value>> {
-    serde_json::from_slice(bytes).map_err(|error| {
-        let what = escape_whole(&error.to_string());
-        Error::new(Code::BadRequest, format!("Failed to parse the request body as JSON: {what}"))
-    })
 }
 
 impl Elsewhere {
@@ -218,6 +210,7 @@ mod tests {
     use std::time::Duration;
 
     use http_body_util::BodyExt;
+    use lyn::{Code, Error};
     use tokio::sync::watch;
 
     use super::*;

@@ -16,6 +16,7 @@ mod chat;
 pub(crate) mod connection;
 mod elsewhere;
 mod feed;
+mod framing;
 pub(crate) mod guard;
 mod health;
 pub(crate) mod metrics;
@@ -51,6 +52,7 @@ use futures_util::FutureExt;
 use http_body_util::BodyExt;
 use lyn::Language;
 use lyn::chat::openai::{self, Compat, ModelIds};
+use lyn::error::escape;
 use tokio::sync::watch;
 use tower::Layer;
 use tracing::Instrument;
@@ -272,7 +274,7 @@ async fn remember_route(route: Option<MatchedPath>, request: Request, next: Next
 
 /// 405; the router adds `Allow`.
 async fn wrong_method(method: Method) -> Refusal {
-    let message = format!("{method} is not for this path; the header Allow says what is");
+    let message = format!("{} is not for this path; the header Allow says what is", escape(method.as_str()));
     Refusal::invalid(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
 }
 
@@ -311,7 +313,7 @@ async fn enter(State(server): State<Shared>, mut request: Request, next: Next) -
     // A path of the client's own making is no label: there would be no end of them.
     let route = response.extensions().get::<Route>().map_or("other", |route| route.0.as_str());
     server.metrics.request(route, status);
-    span.in_scope(|| tracing::info!(%method, route, status, elapsed, "answered"));
+    span.in_scope(|| tracing::info!(method = escape(method.as_str()), route, status, elapsed, "answered"));
     response
 }
 

@@ -1,6 +1,8 @@
 //! What a client is told when a request cannot be served: one envelope, `{"error": {message, type, param, code}}`, for every
 //! route and status. Never: paths of files, prompts, or the text of a panic.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
@@ -11,7 +13,7 @@ use serde_json::{Value, json};
 /// The media type of every JSON answer.
 pub(crate) const JSON: &str = "application/json; charset=utf-8";
 /// For how long a client should wait before it tries again.
-const RETRY_SECONDS: u32 = 5;
+const RETRY: Duration = Duration::from_secs(5);
 /// Sent beside `Retry-After`; OpenAI's clients prefer it.
 const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 /// OpenAI's clients do as it says.
@@ -56,12 +58,18 @@ impl Refusal {
 
     /// 429: this client asks for more than its share.
     pub(crate) fn too_many(message: impl Into<String>) -> Refusal {
-        Refusal::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", "rate_limit_exceeded", message).retry()
+        Refusal::too_many_for(RETRY, message)
+    }
+
+    /// 429, where it is known for how long.
+    pub(crate) fn too_many_for(wait: Duration, message: impl Into<String>) -> Refusal {
+        let kind = "rate_limit_error";
+        Refusal::new(StatusCode::TOO_MANY_REQUESTS, kind, "rate_limit_exceeded", message).retry(wait)
     }
 
     /// 503: nobody is served now.
     pub(crate) fn unavailable(code: &'static str, message: impl Into<String>) -> Refusal {
-        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "server_error", code, message).retry()
+        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "server_error", code, message).retry(RETRY)
     }
 
     /// 500. What went wrong is for the log.
@@ -82,9 +90,11 @@ impl Refusal {
         self.with_header(axum::http::header::CONNECTION, HeaderValue::from_static("close"))
     }
 
-    fn retry(self) -> Refusal {
-        self.with_header(RETRY_AFTER, HeaderValue::from(RETRY_SECONDS))
-            .with_header(RETRY_AFTER_MS, HeaderValue::from(RETRY_SECONDS * 1000))
+    fn retry(self, wait: Duration) -> Refusal {
+        let milliseconds = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        // A second too late is better than one too early.
+        self.with_header(RETRY_AFTER, HeaderValue::from(milliseconds.div_ceil(1000)))
+            .with_header(RETRY_AFTER_MS, HeaderValue::from(milliseconds))
     }
 
     /// The sentence.

@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::{Code, Error, Result, quote};
+use crate::json::text_or_list;
 
 const MAX_MESSAGES: usize = 1024;
 const MAX_TOOLS: usize = 128;
@@ -75,12 +76,18 @@ pub struct Message {
 }
 
 /// `content`: a string, or parts that are joined without a separator.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(untagged, expecting = "expected a string or an array of parts")]
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
 #[expect(missing_docs, reason = "each is its own name")]
 pub enum Content {
     Text(String),
     Parts(Vec<Part>),
+}
+
+impl<'de> Deserialize<'de> for Content {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Content, D::Error> {
+        text_or_list(deserializer, "a string or a list of parts", Content::Text, Content::Parts)
+    }
 }
 
 /// A part of a message; only `text` can be rendered.

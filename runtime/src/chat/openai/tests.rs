@@ -96,7 +96,7 @@ fn refused(rules: &Rules, rows: &[(Value, &str, &str)]) {
 #[test]
 fn bodies_of_another_form_are_refused_by_their_path() {
     let rows = [
-        (json!({ "messages": null }), "messages", "messages: invalid type: null, expected a sequence at line 1"),
+        (json!({ "messages": null }), "messages", "messages: expected a list, found null"),
         (
             json!({ "messages": [{ "role": "wizard" }] }),
             "messages[0].role",
@@ -106,16 +106,24 @@ fn bodies_of_another_form_are_refused_by_their_path() {
         (
             json!({ "messages": [{ "role": "user", "content": 5 }] }),
             "messages[0].content",
-            "a string or an array of parts",
+            "expected a string or a list of parts, found 5",
         ),
-        (json!({ "model": 5 }), "model", "invalid type"),
-        (json!({ "max_tokens": 1.5 }), "max_tokens", "max_tokens: invalid type: floating point `1.5`"),
-        (json!({ "temperature": "hot" }), "temperature", "temperature: invalid type: string"),
+        (json!({ "model": 5 }), "model", "model: expected a string, found 5"),
+        (json!({ "max_tokens": 1.5 }), "max_tokens", "max_tokens: expected a whole number, found 1.5"),
+        (json!({ "temperature": "hot" }), "temperature", "temperature: expected a number, found a string"),
         (json!({ "stop": 7 }), "stop", "expected a string or an array of strings"),
-        (json!({ "logprobs": 1 }), "logprobs", "expected a boolean"),
-        (json!({ "logprobs": true, "top_logprobs": -1 }), "top_logprobs", "invalid value: integer `-1`, expected u64"),
-        (json!({ "stream": "yes" }), "stream", "expected a boolean"),
-        (json!({ "stream_options": { "include_usage": 1 } }), "stream_options.include_usage", "expected a boolean"),
+        (json!({ "logprobs": 1 }), "logprobs", "expected true or false, found"),
+        (
+            json!({ "logprobs": true, "top_logprobs": -1 }),
+            "top_logprobs",
+            "expected a whole number from 0 to 18446744073709551615, found -1",
+        ),
+        (json!({ "stream": "yes" }), "stream", "expected true or false, found"),
+        (
+            json!({ "stream_options": { "include_usage": 1 } }),
+            "stream_options.include_usage",
+            "expected true or false, found",
+        ),
         (
             json!({ "thinking": { "type": "x" } }),
             "thinking.type",
@@ -133,18 +141,22 @@ fn bodies_of_another_form_are_refused_by_their_path() {
             "tool_choice",
             "tool_choice: expected one of `none`, `auto`, `required` or a tool",
         ),
-        (json!({ "tool_choice": { "type": "custom" } }), "tool_choice", "`required` or a tool"),
+        (
+            json!({ "tool_choice": { "type": "custom" } }),
+            "tool_choice.type",
+            "unknown variant `custom`, expected `function`",
+        ),
         (json!({ "response_format": {} }), "response_format", "missing field `type`"),
     ];
     refused(&Rules::default(), &rows);
     refused(&Rules { compat: Compat::DeepSeek422, ..Rules::default() }, &rows);
     let deep = |depth| format!("{{\"x\": {}{}}}", "[".repeat(depth), "]".repeat(depth));
     for (body, expected) in [
-        ("{", "Failed to parse the request body as JSON: EOF while parsing an object at line 1 column 1"),
-        ("{\"messages\": []} x", "Failed to parse the request body as JSON: trailing characters at line 1 column 18"),
-        ("{}", "target type: missing field `messages` at line 1 column 2"),
+        ("{", "Failed to parse the request body as JSON: byte 1 (the end): expected '\"'"),
+        ("{\"messages\": []} x", "Failed to parse the request body as JSON: byte 17: expected the end of the JSON"),
+        ("{}", "target type: missing field `messages`"),
         ("[\"\u{1b}\"]", "Failed to "),
-        (&deep(64), "Failed to parse the request body as JSON: nested deeper than 64"),
+        (&deep(64), "nested deeper than 64"),
         (&deep(63), "missing field `messages`"),
     ] {
         let error = ChatRequest::parse(body).map(|_| ()).unwrap_err();
