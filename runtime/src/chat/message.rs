@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::{Code, Error, Result, quote};
@@ -25,7 +25,7 @@ pub struct Conversation {
 }
 
 /// Who speaks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "each is its own name")]
 pub enum Role {
@@ -53,7 +53,7 @@ impl Role {
 }
 
 /// One message.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Message {
     /// Who speaks.
     pub role: Role,
@@ -76,7 +76,8 @@ pub struct Message {
 }
 
 /// `content`: a string, or parts that are joined without a separator.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
 #[expect(missing_docs, reason = "each is its own name")]
 pub enum Content {
     Text(String),
@@ -90,7 +91,7 @@ impl<'de> Deserialize<'de> for Content {
 }
 
 /// A part of a message; only `text` can be rendered.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Part {
     /// `text`, or what this model does not support.
     pub r#type: String,
@@ -99,7 +100,7 @@ pub struct Part {
 }
 
 /// A call that an assistant turn made.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct ToolCall {
     /// Named by the tool message that answers.
     pub id: Option<String>,
@@ -108,7 +109,7 @@ pub struct ToolCall {
 }
 
 /// Name and arguments of a call.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct FunctionCall {
     /// The function's name.
     pub name: String,
@@ -117,7 +118,7 @@ pub struct FunctionCall {
 }
 
 /// The kind of a tool.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "it is its own name")]
 pub enum FunctionType {
@@ -125,7 +126,7 @@ pub enum FunctionType {
 }
 
 /// A function on offer.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Tool {
     /// There is only one.
     pub r#type: Option<FunctionType>,

@@ -262,7 +262,7 @@ impl Answer {
                     if self.content(released) {
                         return true;
                     }
-                    Event::Call { index, name }
+                    Event::Call { index, name, id: None }
                 }
                 Delta::Arguments { index, text } => Event::Arguments { index, text },
                 Delta::CallEnd { index } => Event::CallEnd { index },

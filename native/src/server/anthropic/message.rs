@@ -22,6 +22,8 @@ enum Block {
 /// A call in the making. A block that has begun cannot be taken back, and clients run what is in it: a call is told when
 /// it is complete.
 struct Pending {
+    index: u32,
+    id: Option<String>,
     name: String,
     arguments: String,
 }
@@ -36,7 +38,8 @@ pub(super) struct Message {
     blocks: Vec<Block>,
     /// Whether the last block can still grow.
     open: bool,
-    call: Option<Pending>,
+    /// An engine elsewhere may write several at once.
+    pending: Vec<Pending>,
     begun: bool,
     stop_reason: Option<&'static str>,
     stop_sequence: Option<String>,
@@ -52,7 +55,7 @@ impl Message {
             output_tokens: 0,
             blocks: vec![],
             open: false,
-            call: None,
+            pending: vec![],
             begun: false,
             stop_reason: None,
             stop_sequence: None,
@@ -71,16 +74,23 @@ impl Message {
         match event {
             Event::Token { .. } => self.output_tokens = self.output_tokens.saturating_add(1),
             Event::Text { voice, text } => self.text(*voice, text, &mut said),
-            Event::Call { name, .. } => {
+            Event::Call { index, name, id } => {
                 self.close(&mut said);
-                self.call = Some(Pending { name: name.clone(), arguments: String::new() });
+                let (id, name) = (id.clone(), name.clone());
+                self.pending.push(Pending { index: *index, id, name, arguments: String::new() });
             }
-            Event::Arguments { text, .. } => {
-                if let Some(call) = &mut self.call {
+            Event::Arguments { index, text } => {
+                if let Some(call) = self.pending.iter_mut().find(|call| call.index == *index) {
                     call.arguments.push_str(text);
                 }
             }
-            Event::CallEnd { .. } => self.call(&mut said),
+            Event::CallEnd { index } => {
+                let place = self.pending.iter().position(|call| call.index == *index);
+                if let Some(place) = place {
+                    let call = self.pending.remove(place);
+                    self.call(call, &mut said);
+                }
+            }
             Event::End { finish, stop, timings } => {
                 self.prompt_tokens = timings.prompt_tokens;
                 self.cached_tokens = timings.cached_tokens;
@@ -120,16 +130,16 @@ impl Message {
         self.delta(&delta, said);
     }
 
-    /// The call in the making is complete.
-    fn call(&mut self, said: &mut String) {
-        let Some(Pending { name, arguments }) = self.call.take() else { return };
+    /// A call is complete.
+    fn call(&mut self, Pending { id, name, arguments, .. }: Pending, said: &mut String) {
         let written = if arguments.trim().is_empty() { "{}" } else { &arguments };
         let Ok(input) = serde_json::from_str(written) else {
             // Nobody could run it, and there is no place for its text.
             tracing::warn!(bytes = arguments.len(), "a call was left out: its arguments are not a JSON object");
             return;
         };
-        self.push(Block::Call { id: format!("toolu_{}", uuid::Uuid::new_v4().simple()), name, input }, said);
+        let id = id.unwrap_or_else(|| format!("toolu_{}", uuid::Uuid::new_v4().simple()));
+        self.push(Block::Call { id, name, input }, said);
         self.delta(&json!({ "type": "input_json_delta", "partial_json": written }), said);
         self.close(said);
     }
@@ -168,7 +178,8 @@ impl Message {
         self.stop_sequence = stop.map(str::to_owned);
         self.stop_reason = Some(match finish {
             // An answer that ends within a call was cut, by whatever.
-            _ if self.call.is_some() => "max_tokens",
+            _ if !self.pending.is_empty() => "max_tokens",
+            Finish::Filtered => "refusal",
             Finish::Length | Finish::Aborted => "max_tokens",
             _ if stop.is_some() => "stop_sequence",
             _ if calls => "tool_use",

@@ -18,13 +18,20 @@ pub(super) struct Lines {
     thought: String,
     /// Those that are complete.
     calls: Vec<Value>,
-    /// Name and arguments of one in the making: clients run what they are told of.
-    call: Option<(String, String)>,
+    /// Those in the making: clients run what they are told of. An engine elsewhere may write several at once.
+    pending: Vec<Pending>,
+}
+
+struct Pending {
+    index: u32,
+    id: Option<String>,
+    name: String,
+    arguments: String,
 }
 
 impl Lines {
     pub(super) fn new(model: String, generates: bool) -> Lines {
-        Lines { model, generates, content: String::new(), thought: String::new(), calls: vec![], call: None }
+        Lines { model, generates, content: String::new(), thought: String::new(), calls: vec![], pending: vec![] }
     }
 
     /// The answer to a request that says nothing.
@@ -65,18 +72,18 @@ impl Lines {
                 self.thought.push_str(text);
                 (!whole).then(|| self.line("", text, &[]))
             }
-            Event::Call { name, .. } => {
-                self.call = Some((name.clone(), String::new()));
+            Event::Call { index, name, id } => {
+                let (id, name) = (id.clone(), name.clone());
+                self.pending.push(Pending { index: *index, id, name, arguments: String::new() });
                 None
             }
-            Event::Arguments { text, .. } => {
-                if let Some((_, arguments)) = &mut self.call {
-                    arguments.push_str(text);
-                }
+            Event::Arguments { index, text } => {
+                let call = self.pending.iter_mut().find(|call| call.index == *index)?;
+                call.arguments.push_str(text);
                 None
             }
-            Event::CallEnd { .. } => {
-                self.call_end()?;
+            Event::CallEnd { index } => {
+                self.call_end(*index)?;
                 let last = self.calls.last().map(std::slice::from_ref)?;
                 (!whole).then(|| self.line("", "", last))
             }
@@ -85,15 +92,16 @@ impl Lines {
         }
     }
 
-    /// The call in the making is complete. One whose arguments are no object is left out: nobody could run it.
-    fn call_end(&mut self) -> Option<()> {
-        let (name, arguments) = self.call.take()?;
+    /// A call is complete. One whose arguments are no object is left out: nobody could run it.
+    fn call_end(&mut self, index: u32) -> Option<()> {
+        let place = self.pending.iter().position(|call| call.index == index)?;
+        let Pending { id, name, arguments, .. } = self.pending.remove(place);
         let written = if arguments.trim().is_empty() { "{}" } else { &arguments };
         let Ok(arguments) = serde_json::from_str::<Map<String, Value>>(written) else {
             tracing::warn!(bytes = arguments.len(), "a call was left out: its arguments are not a JSON object");
             return None;
         };
-        let id = format!("call_{}", uuid::Uuid::new_v4().simple());
+        let id = id.unwrap_or_else(|| format!("call_{}", uuid::Uuid::new_v4().simple()));
         let function = json!({ "index": self.calls.len(), "name": name, "arguments": arguments });
         self.calls.push(json!({ "id": id, "function": function }));
         Some(())
@@ -107,7 +115,7 @@ impl Lines {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "times of answers are short")]
         let nanoseconds = |ms: f64| (ms.max(0.0) * 1e6) as u64;
         // An answer that ends within a call was cut, by whatever.
-        let cut = finish == Finish::Length || self.call.is_some();
+        let cut = finish == Finish::Length || !self.pending.is_empty();
         line.extend(fields(json!({
             "done": true,
             "done_reason": if cut { "length" } else { "stop" },
