@@ -207,21 +207,22 @@ impl Rules<'_> {
             let message = "the multiples in the schema take too much work together; use fewer 'multipleOf'";
             return Err(Error::new(Code::GrammarTooComplex, message));
         }
-        let base = self.name('n');
+        // A grammar of its own: no white space between digits.
+        let mut lark = String::new();
         for (place, edges) in states.iter().enumerate().skip(1) {
             let edges = edges.iter().map(|(byte, next)| match next {
                 0 => format!("\"{}\"", char::from(*byte)),
-                next => format!("\"{}\" {base}_{next}", char::from(*byte)),
+                next => format!("\"{}\" n{next}", char::from(*byte)),
             });
-            let body = edges.collect::<Vec<_>>().join(" | ");
-            self.write(&format!("{base}_{place}"), &body);
+            let written = writeln!(lark, "n{place}: {}", edges.collect::<Vec<_>>().join(" | "));
+            debug_assert!(written.is_ok(), "a String takes all text");
         }
         let starts = starts.iter().map(|(sign, start)| match *sign {
-            "" => format!("{base}_{start}"),
-            sign => format!("\"{sign}\" {base}_{start}"),
+            "" => format!("n{start}"),
+            sign => format!("\"{sign}\" n{start}"),
         });
-        let body = starts.collect::<Vec<_>>().join(" | ");
-        Ok(self.rule(&body))
+        let starts = starts.collect::<Vec<_>>().join(" | ");
+        Ok(self.rule(&format!("%lark {{\nstart: {starts}\n{lark}}}")))
     }
 
     fn list(&mut self, list: &List) -> Result<String> {
