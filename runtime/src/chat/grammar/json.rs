@@ -169,7 +169,9 @@ impl Rules<'_> {
                 for value in values {
                     let text = spaced(value);
                     if self.layout == Layout::Spaced && text.contains("</｜") {
-                        let message = format!("a value holds the end of a parameter ({DSML_PARAMETER_END}), which this chat format cannot write");
+                        let message = format!(
+                            "a value holds the end of a parameter ({DSML_PARAMETER_END}), which this chat format cannot write"
+                        );
                         return Err(Error::new(Code::InvalidSchema, message));
                     }
                     texts.push(lark_text(&text));
@@ -241,13 +243,21 @@ impl Rules<'_> {
         };
         // From the end: what may follow so many items.
         let mut after = rest.as_ref().map_or(String::new(), |item| {
-            let (least, most) = (list.least.saturating_sub(reached), list.most.map(|most| most.saturating_sub(reached)));
+            let (least, most) =
+                (list.least.saturating_sub(reached), list.most.map(|most| most.saturating_sub(reached)));
             match reached {
                 0 if least == 0 => {
                     let more = repeated(&format!("{comma} {item}"), 0, most.map(|most| most.saturating_sub(1)));
                     format!("({item} {more})?")
                 }
-                0 => format!("{item} {}", repeated(&format!("{comma} {item}"), least.saturating_sub(1), most.map(|most| most.saturating_sub(1)))),
+                0 => format!(
+                    "{item} {}",
+                    repeated(
+                        &format!("{comma} {item}"),
+                        least.saturating_sub(1),
+                        most.map(|most| most.saturating_sub(1))
+                    )
+                ),
                 _ => repeated(&format!("{comma} {item}"), least, most),
             }
         });
@@ -376,7 +386,10 @@ impl Rules<'_> {
                     let more = |least: u64, most: Option<u64>| repeated(&format!("{comma} {extra}"), least, most);
                     let body = match (count, least) {
                         (0, 0) => format!("({extra} {})?", more(0, most.map(|most| most.saturating_sub(1)))),
-                        (0, least) => format!("{extra} {}", more(least.saturating_sub(1), most.map(|most| most.saturating_sub(1)))),
+                        (0, least) => format!(
+                            "{extra} {}",
+                            more(least.saturating_sub(1), most.map(|most| most.saturating_sub(1)))
+                        ),
                         _ => more(least, most),
                     };
                     Some(self.rule(&body))

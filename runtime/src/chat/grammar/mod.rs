@@ -18,6 +18,7 @@ use super::schema::{Dialect, List, MAX_DEPTH, Need, Numbers, Object, Part, Rest,
 use super::{ChatFormat, Detected};
 use crate::error::{Code, Error, Result};
 use crate::generate::{Constraint, Form, Free, Lexicon};
+use crate::platform::{Apart, Undone};
 use crate::text::Tokenizer;
 
 /// Opens the calls of a turn in DSML, where it is ordinary text.
@@ -35,13 +36,14 @@ pub struct Grammars {
     eos: Arc<[u32]>,
     /// Made when the first constraint is: it takes a second for a large vocabulary.
     lexicon: Arc<OnceLock<Result<Lexicon>>>,
+    apart: Arc<Apart>,
 }
 
 impl Grammars {
     /// `sampleable` as [`Tokenizer::sampleable`] has it; `eos`: ids that end an answer.
     #[must_use]
     pub fn new(tokenizer: Arc<Tokenizer>, format: Detected, sampleable: Arc<[bool]>, eos: &[u32]) -> Grammars {
-        Grammars { tokenizer, format, sampleable, eos: eos.into(), lexicon: Arc::default() }
+        Grammars { tokenizer, format, sampleable, eos: eos.into(), lexicon: Arc::default(), apart: Arc::default() }
     }
 
     /// Makes the lexicon, so that the first request does not wait for it.
@@ -61,13 +63,28 @@ impl Grammars {
         if shape.is_free() {
             return Ok(None);
         }
+        // Made before the clock runs.
+        self.lexicon()?;
+        let (grammars, shape) = (self.clone(), shape.clone());
+        let made = self.apart.run(move || grammars.compiled(&shape, thinking, dialect));
+        made.map_err(|undone| match undone {
+            Undone::Late => Error::new(Code::GrammarTooComplex, "the schema or grammar took too long to compile"),
+            Undone::Broken => Error::new(Code::GrammarTooComplex, "the schema or grammar could not be compiled"),
+            Undone::Full => {
+                Error::new(Code::GrammarTooComplex, "too many schemas are compiled at once; try again later")
+                    .with_detail("status", 503)
+            }
+        })?
+        .map(Some)
+    }
+
+    fn compiled(&self, shape: &Shape, thinking: bool, dialect: Dialect) -> Result<Constraint> {
         let made = self.form(shape, thinking, dialect, true).and_then(|form| self.lexicon()?.constraint(&form));
         // Arguments of functions that are not strict may be any object; their schema is a help to the model.
         if made.is_err() && !shape.tools.is_empty() && shape.tools.iter().all(|tool| !tool.strict) {
-            let form = self.form(shape, thinking, dialect, false)?;
-            return self.lexicon()?.constraint(&form).map(Some);
+            return self.form(shape, thinking, dialect, false).and_then(|form| self.lexicon()?.constraint(&form));
         }
-        made.map(Some)
+        made
     }
 
     fn form(&self, shape: &Shape, thinking: bool, dialect: Dialect, schemas: bool) -> Result<Form> {
@@ -380,7 +397,10 @@ struct Values {
 impl Values {
     fn add(&mut self, schema: &Schema, value: &Part, depth: usize) -> Result<()> {
         if depth > MAX_DEPTH {
-            return Err(Error::new(Code::GrammarTooComplex, "alternatives of a parameter refer to one another without end"));
+            return Err(Error::new(
+                Code::GrammarTooComplex,
+                "alternatives of a parameter refer to one another without end",
+            ));
         }
         match schema.resolve(value) {
             Part::Union(options) => {

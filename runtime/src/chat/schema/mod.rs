@@ -136,6 +136,8 @@ fn wrong<T>(path: &str, what: impl Into<String>) -> Result<T, Wrong> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Map, json};
+
     use super::*;
 
     fn check(schema: &Value, dialect: Dialect) -> Result<Schema> {
@@ -149,6 +151,17 @@ mod tests {
         assert_eq!(error.message(), format!("Invalid schema for function 'f': {expected}"));
     }
 
+    fn object(schema: &Schema) -> &Object {
+        match schema.resolve(schema.root()) {
+            Part::Object(object) => object,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn loosened(schema: &Value, dialect: Dialect) -> Vec<String> {
+        check(schema, dialect).unwrap().loosened().to_vec()
+    }
+
     #[test]
     fn what_is_missing_is_added_locally_only() {
         let schema =
@@ -157,12 +170,15 @@ mod tests {
             "type": "object", "properties": {"a": {"type": "string"}, "b": {"enum": [1]}},
             "required": ["a", "b"], "additionalProperties": false,
         });
-        assert_eq!(check(&schema, Dialect::Local).unwrap().root(), &whole);
-        assert_eq!(check(&schema, Dialect::Loose).unwrap().root()["required"], json!([]));
+        let local = check(&schema, Dialect::Local).unwrap();
+        assert_eq!(object(&local).rest, Rest::Closed);
+        assert!(object(&local).properties.iter().all(|property| property.need == Need::Added));
+        let loose = check(&schema, Dialect::Loose).unwrap();
+        assert!(object(&loose).properties.iter().all(|property| property.need == Need::Free));
         refused(&schema, Dialect::DeepSeek, "$: property 'a' must be in 'required'");
         let closed = json!({"type": "object", "properties": {}, "required": []});
         refused(&closed, Dialect::DeepSeek, "$: 'additionalProperties' must be false");
-        assert_eq!(check(&whole, Dialect::DeepSeek).unwrap().root(), &whole);
+        assert!(check(&whole, Dialect::DeepSeek).is_ok());
     }
 
     #[test]
@@ -171,52 +187,128 @@ mod tests {
         let minimum = inside(json!({"type": "string", "minLength": 1}));
         refused(&minimum, Dialect::DeepSeek, "$.properties.a: unsupported keyword 'minLength'");
         assert!(check(&minimum, Dialect::Local).is_ok());
-        for keyword in
-            ["oneOf", "allOf", "not", "if", "patternProperties", "dependentSchemas", "uniqueItems", "prefixItems"]
-        {
+        for keyword in ["if", "dependentSchemas", "contains", "minLenght"] {
             let schema = inside(json!({"type": "array", "items": {keyword: true}}));
             let expected = format!("$.properties.a.items: unsupported keyword '{keyword}'");
             refused(&schema, Dialect::Local, &expected);
+            assert_eq!(loosened(&schema, Dialect::Loose), [format!("$.properties.a.items.{keyword}")]);
         }
+        for keyword in ["oneOf", "allOf", "not", "patternProperties", "uniqueItems", "prefixItems"] {
+            let schema = inside(json!({"type": "array", "items": {keyword: true}}));
+            let expected = format!("$.properties.a.items: unsupported keyword '{keyword}'");
+            refused(&schema, Dialect::DeepSeek, &expected);
+        }
+        let endless = "no finite value fits: it requires one like itself; make the inner one nullable with anyOf";
         for (schema, expected) in [
             (json!([]), "$: expected an object"),
             (json!({"type": "strin"}), "$: unknown type \\\"strin\\\""),
-            (json!({"type": "string", "format": "phone"}), "$: unsupported format 'phone'"),
             (
-                json!({"type": "string", "pattern": "(?=a)"}),
+                json!({"type": "string", "pattern": "a(?=a)"}),
                 "$: unsupported 'pattern': look-around, including look-ahead and look-behind, is not supported",
             ),
             (
                 json!({"type": "string", "pattern": "a".repeat(1025)}),
                 "$: 'pattern' has 1025 bytes, at most 1024 are allowed",
             ),
-            (json!({"type": "integer", "minimum": "1"}), "$: 'minimum' is not a number that it can be"),
+            (json!({"type": "integer", "minimum": "1"}), "$: 'minimum' is not a number"),
             (
                 json!({"$ref": "https://example.com/x"}),
                 "$: unsupported $ref: only references into the same schema (#/…) are known",
             ),
             (json!({"$ref": "#/$defs/x"}), "$: $ref '#/$defs/x' points at nothing"),
-            (json!({"$ref": "#", "type": "object"}), "$: unsupported keyword 'type' beside '$ref'"),
             (json!({"anyOf": []}), "$: 'anyOf' is empty"),
-            (json!({"enum": ["a"], "type": "integer"}), "$: no value of 'enum' is of its type"),
+            (
+                inside(json!({"enum": ["a"], "type": "integer"})),
+                "$.properties.a: no value of 'enum' or 'const' fits the rest of the schema",
+            ),
             (json!({"type": "object", "properties": [], }), "$: 'properties' is not an object"),
-            (json!({"type": "object", "required": ["x"]}), "$: 'required' names 'x', which is not a property"),
-            (json!({"$defs": {"x": {"minLenght": 1}}}), "$.$defs.x: unsupported keyword 'minLenght'"),
+            (
+                json!({"type": "object", "required": ["x"], "additionalProperties": false}),
+                "$: 'required' names 'x', which is not a property",
+            ),
+            (
+                json!({"$defs": {"x": {"minLenght": 1}}, "$ref": "#/$defs/x"}),
+                "$.$defs.x: unsupported keyword 'minLenght'",
+            ),
+            (
+                inside(json!({"type": "integer", "exclusiveMinimum": 2, "exclusiveMaximum": 3})),
+                "$.properties.a: no integer is above 2 and below 3 with at most 40 digits before and after the point",
+            ),
+            (
+                inside(json!({"type": "number", "minimum": 2, "maximum": 1})),
+                "$.properties.a: no number is at least 2 and at most 1",
+            ),
+            (
+                inside(json!({"type": "integer", "minimum": 1, "maximum": 6, "multipleOf": 7})),
+                "$.properties.a: no integer is at least 1 and at most 6 and a multiple of 7",
+            ),
+            (
+                inside(json!({"type": "integer", "multipleOf": 2_147_483_647})),
+                "$.properties.a: unsupported 'multipleOf': multiples of 2147483647 cannot be counted between these bounds",
+            ),
+            (
+                inside(json!({"type": "string", "pattern": "^a", "minLength": 3, "maxLength": 2})),
+                "$.properties.a: no text has at least 3 and at most 2 characters",
+            ),
+            (
+                inside(json!({"allOf": [{"type": "string", "pattern": "^a"}, {"pattern": "^b"}]})),
+                "$.properties.a: no text fits its pattern, format and length",
+            ),
+            (
+                inside(json!({"allOf": [{"type": "string"}, {"type": "integer"}]})),
+                "$.properties.a: no value is of both types",
+            ),
+            (
+                inside(json!({"type": "array", "minItems": 3, "maxItems": 2})),
+                "$.properties.a: no list has at least 3 and at most 2 items",
+            ),
+            (inside(json!(false)), "$.properties.a: the schema is false: no value fits"),
+            (json!({"$ref": "#"}), &format!("$: {endless}")),
         ] {
             refused(&schema, Dialect::Local, expected);
+            // A function that is not strict has the rest held.
+            assert!(check(&schema, Dialect::Loose).is_ok(), "{schema}");
         }
     }
 
     #[test]
+    fn one_part_is_loosened_and_not_the_whole() {
+        let schema = json!({"type": "object", "properties": {
+            "a": {"type": "string", "contains": 1, "minLenght": 2},
+            "b": {"type": "strin"},
+            "c": {"type": "array", "items": {"type": "integer"}, "uniqueItems": true},
+        }, "required": ["a"], "if": {}});
+        let checked = check(&schema, Dialect::Loose).unwrap();
+        assert_eq!(
+            checked.loosened(),
+            ["$.if", "$.properties.a.minLenght", "$.properties.b", "$.properties.c.uniqueItems"].map(str::to_owned)
+        );
+        let properties = &object(&checked).properties;
+        assert!(matches!(properties[0].part, Some(Part::Text(_))) && properties[0].need == Need::Said);
+        assert_eq!(properties[1].part, Some(Part::Any));
+        assert!(matches!(properties[2].part, Some(Part::List(_))));
+        let strict = json!({"type": "array", "items": {"type": "integer"}, "uniqueItems": true});
+        assert_eq!(loosened(&strict, Dialect::Local), ["$.uniqueItems"]);
+        assert!(
+            loosened(&json!({"type": "array", "items": {"enum": ["x", "y"]}, "uniqueItems": true}), Dialect::Local)
+                .is_empty()
+        );
+        assert_eq!(loosened(&json!({"type": "string", "format": "phone"}), Dialect::Local), ["$.format"]);
+        let apart = json!({"oneOf": [{"type": "object", "properties": {"k": {"const": "a"}}}, {"type": "object", "properties": {"k": {"const": "b"}}}]});
+        assert!(loosened(&apart, Dialect::Local).is_empty());
+        assert_eq!(loosened(&json!({"oneOf": [{"type": "number"}, {"minimum": 1}]}), Dialect::Local), ["$.oneOf"]);
+    }
+
+    #[test]
     fn references_may_be_written_in_every_known_way() {
-        for key in DEFINITIONS {
-            let node = json!({"type": "object", "properties": {"next": {"anyOf": [{"$ref": format!("#/{key}/a~1b")}, {"type": "null"}]}}});
-            let schema = json!({key: {"a/b": node}, "$ref": format!("#/{key}/a~1b")});
-            let checked = check(&schema, Dialect::Local).unwrap();
-            assert_eq!(checked.root(), &json!({"$ref": "#/$defs/d0"}));
-            let target = checked.resolve(checked.root());
-            assert_eq!(target["required"], json!(["next"]));
-            assert_eq!(checked.standalone(checked.root())["$defs"]["d0"], *target);
+        for key in ["$def", "$defs", "definitions"] {
+            for written in ["a~1b c", "a%7E1b%20c", "a~1b%20c"] {
+                let node = json!({"type": "object", "properties": {"next": {"anyOf": [{"$ref": format!("#/{key}/{written}")}, {"type": "null"}]}}});
+                let schema = json!({"$id": "https://example.com/s", key: {"a/b c": node}, "$ref": format!("https://example.com/s#/{key}/{written}")});
+                let checked = check(&schema, Dialect::Local).unwrap();
+                assert_eq!(checked.root(), &Part::Reference(0));
+                assert_eq!(object(&checked).properties[0].name, "next");
+            }
         }
     }
 
@@ -224,12 +316,39 @@ mod tests {
     fn schemas_without_a_finite_value_are_refused() {
         let endless = "no finite value fits: it requires one like itself; make the inner one nullable with anyOf";
         let circle = json!({"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"});
-        refused(&circle, Dialect::Local, &format!("$.$defs.b: {endless}"));
-        let own = json!({"type": "object", "properties": {"me": {"$ref": "#"}}});
-        refused(&own, Dialect::Local, &format!("$: {endless}"));
-        assert!(check(&own, Dialect::Loose).is_ok(), "optional there");
+        refused(&circle, Dialect::Local, &format!("$.$defs.a: {endless}"));
+        let own =
+            |required: Value| json!({"type": "object", "properties": {"me": {"$ref": "#"}}, "required": required});
+        refused(&own(json!(["me"])), Dialect::Local, &format!("$: {endless}"));
+        let optional = check(&own(json!([])), Dialect::Local).unwrap();
+        assert_eq!(object(&optional).properties[0].need, Need::Free, "it need not be there: it is not added");
+        assert!(check(&own(json!([])), Dialect::Loose).is_ok());
         let list = json!({"type": "object", "properties": {"us": {"type": "array", "items": {"$ref": "#"}}}});
         assert!(check(&list, Dialect::Local).is_ok());
+    }
+
+    #[test]
+    fn demands_beside_one_another_are_all_held() {
+        let part = |schema: Value| check(&schema, Dialect::Local).unwrap().root().clone();
+        assert_eq!(part(json!({"allOf": [{"type": "null"}], "title": "x"})), Part::Null);
+        assert_eq!(
+            part(json!({"enum": [1, 2, 30], "type": "integer", "minimum": 2})),
+            Part::Values(vec![json!(2), json!(30)])
+        );
+        assert_eq!(part(json!({"enum": ["a", "bb"], "minLength": 2})), Part::Values(vec![json!("bb")]));
+        let both = part(json!({"allOf": [
+            {"type": "object", "properties": {"a": {"type": "null"}}, "required": ["a"]},
+            {"type": "object", "properties": {"b": {"type": "boolean"}}},
+        ]}));
+        let Part::Object(object) = both else { panic!("{both:?}") };
+        let names: Vec<&str> = object.properties.iter().map(|property| property.name.as_str()).collect();
+        assert_eq!((names.as_slice(), &object.rest), (&["a", "b"][..], &Rest::Closed));
+        let beside = json!({"$defs": {"n": {"type": ["integer", "null"]}}, "$ref": "#/$defs/n", "minimum": 3, "type": "integer"});
+        assert!(matches!(part(beside), Part::Number(..)));
+        let exact: Value =
+            serde_json::from_str(r#"{"enum": [9007199254740993, 9007199254740992], "minimum": 9007199254740993}"#)
+                .unwrap();
+        assert_eq!(part(exact).size(), 2);
     }
 
     #[test]

@@ -142,7 +142,8 @@ impl Meet<'_> {
 
     fn definition(&mut self, name: usize) -> Result<Part, Wrong> {
         let target = self.definitions.get(name).and_then(Clone::clone);
-        let target = target.ok_or_else(|| Wrong::unsupported(self.path, "unsupported keywords beside a $ref to what is around it"))?;
+        let target = target
+            .ok_or_else(|| Wrong::unsupported(self.path, "unsupported keywords beside a $ref to what is around it"))?;
         *self.nodes = self.nodes.saturating_add(target.size());
         Ok(target)
     }
@@ -230,7 +231,13 @@ impl Meet<'_> {
         Ok(Object { properties, patterns: one.patterns, rest, names, least, most })
     }
 
-    fn property(&mut self, name: &str, a: Option<Part>, b: Option<Part>, needs: (Need, Need)) -> Result<Property, Wrong> {
+    fn property(
+        &mut self,
+        name: &str,
+        a: Option<Part>,
+        b: Option<Part>,
+        needs: (Need, Need),
+    ) -> Result<Property, Wrong> {
         let need = match needs {
             (Need::Said, _) | (_, Need::Said) => Need::Said,
             (Need::Added, _) | (_, Need::Added) => Need::Added,
@@ -246,7 +253,10 @@ impl Meet<'_> {
                 }
             },
             _ if need == Need::Said => {
-                return self.impossible(&format!("'required' names '{}', which must not be there", crate::error::escape(name)));
+                return self.impossible(&format!(
+                    "'required' names '{}', which must not be there",
+                    crate::error::escape(name)
+                ));
             }
             _ => None,
         };
@@ -271,11 +281,13 @@ impl Meet<'_> {
                 let count = values.len() as u64;
                 let at = |place: usize| list.first.get(place).or(list.items.as_ref());
                 let mut items = values.iter().enumerate();
-                let distinct = |place: usize, value: &Value| !values.iter().take(place).any(|other| equal(other, value));
+                let distinct =
+                    |place: usize, value: &Value| !values.iter().take(place).any(|other| equal(other, value));
                 count >= list.least
                     && list.most.is_none_or(|most| count <= most)
                     && items.all(|(place, value)| {
-                        at(place).is_some_and(|part| self.accepts(part, value, depth)) && (!list.unique || distinct(place, value))
+                        at(place).is_some_and(|part| self.accepts(part, value, depth))
+                            && (!list.unique || distinct(place, value))
                     })
             }
             (Part::Object(object), Value::Object(map)) => {
@@ -283,12 +295,16 @@ impl Meet<'_> {
                 let listed = |name: &str| object.properties.iter().find(|property| property.name == name);
                 count >= object.least
                     && object.most.is_none_or(|most| count <= most)
-                    && object.properties.iter().all(|property| property.need == Need::Free || map.contains_key(&property.name))
+                    && object
+                        .properties
+                        .iter()
+                        .all(|property| property.need == Need::Free || map.contains_key(&property.name))
                     && map.iter().all(|(name, value)| match listed(name) {
                         Some(property) => property.part.as_ref().is_some_and(|part| self.accepts(part, value, depth)),
                         None => {
                             let named = object.names.as_ref().is_none_or(|names| names.accepts(name));
-                            let mut matching = object.patterns.iter().filter(|(texts, _)| texts.accepts(name)).peekable();
+                            let mut matching =
+                                object.patterns.iter().filter(|(texts, _)| texts.accepts(name)).peekable();
                             let rest = match matching.peek().is_some() {
                                 true => matching.all(|(_, part)| self.accepts(part, value, depth)),
                                 false => object.unlisted(name).is_some_and(|part| self.accepts(&part, value, depth)),
@@ -363,7 +379,9 @@ pub(super) fn equal(one: &Value, two: &Value) -> bool {
             let (a, b) = (one.to_string(), two.to_string());
             a == b || Decimal::parse(&a).is_some_and(|a| Decimal::parse(&b) == Some(a))
         }
-        (Value::Array(one), Value::Array(two)) => one.len() == two.len() && one.iter().zip(two).all(|(a, b)| equal(a, b)),
+        (Value::Array(one), Value::Array(two)) => {
+            one.len() == two.len() && one.iter().zip(two).all(|(a, b)| equal(a, b))
+        }
         (Value::Object(one), Value::Object(two)) => {
             one.len() == two.len() && one.iter().all(|(name, a)| two.get(name).is_some_and(|b| equal(a, b)))
         }

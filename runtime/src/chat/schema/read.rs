@@ -62,8 +62,21 @@ const OF_ARRAYS: [&str; 8] =
 const COMBINED: [&str; 6] = ["$ref", "anyOf", "oneOf", "allOf", "enum", "const"];
 /// What DeepSeek documents.
 const DEEPSEEKS: [&str; 15] = [
-    "type", "properties", "required", "additionalProperties", "pattern", "format", "minimum", "maximum", "exclusiveMinimum",
-    "exclusiveMaximum", "multipleOf", "items", "$ref", "anyOf", "enum",
+    "type",
+    "properties",
+    "required",
+    "additionalProperties",
+    "pattern",
+    "format",
+    "minimum",
+    "maximum",
+    "exclusiveMinimum",
+    "exclusiveMaximum",
+    "multipleOf",
+    "items",
+    "$ref",
+    "anyOf",
+    "enum",
 ];
 /// Items and properties that a list or an object may have to have.
 const MAX_COUNT: u64 = 10_000;
@@ -188,7 +201,8 @@ impl<'a> Reader<'a> {
         };
         let mut demands: Vec<&'a str> = vec![];
         for key in map.keys() {
-            let says_nothing = ANNOTATIONS.contains(&key.as_str()) || DEFINITIONS.contains(&key.as_str()) || key.starts_with("x-");
+            let says_nothing =
+                ANNOTATIONS.contains(&key.as_str()) || DEFINITIONS.contains(&key.as_str()) || key.starts_with("x-");
             if !says_nothing {
                 demands.push(key);
             }
@@ -210,7 +224,7 @@ impl<'a> Reader<'a> {
         for key in COMBINED {
             let Some(value) = map.get(key) else { continue };
             match key {
-                "$ref" => parts.push(self.refer(value, path, depth)?),
+                "$ref" => parts.push(self.refer(value, path)?),
                 "anyOf" | "oneOf" => parts.push(self.alternatives(key, value, path, depth)?),
                 "allOf" => {
                     for (place, one) in list(value, path, "allOf")?.iter().enumerate() {
@@ -272,8 +286,15 @@ impl<'a> Reader<'a> {
     }
 
     /// What the keywords of types ask; none where there are none.
-    fn by_type(&mut self, map: &'a Map<String, Value>, demands: &[&str], path: &str, depth: usize) -> Result<Option<Part>, Wrong> {
-        let meant = [("object", &OF_OBJECTS[..]), ("array", &OF_ARRAYS), ("string", &OF_STRINGS), ("number", &OF_NUMBERS)];
+    fn by_type(
+        &mut self,
+        map: &'a Map<String, Value>,
+        demands: &[&str],
+        path: &str,
+        depth: usize,
+    ) -> Result<Option<Part>, Wrong> {
+        let meant =
+            [("object", &OF_OBJECTS[..]), ("array", &OF_ARRAYS), ("string", &OF_STRINGS), ("number", &OF_NUMBERS)];
         let types = types(map.get("type"), path)?;
         if types.is_empty() {
             // Without a type the keywords say which is meant.
@@ -306,7 +327,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn refer(&mut self, value: &Value, path: &str, depth: usize) -> Result<Part, Wrong> {
+    fn refer(&mut self, value: &Value, path: &str) -> Result<Part, Wrong> {
         let own = self.root.get("$id").and_then(Value::as_str).unwrap_or_default().trim_end_matches('#');
         let text = value.as_str().unwrap_or_default();
         let inside = text.strip_prefix('#').or_else(|| text.strip_prefix(own)?.strip_prefix('#'));
@@ -326,7 +347,6 @@ impl<'a> Reader<'a> {
             self.definitions.push(None);
             self.references.len().saturating_sub(1)
         });
-        let _ = depth;
         Ok(Part::Reference(name))
     }
 
@@ -358,9 +378,10 @@ impl<'a> Reader<'a> {
     /// Whether no value can be of two of these, as far as that is easily seen.
     fn are_apart(&self, options: &[Part]) -> bool {
         options.len() <= 256
-            && options.iter().enumerate().all(|(place, one)| {
-                options.iter().skip(place.saturating_add(1)).all(|two| self.is_apart(one, two, 0))
-            })
+            && options
+                .iter()
+                .enumerate()
+                .all(|(place, one)| options.iter().skip(place.saturating_add(1)).all(|two| self.is_apart(one, two, 0)))
     }
 
     fn is_apart(&self, one: &Part, two: &Part, depth: usize) -> bool {
@@ -421,7 +442,8 @@ impl<'a> Reader<'a> {
             (None, Some(value)) => std::slice::from_ref(value),
             _ => &[],
         };
-        let plain = not.as_object().is_some_and(|map| map.keys().all(|key| matches!(key.as_str(), "enum" | "const" | "type")));
+        let plain =
+            not.as_object().is_some_and(|map| map.keys().all(|key| matches!(key.as_str(), "enum" | "const" | "type")));
         let mut taken = false;
         for part in parts.iter_mut() {
             match part {
@@ -480,7 +502,12 @@ impl<'a> Reader<'a> {
                         continue;
                     }
                     None => {
-                        self.cannot(path, key, "'multipleOf' has too many digits, at most 15 before and after the point are known".to_owned())?;
+                        self.cannot(
+                            path,
+                            key,
+                            "'multipleOf' has too many digits, at most 15 before and after the point are known"
+                                .to_owned(),
+                        )?;
                         continue;
                     }
                 },
@@ -507,14 +534,17 @@ impl<'a> Reader<'a> {
                         return wrong(path, "unsupported keyword 'format' beside 'pattern'");
                     }
                     // Both, unless no text is known that fits both: a pattern says more than a format.
-                    let both = Texts { rules: [texts.rules.clone(), vec![(pattern, true)]].concat(), ..Texts::default() };
+                    let both =
+                        Texts { rules: [texts.rules.clone(), vec![(pattern, true)]].concat(), ..Texts::default() };
                     if texts.rules.is_empty() || both.check().is_ok() {
                         texts = both;
                     } else {
                         self.loosen(path, "format");
                     }
                 }
-                Some((name, None)) if deepseeks => return wrong(path, format!("unsupported format '{}'", escape(name))),
+                Some((name, None)) if deepseeks => {
+                    return wrong(path, format!("unsupported format '{}'", escape(name)));
+                }
                 Some((_, None)) => self.loosen(path, "format"),
                 None => self.cannot(path, "format", "'format' is not a string".to_owned())?,
             }
@@ -540,10 +570,15 @@ impl<'a> Reader<'a> {
         let mut list = List { items: Some(Part::Any), ..List::default() };
         let (first, rest) = match (map.get("items"), map.get("prefixItems")) {
             // As older drafts have it.
-            (Some(Value::Array(first)), None) => (Some((first, "items")), map.get("additionalItems").map(|rest| (rest, "additionalItems"))),
+            (Some(Value::Array(first)), None) => {
+                (Some((first, "items")), map.get("additionalItems").map(|rest| (rest, "additionalItems")))
+            }
             (rest, Some(Value::Array(first))) => {
                 let rest = rest.map(|rest| (rest, "items"));
-                (Some((first, "prefixItems")), rest.or(map.get("unevaluatedItems").map(|rest| (rest, "unevaluatedItems"))))
+                (
+                    Some((first, "prefixItems")),
+                    rest.or(map.get("unevaluatedItems").map(|rest| (rest, "unevaluatedItems"))),
+                )
             }
             (_, Some(_)) => return wrong(path, "'prefixItems' is not a list"),
             (rest, None) => (None, rest.map(|rest| (rest, "items"))),
@@ -581,7 +616,10 @@ impl<'a> Reader<'a> {
             self.cannot(path, "contains", "unsupported keyword 'contains'".to_owned())?;
         }
         if list.least > MAX_COUNT {
-            return Err(Wrong::impossible(path, format!("'minItems' is {}, at most {MAX_COUNT} is allowed", list.least)));
+            return Err(Wrong::impossible(
+                path,
+                format!("'minItems' is {}, at most {MAX_COUNT} is allowed", list.least),
+            ));
         }
         list.most = list.most.map(|most| most.min(MAX_COUNT));
         if let (None, reached) = (&list.items, list.first.len() as u64) {
@@ -613,7 +651,18 @@ impl<'a> Reader<'a> {
             let need = if added { Need::Added } else { Need::Free };
             out.properties.push(Property { name: name.clone(), part, need });
         }
-        for (pattern, value) in map.get("patternProperties").map(|value| object(value, path, "patternProperties")).transpose()?.into_iter().flatten() {
+        if let (Dialect::DeepSeek, Some(property)) =
+            (self.dialect, out.properties.iter().find(|property| !is_required(map, &property.name)))
+        {
+            return wrong(path, format!("property '{}' must be in 'required'", escape(&property.name)));
+        }
+        for (pattern, value) in map
+            .get("patternProperties")
+            .map(|value| object(value, path, "patternProperties"))
+            .transpose()?
+            .into_iter()
+            .flatten()
+        {
             let inside = format!("{path}.patternProperties.{pattern}");
             let rules = match text::pattern(pattern) {
                 Ok(rules) => rules,
@@ -649,7 +698,10 @@ impl<'a> Reader<'a> {
         out.least = self.whole(map, "minProperties", path)?.unwrap_or(0);
         out.most = self.whole(map, "maxProperties", path)?;
         if out.least > MAX_COUNT {
-            return Err(Wrong::impossible(path, format!("'minProperties' is {}, at most {MAX_COUNT} is allowed", out.least)));
+            return Err(Wrong::impossible(
+                path,
+                format!("'minProperties' is {}, at most {MAX_COUNT} is allowed", out.least),
+            ));
         }
         out.most = out.most.map(|most| most.min(MAX_COUNT));
         Ok(Part::Object(Box::new(out)))
@@ -683,12 +735,7 @@ impl<'a> Reader<'a> {
                 }
             }
         }
-        match out.properties.iter().find(|property| property.need != Need::Said) {
-            Some(property) if self.dialect == Dialect::DeepSeek => {
-                wrong(path, format!("property '{}' must be in 'required'", escape(&property.name)))
-            }
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     /// `propertyNames`: names that are listed become properties, rules hold for the others.
@@ -709,7 +756,10 @@ impl<'a> Reader<'a> {
         for property in &mut out.properties {
             if !fits(&part, &property.name) {
                 if property.need == Need::Said {
-                    let what = format!("'required' names '{}', which is not one of its 'propertyNames'", escape(&property.name));
+                    let what = format!(
+                        "'required' names '{}', which is not one of its 'propertyNames'",
+                        escape(&property.name)
+                    );
                     return Err(Wrong::impossible(path, what));
                 }
                 *property = Property { name: property.name.clone(), part: None, need: Need::Free };
@@ -723,9 +773,13 @@ impl<'a> Reader<'a> {
                     }
                     self.properties = self.properties.saturating_add(1);
                     if self.properties > MAX_PROPERTIES {
-                        return Err(Wrong::limit(path, format!("the schema has more than {MAX_PROPERTIES} properties")));
+                        return Err(Wrong::limit(
+                            path,
+                            format!("the schema has more than {MAX_PROPERTIES} properties"),
+                        ));
                     }
-                    let matching = out.patterns.iter().find(|(texts, _)| texts.accepts(name)).map(|(_, part)| part.clone());
+                    let matching =
+                        out.patterns.iter().find(|(texts, _)| texts.accepts(name)).map(|(_, part)| part.clone());
                     let part = matching.or_else(|| out.unlisted(name));
                     out.properties.push(Property { name: name.to_owned(), part, need: Need::Free });
                 }
@@ -740,7 +794,11 @@ impl<'a> Reader<'a> {
                 out.names = Some(texts);
                 Ok(())
             }
-            _ => self.cannot(path, "propertyNames", "unsupported 'propertyNames': expected an enum, a pattern or a length".to_owned()),
+            _ => self.cannot(
+                path,
+                "propertyNames",
+                "unsupported 'propertyNames': expected an enum, a pattern or a length".to_owned(),
+            ),
         }
     }
 
@@ -753,7 +811,8 @@ impl<'a> Reader<'a> {
                 if texts.accepts(&property.name) && part != *other {
                     self.prepare(&part, 0)?;
                     self.prepare(other, 0)?;
-                    property.part = Some(self.meet(part, other.clone(), &format!("{path}.properties.{}", property.name))?);
+                    property.part =
+                        Some(self.meet(part, other.clone(), &format!("{path}.properties.{}", property.name))?);
                 }
             }
         }

@@ -220,7 +220,11 @@ impl Reader<'_> {
                 return Err(Wrong::impossible(path, what));
             }
             if count(object, &|need| need != Need::Free) > most {
-                object.properties.iter_mut().filter(|property| property.need == Need::Added).for_each(|property| property.need = Need::Free);
+                object
+                    .properties
+                    .iter_mut()
+                    .filter(|property| property.need == Need::Added)
+                    .for_each(|property| property.need = Need::Free);
             }
             if all <= most && !is_open {
                 object.most = None;
@@ -251,7 +255,10 @@ impl Reader<'_> {
 fn finite(definitions: &[Part]) -> Vec<bool> {
     let mut known = vec![false; definitions.len()];
     loop {
-        let found = definitions.iter().enumerate().find(|(place, part)| known.get(*place) == Some(&false) && is_finite(part, &known));
+        let found = definitions
+            .iter()
+            .enumerate()
+            .find(|(place, part)| known.get(*place) == Some(&false) && is_finite(part, &known));
         let Some(place) = found.map(|(place, _)| place).and_then(|place| known.get_mut(place)) else { return known };
         *place = true;
     }

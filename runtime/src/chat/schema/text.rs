@@ -42,16 +42,26 @@ macro_rules! time {
 }
 macro_rules! uri {
     () => {
-        concat!(
-            "[a-z][a-z0-9+.-]*://",
-            host!(),
-            r"(:[1-9][0-9]{0,3})?(/[A-Za-z0-9._~-]+)*/?(\?[A-Za-z0-9._~=&-]*)?"
-        )
+        concat!("[a-z][a-z0-9+.-]*://", host!(), r"(:[1-9][0-9]{0,3})?(/[A-Za-z0-9._~-]+)*/?(\?[A-Za-z0-9._~=&-]*)?")
     };
 }
 macro_rules! ipv6 {
     () => {
-        concat!("((", group!(), ":){7}", group!(), "|::(", group!(), ":){0,5}", group!(), "|(", group!(), ":){1,6}:", group!(), "|::)")
+        concat!(
+            "((",
+            group!(),
+            ":){7}",
+            group!(),
+            "|::(",
+            group!(),
+            ":){0,5}",
+            group!(),
+            "|(",
+            group!(),
+            ":){1,6}:",
+            group!(),
+            "|::)"
+        )
     };
 }
 
@@ -166,7 +176,7 @@ fn outside(text: &str) -> impl Iterator<Item = (usize, i32, u8)> {
             b')' => {
                 let found = depth;
                 depth = depth.saturating_sub(1);
-                return Some((place, found, byte)).map(|(place, depth, byte)| (place, depth, byte));
+                return Some((place, found, byte));
             }
             _ => return Some((place, depth, byte)),
         }
@@ -190,7 +200,8 @@ fn parse(pattern: &str) -> Result<Hir, String> {
 
 /// A pattern that may match anywhere as one that has to match the whole text.
 fn whole(hir: &Hir) -> Result<String, String> {
-    let written = anchored(hir).ok_or("unsupported 'pattern': only ^ at its begin and $ at its end are known, no other look-around")?;
+    let written = anchored(hir)
+        .ok_or("unsupported 'pattern': only ^ at its begin and $ at its end are known, no other look-around")?;
     match written.len() {
         ..=MAX_WRITTEN_BYTES => Ok(written),
         _ => Err("unsupported 'pattern': its classes are too large".to_owned()),
@@ -216,13 +227,11 @@ fn anchored(hir: &Hir) -> Option<String> {
     // A group at an end may hold the anchor: `^(a|b$)`.
     let held = |part: &Hir| !part.properties().look_set().is_empty();
     if let ([one], true, true) = (middle, starts.is_empty() != ends.is_empty(), middle.iter().any(held)) {
-        let set = one.properties().look_set();
         let sub = match one.kind() {
             HirKind::Capture(group) => &group.sub,
             _ => one,
         };
         let HirKind::Alternation(options) = sub.kind() else { return None };
-        let _ = set;
         let whole: Option<Vec<String>> = options
             .iter()
             .map(|option| {
@@ -349,18 +358,29 @@ impl Texts {
     /// The reason; `true`: no text fits.
     pub(super) fn check(&self) -> Result<(), (String, bool)> {
         if self.most.is_some_and(|most| self.least > most) {
-            return Err((format!("no text has at least {} and at most {} characters", self.least, self.most.unwrap_or(0)), true));
+            return Err((
+                format!("no text has at least {} and at most {} characters", self.least, self.most.unwrap_or(0)),
+                true,
+            ));
         }
         if self.least > MAX_LEAST {
-            return Err((format!("'minLength' is {}: no answer is so long, at most {MAX_LEAST} is allowed", self.least), true));
+            return Err((
+                format!("'minLength' is {}: no answer is so long, at most {MAX_LEAST} is allowed", self.least),
+                true,
+            ));
         }
         if self.rules.is_empty() {
             return Ok(());
         }
-        let asts: Vec<RegexAst> = self.rules.iter().map(|(pattern, wanted)| {
-            let regex = RegexAst::Regex(pattern.clone());
-            if *wanted { regex } else { RegexAst::Not(Box::new(regex)) }
-        }).chain((self.least > 0 || self.most.is_some()).then(|| RegexAst::Regex(self.length()))).collect();
+        let asts: Vec<RegexAst> = self
+            .rules
+            .iter()
+            .map(|(pattern, wanted)| {
+                let regex = RegexAst::Regex(pattern.clone());
+                if *wanted { regex } else { RegexAst::Not(Box::new(regex)) }
+            })
+            .chain((self.least > 0 || self.most.is_some()).then(|| RegexAst::Regex(self.length())))
+            .collect();
         let mut builder = RegexBuilder::new();
         let too_much = || ("'pattern' takes too much work to check; use a shorter one".to_owned(), false);
         let made = builder.mk(&RegexAst::And(asts)).map_err(|_| too_much())?;
@@ -368,7 +388,11 @@ impl Texts {
             return Ok(());
         }
         let mut regex = builder.to_regex_limited(made, CHECK_FUEL).map_err(|_| too_much())?;
-        if regex.always_empty() { Err(("no text fits its pattern, format and length".to_owned(), true)) } else { Ok(()) }
+        if regex.always_empty() {
+            Err(("no text fits its pattern, format and length".to_owned(), true))
+        } else {
+            Ok(())
+        }
     }
 
     /// Texts of the length.
@@ -380,7 +404,10 @@ impl Texts {
     pub(crate) fn raw(&self) -> String {
         let any = (self.rules.iter().all(|(_, wanted)| !wanted) || self.least > 0 || self.most.is_some())
             .then(|| terminal(&self.length()));
-        let rules = self.rules.iter().map(|(pattern, wanted)| format!("{}{}", if *wanted { "" } else { "~" }, terminal(pattern)));
+        let rules = self
+            .rules
+            .iter()
+            .map(|(pattern, wanted)| format!("{}{}", if *wanted { "" } else { "~" }, terminal(pattern)));
         rules.chain(any).collect::<Vec<_>>().join(" & ")
     }
 
