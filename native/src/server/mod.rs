@@ -115,6 +115,8 @@ pub(crate) struct Server {
     settings: Settings,
     worker: Worker,
     admission: Arc<Admission>,
+    /// The same for answers of other engines: they take no room from those made here.
+    passing: Arc<Admission>,
     metrics: Arc<Metrics>,
     guard: Guard,
     page: Option<Page>,
@@ -138,11 +140,12 @@ impl Server {
     ) -> Shared {
         let most = settings.parallel + settings.max_queue;
         let per_key = (guard.keys() > 1).then_some(settings.parallel + settings.max_queue_per_key);
-        let admission = Admission::new(most, per_key);
+        let (admission, passing) = (Admission::new(most, per_key), Admission::new(most, per_key));
         Arc::new(Server {
             settings,
             worker,
             admission,
+            passing,
             metrics,
             guard,
             page,
@@ -170,7 +173,7 @@ impl Server {
 
     /// Answers in the making or waiting.
     pub(crate) fn answers(&self) -> usize {
-        self.admission.answers()
+        self.admission.answers() + self.passing.answers()
     }
 
     /// What histograms hold back.

@@ -140,6 +140,7 @@ impl From<Error> for Refusal {
                 Refusal::unavailable("device_lost", "the device was lost; the model is being loaded again")
             }
             Code::Cancelled => Refusal::unavailable("server_shutdown", "the server is stopping"),
+            Code::Upstream => return of_upstream(&error),
             Code::NonFinite => Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "non_finite", message),
             _ => {
                 tracing::error!(code = error.code().name(), message = error.message(), "a request failed");
@@ -151,6 +152,34 @@ impl From<Error> for Refusal {
             error.details().get("status").and_then(Value::as_u64).and_then(|status| u16::try_from(status).ok());
         let status = status.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or(refusal.status);
         Refusal { param, status, ..refusal }
+    }
+}
+
+/// What another engine says. A key or a balance that it refuses is none of the client's.
+fn of_upstream(error: &Error) -> Refusal {
+    let told = error.details().get("status").and_then(Value::as_u64).and_then(|status| u16::try_from(status).ok());
+    let status = match told {
+        Some(told @ (400 | 404 | 413 | 422 | 429 | 503 | 504)) => {
+            StatusCode::from_u16(told).unwrap_or(StatusCode::BAD_GATEWAY)
+        }
+        Some(408) => StatusCode::GATEWAY_TIMEOUT,
+        _ => StatusCode::BAD_GATEWAY,
+    };
+    let (kind, code) = match status.as_u16() {
+        404 => ("invalid_request_error", "model_not_found"),
+        429 => ("rate_limit_error", "rate_limit_exceeded"),
+        400..500 => ("invalid_request_error", "invalid_request_error"),
+        503 => ("server_error", "overloaded"),
+        _ => ("server_error", "upstream_error"),
+    };
+    let refusal = Refusal::new(status, kind, code, error.message());
+    match error.details().get("retry_after_ms").and_then(Value::as_u64) {
+        Some(ms) => refusal
+            .with_header(RETRY_AFTER, HeaderValue::from(ms.div_ceil(1000)))
+            .with_header(RETRY_AFTER_MS, HeaderValue::from(ms)),
+        // It has been tried as often as makes sense.
+        None if status.is_server_error() => refusal.with_header(SHOULD_RETRY, HeaderValue::from_static("false")),
+        None => refusal,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use super::json::spaced;
@@ -26,7 +26,7 @@ pub struct Conversation {
 }
 
 /// Who speaks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "each is its own name")]
 pub enum Role {
@@ -54,7 +54,7 @@ impl Role {
 }
 
 /// One message.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Message {
     /// Who speaks.
     pub role: Role,
@@ -77,7 +77,8 @@ pub struct Message {
 }
 
 /// `content`: a string, or parts that are joined without a separator.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
 #[expect(missing_docs, reason = "each is its own name")]
 pub enum Content {
     Text(String),
@@ -91,7 +92,7 @@ impl<'de> Deserialize<'de> for Content {
 }
 
 /// A part of a message; only `text` can be rendered.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Part {
     /// `text`, or what this model does not support.
     pub r#type: String,
@@ -100,7 +101,7 @@ pub struct Part {
 }
 
 /// A call that an assistant turn made.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct ToolCall {
     /// Named by the tool message that answers.
     pub id: Option<String>,
@@ -109,7 +110,7 @@ pub struct ToolCall {
 }
 
 /// Name and arguments of a call.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct FunctionCall {
     /// The function's name.
     pub name: String,
@@ -118,7 +119,7 @@ pub struct FunctionCall {
 }
 
 /// The kind of a tool.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "it is its own name")]
 pub enum FunctionType {
@@ -126,7 +127,7 @@ pub enum FunctionType {
 }
 
 /// A function on offer.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Tool {
     /// There is only one.
     pub r#type: Option<FunctionType>,

@@ -549,6 +549,7 @@ fn the_body_beats_the_name_in_choosing_the_mode() {
 }
 
 const TIMINGS: generate::Timings = generate::Timings {
+    known: generate::Known { prompt: true, cached: true, completion: true, reasoning: true },
     queue_ms: 0.5,
     prompt_tokens: 10,
     cached_tokens: 4,
@@ -564,7 +565,7 @@ fn said(voice: Voice, text: &str) -> Event {
 }
 
 fn end(finish: Finish) -> Event {
-    Event::End { finish, timings: TIMINGS }
+    Event::End { finish, stop: None, timings: TIMINGS }
 }
 
 /// All chunks of an answer to these events.
@@ -761,7 +762,7 @@ fn ids_end_an_answer_and_count() {
         let mut generation = engine.generate(requests[0].clone()).unwrap();
         let mut finish = None;
         while let Some(event) = block_on(generation.next()).unwrap() {
-            if let Event::End { finish: why, timings } = event {
+            if let Event::End { finish: why, timings, .. } = event {
                 finish = Some((why, timings.completion_tokens));
             }
         }
@@ -852,11 +853,11 @@ fn sampling_is_whose_it_should_be() {
 fn call_events(complete: bool) -> Vec<Event> {
     let mut events = vec![
         said(Voice::Content, "Sure."),
-        Event::Call { index: 0, name: "f".to_owned() },
+        Event::Call { index: 0, name: "f".to_owned(), id: None },
         Event::Arguments { index: 0, text: "{\"a\": ".to_owned() },
         Event::Arguments { index: 0, text: "1}".to_owned() },
         Event::CallEnd { index: 0 },
-        Event::Call { index: 1, name: "g".to_owned() },
+        Event::Call { index: 1, name: "g".to_owned(), id: Some("call_x".to_owned()) },
         Event::Arguments { index: 1, text: "{}".to_owned() },
     ];
     events.extend(complete.then_some(Event::CallEnd { index: 1 }));
@@ -878,6 +879,10 @@ fn calls_are_told_by_an_opener_and_parts() {
             .map(|call| call["id"].as_str().unwrap().to_owned())
             .collect();
         for (index, id) in ids.iter().enumerate() {
+            if index == 1 {
+                assert_eq!(id, "call_x", "another engine's own");
+                continue;
+            }
             let random = id.strip_prefix(&format!("call_0{index}_")).unwrap();
             assert!(random.len() == 24 && random.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{id}");
         }
@@ -921,7 +926,7 @@ fn calls_are_told_by_an_opener_and_parts() {
 fn a_cut_call_is_told_as_what_it_was() {
     let mut completion = Completion::new("1", 7, "m", false);
     let markup = said(Voice::Content, "<markup>");
-    let begun = Event::Call { index: 0, name: "f".to_owned() };
+    let begun = Event::Call { index: 0, name: "f".to_owned(), id: None };
     assert!(completion.chunk(0, &begun).is_some());
     // The parts have been shown: the stream does not repeat them.
     assert_eq!(completion.chunk(0, &markup), None);
