@@ -10,7 +10,9 @@ use crate::error::{Code, Error, Result, quote};
 use crate::json::text_or_list;
 
 const MAX_MESSAGES: usize = 1024;
-const MAX_TOOLS: usize = 128;
+const MAX_TOOLS: usize = 512;
+/// Some agents name their tools after whole servers.
+const MAX_TOOL_NAME: usize = 128;
 const MAX_TEXT_BYTES: usize = 4 << 20;
 
 /// What a prompt is made from: the messages, the tools on offer, the shape asked of the answer.
@@ -364,8 +366,8 @@ pub(super) fn check_tools(tools: &[Tool]) -> Result<()> {
     for (index, tool) in tools.iter().enumerate() {
         let name = tool.name();
         let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
-        if name.is_empty() || name.len() > 64 || !plain {
-            let rule = "1 to 64 of A-Z, a-z, 0-9, _ and -";
+        if name.is_empty() || name.len() > MAX_TOOL_NAME || !plain {
+            let rule = format_args!("1 to {MAX_TOOL_NAME} of A-Z, a-z, 0-9, _ and -");
             return refuse(format!("tools[{index}].function.name: expected {rule}, found {}", quote(name)));
         }
         if !names.insert(name) {

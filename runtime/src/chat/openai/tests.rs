@@ -277,7 +277,7 @@ fn values_out_of_range_are_refused_in_the_words_of_deepseek() {
             (
                 json!({ "tools": [tool("f"), tool("a b")] }),
                 "tools",
-                "tools[1].function.name: expected 1 to 64 of A-Z, a-z, 0-9, _ and -, found \"a b\"",
+                "tools[1].function.name: expected 1 to 128 of A-Z, a-z, 0-9, _ and -, found \"a b\"",
             ),
             (json!({ "tools": [tool("f"), tool("f")] }), "tools", "tools[1].function.name: \"f\" is there twice"),
             (
