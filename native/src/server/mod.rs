@@ -25,6 +25,7 @@ mod models;
 mod ollama;
 pub(crate) mod page;
 mod refusal;
+mod responses;
 mod sse;
 #[cfg(test)]
 mod tests;
@@ -83,6 +84,7 @@ const LARGE_BODY: usize = 64 << 10;
 const CHAT: &[&str] =
     &["/v1/chat/completions", "/chat/completions", "/beta/chat/completions", "/beta/v1/chat/completions"];
 const COMPLETIONS: &[&str] = &["/v1/completions", "/completions", "/beta/completions", "/beta/v1/completions"];
+const RESPONSES: &[&str] = &["/v1/responses", "/responses"];
 const MODELS: &[&str] = &["/v1/models", "/models", "/beta/models", "/beta/v1/models"];
 const MESSAGES: &[&str] = &["/v1/messages", "/anthropic/v1/messages"];
 const COUNT_TOKENS: &[&str] = &["/v1/messages/count_tokens", "/anthropic/v1/messages/count_tokens"];
@@ -199,6 +201,11 @@ impl Server {
         Ok(())
     }
 
+    /// Whether another engine is asked for this model.
+    fn leads_elsewhere(&self, model: Option<&str>) -> bool {
+        self.settings.routes.decide(model.unwrap_or_default(), self.admission.is_full()).is_some()
+    }
+
     /// The model, where requests are served.
     fn loaded(&self) -> Result<Arc<Loaded>, Refusal> {
         self.check_open()?;
@@ -246,6 +253,7 @@ pub(crate) fn app(server: &Shared) -> Router {
     let mut router = Router::new();
     router = routes(router, CHAT, || post(chat::completions));
     router = routes(router, COMPLETIONS, || post(text::completions));
+    router = routes(router, RESPONSES, || post(responses::create));
     router = routes(router, MODELS, || get(models::list));
     for path in MODELS {
         // The ids of some models have a slash.

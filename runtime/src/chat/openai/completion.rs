@@ -359,7 +359,7 @@ pub fn error_event(error: &Error) -> Value {
 }
 
 /// A token with its log probability; none for tokens that are marks and not text.
-fn listed(tokenizer: &Tokenizer, id: u32, logprobs: &Logprobs) -> Option<Value> {
+pub(super) fn listed(tokenizer: &Tokenizer, id: u32, logprobs: &Logprobs) -> Option<Value> {
     if tokenizer.is_special(id) || tokenizer.token_id(control::END_THINK) == Some(id) {
         return None;
     }
@@ -369,7 +369,7 @@ fn listed(tokenizer: &Tokenizer, id: u32, logprobs: &Logprobs) -> Option<Value> 
 }
 
 /// A token with its log probability.
-fn entry(SpelledToken { bytes, logprob, top }: &SpelledToken) -> Value {
+pub(super) fn entry(SpelledToken { bytes, logprob, top }: &SpelledToken) -> Value {
     let token = |bytes| String::from_utf8_lossy(bytes);
     let top = top
         .iter()
