@@ -375,6 +375,9 @@ fn refused_conversations_name_the_message() {
         encode(ChatFormat::Exp, &conversation, Options::default()).expect_err("name").message().contains("tools[0]")
     );
     // Results in any order are rendered in the order of the calls.
+    let user = r#"{"role":"user","content":"q"}"#;
+    let calls = r#"{"role":"assistant","content":"","tool_calls":[{"id":"1","function":{"name":"f","arguments":"{}"}},{"id":"2","function":{"name":"g","arguments":"{}"}}]}"#;
+    let result = |id: &str| format!(r#"{{"role":"tool","tool_call_id":"{id}","content":"r{id}"}}"#);
     let messages = format!("[{user},{calls},{},{}]", result("2"), result("1"));
     let conversation =
         Conversation { messages: serde_json::from_str(&messages).expect("messages"), ..Conversation::default() };
