@@ -142,6 +142,28 @@ impl Class {
         }
     }
 
+    /// What to do first. To download again helps only where a file is damaged.
+    const fn help(self) -> &'static str {
+        match self {
+            Class::Io => "check that the file is there, is a regular file, and may be read",
+            Class::Kind => "take the file that its name promises from where the model is published",
+            Class::Len | Class::Value => Code::BadCheckpoint.default_help(),
+            Class::Limit => "see docs/errors.md for what is read; larger is refused before it takes memory",
+            Class::Json => "the file was cut or edited: correct it there, or take the published one",
+            Class::Entry | Class::Dtype | Class::Offset | Class::Cover | Class::Dup => {
+                "the file is damaged, or the program that wrote it is at fault: download it again, or write it anew"
+            }
+            Class::Shape => "config.json and the weights are of different models; take both from one place",
+            Class::Missing => Code::MissingTensor.default_help(),
+            Class::Config => "correct the field, or take the published file",
+            Class::Arch => Code::UnsupportedModel.default_help(),
+            Class::Quant => "take the checkpoint in bf16, f16 or f32, or in FP8 with blocks of 128 × 128",
+            Class::Tok | Class::Vocab | Class::Regex => "take the tokenizer's files from where the weights come from",
+            Class::Index | Class::Path => "take the index and its shards from one place",
+            Class::Template => "correct the template, or use: lyn generate --raw",
+        }
+    }
+
     const fn code(self) -> Code {
         match self {
             Class::Arch => Code::UnsupportedModel,
@@ -175,11 +197,12 @@ impl Error {
     #[must_use]
     pub fn file(class: Class, file: &str, message: impl fmt::Display) -> Self {
         Error::new(class.code(), format!("{}: {}: {message}", class.name(), escape(file)))
+            .with_help(class.help())
             .with_detail("class", class.name())
             .with_detail("file", escape(file))
     }
 
-    /// Replaces the default remedy.
+    /// Replaces the remedy.
     #[must_use]
     pub fn with_help(mut self, help: impl Into<String>) -> Self {
         self.0.help = vec![help.into()];
@@ -274,15 +297,42 @@ fn escape_to(text: &str, most: usize) -> String {
             out.push('…');
             break;
         }
-        // Bidirectional and zero-width controls can make a terminal show another name than the one meant.
-        let hidden = matches!(character, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
-        if character.is_control() || hidden || character == '"' || character == '\\' {
+        if is_hidden(character) || character == '"' || character == '\\' {
             out.extend(character.escape_default());
         } else {
             out.push(character);
         }
     }
     out
+}
+
+/// Whether a character is a control, a format character or a separator of lines: such can move a cursor, break a line of a log, or
+/// make a terminal show another name than the one meant. Unicode's categories Cc, Cf, Zl and Zp.
+#[must_use]
+pub fn is_hidden(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{ad}'
+                | '\u{600}'..='\u{605}'
+                | '\u{61c}'
+                | '\u{6dd}'
+                | '\u{70f}'
+                | '\u{890}'..='\u{891}'
+                | '\u{8e2}'
+                | '\u{180e}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}'
+                | '\u{fff9}'..='\u{fffb}'
+                | '\u{110bd}'
+                | '\u{110cd}'
+                | '\u{13430}'..='\u{1343f}'
+                | '\u{1bca0}'..='\u{1bca3}'
+                | '\u{1d173}'..='\u{1d17a}'
+                | '\u{e0000}'..='\u{e007f}'
+        )
 }
 
 fn cut(mut text: String, limit: usize) -> String {
@@ -305,6 +355,17 @@ mod tests {
         let error = Error::file(Class::Shape, "m.safetensors", "y".repeat(9000));
         assert!(error.message().len() < 2048);
         assert_eq!(error.class(), Some("E-SHAPE"));
+    }
+
+    /// Oracle: the categories as the `regex` crate has them.
+    #[test]
+    fn hidden_characters_are_those_of_unicode() {
+        let hidden = regex::Regex::new(r"^[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]$").unwrap();
+        for character in ('\0'..=char::MAX).filter(|c| hidden.is_match(c.encode_utf8(&mut [0; 4]))) {
+            assert!(is_hidden(character), "{}", character.escape_unicode());
+        }
+        assert!(!"aé漢 \u{a0}\u{3000}😀\u{fe0f}".chars().any(is_hidden));
+        assert_eq!(escape("a\u{2028}b\u{61c}\u{e0041}"), "a\\u{2028}b\\u{61c}\\u{e0041}");
     }
 
     #[test]
