@@ -59,7 +59,7 @@ codes! {
     /// A file of the checkpoint is broken, or does not fit its config.
     BadCheckpoint = "bad_checkpoint", exit 3, "download the file again and compare its checksum";
     /// A tensor that the config asks for is absent.
-    MissingTensor = "missing_tensor", exit 3, "download the checkpoint again; every shard of the index must be there";
+    MissingTensor = "missing_tensor", exit 3, "take config.json and all shards of the weights from one place";
     /// Prompt and answer do not fit the context.
     ContextOverflow = "context_overflow", exit 2, "shorten the prompt, or raise --context";
     /// A request or an argument that cannot be honoured.
