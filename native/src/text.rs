@@ -40,7 +40,8 @@ pub(crate) fn of_file(path: &Path) -> Result<String> {
 }
 
 /// What to do about another encoding.
-pub(crate) const UTF8_HELP: &str = "save it as UTF-8, for example with: iconv -f LATIN1 -t UTF-8, or an editor's \"save as\"";
+pub(crate) const UTF8_HELP: &str =
+    "save it as UTF-8, for example with: iconv -f LATIN1 -t UTF-8, or an editor's \"save as\"";
 
 /// Bytes as text, without the byte order mark that some editors write, or what they are.
 pub(crate) fn decode(bytes: Vec<u8>) -> Result<String, String> {

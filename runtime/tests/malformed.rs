@@ -446,9 +446,14 @@ fn config_fields_m47_to_m56() {
     refused_field("M54", "quantization_config.quant_method", "{\"quant_method\":\"gptq\"}", &["E-QUANT"]);
     let error = refused("M56", &Model::tiny().set("hidden_size", json!(16)).files(), &["E-SHAPE"], "tensor ");
     assert!(error.message().contains("[16, 16]") && error.message().contains("[16, 8]"), "{error}");
-    for text in
-        ["{\"temperature\":-1}", "{\"temperature\":5}", "{\"top_p\":0}", "{\"top_p\":\"x\"}", "{\"eos_token_id\":1000000000}", "{\"eos_token_id\":[1,-1]}"]
-    {
+    for text in [
+        "{\"temperature\":-1}",
+        "{\"temperature\":5}",
+        "{\"top_p\":0}",
+        "{\"top_p\":\"x\"}",
+        "{\"eos_token_id\":1000000000}",
+        "{\"eos_token_id\":[1,-1]}",
+    ] {
         let files = Model::tiny().files().with("generation_config.json", text);
         refused("M78", &files, &["E-CONFIG"], "generation_config.json");
     }
@@ -499,7 +504,10 @@ fn remedies_fit_their_faults() {
     ] {
         let error = refused(what, &files, &[class], "");
         assert!(!error.help().is_empty(), "{error}");
-        assert!(!error.help().iter().any(|help| help.contains("again") || help.contains("checksum")), "{what}: {error}");
+        assert!(
+            !error.help().iter().any(|help| help.contains("again") || help.contains("checksum")),
+            "{what}: {error}"
+        );
     }
 }
 

@@ -366,7 +366,11 @@ fn event_object(event: &Event) -> Result<Option<JsValue>, JsValue> {
             &[("type", "trace".into()), ("selections", list.into())]
         }
         // Calls are in the chunks.
-        Event::Call { .. } | Event::Arguments { .. } | Event::CallEnd { .. } | Event::End { .. } => return Ok(None),
+        Event::Spelled(_)
+        | Event::Call { .. }
+        | Event::Arguments { .. }
+        | Event::CallEnd { .. }
+        | Event::End { .. } => return Ok(None),
     };
     record(fields).map(Some)
 }

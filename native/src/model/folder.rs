@@ -109,13 +109,15 @@ fn without_weights(folder: &Path) -> Error {
         let message = format!("no such file, and {} is one of {count} shards", quoted(name));
         let there: HashSet<u32> = shards.iter().filter(|shard| shard.2 == count).map(|shard| shard.1).collect();
         // A count is five digits at most, so that this ends.
-        let absent: Vec<String> = (1..=count).filter(|place| !there.contains(place)).map(|place| place.to_string()).collect();
+        let absent: Vec<String> =
+            (1..=count).filter(|place| !there.contains(place)).map(|place| place.to_string()).collect();
         let absent = match absent.as_slice() {
             [] => String::new(),
             few if few.len() <= 8 => format!(", and the shards {}", few.join(", ")),
             many => format!(", and {} of the shards", many.len()),
         };
-        let help = format!("download {INDEX_FILE}{absent} into the folder too; the index says what lies in which shard");
+        let help =
+            format!("download {INDEX_FILE}{absent} into the folder too; the index says what lies in which shard");
         return Error::file(Class::Io, INDEX_FILE, message).with_help(help);
     }
     let others: Vec<&OsString> = names.iter().filter(|name| is_safetensors(name)).collect();

@@ -71,9 +71,7 @@ impl Keys {
     /// `io` where the file cannot be read, `bad_request` where it is no text or a line is neither. Never with the line.
     pub(crate) fn read(file: Option<&Path>) -> Result<Keys> {
         match file {
-            Some(path) => {
-                Keys::parse(&text::of_file(path)?, &text::quoted(path))
-            }
+            Some(path) => Keys::parse(&text::of_file(path)?, &text::quoted(path)),
             None => Keys::parse(&std::env::var(VARIABLE).unwrap_or_default(), VARIABLE),
         }
     }

@@ -39,7 +39,9 @@ pub(crate) fn run(app: &App) -> Ended {
         (
             "device",
             match &chosen {
-                Ok(Some(info)) => format!("#{} {} ({}, {})", info.index, escape(&info.name), info.backend, escape(&info.driver)),
+                Ok(Some(info)) => {
+                    format!("#{} {} ({}, {})", info.index, escape(&info.name), info.backend, escape(&info.driver))
+                }
                 Ok(None) => "the references on the host".to_owned(),
                 Err(error) => format!("FAILED {error}"),
             },

@@ -23,7 +23,8 @@ pub(crate) fn run(app: &App, options: &cli::Plan) -> Ended {
         ..Options::default()
     };
     let plan = Engine::plan_for(&checkpoint, adapter.as_ref(), &wanted)?;
-    let place = adapter.map_or_else(|| "this machine".to_owned(), |info| format!("#{} {}", info.index, escape(&info.name)));
+    let place =
+        adapter.map_or_else(|| "this machine".to_owned(), |info| format!("#{} {}", info.index, escape(&info.name)));
     if app.terminal.json {
         app.terminal
             .document(&json!({ "schema": "lyn.plan/1", "model": options.model.model.to_string_lossy(), "device": place, "plan": plan }));

@@ -132,10 +132,16 @@ fn errors_are_json_for_programs() {
 fn mistakes_of_the_command_line_are_json_for_programs_too() {
     for (arguments, says) in [
         (&["generate", "--json", "--no-such-option", "x"][..], "there is no option or argument \"--no-such-option\""),
-        (&["generate", "--json", "-c", "none", "x"], "--context: expected a number above 0, auto or max, found \"none\""),
+        (
+            &["generate", "--json", "-c", "none", "x"],
+            "--context: expected a number above 0, auto or max, found \"none\"",
+        ),
         (&["generate", "--temperature", "warm", "--json"], "--temperature: expected a number, found \"warm\""),
         (&["serve", "--json", "--port", "70000"], "--port: expected a whole number from 0 to 65535, found \"70000\""),
-        (&["generate", "--json", "--color", "\u{1b}[31m"], "--color: expected auto, always or never, found \"\\u{1b}[31m\""),
+        (
+            &["generate", "--json", "--color", "\u{1b}[31m"],
+            "--color: expected auto, always or never, found \"\\u{1b}[31m\"",
+        ),
         (&["--json", "generat"], "there is no verb \"generat\""),
         (&["--json", "completions"], "expected also <SHELL>"),
         (&["--json", "config"], "expected a verb behind this one"),
@@ -152,7 +158,8 @@ fn mistakes_of_the_command_line_are_json_for_programs_too() {
         assert!(run.err.contains("error[bad_request]: ") && !run.err.contains('\u{1b}'), "{}", run.err);
     }
     // The switch may come from the environment, and the fault too.
-    let run = finished(command(["generate", "x"]).env("LYN_JSON", "1").env("LYN_TEMPERATURE", "warm").output().unwrap());
+    let run =
+        finished(command(["generate", "x"]).env("LYN_JSON", "1").env("LYN_TEMPERATURE", "warm").output().unwrap());
     assert_eq!(run.expect_code(2).json()["error"]["code"], "bad_request");
     // After -- it is text.
     assert_eq!(lyn(["show", "--", "--json"]).expect_code(3).out, "");
@@ -162,14 +169,29 @@ fn mistakes_of_the_command_line_are_json_for_programs_too() {
 fn values_may_begin_with_a_hyphen() {
     let run = |more: &[&str]| lyn(["generate", "--raw", "-q", "-t", "0", "Once"].iter().chain(more));
     let two = run(&["-n", "2"]).expect_code(0).out;
-    for more in [&["-n", "2", "--stop", "---"][..], &["-n", "2", "--stop", "-x"], &["-s", "-1", "-n", "2"], &["--seed", "-1", "-n", "2"]] {
+    for more in [
+        &["-n", "2", "--stop", "---"][..],
+        &["-n", "2", "--stop", "-x"],
+        &["-s", "-1", "-n", "2"],
+        &["--seed", "-1", "-n", "2"],
+    ] {
         assert_eq!(run(more).expect_code(0).out, two, "{more:?}");
     }
     // No limit, as other programs have it: the context ends the text.
     let all = run(&["-n", "-1", "-c", "32"]).expect_code(0).out;
     assert!(all.len() > two.len() && all.starts_with(&two), "{all}");
-    expect_error(run(&["-s", "-2"]), 2, "bad_request", "--seed: expected a whole number from 0 to 18446744073709551615, or -1");
-    expect_error(run(&["-n", "-2"]), 2, "bad_request", "--max-tokens: expected a whole number from 0 to 4294967295, or -1");
+    expect_error(
+        run(&["-s", "-2"]),
+        2,
+        "bad_request",
+        "--seed: expected a whole number from 0 to 18446744073709551615, or -1",
+    );
+    expect_error(
+        run(&["-n", "-2"]),
+        2,
+        "bad_request",
+        "--max-tokens: expected a whole number from 0 to 4294967295, or -1",
+    );
     expect_error(lyn(["generate", "-t", "-1", "x"]), 2, "bad_request", "temperature");
     expect_error(lyn(["serve", "--port", "-1"]), 2, "bad_request", "--port: expected a whole number from 0 to 65535");
     expect_error(lyn(["plan", "-c", "-1"]), 2, "bad_request", "--context: expected a number above 0");

@@ -123,12 +123,18 @@ fn text_of_a_checkpoint_s_files_reaches_no_terminal_raw() {
     let config = fs::read_to_string(model.join("config.json")).unwrap();
     fs::write(model.join("config.json"), config.replace("\"deepseek_v32\"", "\"\\u001b[2Jx\\u2028\"")).unwrap();
     let run = lyn([Path::new("show"), &model]).expect_code(3);
-    assert!(!run.err.contains('\u{1b}') && !run.err.contains('\u{2028}') && run.err.contains("\\u{1b}[2J"), "{}", run.err);
+    assert!(
+        !run.err.contains('\u{1b}') && !run.err.contains('\u{2028}') && run.err.contains("\\u{1b}[2J"),
+        "{}",
+        run.err
+    );
 }
 
 #[test]
 fn defaults_of_a_checkpoint_that_are_out_of_range_are_its_fault() {
-    for (text, field) in [("{\"temperature\":5}", "temperature"), ("{\"top_p\":0}", "top_p"), ("{\"top_p\":1.5}", "top_p")] {
+    for (text, field) in
+        [("{\"temperature\":5}", "temperature"), ("{\"top_p\":0}", "top_p"), ("{\"top_p\":1.5}", "top_p")]
+    {
         let model = copy_of_stories("defaults");
         fs::write(model.join("generation_config.json"), text).unwrap();
         let run = lyn(["generate", "-m", model.to_str().unwrap(), "--raw", "-q", "-n", "2", "Once"]).expect_code(3);

@@ -9,7 +9,10 @@ use super::{command, copy_of_stories, finished, folder, lyn, lyn_with};
 /// Every variable that stands for an option, as the document of the command line lists them.
 fn twins() -> Vec<String> {
     let document = lyn(["docs"]).expect_code(0).out;
-    let options = document.split("--").skip(1).filter_map(|text| text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').next());
+    let options = document
+        .split("--")
+        .skip(1)
+        .filter_map(|text| text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').next());
     let mut names: Vec<String> = options
         .filter(|name| name.len() > 2 && name.starts_with(|c: char| c.is_ascii_lowercase()))
         .map(|name| format!("LYN_{}", name.trim_end_matches('-').to_uppercase().replace('-', "_")))
@@ -36,7 +39,8 @@ fn bare(arguments: &[&str]) -> Command {
 
 #[test]
 fn a_bare_environment_is_enough() {
-    let run = finished(bare(&["generate", "--raw", "-q", "-n", "2", "-t", "0", "Once"]).output().unwrap()).expect_code(0);
+    let run =
+        finished(bare(&["generate", "--raw", "-q", "-n", "2", "-t", "0", "Once"]).output().unwrap()).expect_code(0);
     assert!(!run.out.is_empty());
     // Neither a driver's word on the missing desktop, nor a warning on the missing home.
     assert_eq!(run.err, "");
@@ -72,7 +76,11 @@ fn a_home_that_is_none_is_as_no_home() {
 fn values_of_the_environment_are_named_by_their_variable() {
     for (name, value, expected) in [
         ("LYN_TEMPERATURE", "warm", "LYN_TEMPERATURE: expected a number, found \"warm\""),
-        ("LYN_MAX_TOKENS", "1.5", "LYN_MAX_TOKENS: expected a whole number from 0 to 4294967295, or -1 for the default"),
+        (
+            "LYN_MAX_TOKENS",
+            "1.5",
+            "LYN_MAX_TOKENS: expected a whole number from 0 to 4294967295, or -1 for the default",
+        ),
         ("LYN_COLOR", "blue", "LYN_COLOR: expected auto, always or never, found \"blue\""),
         ("LYN_CHUNK", "5000", "LYN_CHUNK: expected a whole number from 1 to 4096, found \"5000\""),
     ] {
@@ -96,7 +104,8 @@ fn byte_order_marks_are_left_out() {
     let settings = write("config.toml", b"\xef\xbb\xbfmax_tokens = 2\n");
     let prompt = write("prompt.txt", b"\xef\xbb\xbfOnce upon a time");
     let plain = write("other/prompt.txt", b"Once upon a time");
-    let schema = write("schema.json", b"\xef\xbb\xbf{\"type\":\"object\",\"properties\":{},\"additionalProperties\":false}");
+    let schema =
+        write("schema.json", b"\xef\xbb\xbf{\"type\":\"object\",\"properties\":{},\"additionalProperties\":false}");
     let tokens = |path: &str| {
         let run = lyn(["generate", "--config", &settings, "--json", "-t", "0", "-f", path]).expect_code(0);
         let last: serde_json::Value = serde_json::from_str(run.out.lines().last().unwrap()).unwrap();
@@ -112,7 +121,8 @@ fn byte_order_marks_are_left_out() {
         let bytes = fs::read(model.join(file)).unwrap();
         fs::write(model.join(file), [b"\xef\xbb\xbf", &bytes[..]].concat()).unwrap();
     }
-    let run = lyn(["generate", "-m", model.to_str().unwrap(), "--raw", "-q", "-n", "2", "-t", "0", "Once"]).expect_code(0);
+    let run =
+        lyn(["generate", "-m", model.to_str().unwrap(), "--raw", "-q", "-n", "2", "-t", "0", "Once"]).expect_code(0);
     assert_eq!(run.out, lyn(["generate", "--raw", "-q", "-n", "2", "-t", "0", "Once"]).expect_code(0).out);
 }
 

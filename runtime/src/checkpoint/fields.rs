@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-use super::json::{Json, Reader};
 use crate::error::{Class, Error, Result, escape};
+use crate::json::{Json, Reader};
 
 /// One object of a settings file. A field that is null counts as absent.
 pub(super) struct Fields<'a> {
@@ -95,7 +95,8 @@ impl<'a> Fields<'a> {
             Some(Json::Number(text)) => text.parse().ok().filter(|value| range.contains(value)),
             Some(_) => None,
         };
-        let expected = || self.wanted(name, format_args!("a number from {} to {}", shown(*range.start()), shown(*range.end())));
+        let expected =
+            || self.wanted(name, format_args!("a number from {} to {}", shown(*range.start()), shown(*range.end())));
         value.map(Some).ok_or_else(expected)
     }
 

@@ -19,7 +19,7 @@ mod usage;
 pub use completion::{Completion, error_event};
 pub use model_ids::{Alias, ModelId, ModelIds};
 pub use request::{
-    Asked, ChatRequest, Effort, FunctionName, JsonSchema, NamedTool, Reasoning, ResponseFormat, StreamOptions,
+    Asked, ChatRequest, Effort, FunctionName, Given, JsonSchema, NamedTool, Reasoning, ResponseFormat, StreamOptions,
     TemplateArguments, Thinking, ThinkingType, ToolChoiceField, ToolChoiceWord,
 };
 pub use rules::{Compat, Rules};

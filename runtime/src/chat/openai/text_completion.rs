@@ -8,7 +8,7 @@ use super::completion::{error_event, finite};
 use super::usage::{add, together};
 use super::{TextAsked, Usage};
 use crate::error::Error;
-use crate::generate::{self, Event, Finish, Logprobs};
+use crate::generate::{self, Event, Finish, Known, SpelledToken};
 use crate::text::Tokenizer;
 
 /// The answers to one request, in the order of [`TextAsked::requests`].
@@ -20,7 +20,8 @@ pub struct TextCompletion {
     model: String,
     fingerprint: Option<String>,
     usage_apart: bool,
-    /// There where log probabilities are reported.
+    logprobs: bool,
+    /// There where log probabilities of ids are reported.
     tokenizer: Option<Arc<Tokenizer>>,
     /// Answers to each prompt.
     answers: usize,
@@ -54,12 +55,12 @@ impl Listed {
         [&mut self.tokens, &mut self.token_logprobs, &mut self.top_logprobs, &mut self.text_offset]
     }
 
-    fn push(&mut self, tokenizer: &Tokenizer, id: u32, logprobs: &Logprobs, offset: usize) {
-        let text = |id: u32| String::from_utf8_lossy(tokenizer.piece_bytes(id)).into_owned();
+    fn push(&mut self, SpelledToken { bytes, logprob, top }: &SpelledToken, offset: usize) {
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
         let top: Map<String, Value> =
-            logprobs.top.iter().map(|&(id, logprob)| (text(id), json!(finite(logprob)))).collect();
-        self.tokens.push(json!(text(id)));
-        self.token_logprobs.push(json!(finite(logprobs.sampled)));
+            top.iter().map(|(bytes, logprob)| (text(bytes), json!(finite(*logprob)))).collect();
+        self.tokens.push(json!(text(bytes)));
+        self.token_logprobs.push(json!(logprob.map(finite)));
         self.top_logprobs.push(Value::Object(top));
         self.text_offset.push(json!(offset));
     }
@@ -78,6 +79,16 @@ impl Listed {
     }
 }
 
+impl Choice {
+    /// Takes a token with its log probabilities.
+    fn list(&mut self, token: &SpelledToken) {
+        self.waiting.push(token, self.characters);
+        // Each character begins with one byte that continues none.
+        let begun = token.bytes.iter().filter(|&&byte| byte & 0xc0 != 0x80).count();
+        self.characters = self.characters.saturating_add(begun);
+    }
+}
+
 impl TextCompletion {
     /// Answers without text yet. `created`: Unix seconds.
     #[must_use]
@@ -90,6 +101,7 @@ impl TextCompletion {
             model: model.into(),
             fingerprint: None,
             usage_apart: false,
+            logprobs: false,
             tokenizer: None,
             answers: asked.answers.max(1) as usize,
             choices: asked.echoes.iter().map(choice).collect(),
@@ -108,10 +120,17 @@ impl TextCompletion {
         TextCompletion { usage_apart: true, ..self }
     }
 
-    /// Reports the log probabilities that come with tokens.
+    /// Reports the log probabilities that come with tokens. `tokenizer`: whose ids they are.
     #[must_use]
-    pub fn with_logprobs(self, tokenizer: Arc<Tokenizer>) -> TextCompletion {
-        TextCompletion { tokenizer: Some(tokenizer), ..self }
+    pub fn with_logprobs(self, tokenizer: impl Into<Option<Arc<Tokenizer>>>) -> TextCompletion {
+        TextCompletion { logprobs: true, tokenizer: tokenizer.into(), ..self }
+    }
+
+    /// Tells the answers of an engine elsewhere, with those counts only that it knows.
+    #[must_use]
+    pub fn of_elsewhere(mut self) -> TextCompletion {
+        self.choices.iter_mut().for_each(|choice| choice.timings.known = Known::NOTHING);
+        self
     }
 
     /// The chunk before all others of a choice: its prompt, where that is echoed.
@@ -134,21 +153,26 @@ impl TextCompletion {
             Event::Token { id, logprobs } => {
                 state.timings.completion_tokens = state.timings.completion_tokens.saturating_add(1);
                 if let Some((tokenizer, logprobs)) = tokenizer.zip(logprobs.as_ref()) {
-                    state.waiting.push(tokenizer, *id, logprobs, state.characters);
-                    // Each character begins with one byte that continues none.
-                    let begun = tokenizer.piece_bytes(*id).iter().filter(|&&byte| byte & 0xc0 != 0x80).count();
-                    state.characters = state.characters.saturating_add(begun);
+                    let bytes = |id: u32| tokenizer.piece_bytes(id).to_vec();
+                    let top = logprobs.top.iter().map(|&(id, logprob)| (bytes(id), logprob)).collect();
+                    state.list(&SpelledToken { bytes: bytes(*id), logprob: Some(logprobs.sampled), top });
+                }
+                None
+            }
+            Event::Spelled(token) => {
+                if self.logprobs {
+                    state.list(token);
                 }
                 None
             }
             Event::Text { text, .. } => {
                 state.text.push_str(text);
                 let mut released = std::mem::take(&mut state.waiting);
-                let logprobs = if tokenizer.is_some() { released.to_json() } else { Value::Null };
+                let logprobs = if self.logprobs { released.to_json() } else { Value::Null };
                 state.listed.take_from(&mut released);
                 Some(self.part(choice, text, logprobs, None))
             }
-            Event::End { finish, timings } => {
+            Event::End { finish, timings, .. } => {
                 state.timings = *timings;
                 Some(self.end(choice, *finish))
             }
@@ -162,7 +186,7 @@ impl TextCompletion {
         }
         let mut chunk = self.part(choice, "", Value::Null, Some(finish));
         if let (Value::Object(chunk), true, false) = (&mut chunk, self.has_ended(), self.usage_apart) {
-            chunk.insert("usage".to_owned(), json!(self.usage()));
+            chunk.insert("usage".to_owned(), self.usage().to_json());
         }
         chunk
     }
@@ -200,7 +224,7 @@ impl TextCompletion {
     #[must_use]
     pub fn response(&self) -> Value {
         let choice = |(index, choice): (u32, &Choice)| {
-            let logprobs = if self.tokenizer.is_some() { choice.listed.to_json() } else { Value::Null };
+            let logprobs = if self.logprobs { choice.listed.to_json() } else { Value::Null };
             let finish = choice.finish.map(Finish::name);
             json!({ "text": choice.text, "index": index, "logprobs": logprobs, "finish_reason": finish })
         };
@@ -210,7 +234,7 @@ impl TextCompletion {
     fn whole(&self, choices: &[Value]) -> Value {
         let mut whole = self.head();
         whole.insert("choices".to_owned(), json!(choices));
-        whole.insert("usage".to_owned(), json!(self.usage()));
+        whole.insert("usage".to_owned(), self.usage().to_json());
         Value::Object(whole)
     }
 
@@ -240,6 +264,6 @@ impl TextCompletion {
     pub fn usage(&self) -> Usage {
         let prompts =
             self.choices.chunks(self.answers).map(|group| together(group.iter().map(|choice| &choice.timings)));
-        Usage { completion_tokens_details: None, ..Usage::from(&prompts.fold(generate::Timings::default(), add)) }
+        Usage { completion_tokens_details: None, ..Usage::from(&prompts.reduce(add).unwrap_or_default()) }
     }
 }
