@@ -25,6 +25,7 @@ use super::{BALANCE, CHAT, COMPLETIONS, COUNT_TOKENS, HEALTH, MESSAGES, MODELS, 
 mod anthropic;
 mod elsewhere;
 mod ollama;
+mod responses;
 
 const CHAT_PATH: &str = "/v1/chat/completions";
 const KEY: &str = "a-key-that-opens-1234";

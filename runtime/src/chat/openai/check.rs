@@ -155,9 +155,12 @@ pub(super) fn messages(request: &ChatRequest) -> Result<()> {
         return Err(misshapen(&format!("messages[{index}].role"), what, rules.compat));
     }
     message::turns(messages)?;
+    if strict {
+        message::check_strictly(messages)?;
+    }
     let mut says_json = false;
     for (index, message) in messages.iter().enumerate() {
-        says_json |= message.required_text(index)?.to_lowercase().contains("json");
+        says_json |= message.text_or_empty(index)?.to_lowercase().contains("json");
     }
     let json_object = request.response_format.as_ref().is_some_and(|format| format.r#type == "json_object");
     if json_object && rules.json_word && !says_json {
