@@ -124,6 +124,13 @@ impl Answer {
     }
 }
 
+/// Fields that the answer says were ignored, in order.
+fn ignored(answer: &Answer) -> Vec<&str> {
+    let mut fields: Vec<&str> = answer.headers["x-lyn-ignored-fields"].to_str().unwrap().split(", ").collect();
+    fields.sort_unstable();
+    fields
+}
+
 async fn send(app: &Router, request: Request<Body>) -> Answer {
     let response = app.clone().oneshot(request).await.unwrap();
     let (head, body) = response.into_parts();

@@ -160,7 +160,7 @@ async fn forms_and_thoughts_are_asked_for_in_ollama_s_words() {
             [(&chat["message"]["content"], &chat["done_reason"]), (&generate["response"], &generate["done_reason"])]
         {
             let text = text.as_str().unwrap();
-            assert!(text.starts_with('{'), "{text}");
+            assert!(text.trim_start().starts_with('{'), "{text}");
             assert!(reason == "length" || serde_json::from_str::<Value>(text).is_ok(), "{text}");
         }
     }
@@ -182,8 +182,7 @@ async fn options_are_honoured_or_named() {
         "repeat_penalty": 1.3, "repeat_last_n": 0,
     });
     let answer = post(&app, "/api/chat", &asking(json!({ "options": options, "truncate": true }))).await;
-    let ignored = answer.headers["x-lyn-ignored-fields"].to_str().unwrap().to_owned();
-    assert_eq!(ignored, "options.num_ctx, options.mirostat, truncate");
+    assert_eq!(ignored(&answer), ["options.mirostat", "options.num_ctx", "truncate"]);
     assert_eq!(answer.ok()["message"], same["message"]);
     let text = same["message"]["content"].as_str().unwrap();
     let stop = text.split(' ').nth(1).unwrap();
