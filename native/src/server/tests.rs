@@ -23,6 +23,7 @@ use super::worker::{Limits, Load, Model, Stage, Worker};
 use super::{BALANCE, CHAT, COMPLETIONS, COUNT_TOKENS, HEALTH, MESSAGES, MODELS, Server, Settings, Shared, app};
 
 mod elsewhere;
+mod strict;
 
 const CHAT_PATH: &str = "/v1/chat/completions";
 const KEY: &str = "a-key-that-opens-1234";
