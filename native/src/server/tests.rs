@@ -26,6 +26,7 @@ mod anthropic;
 mod elsewhere;
 mod ollama;
 mod responses;
+mod strict;
 
 const CHAT_PATH: &str = "/v1/chat/completions";
 const KEY: &str = "a-key-that-opens-1234";
