@@ -40,7 +40,7 @@ async fn every_refusal_is_in_ollama_s_envelope() {
     let server = server(settings(), rules(&[KEY]), None).await;
     let app = app(&server);
     let key = ("authorization", &*format!("Bearer {KEY}"));
-    let ask = |method, path, headers: &[(&str, &str)], body: String| {
+    let ask = |method, path: &'static str, headers: &[(&str, &str)], body: String| {
         let (app, request) = (app.clone(), request(method, path, headers, body));
         async move { send(&app, request).await }
     };
@@ -54,9 +54,9 @@ async fn every_refusal_is_in_ollama_s_envelope() {
     wrong(&ask("GET", "/api/nothing", &[key], String::new()).await, 404);
     assert_eq!(ask("GET", "/api/chat", &[key], String::new()).await.headers["allow"], "POST");
     wrong(&ask("GET", "/api/chat", &[key], String::new()).await, 405);
-    for path in ["embed", "embeddings", "push", "create", "copy"] {
-        let address = format!("/api/{path}");
-        assert!(wrong(&ask("POST", &address, &[key], model()).await, 501).contains(path));
+    for path in ["/api/embed", "/api/embeddings", "/api/push", "/api/create", "/api/copy"] {
+        let verb = path.trim_start_matches("/api/");
+        assert!(wrong(&ask("POST", path, &[key], model()).await, 501).contains(verb));
     }
     wrong(&ask("DELETE", "/api/delete", &[key], model()).await, 501);
     server.drain();
