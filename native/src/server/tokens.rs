@@ -58,7 +58,8 @@ fn tokens_of(language: &Language, request: &TokenizeRequest) -> Result<Value> {
     }
     let ids = match (&request.prompt, &request.messages) {
         (Some(prompt), _) if request.add_special_tokens == Some(false) => tokenizer.encode(prompt, false)?,
-        (Some(prompt), _) => language.raw_prompt(prompt)?,
+        // A text may be longer than the context: then its length is what is asked.
+        (Some(prompt), _) => [language.raw_prompt("")?, tokenizer.encode(prompt, false)?].concat(),
         (None, Some(messages)) => {
             let arguments = &request.chat_template_kwargs;
             let conversation = json!({ "messages": messages, "chat_template_kwargs": arguments });
