@@ -1,5 +1,6 @@
 //! Forms of answers, tried where a trap costs nothing: the engine's host runs this in an instance of its own.
 
+use std::hint::black_box;
 use std::time::Duration;
 
 use lyn::Language;
@@ -41,12 +42,26 @@ impl Trial {
 
     /// Compiles the form that the answer to a chat request is held to, and makes some of its masks.
     pub fn check(&self, request: &str) -> Result<(), JsValue> {
-        let chat = ChatRequest::parse(request).map_err(thrown)?;
+        deeper(64, &mut || self.compile(request)).map_err(thrown)
+    }
+}
+
+impl Trial {
+    fn compile(&self, request: &str) -> lyn::Result<()> {
+        let chat = ChatRequest::parse(request)?;
         // A thought before the form takes nothing away from it: where this prompt has none, more is tried than will be used.
-        let made = self.0.grammars().constraint(&chat.shape(), chat.mode(), Dialect::Local).map_err(thrown)?;
-        if let Some(constraint) = made {
-            constraint.rehearse(TOKENS, TIME);
+        if let Some(made) = self.0.grammars().constraint(&chat.shape(), chat.mode(), Dialect::Local)? {
+            made.rehearse(TOKENS, TIME);
         }
         Ok(())
     }
+}
+
+/// Does work with less of the stack, by so many kilobytes, than there is: what passes here has room in an engine's step too.
+#[inline(never)]
+fn deeper<T>(kilobytes: u32, work: &mut dyn FnMut() -> T) -> T {
+    let ballast = black_box([0_u8; 1024]);
+    let done = if kilobytes == 0 { work() } else { deeper(kilobytes - 1, work) };
+    black_box(ballast);
+    done
 }
