@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::refusal::{Refusal, ok};
-use super::{Shared, parsed};
+use super::{Shared, parsed, whole_body};
 
 /// Both shapes; `content` makes it llama.cpp's.
 #[derive(Deserialize)]
@@ -33,8 +33,8 @@ struct DetokenizeRequest {
 
 /// `POST /tokenize`
 pub(crate) async fn tokenize(State(server): State<Shared>, body: Body) -> Result<Response, Refusal> {
-    let request: TokenizeRequest = parsed(&server, body, |bytes| Ok(lyn::json::read(bytes)?.0)).await?;
-    let answer = server.with_language(move |language| tokens_of(language, &request)).await?;
+    let bytes = whole_body(&server, body).await?;
+    let answer = server.with_texts(move |language| tokens_of(language, &lyn::json::read(&bytes)?.0)).await?;
     Ok(ok(&answer))
 }
 
@@ -80,8 +80,9 @@ fn tokens_of(language: &Language, request: &TokenizeRequest) -> Result<Value> {
 
 /// `POST /detokenize`
 pub(crate) async fn detokenize(State(server): State<Shared>, body: Body) -> Result<Response, Refusal> {
-    let request: DetokenizeRequest = parsed(&server, body, |bytes| Ok(lyn::json::read(bytes)?.0)).await?;
-    let text = server.with_language(move |language| {
+    let bytes = whole_body(&server, body).await?;
+    let text = server.with_texts(move |language| {
+        let (request, _): (DetokenizeRequest, _) = lyn::json::read(&bytes)?;
         let tokenizer = language.tokenizer();
         let size = tokenizer.vocab_size();
         if let Some(id) = request.tokens.iter().find(|&&id| id >= size) {

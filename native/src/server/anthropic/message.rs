@@ -246,3 +246,92 @@ impl Pieces for Message {
         cut.map_or(String::new(), error)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use lyn::generate::Timings;
+
+    use super::*;
+
+    fn told(events: &[Event]) -> (Vec<Value>, Value) {
+        let mut message = Message::new("x".to_owned());
+        let said: String = events.iter().map(|event| message.take(event)).collect();
+        let data = |event: &str| serde_json::from_str(event.split_once("\ndata: ").unwrap().1).unwrap();
+        (said.split_terminator("\n\n").map(data).collect(), message.whole())
+    }
+
+    fn text(voice: Voice, text: &str) -> Event {
+        Event::Text { voice, text: text.to_owned() }
+    }
+
+    fn call(index: u32, arguments: &str, ends: bool) -> Vec<Event> {
+        let mut events = vec![
+            Event::Call { index, name: "f".to_owned(), id: Some(format!("id{index}")) },
+            Event::Arguments { index, text: arguments.to_owned() },
+        ];
+        events.extend(ends.then_some(Event::CallEnd { index }));
+        events
+    }
+
+    fn end(finish: Finish, stop: Option<&str>) -> Event {
+        Event::End { finish, stop: stop.map(str::to_owned), timings: Timings::default() }
+    }
+
+    #[test]
+    fn blocks_open_and_close_in_order() {
+        let mut events = vec![text(Voice::Reasoning, "Hm"), text(Voice::Content, "a"), text(Voice::Content, "b")];
+        events.extend(call(0, "{\"a\": 1}", true));
+        events.push(end(Finish::ToolCalls, None));
+        let (told, whole) = told(&events);
+        let kinds: Vec<String> = told
+            .iter()
+            .map(|event| match event["type"].as_str().unwrap() {
+                "content_block_delta" => event["delta"]["type"].as_str().unwrap().to_owned(),
+                kind => kind.trim_start_matches("content_block_").to_owned(),
+            })
+            .collect();
+        let expected = [
+            "message_start",
+            "start",
+            "thinking_delta",
+            "signature_delta",
+            "stop",
+            "start",
+            "text_delta",
+            "text_delta",
+            "stop",
+            "start",
+            "input_json_delta",
+            "stop",
+            "message_delta",
+            "message_stop",
+        ];
+        assert_eq!(kinds, expected);
+        assert_eq!(whole["content"][2], json!({ "type": "tool_use", "id": "id0", "name": "f", "input": { "a": 1 } }));
+        assert_eq!(whole["stop_reason"], "tool_use");
+    }
+
+    /// A call that is cut, or that nobody could run, is in no block.
+    #[test]
+    fn only_whole_calls_are_told() {
+        for (mut events, finish, stop, reason, calls) in [
+            (call(0, "", true), Finish::ToolCalls, None, "tool_use", 1),
+            (call(0, "{\"a\": 1", false), Finish::Length, None, "max_tokens", 0),
+            (call(0, "{\"a\": 1}", false), Finish::Stop, None, "max_tokens", 0),
+            (call(0, "x", true), Finish::ToolCalls, None, "end_turn", 0),
+            (call(0, "[]", true), Finish::ToolCalls, None, "end_turn", 0),
+            ([call(0, "{}", true), call(1, "{", false)].concat(), Finish::ToolCalls, None, "max_tokens", 1),
+            (vec![text(Voice::Content, "a")], Finish::Stop, Some("b"), "stop_sequence", 0),
+            (vec![text(Voice::Content, "a")], Finish::Filtered, None, "refusal", 0),
+            (vec![], Finish::Length, None, "max_tokens", 0),
+        ] {
+            events.push(end(finish, stop));
+            let (told, whole) = told(&events);
+            assert_eq!((&whole["stop_reason"], &whole["stop_sequence"]), (&json!(reason), &json!(stop)));
+            let all = whole["content"].as_array().unwrap().iter().filter(|block| block["type"] == "tool_use").count();
+            let begun = told.iter().filter(|event| event["content_block"]["type"] == "tool_use").count();
+            assert_eq!((all, begun), (calls, calls), "{whole}");
+            assert!(told[told.len() - 2]["usage"]["output_tokens"].is_u64());
+        }
+    }
+}

@@ -1,7 +1,5 @@
 //! Anthropic's requests, as requests of a chat completion.
 
-use std::collections::HashSet;
-
 use lyn::chat::openai::{
     ChatRequest, FunctionName, JsonSchema, NamedTool, ResponseFormat, Stop, Thinking, ThinkingType, ToolChoiceField,
     ToolChoiceWord,
@@ -248,7 +246,7 @@ fn conversation(turns: Vec<Turn>, messages: &mut Vec<Message>) -> Result<()> {
         match role.as_str() {
             "user" => {
                 let results = said.results.iter().filter_map(|result| result.tool_call_id.clone()).collect::<Vec<_>>();
-                answered(index, open.take(), &results)?;
+                check_results(index, &open.take().map_or(vec![], |(_, ids)| ids), &results)?;
                 let only_results = said.text.is_empty() && !said.results.is_empty();
                 messages.append(&mut said.results);
                 if !only_results {
@@ -256,7 +254,6 @@ fn conversation(turns: Vec<Turn>, messages: &mut Vec<Message>) -> Result<()> {
                 }
             }
             "assistant" => {
-                answered(index, open.take(), &[])?;
                 let ids: Vec<String> = said.calls.iter().filter_map(|call| call.id.clone()).collect();
                 open = (!ids.is_empty()).then_some((index, ids));
                 messages.push(Message {
@@ -268,23 +265,27 @@ fn conversation(turns: Vec<Turn>, messages: &mut Vec<Message>) -> Result<()> {
             _ => messages.push(message(Role::System, said.text)),
         }
     }
-    answered(messages.len(), open, &[])
+    match open {
+        None => Ok(()),
+        Some((index, ids)) => {
+            let ids: Vec<String> = ids.iter().map(|id| quote(id)).collect();
+            let message =
+                format_args!("expected a turn with a tool_result for each tool_use behind it: {}", ids.join(", "));
+            Err(refuse(&format!("messages[{index}]"), message))
+        }
+    }
 }
 
-/// Refuses calls without results, and results without calls.
-fn answered(index: usize, open: Option<(usize, Vec<String>)>, results: &[String]) -> Result<()> {
-    let (asked_at, calls) = open.unwrap_or((index, vec![]));
-    let known: HashSet<&String> = calls.iter().collect();
-    if let Some(id) = results.iter().find(|id| !known.contains(id)) {
-        let message = format_args!("a tool_result answers {}, which no tool_use of the turn before it has", quote(id));
-        return Err(refuse(&format!("messages[{index}]"), message));
+/// Refuses results without calls. Calls without results are for whoever renders them.
+fn check_results(index: usize, calls: &[String], results: &[String]) -> Result<()> {
+    match results.iter().find(|id| !calls.contains(id)) {
+        None => Ok(()),
+        Some(id) => {
+            let message =
+                format_args!("a tool_result answers {}, which no tool_use of the turn before it has", quote(id));
+            Err(refuse(&format!("messages[{index}]"), message))
+        }
     }
-    let given: HashSet<&String> = results.iter().collect();
-    if let Some(id) = calls.iter().find(|id| !given.contains(id)) {
-        let message = format_args!("the tool_use {} has no tool_result in the turn behind it", quote(id));
-        return Err(refuse(&format!("messages[{asked_at}]"), message));
-    }
-    Ok(())
 }
 
 /// What turns of one role say together.

@@ -156,3 +156,53 @@ impl Pieces for Lines {
         cut.map_or(String::new(), |cut| format!("{}\n", super::envelope(&Refusal::from(cut))))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(index: u32, arguments: &str, ends: bool) -> Vec<Event> {
+        let mut events = vec![
+            Event::Call { index, name: format!("f{index}"), id: None },
+            Event::Arguments { index, text: arguments.to_owned() },
+        ];
+        events.extend(ends.then_some(Event::CallEnd { index }));
+        events
+    }
+
+    /// Calls are told whole, with an object; what is cut or could not be run is not told.
+    #[test]
+    fn only_whole_calls_are_told() {
+        let end = |finish| Event::End { finish, stop: None, timings: Timings::default() };
+        for (mut events, finish, reason, told) in [
+            (
+                call(0, "{\"a\": 1}", true),
+                Finish::ToolCalls,
+                "stop",
+                json!([{ "index": 0, "name": "f0", "arguments": { "a": 1 } }]),
+            ),
+            (call(0, " ", true), Finish::ToolCalls, "stop", json!([{ "index": 0, "name": "f0", "arguments": {} }])),
+            (call(0, "{\"a\": 1", false), Finish::Length, "length", json!([])),
+            (call(0, "{\"a\": 1}", false), Finish::Stop, "length", json!([])),
+            (call(0, "[1]", true), Finish::ToolCalls, "stop", json!([])),
+            (
+                [call(0, "{}", true), call(1, "{", false)].concat(),
+                Finish::ToolCalls,
+                "length",
+                json!([{ "index": 0, "name": "f0", "arguments": {} }]),
+            ),
+        ] {
+            events.push(end(finish));
+            for whole in [true, false] {
+                let mut lines = Lines::new("x".to_owned(), false);
+                let all: Vec<_> = events.iter().filter_map(|event| lines.take(event, whole)).collect();
+                let calls = all.iter().filter_map(|line| line["message"]["tool_calls"].as_array()).flatten();
+                let functions: Vec<Value> = calls.map(|call| call["function"].clone()).collect();
+                assert_eq!(json!(functions), told);
+                let last = all.last().unwrap();
+                assert_eq!((&last["done"], &last["done_reason"]), (&json!(true), &json!(reason)));
+                assert!(!whole || all.len() == 1);
+            }
+        }
+    }
+}

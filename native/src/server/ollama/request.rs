@@ -324,7 +324,7 @@ fn conversation(turns: Vec<Turn>) -> Result<Vec<Message>> {
             let joins = !calls.is_empty() && !open.is_empty();
             let before = messages.pop_if(|last| joins && last.role == Role::Assistant);
             if before.is_none() {
-                answered(&open)?;
+                open.clear();
             }
             let calls = calls.into_iter().map(|Call { id, function }| {
                 let id = id.filter(|id| !id.is_empty()).unwrap_or_else(|| {
@@ -344,22 +344,16 @@ fn conversation(turns: Vec<Turn>) -> Result<Vec<Message>> {
             }
             message.tool_calls = (!calls.is_empty()).then_some(calls);
         } else {
-            answered(&open)?;
+            // Calls without results are for whoever renders them.
+            open.clear();
         }
         message.content = Some(Content::Text(text));
         messages.push(message);
     }
-    answered(&open)?;
-    Ok(messages)
-}
-
-/// Refuses calls without results.
-fn answered(open: &[(usize, String, String)]) -> Result<()> {
     match open.first() {
-        None => Ok(()),
+        None => Ok(messages),
         Some((index, _, function)) => {
-            let message =
-                format_args!("the call of {} has no result in a message of role tool behind it", quote(function));
+            let message = format_args!("expected a message of role tool behind it with what {} gave", quote(function));
             Err(refuse(&format!("messages[{index}].tool_calls"), message))
         }
     }

@@ -33,6 +33,8 @@ pub struct Completion {
     /// Made by an engine elsewhere: no times are told, and only the counts that it tells.
     elsewhere: bool,
     logprobs: bool,
+    /// What was told is not told again.
+    by_chunks: bool,
     /// There where log probabilities of ids are reported.
     tokenizer: Option<Arc<Tokenizer>>,
     choices: Vec<Choice>,
@@ -67,6 +69,7 @@ impl Completion {
             details: true,
             elsewhere: false,
             logprobs: false,
+            by_chunks: false,
             tokenizer: None,
             choices: vec![Choice::default()],
         }
@@ -126,6 +129,11 @@ impl Completion {
         self.delta(choice, delta, Value::Null, None)
     }
 
+    /// From now on log probabilities are kept until they are told by a chunk: [`Completion::response`] lacks them.
+    pub fn tell_by_chunks(&mut self) {
+        self.by_chunks = true;
+    }
+
     /// Takes an event of a choice. Text, calls and the end are chunks; other events are none. The last end among the choices
     /// holds the counts, unless those come apart.
     pub fn chunk(&mut self, choice: u32, event: &Event) -> Option<Value> {
@@ -181,12 +189,16 @@ impl Completion {
         let key = match voice {
             Voice::Content => {
                 state.said.take(Delta::Content(text.to_owned()));
-                state.content_logprobs.extend_from_slice(&logprobs);
+                if !self.by_chunks {
+                    state.content_logprobs.extend_from_slice(&logprobs);
+                }
                 "content"
             }
             Voice::Reasoning => {
                 state.said.take(Delta::Reasoning(text.to_owned()));
-                state.reasoning_logprobs.extend_from_slice(&logprobs);
+                if !self.by_chunks {
+                    state.reasoning_logprobs.extend_from_slice(&logprobs);
+                }
                 "reasoning_content"
             }
         };
@@ -347,7 +359,7 @@ pub fn error_event(error: &Error) -> Value {
 }
 
 /// A token with its log probability; none for tokens that are marks and not text.
-fn listed(tokenizer: &Tokenizer, id: u32, logprobs: &Logprobs) -> Option<Value> {
+pub(super) fn listed(tokenizer: &Tokenizer, id: u32, logprobs: &Logprobs) -> Option<Value> {
     if tokenizer.is_special(id) || tokenizer.token_id(control::END_THINK) == Some(id) {
         return None;
     }
@@ -357,7 +369,7 @@ fn listed(tokenizer: &Tokenizer, id: u32, logprobs: &Logprobs) -> Option<Value> 
 }
 
 /// A token with its log probability.
-fn entry(SpelledToken { bytes, logprob, top }: &SpelledToken) -> Value {
+pub(super) fn entry(SpelledToken { bytes, logprob, top }: &SpelledToken) -> Value {
     let token = |bytes| String::from_utf8_lossy(bytes);
     let top = top
         .iter()

@@ -7,6 +7,7 @@ mod check;
 mod completion;
 mod model_ids;
 mod request;
+mod responses;
 mod rules;
 mod sampling;
 mod shape;
@@ -22,6 +23,7 @@ pub use request::{
     Asked, ChatRequest, Effort, FunctionName, Given, JsonSchema, NamedTool, Reasoning, ResponseFormat, StreamOptions,
     TemplateArguments, Thinking, ThinkingType, ToolChoiceField, ToolChoiceWord,
 };
+pub use responses::{Response, ResponsesRequest};
 pub use rules::{Compat, Rules};
 pub use sampling::Stop;
 pub use shape::{ResponseShape, Shape, ToolChoice, ToolSpec};

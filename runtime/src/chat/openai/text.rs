@@ -281,7 +281,10 @@ impl TextRequest {
     }
 
     fn ids(&self, language: &Language, tokenizer: &Tokenizer, prompt: &Prompt<'_>) -> Result<Vec<u32>> {
-        let encode = |text: &str| tokenizer.encode(text, self.parse_special == Some(true));
+        let encode = |text: &str| {
+            language.check_length(text.len())?;
+            tokenizer.encode(text, self.parse_special == Some(true))
+        };
         let text = match prompt {
             Prompt::Text(text) => encode(text)?,
             Prompt::Ids(ids) => {
