@@ -31,6 +31,7 @@ fn load() -> Load {
             device: "software".to_owned(),
             context: ContextSize::Tokens(1024),
             sequences: 4,
+            scores_prompts: true,
             ..Options::default()
         };
         let engine = block_on(Engine::load(lyn::models::stories(), &options, &mut |_| true))?;

@@ -153,7 +153,7 @@ impl Completion {
                 state.timings = *timings;
                 Some(self.end(choice, *finish))
             }
-            Event::Trace(_) => None,
+            Event::Trace(_) | Event::PromptLogprobs { .. } | Event::EndToken { .. } => None,
         }
     }
 

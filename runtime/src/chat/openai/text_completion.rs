@@ -152,7 +152,12 @@ impl TextCompletion {
                 state.timings = *timings;
                 Some(self.end(choice, *finish))
             }
-            Event::Call { .. } | Event::Arguments { .. } | Event::CallEnd { .. } | Event::Trace(_) => None,
+            Event::Call { .. }
+            | Event::Arguments { .. }
+            | Event::CallEnd { .. }
+            | Event::Trace(_)
+            | Event::PromptLogprobs { .. }
+            | Event::EndToken { .. } => None,
         }
     }
 
