@@ -242,7 +242,7 @@ impl Answer {
         let ends = !self.request.ignore_eos && self.vocabulary.eos.contains(&id);
         if ends || self.request.stop_ids.contains(&id) {
             self.ended_by_token = true;
-            self.events.push(Event::EndToken { id });
+            self.events.push(Event::EndToken { id, logprobs });
             return self.end(Finish::Stop);
         }
         self.tokens.push(id);

@@ -157,10 +157,12 @@ pub enum Event {
     /// What attention read for the tokens of a step, where asked for: after their own [`Event::Token`], before that of the
     /// token chosen from them. The last token of an answer is not read.
     Trace(Vec<Selection>),
-    /// The token that ended the answer was chosen. It has no text.
+    /// The token that ends the answer was chosen. It has no text.
     EndToken {
         /// The id.
         id: u32,
+        /// Log probabilities, where asked for.
+        logprobs: Option<Logprobs>,
     },
     /// The end.
     End {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use super::beside::Beside;
 use super::usage::together;
 use super::{Timings, Usage};
 use crate::chat::{Delta, Parsed, control};
@@ -32,6 +33,7 @@ pub struct Completion {
     details: bool,
     /// There where log probabilities are reported.
     tokenizer: Option<Arc<Tokenizer>>,
+    beside: Option<Beside>,
     choices: Vec<Choice>,
 }
 
@@ -63,6 +65,7 @@ impl Completion {
             usage_apart: false,
             details: true,
             tokenizer: None,
+            beside: None,
             choices: vec![Choice::default()],
         }
     }
@@ -104,6 +107,11 @@ impl Completion {
         Completion { tokenizer: Some(tokenizer), ..self }
     }
 
+    /// Tells more than text and calls.
+    pub(super) fn with_beside(self, beside: Option<Beside>) -> Completion {
+        Completion { beside, ..self }
+    }
+
     /// The chunk before all others of a choice: whose it is.
     #[must_use]
     pub fn first_chunk(&self, choice: u32) -> Value {
@@ -111,12 +119,24 @@ impl Completion {
         delta.insert("role".to_owned(), json!("assistant"));
         delta.insert("content".to_owned(), if self.thinking { Value::Null } else { json!("") });
         self.insert_thought(&mut delta, &json!(""));
-        self.delta(choice, delta, Value::Null, None)
+        let mut chunk = self.delta(choice, delta, Value::Null, None);
+        if let Some(beside) = &self.beside {
+            beside.begin(choice, &mut chunk);
+        }
+        chunk
     }
 
     /// Takes an event of a choice. Text, calls and the end are chunks; other events are none. The last end among the choices
     /// holds the counts, unless those come apart.
     pub fn chunk(&mut self, choice: u32, event: &Event) -> Option<Value> {
+        let chunk = self.tell(choice, event);
+        let Some(mut beside) = self.beside.take() else { return chunk };
+        let chunk = beside.hear(choice, event, chunk, || self.delta(choice, Map::new(), Value::Null, None));
+        self.beside = Some(beside);
+        chunk
+    }
+
+    fn tell(&mut self, choice: u32, event: &Event) -> Option<Value> {
         let tokenizer = self.tokenizer.as_deref();
         let state = self.choices.get_mut(choice as usize)?;
         match event {
@@ -251,7 +271,11 @@ impl Completion {
         let mut response = self.head("chat.completion");
         response.insert("choices".to_owned(), json!(choices));
         response.extend(self.totals());
-        Value::Object(response)
+        let mut response = Value::Object(response);
+        if let Some(beside) = &self.beside {
+            beside.whole(&mut response);
+        }
+        response
     }
 
     fn whole(&self, at: u32, choice: &Choice) -> Value {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::Number;
 
-use super::request::{ChatRequest, StreamOptions, fit, resolve};
+use super::beside::{Beside, Kind, Wishes};
+use super::request::{ChatRequest, StreamOptions, check_prompt_logprobs, check_scored, fit, resolve};
 use super::rules::{self, Rules, invalid, refuse};
 use super::sampling::{Sampling, Stop};
 use super::{ModelId, TextCompletion};
@@ -26,16 +27,23 @@ const MAX_TEXT_BYTES: usize = 4 << 20;
 pub struct TextRequest {
     /// What is continued, or goes before the hole.
     pub prompt: PromptField,
-    /// What goes behind the hole; absent: there is none.
+    /// What goes behind the hole; absent or empty: there is none.
     pub suffix: Option<String>,
     /// Echoed in the answer.
     pub model: Option<String>,
-    /// Tokens of the answer at most; 0 counts as absent.
+    /// Tokens of the answer at most. 0 means none where the prompt is reported, by `echo` or `prompt_logprobs`; else it counts
+    /// as absent.
     pub max_tokens: Option<i64>,
-    /// The answer begins with the prompt.
+    /// The answer begins with the prompt, and so do its log probabilities.
     pub echo: Option<bool>,
     /// Report log probabilities, and of this many of the most probable tokens, 20 at most.
     pub logprobs: Option<u64>,
+    /// vLLM's: report log probabilities of the prompt, and of this many of the most probable tokens, 20 at most.
+    pub prompt_logprobs: Option<i64>,
+    /// vLLM's: report the ids of prompt and answer.
+    pub return_token_ids: Option<bool>,
+    /// llama.cpp's: report in a stream how far the prompt is read.
+    pub return_progress: Option<bool>,
     /// Texts of control tokens in the prompt are those tokens.
     pub parse_special: Option<bool>,
     /// 0 to 2.
@@ -120,6 +128,8 @@ pub struct TextAsked {
     pub answers: u32,
     /// What each answer begins with: its prompt, where that was asked for.
     pub echoes: Vec<String>,
+    /// Tokens before each prompt that are none of it: what begins every text, before prompts that are texts.
+    pub added_tokens: usize,
 }
 
 impl TextRequest {
@@ -131,6 +141,8 @@ impl TextRequest {
         let (mut request, ignored) = rules::parse::<TextRequest>(body.as_ref(), rules.compat)?;
         let model = resolve(rules, request.model.as_deref())?;
         request.given = Given { model, rules: rules.clone(), ignored };
+        // Editors send a suffix with each request, at the end of a file an empty one.
+        request.suffix = request.suffix.filter(|suffix| !suffix.is_empty());
         request.check()?;
         Ok(request)
     }
@@ -152,10 +164,7 @@ impl TextRequest {
         if self.echo == Some(true) && self.suffix.is_some() {
             return Err(refuse("echo", "echo: a text with a suffix cannot be echoed"));
         }
-        if self.echo == Some(true) && self.logprobs.is_some() {
-            let message = "echo: log probabilities of a prompt are not reported: expected echo or logprobs, found both";
-            return Err(refuse("echo", message));
-        }
+        check_prompt_logprobs(self.prompt_logprobs, self.is_stream())?;
         if strict && self.suffix.is_some() && self.given.model.thinking {
             return Err(refuse("suffix", "FIM completion does not support the thinking mode"));
         }
@@ -191,6 +200,23 @@ impl TextRequest {
         self.stream == Some(true)
     }
 
+    fn echoes(&self) -> bool {
+        self.echo == Some(true)
+    }
+
+    /// Of how many of the most probable tokens log probabilities of the prompt are needed; none: of none.
+    fn scored(&self) -> Option<u32> {
+        let echoed = self.logprobs.filter(|_| self.echoes()).and_then(|count| u32::try_from(count).ok());
+        let own = self.prompt_logprobs.and_then(|count| u32::try_from(count).ok());
+        echoed.max(own)
+    }
+
+    /// The tokens of each answer at most, where the request says so.
+    fn asked_tokens(&self) -> Option<u32> {
+        let most = self.max_tokens.map(|most| u32::try_from(most).unwrap_or(u32::MAX))?;
+        (most > 0 || self.echoes() || self.prompt_logprobs.is_some()).then_some(most)
+    }
+
     /// What the engine is to do.
     ///
     /// # Errors
@@ -204,19 +230,32 @@ impl TextRequest {
             false => SamplingParams::default(),
         };
         let sampling = self.sampling().params(defaults);
-        let asked = self.max_tokens.filter(|&most| most > 0).map(|most| u32::try_from(most).unwrap_or(u32::MAX));
+        let (asked, scored) = (self.asked_tokens(), self.scored());
         let most = asked.unwrap_or(self.token_limits().0);
         let mut stop_ids = self.stop_token_ids.clone().unwrap_or_default();
         if self.suffix.is_some() {
             stop_ids.extend(tokenizer.token_id(EOT));
         }
         let answers = self.sampling().answers();
-        let mut all = TextAsked { requests: vec![], answers, echoes: vec![] };
+        let (mut all, mut entries) =
+            (TextAsked { requests: vec![], answers, echoes: vec![], added_tokens: 0 }, 0_usize);
         for prompt in self.prompt.prompts() {
             let ids = self.ids(language, tokenizer, &prompt)?;
-            let max_tokens = fit(&ids, most, language.context(), asked.is_some() && rules.compat.is_strict())?;
+            if let (Prompt::Text(_), None) = (&prompt, &self.suffix) {
+                all.added_tokens = language.raw_prompt("")?.len();
+            }
+            let max_tokens = match most {
+                // A whole text may be read again where nothing is to follow it.
+                0 if ids.len() == language.context() as usize => 0,
+                most => fit(&ids, most, language.context(), asked.is_some() && rules.compat.is_strict())?,
+            };
+            if let Some(scored) = scored {
+                let places = ids.len().saturating_mul(answers as usize);
+                entries = entries.saturating_add(places.saturating_mul(scored as usize + 1));
+                check_scored("prompt", entries)?;
+            }
             let echo = match prompt {
-                _ if self.echo != Some(true) => String::new(),
+                _ if !self.echoes() => String::new(),
                 Prompt::Text(text) => text.to_owned(),
                 Prompt::Ids(ids) => tokenizer.decode(ids),
             };
@@ -228,6 +267,7 @@ impl TextRequest {
                     stop_ids: stop_ids.clone(),
                     min_tokens: self.min_tokens.unwrap_or(0),
                     ignore_eos: self.ignore_eos == Some(true),
+                    prompt_logprobs: scored,
                     ..Request::new(ids.clone())
                 });
                 all.echoes.push(echo.clone());
@@ -250,10 +290,17 @@ impl TextRequest {
         if self.is_stream() && self.stream_options.and_then(|options| options.include_usage) == Some(true) {
             completion = completion.with_usage_apart();
         }
-        if self.logprobs.is_some() {
-            completion = completion.with_logprobs(Arc::clone(language.tokenizer()));
+        if let Some(count) = self.logprobs.and_then(|count| usize::try_from(count).ok()) {
+            completion = completion.with_logprobs(Arc::clone(language.tokenizer()), count, asked);
         }
-        completion
+        let wishes = Wishes {
+            token_ids: self.return_token_ids == Some(true),
+            progress: self.return_progress == Some(true),
+            prompt_logprobs: self.prompt_logprobs.and_then(|count| usize::try_from(count).ok()),
+            streams: self.is_stream(),
+        };
+        let prompts = asked.requests.iter().map(|request| request.prompt.as_slice());
+        completion.with_beside(Beside::new(Kind::Text, wishes, language.tokenizer(), prompts), self.is_stream())
     }
 
     /// Default and cap of the tokens of an answer.

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use super::beside::Beside;
 use super::completion::{error_event, finite};
 use super::usage::{add, together};
 use super::{TextAsked, Usage};
 use crate::error::Error;
 use crate::generate::{self, Event, Finish, Logprobs};
-use crate::text::Tokenizer;
+use crate::text::{Pieces, Tokenizer};
 
 /// The answers to one request, in the order of [`TextAsked::requests`].
 ///
@@ -21,60 +22,115 @@ pub struct TextCompletion {
     fingerprint: Option<String>,
     usage_apart: bool,
     /// There where log probabilities are reported.
-    tokenizer: Option<Arc<Tokenizer>>,
+    listing: Option<Listing>,
+    beside: Option<Beside>,
+    streams: bool,
     /// Answers to each prompt.
     answers: usize,
     choices: Vec<Choice>,
 }
 
+/// How log probabilities are reported.
+struct Listing {
+    tokenizer: Arc<Tokenizer>,
+    /// Of how many of the most probable tokens.
+    count: usize,
+}
+
 #[derive(Default)]
 struct Choice {
-    /// With the prompt, where that is echoed.
+    /// The prompt, where that is echoed.
+    echo: String,
+    /// The prompt that is told token by token, where its log probabilities are reported too.
+    told: Option<Told>,
     text: String,
     /// Characters of the text, with those that have not been released.
     characters: usize,
-    listed: Listed,
+    listed: Vec<Entry>,
     /// Of tokens whose text has not been released.
-    waiting: Listed,
+    waiting: Vec<Entry>,
+    /// Whether a token ended the answer, and no text of it did.
+    ended_by_token: bool,
     timings: generate::Timings,
     finish: Option<Finish>,
 }
 
-/// Log probabilities, a row for each kind of fact.
-#[derive(Default)]
-struct Listed {
-    tokens: Vec<Value>,
-    token_logprobs: Vec<Value>,
-    top_logprobs: Vec<Value>,
-    text_offset: Vec<Value>,
+/// A prompt whose tokens are told.
+struct Told {
+    prompt: Vec<u32>,
+    /// Tokens before it that have no text in the echo.
+    added_tokens: usize,
+    pieces: Pieces,
+    /// The text of its first token.
+    first: String,
 }
 
-impl Listed {
-    fn rows(&mut self) -> [&mut Vec<Value>; 4] {
-        [&mut self.tokens, &mut self.token_logprobs, &mut self.top_logprobs, &mut self.text_offset]
-    }
+/// A token of prompt or answer.
+struct Entry {
+    id: u32,
+    /// Whether its text is of the text: that of tokens that begin every text, or end the answer, is not.
+    is_text: bool,
+    /// None: nothing is before it.
+    logprobs: Option<Logprobs>,
+    /// Characters before it.
+    offset: usize,
+}
 
-    fn push(&mut self, tokenizer: &Tokenizer, id: u32, logprobs: &Logprobs, offset: usize) {
-        let text = |id: u32| String::from_utf8_lossy(tokenizer.piece_bytes(id)).into_owned();
-        let top: Map<String, Value> =
-            logprobs.top.iter().map(|&(id, logprob)| (text(id), json!(finite(logprob)))).collect();
-        self.tokens.push(json!(text(id)));
-        self.token_logprobs.push(json!(finite(logprobs.sampled)));
-        self.top_logprobs.push(Value::Object(top));
-        self.text_offset.push(json!(offset));
-    }
-
-    fn take_from(&mut self, other: &mut Listed) {
-        for (mine, theirs) in self.rows().into_iter().zip(other.rows()) {
-            mine.append(theirs);
-        }
-    }
-
-    fn to_json(&self) -> Value {
+impl Listing {
+    /// Log probabilities, a row for each kind of fact.
+    fn to_json(&self, entries: &[Entry]) -> Value {
+        let text = |id: u32| String::from_utf8_lossy(self.tokenizer.piece_bytes(id)).into_owned();
+        let top = |entry: &Entry| {
+            let logprobs = entry.logprobs.as_ref()?;
+            let top = logprobs.top.iter().take(self.count).map(|&(id, logprob)| (text(id), logprob));
+            // The token itself is always told. Of tokens with one text the more probable one counts.
+            let all: Vec<(String, f32)> = top.chain([(text(entry.id), logprobs.sampled)]).collect();
+            Some(all.into_iter().rev().map(|(text, logprob)| (text, json!(finite(logprob)))).collect::<Map<_, _>>())
+        };
+        let own = |entry: &Entry| if entry.is_text { text(entry.id) } else { String::new() };
+        let logprob = |entry: &Entry| Some(finite(entry.logprobs.as_ref()?.sampled));
         json!({
-            "tokens": self.tokens, "token_logprobs": self.token_logprobs, "top_logprobs": self.top_logprobs,
-            "text_offset": self.text_offset,
+            "tokens": entries.iter().map(own).collect::<Vec<_>>(),
+            "token_logprobs": entries.iter().map(logprob).collect::<Vec<_>>(),
+            "top_logprobs": entries.iter().map(top).collect::<Vec<_>>(),
+            "text_offset": entries.iter().map(|entry| entry.offset).collect::<Vec<_>>(),
         })
+    }
+}
+
+impl Choice {
+    /// An entry for the token after the text so far.
+    fn entry(&mut self, tokenizer: &Tokenizer, id: u32, is_text: bool, logprobs: Option<Logprobs>) -> Entry {
+        let entry = Entry { id, is_text, logprobs, offset: self.characters };
+        // Each character begins with one byte that continues none.
+        let bytes = if is_text { tokenizer.piece_bytes(id) } else { &[] };
+        let begun = bytes.iter().filter(|&&byte| byte & 0xc0 != 0x80).count();
+        self.characters = self.characters.saturating_add(begun);
+        entry
+    }
+
+    /// Tokens of the prompt from place `first` on: their text, and their entries.
+    fn tell_prompt(
+        &mut self,
+        tokenizer: &Tokenizer,
+        first: usize,
+        logprobs: impl Iterator<Item = Option<Logprobs>>,
+    ) -> (String, Vec<Entry>) {
+        let Some(mut told) = self.told.take() else { return (String::new(), vec![]) };
+        let (mut text, mut entries) = (String::new(), vec![]);
+        for ((place, &id), logprobs) in told.prompt.iter().enumerate().skip(first).zip(logprobs) {
+            let is_text = place >= told.added_tokens;
+            if is_text {
+                text += &told.pieces.push(tokenizer, id);
+            }
+            entries.push(self.entry(tokenizer, id, is_text, logprobs));
+        }
+        if first.saturating_add(entries.len()) == told.prompt.len() {
+            text += &std::mem::take(&mut told.pieces).finish();
+            self.characters = self.echo.chars().count();
+        }
+        self.told = Some(told);
+        (text, entries)
     }
 }
 
@@ -83,14 +139,16 @@ impl TextCompletion {
     #[must_use]
     pub fn new(id: impl Into<String>, created: u64, model: impl Into<String>, asked: &TextAsked) -> TextCompletion {
         let choice =
-            |echo: &String| Choice { text: echo.clone(), characters: echo.chars().count(), ..Choice::default() };
+            |echo: &String| Choice { echo: echo.clone(), characters: echo.chars().count(), ..Choice::default() };
         TextCompletion {
             id: id.into(),
             created,
             model: model.into(),
             fingerprint: None,
             usage_apart: false,
-            tokenizer: None,
+            listing: None,
+            beside: None,
+            streams: false,
             answers: asked.answers.max(1) as usize,
             choices: asked.echoes.iter().map(choice).collect(),
         }
@@ -108,64 +166,137 @@ impl TextCompletion {
         TextCompletion { usage_apart: true, ..self }
     }
 
-    /// Reports the log probabilities that come with tokens.
-    #[must_use]
-    pub fn with_logprobs(self, tokenizer: Arc<Tokenizer>) -> TextCompletion {
-        TextCompletion { tokenizer: Some(tokenizer), ..self }
+    /// Reports the log probabilities that come with tokens, and of so many of the most probable ones; those of the prompt
+    /// where that is echoed.
+    pub(super) fn with_logprobs(
+        mut self,
+        tokenizer: Arc<Tokenizer>,
+        count: usize,
+        asked: &TextAsked,
+    ) -> TextCompletion {
+        for (choice, request) in self.choices.iter_mut().zip(&asked.requests) {
+            // Without an echo the prompt is none of the text.
+            if choice.echo.is_empty() || request.prompt_logprobs.is_none() {
+                continue;
+            }
+            choice.characters = 0;
+            choice.told = Some(Told {
+                prompt: request.prompt.clone(),
+                added_tokens: asked.added_tokens,
+                pieces: Pieces::default(),
+                first: String::new(),
+            });
+            let (first, entries) = choice.tell_prompt(&tokenizer, 0, std::iter::once(None));
+            choice.listed = entries;
+            if let Some(told) = &mut choice.told {
+                told.first = first;
+            }
+        }
+        TextCompletion { listing: Some(Listing { tokenizer, count }), ..self }
+    }
+
+    /// Tells more than text. A stream keeps nothing that was told.
+    pub(super) fn with_beside(self, beside: Option<Beside>, streams: bool) -> TextCompletion {
+        TextCompletion { beside, streams, ..self }
     }
 
     /// The chunk before all others of a choice: its prompt, where that is echoed.
     #[must_use]
     pub fn first_chunk(&self, choice: u32) -> Option<Value> {
-        let echo = &self.choices.get(choice as usize)?.text;
-        (!echo.is_empty()).then(|| self.part(choice, echo, Value::Null, None))
+        let state = self.choices.get(choice as usize)?;
+        let tells_ids = self.beside.as_ref().is_some_and(Beside::tells_ids);
+        if state.echo.is_empty() && !tells_ids {
+            return None;
+        }
+        let mut chunk = match (&state.told, &self.listing) {
+            (Some(told), Some(listing)) => self.part(choice, &told.first, listing.to_json(&state.listed), None),
+            _ => self.part(choice, &state.echo, Value::Null, None),
+        };
+        if let Some(beside) = &self.beside {
+            beside.begin(choice, &mut chunk);
+        }
+        Some(chunk)
     }
 
-    /// Takes an event of a choice. Text and the end are chunks; other events are none. The last end among the choices holds
-    /// the counts, unless those come apart.
+    /// Takes an event of a choice. Text and the end are chunks, and so is what is told of a prompt; other events are none. The
+    /// last end among the choices holds the counts, unless those come apart.
     pub fn chunk(&mut self, choice: u32, event: &Event) -> Option<Value> {
-        let tokenizer = self.tokenizer.as_deref();
+        let chunk = self.tell(choice, event);
+        let Some(mut beside) = self.beside.take() else { return chunk };
+        let chunk = beside.hear(choice, event, chunk, || self.part(choice, "", Value::Null, None));
+        self.beside = Some(beside);
+        chunk
+    }
+
+    fn tell(&mut self, choice: u32, event: &Event) -> Option<Value> {
+        let listing = self.listing.as_ref();
         let state = self.choices.get_mut(choice as usize)?;
         match event {
             Event::Prompt { total, cached, .. } => {
                 (state.timings.prompt_tokens, state.timings.cached_tokens) = (*total, *cached);
                 None
             }
+            Event::PromptLogprobs { first, logprobs } => {
+                let listing = listing?;
+                state.told.as_ref()?;
+                let (text, entries) =
+                    state.tell_prompt(&listing.tokenizer, *first as usize, logprobs.iter().cloned().map(Some));
+                if self.streams {
+                    let logprobs = listing.to_json(&entries);
+                    return Some(self.part(choice, &text, logprobs, None));
+                }
+                state.listed.extend(entries);
+                None
+            }
             Event::Token { id, logprobs } => {
                 state.timings.completion_tokens = state.timings.completion_tokens.saturating_add(1);
-                if let Some((tokenizer, logprobs)) = tokenizer.zip(logprobs.as_ref()) {
-                    state.waiting.push(tokenizer, *id, logprobs, state.characters);
-                    // Each character begins with one byte that continues none.
-                    let begun = tokenizer.piece_bytes(*id).iter().filter(|&&byte| byte & 0xc0 != 0x80).count();
-                    state.characters = state.characters.saturating_add(begun);
+                if let (Some(listing), Some(logprobs)) = (listing, logprobs) {
+                    let entry = state.entry(&listing.tokenizer, *id, true, Some(logprobs.clone()));
+                    state.waiting.push(entry);
+                }
+                None
+            }
+            Event::EndToken { id, logprobs } => {
+                state.ended_by_token = true;
+                if let (Some(listing), Some(logprobs)) = (listing, logprobs) {
+                    let entry = state.entry(&listing.tokenizer, *id, false, Some(logprobs.clone()));
+                    state.waiting.push(entry);
                 }
                 None
             }
             Event::Text { text, .. } => {
+                let released = std::mem::take(&mut state.waiting);
+                if self.streams {
+                    let logprobs = listing.map_or(Value::Null, |listing| listing.to_json(&released));
+                    return Some(self.part(choice, text, logprobs, None));
+                }
                 state.text.push_str(text);
-                let mut released = std::mem::take(&mut state.waiting);
-                let logprobs = if tokenizer.is_some() { released.to_json() } else { Value::Null };
-                state.listed.take_from(&mut released);
-                Some(self.part(choice, text, logprobs, None))
+                state.listed.extend(released);
+                None
             }
             Event::End { finish, timings } => {
                 state.timings = *timings;
                 Some(self.end(choice, *finish))
             }
-            Event::Call { .. }
-            | Event::Arguments { .. }
-            | Event::CallEnd { .. }
-            | Event::Trace(_)
-            | Event::PromptLogprobs { .. }
-            | Event::EndToken { .. } => None,
+            Event::Call { .. } | Event::Arguments { .. } | Event::CallEnd { .. } | Event::Trace(_) => None,
         }
     }
 
     fn end(&mut self, choice: u32, finish: Finish) -> Value {
+        let mut last = vec![];
         if let Some(state) = self.choices.get_mut(choice as usize) {
             state.finish = Some(finish);
+            // Each token is listed, also one without text; but those of a stop text are none of the answer.
+            if finish != Finish::Stop || state.ended_by_token {
+                last = std::mem::take(&mut state.waiting);
+            }
         }
-        let mut chunk = self.part(choice, "", Value::Null, Some(finish));
+        let listing = self.listing.as_ref().filter(|_| self.streams && !last.is_empty());
+        let logprobs = listing.map_or(Value::Null, |listing| listing.to_json(&last));
+        let mut chunk = self.part(choice, "", logprobs, Some(finish));
+        if let Some(state) = self.choices.get_mut(choice as usize).filter(|_| !self.streams) {
+            state.listed.extend(last);
+        }
         if let (Value::Object(chunk), true, false) = (&mut chunk, self.has_ended(), self.usage_apart) {
             chunk.insert("usage".to_owned(), json!(self.usage()));
         }
@@ -205,11 +336,15 @@ impl TextCompletion {
     #[must_use]
     pub fn response(&self) -> Value {
         let choice = |(index, choice): (u32, &Choice)| {
-            let logprobs = if self.tokenizer.is_some() { choice.listed.to_json() } else { Value::Null };
-            let finish = choice.finish.map(Finish::name);
-            json!({ "text": choice.text, "index": index, "logprobs": logprobs, "finish_reason": finish })
+            let logprobs = self.listing.as_ref().map_or(Value::Null, |listing| listing.to_json(&choice.listed));
+            let (text, finish) = (format!("{}{}", choice.echo, choice.text), choice.finish.map(Finish::name));
+            json!({ "text": text, "index": index, "logprobs": logprobs, "finish_reason": finish })
         };
-        self.whole(&(0_u32..).zip(&self.choices).map(choice).collect::<Vec<_>>())
+        let mut whole = self.whole(&(0_u32..).zip(&self.choices).map(choice).collect::<Vec<_>>());
+        if let Some(beside) = &self.beside {
+            beside.whole(&mut whole);
+        }
+        whole
     }
 
     fn whole(&self, choices: &[Value]) -> Value {
