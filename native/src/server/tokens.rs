@@ -4,17 +4,21 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use lyn::Language;
-use lyn::chat::openai::ChatRequest;
+use lyn::chat::openai::{ChatRequest, Compat, parse_body};
 use lyn::error::{Code, Error, Result};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::chat::ignored;
 use super::refusal::{Refusal, ok};
 use super::{Shared, parsed};
 
 /// Both shapes; `content` makes it llama.cpp's.
 #[derive(Deserialize)]
 struct TokenizeRequest {
+    /// vLLM's clients name it; there is one.
+    #[serde(rename = "model")]
+    _model: Option<String>,
     content: Option<String>,
     add_special: Option<bool>,
     parse_special: Option<bool>,
@@ -28,28 +32,28 @@ struct TokenizeRequest {
 
 #[derive(Deserialize)]
 struct DetokenizeRequest {
+    #[serde(rename = "model")]
+    _model: Option<String>,
     tokens: Vec<u32>,
 }
 
-/// A body of a helper route.
-fn json<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T> {
-    serde_json::from_slice(bytes).map_err(|error| {
-        let what = lyn::error::escape_whole(&error.to_string());
-        let what = match error.classify() {
-            serde_json::error::Category::Data => {
-                format!("Failed to deserialize the JSON body into the target type: {what}")
-            }
-            _ => format!("Failed to parse the request body as JSON: {what}"),
-        };
-        Error::new(Code::BadRequest, what)
-    })
+/// A body of a helper route, and the fields that mean nothing in it.
+fn json<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<(T, Vec<String>)> {
+    parse_body(bytes, Compat::Local)
+}
+
+/// An answer that names them.
+fn answer(body: &Value, fields: &[String]) -> Response {
+    let mut response = ok(body);
+    response.headers_mut().extend(ignored(fields));
+    response
 }
 
 /// `POST /tokenize`
 pub(crate) async fn tokenize(State(server): State<Shared>, body: Body) -> Result<Response, Refusal> {
-    let request: TokenizeRequest = parsed(&server, body, json).await?;
-    let answer = server.with_language(move |language| tokens_of(language, &request)).await?;
-    Ok(ok(&answer))
+    let (request, fields): (TokenizeRequest, _) = parsed(&server, body, json).await?;
+    let tokens = server.with_language(move |language| tokens_of(language, &request)).await?;
+    Ok(answer(&tokens, &fields))
 }
 
 fn tokens_of(language: &Language, request: &TokenizeRequest) -> Result<Value> {
@@ -71,8 +75,12 @@ fn tokens_of(language: &Language, request: &TokenizeRequest) -> Result<Value> {
         return Ok(json!({ "tokens": pieces.collect::<Vec<_>>() }));
     }
     let ids = match (&request.prompt, &request.messages) {
-        (Some(prompt), _) if request.add_special_tokens == Some(false) => tokenizer.encode(prompt, false)?,
-        (Some(prompt), _) => language.raw_prompt(prompt)?,
+        (Some(prompt), _) => {
+            // As the checkpoint's own tokenizer does it: clients look up the ids of control tokens this way.
+            let ids = tokenizer.encode(prompt, request.parse_special.unwrap_or(true))?;
+            let begun = if request.add_special_tokens == Some(false) { vec![] } else { language.raw_prompt("")? };
+            [begun, ids].concat()
+        }
         (None, Some(messages)) => {
             let arguments = &request.chat_template_kwargs;
             let conversation = json!({ "messages": messages, "chat_template_kwargs": arguments });
@@ -94,7 +102,7 @@ fn tokens_of(language: &Language, request: &TokenizeRequest) -> Result<Value> {
 
 /// `POST /detokenize`
 pub(crate) async fn detokenize(State(server): State<Shared>, body: Body) -> Result<Response, Refusal> {
-    let request: DetokenizeRequest = parsed(&server, body, json).await?;
+    let (request, fields): (DetokenizeRequest, _) = parsed(&server, body, json).await?;
     let text = server.with_language(move |language| {
         let tokenizer = language.tokenizer();
         let size = tokenizer.vocab_size();
@@ -105,16 +113,23 @@ pub(crate) async fn detokenize(State(server): State<Shared>, body: Body) -> Resu
         Ok(tokenizer.decode(&request.tokens))
     });
     let text = text.await?;
-    Ok(ok(&json!({ "content": text, "prompt": text })))
+    Ok(answer(&json!({ "content": text, "prompt": text }), &fields))
+}
+
+/// `GET /tokenizer_info`
+pub(crate) async fn tokenizer_info(State(server): State<Shared>) -> Result<Response, Refusal> {
+    let info = server.with_language(|language| Ok(Value::Object(language.tokenizer_info().clone()))).await?;
+    Ok(ok(&info))
 }
 
 /// `POST /apply-template`: the prompt that a chat request makes.
 pub(crate) async fn apply_template(State(server): State<Shared>, body: Body) -> Result<Response, Refusal> {
     let rules = server.rules(true, true);
     let request = parsed(&server, body, move |bytes| ChatRequest::parse_by(&rules, bytes)).await?;
+    let fields = request.ignored().to_vec();
     let prompt = server.with_language(move |language| {
         let prompt = request.to_request(language)?.request.prompt;
         Ok(language.tokenizer().decode(&prompt))
     });
-    Ok(ok(&json!({ "prompt": prompt.await? })))
+    Ok(answer(&json!({ "prompt": prompt.await? }), &fields))
 }

@@ -23,7 +23,7 @@ pub use request::{
     Asked, ChatRequest, Effort, FunctionName, JsonSchema, NamedTool, Reasoning, ResponseFormat, StreamOptions,
     TemplateArguments, Thinking, ThinkingType, ToolChoiceField, ToolChoiceWord,
 };
-pub use rules::{Compat, Rules};
+pub use rules::{Compat, Rules, parse as parse_body};
 pub use sampling::Stop;
 pub use shape::{ResponseShape, Shape, ToolChoice, ToolSpec};
 pub use text::{PromptField, TextAsked, TextRequest};

@@ -16,7 +16,7 @@ use super::shape::{ResponseShape, Shape, ToolChoice, ToolSpec};
 use super::{Completion, ModelId};
 use crate::chat::message::{FunctionType, Tool};
 use crate::chat::{ChatFormat, Conversation, Dialect, Message, Options, Role};
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Result, quote};
 use crate::generate::{Request, SamplingParams, room};
 use crate::language::Language;
 
@@ -501,7 +501,13 @@ impl ChatRequest {
 /// What a request's model stands for.
 pub(super) fn resolve(rules: &Rules, model: Option<&str>) -> Result<ModelId> {
     match model {
-        Some(id) => rules.models.resolve(id).ok_or_else(|| rules::refuse("model", "Model Not Exist")),
+        Some(id) => rules.models.resolve(id).ok_or_else(|| {
+            let message = match rules.compat.is_strict() {
+                true => "Model Not Exist".to_owned(),
+                false => format!("Model Not Exist: {} is not served here; {}", quote(id), rules.models.sentence()),
+            };
+            rules::refuse("model", message)
+        }),
         None => rules.models.unnamed().ok_or_else(|| misshapen("model", "missing field `model`", rules.compat)),
     }
 }

@@ -85,8 +85,11 @@ pub(super) fn misshapen(path: &str, what: &str, compat: Compat) -> Error {
     if compat == Compat::DeepSeek422 { error.with_detail("status", 422) } else { error }
 }
 
-/// A request, and the names of its fields that were ignored.
-pub(super) fn parse<T: DeserializeOwned>(body: &[u8], compat: Compat) -> Result<(T, Vec<String>)> {
+/// The body of a request, and the names of its fields that were ignored.
+///
+/// # Errors
+/// `bad_request` where it is no JSON, or JSON of another form, with the field's name.
+pub fn parse<T: DeserializeOwned>(body: &[u8], compat: Compat) -> Result<(T, Vec<String>)> {
     if depth(body) > MAX_DEPTH {
         return Err(syntax(format_args!("nested deeper than {MAX_DEPTH}")));
     }

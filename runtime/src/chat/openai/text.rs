@@ -11,8 +11,8 @@ use super::request::{ChatRequest, StreamOptions, check_prompt_logprobs, check_sc
 use super::rules::{self, Rules, invalid, refuse};
 use super::sampling::{Sampling, Stop};
 use super::{ModelId, TextCompletion};
-use crate::chat::control::{BOS, EOT, FIM_BEGIN, FIM_END, FIM_HOLE};
-use crate::error::{Result, quote};
+use crate::chat::control::{BOS, EOT};
+use crate::error::Result;
 use crate::generate::{Request, SamplingParams};
 use crate::language::Language;
 use crate::text::Tokenizer;
@@ -23,7 +23,7 @@ const MAX_PROMPTS: usize = 64;
 const MAX_TEXT_BYTES: usize = 4 << 20;
 
 /// The body of a text completion.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 pub struct TextRequest {
     /// What is continued, or goes before the hole.
     pub prompt: PromptField,
@@ -102,6 +102,13 @@ pub enum PromptField {
     ManyIds(Vec<Vec<u32>>),
 }
 
+impl Default for PromptField {
+    /// No prompt, which is refused.
+    fn default() -> PromptField {
+        PromptField::Texts(vec![])
+    }
+}
+
 /// One prompt.
 enum Prompt<'r> {
     Text(&'r str),
@@ -138,13 +145,21 @@ impl TextRequest {
     /// # Errors
     /// As [`ChatRequest::parse_by`].
     pub fn parse_by(rules: &Rules, body: impl AsRef<[u8]>) -> Result<TextRequest> {
-        let (mut request, ignored) = rules::parse::<TextRequest>(body.as_ref(), rules.compat)?;
-        let model = resolve(rules, request.model.as_deref())?;
-        request.given = Given { model, rules: rules.clone(), ignored };
+        let (request, ignored) = rules::parse::<TextRequest>(body.as_ref(), rules.compat)?;
+        request.judged_by(rules, ignored)
+    }
+
+    /// Checks a request, of which some fields were ignored.
+    ///
+    /// # Errors
+    /// As [`ChatRequest::parse_by`].
+    pub fn judged_by(mut self, rules: &Rules, ignored: Vec<String>) -> Result<TextRequest> {
+        let model = resolve(rules, self.model.as_deref())?;
+        self.given = Given { model, rules: rules.clone(), ignored };
         // Editors send a suffix with each request, at the end of a file an empty one.
-        request.suffix = request.suffix.filter(|suffix| !suffix.is_empty());
-        request.check()?;
-        Ok(request)
+        self.suffix = self.suffix.filter(|suffix| !suffix.is_empty());
+        self.check()?;
+        Ok(self)
     }
 
     fn check(&self) -> Result<()> {
@@ -329,7 +344,8 @@ impl TextRequest {
                 Prompt::Ids(_) => Ok(text),
             };
         };
-        around_hole(tokenizer, &text, &encode(suffix)?)
+        let begin: Vec<u32> = tokenizer.token_id(BOS).into_iter().collect();
+        Ok([begin, language.around_hole(&text, &encode(suffix)?)?].concat())
     }
 
     fn sampling(&self) -> Sampling<'_> {
@@ -348,35 +364,5 @@ impl TextRequest {
             n: self.n,
             logprobs: self.logprobs.and_then(|count| count.try_into().ok()),
         }
-    }
-}
-
-/// The prompt of a hole between two texts: its beginning, its place, its end, as tokens.
-fn around_hole(tokenizer: &Tokenizer, before: &[u32], behind: &[u32]) -> Result<Vec<u32>> {
-    let token = |name: &str| {
-        let lacks = format!("suffix: the model has no token {}, so it cannot fill a hole", quote(name));
-        tokenizer.token_id(name).ok_or_else(|| refuse("suffix", lacks).with_help("leave out suffix"))
-    };
-    let (begin, hole, end) = (token(FIM_BEGIN)?, token(FIM_HOLE)?, token(FIM_END)?);
-    let bos: Vec<u32> = tokenizer.token_id(BOS).into_iter().collect();
-    Ok([&bos, &[begin][..], before, &[hole], behind, &[end]].concat())
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn a_hole_is_between_its_texts() {
-        let added: Vec<_> = (10..).zip([BOS, FIM_BEGIN, FIM_HOLE, FIM_END]).collect();
-        let added: Vec<_> = added.iter().map(|(id, token)| json!({ "id": id, "content": token })).collect();
-        let file = json!({
-            "added_tokens": added, "model": { "type": "BPE", "vocab": { "a": 0 }, "merges": [] },
-            "pre_tokenizer": { "type": "ByteLevel", "add_prefix_space": false, "use_regex": false },
-        });
-        let tokenizer = Tokenizer::from_json("tokenizer.json", file.to_string().as_bytes(), 20).unwrap();
-        assert_eq!(around_hole(&tokenizer, &[1, 2], &[3]).unwrap(), [10, 11, 1, 2, 12, 3, 13]);
     }
 }
