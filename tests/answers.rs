@@ -53,7 +53,7 @@ impl Said {
         match event {
             Event::Token { id, .. } => self.ids.push(id),
             Event::Text { text, .. } => self.text.push_str(&text),
-            Event::End { finish, timings } => (self.finish, self.timings) = (Some(finish), timings),
+            Event::End { finish, timings, .. } => (self.finish, self.timings) = (Some(finish), timings),
             _ => {}
         }
     }

@@ -46,7 +46,7 @@ fn traced(engine: &mut Engine, request: Request) -> (Vec<u32>, Vec<Selection>, F
                     assert!(tokens == prompt || last == Some(tokens - 1), "after the next token");
                     selections.extend(found);
                 }
-                Event::End { finish, timings } => end = Some((finish, timings)),
+                Event::End { finish, timings, .. } => end = Some((finish, timings)),
                 _ => {}
             }
         }

@@ -74,7 +74,7 @@ pub(crate) fn answer(
                     break Err(error);
                 }
             }
-            Ok(Some(Event::End { finish, timings })) => {
+            Ok(Some(Event::End { finish, timings, .. })) => {
                 answer.finish = Some(finish);
                 answer.timings = timings;
             }
@@ -84,7 +84,7 @@ pub(crate) fn answer(
                 }
             }
             // No tools are offered here: calls are text.
-            Ok(Some(Event::Call { .. } | Event::Arguments { .. } | Event::CallEnd { .. })) => {}
+            Ok(Some(Event::Spelled(_) | Event::Call { .. } | Event::Arguments { .. } | Event::CallEnd { .. })) => {}
             Ok(Some(Event::PromptLogprobs { .. } | Event::EndToken { .. })) => {}
             Err(error) => break Err(error),
         }
@@ -263,7 +263,7 @@ impl Answer {
             "text": self.text,
             "reasoning_content": if self.reasoning.is_empty() { Value::Null } else { json!(self.reasoning) },
             "finish_reason": self.finish.map_or("stopped", Finish::name),
-            "usage": openai::Usage::from(&self.timings),
+            "usage": openai::Usage::from(&self.timings).to_json(),
             "timings": openai::Timings::from(&self.timings),
             "seed": self.seed,
             "adapter": engine.adapter().map_or("host", |adapter| adapter.name.as_str()),

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use lyn::chat::Message;
-use lyn::chat::openai::ResponseShape;
+use lyn::chat::openai::{ResponseShape, Usage};
 use lyn::checkpoint::GenerationDefaults;
 use lyn::error::{Code, Error, Result, escape};
-use lyn::generate::Voice;
+use lyn::generate::{Event, Finish, Known, Timings, Voice};
 use lyn::memory::ContextSize;
 use serde_json::{Map, Value, json};
 use tokio::runtime::{Builder, Runtime};
@@ -16,7 +16,7 @@ use crate::answer::Screen;
 use crate::cli::{AnswerArgs, AttentionArg, EngineArgs, SamplingArgs, Switch, UpstreamArgs, When};
 use crate::interrupt::Interrupt;
 use crate::terminal::table::count;
-use crate::upstream::{Address, Event, Keys, Patience, Upstream, Usage, gave_up};
+use crate::upstream::{Address, Keys, Kind, Patience, Upstream, gave_up};
 use crate::verbs::chat::document;
 
 /// How soon a stop is heard.
@@ -38,11 +38,11 @@ pub(crate) struct Told {
     /// The thought before it.
     pub(crate) reasoning: String,
     /// Why it ended; none where the user stopped it or it broke off.
-    finish: Option<String>,
+    finish: Option<Finish>,
     /// Why it broke off, after some of it had been shown.
     pub(crate) failure: Option<Error>,
     /// What the engine counted.
-    pub(crate) usage: Usage,
+    pub(crate) timings: Timings,
     seed: Option<u64>,
     model: String,
     host: String,
@@ -106,14 +106,15 @@ impl Remote {
         let _working = app.interrupt.work();
         let mut screen = Screen::new(app, options.reasoning);
         let host = self.upstream.address().shown().to_owned();
-        let mut told = Told { host, seed: sampling.seed, model: self.model.clone(), ..Told::default() };
+        let timings = Timings { known: Known::NOTHING, ..Timings::default() };
+        let mut told = Told { host, seed: sampling.seed, model: self.model.clone(), timings, ..Told::default() };
         let answering = async {
             let body = self.body(app, messages, options, sampling, response).await;
             let (start, mut first) = (Instant::now(), None);
-            let mut reply = self.upstream.chat(body).await?;
+            let mut reply = self.upstream.ask(Kind::Chat, body).await?;
             loop {
                 match reply.next().await {
-                    Ok(Some(event)) => {
+                    Ok(Some((_, event))) => {
                         first.get_or_insert_with(Instant::now);
                         told.take(event, &mut screen);
                     }
@@ -230,25 +231,30 @@ fn number(value: f32) -> Value {
 impl Told {
     fn take(&mut self, event: Event, screen: &mut Screen<'_>) {
         match event {
-            Event::Text { index: 0, voice, text, .. } => {
+            Event::Text { voice, text } => {
                 screen.show(voice, &text);
                 match voice {
                     Voice::Content => self.text += &text,
                     Voice::Reasoning => self.reasoning += &text,
                 }
             }
-            Event::Finish { index: 0, reason } => {
-                if gave_up(&reason) {
-                    let error = Error::new(Code::Upstream, format!("{} gave up: {}", self.host, escape(&reason)));
-                    self.failure = Some(error.with_help("ask again: the text so far is not the whole answer"));
+            Event::End { finish, timings, .. } => {
+                self.timings = timings;
+                if finish == Finish::Aborted {
+                    let help = "ask again: the text so far is not the whole answer";
+                    self.failure = Some(gave_up(&self.host).with_help(help));
                 } else {
-                    self.finish = Some(reason);
+                    self.finish = Some(finish);
                 }
             }
-            Event::Usage(usage) => self.usage = usage,
             // No functions are offered and no second answer is asked for.
             _ => {}
         }
+    }
+
+    /// Tokens of the prompt and the answer, where both are known.
+    pub(crate) fn total_tokens(&self) -> Option<u64> {
+        Usage::from(&self.timings).total_tokens.map(u64::from)
     }
 
     /// Whether the user stopped it.
@@ -258,11 +264,13 @@ impl Told {
 
     /// Says why an answer was cut, and what it took, where that is wanted.
     pub(crate) fn report(&self, app: &App, options: &AnswerArgs) {
-        let why = match (self.finish.as_deref(), options.max_tokens) {
-            (Some("length"), Some(most)) => Some(format!("--max-tokens {most} or the engine's own limit is reached")),
-            (Some("length"), None) => Some("the engine's limit is reached".to_owned()),
-            (Some("stop") | None, _) => None,
-            (Some(other), _) => Some(escape(other)),
+        let why = match (self.finish, options.max_tokens) {
+            (Some(Finish::Length), Some(most)) => {
+                Some(format!("--max-tokens {most} or the engine's own limit is reached"))
+            }
+            (Some(Finish::Length), None) => Some("the engine's limit is reached".to_owned()),
+            (Some(Finish::Stop) | None, _) => None,
+            (Some(other), _) => Some(other.name().to_owned()),
         };
         if let Some(why) = why {
             app.terminal.note(&format!("note: the answer ends here: {why}"));
@@ -279,19 +287,19 @@ impl Told {
 
     /// `212 tokens · 38.1 tok/s · …`; what the engine did not count is unknown.
     pub(crate) fn statistics(&self) -> String {
-        let known = |tokens: Option<u64>| tokens.map_or_else(|| "unknown".to_owned(), count);
-        let mut parts = vec![match self.usage.completion {
-            Some(tokens) => format!("{} tokens", count(tokens)),
+        let usage = Usage::from(&self.timings);
+        let known = |tokens: Option<u32>| tokens.map_or_else(|| "unknown".to_owned(), |tokens| count(tokens.into()));
+        let mut parts = vec![match usage.completion_tokens {
+            Some(tokens) => format!("{} tokens", count(tokens.into())),
             None => "tokens unknown".to_owned(),
         }];
         let seconds = self.decode.as_secs_f64();
-        if let Some(tokens) = self.usage.completion.filter(|&tokens| tokens > 1 && seconds > 0.0) {
-            let speed = f64::from(u32::try_from(tokens - 1).unwrap_or(u32::MAX)) / seconds;
-            parts.push(format!("{speed:.1} tok/s"));
+        if let Some(tokens) = usage.completion_tokens.filter(|&tokens| tokens > 1 && seconds > 0.0) {
+            parts.push(format!("{:.1} tok/s", f64::from(tokens - 1) / seconds));
         }
-        let cached = self.usage.cached.filter(|&cached| cached > 0);
-        let cached = cached.map(|cached| format!(" ({} known)", count(cached))).unwrap_or_default();
-        parts.push(format!("prompt {}{cached}", known(self.usage.prompt)));
+        let cached = usage.prompt_cache_hit_tokens.filter(|&cached| cached > 0);
+        let cached = cached.map(|cached| format!(" ({} known)", count(cached.into()))).unwrap_or_default();
+        parts.push(format!("prompt {}{cached}", known(usage.prompt_tokens)));
         if let Some(first) = self.first {
             parts.push(format!("first token {:.1} s", first.as_secs_f64()));
         }
@@ -304,13 +312,13 @@ impl Told {
 
     /// The last line of `--json`.
     pub(crate) fn to_json(&self, schema: &str) -> Value {
-        let finish = self.finish.as_deref().unwrap_or(if self.failure.is_some() { "error" } else { "stopped" });
+        let ended = if self.failure.is_some() { "error" } else { "stopped" };
         json!({
             "schema": schema,
             "text": self.text,
             "reasoning_content": if self.reasoning.is_empty() { Value::Null } else { json!(self.reasoning) },
-            "finish_reason": finish,
-            "usage": self.usage.to_json(),
+            "finish_reason": self.finish.map_or(ended, Finish::name),
+            "usage": Usage::from(&self.timings).to_json(),
             "timings": Value::Null,
             "seed": self.seed,
             "model": self.model,

@@ -16,6 +16,7 @@ pub mod generate;
 pub mod gpu;
 pub mod host;
 pub mod inspect;
+pub mod json;
 pub mod language;
 pub mod memory;
 pub mod model;

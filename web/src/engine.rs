@@ -366,7 +366,8 @@ fn event_object(event: &Event) -> Result<Option<JsValue>, JsValue> {
             &[("type", "trace".into()), ("selections", list.into())]
         }
         // Calls are in the chunks, and log probabilities of prompts are nobody's wish here.
-        Event::Call { .. }
+        Event::Spelled(_)
+        | Event::Call { .. }
         | Event::Arguments { .. }
         | Event::CallEnd { .. }
         | Event::PromptLogprobs { .. }

@@ -1,4 +1,4 @@
-//! One answer between the engine's thread and a connection: room for it, and its events.
+//! One answer between whoever makes it and a connection: room for it, and its events.
 
 use lyn::Language;
 use lyn::generate::{Event, Request};
@@ -6,6 +6,7 @@ use tokio::sync::watch;
 
 use super::Server;
 use super::admission::Ticket;
+use super::elsewhere::Relay;
 use super::feed::Reader;
 use super::guard::KeyId;
 use super::refusal::Refusal;
@@ -13,11 +14,19 @@ use super::worker::Cut;
 
 /// An answer in the making. Dropping it ends its work and makes room for another.
 pub(crate) struct Answer {
-    reader: Reader,
+    source: Source,
     stopping: watch::Receiver<bool>,
     /// What was said, where it is to be logged.
     log: Option<String>,
     _ticket: Ticket,
+}
+
+/// Who makes it.
+enum Source {
+    /// The engine here.
+    Engine(Reader),
+    /// One elsewhere.
+    Relay(Relay),
 }
 
 impl Answer {
@@ -41,7 +50,12 @@ impl Answer {
 
     /// An answer that has begun, and is cut when `stopping` says so.
     pub(crate) fn new(reader: Reader, ticket: Ticket, stopping: watch::Receiver<bool>) -> Answer {
-        Answer { reader, stopping, log: None, _ticket: ticket }
+        Answer { source: Source::Engine(reader), stopping, log: None, _ticket: ticket }
+    }
+
+    /// An answer that another engine makes.
+    pub(super) fn of_elsewhere(relay: Relay, ticket: Ticket, stopping: watch::Receiver<bool>) -> Answer {
+        Answer { source: Source::Relay(relay), stopping, log: None, _ticket: ticket }
     }
 
     /// The next event with its choice; none after the last.
@@ -49,9 +63,16 @@ impl Answer {
     /// # Errors
     /// What cut the answer.
     pub(crate) async fn next(&mut self) -> Result<Option<(u32, Event)>, Cut> {
+        let source = &mut self.source;
+        let coming = async move {
+            match source {
+                Source::Engine(reader) => reader.next().await,
+                Source::Relay(relay) => relay.next().await.map_err(Cut::Failed),
+            }
+        };
         let next = tokio::select! {
             biased;
-            next = self.reader.next() => next?,
+            next = coming => next?,
             Ok(_) = self.stopping.wait_for(|stopping| *stopping) => return Err(Cut::Stopping),
         };
         if let (Some(log), Some((_, Event::Text { text, .. }))) = (&mut self.log, &next) {

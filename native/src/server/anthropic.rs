@@ -184,7 +184,7 @@ pub(crate) async fn messages(
     Extension(visitor): Who,
     body: Body,
 ) -> Result<Response, Wrong> {
-    server.loaded()?;
+    server.check_open()?;
     let rules = Shared::clone(&server);
     let request = parsed(&server, body, move |bytes| translated(&rules, bytes, false)).await?;
     let model = request.model.clone().unwrap_or_default();
@@ -275,7 +275,7 @@ impl Message {
                 }
                 self.delta(&json!({ "type": "input_json_delta", "partial_json": text }), &mut said);
             }
-            Event::End { finish, timings } => {
+            Event::End { finish, timings, .. } => {
                 self.output_tokens = timings.completion_tokens;
                 self.close(&mut said);
                 self.finish(*finish, &mut said);
@@ -320,6 +320,7 @@ impl Message {
         self.finish.map(|finish| match finish {
             Finish::ToolCalls => "tool_use",
             Finish::Stop => "end_turn",
+            Finish::Filtered => "refusal",
             Finish::Length | Finish::Aborted => "max_tokens",
         })
     }

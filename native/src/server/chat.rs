@@ -12,6 +12,7 @@ use super::answer::Answer;
 use super::guard::Visitor;
 use super::refusal::Refusal;
 use super::{Server, Shared, Who, elsewhere, parsed_bytes, told, unix_seconds, whole_body};
+use crate::upstream::Kind;
 
 /// The seed in use, also where the request had none.
 pub(crate) const SEED: HeaderName = HeaderName::from_static("x-seed");
@@ -41,11 +42,25 @@ pub(crate) struct Started {
     pub(crate) headers: HeaderMap,
 }
 
-/// Asks for the answer to a request.
+/// Asks for the answer to a request that was written in another dialect, here or where a route leads.
 ///
 /// # Errors
 /// As [`Answer::ask`].
 pub(crate) async fn start(server: &Server, visitor: Visitor, request: ChatRequest) -> Result<Started, Refusal> {
+    if !server.settings.routes.is_empty()
+        && let Some(asking) = elsewhere::lead(server, Kind::Chat, request.to_body())
+    {
+        let mut headers = ignored(request.ignored());
+        let begun = asking.ask(server, visitor).await?;
+        let (completion, choices) = (asking.completion(&begun), asking.choices());
+        headers.extend(begun.headers);
+        return Ok(Started { answer: begun.answer, completion, choices, prompt_tokens: 0, headers });
+    }
+    start_here(server, visitor, request).await
+}
+
+/// Asks the engine here.
+async fn start_here(server: &Server, visitor: Visitor, request: ChatRequest) -> Result<Started, Refusal> {
     let mut scope = server.guard.scope(visitor.key);
     scope.extend_from_slice(request.user_id.as_deref().unwrap_or_default().as_bytes());
     let mut headers = ignored(request.ignored());
@@ -85,14 +100,18 @@ pub(crate) async fn completions(
 ) -> Result<Response, Refusal> {
     server.check_open()?;
     let bytes = whole_body(&server, body).await?;
-    if let Some(response) = elsewhere::answer(&server, &bytes).await? {
+    if let Some(asking) = elsewhere::route(&server, Kind::Chat, &bytes).await? {
+        let begun = asking.ask(&server, visitor).await?;
+        let completion = asking.completion(&begun);
+        let mut response = told::respond(begun.answer, completion, asking.choices(), asking.is_stream()).await?;
+        response.headers_mut().extend(begun.headers);
         return Ok(response);
     }
     server.loaded()?;
     let rules = server.rules(uri.path().starts_with("/beta/"), false);
     let request = parsed_bytes(bytes, move |bytes| ChatRequest::parse_by(&rules, bytes)).await?;
     let streams = request.is_stream();
-    let Started { answer, completion, choices, headers, .. } = start(&server, visitor, request).await?;
+    let Started { answer, completion, choices, headers, .. } = start_here(&server, visitor, request).await?;
     let mut response = told::respond(answer, completion, choices, streams).await?;
     response.headers_mut().extend(headers);
     Ok(response)

@@ -1,38 +1,240 @@
-//! Chat completions that another engine answers, as if they were made here.
+//! Requests that another engine answers: asked there, and told here as any answer is.
+//!
+//! In: a request in DeepSeek's form. Out: the events of its answer. Never: an id, a header or a key of the other side, but the
+//! model that it names, in `x-upstream-model`.
 
-use axum::body::Body;
-use axum::response::Response;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
-use lyn::error::{Code, Error, escape_whole};
-use serde_json::{Map, Value};
+use lyn::chat::openai::{Completion, TextAsked, TextCompletion};
+use lyn::error::Result;
+use lyn::generate::{Event, Finish, Known, Timings, Voice};
+use serde_json::{Map, Value, json};
 
+use super::answer::Answer;
+use super::guard::Visitor;
 use super::refusal::Refusal;
-use super::{Server, parsed_bytes};
-use crate::upstream::proxy::{KEEP_ALIVE, Proxied, proxy};
+use super::sse::SILENCE;
+use super::{Server, parsed_bytes, unix_seconds};
+use crate::upstream::profile::wanted;
+use crate::upstream::{Kind, Reply, Upstream};
 
-/// The answer of another engine, where a route leads there; none where the engine here is asked.
+/// The header with the model that the other side names.
+const MODEL: HeaderName = HeaderName::from_static("x-upstream-model");
+
+/// A request on its way to another engine.
+pub(super) struct Elsewhere {
+    upstream: Arc<Upstream>,
+    kind: Kind,
+    /// The request in DeepSeek's form, with whatever else its client has put into it.
+    body: Map<String, Value>,
+}
+
+/// An answer on its way from another engine.
+pub(super) struct Begun {
+    pub(super) answer: Answer,
+    pub(super) headers: HeaderMap,
+    /// Whether it is told as one with a thought.
+    thinking: bool,
+    fingerprint: Option<String>,
+}
+
+/// The request, where a route leads it to another engine; none where the engine here is asked.
 ///
 /// # Errors
 /// 400 where the body is no JSON object.
-pub(super) async fn answer(server: &Server, body: &Bytes) -> Result<Option<Response>, Refusal> {
-    let routes = &server.settings.routes;
-    if routes.is_empty() {
+pub(super) async fn route(server: &Server, kind: Kind, body: &Bytes) -> Result<Option<Elsewhere>, Refusal> {
+    if server.settings.routes.is_empty() {
         return Ok(None);
     }
-    let fields = parsed_bytes(body.clone(), object).await?;
-    let model = fields.get("model").and_then(Value::as_str).unwrap_or_default();
-    let Some(upstream) = routes.decide(model, server.admission.is_full()) else { return Ok(None) };
-    tracing::debug!(host = upstream.address().shown(), "another engine is asked");
-    let Proxied { status, headers, body } = proxy(upstream.clone(), fields, KEEP_ALIVE).await;
-    let mut response = Response::new(Body::from_stream(body));
-    *response.status_mut() = status;
-    *response.headers_mut() = headers;
-    Ok(Some(response))
+    let (body, _): (Map<String, Value>, _) = parsed_bytes(body.clone(), |bytes| lyn::json::read(bytes)).await?;
+    Ok(lead(server, kind, body))
 }
 
-fn object(bytes: &[u8]) -> lyn::Result<Map<String, Value>> {
-    serde_json::from_slice(bytes).map_err(|error| {
-        let what = escape_whole(&error.to_string());
-        Error::new(Code::BadRequest, format!("Failed to parse the request body as JSON: {what}"))
-    })
+/// The same for a request that was written in another dialect.
+pub(super) fn lead(server: &Server, kind: Kind, body: Map<String, Value>) -> Option<Elsewhere> {
+    let model = body.get("model").and_then(Value::as_str).unwrap_or_default();
+    let upstream = server.settings.routes.decide(model, server.admission.is_full())?;
+    tracing::debug!(host = upstream.address().shown(), "another engine is asked");
+    Some(Elsewhere { upstream: Arc::clone(upstream), kind, body })
+}
+
+impl Elsewhere {
+    fn text(&self, name: &str) -> Option<&str> {
+        self.body.get(name).and_then(Value::as_str)
+    }
+
+    fn is(&self, name: &str) -> bool {
+        self.body.get(name) == Some(&Value::Bool(true))
+    }
+
+    /// Whether the answer is to come by chunks.
+    pub(super) fn is_stream(&self) -> bool {
+        self.is("stream")
+    }
+
+    /// How many answers are asked for.
+    pub(super) fn choices(&self) -> u32 {
+        let prompts = match self.body.get("prompt") {
+            // Token ids are one prompt.
+            Some(Value::Array(prompts)) if !prompts.first().is_some_and(Value::is_number) => prompts.len(),
+            _ => 1,
+        };
+        let answers = self.body.get("n").and_then(Value::as_u64).unwrap_or(1).max(1);
+        u32::try_from(answers.saturating_mul(prompts as u64)).unwrap_or(u32::MAX)
+    }
+
+    fn usage_apart(&self) -> bool {
+        let options = self.body.get("stream_options");
+        self.is_stream() && options.and_then(|options| options.get("include_usage")?.as_bool()) == Some(true)
+    }
+
+    /// The chat completion as which the answer is told.
+    pub(super) fn completion(&self, begun: &Begun) -> Completion {
+        let (id, model) = (uuid::Uuid::new_v4().to_string(), self.text("model").unwrap_or_default());
+        let mut told = Completion::new(id, unix_seconds(), model, begun.thinking).with_answers(self.choices());
+        told = told.of_elsewhere();
+        if self.usage_apart() {
+            told = told.with_usage_apart();
+        }
+        if self.is("logprobs") {
+            told = told.with_logprobs(None);
+        }
+        match &begun.fingerprint {
+            Some(fingerprint) => told.with_fingerprint(fingerprint),
+            None => told,
+        }
+    }
+
+    /// The text completion as which the answer is told. What is echoed comes from the other side.
+    pub(super) fn text_completion(&self, begun: &Begun) -> TextCompletion {
+        let (id, model) = (uuid::Uuid::new_v4().to_string(), self.text("model").unwrap_or_default());
+        let echoes = vec![String::new(); self.choices() as usize];
+        let asked = TextAsked { requests: vec![], echoes, added_tokens: 0, answers: self.choices() };
+        let mut told = TextCompletion::new(id, unix_seconds(), model, &asked).of_elsewhere();
+        if self.usage_apart() {
+            told = told.with_usage_apart();
+        }
+        if self.body.get("logprobs").is_some_and(|logprobs| logprobs.is_number() || *logprobs == Value::Bool(true)) {
+            told = told.with_logprobs(None, usize::MAX);
+        }
+        match &begun.fingerprint {
+            Some(fingerprint) => told.with_fingerprint(fingerprint),
+            None => told,
+        }
+    }
+
+    /// Asks the other engine. Returns when its answer has begun; where the answer comes by chunks, not much later than
+    /// that: from then on a refusal is an event.
+    ///
+    /// # Errors
+    /// 503 and 429 where there is no room; what the other engine says.
+    pub(super) async fn ask(&self, server: &Server, visitor: Visitor) -> Result<Begun, Refusal> {
+        let choices = self.choices();
+        let ticket = server.passing.enter(visitor.key, choices as usize)?;
+        let thinking = wanted(&self.body).filter(|_| self.kind == Kind::Chat);
+        let mut body = self.body.clone();
+        if let Some(model) = self.upstream.address().model() {
+            // The client's id may have been its switch: the id that takes its place is none.
+            if let Some(on) = thinking {
+                body.insert("thinking".to_owned(), json!({ "type": if on { "enabled" } else { "disabled" } }));
+            }
+            body.insert("model".to_owned(), json!(model));
+        }
+        let (upstream, kind) = (Arc::clone(&self.upstream), self.kind);
+        let mut starting: Starting = Box::pin(async move { upstream.ask(kind, body).await });
+        let reply = if self.is_stream() {
+            tokio::time::timeout(SILENCE, &mut starting).await.ok().transpose()?
+        } else {
+            Some((&mut starting).await?)
+        };
+        let mut headers = HeaderMap::new();
+        let model = reply.as_ref().and_then(Reply::model).and_then(|model| HeaderValue::from_str(model).ok());
+        headers.extend(model.map(|model| (MODEL, model)));
+        let fingerprint = reply.as_ref().and_then(Reply::fingerprint).map(str::to_owned);
+        let thinks = |event: &Event| matches!(event, Event::Text { voice: Voice::Reasoning, .. });
+        let thinking = thinking == Some(true) || reply.as_ref().and_then(Reply::peek).is_some_and(thinks);
+        let source = match reply {
+            Some(reply) => Source::Reply(Box::new(reply)),
+            None => Source::Starting(starting),
+        };
+        let relay = Relay { source, open: (0..choices).collect() };
+        let answer = Answer::of_elsewhere(relay, ticket, server.stopping.subscribe());
+        Ok(Begun { answer, headers, thinking, fingerprint })
+    }
+}
+
+type Starting = Pin<Box<dyn Future<Output = Result<Reply>> + Send>>;
+
+enum Source {
+    Starting(Starting),
+    Reply(Box<Reply>),
+}
+
+/// The events of another engine's answer. Dropping it ends the work there.
+pub(super) struct Relay {
+    source: Source,
+    /// Choices that have not ended.
+    open: Vec<u32>,
+}
+
+impl Relay {
+    /// The next event with its choice; none after the last. Safe to drop and call again.
+    ///
+    /// # Errors
+    /// `upstream`.
+    pub(super) async fn next(&mut self) -> Result<Option<(u32, Event)>> {
+        let reply = loop {
+            match &mut self.source {
+                Source::Reply(reply) => break reply,
+                Source::Starting(starting) => self.source = Source::Reply(Box::new(starting.await?)),
+            }
+        };
+        let next = reply.next().await?;
+        if let Some((choice, Event::End { .. })) = &next {
+            self.open.retain(|open| open != choice);
+        }
+        // An engine that makes fewer answers than it was asked for has not made these.
+        let missing = || {
+            let timings = Timings { known: Known::NOTHING, ..Timings::default() };
+            Some((self.open.pop()?, Event::End { finish: Finish::Aborted, stop: None, timings }))
+        };
+        Ok(next.or_else(missing))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http_body_util::BodyExt;
+    use lyn::{Code, Error};
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::server::admission::Admission;
+    use crate::server::told;
+
+    /// An engine that says nothing for 25 s and then refuses: two signs of life, and an error in place of a chunk.
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_waits_shows_that_it_lives_and_can_still_be_refused() {
+        let starting: Starting = Box::pin(async {
+            tokio::time::sleep(Duration::from_secs(25)).await;
+            Err(Error::new(Code::Upstream, "h answered 400: too long").with_detail("status", 400))
+        });
+        let relay = Relay { source: Source::Starting(starting), open: vec![0] };
+        let ticket = Admission::new(1, None).enter(None, 1).unwrap();
+        let answer = Answer::of_elsewhere(relay, ticket, watch::Sender::new(false).subscribe());
+        let completion = Completion::new("1", 7, "m", false).of_elsewhere();
+        let response = told::respond(answer, completion, 1, true).await.unwrap();
+        let text = response.into_body().collect().await.unwrap().to_bytes();
+        let text = String::from_utf8(text.to_vec()).unwrap();
+        assert_eq!(text.matches(": keep-alive\n\n").count(), 2, "{text}");
+        assert!(
+            text.contains("\"message\":\"h answered 400: too long\"") && text.ends_with("data: [DONE]\n\n"),
+            "{text}"
+        );
+    }
 }

@@ -7,7 +7,7 @@ use axum::http::HeaderValue;
 use axum::response::Response;
 use lyn::Language;
 use lyn::chat::control;
-use lyn::chat::openai::{self, Compat, PromptField, Stop, TextRequest, Timings, parse_body};
+use lyn::chat::openai::{self, Compat, PromptField, Stop, TextRequest, Timings};
 use lyn::error::{Code, Error};
 use lyn::generate::{self, Event, Finish};
 use serde::Deserialize;
@@ -64,7 +64,7 @@ pub(crate) async fn completion(
     Extension(visitor): Who,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let (request, fields) = parsed(&server, body, |bytes| parse_body::<LlamaRequest>(bytes, Compat::Local)).await?;
+    let (request, fields) = parsed(&server, body, |bytes| lyn::json::read::<LlamaRequest>(bytes)).await?;
     let prompt = match &request.prompt {
         Some(prompt @ (PromptField::Text(_) | PromptField::Ids(_))) => prompt.clone(),
         Some(_) => return Err(refuse("prompt: expected one prompt, as a string or as ids").into()),
@@ -79,7 +79,7 @@ pub(crate) async fn infill(
     Extension(visitor): Who,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let (request, fields) = parsed(&server, body, |bytes| parse_body::<LlamaRequest>(bytes, Compat::Local)).await?;
+    let (request, fields) = parsed(&server, body, |bytes| lyn::json::read::<LlamaRequest>(bytes)).await?;
     if !matches!(request.prompt, None | Some(PromptField::Text(_))) {
         return Err(refuse("prompt: expected a string: what the hole begins with").into());
     }
@@ -193,6 +193,7 @@ struct Told {
     tokens: Vec<u32>,
     has_new_line: bool,
     ended_by_token: bool,
+    stopping_word: String,
     finish: Option<Finish>,
     counts: generate::Timings,
 }
@@ -221,7 +222,10 @@ impl Told {
                 self.content.push_str(text);
                 self.has_new_line |= text.contains('\n');
             }
-            Event::End { finish, timings } => (self.finish, self.counts) = (Some(*finish), *timings),
+            Event::End { finish, timings, stop } => {
+                (self.finish, self.counts) = (Some(*finish), *timings);
+                self.stopping_word = stop.clone().unwrap_or_default();
+            }
             _ => {}
         }
     }
@@ -245,7 +249,7 @@ impl Told {
         let mut last = self.part();
         let rest = json!({
             "stop": true, "model": self.model, "prompt": self.prompt, "has_new_line": self.has_new_line,
-            "truncated": false, "stop_type": why, "stopping_word": "", "tokens_cached": self.counts.cached_tokens,
+            "truncated": false, "stop_type": why, "stopping_word": self.stopping_word, "tokens_cached": self.counts.cached_tokens,
             "timings": Timings::from(&self.counts),
         });
         if let (Value::Object(last), Value::Object(rest)) = (&mut last, rest) {

@@ -16,6 +16,7 @@ mod chat;
 pub(crate) mod connection;
 mod elsewhere;
 mod feed;
+mod framing;
 pub(crate) mod guard;
 mod health;
 mod infill;
@@ -52,6 +53,7 @@ use futures_util::FutureExt;
 use http_body_util::BodyExt;
 use lyn::Language;
 use lyn::chat::openai::{self, Compat, ModelIds};
+use lyn::error::escape;
 use tokio::sync::watch;
 use tower::Layer;
 use tracing::Instrument;
@@ -111,6 +113,8 @@ pub(crate) struct Server {
     settings: Settings,
     worker: Worker,
     admission: Arc<Admission>,
+    /// The same for answers of other engines: they take no room from those made here.
+    passing: Arc<Admission>,
     metrics: Arc<Metrics>,
     guard: Guard,
     page: Option<Page>,
@@ -134,11 +138,12 @@ impl Server {
     ) -> Shared {
         let most = settings.parallel + settings.max_queue;
         let per_key = (guard.keys() > 1).then_some(settings.parallel + settings.max_queue_per_key);
-        let admission = Admission::new(most, per_key);
+        let (admission, passing) = (Admission::new(most, per_key), Admission::new(most, per_key));
         Arc::new(Server {
             settings,
             worker,
             admission,
+            passing,
             metrics,
             guard,
             page,
@@ -166,7 +171,7 @@ impl Server {
 
     /// Answers in the making or waiting.
     pub(crate) fn answers(&self) -> usize {
-        self.admission.answers()
+        self.admission.answers() + self.passing.answers()
     }
 
     /// What histograms hold back.
@@ -273,7 +278,7 @@ async fn remember_route(route: Option<MatchedPath>, request: Request, next: Next
 
 /// 405; the router adds `Allow`.
 async fn wrong_method(method: Method) -> Refusal {
-    let message = format!("{method} is not for this path; the header Allow says what is");
+    let message = format!("{} is not for this path; the header Allow says what is", escape(method.as_str()));
     Refusal::invalid(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
 }
 
@@ -342,7 +347,7 @@ async fn enter(State(server): State<Shared>, mut request: Request, next: Next) -
     // A path of the client's own making is no label: there would be no end of them.
     let route = response.extensions().get::<Route>().map_or("other", |route| route.0.as_str());
     server.metrics.request(route, status);
-    span.in_scope(|| tracing::info!(%method, route, status, elapsed, "answered"));
+    span.in_scope(|| tracing::info!(method = escape(method.as_str()), route, status, elapsed, "answered"));
     response
 }
 

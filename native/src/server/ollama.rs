@@ -105,7 +105,7 @@ async fn respond(
     body: Body,
     generates: bool,
 ) -> Result<Response, Wrong> {
-    server.loaded()?;
+    server.check_open()?;
     let rules = Shared::clone(&server);
     let request = parsed(&server, body, move |bytes| translated(&rules, bytes, generates)).await?;
     let model = request.model.clone().unwrap_or_default();
@@ -118,7 +118,7 @@ async fn respond(
     let mut end = Map::new();
     while let Some((_, event)) = answer.next().await.map_err(Refusal::from)? {
         match event {
-            Event::End { finish, timings } => end = lines.last(finish, &timings, true),
+            Event::End { finish, timings, .. } => end = lines.last(finish, &timings, true),
             event => drop(lines.take(&event)),
         }
     }
@@ -242,7 +242,7 @@ impl Pieces for Lines {
 
     fn event(&mut self, _choice: u32, event: &Event) -> String {
         let line = match event {
-            Event::End { finish, timings } => Some(self.last(*finish, timings, false)),
+            Event::End { finish, timings, .. } => Some(self.last(*finish, timings, false)),
             event => self.take(event),
         };
         line.map_or(String::new(), |line| format!("{}\n", Value::Object(line)))

@@ -1,6 +1,8 @@
 //! What a client is told when a request cannot be served: one envelope, `{"error": {message, type, param, code}}`, for every
 //! route and status. Never: paths of files, prompts, or the text of a panic.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
@@ -11,7 +13,7 @@ use serde_json::{Value, json};
 /// The media type of every JSON answer.
 pub(crate) const JSON: &str = "application/json; charset=utf-8";
 /// For how long a client should wait before it tries again.
-const RETRY_SECONDS: u32 = 5;
+const RETRY: Duration = Duration::from_secs(5);
 /// Sent beside `Retry-After`; OpenAI's clients prefer it.
 const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 /// OpenAI's clients do as it says.
@@ -56,12 +58,18 @@ impl Refusal {
 
     /// 429: this client asks for more than its share.
     pub(crate) fn too_many(message: impl Into<String>) -> Refusal {
-        Refusal::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", "rate_limit_exceeded", message).retry()
+        Refusal::too_many_for(RETRY, message)
+    }
+
+    /// 429, where it is known for how long.
+    pub(crate) fn too_many_for(wait: Duration, message: impl Into<String>) -> Refusal {
+        let kind = "rate_limit_error";
+        Refusal::new(StatusCode::TOO_MANY_REQUESTS, kind, "rate_limit_exceeded", message).retry(wait)
     }
 
     /// 503: nobody is served now.
     pub(crate) fn unavailable(code: &'static str, message: impl Into<String>) -> Refusal {
-        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "server_error", code, message).retry()
+        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "server_error", code, message).retry(RETRY)
     }
 
     /// 500. What went wrong is for the log.
@@ -82,9 +90,11 @@ impl Refusal {
         self.with_header(axum::http::header::CONNECTION, HeaderValue::from_static("close"))
     }
 
-    fn retry(self) -> Refusal {
-        self.with_header(RETRY_AFTER, HeaderValue::from(RETRY_SECONDS))
-            .with_header(RETRY_AFTER_MS, HeaderValue::from(RETRY_SECONDS * 1000))
+    fn retry(self, wait: Duration) -> Refusal {
+        let milliseconds = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        // A second too late is better than one too early.
+        self.with_header(RETRY_AFTER, HeaderValue::from(milliseconds.div_ceil(1000)))
+            .with_header(RETRY_AFTER_MS, HeaderValue::from(milliseconds))
     }
 
     /// The sentence.
@@ -130,6 +140,7 @@ impl From<Error> for Refusal {
                 Refusal::unavailable("device_lost", "the device was lost; the model is being loaded again")
             }
             Code::Cancelled => Refusal::unavailable("server_shutdown", "the server is stopping"),
+            Code::Upstream => return of_upstream(&error),
             Code::NonFinite => Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "non_finite", message),
             _ => {
                 tracing::error!(code = error.code().name(), message = error.message(), "a request failed");
@@ -141,6 +152,34 @@ impl From<Error> for Refusal {
             error.details().get("status").and_then(Value::as_u64).and_then(|status| u16::try_from(status).ok());
         let status = status.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or(refusal.status);
         Refusal { param, status, ..refusal }
+    }
+}
+
+/// What another engine says. A key or a balance that it refuses is none of the client's.
+fn of_upstream(error: &Error) -> Refusal {
+    let told = error.details().get("status").and_then(Value::as_u64).and_then(|status| u16::try_from(status).ok());
+    let status = match told {
+        Some(told @ (400 | 404 | 413 | 422 | 429 | 503 | 504)) => {
+            StatusCode::from_u16(told).unwrap_or(StatusCode::BAD_GATEWAY)
+        }
+        Some(408) => StatusCode::GATEWAY_TIMEOUT,
+        _ => StatusCode::BAD_GATEWAY,
+    };
+    let (kind, code) = match status.as_u16() {
+        404 => ("invalid_request_error", "model_not_found"),
+        429 => ("rate_limit_error", "rate_limit_exceeded"),
+        400..500 => ("invalid_request_error", "invalid_request_error"),
+        503 => ("server_error", "overloaded"),
+        _ => ("server_error", "upstream_error"),
+    };
+    let refusal = Refusal::new(status, kind, code, error.message());
+    match error.details().get("retry_after_ms").and_then(Value::as_u64) {
+        Some(ms) => refusal
+            .with_header(RETRY_AFTER, HeaderValue::from(ms.div_ceil(1000)))
+            .with_header(RETRY_AFTER_MS, HeaderValue::from(ms)),
+        // It has been tried as often as makes sense.
+        None if status.is_server_error() => refusal.with_header(SHOULD_RETRY, HeaderValue::from_static("false")),
+        None => refusal,
     }
 }
 

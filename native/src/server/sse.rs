@@ -17,7 +17,7 @@ use super::answer::Answer;
 use super::worker::Cut;
 
 /// Silence before a sign of life.
-const SILENCE: Duration = Duration::from_secs(10);
+pub(super) const SILENCE: Duration = Duration::from_secs(10);
 /// Tells nginx not to hold events back.
 const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 

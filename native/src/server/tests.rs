@@ -22,6 +22,9 @@ use super::page::Page;
 use super::worker::{Limits, Load, Model, Stage, Worker};
 use super::{BALANCE, CHAT, COMPLETIONS, COUNT_TOKENS, HEALTH, MESSAGES, MODELS, Server, Settings, Shared, app};
 
+mod elsewhere;
+mod texts;
+
 const CHAT_PATH: &str = "/v1/chat/completions";
 const KEY: &str = "a-key-that-opens-1234";
 
@@ -413,7 +416,7 @@ async fn c22_c32_wrong_requests_are_400_with_the_field_s_name() {
         assert!(message.contains(says), "{fields}: {message}");
     }
     for (body, says) in
-        [("{\"messages\": [", "line 1 column"), ("", "line"), ("\"x\"", "invalid type"), ("{\u{0}}", "line")]
+        [("{\"messages\": [", "byte 14"), ("", "byte 0"), ("\"x\"", "expected an object"), ("{\u{0}}", "byte 1")]
     {
         let message = send(&app, request("POST", CHAT_PATH, &[], body)).await.refused(400);
         assert!(message.contains(says), "{body}: {message}");

@@ -11,7 +11,8 @@ use lyn::generate::Request;
 use super::answer::Answer;
 use super::chat::{SEED, ignored};
 use super::refusal::Refusal;
-use super::{Shared, Who, parsed, told, unix_seconds};
+use super::{Shared, Who, elsewhere, parsed_bytes, told, unix_seconds, whole_body};
+use crate::upstream::Kind;
 
 /// `POST /v1/completions`
 pub(crate) async fn completions(
@@ -20,9 +21,18 @@ pub(crate) async fn completions(
     uri: Uri,
     body: Body,
 ) -> Result<Response, Refusal> {
+    server.check_open()?;
+    let bytes = whole_body(&server, body).await?;
+    if let Some(asking) = elsewhere::route(&server, Kind::Text, &bytes).await? {
+        let begun = asking.ask(&server, visitor).await?;
+        let completion = asking.text_completion(&begun);
+        let mut response = told::respond(begun.answer, completion, asking.choices(), asking.is_stream()).await?;
+        response.headers_mut().extend(begun.headers);
+        return Ok(response);
+    }
     let fingerprint = server.loaded()?.fingerprint.clone();
     let rules = server.rules(uri.path().starts_with("/beta/"), false);
-    let request = parsed(&server, body, move |bytes| TextRequest::parse_by(&rules, bytes)).await?;
+    let request = parsed_bytes(bytes, move |bytes| TextRequest::parse_by(&rules, bytes)).await?;
     let mut scope = server.guard.scope(visitor.key);
     scope.extend_from_slice(request.user_id.as_deref().unwrap_or_default().as_bytes());
     let headers = ignored(request.ignored());

@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use lyn::Language;
-use lyn::chat::openai::{ChatRequest, Compat, parse_body};
+use lyn::chat::openai::ChatRequest;
 use lyn::error::{Code, Error, Result};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -39,7 +39,7 @@ struct DetokenizeRequest {
 
 /// A body of a helper route, and the fields that mean nothing in it.
 fn json<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<(T, Vec<String>)> {
-    parse_body(bytes, Compat::Local)
+    lyn::json::read(bytes)
 }
 
 /// An answer that names them.

@@ -13,13 +13,14 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use lyn::error::{Code, Error, Result, quote};
+use lyn::generate::{Event, Finish};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use super::address::Address;
 use super::connect::{self, Connector};
 use super::error::{self, Failure, upstream};
-use super::events::{Event, Normaliser};
+use super::events::Normaliser;
 use super::key::{Key, Keys};
 use super::profile::Profile;
 use super::sse;
@@ -53,6 +54,24 @@ impl Default for Patience {
             probe: Duration::from_secs(5),
             tries: 3,
             pause: Duration::from_millis(500),
+        }
+    }
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The next message of a conversation.
+    Chat,
+    /// A text to go on with, or with a hole.
+    Text,
+}
+
+impl Kind {
+    fn route(self) -> &'static str {
+        match self {
+            Kind::Chat => "/chat/completions",
+            Kind::Text => "/completions",
         }
     }
 }
@@ -166,19 +185,23 @@ impl Upstream {
         }
     }
 
-    /// Sends a chat completion in DeepSeek's form. Returns when the answer has begun, so that up to there it can be tried
+    /// Sends a completion in DeepSeek's form. Returns when the answer has begun, so that up to there it can be tried
     /// again without anyone having seen anything.
     ///
     /// # Errors
     /// `upstream`; `bad_request` where this engine cannot do what the request asks.
-    pub(crate) async fn chat(&self, mut body: Map<String, Value>) -> Result<Reply> {
-        let prepared = self.profile().await.prepare(&mut body)?;
+    pub(crate) async fn ask(&self, kind: Kind, mut body: Map<String, Value>) -> Result<Reply> {
+        let profile = self.profile().await;
+        let prepared = match kind {
+            Kind::Chat => profile.prepare(&mut body)?,
+            Kind::Text => profile.prepare_text(&mut body)?,
+        };
         let address = if prepared.beta { self.address.beta() } else { self.address.clone() };
         let body = serde_json::to_vec(&body).map_err(|error| Error::new(Code::Internal, error.to_string()))?;
         let body = Bytes::from(body);
         let mut attempt = 1;
         loop {
-            let failure = match self.attempt(body.clone(), &address, prepared.thinking).await {
+            let failure = match self.attempt(kind, body.clone(), &address, prepared.thinking).await {
                 Ok(reply) => return Ok(reply),
                 Err(failure) => failure,
             };
@@ -191,9 +214,16 @@ impl Upstream {
         }
     }
 
-    async fn attempt(&self, body: Bytes, address: &Address, thinking: Option<bool>) -> Result<Reply, Failure> {
-        let response = self.call(Method::POST, "/chat/completions", body, address).await?;
-        let mut reply = Reply::new(self, response.into_body(), thinking);
+    async fn attempt(
+        &self,
+        kind: Kind,
+        body: Bytes,
+        address: &Address,
+        thinking: Option<bool>,
+    ) -> Result<Reply, Failure> {
+        let asked = Instant::now();
+        let response = self.call(Method::POST, kind.route(), body, address).await?;
+        let mut reply = Reply::new(self, response.into_body(), thinking, asked);
         reply.begin().await?;
         Ok(reply)
     }
@@ -325,7 +355,9 @@ pub(crate) struct Reply {
     deadline: Instant,
     form: Form,
     normaliser: Normaliser,
-    events: VecDeque<Event>,
+    events: VecDeque<(u32, Event)>,
+    asked: Instant,
+    first: Option<Instant>,
     /// What comes after the events.
     end: Option<Option<Failure>>,
 }
@@ -338,7 +370,7 @@ enum Form {
 }
 
 impl Reply {
-    fn new(upstream: &Upstream, body: Incoming, thinking: Option<bool>) -> Reply {
+    fn new(upstream: &Upstream, body: Incoming, thinking: Option<bool>, asked: Instant) -> Reply {
         let (host, idle) = (upstream.address.shown().to_owned(), upstream.patience.idle);
         Reply {
             normaliser: Normaliser::new(&host, thinking),
@@ -349,24 +381,37 @@ impl Reply {
             deadline: Instant::now() + idle,
             form: Form::Unknown,
             events: VecDeque::new(),
+            asked,
+            first: None,
             end: None,
         }
     }
 
-    /// The next event; none at the end. Dropping the future loses nothing; dropping the reply ends the engine's work.
+    /// The next event with its choice; none at the end. Dropping the future loses nothing; dropping the reply ends the engine's work.
     ///
     /// # Errors
     /// `upstream` where the answer breaks off. Events before it have been returned.
-    pub(crate) async fn next(&mut self) -> Result<Option<Event>> {
+    pub(crate) async fn next(&mut self) -> Result<Option<(u32, Event)>> {
         loop {
-            if let Some(event) = self.events.pop_front() {
-                return Ok(Some(event));
+            if let Some((choice, mut event)) = self.events.pop_front() {
+                let first = *self.first.get_or_insert_with(Instant::now);
+                if let Event::End { timings, .. } = &mut event {
+                    let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
+                    timings.first_token_ms = milliseconds(first.duration_since(self.asked));
+                    timings.decode_ms = milliseconds(first.elapsed());
+                }
+                return Ok(Some((choice, event)));
             }
             match &mut self.end {
                 Some(failure) => return failure.take().map_or(Ok(None), |failure| Err(failure.error)),
                 None => self.read().await,
             }
         }
+    }
+
+    /// The event that comes next, where one has come.
+    pub(crate) fn peek(&self) -> Option<&Event> {
+        self.events.front().map(|(_, event)| event)
     }
 
     /// The model that the engine says it is.
@@ -385,10 +430,7 @@ impl Reply {
             self.read().await;
         }
         match (self.events.front(), &mut self.end) {
-            (Some(Event::Finish { reason, .. }), _) if gave_up(reason) => {
-                let error = upstream(&self.host, format!("gave up: {}", error::one_line(reason)));
-                Err(Failure::passing(error.with_detail("status", 503)))
-            }
+            (Some((_, Event::End { finish: Finish::Aborted, .. })), _) => Err(Failure::passing(gave_up(&self.host))),
             (None, Some(failure)) => failure.take().map_or(Ok(()), Err),
             _ => Ok(()),
         }
@@ -411,8 +453,9 @@ impl Reply {
             Ok(None) => self.finish(),
         };
         if let Err(failure) = taken {
-            self.events.extend(self.normaliser.release());
-            self.end = Some(Some(failure));
+            let (left, complete) = self.normaliser.cut();
+            self.events.extend(left);
+            self.end = Some((!complete).then_some(failure));
         }
     }
 
@@ -466,7 +509,7 @@ impl Reply {
         if done { self.close(true) } else { Ok(()) }
     }
 
-    fn chunk(&mut self, chunk: &Value) -> Result<Vec<Event>, Failure> {
+    fn chunk(&mut self, chunk: &Value) -> Result<Vec<(u32, Event)>, Failure> {
         let events = match chunk.get("error") {
             // What it says of a refused key must not show the key.
             Some(Value::Object(_) | Value::String(_)) => {
@@ -524,9 +567,9 @@ impl Failure {
     }
 }
 
-/// Ends that say nothing about the answer: the engine ran out of something.
-pub(crate) fn gave_up(reason: &str) -> bool {
-    matches!(reason, "insufficient_system_resource" | "aborted" | "error")
+/// An end that says nothing about the answer: the engine ran out of something.
+pub(crate) fn gave_up(host: &str) -> Error {
+    upstream(host, "gave up in the middle of an answer").with_detail("status", 503)
 }
 
 #[cfg(test)]

@@ -1,70 +1,28 @@
-//! Chunks of any engine to events of one kind.
+//! Chunks of any engine to the events of an answer.
 //!
-//! In: the JSON of chunks, or of a whole answer, in whatever variant. Out: thought, answer, calls, ends and counts, in order.
-//! Thoughts come in a field of their own under two names, or at the beginning of the text between `<think>` marks.
+//! In: the JSON of chunks, or of a whole answer, of a chat or a text, in whatever variant. Out: what [`lyn::generate`] says of
+//! an answer made here, a choice's end after everything else of all choices, because only then its counts are known. Thoughts
+//! come in a field of their own under two names, or at the beginning of the text between `<think>` marks.
 
 use std::collections::BTreeMap;
 
 use lyn::Error;
 use lyn::chat::control::{END_THINK, THINK};
 use lyn::error::Result;
-use lyn::generate::Voice;
+use lyn::generate::{Event, Finish, Known, SpelledToken, Timings, Voice};
 use serde_json::Value;
 
 use super::error;
 use super::thought::Splitter;
-use super::usage::Usage;
+use super::usage;
 
 /// Choices and calls of an answer beyond which an engine is not believed.
 const MOST_CHOICES: u64 = 128;
 const MOST_CALLS: usize = 1024;
 /// Text that waits for the mark that would make it a thought.
 const HELD_BYTES: usize = 1 << 20;
-
-/// Something new in an answer.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Event {
-    /// Text of a choice, never empty.
-    Text {
-        /// The choice.
-        index: u32,
-        /// Thought or answer.
-        voice: Voice,
-        /// What is added.
-        text: String,
-        /// As the engine reports them.
-        logprobs: Option<Value>,
-    },
-    /// A call of a function begins.
-    Call {
-        /// The choice.
-        index: u32,
-        /// Counts the calls of the choice, from 0.
-        call: usize,
-        /// The engine's own, or drawn where it has none.
-        id: String,
-        /// The function.
-        name: String,
-    },
-    /// Arguments of a call, more of the JSON text.
-    Arguments {
-        /// The choice.
-        index: u32,
-        /// The call.
-        call: usize,
-        /// What is added.
-        text: String,
-    },
-    /// A choice is complete.
-    Finish {
-        /// The choice.
-        index: u32,
-        /// `stop`, `length`, `tool_calls`, `content_filter`, or what the engine says.
-        reason: String,
-    },
-    /// The counts, once, after everything else; absent where the engine tells none.
-    Usage(Usage),
-}
+/// Tokens with log probabilities that wait for their text.
+const HELD_TOKENS: usize = 1 << 16;
 
 /// The state of one answer.
 #[derive(Debug)]
@@ -73,22 +31,24 @@ pub(super) struct Normaliser {
     /// Whether thinking was asked for; none: the engine decides.
     thinking: Option<bool>,
     choices: BTreeMap<u32, Choice>,
-    usage: Option<Usage>,
+    timings: Timings,
     model: Option<String>,
     fingerprint: Option<String>,
 }
 
 #[derive(Debug)]
 struct Choice {
-    index: u32,
     text: Text,
     /// The engine keeps thoughts apart.
     apart: bool,
     calls: Vec<Call>,
     /// The call that deltas without id and index belong to.
     current: Option<usize>,
-    finished: bool,
-    logprobs: Option<Value>,
+    /// The last call may still get arguments.
+    in_call: bool,
+    finish: Option<Finish>,
+    /// Tokens whose text has not been said.
+    spelled: Vec<SpelledToken>,
 }
 
 /// What text of the field `content` is.
@@ -117,7 +77,7 @@ impl Normaliser {
             host: host.to_owned(),
             thinking,
             choices: BTreeMap::new(),
-            usage: None,
+            timings: Timings { known: Known::NOTHING, ..Timings::default() },
             model: None,
             fingerprint: None,
         }
@@ -133,11 +93,11 @@ impl Normaliser {
         self.fingerprint.as_deref()
     }
 
-    /// Takes a chunk, or a whole answer.
+    /// Takes a chunk, or a whole answer. Every event has its choice.
     ///
     /// # Errors
     /// `upstream` where it is an error, or no chunk at all.
-    pub(super) fn chunk(&mut self, chunk: &Value) -> Result<Vec<Event>> {
+    pub(super) fn chunk(&mut self, chunk: &Value) -> Result<Vec<(u32, Event)>> {
         let refused = chunk.get("error").is_some_and(|error| !error.is_null())
             || chunk.get("object").and_then(Value::as_str) == Some("error");
         if refused {
@@ -152,46 +112,62 @@ impl Normaliser {
             }
         }
         if let Some(report) = chunk.get("usage").filter(|usage| usage.is_object()) {
-            self.usage.get_or_insert_default().update(report);
+            usage::update(&mut self.timings, report);
         }
-        let mut events = vec![];
+        let mut told = vec![];
         for choice in chunk.get("choices").and_then(Value::as_array).into_iter().flatten() {
             let number = choice.get("index").and_then(Value::as_u64).unwrap_or(0);
             let index = u32::try_from(number).ok().filter(|_| number < MOST_CHOICES);
             let index = index.ok_or_else(|| self.broken(format!("sent a choice number {number}")))?;
-            let state = self.choices.entry(index).or_insert_with(|| Choice::new(index));
+            let state = self.choices.entry(index).or_insert_with(Choice::new);
+            let mut events = vec![];
             if state.take(choice, self.thinking, &mut events).is_none() {
                 return Err(self.broken(format!("sent more than {MOST_CALLS} calls")));
             }
+            told.extend(events.into_iter().map(|event| (index, event)));
         }
-        Ok(events)
+        Ok(told)
     }
 
-    /// Text that still waited when the answer broke off.
-    pub(super) fn release(&mut self) -> Vec<Event> {
-        let mut events = vec![];
-        for choice in self.choices.values_mut().filter(|choice| !choice.finished) {
+    /// What is left where the answer breaks off: text that still waited, and the ends of choices that are complete. Whether
+    /// all are.
+    pub(super) fn cut(&mut self) -> (Vec<(u32, Event)>, bool) {
+        let mut told = vec![];
+        for (&index, choice) in self.choices.iter_mut().filter(|(_, choice)| choice.finish.is_none()) {
+            let mut events = vec![];
             choice.release(self.thinking, &mut events);
+            told.extend(events.into_iter().map(|event| (index, event)));
         }
-        events
+        let mut timings = self.timings;
+        for (&index, choice) in &self.choices {
+            if let Some(finish) = choice.finish {
+                told.push((index, Event::End { finish, stop: None, timings }));
+                // The counts are those of all choices together: they are told once.
+                timings = Timings { known: timings.known, ..Timings::default() };
+            }
+        }
+        (told, !self.choices.is_empty() && self.choices.values().all(|choice| choice.finish.is_some()))
     }
 
     /// The end of the stream. `marked`: the engine said that it is the end.
     ///
     /// # Errors
     /// `upstream` where it is an end in the middle.
-    pub(super) fn finish(&mut self, marked: bool) -> Result<Vec<Event>> {
+    pub(super) fn finish(&mut self, marked: bool) -> Result<Vec<(u32, Event)>> {
         if self.choices.is_empty() {
             return Err(self.broken("sent no answer"));
         }
-        if !marked && self.choices.values().any(|choice| !choice.finished) {
+        if !marked && self.choices.values().any(|choice| choice.finish.is_none()) {
             return Err(self.broken("broke off in the middle of an answer"));
         }
-        let mut events = self.release();
-        let open = self.choices.values_mut().filter(|choice| !choice.finished);
-        events.extend(open.map(|choice| choice.end("stop")));
-        events.extend(self.usage.filter(|usage| *usage != Usage::default()).map(Event::Usage));
-        Ok(events)
+        let mut told = vec![];
+        for (&index, choice) in self.choices.iter_mut().filter(|(_, choice)| choice.finish.is_none()) {
+            let mut events = vec![];
+            choice.end("stop", self.thinking, &mut events);
+            told.extend(events.into_iter().map(|event| (index, event)));
+        }
+        told.extend(self.cut().0);
+        Ok(told)
     }
 
     fn broken(&self, what: impl std::fmt::Display) -> Error {
@@ -200,25 +176,25 @@ impl Normaliser {
 }
 
 impl Choice {
-    fn new(index: u32) -> Choice {
+    fn new() -> Choice {
         Choice {
-            index,
             text: Text::Held(String::new()),
             apart: false,
             calls: vec![],
             current: None,
-            finished: false,
-            logprobs: None,
+            in_call: false,
+            finish: None,
+            spelled: vec![],
         }
     }
 
     /// Takes a choice of a chunk; none where it has too many calls. What comes after its end is ignored.
     fn take(&mut self, choice: &Value, thinking: Option<bool>, events: &mut Vec<Event>) -> Option<()> {
-        if self.finished {
+        if self.finish.is_some() {
             return Some(());
         }
-        if let Some(logprobs) = choice.get("logprobs").filter(|logprobs| logprobs.is_object()) {
-            self.logprobs = Some(logprobs.clone());
+        if let Some(logprobs) = choice.get("logprobs").filter(|_| self.spelled.len() < HELD_TOKENS) {
+            self.spelled.extend(usage::spelled(logprobs));
         }
         let said = ["delta", "message"].iter().find_map(|name| choice.get(*name)).unwrap_or(&Value::Null);
         let field = |name: &str| said.get(name).and_then(Value::as_str);
@@ -232,19 +208,32 @@ impl Choice {
         if let Some(text) = said.get("content").and_then(content).filter(|text| !text.is_empty()) {
             self.content(&text, thinking, events);
         }
+        // A text completion has no thoughts.
+        if let Some(text) = choice.get("text").and_then(Value::as_str).filter(|text| !text.is_empty()) {
+            self.say(Voice::Content, text.to_owned(), events);
+        }
         for call in said.get("tool_calls").and_then(Value::as_array).into_iter().flatten() {
             self.release(thinking, events);
             self.call(call, events)?;
         }
         if let Some(reason) = choice.get("finish_reason").and_then(Value::as_str).filter(|reason| !reason.is_empty()) {
-            self.release(thinking, events);
-            events.push(self.end(reason));
+            self.end(reason, thinking, events);
         }
         Some(())
     }
 
     fn say(&mut self, voice: Voice, text: String, events: &mut Vec<Event>) {
-        events.push(Event::Text { index: self.index, voice, text, logprobs: self.logprobs.take() });
+        self.end_call(events);
+        events.extend(self.spelled.drain(..).map(Event::Spelled));
+        events.push(Event::Text { voice, text });
+    }
+
+    /// The last call is complete: something else follows.
+    fn end_call(&mut self, events: &mut Vec<Event>) {
+        if let (true, Some(last)) = (self.in_call, self.calls.len().checked_sub(1)) {
+            events.push(Event::CallEnd { index: place(last) });
+        }
+        self.in_call = false;
     }
 
     fn content(&mut self, text: &str, thinking: Option<bool>, events: &mut Vec<Event>) {
@@ -335,33 +324,47 @@ impl Choice {
             Some(call) => call,
             None if self.calls.len() == MOST_CALLS => return None,
             None => {
+                self.end_call(events);
                 self.calls.push(Call { number, id: id.map(str::to_owned), has_arguments: false });
+                self.in_call = true;
                 let call = self.calls.len() - 1;
-                let id = id.map_or_else(|| call_id(call), str::to_owned);
-                let name = name.unwrap_or_default().to_owned();
-                events.push(Event::Call { index: self.index, call, id, name });
+                let (name, id) = (name.unwrap_or_default().to_owned(), id.map(str::to_owned));
+                events.push(Event::Call { index: place(call), name, id });
                 call
             }
         };
         self.current = Some(call);
         if !arguments.is_empty() {
             self.calls[call].has_arguments = true;
-            events.push(Event::Arguments { index: self.index, call, text: arguments });
+            events.push(Event::Arguments { index: place(call), text: arguments });
         }
         Some(())
     }
 
-    fn end(&mut self, reason: &str) -> Event {
-        self.finished = true;
-        // Engines say `stop` where a certain call was asked for; clients look at the reason to know that there is one.
-        let reason = match reason {
-            "stop" | "function_call" if !self.calls.is_empty() => "tool_calls",
-            "eos" | "eos_token" | "end_turn" => "stop",
-            "max_tokens" => "length",
-            other => other,
+    /// Keeps the end until all counts are known.
+    fn end(&mut self, reason: &str, thinking: Option<bool>, events: &mut Vec<Event>) {
+        self.release(thinking, events);
+        let finish = match reason {
+            "length" | "max_tokens" => Finish::Length,
+            "content_filter" => Finish::Filtered,
+            // They say nothing about the answer: the engine ran out of something.
+            "insufficient_system_resource" | "aborted" | "abort" | "error" => Finish::Aborted,
+            "tool_calls" => Finish::ToolCalls,
+            // Engines say `stop` where a certain call was asked for; clients look at the reason to know that there is one.
+            "stop" | "function_call" if !self.calls.is_empty() => Finish::ToolCalls,
+            _ => Finish::Stop,
         };
-        Event::Finish { index: self.index, reason: reason.to_owned() }
+        // A call that was cut is none.
+        if !matches!(finish, Finish::Length | Finish::Aborted) {
+            self.end_call(events);
+        }
+        self.finish = Some(finish);
     }
+}
+
+/// A place among at most [`MOST_CALLS`].
+fn place(call: usize) -> u32 {
+    u32::try_from(call).unwrap_or(u32::MAX)
 }
 
 /// Text, or parts of text.
@@ -373,45 +376,29 @@ fn content(value: &Value) -> Option<String> {
     }
 }
 
-/// Random letters and digits.
-fn random_text(length: usize) -> String {
-    const LETTERS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    let mut text = String::with_capacity(length);
-    while text.len() < length {
-        let mut bits = lyn::platform::seed();
-        // A seed has 32 bits: five letters.
-        for _ in 0..5.min(length - text.len()) {
-            let place = usize::try_from(bits % 62).unwrap_or(0);
-            text.push(char::from(LETTERS[place]));
-            bits /= 62;
-        }
-    }
-    text
-}
-
-/// An id as DeepSeek writes it.
-fn call_id(call: usize) -> String {
-    format!("call_{call:02}_{}", random_text(24))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
 
     /// Thought, answer, calls (name and arguments), reasons.
-    type Whole = (String, String, Vec<(String, String)>, Vec<String>);
+    type Whole = (String, String, Vec<(String, String)>, Vec<Finish>);
 
-    fn whole(events: &[Event]) -> Whole {
+    fn whole(events: &[(u32, Event)]) -> Whole {
         let mut whole = Whole::default();
-        for event in events {
+        let mut open = None;
+        for (_, event) in events {
             match event {
-                Event::Text { voice: Voice::Reasoning, text, .. } => whole.0 += text,
-                Event::Text { voice: Voice::Content, text, .. } => whole.1 += text,
-                Event::Call { name, .. } => whole.2.push((name.clone(), String::new())),
-                Event::Arguments { call, text, .. } => whole.2[*call].1 += text,
-                Event::Finish { reason, .. } => whole.3.push(reason.clone()),
-                Event::Usage(_) => {}
+                Event::Text { voice: Voice::Reasoning, text } => whole.0 += text,
+                Event::Text { voice: Voice::Content, text } => whole.1 += text,
+                Event::Call { index, name, .. } => {
+                    assert_eq!(open.replace(*index), None, "a call ends before the next begins");
+                    whole.2.push((name.clone(), String::new()));
+                }
+                Event::Arguments { index, text } => whole.2[*index as usize].1 += text,
+                Event::CallEnd { index } => assert_eq!(open.take(), Some(*index)),
+                Event::End { finish, .. } => whole.3.push(*finish),
+                _ => {}
             }
         }
         whole
@@ -480,7 +467,7 @@ mod tests {
     fn calls(deltas: &[Value]) -> Vec<(String, String)> {
         let deltas: Vec<Value> = deltas.iter().map(|call| json!({ "tool_calls": [call] })).collect();
         let (_, _, calls, reasons) = read(None, &deltas).unwrap();
-        assert_eq!(reasons, ["tool_calls"]);
+        assert_eq!(reasons, [Finish::ToolCalls]);
         calls
     }
 
@@ -545,9 +532,38 @@ mod tests {
     }
 
     #[test]
-    fn drawn_ids_differ() {
-        assert_eq!(random_text(24).len(), 24);
-        assert_ne!(call_id(3), call_id(3));
-        assert!(call_id(3).starts_with("call_03_"));
+    fn a_call_that_was_cut_is_not_complete_and_counts_come_once() {
+        for (reason, complete) in [("length", false), ("error", false), ("tool_calls", true), ("stop", true)] {
+            let mut normaliser = Normaliser::new("h", None);
+            let call = json!({ "index": 0, "id": "x", "function": { "name": "f", "arguments": "{\"a\"" } });
+            let choice =
+                |index: u32| json!({ "index": index, "delta": { "tool_calls": [call] }, "finish_reason": reason });
+            let usage = json!({ "prompt_tokens": 3, "completion_tokens": 5 });
+            let mut told = normaliser.chunk(&json!({ "choices": [choice(0), choice(1)] })).unwrap();
+            told.extend(normaliser.chunk(&json!({ "choices": [], "usage": usage })).unwrap());
+            told.extend(normaliser.finish(true).unwrap());
+            let ended = told.iter().filter(|(_, event)| matches!(event, Event::CallEnd { .. })).count();
+            assert_eq!(ended, if complete { 2 } else { 0 }, "{reason}");
+            let counts: Vec<(u32, u32)> = told
+                .iter()
+                .filter_map(|(index, event)| match event {
+                    Event::End { timings, .. } => Some((*index, timings.completion_tokens)),
+                    _ => None,
+                })
+                .collect();
+            assert_eq!(counts, [(0, 5), (1, 0)]);
+        }
+    }
+
+    #[test]
+    fn log_probabilities_wait_for_their_text() {
+        let mut normaliser = Normaliser::new("h", Some(false));
+        let entry = json!({ "token": "a", "logprob": -0.5, "bytes": [97], "top_logprobs": [] });
+        let chunk = json!({ "delta": {}, "logprobs": { "content": [entry] } });
+        assert!(normaliser.chunk(&json!({ "choices": [chunk] })).unwrap().is_empty());
+        let told = normaliser.chunk(&json!({ "choices": [{ "delta": { "content": "a" } }] })).unwrap();
+        let token = SpelledToken { bytes: b"a".to_vec(), logprob: Some(-0.5), top: vec![] };
+        assert_eq!(told.len(), 2);
+        assert!(matches!(&told[0], (0, Event::Spelled(spelled)) if *spelled == token), "{told:?}");
     }
 }

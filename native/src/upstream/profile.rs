@@ -115,16 +115,40 @@ impl Profile {
     /// # Errors
     /// `bad_request` for more than one answer, where the engine makes only one.
     pub(super) fn prepare(self, body: &mut Map<String, Value>) -> Result<Prepared> {
-        let several = body.get("n").and_then(Value::as_u64).is_some_and(|n| n > 1);
-        if several && matches!(self, Profile::Deepseek | Profile::Ollama) {
-            return Err(Error::new(Code::BadRequest, "n: this engine makes one answer to a request"));
-        }
+        self.check_answers(body)?;
         let thinking = wanted(body);
         // DeepSeek's own default changes with its models, ours does not: always say it.
         let thinking = if self == Profile::Deepseek { Some(thinking.unwrap_or(false)) } else { thinking };
         if let Some(on) = thinking {
             self.switch(body, on);
         }
+        self.drop_unknown(body);
+        if let Some(messages) = body.get_mut("messages").and_then(Value::as_array_mut) {
+            self.send_back(messages);
+        }
+        let beta = self == Profile::Deepseek && needs_beta(body);
+        Ok(Prepared { thinking, beta })
+    }
+
+    /// Turns a request for a text completion into this engine's form.
+    ///
+    /// # Errors
+    /// As [`Profile::prepare`].
+    pub(super) fn prepare_text(self, body: &mut Map<String, Value>) -> Result<Prepared> {
+        self.check_answers(body)?;
+        self.drop_unknown(body);
+        Ok(Prepared { thinking: Some(false), beta: self == Profile::Deepseek })
+    }
+
+    fn check_answers(self, body: &Map<String, Value>) -> Result<()> {
+        let several = body.get("n").and_then(Value::as_u64).is_some_and(|n| n > 1);
+        if several && matches!(self, Profile::Deepseek | Profile::Ollama) {
+            return Err(Error::new(Code::BadRequest, "n: this engine makes one answer to a request"));
+        }
+        Ok(())
+    }
+
+    fn drop_unknown(self, body: &mut Map<String, Value>) {
         for field in ["seed", "logit_bias", "top_k", "min_p", "repetition_penalty", "ignore_eos"] {
             if !self.knows(field) {
                 body.remove(field);
@@ -135,14 +159,9 @@ impl Profile {
         {
             body.insert("repeat_penalty".to_owned(), penalty);
         }
-        if let Some(messages) = body.get_mut("messages").and_then(Value::as_array_mut) {
-            self.send_back(messages);
-        }
         if body.get("stream") == Some(&json!(true)) {
             body.insert("stream_options".to_owned(), json!({ "include_usage": true }));
         }
-        let beta = self == Profile::Deepseek && needs_beta(body);
-        Ok(Prepared { thinking, beta })
     }
 
     /// Takes every switch out of a request and puts in the engine's own.
@@ -216,7 +235,7 @@ impl Profile {
 }
 
 /// Whether a request wants a thought, by what it says, else by the id of its model; none where both leave it open.
-pub(super) fn wanted(body: &Map<String, Value>) -> Option<bool> {
+pub(crate) fn wanted(body: &Map<String, Value>) -> Option<bool> {
     asked(body).or_else(|| implied(body.get("model")?.as_str()?))
 }
 

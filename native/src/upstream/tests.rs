@@ -3,20 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use lyn::Error;
+use lyn::chat::openai::Usage;
 use lyn::error::Code;
-use lyn::generate::Voice;
+use lyn::generate::{Event, Finish, Voice};
 use serde_json::{Map, Value, json};
 
 use super::client::{Patience, Upstream};
-use super::events::Event;
-use super::proxy::{KEEP_ALIVE, Proxied, proxy};
-use super::{Address, Keys, Profile, Usage};
+use super::{Address, Keys, Kind, Profile};
 use replay::{Replay, Said, models};
 
 #[path = "../../tests/cli/replay.rs"]
-mod replay;
+pub(crate) mod replay;
 
 macro_rules! recorded {
     ($name:literal) => {
@@ -50,23 +48,28 @@ struct Whole {
     thought: String,
     answer: String,
     calls: Vec<(String, String, String)>,
-    reasons: Vec<String>,
-    usage: Option<Usage>,
+    finish: Option<Finish>,
+    usage: Value,
     failed: Option<String>,
 }
 
 async fn ask(upstream: &Upstream, fields: Value) -> Result<Whole, Error> {
-    let mut reply = upstream.chat(body(fields)).await?;
+    let mut reply = upstream.ask(Kind::Chat, body(fields)).await?;
     let mut whole = Whole::default();
     loop {
         match reply.next().await {
             Ok(None) => return Ok(whole),
-            Ok(Some(Event::Text { voice: Voice::Reasoning, text, .. })) => whole.thought += &text,
-            Ok(Some(Event::Text { text, .. })) => whole.answer += &text,
-            Ok(Some(Event::Call { id, name, .. })) => whole.calls.push((id, name, String::new())),
-            Ok(Some(Event::Arguments { call, text, .. })) => whole.calls[call].2 += &text,
-            Ok(Some(Event::Finish { reason, .. })) => whole.reasons.push(reason),
-            Ok(Some(Event::Usage(usage))) => assert_eq!(whole.usage.replace(usage), None, "counts come once"),
+            Ok(Some((_, event))) => match event {
+                Event::Text { voice: Voice::Reasoning, text } => whole.thought += &text,
+                Event::Text { text, .. } => whole.answer += &text,
+                Event::Call { id, name, .. } => whole.calls.push((id.unwrap(), name, String::new())),
+                Event::Arguments { index, text } => whole.calls[index as usize].2 += &text,
+                Event::End { finish, timings, .. } => {
+                    assert_eq!(whole.finish.replace(finish), None, "an answer ends once");
+                    whole.usage = Usage::from(&timings).to_json();
+                }
+                _ => {}
+            },
             Err(error) => {
                 whole.failed = Some(error.message().to_owned());
                 return Ok(whole);
@@ -80,15 +83,24 @@ fn answer_of(said: Said, fields: Value) -> Whole {
     run(ask(&upstream(&server.url(), Some(Profile::Vllm), None), fields)).unwrap()
 }
 
-fn counted(cached: Option<u64>, reasoning: Option<u64>) -> Option<Usage> {
-    Some(Usage { prompt: Some(18), completion: Some(9), cached, reasoning })
+fn counted(cached: Option<u32>, reasoning: Option<u32>) -> Value {
+    let mut usage = json!({ "prompt_tokens": 18, "completion_tokens": 9, "total_tokens": 27 });
+    if let Some(cached) = cached {
+        usage["prompt_tokens_details"] = json!({ "cached_tokens": cached });
+        usage["prompt_cache_hit_tokens"] = json!(cached);
+        usage["prompt_cache_miss_tokens"] = json!(18 - cached);
+    }
+    if let Some(reasoning) = reasoning {
+        usage["completion_tokens_details"] = json!({ "reasoning_tokens": reasoning });
+    }
+    usage
 }
 
-fn two(usage: Option<Usage>) -> Whole {
+fn two(usage: Value) -> Whole {
     Whole {
         thought: "Hm, two.".to_owned(),
         answer: "It is 2 €.".to_owned(),
-        reasons: vec!["stop".to_owned()],
+        finish: Some(Finish::Stop),
         usage,
         ..Whole::default()
     }
@@ -112,7 +124,7 @@ fn every_engine_says_the_same() {
             ("no space", Said::stream(recording.replace("data: ", "data:"))),
             ("no mark", Said::stream(recording.replace("data: [DONE]\n\n", ""))),
         ] {
-            assert_eq!(answer_of(said, thinking.clone()), two(usage), "{name}, {way}");
+            assert_eq!(answer_of(said, thinking.clone()), two(usage.clone()), "{name}, {way}");
         }
     }
 }
@@ -127,10 +139,10 @@ fn an_end_without_a_mark_and_without_a_thought() {
 fn calls_whole_and_in_pieces() {
     let whole = answer_of(Said::stream(recorded!("deepseek-tools.sse")), json!({}));
     let call = |id: &str| (id.to_owned(), "weather".to_owned(), "{\"city\": \"Oslo\"}".to_owned());
-    assert_eq!((whole.calls, whole.reasons), (vec![call("call_00_abc")], vec!["tool_calls".to_owned()]));
+    assert_eq!((whole.calls, whole.finish), (vec![call("call_00_abc")], Some(Finish::ToolCalls)));
     let whole = answer_of(Said::stream(recorded!("sglang.sse")), json!({}));
     assert_eq!((whole.thought.as_str(), whole.answer.as_str()), ("Hm, two.", "It is 2 €."));
-    assert_eq!((whole.calls, whole.usage), (vec![call("call_x")], None));
+    assert_eq!((whole.calls, whole.usage), (vec![call("call_x")], Value::Null));
 }
 
 #[test]
@@ -138,7 +150,7 @@ fn what_was_said_before_a_break_is_kept() {
     // With a thought asked for, the text has waited for the mark that would close it.
     for fields in [json!({}), json!({ "thinking": { "type": "enabled" } })] {
         let whole = answer_of(Said::stream(recorded!("cut.sse")), fields);
-        assert_eq!((whole.answer.as_str(), whole.reasons.len()), ("It is ", 0));
+        assert_eq!((whole.answer.as_str(), whole.finish), ("It is ", None));
     }
     let whole = answer_of(Said::stream(recorded!("cut.sse")), json!({}));
     assert!(whole.failed.unwrap().contains("broke off in the middle"));
@@ -277,130 +289,10 @@ fn the_model_is_chosen_where_there_is_no_choice() {
 fn a_reply_that_is_dropped_ends_the_connection() {
     let server = Replay::chat(Said::stream(recorded!("cut.sse")).held());
     run(async {
-        let mut reply = upstream(&server.url(), Some(Profile::Vllm), None).chat(body(json!({}))).await.unwrap();
-        assert!(matches!(reply.next().await, Ok(Some(Event::Text { .. }))));
+        let mut reply =
+            upstream(&server.url(), Some(Profile::Vllm), None).ask(Kind::Chat, body(json!({}))).await.unwrap();
+        assert!(matches!(reply.next().await, Ok(Some((_, Event::Text { .. })))));
         drop(reply);
         tokio::task::spawn_blocking(move || server.wait_until_left()).await.unwrap();
-    });
-}
-
-async fn text_of(proxied: Proxied) -> (u16, hyper::HeaderMap, String) {
-    let pieces: Vec<_> = proxied.body.map(|piece| piece.unwrap_or_default()).collect().await;
-    (proxied.status.as_u16(), proxied.headers, String::from_utf8(pieces.concat()).unwrap())
-}
-
-fn proxied(said: Said, fields: Value) -> (u16, hyper::HeaderMap, String) {
-    let server = Replay::chat(said);
-    run(async {
-        text_of(proxy(upstream(&server.url(), Some(Profile::Vllm), None), body(fields), KEEP_ALIVE).await).await
-    })
-}
-
-fn chunks(text: &str) -> Vec<Value> {
-    let events: Vec<&str> = text.split_terminator("\n\n").filter(|event| !event.starts_with(':')).collect();
-    assert_eq!(events.last(), Some(&"data: [DONE]"), "{text}");
-    let json = events[..events.len() - 1].iter().map(|event| event.strip_prefix("data: ").unwrap());
-    json.map(|json| serde_json::from_str(json).unwrap()).collect()
-}
-
-#[test]
-fn a_proxied_stream_is_in_our_shape_whoever_made_it() {
-    for recording in [
-        recorded!("deepseek-reasoner.sse"),
-        recorded!("vllm.sse"),
-        recorded!("openrouter.sse"),
-        recorded!("completion.json"),
-    ] {
-        for apart in [false, true] {
-            let fields = json!({ "model": "mine", "stream_options": { "include_usage": apart } });
-            let (status, headers, text) = proxied(Said::stream(recording), fields);
-            assert_eq!((status, &headers["content-type"]), (200, &"text/event-stream; charset=utf-8".parse().unwrap()));
-            assert!(headers["x-upstream-model"].to_str().unwrap().contains("deepseek"));
-            let chunks = chunks(&text);
-            let id = chunks[0]["id"].as_str().unwrap();
-            assert!(id.len() == 36 && chunks.iter().all(|chunk| chunk["id"] == id && chunk["model"] == "mine"));
-            let first = json!({ "role": "assistant", "content": null, "reasoning_content": "" });
-            assert_eq!(chunks[0]["choices"][0]["delta"], first);
-            let usages: Vec<usize> = (0..chunks.len()).filter(|&at| chunks[at]["usage"].is_object()).collect();
-            assert_eq!(usages, [chunks.len() - 1], "counts come once, last");
-            assert_eq!(chunks[chunks.len() - 1]["choices"].as_array().unwrap().is_empty(), apart);
-            let said = |name: &str| -> String {
-                chunks.iter().filter_map(|chunk| chunk["choices"][0]["delta"][name].as_str()).collect()
-            };
-            assert_eq!((said("reasoning_content").as_str(), said("content").as_str()), ("Hm, two.", "It is 2 €."));
-        }
-    }
-}
-
-#[test]
-fn a_proxied_answer_in_one_piece() {
-    let fields = json!({ "model": "mine", "stream": false });
-    let (status, headers, text) = proxied(Said::new(200, "application/json", recorded!("completion.json")), fields);
-    let answer: Value = serde_json::from_str(&text).unwrap();
-    assert_eq!((status, &headers["x-upstream-model"]), (200, &"deepseek-reasoner".parse().unwrap()));
-    assert_eq!(answer["model"], "mine");
-    assert_eq!(answer["choices"][0]["message"]["reasoning_content"], "Hm, two.");
-    assert_eq!(answer["usage"]["prompt_cache_miss_tokens"], 2);
-    assert_eq!(answer["system_fingerprint"], "fp_0_prod");
-}
-
-#[test]
-fn an_id_that_takes_the_place_of_the_client_s_keeps_its_mode() {
-    let server = Replay::chat(Said::stream(recorded!("vllm.sse")));
-    let (_, _, text) = run(async {
-        let there = upstream(&format!("{}#a/b", server.url()), Some(Profile::Vllm), None);
-        text_of(proxy(there, body(json!({ "model": "deepseek-reasoner" })), KEEP_ALIVE).await).await
-    });
-    let sent = server.chats()[0].json();
-    assert_eq!((&sent["model"], &sent["chat_template_kwargs"]["thinking"]), (&json!("a/b"), &json!(true)));
-    assert_eq!(chunks(&text)[0]["model"], "deepseek-reasoner");
-}
-
-#[test]
-fn refusals_reach_clients_in_our_envelope() {
-    for (there, here, kind) in [
-        (400, 400, "invalid_request_error"),
-        (401, 502, "server_error"),
-        (402, 502, "server_error"),
-        (404, 404, "invalid_request_error"),
-        (429, 429, "rate_limit_error"),
-        (500, 502, "server_error"),
-        (503, 503, "server_error"),
-    ] {
-        let said = Said::new(there, "text/html", "<title>No</title>").with_header("retry-after", "0");
-        let (status, headers, text) = proxied(said, json!({}));
-        let error: Value = serde_json::from_str(&text).unwrap();
-        assert_eq!((status, &error["error"]["type"]), (here, &json!(kind)), "{there}");
-        assert!(error["error"]["message"].as_str().unwrap().contains("an HTML page, No"));
-        assert_eq!(headers["content-type"], "application/json; charset=utf-8");
-        assert_eq!(headers["retry-after"], "0");
-    }
-}
-
-#[test]
-fn a_proxied_stream_that_breaks_keeps_its_text_and_ends() {
-    let (_, _, text) = proxied(Said::stream(recorded!("cut.sse")), json!({}));
-    let chunks = chunks(&text);
-    let last = &chunks[chunks.len() - 1]["choices"][0];
-    assert_eq!(last["finish_reason"], "insufficient_system_resource");
-    assert!(text.contains("It is "));
-}
-
-#[test]
-fn a_stream_that_waits_shows_that_it_lives_and_can_still_be_refused() {
-    let (seen, wait) = std::sync::mpsc::channel();
-    let wait = std::sync::Mutex::new(wait);
-    let server = Replay::start(move |_, _| {
-        wait.lock().unwrap().recv().unwrap();
-        Said::new(400, "text/plain", "too long")
-    });
-    run(async {
-        let soon = Duration::from_millis(1);
-        let mut proxied = proxy(upstream(&server.url(), Some(Profile::Vllm), None), body(json!({})), soon).await;
-        assert_eq!(proxied.body.next().await.unwrap().unwrap(), ": keep-alive\n\n");
-        seen.send(()).unwrap();
-        let (status, _, text) = text_of(proxied).await;
-        assert_eq!(status, 200);
-        assert!(chunks(&text)[0]["error"]["message"].as_str().unwrap().ends_with("answered 400: too long"));
     });
 }

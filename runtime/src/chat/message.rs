@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::{Code, Error, Result, quote};
+use crate::json::text_or_list;
 
 const MAX_MESSAGES: usize = 1024;
 const MAX_TOOLS: usize = 128;
@@ -24,7 +25,7 @@ pub struct Conversation {
 }
 
 /// Who speaks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "each is its own name")]
 pub enum Role {
@@ -52,7 +53,7 @@ impl Role {
 }
 
 /// One message.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Message {
     /// Who speaks.
     pub role: Role,
@@ -75,16 +76,22 @@ pub struct Message {
 }
 
 /// `content`: a string, or parts that are joined without a separator.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(untagged, expecting = "expected a string or an array of parts")]
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
 #[expect(missing_docs, reason = "each is its own name")]
 pub enum Content {
     Text(String),
     Parts(Vec<Part>),
 }
 
+impl<'de> Deserialize<'de> for Content {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Content, D::Error> {
+        text_or_list(deserializer, "a string or a list of parts", Content::Text, Content::Parts)
+    }
+}
+
 /// A part of a message; only `text` can be rendered.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Part {
     /// `text`, or what this model does not support.
     pub r#type: String,
@@ -93,7 +100,7 @@ pub struct Part {
 }
 
 /// A call that an assistant turn made.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct ToolCall {
     /// Named by the tool message that answers.
     pub id: Option<String>,
@@ -102,7 +109,7 @@ pub struct ToolCall {
 }
 
 /// Name and arguments of a call.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct FunctionCall {
     /// The function's name.
     pub name: String,
@@ -111,7 +118,7 @@ pub struct FunctionCall {
 }
 
 /// The kind of a tool.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "it is its own name")]
 pub enum FunctionType {
@@ -119,7 +126,7 @@ pub enum FunctionType {
 }
 
 /// A function on offer.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Tool {
     /// There is only one.
     pub r#type: Option<FunctionType>,

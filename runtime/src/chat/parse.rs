@@ -376,6 +376,7 @@ pub struct ParsedCall {
     pub name: String,
     /// The arguments, as JSON where the model kept to it.
     pub arguments: String,
+    index: u32,
     complete: bool,
 }
 
@@ -395,18 +396,22 @@ impl Parsed {
         match delta {
             Delta::Reasoning(text) => self.reasoning.push_str(&text),
             Delta::Content(text) => self.content.push_str(&text),
-            Delta::Call { name, .. } => self.calls.push(ParsedCall { name, ..ParsedCall::default() }),
-            Delta::Arguments { text, .. } => {
-                if let Some(call) = self.calls.last_mut() {
+            Delta::Call { index, name } => self.calls.push(ParsedCall { name, index, ..ParsedCall::default() }),
+            Delta::Arguments { index, text } => {
+                if let Some(call) = self.call(index) {
                     call.arguments.push_str(&text);
                 }
             }
-            Delta::CallEnd { .. } => {
-                if let Some(call) = self.calls.last_mut() {
+            Delta::CallEnd { index } => {
+                if let Some(call) = self.call(index) {
                     call.complete = true;
                 }
             }
         }
+    }
+
+    fn call(&mut self, index: u32) -> Option<&mut ParsedCall> {
+        self.calls.iter_mut().rfind(|call| call.index == index)
     }
 
     /// The calls that are complete.

@@ -33,6 +33,8 @@ pub(crate) struct Answer {
     stop: StopStrings,
     pieces: Pieces,
     parser: OutputParser,
+    /// The stop string that ended the answer.
+    stopped_by: Option<String>,
     /// Whether a token without text ended the answer.
     ended_by_token: bool,
     budget: u32,
@@ -70,6 +72,7 @@ impl Answer {
             stop: StopStrings::new(request.stop.clone())?,
             pieces: Pieces::default(),
             parser: OutputParser::new(request.calls, request.thinking),
+            stopped_by: None,
             ended_by_token: false,
             budget: request.max_tokens.unwrap_or(room).min(room),
             // The GPU knows of no id that must not be sampled.
@@ -286,7 +289,7 @@ impl Answer {
                     if self.content(released) {
                         return true;
                     }
-                    Event::Call { index, name }
+                    Event::Call { index, name, id: None }
                 }
                 Delta::Arguments { index, text } => Event::Arguments { index, text },
                 Delta::CallEnd { index } => Event::CallEnd { index },
@@ -301,7 +304,8 @@ impl Answer {
         if !released.text.is_empty() {
             self.events.push(Event::Text { voice: Voice::Content, text: released.text });
         }
-        released.stop.is_some()
+        self.stopped_by = released.stop.or(self.stopped_by.take());
+        self.stopped_by.is_some()
     }
 
     /// Releases what was held back.
@@ -321,7 +325,7 @@ impl Answer {
             Finish::Stop if self.parser.calls() > 0 => Finish::ToolCalls,
             other => other,
         };
-        self.events.push(Event::End { finish, timings: self.timings });
+        self.events.push(Event::End { finish, stop: self.stopped_by.take(), timings: self.timings });
     }
 }
 

@@ -17,7 +17,7 @@ pub(crate) use answer::Vocabulary;
 pub use constraint::{Constraint, Form, Free, Lexicon};
 pub use pages::{Block, Key};
 pub(crate) use request::room;
-pub use request::{Event, Finish, Request, Timings, Voice};
+pub use request::{Event, Finish, Known, Request, SpelledToken, Timings, Voice};
 pub use runner::{Chunk, Runner, SequenceId, Settings, Wanted};
 pub use sampler::{Logprobs, Sampled, Sampler, SamplingParams, Step};
 pub(crate) use scheduler::Scheduler;

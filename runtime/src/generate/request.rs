@@ -82,6 +82,8 @@ pub enum Finish {
     Length,
     /// The model ended it, and at least one call in it is complete.
     ToolCalls,
+    /// A filter of an engine elsewhere did.
+    Filtered,
     /// The server ended it: it is shutting down, or the engine failed after text was shown.
     Aborted,
 }
@@ -94,6 +96,7 @@ impl Finish {
             Finish::Stop => "stop",
             Finish::Length => "length",
             Finish::ToolCalls => "tool_calls",
+            Finish::Filtered => "content_filter",
             Finish::Aborted => "insufficient_system_resource",
         }
     }
@@ -128,6 +131,8 @@ pub enum Event {
         /// Log probabilities, where asked for.
         logprobs: Option<Logprobs>,
     },
+    /// A token of an engine elsewhere, where its log probabilities are known: ids of another vocabulary mean nothing here.
+    Spelled(SpelledToken),
     /// Text that may be shown.
     Text {
         /// Whose.
@@ -141,6 +146,8 @@ pub enum Event {
         index: u32,
         /// The function, as the model wrote it.
         name: String,
+        /// As an engine elsewhere names the call; none: whoever tells the answer draws an id.
+        id: Option<String>,
     },
     /// Part of the arguments of the call that began last; all parts together are JSON.
     Arguments {
@@ -168,14 +175,51 @@ pub enum Event {
     End {
         /// Why.
         finish: Finish,
+        /// The stop string that ended it, where one did.
+        stop: Option<String>,
         /// Counts and times.
         timings: Timings,
     },
 }
 
+/// A token by its bytes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SpelledToken {
+    /// What it adds to the text.
+    pub bytes: Vec<u8>,
+    /// Its log probability; none: not known.
+    pub logprob: Option<f32>,
+    /// The most probable tokens at its place.
+    pub top: Vec<(Vec<u8>, f32)>,
+}
+
+/// Which counts of an answer are known: all of one made here; of one made elsewhere, what its engine tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "one for each count")]
+#[expect(missing_docs, reason = "each is a count's own name")]
+pub struct Known {
+    pub prompt: bool,
+    pub cached: bool,
+    pub completion: bool,
+    pub reasoning: bool,
+}
+
+impl Known {
+    /// Nothing is.
+    pub const NOTHING: Known = Known { prompt: false, cached: false, completion: false, reasoning: false };
+}
+
+impl Default for Known {
+    fn default() -> Known {
+        Known { prompt: true, cached: true, completion: true, reasoning: true }
+    }
+}
+
 /// Counts and times of an answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Timings {
+    /// Which of the counts are known; the others are 0.
+    pub known: Known,
     /// Tokens of the prompt.
     pub prompt_tokens: u32,
     /// Of these, found in the cache.

@@ -124,7 +124,7 @@ impl Chat<'_> {
             Some(Last::Here(last)) => {
                 Some(u64::from(last.timings.prompt_tokens) + u64::from(last.timings.completion_tokens))
             }
-            Some(Last::There(last)) => last.usage.total(),
+            Some(Last::There(last)) => last.total_tokens(),
         }
     }
 

@@ -12,7 +12,7 @@ use super::usage::together;
 use super::{Timings, Usage};
 use crate::chat::{Delta, Parsed, control};
 use crate::error::Error;
-use crate::generate::{self, Event, Finish, Logprobs, Voice};
+use crate::generate::{self, Event, Finish, Known, Logprobs, SpelledToken, Voice};
 use crate::platform;
 use crate::text::Tokenizer;
 
@@ -31,7 +31,10 @@ pub struct Completion {
     usage_apart: bool,
     /// Counts of thoughts are told where there is none.
     details: bool,
-    /// There where log probabilities are reported.
+    /// Made by an engine elsewhere: no times are told, and only the counts that it tells.
+    elsewhere: bool,
+    logprobs: bool,
+    /// There where log probabilities of ids are reported.
     tokenizer: Option<Arc<Tokenizer>>,
     beside: Option<Beside>,
     choices: Vec<Choice>,
@@ -64,6 +67,8 @@ impl Completion {
             reasoning_too: false,
             usage_apart: false,
             details: true,
+            elsewhere: false,
+            logprobs: false,
             tokenizer: None,
             beside: None,
             choices: vec![Choice::default()],
@@ -101,10 +106,17 @@ impl Completion {
         Completion { usage_apart: true, ..self }
     }
 
-    /// Reports the log probabilities that come with tokens.
+    /// Reports the log probabilities that come with tokens. `tokenizer`: whose ids they are.
     #[must_use]
-    pub fn with_logprobs(self, tokenizer: Arc<Tokenizer>) -> Completion {
-        Completion { tokenizer: Some(tokenizer), ..self }
+    pub fn with_logprobs(self, tokenizer: impl Into<Option<Arc<Tokenizer>>>) -> Completion {
+        Completion { logprobs: true, tokenizer: tokenizer.into(), ..self }
+    }
+
+    /// Tells the answer of an engine elsewhere: without times, and with those counts only that it knows.
+    #[must_use]
+    pub fn of_elsewhere(mut self) -> Completion {
+        self.choices.iter_mut().for_each(|choice| choice.timings.known = Known::NOTHING);
+        Completion { elsewhere: true, ..self }
     }
 
     /// Tells more than text and calls.
@@ -150,10 +162,14 @@ impl Completion {
                 state.waiting.extend(listed);
                 None
             }
+            Event::Spelled(token) => {
+                state.waiting.extend(self.logprobs.then(|| entry(token)));
+                None
+            }
             Event::Text { voice, text } => self.text(choice, *voice, text),
-            Event::Call { index, name } => {
+            Event::Call { index, name, id } => {
                 state.waiting.clear();
-                let id = format!("call_{index:02}_{}", platform::name(24));
+                let id = id.clone().unwrap_or_else(|| format!("call_{index:02}_{}", platform::name(24)));
                 state.said.take(Delta::Call { index: *index, name: name.clone() });
                 state.call_ids.push(id.clone());
                 let function = json!({ "name": name, "arguments": "" });
@@ -169,7 +185,7 @@ impl Completion {
                 state.said.take(Delta::CallEnd { index: *index });
                 None
             }
-            Event::End { finish, timings } => {
+            Event::End { finish, timings, .. } => {
                 state.timings = *timings;
                 Some(self.end(choice, *finish))
             }
@@ -178,6 +194,8 @@ impl Completion {
     }
 
     fn text(&mut self, choice: u32, voice: Voice, text: &str) -> Option<Value> {
+        // An engine elsewhere may think without being asked.
+        self.thinking |= voice == Voice::Reasoning;
         let state = self.choices.get_mut(choice as usize)?;
         // After the opening of a call it is the markup of one that was cut: its parts have been shown.
         let shown = !state.said.is_in_call();
@@ -201,7 +219,7 @@ impl Completion {
         let mut delta = Map::new();
         delta.insert("content".to_owned(), content);
         self.insert_thought(&mut delta, &thought);
-        let logprobs = if self.tokenizer.is_some() { json!({ key: logprobs }) } else { Value::Null };
+        let logprobs = if self.logprobs { json!({ key: logprobs }) } else { Value::Null };
         shown.then(|| self.delta(choice, delta, logprobs, None))
     }
 
@@ -292,10 +310,10 @@ impl Completion {
         if !calls.is_empty() {
             message.insert("tool_calls".to_owned(), json!(calls));
         }
-        let logprobs = match (&self.tokenizer, self.thinking) {
-            (None, _) => Value::Null,
-            (Some(_), false) => json!({ "content": choice.content_logprobs }),
-            (Some(_), true) => {
+        let logprobs = match (self.logprobs, self.thinking) {
+            (false, _) => Value::Null,
+            (true, false) => json!({ "content": choice.content_logprobs }),
+            (true, true) => {
                 json!({ "content": choice.content_logprobs, "reasoning_content": choice.reasoning_logprobs })
             }
         };
@@ -340,9 +358,11 @@ impl Completion {
         Usage { completion_tokens_details: usage.completion_tokens_details.filter(|_| self.details), ..usage }
     }
 
-    fn totals(&self) -> [(String, Value); 2] {
-        let timings = Timings::from(&together(self.choices.iter().map(|choice| &choice.timings)));
-        [("usage".to_owned(), json!(self.usage())), ("timings".to_owned(), json!(timings))]
+    fn totals(&self) -> impl Iterator<Item = (String, Value)> {
+        let timings = || json!(Timings::from(&together(self.choices.iter().map(|choice| &choice.timings))));
+        let timings = (!self.elsewhere).then(timings);
+        let usage = self.usage().to_json();
+        [("usage".to_owned(), usage)].into_iter().chain(timings.map(|timings| ("timings".to_owned(), timings)))
     }
 }
 
@@ -357,16 +377,19 @@ fn listed(tokenizer: &Tokenizer, id: u32, logprobs: &Logprobs) -> Option<Value> 
     if tokenizer.is_special(id) || tokenizer.token_id(control::END_THINK) == Some(id) {
         return None;
     }
-    let entry = |id: u32, logprob: f32| {
-        let bytes = tokenizer.piece_bytes(id);
-        (String::from_utf8_lossy(bytes), finite(logprob), bytes)
-    };
-    let top = logprobs.top.iter().map(|&(id, logprob)| {
-        let (token, logprob, bytes) = entry(id, logprob);
-        json!({ "token": token, "logprob": logprob, "bytes": bytes })
-    });
-    let (top, (token, logprob, bytes)) = (top.collect::<Vec<_>>(), entry(id, logprobs.sampled));
-    Some(json!({ "token": token, "logprob": logprob, "bytes": bytes, "top_logprobs": top }))
+    let bytes = |id: u32| tokenizer.piece_bytes(id).to_vec();
+    let top = logprobs.top.iter().map(|&(id, logprob)| (bytes(id), logprob)).collect();
+    Some(entry(&SpelledToken { bytes: bytes(id), logprob: Some(logprobs.sampled), top }))
+}
+
+/// A token with its log probability.
+fn entry(SpelledToken { bytes, logprob, top }: &SpelledToken) -> Value {
+    let token = |bytes| String::from_utf8_lossy(bytes);
+    let top = top
+        .iter()
+        .map(|(bytes, logprob)| json!({ "token": token(bytes), "logprob": finite(*logprob), "bytes": bytes }));
+    let (top, logprob) = (top.collect::<Vec<_>>(), logprob.map(finite));
+    json!({ "token": token(bytes), "logprob": logprob, "bytes": bytes, "top_logprobs": top })
 }
 
 /// JSON has no infinity.

@@ -20,10 +20,10 @@ mod usage;
 pub use completion::{Completion, error_event};
 pub use model_ids::{Alias, ModelId, ModelIds};
 pub use request::{
-    Asked, ChatRequest, Effort, FunctionName, JsonSchema, NamedTool, Reasoning, ResponseFormat, StreamOptions,
+    Asked, ChatRequest, Effort, FunctionName, Given, JsonSchema, NamedTool, Reasoning, ResponseFormat, StreamOptions,
     TemplateArguments, Thinking, ThinkingType, ToolChoiceField, ToolChoiceWord,
 };
-pub use rules::{Compat, Rules, parse as parse_body};
+pub use rules::{Compat, Rules};
 pub use sampling::Stop;
 pub use shape::{ResponseShape, Shape, ToolChoice, ToolSpec};
 pub use text::{PromptField, TextAsked, TextRequest};

@@ -5,8 +5,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::Deserialize;
-use serde_json::{Number, Value};
+use serde::de::IntoDeserializer;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Number, Value};
 
 use super::beside::{Beside, Kind, Wishes};
 use super::check;
@@ -18,6 +19,7 @@ use crate::chat::message::{FunctionType, Tool};
 use crate::chat::{ChatFormat, Conversation, Dialect, Message, Options, Role};
 use crate::error::{Code, Error, Result, quote};
 use crate::generate::{Request, SamplingParams, room};
+use crate::json::text_or_object;
 use crate::language::Language;
 
 /// Tokens of an answer: where the request does not say, and DeepSeek's cap.
@@ -27,7 +29,7 @@ const THINKING_TOKENS: (u32, u32) = (32_768, 65_536);
 const MAX_SCORED: usize = 1 << 19;
 
 /// The body of a chat completion.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct ChatRequest {
     /// The conversation, at least one message.
     pub messages: Vec<Message>,
@@ -107,34 +109,35 @@ pub struct ChatRequest {
     pub add_generation_prompt: Option<bool>,
     /// Whose prompts may share what is cached: 1 to 512 of A-Z, a-z, 0-9, _ and -.
     pub user_id: Option<String>,
+    /// Not part of the body: see [`ChatRequest::checked`].
     #[serde(skip)]
-    pub(super) given: Given,
+    pub given: Given,
 }
 
-/// What is known of a request beside its body.
+/// What is known of a request beside its body: [`ChatRequest::checked`] fills it in.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Given {
+pub struct Given {
     pub(super) model: ModelId,
     pub(super) rules: Rules,
     ignored: Vec<String>,
 }
 
 /// How to stream.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 pub struct StreamOptions {
     /// Counts come in a chunk of their own, after the last.
     pub include_usage: Option<bool>,
 }
 
 /// `{"type": "enabled"}`; other keys are ignored.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub struct Thinking {
     /// On or off.
     pub r#type: ThinkingType,
 }
 
 /// Whether to think; adaptive counts as enabled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "each is its own name")]
 pub enum ThinkingType {
@@ -144,7 +147,7 @@ pub enum ThinkingType {
 }
 
 /// How much to think: none, or some.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "each is its own name")]
 pub enum Effort {
@@ -158,7 +161,7 @@ pub enum Effort {
 }
 
 /// Arguments of a chat template, as vLLM and SGLang take them.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 pub struct TemplateArguments {
     /// DeepSeek's name.
     pub thinking: Option<bool>,
@@ -167,7 +170,7 @@ pub struct TemplateArguments {
 }
 
 /// `{"enabled": true}` or `{"effort": "high"}`.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[expect(missing_docs, reason = "each is its own name")]
 pub struct Reasoning {
     pub enabled: Option<bool>,
@@ -175,16 +178,26 @@ pub struct Reasoning {
 }
 
 /// `tool_choice`: a word, or a function by its name.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(untagged, expecting = "expected one of `none`, `auto`, `required` or a tool")]
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
 #[expect(missing_docs, reason = "each is its own name")]
 pub enum ToolChoiceField {
     Word(ToolChoiceWord),
     Tool(NamedTool),
 }
 
+impl<'de> Deserialize<'de> for ToolChoiceField {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ToolChoiceField, D::Error> {
+        let word = |text: &str| {
+            let word: Result<_, serde::de::value::Error> = ToolChoiceWord::deserialize(text.into_deserializer());
+            word.ok().map(ToolChoiceField::Word)
+        };
+        text_or_object(deserializer, "one of `none`, `auto`, `required` or a tool", word, ToolChoiceField::Tool)
+    }
+}
+
 /// Whether a function is called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "each is its own name")]
 pub enum ToolChoiceWord {
@@ -194,7 +207,7 @@ pub enum ToolChoiceWord {
 }
 
 /// `{"type": "function", "function": {"name": …}}`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct NamedTool {
     /// There is only one.
     pub r#type: FunctionType,
@@ -203,14 +216,14 @@ pub struct NamedTool {
 }
 
 /// The name of a function.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct FunctionName {
     /// One of those on offer.
     pub name: String,
 }
 
 /// The shape of the answer.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct ResponseFormat {
     /// `text`, `json_object`, `json_schema`.
     pub r#type: String,
@@ -219,7 +232,7 @@ pub struct ResponseFormat {
 }
 
 /// A schema for the answer. Its name and whether it is strict make no difference: it is kept to.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct JsonSchema {
     /// What an answer has to fit.
     pub schema: Option<Value>,
@@ -285,12 +298,60 @@ impl ChatRequest {
     /// # Errors
     /// `bad_request`, with the field in its details as `param` and, where it is not 400, the HTTP status as `status`.
     pub fn parse_by(rules: &Rules, body: impl AsRef<[u8]>) -> Result<ChatRequest> {
-        let (mut request, ignored) = rules::parse::<ChatRequest>(body.as_ref(), rules.compat)?;
-        let model = resolve(rules, request.model.as_deref())?;
-        request.given = Given { model, rules: rules.clone(), ignored };
-        check::ranges(&request)?;
-        check::messages(&request)?;
-        Ok(request)
+        let (request, ignored) = rules::parse::<ChatRequest>(body.as_ref(), rules.compat)?;
+        request.checked(rules, ignored)
+    }
+
+    /// Checks a request, whatever it was made from: the model, ranges, then messages. `ignored`: names of fields of the body
+    /// that mean nothing here.
+    ///
+    /// ```
+    /// use lyn::chat::openai::{ChatRequest, Rules};
+    /// use lyn::chat::{Content, Message};
+    /// let hello = Message { content: Some(Content::Text("Hello".to_owned())), ..Message::default() };
+    /// let request = ChatRequest { messages: vec![hello], temperature: Some(3.0), ..ChatRequest::default() };
+    /// assert!(request.checked(&Rules::default(), vec![]).is_err());
+    /// ```
+    ///
+    /// # Errors
+    /// As [`ChatRequest::parse_by`].
+    pub fn checked(mut self, rules: &Rules, ignored: Vec<String>) -> Result<ChatRequest> {
+        let model = resolve(rules, self.model.as_deref())?;
+        self.given = Given { model, rules: rules.clone(), ignored };
+        check::ranges(&self)?;
+        check::messages(&self)?;
+        Ok(self)
+    }
+
+    /// The request as a body again, as other engines take it: without what is absent, and with what they ask for beside it.
+    #[must_use]
+    pub fn to_body(&self) -> Map<String, Value> {
+        let Ok(Value::Object(mut body)) = serde_json::to_value(self) else { return Map::new() };
+        body.retain(|_, value| !value.is_null());
+        let list = |value: &mut Value| value.as_array_mut().map(std::mem::take).unwrap_or_default();
+        let entries = |fields: &mut Map<String, Value>, name: &str, each: &dyn Fn(&mut Map<String, Value>)| {
+            let mut all = fields.get_mut(name).map(list).unwrap_or_default();
+            all.iter_mut().filter_map(Value::as_object_mut).for_each(|entry| {
+                entry.retain(|_, value| !value.is_null());
+                each(entry);
+            });
+            if !all.is_empty() {
+                fields.insert(name.to_owned(), Value::Array(all));
+            }
+        };
+        let function = |entry: &mut Map<String, Value>| {
+            entry.insert("type".to_owned(), Value::from("function"));
+        };
+        entries(&mut body, "tools", &function);
+        entries(&mut body, "messages", &|message| {
+            entries(message, "tool_calls", &function);
+            entries(message, "content", &|_| {});
+        });
+        if let Some(Value::Object(schema)) = body.get_mut("response_format").and_then(|it| it.get_mut("json_schema")) {
+            schema.insert("name".to_owned(), Value::from("answer"));
+            schema.insert("strict".to_owned(), Value::from(true));
+        }
+        body
     }
 
     /// Names of fields that mean nothing here, 32 at most, those within messages and tools left out.
@@ -407,7 +468,7 @@ impl ChatRequest {
         let keeps_schemas = self.given.rules.has_beta();
         let spec = |tool: &Tool| ToolSpec {
             name: tool.name().to_owned(),
-            parameters: tool.field("parameters").cloned().unwrap_or_else(|| Value::Object(serde_json::Map::new())),
+            parameters: tool.field("parameters").cloned().unwrap_or_else(|| Value::Object(Map::new())),
             strict: keeps_schemas && tool.is_strict(),
         };
         let tools: Vec<ToolSpec> = self.tools.iter().flatten().map(spec).collect();

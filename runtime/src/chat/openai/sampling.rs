@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Number;
 
 use super::rules::{invalid, refuse};
@@ -15,7 +15,7 @@ const MAX_BIASES: usize = 1024;
 const MAX_STOP_IDS: usize = 16;
 
 /// One text that ends the answer, or several.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(untagged, expecting = "expected a string or an array of strings")]
 #[expect(missing_docs, reason = "each is its own name")]
 pub enum Stop {

@@ -306,7 +306,7 @@ impl TextRequest {
             completion = completion.with_usage_apart();
         }
         if let Some(count) = self.logprobs.and_then(|count| usize::try_from(count).ok()) {
-            completion = completion.with_logprobs(Arc::clone(language.tokenizer()), count, asked);
+            completion = completion.with_logprobs(Arc::clone(language.tokenizer()), count).with_scored_echoes(asked);
         }
         let wishes = Wishes {
             token_ids: self.return_token_ids == Some(true),
@@ -315,7 +315,8 @@ impl TextRequest {
             streams: self.is_stream(),
         };
         let prompts = asked.requests.iter().map(|request| request.prompt.as_slice());
-        completion.with_beside(Beside::new(Kind::Text, wishes, language.tokenizer(), prompts), self.is_stream())
+        completion = completion.with_beside(Beside::new(Kind::Text, wishes, language.tokenizer(), prompts));
+        if self.is_stream() { completion.by_chunks() } else { completion }
     }
 
     /// Default and cap of the tokens of an answer.

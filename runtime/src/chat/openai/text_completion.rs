@@ -1,5 +1,6 @@
 //! The answer to a text completion as JSON: by chunks while it is made, or whole.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
@@ -9,7 +10,7 @@ use super::completion::{error_event, finite};
 use super::usage::{add, together};
 use super::{TextAsked, Usage};
 use crate::error::Error;
-use crate::generate::{self, Event, Finish, Logprobs};
+use crate::generate::{self, Event, Finish, Known, Logprobs, SpelledToken};
 use crate::text::{Pieces, Tokenizer};
 
 /// The answers to one request, in the order of [`TextAsked::requests`].
@@ -24,7 +25,8 @@ pub struct TextCompletion {
     /// There where log probabilities are reported.
     listing: Option<Listing>,
     beside: Option<Beside>,
-    streams: bool,
+    /// Whether a whole answer is wanted: a stream keeps nothing that was told.
+    keeps: bool,
     /// Answers to each prompt.
     answers: usize,
     choices: Vec<Choice>,
@@ -32,7 +34,8 @@ pub struct TextCompletion {
 
 /// How log probabilities are reported.
 struct Listing {
-    tokenizer: Arc<Tokenizer>,
+    /// Whose ids they are; none: tokens come by their bytes.
+    tokenizer: Option<Arc<Tokenizer>>,
     /// Of how many of the most probable tokens.
     count: usize,
 }
@@ -67,63 +70,88 @@ struct Told {
 
 /// A token of prompt or answer.
 struct Entry {
-    id: u32,
+    token: Token,
     /// Whether its text is of the text: that of tokens that begin every text, or end the answer, is not.
     is_text: bool,
-    /// None: nothing is before it.
-    logprobs: Option<Logprobs>,
     /// Characters before it.
     offset: usize,
+}
+
+enum Token {
+    /// One of the model here; without log probabilities the first of a prompt: nothing is before it.
+    Own { id: u32, logprobs: Option<Logprobs> },
+    /// One of an engine elsewhere.
+    Spelled(SpelledToken),
 }
 
 impl Listing {
     /// Log probabilities, a row for each kind of fact.
     fn to_json(&self, entries: &[Entry]) -> Value {
-        let text = |id: u32| String::from_utf8_lossy(self.tokenizer.piece_bytes(id)).into_owned();
-        let top = |entry: &Entry| {
-            let logprobs = entry.logprobs.as_ref()?;
-            let top = logprobs.top.iter().take(self.count).map(|&(id, logprob)| (text(id), logprob));
-            // The token itself is always told. Of tokens with one text the more probable one counts.
-            let all: Vec<(String, f32)> = top.chain([(text(entry.id), logprobs.sampled)]).collect();
-            Some(all.into_iter().rev().map(|(text, logprob)| (text, json!(finite(logprob)))).collect::<Map<_, _>>())
+        let (mut tokens, mut own, mut tops) = (vec![], vec![], vec![]);
+        for entry in entries {
+            let SpelledToken { bytes, logprob, top } = &*self.spelled(&entry.token);
+            let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+            tokens.push(if entry.is_text { text(bytes) } else { String::new() });
+            own.push(logprob.map(finite));
+            // Nothing is before the first token of a prompt. Of tokens with one text the more probable one counts.
+            let is_first = matches!(entry.token, Token::Own { logprobs: None, .. });
+            let top = top.iter().rev().map(|(bytes, logprob)| (text(bytes), json!(finite(*logprob))));
+            tops.push((!is_first).then(|| top.collect::<Map<_, _>>()));
+        }
+        let offsets: Vec<usize> = entries.iter().map(|entry| entry.offset).collect();
+        json!({ "tokens": tokens, "token_logprobs": own, "top_logprobs": tops, "text_offset": offsets })
+    }
+
+    /// A token by its bytes.
+    fn spelled<'t>(&self, token: &'t Token) -> Cow<'t, SpelledToken> {
+        let (id, logprobs) = match token {
+            Token::Spelled(token) => return Cow::Borrowed(token),
+            Token::Own { id, logprobs } => (*id, logprobs.as_ref()),
         };
-        let own = |entry: &Entry| if entry.is_text { text(entry.id) } else { String::new() };
-        let logprob = |entry: &Entry| Some(finite(entry.logprobs.as_ref()?.sampled));
-        json!({
-            "tokens": entries.iter().map(own).collect::<Vec<_>>(),
-            "token_logprobs": entries.iter().map(logprob).collect::<Vec<_>>(),
-            "top_logprobs": entries.iter().map(top).collect::<Vec<_>>(),
-            "text_offset": entries.iter().map(|entry| entry.offset).collect::<Vec<_>>(),
-        })
+        let bytes = |id: u32| self.tokenizer.as_ref().map_or(vec![], |tokenizer| tokenizer.piece_bytes(id).to_vec());
+        let top = logprobs.iter().flat_map(|at| at.top.iter().take(self.count).copied());
+        // The token itself is always among them.
+        let all = top.chain(logprobs.map(|at| (id, at.sampled))).map(|(id, logprob)| (bytes(id), logprob)).collect();
+        Cow::Owned(SpelledToken { bytes: bytes(id), logprob: logprobs.map(|at| at.sampled), top: all })
+    }
+
+    fn bytes<'t>(&'t self, token: &'t Token) -> &'t [u8] {
+        match (token, &self.tokenizer) {
+            (Token::Spelled(token), _) => &token.bytes,
+            (Token::Own { id, .. }, Some(tokenizer)) => tokenizer.piece_bytes(*id),
+            (Token::Own { .. }, None) => &[],
+        }
     }
 }
 
 impl Choice {
     /// An entry for the token after the text so far.
-    fn entry(&mut self, tokenizer: &Tokenizer, id: u32, is_text: bool, logprobs: Option<Logprobs>) -> Entry {
-        let entry = Entry { id, is_text, logprobs, offset: self.characters };
+    fn entry(&mut self, listing: &Listing, token: Token, is_text: bool) -> Entry {
         // Each character begins with one byte that continues none.
-        let bytes = if is_text { tokenizer.piece_bytes(id) } else { &[] };
+        let bytes = if is_text { listing.bytes(&token) } else { &[] };
         let begun = bytes.iter().filter(|&&byte| byte & 0xc0 != 0x80).count();
+        let offset = self.characters;
         self.characters = self.characters.saturating_add(begun);
-        entry
+        Entry { token, is_text, offset }
     }
 
     /// Tokens of the prompt from place `first` on: their text, and their entries.
     fn tell_prompt(
         &mut self,
-        tokenizer: &Tokenizer,
+        listing: &Listing,
         first: usize,
         logprobs: impl Iterator<Item = Option<Logprobs>>,
     ) -> (String, Vec<Entry>) {
-        let Some(mut told) = self.told.take() else { return (String::new(), vec![]) };
+        let (Some(mut told), Some(tokenizer)) = (self.told.take(), &listing.tokenizer) else {
+            return (String::new(), vec![]);
+        };
         let (mut text, mut entries) = (String::new(), vec![]);
         for ((place, &id), logprobs) in told.prompt.iter().enumerate().skip(first).zip(logprobs) {
             let is_text = place >= told.added_tokens;
             if is_text {
                 text += &told.pieces.push(tokenizer, id);
             }
-            entries.push(self.entry(tokenizer, id, is_text, logprobs));
+            entries.push(self.entry(listing, Token::Own { id, logprobs }, is_text));
         }
         if first.saturating_add(entries.len()) == told.prompt.len() {
             text += &std::mem::take(&mut told.pieces).finish();
@@ -148,7 +176,7 @@ impl TextCompletion {
             usage_apart: false,
             listing: None,
             beside: None,
-            streams: false,
+            keeps: true,
             answers: asked.answers.max(1) as usize,
             choices: asked.echoes.iter().map(choice).collect(),
         }
@@ -166,14 +194,16 @@ impl TextCompletion {
         TextCompletion { usage_apart: true, ..self }
     }
 
-    /// Reports the log probabilities that come with tokens, and of so many of the most probable ones; those of the prompt
-    /// where that is echoed.
-    pub(super) fn with_logprobs(
-        mut self,
-        tokenizer: Arc<Tokenizer>,
-        count: usize,
-        asked: &TextAsked,
-    ) -> TextCompletion {
+    /// Reports the log probabilities that come with tokens, and of so many of the most probable ones. `tokenizer`: whose ids
+    /// they are.
+    #[must_use]
+    pub fn with_logprobs(self, tokenizer: impl Into<Option<Arc<Tokenizer>>>, count: usize) -> TextCompletion {
+        TextCompletion { listing: Some(Listing { tokenizer: tokenizer.into(), count }), ..self }
+    }
+
+    /// Reports the log probabilities of prompts that are echoed.
+    pub(super) fn with_scored_echoes(mut self, asked: &TextAsked) -> TextCompletion {
+        let Some(listing) = &self.listing else { return self };
         for (choice, request) in self.choices.iter_mut().zip(&asked.requests) {
             // Without an echo the prompt is none of the text.
             if choice.echo.is_empty() || request.prompt_logprobs.is_none() {
@@ -186,18 +216,30 @@ impl TextCompletion {
                 pieces: Pieces::default(),
                 first: String::new(),
             });
-            let (first, entries) = choice.tell_prompt(&tokenizer, 0, std::iter::once(None));
+            let (first, entries) = choice.tell_prompt(listing, 0, std::iter::once(None));
             choice.listed = entries;
             if let Some(told) = &mut choice.told {
                 told.first = first;
             }
         }
-        TextCompletion { listing: Some(Listing { tokenizer, count }), ..self }
+        self
     }
 
-    /// Tells more than text. A stream keeps nothing that was told.
-    pub(super) fn with_beside(self, beside: Option<Beside>, streams: bool) -> TextCompletion {
-        TextCompletion { beside, streams, ..self }
+    /// Tells more than text.
+    pub(super) fn with_beside(self, beside: Option<Beside>) -> TextCompletion {
+        TextCompletion { beside, ..self }
+    }
+
+    /// Tells chunks alone: nothing is kept for a whole answer.
+    pub(super) fn by_chunks(self) -> TextCompletion {
+        TextCompletion { keeps: false, ..self }
+    }
+
+    /// Tells the answers of an engine elsewhere, with those counts only that it knows.
+    #[must_use]
+    pub fn of_elsewhere(mut self) -> TextCompletion {
+        self.choices.iter_mut().for_each(|choice| choice.timings.known = Known::NOTHING);
+        self
     }
 
     /// The chunk before all others of a choice: its prompt, where that is echoed.
@@ -239,19 +281,19 @@ impl TextCompletion {
             Event::PromptLogprobs { first, logprobs } => {
                 let listing = listing?;
                 state.told.as_ref()?;
-                let (text, entries) =
-                    state.tell_prompt(&listing.tokenizer, *first as usize, logprobs.iter().cloned().map(Some));
-                if self.streams {
-                    let logprobs = listing.to_json(&entries);
-                    return Some(self.part(choice, &text, logprobs, None));
+                let (text, entries) = state.tell_prompt(listing, *first as usize, logprobs.iter().cloned().map(Some));
+                if self.keeps {
+                    state.listed.extend(entries);
+                    return None;
                 }
-                state.listed.extend(entries);
-                None
+                let logprobs = listing.to_json(&entries);
+                Some(self.part(choice, &text, logprobs, None))
             }
             Event::Token { id, logprobs } => {
                 state.timings.completion_tokens = state.timings.completion_tokens.saturating_add(1);
                 if let (Some(listing), Some(logprobs)) = (listing, logprobs) {
-                    let entry = state.entry(&listing.tokenizer, *id, true, Some(logprobs.clone()));
+                    let token = Token::Own { id: *id, logprobs: Some(logprobs.clone()) };
+                    let entry = state.entry(listing, token, true);
                     state.waiting.push(entry);
                 }
                 None
@@ -259,22 +301,29 @@ impl TextCompletion {
             Event::EndToken { id, logprobs } => {
                 state.ended_by_token = true;
                 if let (Some(listing), Some(logprobs)) = (listing, logprobs) {
-                    let entry = state.entry(&listing.tokenizer, *id, false, Some(logprobs.clone()));
+                    let token = Token::Own { id: *id, logprobs: Some(logprobs.clone()) };
+                    let entry = state.entry(listing, token, false);
+                    state.waiting.push(entry);
+                }
+                None
+            }
+            Event::Spelled(token) => {
+                if let Some(listing) = listing {
+                    let entry = state.entry(listing, Token::Spelled(token.clone()), true);
                     state.waiting.push(entry);
                 }
                 None
             }
             Event::Text { text, .. } => {
                 let released = std::mem::take(&mut state.waiting);
-                if self.streams {
-                    let logprobs = listing.map_or(Value::Null, |listing| listing.to_json(&released));
-                    return Some(self.part(choice, text, logprobs, None));
+                let logprobs = listing.map_or(Value::Null, |listing| listing.to_json(&released));
+                if self.keeps {
+                    state.text.push_str(text);
+                    state.listed.extend(released);
                 }
-                state.text.push_str(text);
-                state.listed.extend(released);
-                None
+                Some(self.part(choice, text, logprobs, None))
             }
-            Event::End { finish, timings } => {
+            Event::End { finish, timings, .. } => {
                 state.timings = *timings;
                 Some(self.end(choice, *finish))
             }
@@ -291,14 +340,14 @@ impl TextCompletion {
                 last = std::mem::take(&mut state.waiting);
             }
         }
-        let listing = self.listing.as_ref().filter(|_| self.streams && !last.is_empty());
+        let listing = self.listing.as_ref().filter(|_| !last.is_empty());
         let logprobs = listing.map_or(Value::Null, |listing| listing.to_json(&last));
         let mut chunk = self.part(choice, "", logprobs, Some(finish));
-        if let Some(state) = self.choices.get_mut(choice as usize).filter(|_| !self.streams) {
+        if let Some(state) = self.choices.get_mut(choice as usize).filter(|_| self.keeps) {
             state.listed.extend(last);
         }
         if let (Value::Object(chunk), true, false) = (&mut chunk, self.has_ended(), self.usage_apart) {
-            chunk.insert("usage".to_owned(), json!(self.usage()));
+            chunk.insert("usage".to_owned(), self.usage().to_json());
         }
         chunk
     }
@@ -350,7 +399,7 @@ impl TextCompletion {
     fn whole(&self, choices: &[Value]) -> Value {
         let mut whole = self.head();
         whole.insert("choices".to_owned(), json!(choices));
-        whole.insert("usage".to_owned(), json!(self.usage()));
+        whole.insert("usage".to_owned(), self.usage().to_json());
         Value::Object(whole)
     }
 
@@ -380,6 +429,6 @@ impl TextCompletion {
     pub fn usage(&self) -> Usage {
         let prompts =
             self.choices.chunks(self.answers).map(|group| together(group.iter().map(|choice| &choice.timings)));
-        Usage { completion_tokens_details: None, ..Usage::from(&prompts.fold(generate::Timings::default(), add)) }
+        Usage { completion_tokens_details: None, ..Usage::from(&prompts.reduce(add).unwrap_or_default()) }
     }
 }

@@ -1,23 +1,38 @@
 //! Counts and times of an answer under the names that clients know.
 
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::generate;
 
-/// Tokens of a request, with DeepSeek's counts of the prompt cache.
+/// Tokens of a request, with DeepSeek's counts of the prompt cache. Counts that nobody told are not there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[expect(missing_docs, reason = "each is its own name")]
 pub struct Usage {
-    pub prompt_tokens: u32,
-    pub completion_tokens: u32,
-    pub total_tokens: u32,
-    pub prompt_tokens_details: PromptDetails,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub completion_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_tokens_details: Option<PromptDetails>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub completion_tokens_details: Option<CompletionDetails>,
     /// Of the prompt, found in the cache.
-    pub prompt_cache_hit_tokens: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_cache_hit_tokens: Option<u32>,
     /// Of the prompt, read now.
-    pub prompt_cache_miss_tokens: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_cache_miss_tokens: Option<u32>,
+}
+
+impl Usage {
+    /// As answers have it; null where nothing is known.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        if *self == Usage::default() { Value::Null } else { json!(self) }
+    }
 }
 
 /// What the tokens of a prompt were.
@@ -57,14 +72,19 @@ pub struct Timings {
 
 impl From<&generate::Timings> for Usage {
     fn from(timings: &generate::Timings) -> Usage {
+        let known = timings.known;
+        let prompt = known.prompt.then_some(timings.prompt_tokens);
+        let completion = known.completion.then_some(timings.completion_tokens);
+        let cached = known.cached.then_some(timings.cached_tokens);
+        let reasoning = known.reasoning.then_some(timings.reasoning_tokens);
         Usage {
-            prompt_tokens: timings.prompt_tokens,
-            completion_tokens: timings.completion_tokens,
-            total_tokens: timings.prompt_tokens.saturating_add(timings.completion_tokens),
-            prompt_tokens_details: PromptDetails { cached_tokens: timings.cached_tokens },
-            completion_tokens_details: Some(CompletionDetails { reasoning_tokens: timings.reasoning_tokens }),
-            prompt_cache_hit_tokens: timings.cached_tokens,
-            prompt_cache_miss_tokens: timings.prompt_tokens.saturating_sub(timings.cached_tokens),
+            prompt_tokens: prompt,
+            completion_tokens: completion,
+            total_tokens: prompt.zip(completion).map(|(prompt, completion)| prompt.saturating_add(completion)),
+            prompt_tokens_details: cached.map(|cached_tokens| PromptDetails { cached_tokens }),
+            completion_tokens_details: reasoning.map(|reasoning_tokens| CompletionDetails { reasoning_tokens }),
+            prompt_cache_hit_tokens: prompt.and(cached),
+            prompt_cache_miss_tokens: prompt.zip(cached).map(|(prompt, cached)| prompt.saturating_sub(cached)),
         }
     }
 }

@@ -1,0 +1,191 @@
+//! Other engines behind routes, in every dialect. They say what recordings say, over real sockets.
+
+use super::*;
+use crate::upstream::Profile;
+use crate::upstream::route::{RouteOptions, Routes};
+use crate::upstream::tests::replay::{Replay, Said};
+
+macro_rules! recorded {
+    ($name:literal) => {
+        include_str!(concat!("../../../tests/data/upstream/", $name))
+    };
+}
+
+/// A server that hands on what these rules name; `{}` stands for the address of the other engine.
+async fn routed(there: &Replay, rules_: &[&str]) -> Router {
+    let rules_: Vec<String> = rules_.iter().map(|rule| rule.replace("{}", &there.url())).collect();
+    let options = RouteOptions { routes: &rules_, profile: Some(Profile::Vllm), ..RouteOptions::default() };
+    let settings = Settings { routes: Routes::new(&options).unwrap(), parallel: 1, max_queue: 1, ..settings() };
+    app(&server(settings, rules(&[]), None).await)
+}
+
+async fn proxied(said: Said, fields: Value) -> Answer {
+    let there = Replay::chat(said);
+    let app = routed(&there, &["mine={}"]).await;
+    let mut body = json!({ "model": "mine", "stream": true, "messages": [{ "role": "user", "content": "1 + 1 €?" }] });
+    body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    post(&app, CHAT_PATH, &body).await
+}
+
+#[tokio::test]
+async fn a_stream_is_in_our_shape_whoever_made_it() {
+    for recording in [
+        recorded!("deepseek-reasoner.sse"),
+        recorded!("vllm.sse"),
+        recorded!("openrouter.sse"),
+        recorded!("completion.json"),
+    ] {
+        for apart in [false, true] {
+            let answer =
+                proxied(Said::stream(recording), json!({ "stream_options": { "include_usage": apart } })).await;
+            assert_eq!(answer.headers["content-type"], "text/event-stream; charset=utf-8");
+            assert!(answer.headers["x-upstream-model"].to_str().unwrap().contains("deepseek"));
+            let (chunks, done) = answer.events();
+            let id = chunks[0]["id"].as_str().unwrap();
+            assert!(done && id.len() == 36);
+            assert!(chunks.iter().all(|chunk| chunk["id"] == id && chunk["model"] == "mine"));
+            let first = json!({ "role": "assistant", "content": null, "reasoning_content": "" });
+            assert_eq!(chunks[0]["choices"][0]["delta"], first);
+            let usages: Vec<usize> = (0..chunks.len()).filter(|&at| chunks[at]["usage"].is_object()).collect();
+            assert_eq!(usages, [chunks.len() - 1], "counts come once, last");
+            assert_eq!(chunks[chunks.len() - 1]["choices"].as_array().unwrap().is_empty(), apart);
+            let said = |key| answer.deltas(key);
+            assert_eq!((said("reasoning_content").as_str(), said("content").as_str()), ("Hm, two.", "It is 2 €."));
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_in_one_piece() {
+    let said = Said::new(200, "application/json", recorded!("completion.json"));
+    let answer = proxied(said, json!({ "stream": false, "custom": 1 })).await;
+    assert_eq!(answer.headers["x-upstream-model"], "deepseek-reasoner");
+    let answer = answer.ok();
+    assert_eq!((&answer["model"], &answer["system_fingerprint"]), (&json!("mine"), &json!("fp_0_prod")));
+    assert_eq!(answer["choices"][0]["message"]["reasoning_content"], "Hm, two.");
+    assert_eq!(answer["usage"]["prompt_cache_miss_tokens"], 2);
+    assert!(answer.get("timings").is_none(), "the times of another engine are not known");
+}
+
+#[tokio::test]
+async fn an_id_that_takes_the_place_of_the_client_s_keeps_its_mode_and_other_fields_go_on() {
+    let there = Replay::chat(Said::stream(recorded!("vllm.sse")));
+    let app = routed(&there, &["*={}#a/b"]).await;
+    let body = asked(json!({ "model": "deepseek-reasoner", "custom": { "x": 1 }, "stream": true }));
+    let (chunks, _) = post(&app, CHAT_PATH, &body).await.events();
+    let sent = there.chats()[0].json();
+    assert_eq!((&sent["model"], &sent["chat_template_kwargs"]["thinking"]), (&json!("a/b"), &json!(true)));
+    assert_eq!((&sent["custom"]["x"], &chunks[0]["model"]), (&json!(1), &json!("deepseek-reasoner")));
+}
+
+#[tokio::test]
+async fn refusals_reach_clients_in_our_envelope() {
+    for (status, here, kind) in [
+        (400, 400, "invalid_request_error"),
+        (401, 502, "server_error"),
+        (402, 502, "server_error"),
+        (404, 404, "invalid_request_error"),
+        (429, 429, "rate_limit_error"),
+        (500, 502, "server_error"),
+        (503, 503, "server_error"),
+    ] {
+        let said = Said::new(status, "text/html", "<title>No</title>").with_header("retry-after", "0");
+        let answer = proxied(said, json!({})).await;
+        assert!(answer.refused(here).contains("an HTML page, No"));
+        assert_eq!(
+            (&answer.json()["error"]["type"], answer.headers["retry-after"] == "0"),
+            (&json!(kind), true),
+            "{status}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_keeps_its_text_and_ends() {
+    let answer = proxied(Said::stream(recorded!("cut.sse")), json!({})).await;
+    let (chunks, done) = answer.events();
+    let last = &chunks[chunks.len() - 1];
+    assert!(done && answer.deltas("content") == "It is ");
+    assert_eq!(last["choices"][0]["finish_reason"], "insufficient_system_resource");
+    assert_eq!(last["usage"], Value::Null, "what nobody counted is not told");
+    // Half an answer is no answer to someone who has seen nothing yet.
+    proxied(Said::stream(recorded!("cut.sse")), json!({ "stream": false })).await.refused(502);
+}
+
+#[tokio::test]
+async fn log_probabilities_are_those_of_the_other_engine() {
+    let entry = json!({ "token": "Y", "logprob": -0.5, "bytes": [89], "top_logprobs": [
+        { "token": "N", "logprob": -1.0, "bytes": [78] },
+    ] });
+    let choice = json!({ "message": { "content": "Y" }, "finish_reason": "stop", "logprobs": { "content": [entry] } });
+    let said = Said::new(200, "application/json", json!({ "choices": [choice] }).to_string());
+    let answer = proxied(said, json!({ "stream": false, "logprobs": true, "top_logprobs": 1 })).await.ok();
+    assert_eq!(answer["choices"][0]["logprobs"], json!({ "content": [entry] }));
+}
+
+#[tokio::test]
+async fn every_dialect_is_led_elsewhere() {
+    let there = Replay::start(|asked, _| match asked.line.as_str() {
+        "POST /completions" => {
+            let choice = json!({ "index": 0, "text": " upon a time", "finish_reason": "length" });
+            let usage = json!({ "prompt_tokens": 1, "completion_tokens": 3 });
+            Said::new(200, "application/json", json!({ "choices": [choice], "usage": usage }).to_string())
+        }
+        _ => Said::stream(recorded!("deepseek-tools.sse")),
+    });
+    let app = routed(&there, &["far*={}#m"]).await;
+    let user = json!([{ "role": "user", "content": "Weather?" }]);
+    let parameters = json!({ "type": "object", "properties": { "city": { "type": "string", "default": null } } });
+    let tool = json!({ "name": "weather", "input_schema": parameters });
+    let body = json!({ "model": "far-away", "max_tokens": 9, "messages": user, "tools": [tool] });
+    let message = post(&app, "/v1/messages", &body).await.ok();
+    assert_eq!((&message["stop_reason"], &message["model"]), (&json!("tool_use"), &json!("far-away")));
+    let call = message["content"].as_array().unwrap().iter().find(|block| block["type"] == "tool_use").unwrap();
+    assert_eq!((&call["name"], &call["input"]), (&json!("weather"), &json!({ "city": "Oslo" })));
+    let sent = there.chats()[0].json();
+    assert_eq!((&sent["model"], &sent["max_tokens"]), (&json!("m"), &json!(9)));
+    assert_eq!(
+        (&sent["tools"][0]["type"], &sent["tools"][0]["function"]["parameters"]),
+        (&json!("function"), &parameters)
+    );
+    assert_eq!(sent["messages"], user);
+
+    let function = json!({ "type": "function", "function": { "name": "weather", "parameters": parameters } });
+    let body = json!({ "model": "far-away", "messages": user, "tools": [function], "stream": false });
+    let message = post(&app, "/api/chat", &body).await.ok();
+    assert_eq!(message["message"]["tool_calls"][0]["function"]["arguments"]["city"], "Oslo", "{message}");
+
+    let body = json!({ "model": "far-away", "prompt": "Once", "max_tokens": 3 });
+    let text = post(&app, "/v1/completions", &body).await.ok();
+    assert_eq!((&text["choices"][0]["text"], &text["object"]), (&json!(" upon a time"), &json!("text_completion")));
+    assert_eq!((&text["usage"]["total_tokens"], &text["choices"][0]["finish_reason"]), (&json!(4), &json!("length")));
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_made_is_not_said_to_be_whole() {
+    let body = json!({ "stream": false, "n": 2 });
+    let choice = json!({ "index": 0, "message": { "content": "Y" }, "finish_reason": "stop" });
+    let said = Said::new(200, "application/json", json!({ "choices": [choice] }).to_string());
+    let answer = proxied(said, body).await.ok();
+    let reasons: Vec<&Value> = answer["choices"].as_array().unwrap().iter().map(|it| &it["finish_reason"]).collect();
+    assert_eq!(reasons, ["stop", "insufficient_system_resource"]);
+}
+
+#[tokio::test]
+async fn answers_of_other_engines_take_places_of_their_own() {
+    let there = Replay::chat(Said::stream(recorded!("cut.sse")).held());
+    let app = routed(&there, &["far={}"]).await;
+    let ask = |model: &str| asked(json!({ "model": model, "stream": true, "max_tokens": 1 }));
+    let held = |app: Router, body: Value| async move {
+        let request = request("POST", CHAT_PATH, &[("content-type", "application/json")], body.to_string());
+        app.oneshot(request).await.unwrap()
+    };
+    let two = [held(app.clone(), ask("far")).await, held(app.clone(), ask("far")).await];
+    assert!(two.iter().all(|response| response.status() == StatusCode::OK));
+    let refused = post(&app, CHAT_PATH, &ask("far")).await;
+    assert!(refused.refused(503).contains("the queue is full"));
+    assert_eq!(post(&app, CHAT_PATH, &ask("deepseek-chat")).await.status, StatusCode::OK, "the engine here is free");
+    drop(two);
+    let again = held(app.clone(), ask("far")).await;
+    assert_eq!(again.status(), StatusCode::OK);
+}
