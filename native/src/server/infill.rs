@@ -99,10 +99,14 @@ fn refuse(message: &str) -> Error {
 /// The prompt of a hole: texts of other files as far as there is room for them, then the hole between its texts.
 fn fill(language: &Language, request: &LlamaRequest) -> lyn::Result<Vec<u32>> {
     let tokenizer = language.tokenizer();
-    let text = |text: &Option<String>| tokenizer.encode(text.as_deref().unwrap_or_default(), false);
-    let (before, behind) = (text(&request.input_prefix)?, text(&request.input_suffix)?);
+    let encode = |text: &str| {
+        language.check_length(text.len())?;
+        tokenizer.encode(text, false)
+    };
+    let before = encode(request.input_prefix.as_deref().unwrap_or_default())?;
+    let behind = encode(request.input_suffix.as_deref().unwrap_or_default())?;
     let begun = match &request.prompt {
-        Some(PromptField::Text(text)) => tokenizer.encode(text, false)?,
+        Some(PromptField::Text(text)) => encode(text)?,
         _ => vec![],
     };
     let mut hole = language.around_hole(&before, &behind).unwrap_or(before);
@@ -110,7 +114,11 @@ fn fill(language: &Language, request: &LlamaRequest) -> lyn::Result<Vec<u32>> {
     let mut extra = vec![];
     for Extra { filename, text } in request.input_extra.iter().flatten() {
         let name = filename.as_ref().map(|name| format!("{name}\n")).unwrap_or_default();
-        extra.extend(tokenizer.encode(&format!("{SNIPPET}{name}{text}"), false)?);
+        let text = format!("{SNIPPET}{name}{text}");
+        // One that has no room even alone says nothing here.
+        if language.check_length(text.len()).is_ok() {
+            extra.extend(tokenizer.encode(&text, false)?);
+        }
     }
     let start = language.raw_prompt("")?;
     let wanted = request.n_predict.and_then(|most| usize::try_from(most).ok()).unwrap_or(ROOM);
@@ -153,7 +161,7 @@ async fn answer(
     let (headers, streams) = (ignored(&request.ignored), request.stream == Some(true));
     let model = server.settings.models.loaded.clone();
     let (answer, (mut told, seed)) = Answer::ask(server, visitor.key, 1, move |language| {
-        let text = request.to_text(prompt(language, &request)?).judged_by(&rules, vec![])?;
+        let text = request.to_text(prompt(language, &request)?).checked(&rules, vec![])?;
         let mut requests = text.to_requests(language)?.requests;
         for asked in &mut requests {
             asked.scope.clone_from(&scope);

@@ -22,7 +22,10 @@ use super::page::Page;
 use super::worker::{Limits, Load, Model, Stage, Worker};
 use super::{BALANCE, CHAT, COMPLETIONS, COUNT_TOKENS, HEALTH, MESSAGES, MODELS, Server, Settings, Shared, app};
 
+mod anthropic;
 mod elsewhere;
+mod ollama;
+mod responses;
 mod texts;
 
 const CHAT_PATH: &str = "/v1/chat/completions";
@@ -882,7 +885,7 @@ async fn ollama_s_lines_are_the_same_conversation() {
     assert_eq!(post(&app, "/api/generate", &prompt).await.ok()["response"], text);
     let tags = get(&app, "/api/tags").await.ok();
     assert!(tags["models"].as_array().unwrap().iter().any(|model| model["name"] == "stories"));
-    let wrong = post(&app, "/api/chat", &json!({ "model": "stories" })).await;
+    let wrong = post(&app, "/api/chat", &json!({ "model": "stories", "messages": "x" })).await;
     assert!(wrong.status == StatusCode::BAD_REQUEST && wrong.json()["error"].is_string());
 }
 

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::chat::ignored;
 use super::refusal::{Refusal, ok};
-use super::{Shared, parsed};
+use super::{Shared, parsed, whole_body};
 
 /// Both shapes; `content` makes it llama.cpp's.
 #[derive(Deserialize)]
@@ -37,11 +37,6 @@ struct DetokenizeRequest {
     tokens: Vec<u32>,
 }
 
-/// A body of a helper route, and the fields that mean nothing in it.
-fn json<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<(T, Vec<String>)> {
-    lyn::json::read(bytes)
-}
-
 /// An answer that names them.
 fn answer(body: &Value, fields: &[String]) -> Response {
     let mut response = ok(body);
@@ -51,8 +46,13 @@ fn answer(body: &Value, fields: &[String]) -> Response {
 
 /// `POST /tokenize`
 pub(crate) async fn tokenize(State(server): State<Shared>, body: Body) -> Result<Response, Refusal> {
-    let (request, fields): (TokenizeRequest, _) = parsed(&server, body, json).await?;
-    let tokens = server.with_language(move |language| tokens_of(language, &request)).await?;
+    let bytes = whole_body(&server, body).await?;
+    let (tokens, fields) = server
+        .with_texts(move |language| {
+            let (request, fields) = lyn::json::read(&bytes)?;
+            Ok((tokens_of(language, &request)?, fields))
+        })
+        .await?;
     Ok(answer(&tokens, &fields))
 }
 
@@ -102,17 +102,18 @@ fn tokens_of(language: &Language, request: &TokenizeRequest) -> Result<Value> {
 
 /// `POST /detokenize`
 pub(crate) async fn detokenize(State(server): State<Shared>, body: Body) -> Result<Response, Refusal> {
-    let (request, fields): (DetokenizeRequest, _) = parsed(&server, body, json).await?;
-    let text = server.with_language(move |language| {
+    let bytes = whole_body(&server, body).await?;
+    let text = server.with_texts(move |language| {
+        let (request, fields): (DetokenizeRequest, _) = lyn::json::read(&bytes)?;
         let tokenizer = language.tokenizer();
         let size = tokenizer.vocab_size();
         if let Some(id) = request.tokens.iter().find(|&&id| id >= size) {
             let message = format!("tokens: expected ids below {size}, found {id}");
             return Err(Error::new(Code::BadRequest, message).with_detail("param", "tokens"));
         }
-        Ok(tokenizer.decode(&request.tokens))
+        Ok((tokenizer.decode(&request.tokens), fields))
     });
-    let text = text.await?;
+    let (text, fields) = text.await?;
     Ok(answer(&json!({ "content": text, "prompt": text }), &fields))
 }
 

@@ -34,6 +34,8 @@ pub struct Completion {
     /// Made by an engine elsewhere: no times are told, and only the counts that it tells.
     elsewhere: bool,
     logprobs: bool,
+    /// What was told is not told again.
+    by_chunks: bool,
     /// There where log probabilities of ids are reported.
     tokenizer: Option<Arc<Tokenizer>>,
     beside: Option<Beside>,
@@ -69,6 +71,7 @@ impl Completion {
             details: true,
             elsewhere: false,
             logprobs: false,
+            by_chunks: false,
             tokenizer: None,
             beside: None,
             choices: vec![Choice::default()],
@@ -138,6 +141,11 @@ impl Completion {
         chunk
     }
 
+    /// From now on log probabilities are kept until they are told by a chunk: [`Completion::response`] lacks them.
+    pub fn tell_by_chunks(&mut self) {
+        self.by_chunks = true;
+    }
+
     /// Takes an event of a choice. Text, calls and the end are chunks; other events are none. The last end among the choices
     /// holds the counts, unless those come apart.
     pub fn chunk(&mut self, choice: u32, event: &Event) -> Option<Value> {
@@ -197,18 +205,20 @@ impl Completion {
         // An engine elsewhere may think without being asked.
         self.thinking |= voice == Voice::Reasoning;
         let state = self.choices.get_mut(choice as usize)?;
-        // After the opening of a call it is the markup of one that was cut: its parts have been shown.
-        let shown = !state.said.is_in_call();
         let logprobs = std::mem::take(&mut state.waiting);
         let key = match voice {
             Voice::Content => {
                 state.said.take(Delta::Content(text.to_owned()));
-                state.content_logprobs.extend_from_slice(&logprobs);
+                if !self.by_chunks {
+                    state.content_logprobs.extend_from_slice(&logprobs);
+                }
                 "content"
             }
             Voice::Reasoning => {
                 state.said.take(Delta::Reasoning(text.to_owned()));
-                state.reasoning_logprobs.extend_from_slice(&logprobs);
+                if !self.by_chunks {
+                    state.reasoning_logprobs.extend_from_slice(&logprobs);
+                }
                 "reasoning_content"
             }
         };
@@ -220,7 +230,7 @@ impl Completion {
         delta.insert("content".to_owned(), content);
         self.insert_thought(&mut delta, &thought);
         let logprobs = if self.logprobs { json!({ key: logprobs }) } else { Value::Null };
-        shown.then(|| self.delta(choice, delta, logprobs, None))
+        Some(self.delta(choice, delta, logprobs, None))
     }
 
     fn call(&self, choice: u32, call: Value) -> Value {
@@ -232,11 +242,11 @@ impl Completion {
     fn end(&mut self, choice: u32, finish: Finish) -> Value {
         let mut shown = finish;
         if let Some(state) = self.choices.get_mut(choice as usize) {
-            state.finish = Some(finish);
-            // A stream cannot take back the opening of a call.
+            // An answer that ends within a call was cut, by whatever.
             if state.said.is_in_call() && finish != Finish::Aborted {
                 shown = Finish::Length;
             }
+            state.finish = Some(shown);
         }
         let mut delta = Map::new();
         delta.insert("content".to_owned(), json!(""));
@@ -302,7 +312,7 @@ impl Completion {
         message.insert("role".to_owned(), json!("assistant"));
         message.insert("content".to_owned(), json!(said.content));
         self.insert_thought(&mut message, &json!(said.reasoning));
-        let calls = (0_u32..).zip(said.calls().zip(&choice.call_ids)).map(|(index, (call, id))| {
+        let calls = (0_u32..).zip(said.calls().iter().zip(&choice.call_ids)).map(|(index, (call, id))| {
             let function = json!({ "name": call.name, "arguments": call.arguments });
             json!({ "index": index, "id": id, "type": "function", "function": function })
         });
@@ -373,7 +383,7 @@ pub fn error_event(error: &Error) -> Value {
 }
 
 /// A token with its log probability; none for tokens that are marks and not text.
-fn listed(tokenizer: &Tokenizer, id: u32, logprobs: &Logprobs) -> Option<Value> {
+pub(super) fn listed(tokenizer: &Tokenizer, id: u32, logprobs: &Logprobs) -> Option<Value> {
     if tokenizer.is_special(id) || tokenizer.token_id(control::END_THINK) == Some(id) {
         return None;
     }
@@ -383,7 +393,7 @@ fn listed(tokenizer: &Tokenizer, id: u32, logprobs: &Logprobs) -> Option<Value> 
 }
 
 /// A token with its log probability.
-fn entry(SpelledToken { bytes, logprob, top }: &SpelledToken) -> Value {
+pub(super) fn entry(SpelledToken { bytes, logprob, top }: &SpelledToken) -> Value {
     let token = |bytes| String::from_utf8_lossy(bytes);
     let top = top
         .iter()

@@ -8,6 +8,7 @@ mod check;
 mod completion;
 mod model_ids;
 mod request;
+mod responses;
 mod rules;
 mod sampling;
 mod shape;
@@ -23,9 +24,10 @@ pub use request::{
     Asked, ChatRequest, Effort, FunctionName, Given, JsonSchema, NamedTool, Reasoning, ResponseFormat, StreamOptions,
     TemplateArguments, Thinking, ThinkingType, ToolChoiceField, ToolChoiceWord,
 };
+pub use responses::{Response, ResponsesRequest};
 pub use rules::{Compat, Rules};
 pub use sampling::Stop;
 pub use shape::{ResponseShape, Shape, ToolChoice, ToolSpec};
-pub use text::{PromptField, TextAsked, TextRequest};
+pub use text::{Given as TextGiven, PromptField, TextAsked, TextRequest};
 pub use text_completion::TextCompletion;
 pub use usage::{CompletionDetails, PromptDetails, Timings, Usage};

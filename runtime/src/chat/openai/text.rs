@@ -80,12 +80,14 @@ pub struct TextRequest {
     pub stream_options: Option<StreamOptions>,
     /// Whose prompts may share what is cached.
     pub user_id: Option<String>,
+    /// Not part of the body: see [`TextRequest::checked`].
     #[serde(skip)]
-    given: Given,
+    pub given: Given,
 }
 
+/// What is known of a request beside its body: [`TextRequest::checked`] fills it in.
 #[derive(Clone, Debug, Default)]
-struct Given {
+pub struct Given {
     model: ModelId,
     rules: Rules,
     ignored: Vec<String>,
@@ -102,17 +104,16 @@ pub enum PromptField {
     ManyIds(Vec<Vec<u32>>),
 }
 
-impl Default for PromptField {
-    /// No prompt, which is refused.
-    fn default() -> PromptField {
-        PromptField::Texts(vec![])
-    }
-}
-
 /// One prompt.
 enum Prompt<'r> {
     Text(&'r str),
     Ids(&'r [u32]),
+}
+
+impl Default for PromptField {
+    fn default() -> Self {
+        PromptField::Text(String::new())
+    }
 }
 
 impl PromptField {
@@ -146,14 +147,14 @@ impl TextRequest {
     /// As [`ChatRequest::parse_by`].
     pub fn parse_by(rules: &Rules, body: impl AsRef<[u8]>) -> Result<TextRequest> {
         let (request, ignored) = rules::parse::<TextRequest>(body.as_ref(), rules.compat)?;
-        request.judged_by(rules, ignored)
+        request.checked(rules, ignored)
     }
 
-    /// Checks a request, of which some fields were ignored.
+    /// Checks a request, whatever it was made from. `ignored`: names of fields of the body that mean nothing here.
     ///
     /// # Errors
     /// As [`ChatRequest::parse_by`].
-    pub fn judged_by(mut self, rules: &Rules, ignored: Vec<String>) -> Result<TextRequest> {
+    pub fn checked(mut self, rules: &Rules, ignored: Vec<String>) -> Result<TextRequest> {
         let model = resolve(rules, self.model.as_deref())?;
         self.given = Given { model, rules: rules.clone(), ignored };
         // Editors send a suffix with each request, at the end of a file an empty one.
@@ -315,8 +316,7 @@ impl TextRequest {
             streams: self.is_stream(),
         };
         let prompts = asked.requests.iter().map(|request| request.prompt.as_slice());
-        completion = completion.with_beside(Beside::new(Kind::Text, wishes, language.tokenizer(), prompts));
-        if self.is_stream() { completion.by_chunks() } else { completion }
+        completion.with_beside(Beside::new(Kind::Text, wishes, language.tokenizer(), prompts))
     }
 
     /// Default and cap of the tokens of an answer.
@@ -328,7 +328,10 @@ impl TextRequest {
     }
 
     fn ids(&self, language: &Language, tokenizer: &Tokenizer, prompt: &Prompt<'_>) -> Result<Vec<u32>> {
-        let encode = |text: &str| tokenizer.encode(text, self.parse_special == Some(true));
+        let encode = |text: &str| {
+            language.check_length(text.len())?;
+            tokenizer.encode(text, self.parse_special == Some(true))
+        };
         let text = match prompt {
             Prompt::Text(text) => encode(text)?,
             Prompt::Ids(ids) => {

@@ -22,11 +22,11 @@ pub struct TextCompletion {
     model: String,
     fingerprint: Option<String>,
     usage_apart: bool,
+    /// What was told is not told again.
+    by_chunks: bool,
     /// There where log probabilities are reported.
     listing: Option<Listing>,
     beside: Option<Beside>,
-    /// Whether a whole answer is wanted: a stream keeps nothing that was told.
-    keeps: bool,
     /// Answers to each prompt.
     answers: usize,
     choices: Vec<Choice>,
@@ -174,9 +174,9 @@ impl TextCompletion {
             model: model.into(),
             fingerprint: None,
             usage_apart: false,
+            by_chunks: false,
             listing: None,
             beside: None,
-            keeps: true,
             answers: asked.answers.max(1) as usize,
             choices: asked.echoes.iter().map(choice).collect(),
         }
@@ -230,16 +230,16 @@ impl TextCompletion {
         TextCompletion { beside, ..self }
     }
 
-    /// Tells chunks alone: nothing is kept for a whole answer.
-    pub(super) fn by_chunks(self) -> TextCompletion {
-        TextCompletion { keeps: false, ..self }
-    }
-
     /// Tells the answers of an engine elsewhere, with those counts only that it knows.
     #[must_use]
     pub fn of_elsewhere(mut self) -> TextCompletion {
         self.choices.iter_mut().for_each(|choice| choice.timings.known = Known::NOTHING);
         self
+    }
+
+    /// From now on what was told by a chunk is not kept: [`TextCompletion::response`] lacks it.
+    pub fn tell_by_chunks(&mut self) {
+        self.by_chunks = true;
     }
 
     /// The chunk before all others of a choice: its prompt, where that is echoed.
@@ -282,7 +282,7 @@ impl TextCompletion {
                 let listing = listing?;
                 state.told.as_ref()?;
                 let (text, entries) = state.tell_prompt(listing, *first as usize, logprobs.iter().cloned().map(Some));
-                if self.keeps {
+                if !self.by_chunks {
                     state.listed.extend(entries);
                     return None;
                 }
@@ -317,7 +317,7 @@ impl TextCompletion {
             Event::Text { text, .. } => {
                 let released = std::mem::take(&mut state.waiting);
                 let logprobs = listing.map_or(Value::Null, |listing| listing.to_json(&released));
-                if self.keeps {
+                if !self.by_chunks {
                     state.text.push_str(text);
                     state.listed.extend(released);
                 }
@@ -343,7 +343,7 @@ impl TextCompletion {
         let listing = self.listing.as_ref().filter(|_| !last.is_empty());
         let logprobs = listing.map_or(Value::Null, |listing| listing.to_json(&last));
         let mut chunk = self.part(choice, "", logprobs, Some(finish));
-        if let Some(state) = self.choices.get_mut(choice as usize).filter(|_| self.keeps) {
+        if let Some(state) = self.choices.get_mut(choice as usize).filter(|_| !self.by_chunks) {
             state.listed.extend(last);
         }
         if let (Value::Object(chunk), true, false) = (&mut chunk, self.has_ended(), self.usage_apart) {

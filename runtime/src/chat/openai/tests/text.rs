@@ -76,6 +76,7 @@ fn told(engine: &mut Engine, fields: Value) -> (Value, Vec<Value>) {
     let asked = whole.to_requests(engine.language().unwrap()).unwrap();
     let [mut whole, mut streamed] =
         [whole, streamed].map(|request| request.completion(engine.language().unwrap(), &asked, "1", 7));
+    streamed.tell_by_chunks();
     let mut chunks = vec![];
     for (choice, request) in (0..).zip(asked.requests.clone()) {
         let mut generation = engine.generate(request).unwrap();
