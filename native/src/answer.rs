@@ -164,7 +164,7 @@ impl Trace {
     /// # Errors
     /// `io`; `bad_checkpoint` without a tokenizer.
     pub(crate) fn create(path: &Path, engine: &Engine, layers: &[u32], prompt: &[u32]) -> Result<Trace> {
-        let file = File::create(path).map_err(|error| crate::verbs::io_error(path, &error))?;
+        let file = File::create(path).map_err(|error| crate::text::io_error(path, &error))?;
         let mut trace = Trace { path: path.to_owned(), file: BufWriter::new(file), next: 0 };
         trace.line(&lines::header(engine, layers))?;
         let tokenizer = engine.tokenizer()?;
@@ -183,11 +183,11 @@ impl Trace {
     }
 
     fn line(&mut self, line: &str) -> Result<()> {
-        writeln!(self.file, "{line}").map_err(|error| crate::verbs::io_error(&self.path, &error))
+        writeln!(self.file, "{line}").map_err(|error| crate::text::io_error(&self.path, &error))
     }
 
     fn finish(&mut self) -> Result<()> {
-        self.file.flush().map_err(|error| crate::verbs::io_error(&self.path, &error))
+        self.file.flush().map_err(|error| crate::text::io_error(&self.path, &error))
     }
 }
 
@@ -203,7 +203,7 @@ impl SamplingArgs {
             repetition_penalty: self.repetition_penalty,
             presence_penalty: self.presence_penalty,
             frequency_penalty: self.frequency_penalty,
-            seed: self.seed.unwrap_or_else(seed),
+            seed: self.seed().unwrap_or_else(seed),
             ..defaults
         }
     }

@@ -33,7 +33,9 @@ pub struct Language {
     context: u32,
 }
 
-pub(crate) fn no_tokenizer() -> Error {
+/// The error of a checkpoint without a tokenizer, where text is to be read or written.
+#[must_use]
+pub fn no_tokenizer() -> Error {
     let message = "the checkpoint has no tokenizer.json: text can be neither read nor written";
     Error::new(Code::BadCheckpoint, message).with_help("download tokenizer.json into the model's folder")
 }

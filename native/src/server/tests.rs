@@ -26,6 +26,7 @@ mod anthropic;
 mod elsewhere;
 mod ollama;
 mod responses;
+mod strict;
 mod texts;
 
 const CHAT_PATH: &str = "/v1/chat/completions";
@@ -124,6 +125,13 @@ impl Answer {
     fn deltas(&self, key: &str) -> String {
         self.events().0.iter().filter_map(|event| event["choices"][0]["delta"][key].as_str()).collect()
     }
+}
+
+/// Fields that the answer says were ignored, in order.
+fn ignored(answer: &Answer) -> Vec<&str> {
+    let mut fields: Vec<&str> = answer.headers["x-lyn-ignored-fields"].to_str().unwrap().split(", ").collect();
+    fields.sort_unstable();
+    fields
 }
 
 async fn send(app: &Router, request: Request<Body>) -> Answer {
