@@ -27,6 +27,7 @@ mod elsewhere;
 mod ollama;
 mod responses;
 mod strict;
+mod texts;
 
 const CHAT_PATH: &str = "/v1/chat/completions";
 const KEY: &str = "a-key-that-opens-1234";
@@ -37,6 +38,7 @@ fn load() -> Load {
             device: "software".to_owned(),
             context: ContextSize::Tokens(1024),
             sequences: 4,
+            scores_prompts: true,
             ..Options::default()
         };
         let engine = block_on(Engine::load(lyn::models::stories(), &options, &mut |_| true))?;
