@@ -274,15 +274,31 @@ fn escape_to(text: &str, most: usize) -> String {
             out.push('…');
             break;
         }
-        // Bidirectional and zero-width controls can make a terminal show another name than the one meant.
-        let hidden = matches!(character, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
-        if character.is_control() || hidden || character == '"' || character == '\\' {
+        if is_hidden(character) || character == '"' || character == '\\' {
             out.extend(character.escape_default());
         } else {
             out.push(character);
         }
     }
     out
+}
+
+/// Whether a character is seen only by what it does: ends a line, moves the cursor, turns the direction of writing, or nothing.
+/// A terminal could show another name than the one meant. These are Unicode's categories Cc, Cf, Zl and Zp, and what is not
+/// assigned yet between them.
+#[must_use]
+pub fn is_hidden(character: char) -> bool {
+    match character {
+        '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' => true,
+        '\0'..='\u{ac}' => false,
+        '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}'..='\u{891}' | '\u{8e2}' => {
+            true
+        }
+        '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => true,
+        '\u{fff0}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}' => true,
+        '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}' => true,
+        _ => false,
+    }
 }
 
 fn cut(mut text: String, limit: usize) -> String {
@@ -305,6 +321,21 @@ mod tests {
         let error = Error::file(Class::Shape, "m.safetensors", "y".repeat(9000));
         assert!(error.message().len() < 2048);
         assert_eq!(error.class(), Some("E-SHAPE"));
+    }
+
+    /// Oracle: the tables of `regex`.
+    #[test]
+    fn all_that_is_not_seen_is_escaped() {
+        let hidden = regex::Regex::new(r"\p{Cc}|\p{Cf}|\p{Zl}|\p{Zp}").unwrap();
+        let shown = regex::Regex::new(r"\p{L}|\p{N}|\p{P}|\p{S}|\p{Zs}").unwrap();
+        for character in '\0'..=char::MAX {
+            let text = character.to_string();
+            if hidden.is_match(&text) {
+                assert!(!escape(&text).contains(character), "{:x}", u32::from(character));
+            } else if shown.is_match(&text) && character != '"' && character != '\\' {
+                assert_eq!(escape(&text), text);
+            }
+        }
     }
 
     #[test]

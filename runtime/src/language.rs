@@ -60,7 +60,7 @@ impl Language {
         let format = ChatFormat::detect(files, &tokenizer)?;
         #[cfg(feature = "chat-template")]
         let template = match format {
-            Detected::Template => template(files)?.map(|(file, source)| ChatTemplate::new(file, &source)),
+            Detected::Template => template(files)?.map(|(file, source)| ChatTemplate::new(file, &source, &tokenizer)),
             _ => None,
         };
         let ends = [&config.eos_token_ids, &checkpoint.generation.eos_token_ids].into_iter().flatten().copied();
@@ -143,7 +143,28 @@ impl Language {
                 return Err(Error::new(Code::BadRequest, message).with_help("use: lyn generate --raw"));
             }
         };
-        encode(format, conversation, options)?.ids(self.tokenizer())
+        let prompt = encode(format, conversation, options)?;
+        self.check_length(prompt.text_bytes())?;
+        prompt.ids(self.tokenizer())
+    }
+
+    /// Refuses a text that cannot fit the context, before it is made tokens.
+    ///
+    /// # Errors
+    /// `context_overflow`.
+    pub fn check_length(&self, bytes: usize) -> Result<()> {
+        let (least, context) = (self.tokenizer().least_tokens(bytes), self.context);
+        if least <= context as usize {
+            return Ok(());
+        }
+        let message = format!(
+            "This model's maximum context length is {context} tokens. However, you requested at least {least} tokens in \
+            the messages. Please reduce the length of the messages."
+        );
+        Err(Error::new(Code::ContextOverflow, message)
+            .with_detail("param", "messages")
+            .with_detail("prompt_tokens", least)
+            .with_detail("context", context))
     }
 
     /// Whether what follows `prompt` is thought.
@@ -160,7 +181,9 @@ impl Language {
         let template = template.as_ref().map_err(Clone::clone)?;
         let text = |id: Option<u32>| id.map(|id| self.tokenizer().decode(&[id])).unwrap_or_default();
         let (bos, eos) = (text(self.bos), text(self.eos_token));
-        template.render(conversation, options, self.tokenizer(), Ends { bos: &bos, eos: &eos })
+        let prompt = template.render(conversation, options, self.tokenizer(), Ends { bos: &bos, eos: &eos })?;
+        self.check_length(prompt.text_bytes())?;
+        prompt.ids(self.tokenizer())
     }
 
     /// Plain text as ids, after the token that begins every text.
@@ -168,6 +191,7 @@ impl Language {
     /// # Errors
     /// `bad_request` for text that the tokenizer cannot encode.
     pub fn raw_prompt(&self, text: &str) -> Result<Vec<u32>> {
+        self.check_length(text.len())?;
         let mut ids: Vec<u32> = self.bos.into_iter().collect();
         ids.extend(self.tokenizer().encode(text, false)?);
         Ok(ids)

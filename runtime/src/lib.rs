@@ -7,6 +7,7 @@
     )
 )]
 
+pub mod cancel;
 pub mod chat;
 pub mod checkpoint;
 pub mod engine;
@@ -16,6 +17,7 @@ pub mod generate;
 pub mod gpu;
 pub mod host;
 pub mod inspect;
+pub mod json;
 pub mod language;
 pub mod memory;
 pub mod model;

@@ -1,8 +1,8 @@
 //! Sockets: who may connect, and for how long a connection may be slow. axum's own loop sets no timer, so this one builds each
 //! connection itself.
 //!
-//! A request's head must come within [`HEAD_SECONDS`], which also ends idle connections; what is written must be taken within
-//! [`WRITE_SECONDS`]. Bodies have a limit of their own.
+//! A connection may be idle for [`IDLE_SECONDS`]. From its first byte on a request's head must come within [`HEAD_SECONDS`];
+//! what is written must be taken within [`WRITE_SECONDS`]. Bodies have a limit of their own.
 
 use std::collections::HashMap;
 use std::io;
@@ -15,10 +15,11 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
-use hyper::body::Incoming;
+use bytes::Bytes;
+use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -26,18 +27,24 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 use tower::ServiceExt;
 
+use super::framing::{Framing, Phase};
 use super::guard::{MAX_HEADER_BYTES, MAX_HEADERS};
 use super::worker::Stage;
 use super::{Shared, app};
 
+/// Longer than the minute for which most clients and proxies keep connections.
+const IDLE_SECONDS: Duration = Duration::from_secs(75);
 const HEAD_SECONDS: Duration = Duration::from_secs(10);
 const WRITE_SECONDS: Duration = Duration::from_secs(30);
 /// Connections at once.
 const MOST: usize = 1024;
 /// Of these, from one address beyond the loopback. A proxy on this machine speaks for many.
 const MOST_PER_ADDRESS: usize = 64;
-/// A rest after the system had no more files to give.
+/// A rest after the system had no more files to give: the first, and the longest of a row.
 const REST: Duration = Duration::from_millis(100);
+const LONGEST_REST: Duration = Duration::from_secs(1);
+/// How often that is told.
+const WARNING: Duration = Duration::from_secs(60);
 /// What is left to write when all answers have ended.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// How often the end of all answers is looked for.
@@ -93,6 +100,7 @@ pub(crate) async fn serve(
 async fn accept(listener: TcpListener, app: Router, tasks: &mut JoinSet<()>, closed: &watch::Receiver<bool>) {
     let all = Arc::new(Semaphore::new(MOST));
     let crowd = Crowd::default();
+    let mut trouble = Trouble::default();
     loop {
         // Nobody is ever asked to close it.
         let Ok(room) = Arc::clone(&all).acquire_owned().await else { return };
@@ -100,6 +108,7 @@ async fn accept(listener: TcpListener, app: Router, tasks: &mut JoinSet<()>, clo
         while tasks.try_join_next().is_some() {}
         match listener.accept().await {
             Ok((stream, address)) => {
+                trouble.row = 0;
                 if let Some(place) = crowd.enter(address.ip().to_canonical()) {
                     tasks.spawn(connection(stream, address, app.clone(), closed.clone(), (room, place)));
                 }
@@ -107,10 +116,38 @@ async fn accept(listener: TcpListener, app: Router, tasks: &mut JoinSet<()>, clo
             // A connection that broke before it was taken is nobody's trouble.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
-                tracing::warn!(%error, "no connection could be accepted");
-                sleep(REST).await;
+                if let Some(unsaid) = trouble.note(Instant::now()) {
+                    tracing::warn!(%error, unsaid, "no connection could be accepted");
+                }
+                sleep(trouble.rest()).await;
             }
         }
+    }
+}
+
+/// Connections that could not be accepted.
+#[derive(Default)]
+struct Trouble {
+    /// One after the other.
+    row: u32,
+    told: Option<Instant>,
+    unsaid: u64,
+}
+
+impl Trouble {
+    /// How many were not told of since the last that was, where this one is to be told.
+    fn note(&mut self, now: Instant) -> Option<u64> {
+        self.row = self.row.saturating_add(1);
+        if self.told.is_some_and(|told| now.duration_since(told) < WARNING) {
+            self.unsaid += 1;
+            return None;
+        }
+        self.told = Some(now);
+        Some(std::mem::take(&mut self.unsaid))
+    }
+
+    fn rest(&self) -> Duration {
+        REST.saturating_mul(1 << self.row.saturating_sub(1).min(8)).min(LONGEST_REST)
     }
 }
 
@@ -124,17 +161,24 @@ async fn connection(
     // Each token is a packet of its own, and waits for no other.
     let _ = stream.set_nodelay(true);
     let from = Address(address.ip().to_canonical());
-    let service = app.map_request(move |request: Request<Incoming>| {
+    let requests = Arc::new(());
+    let socket = Patient::new(stream, Arc::clone(&requests));
+    let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(from);
-        request
+        let (app, busy) = (app.clone(), Arc::clone(&requests));
+        async move {
+            let answered = app.oneshot(request).await;
+            answered.map(|response| response.map(|body| Busy { body, _request: busy }))
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_SECONDS)
+        // Its clock would run while nobody asks.
+        .header_read_timeout(None)
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEADER_BYTES)
-        .serve_connection(TokioIo::new(Patient::new(stream)), TowerToHyperService::new(service));
+        .serve_connection(TokioIo::new(socket), service);
     let mut connection = std::pin::pin!(connection);
     let closing = async move {
         let _ = closed.wait_for(|closed| *closed).await;
@@ -185,16 +229,48 @@ impl Drop for Place {
     }
 }
 
-/// A socket whose writes fail when nothing is taken for [`WRITE_SECONDS`].
+/// The body of an answer, which makes its connection busy until it has been sent.
+struct Busy {
+    body: Body,
+    _request: Arc<()>,
+}
+
+impl HttpBody for Busy {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A socket that knows where requests begin. It ends when none comes for [`IDLE_SECONDS`]; reads fail when the rest of a head does
+/// not come for [`HEAD_SECONDS`], writes when nothing is taken for [`WRITE_SECONDS`].
 struct Patient {
     stream: TcpStream,
     /// There while a write waits.
     until: Option<Pin<Box<Sleep>>>,
+    framing: Framing,
+    /// There while a read waits for a request, with what it waits for.
+    reading: Option<(Phase, Pin<Box<Sleep>>)>,
+    /// One hold for this socket, one for the service, and one for each request in the making.
+    requests: Arc<()>,
 }
 
 impl Patient {
-    fn new(stream: TcpStream) -> Patient {
-        Patient { stream, until: None }
+    fn new(stream: TcpStream, requests: Arc<()>) -> Patient {
+        Patient { stream, until: None, framing: Framing::new(), reading: None, requests }
     }
 
     fn wait<T>(&mut self, context: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -206,6 +282,24 @@ impl Patient {
         ready!(until.as_mut().poll(context));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
+
+    /// Nothing has come: for how long may that be so?
+    fn wait_for_request(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let phase = self.framing.phase();
+        // While an answer is made, reads only look whether the client is still there.
+        if phase == Phase::Body || Arc::strong_count(&self.requests) > 2 {
+            self.reading = None;
+            return Poll::Pending;
+        }
+        let wait = if phase == Phase::Idle { IDLE_SECONDS } else { HEAD_SECONDS };
+        let (_, until) = match &mut self.reading {
+            Some(reading) if reading.0 == phase => reading,
+            reading => reading.insert((phase, Box::pin(sleep(wait)))),
+        };
+        ready!(until.as_mut().poll(context));
+        // An idle connection ends as if the client had closed it.
+        Poll::Ready(if phase == Phase::Idle { Ok(()) } else { Err(io::ErrorKind::TimedOut.into()) })
+    }
 }
 
 impl AsyncRead for Patient {
@@ -214,7 +308,15 @@ impl AsyncRead for Patient {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        match Pin::new(&mut self.stream).poll_read(context, buffer) {
+            Poll::Ready(Ok(())) => {
+                self.framing.read(buffer.filled_mut().get_mut(before..).unwrap_or_default());
+                Poll::Ready(Ok(()))
+            }
+            Poll::Pending => self.wait_for_request(context),
+            failed => failed,
+        }
     }
 }
 
@@ -251,6 +353,18 @@ impl AsyncWrite for Patient {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn trouble_is_told_once_a_minute_and_rests_grow() {
+        let (mut trouble, began) = (Trouble::default(), Instant::now());
+        assert_eq!(trouble.note(began), Some(0));
+        assert_eq!(trouble.rest(), REST);
+        for second in 1..60 {
+            assert_eq!(trouble.note(began + Duration::from_secs(second)), None);
+        }
+        assert_eq!(trouble.rest(), LONGEST_REST);
+        assert_eq!(trouble.note(began + WARNING), Some(59));
+    }
 
     #[test]
     fn an_address_has_so_many_connections_and_the_loopback_more() {

@@ -9,9 +9,8 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
-use lyn::Error;
 use lyn::chat::openai::{Completion, TextAsked, TextCompletion};
-use lyn::error::{Code, Result, escape_whole};
+use lyn::error::Result;
 use lyn::generate::{Event, Finish, Known, Timings, Voice};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -53,7 +52,7 @@ pub(super) async fn route(server: &Server, kind: Kind, body: &Bytes) -> Result<O
     if server.settings.routes.is_empty() {
         return Ok(None);
     }
-    let body = parsed_bytes(body.clone(), object).await?;
+    let (body, _): (Map<String, Value>, _) = parsed_bytes(body.clone(), |bytes| lyn::json::read(bytes)).await?;
     Ok(lead(server, kind, body))
 }
 
@@ -109,7 +108,7 @@ fn copy(server: &Server, route: Route, kind: Kind, body: &Map<String, Value>) {
             while let Some((_, event)) = reply.next().await? {
                 meter.hear(&event);
             }
-            Ok::<(), Error>(())
+            Ok::<(), lyn::Error>(())
         };
         let answered = tokio::time::timeout(COPY_TIME, answering).await;
         if !matches!(answered, Ok(Ok(()))) {
@@ -139,13 +138,6 @@ fn renamed(route: &Route, kind: Kind, body: &Map<String, Value>) -> Map<String, 
         body.insert("model".to_owned(), json!(model));
     }
     body
-}
-
-fn object(bytes: &[u8]) -> Result<Map<String, Value>> {
-    serde_json::from_slice(bytes).map_err(|error| {
-        let what = escape_whole(&error.to_string());
-        Error::new(Code::BadRequest, format!("Failed to parse the request body as JSON: {what}"))
-    })
 }
 
 impl Elsewhere {
@@ -290,6 +282,7 @@ impl Relay {
 #[cfg(test)]
 mod tests {
     use http_body_util::BodyExt;
+    use lyn::{Code, Error};
     use tokio::sync::watch;
 
     use super::*;

@@ -34,7 +34,8 @@ const FAILURE_WINDOW: Duration = Duration::from_secs(60);
 /// Addresses whose failures are remembered.
 const MOST_ADDRESSES: usize = 10_000;
 /// Headers that pages of other origins may read.
-const EXPOSED: &str = "x-request-id, retry-after, retry-after-ms, x-seed, x-lyn-ignored-fields, openai-processing-ms";
+const EXPOSED: &str =
+    "x-request-id, retry-after, retry-after-ms, x-seed, x-lyn-ignored-fields, openai-processing-ms, request-id";
 
 /// Which key a request came with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -125,10 +126,11 @@ impl Guard {
         };
         let host: Authority = host.ok_or_else(|| Refusal::forbidden("expected one Host header with a name"))?;
         let name = host.host().trim_end_matches('.').to_ascii_lowercase();
-        let local = matches!(name.as_str(), "localhost" | "127.0.0.1" | "[::1]");
-        let address = || name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+        let address = name.trim_matches(['[', ']']).parse::<IpAddr>().ok();
+        // All of 127.0.0.0/8 is this machine. Nobody else's name can mean an address.
+        let local = name == "localhost" || address.is_some_and(|address| address.to_canonical().is_loopback());
         let listed = |rule: &String| rule == "*" || rule.eq_ignore_ascii_case(&name);
-        if local || (self.rules.public && address()) || self.rules.hosts.iter().any(listed) {
+        if local || (self.rules.public && address.is_some()) || self.rules.hosts.iter().any(listed) {
             return Ok(host);
         }
         let message = format!("the host {} is not one of this server's; --allowed-host adds names", escape(&name));
@@ -160,9 +162,6 @@ impl Guard {
         if self.rules.keys.is_empty() {
             return Ok(None);
         }
-        if address.is_some_and(|address| self.has_failed_often(address)) {
-            return Err(Refusal::too_many("too many wrong keys from this address; try again in a minute"));
-        }
         let Some(key) = given_key(headers) else {
             return Err(Refusal::unauthorized("Authentication Fails (no api key provided)"));
         };
@@ -180,27 +179,34 @@ impl Guard {
         if bool::from(right) {
             return Ok(found);
         }
-        if let Some(address) = address {
-            self.note_failure(address);
+        // Only now: many may share an address, and nobody shall be locked out by the others' keys.
+        if let Some(wait) = address.and_then(|address| self.note_failure(address)) {
+            let message = format!("too many wrong keys from this address; try again in {} s", wait.as_secs() + 1);
+            return Err(Refusal::too_many_for(wait, message));
         }
         let message = format!("Authentication Fails, Your api key: {} is invalid", hidden(key));
         Err(Refusal::unauthorized(message))
     }
 
-    fn has_failed_often(&self, address: IpAddr) -> bool {
+    /// Notes a wrong key. The result is how long no more of them are looked at from there, where there were too many.
+    fn note_failure(&self, address: IpAddr) -> Option<Duration> {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(times) = failures.get_mut(&address) else { return false };
-        times.retain(|time| time.elapsed() < FAILURE_WINDOW);
-        times.len() >= MOST_FAILURES
-    }
-
-    fn note_failure(&self, address: IpAddr) {
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let recent = |time: &Instant| time.elapsed() < FAILURE_WINDOW;
         if failures.len() >= MOST_ADDRESSES {
-            failures.retain(|_, times| times.iter().any(|time| time.elapsed() < FAILURE_WINDOW));
+            failures.retain(|_, times| times.iter().any(recent));
         }
-        if failures.len() < MOST_ADDRESSES {
-            failures.entry(address).or_default().push(Instant::now());
+        let network = network(address);
+        if failures.len() >= MOST_ADDRESSES && !failures.contains_key(&network) {
+            return None;
+        }
+        let times = failures.entry(network).or_default();
+        times.retain(recent);
+        match times.first() {
+            Some(first) if times.len() >= MOST_FAILURES => Some(FAILURE_WINDOW.saturating_sub(first.elapsed())),
+            _ => {
+                times.push(Instant::now());
+                None
+            }
         }
     }
 
@@ -227,6 +233,14 @@ impl Guard {
             return Err(unsupported("Content-Type: expected application/json from a page".to_owned()));
         }
         Ok(())
+    }
+}
+
+/// What one visitor has: an address, or the 64 bits of IPv6 below which it takes any.
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V6(address) => IpAddr::from((u128::from(address) >> 64 << 64).to_be_bytes()),
+        address => address,
     }
 }
 
@@ -317,21 +331,26 @@ mod tests {
     }
 
     #[test]
-    fn an_address_with_many_wrong_keys_is_kept_out_for_a_while() {
+    fn wrong_keys_wait_and_right_ones_do_not() {
         let guard = guard(&["right"]);
         let (one, other) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
-        let status = |key: &str, address| {
-            guard
-                .check_key(&headers(&[("x-api-key", key)]), Some(address))
-                .err()
-                .map(|refusal| refusal.status().as_u16())
-        };
+        let refusal = |key: &str, address| guard.check_key(&headers(&[("x-api-key", key)]), Some(address)).err();
+        let status = |key: &str, address| refusal(key, address).map(|refusal| refusal.status().as_u16());
         for _ in 0..MOST_FAILURES {
             assert_eq!(status("wrong", one), Some(401));
         }
-        // The right key too: else a wrong one could be told from it.
-        assert_eq!((status("wrong", one), status("right", one)), (Some(429), Some(429)));
-        assert_eq!(status("right", other), None);
+        assert_eq!((status("wrong", one), status("right", one)), (Some(429), None));
+        assert_eq!((status("wrong", other), status("right", other)), (Some(401), None));
+        assert_eq!(guard.check_key(&HeaderMap::new(), Some(one)).unwrap_err().status().as_u16(), 401);
+        let answer = axum::response::IntoResponse::into_response(refusal("wrong", one).unwrap());
+        let seconds: u64 = answer.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+        assert!((55..=60).contains(&seconds), "{seconds}");
+        // A host of IPv6 has many addresses.
+        let v6 = |host: u16| IpAddr::from([0x2001, 0xdb8, 0, 1, 0, 0, 0, host]);
+        for host in 0..10 {
+            assert_eq!(status("wrong", v6(host)), Some(401));
+        }
+        assert_eq!(status("wrong", v6(99)), Some(429));
     }
 
     #[test]
@@ -343,7 +362,15 @@ mod tests {
         let passes =
             |guard: &Guard, host: &str| guard.check_place(&Uri::from_static("/"), &headers(&[("host", host)])).is_ok();
         let local = guard(false, &["box.example"]);
-        for host in ["localhost:8080", "LOCALHOST", "127.0.0.1:1", "[::1]:8080", "box.example:8080"] {
+        for host in [
+            "localhost:8080",
+            "LOCALHOST",
+            "127.0.0.1:1",
+            "127.0.0.2:80",
+            "127.255.1.1",
+            "[::1]:8080",
+            "box.example:8080",
+        ] {
             assert!(passes(&local, host), "{host}");
         }
         for host in ["evil.example", "localhost.evil.example", "10.0.0.1", "", "a b", "127.0.0.1.evil.example"] {

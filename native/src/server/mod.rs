@@ -16,6 +16,8 @@ mod chat;
 pub(crate) mod connection;
 mod elsewhere;
 mod feed;
+mod framing;
+mod gather;
 pub(crate) mod guard;
 mod health;
 pub(crate) mod metrics;
@@ -28,8 +30,10 @@ mod sse;
 #[cfg(test)]
 mod tests;
 mod text;
+mod time;
 mod tokens;
 mod told;
+mod work;
 pub(crate) mod worker;
 
 use std::net::IpAddr;
@@ -38,30 +42,32 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{CONTENT_LENGTH, X_CONTENT_TYPE_OPTIONS};
 use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use axum::{Extension, Router};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::FutureExt;
 use http_body_util::BodyExt;
 use lyn::Language;
 use lyn::chat::openai::{self, Compat, ModelIds};
+use lyn::error::escape;
 use tokio::sync::{Semaphore, watch};
 use tower::Layer;
 use tracing::Instrument;
 
 use self::admission::{Admission, Ticket};
 use self::connection::Address;
+use self::gather::Gather;
 use self::guard::{Guard, KeyId, Visitor};
 use self::metrics::Metrics;
 use self::page::Page;
-use self::refusal::Refusal;
+use self::refusal::{Dialect, Refusal};
 use self::worker::{Loaded, Worker};
 use crate::upstream::route::Routes;
 
@@ -84,6 +90,8 @@ const MESSAGES: &[&str] = &["/v1/messages", "/anthropic/v1/messages"];
 const COUNT_TOKENS: &[&str] = &["/v1/messages/count_tokens", "/anthropic/v1/messages/count_tokens"];
 const BALANCE: &[&str] = &["/user/balance", "/v1/user/balance"];
 const HEALTH: &[&str] = &["/health", "/v1/health", "/ping"];
+/// What Ollama does and lyn does not.
+const OLLAMA_REFUSED: &[&str] = &["/api/embed", "/api/embeddings", "/api/push", "/api/create", "/api/copy"];
 
 /// The one path that everybody may ask, key or not. It says only whether requests are served.
 const OPEN: &str = "/health";
@@ -222,8 +230,16 @@ impl Server {
         work: impl FnOnce(&Language) -> lyn::Result<T> + Send + 'static,
     ) -> Result<T, Refusal> {
         let language = self.loaded()?.language()?;
-        let worked = tokio::task::spawn_blocking(move || work(&language)).await;
-        Ok(worked.map_err(|_| Refusal::internal())??)
+        work::apart(move || work(&language)).await
+    }
+
+    /// As [`Server::with_language`], with texts that need not fit the context: fewer of them at once.
+    async fn with_texts<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Language) -> lyn::Result<T> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let language = self.loaded()?.language()?;
+        work::long(move || work(&language)).await
     }
 }
 
@@ -250,6 +266,7 @@ pub(crate) fn app(server: &Shared) -> Router {
     router = routes(router, COUNT_TOKENS, || post(anthropic::count_tokens));
     router = routes(router, BALANCE, || get(models::balance));
     router = routes(router, HEALTH, || get(health::health));
+    router = routes(router, OLLAMA_REFUSED, || post(ollama::refused));
     router = router
         .route("/ready", get(health::ready))
         .route("/metrics", get(metrics::metrics))
@@ -261,7 +278,12 @@ pub(crate) fn app(server: &Shared) -> Router {
         .route("/api/chat", post(ollama::chat))
         .route("/api/generate", post(ollama::generate))
         .route("/api/tags", get(ollama::tags))
+        .route("/api/ps", get(ollama::ps))
+        .route("/api/show", post(ollama::show))
+        .route("/api/pull", post(ollama::pull))
         .route("/api/version", get(ollama::version))
+        .route("/api/delete", delete(ollama::refused))
+        .route("/api/blobs/{digest}", post(ollama::refused).head(ollama::refused))
         .fallback(page::page)
         .method_not_allowed_fallback(wrong_method);
     let router = router.layer(from_fn(remember_route)).with_state(Arc::clone(server));
@@ -283,7 +305,7 @@ async fn remember_route(route: Option<MatchedPath>, request: Request, next: Next
 
 /// 405; the router adds `Allow`.
 async fn wrong_method(method: Method) -> Refusal {
-    let message = format!("{method} is not for this path; the header Allow says what is");
+    let message = format!("{} is not for this path; the header Allow says what is", escape(method.as_str()));
     Refusal::invalid(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
 }
 
@@ -298,6 +320,7 @@ async fn enter(State(server): State<Shared>, mut request: Request, next: Next) -
     let began = Instant::now();
     let id = request_id(&request);
     let method = request.method().clone();
+    let dialect = Dialect::of(request.uri().path(), request.headers());
     let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default());
     let address = request.extensions().get::<Address>().map(|address| address.0);
     let mut origin = None;
@@ -310,7 +333,11 @@ async fn enter(State(server): State<Shared>, mut request: Request, next: Next) -
         }
         Err(refusal) => refusal.into_response(),
     };
+    dialect.retell(&mut response, &id);
     let headers = response.headers_mut();
+    if dialect == Dialect::Anthropic {
+        headers.insert(anthropic::REQUEST_ID, id.clone());
+    }
     headers.insert(REQUEST_ID, id);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let elapsed = began.elapsed().as_millis();
@@ -322,7 +349,7 @@ async fn enter(State(server): State<Shared>, mut request: Request, next: Next) -
     // A path of the client's own making is no label: there would be no end of them.
     let route = response.extensions().get::<Route>().map_or("other", |route| route.0.as_str());
     server.metrics.request(route, status);
-    span.in_scope(|| tracing::info!(%method, route, status, elapsed, "answered"));
+    span.in_scope(|| tracing::info!(method = escape(method.as_str()), route, status, elapsed, "answered"));
     response
 }
 
@@ -390,21 +417,22 @@ fn normalize(uri: &mut Uri) {
 /// The whole body.
 ///
 /// # Errors
-/// 413 as soon as it is too long, 408 where it comes too slowly, 400 where it is cut.
+/// 413 as soon as it is too long, 408 where it comes too slowly, 503 where there is no room for it, 400 where it is cut.
 pub(crate) async fn whole_body(server: &Server, body: Body) -> Result<Bytes, Refusal> {
     let most = server.guard.max_body();
+    let announced = body.size_hint().exact().unwrap_or(most);
     let read = async {
-        let (mut body, mut whole) = (body, BytesMut::new());
+        let (mut body, mut whole) = (body, Gather::new(announced.min(most)));
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|_| Refusal::bad("the body ended before its time").closing())?;
             if let Some(data) = frame.data_ref() {
                 if (whole.len() + data.len()) as u64 > most {
                     return Err(guard::too_large(most));
                 }
-                whole.extend_from_slice(data);
+                whole.push(data).await?;
             }
         }
-        Ok(whole.freeze())
+        Ok(whole.finish())
     };
     let late = || {
         let message = format!("the body did not come within {} s", BODY_SECONDS.as_secs());
@@ -433,12 +461,7 @@ pub(crate) async fn parsed_bytes<T: Send + 'static>(
     bytes: Bytes,
     parse: impl FnOnce(&[u8]) -> lyn::Result<T> + Send + 'static,
 ) -> Result<T, Refusal> {
-    let parsed = if bytes.len() < LARGE_BODY {
-        parse(&bytes)
-    } else {
-        tokio::task::spawn_blocking(move || parse(&bytes)).await.map_err(|_| Refusal::internal())?
-    };
-    Ok(parsed?)
+    if bytes.len() < LARGE_BODY { Ok(parse(&bytes)?) } else { work::apart(move || parse(&bytes)).await }
 }
 
 /// Who asks, as the guard has found out.

@@ -1,14 +1,14 @@
 //! The models that clients may name, and the balance that DeepSeek's clients ask for.
 
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use lyn::chat::openai::ModelIds;
 use lyn::error::quote;
 use serde_json::{Value, json};
 
 use super::refusal::{Refusal, ok};
-use super::{Server, Shared};
+use super::{Server, Shared, anthropic};
 
 fn model(server: &Server, id: &str) -> Value {
     let ModelIds { loaded, aliases, .. } = &server.settings.models;
@@ -17,8 +17,11 @@ fn model(server: &Server, id: &str) -> Value {
     json!({ "id": id, "object": "model", "created": server.started, "owned_by": owner, "root": loaded })
 }
 
-/// `GET /v1/models`
-pub(crate) async fn list(State(server): State<Shared>) -> Response {
+/// `GET /v1/models`, in Anthropic's shape for its clients.
+pub(crate) async fn list(State(server): State<Shared>, headers: HeaderMap) -> Response {
+    if headers.contains_key(anthropic::VERSION) {
+        return ok(&anthropic::models(&server, &server.settings.models.listed()));
+    }
     let listed = server.settings.models.listed();
     let routes = &server.settings.routes;
     let mut data: Vec<Value> = listed.into_iter().map(|id| model(&server, id)).collect();
@@ -33,13 +36,21 @@ pub(crate) async fn list(State(server): State<Shared>) -> Response {
 }
 
 /// `GET /v1/models/{id}`
-pub(crate) async fn retrieve(State(server): State<Shared>, Path(id): Path<String>) -> Result<Response, Refusal> {
+pub(crate) async fn retrieve(
+    State(server): State<Shared>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+) -> Result<Response, Refusal> {
     let found = server.settings.models.resolve(&id);
     let missing = || {
         let message = format!("The model {} does not exist", quote(&id));
         Refusal::invalid(StatusCode::NOT_FOUND, "model_not_found", message)
     };
-    Ok(ok(&model(&server, &found.ok_or_else(missing)?.canonical)))
+    let id = found.ok_or_else(missing)?.canonical;
+    Ok(ok(&match headers.contains_key(anthropic::VERSION) {
+        true => anthropic::model(&server, &id),
+        false => model(&server, &id),
+    }))
 }
 
 /// `GET /user/balance`: tokens of your own cost nothing.

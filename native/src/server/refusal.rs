@@ -1,17 +1,21 @@
 //! What a client is told when a request cannot be served: one envelope, `{"error": {message, type, param, code}}`, for every
 //! route and status. Never: paths of files, prompts, or the text of a panic.
 
+use std::time::Duration;
+
 use axum::body::Body;
-use axum::http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, RETRY_AFTER};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use lyn::error::{Code, Error};
 use serde_json::{Value, json};
 
+use super::{anthropic, ollama};
+
 /// The media type of every JSON answer.
 pub(crate) const JSON: &str = "application/json; charset=utf-8";
 /// For how long a client should wait before it tries again.
-const RETRY_SECONDS: u32 = 5;
+const RETRY: Duration = Duration::from_secs(5);
 /// Sent beside `Retry-After`; OpenAI's clients prefer it.
 const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 /// OpenAI's clients do as it says.
@@ -25,12 +29,14 @@ pub(crate) struct Refusal {
     kind: &'static str,
     param: Option<String>,
     code: &'static str,
+    /// Tokens of a prompt that is too long, and how many there may be.
+    overflow: Option<(u64, u64)>,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Refusal {
     fn new(status: StatusCode, kind: &'static str, code: &'static str, message: impl Into<String>) -> Refusal {
-        Refusal { status, message: message.into(), kind, param: None, code, headers: vec![] }
+        Refusal { status, message: message.into(), kind, param: None, code, overflow: None, headers: vec![] }
     }
 
     /// 400, or another status of the same kind: the request is wrong.
@@ -56,12 +62,18 @@ impl Refusal {
 
     /// 429: this client asks for more than its share.
     pub(crate) fn too_many(message: impl Into<String>) -> Refusal {
-        Refusal::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", "rate_limit_exceeded", message).retry()
+        Refusal::too_many_for(RETRY, message)
+    }
+
+    /// 429, where it is known for how long.
+    pub(crate) fn too_many_for(wait: Duration, message: impl Into<String>) -> Refusal {
+        let kind = "rate_limit_error";
+        Refusal::new(StatusCode::TOO_MANY_REQUESTS, kind, "rate_limit_exceeded", message).retry(wait)
     }
 
     /// 503: nobody is served now.
     pub(crate) fn unavailable(code: &'static str, message: impl Into<String>) -> Refusal {
-        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "server_error", code, message).retry()
+        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "server_error", code, message).retry(RETRY)
     }
 
     /// 500. What went wrong is for the log.
@@ -82,14 +94,21 @@ impl Refusal {
         self.with_header(axum::http::header::CONNECTION, HeaderValue::from_static("close"))
     }
 
-    fn retry(self) -> Refusal {
-        self.with_header(RETRY_AFTER, HeaderValue::from(RETRY_SECONDS))
-            .with_header(RETRY_AFTER_MS, HeaderValue::from(RETRY_SECONDS * 1000))
+    fn retry(self, wait: Duration) -> Refusal {
+        let milliseconds = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        // A second too late is better than one too early.
+        self.with_header(RETRY_AFTER, HeaderValue::from(milliseconds.div_ceil(1000)))
+            .with_header(RETRY_AFTER_MS, HeaderValue::from(milliseconds))
     }
 
     /// The sentence.
     pub(crate) fn message(&self) -> &str {
         &self.message
+    }
+
+    /// Tokens of a prompt that is too long, and how many there may be.
+    pub(crate) fn overflow(&self) -> Option<(u64, u64)> {
+        self.overflow
     }
 
     /// The status.
@@ -111,8 +130,55 @@ impl Refusal {
 }
 
 impl IntoResponse for Refusal {
+    /// In OpenAI's envelope; [`Dialect::retell`] knows the others.
     fn into_response(self) -> Response {
-        self.with_body(&self.to_json())
+        let mut response = self.with_body(&self.to_json());
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// Whose words a client understands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// And DeepSeek's.
+    OpenAi,
+    /// Known by its paths, and by a header that all its clients send.
+    Anthropic,
+    /// Known by its paths.
+    Ollama,
+}
+
+impl Dialect {
+    /// The dialect of a request, whatever becomes of it.
+    pub(crate) fn of(path: &str, headers: &HeaderMap) -> Dialect {
+        // As a path is read: `//api/chat` is `/api/chat`.
+        let mut parts = path.split('/').filter(|part| !part.is_empty());
+        match (parts.next(), parts.next()) {
+            (Some("api"), _) => Dialect::Ollama,
+            (Some("anthropic"), _) | (Some("v1"), Some("messages")) => Dialect::Anthropic,
+            _ if headers.contains_key(anthropic::VERSION) => Dialect::Anthropic,
+            _ => Dialect::OpenAi,
+        }
+    }
+
+    /// A refusal in the dialect's envelope. `id`: of the request.
+    fn envelope(self, refusal: &Refusal, id: &str) -> Value {
+        match self {
+            Dialect::OpenAi => refusal.to_json(),
+            Dialect::Anthropic => anthropic::envelope(refusal, Some(id)),
+            Dialect::Ollama => ollama::envelope(refusal),
+        }
+    }
+
+    /// Puts a refusal, by whomever, into the dialect's envelope. Its status and headers stay.
+    pub(crate) fn retell(self, response: &mut Response, id: &HeaderValue) {
+        let Some(refusal) = response.extensions_mut().remove::<Refusal>() else { return };
+        if self != Dialect::OpenAi {
+            let body = self.envelope(&refusal, id.to_str().unwrap_or_default());
+            *response.body_mut() = Body::from(body.to_string());
+            response.headers_mut().remove(CONTENT_LENGTH);
+        }
     }
 }
 
@@ -120,6 +186,9 @@ impl From<Error> for Refusal {
     fn from(error: Error) -> Refusal {
         let message = error.message().to_owned();
         let param = error.details().get("param").and_then(Value::as_str).map(str::to_owned);
+        if error.details().get("status").and_then(Value::as_u64) == Some(503) {
+            return Refusal::unavailable("overloaded", message);
+        }
         let refusal = match error.code() {
             Code::BadRequest => Refusal::bad(message),
             Code::ContextOverflow => Refusal::invalid(StatusCode::BAD_REQUEST, "context_length_exceeded", message),
@@ -141,7 +210,9 @@ impl From<Error> for Refusal {
         let status =
             error.details().get("status").and_then(Value::as_u64).and_then(|status| u16::try_from(status).ok());
         let status = status.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or(refusal.status);
-        Refusal { param, status, ..refusal }
+        let count = |name: &str| error.details().get(name).and_then(Value::as_u64);
+        let overflow = count("prompt_tokens").zip(count("context")).filter(|(prompt, context)| prompt >= context);
+        Refusal { param, status, overflow, ..refusal }
     }
 }
 

@@ -22,7 +22,9 @@ use super::page::Page;
 use super::worker::{Limits, Load, Model, Stage, Worker};
 use super::{BALANCE, CHAT, COMPLETIONS, COUNT_TOKENS, HEALTH, MESSAGES, MODELS, Server, Settings, Shared, app};
 
+mod anthropic;
 mod elsewhere;
+mod ollama;
 mod responses;
 
 const CHAT_PATH: &str = "/v1/chat/completions";
@@ -415,7 +417,7 @@ async fn c22_c32_wrong_requests_are_400_with_the_field_s_name() {
         assert!(message.contains(says), "{fields}: {message}");
     }
     for (body, says) in
-        [("{\"messages\": [", "line 1 column"), ("", "line"), ("\"x\"", "invalid type"), ("{\u{0}}", "line")]
+        [("{\"messages\": [", "byte 14"), ("", "byte 0"), ("\"x\"", "expected an object"), ("{\u{0}}", "byte 1")]
     {
         let message = send(&app, request("POST", CHAT_PATH, &[], body)).await.refused(400);
         assert!(message.contains(says), "{body}: {message}");
@@ -881,7 +883,7 @@ async fn ollama_s_lines_are_the_same_conversation() {
     assert_eq!(post(&app, "/api/generate", &prompt).await.ok()["response"], text);
     let tags = get(&app, "/api/tags").await.ok();
     assert!(tags["models"].as_array().unwrap().iter().any(|model| model["name"] == "stories"));
-    let wrong = post(&app, "/api/chat", &json!({ "model": "stories" })).await;
+    let wrong = post(&app, "/api/chat", &json!({ "model": "stories", "messages": "x" })).await;
     assert!(wrong.status == StatusCode::BAD_REQUEST && wrong.json()["error"].is_string());
 }
 

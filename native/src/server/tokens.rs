@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::refusal::{Refusal, ok};
-use super::{Shared, parsed};
+use super::{Shared, parsed, whole_body};
 
 /// Both shapes; `content` makes it llama.cpp's.
 #[derive(Deserialize)]
@@ -31,24 +31,10 @@ struct DetokenizeRequest {
     tokens: Vec<u32>,
 }
 
-/// A body of a helper route.
-fn json<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T> {
-    serde_json::from_slice(bytes).map_err(|error| {
-        let what = lyn::error::escape_whole(&error.to_string());
-        let what = match error.classify() {
-            serde_json::error::Category::Data => {
-                format!("Failed to deserialize the JSON body into the target type: {what}")
-            }
-            _ => format!("Failed to parse the request body as JSON: {what}"),
-        };
-        Error::new(Code::BadRequest, what)
-    })
-}
-
 /// `POST /tokenize`
 pub(crate) async fn tokenize(State(server): State<Shared>, body: Body) -> Result<Response, Refusal> {
-    let request: TokenizeRequest = parsed(&server, body, json).await?;
-    let answer = server.with_language(move |language| tokens_of(language, &request)).await?;
+    let bytes = whole_body(&server, body).await?;
+    let answer = server.with_texts(move |language| tokens_of(language, &lyn::json::read(&bytes)?.0)).await?;
     Ok(ok(&answer))
 }
 
@@ -94,8 +80,9 @@ fn tokens_of(language: &Language, request: &TokenizeRequest) -> Result<Value> {
 
 /// `POST /detokenize`
 pub(crate) async fn detokenize(State(server): State<Shared>, body: Body) -> Result<Response, Refusal> {
-    let request: DetokenizeRequest = parsed(&server, body, json).await?;
-    let text = server.with_language(move |language| {
+    let bytes = whole_body(&server, body).await?;
+    let text = server.with_texts(move |language| {
+        let (request, _): (DetokenizeRequest, _) = lyn::json::read(&bytes)?;
         let tokenizer = language.tokenizer();
         let size = tokenizer.vocab_size();
         if let Some(id) = request.tokens.iter().find(|&&id| id >= size) {

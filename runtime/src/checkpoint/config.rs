@@ -5,8 +5,8 @@
 //! that of transformers 5. Never: a size that a kernel cannot hold, or a product beyond 32 bits.
 
 use super::fields::{Fields, parse_object};
-use super::json::Json;
 use crate::error::{Class, Error, Result, quote};
+use crate::json::Json;
 
 /// The file read here.
 pub const CONFIG_FILE: &str = "config.json";

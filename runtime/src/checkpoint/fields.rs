@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-use super::json::{Json, Reader};
 use crate::error::{Class, Error, Result, escape};
+use crate::json::{Json, Reader};
 
 /// One object of a settings file. A field that is null counts as absent.
 pub(super) struct Fields<'a> {

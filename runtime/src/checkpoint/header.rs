@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use super::dtype::Dtype;
 use super::files::{self, JSON_START};
-use super::json::{Kind, Reader};
 use super::source::Source;
 use crate::error::{Class, Error, Result, quote};
+use crate::json::{Kind, Reader};
 
 /// Largest header of one file, in bytes.
 pub const HEADER_BYTES: u64 = 16 << 20;

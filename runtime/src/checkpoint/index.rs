@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use super::files::{INDEX_BYTES, optional_small_file};
 use super::header::{self, NAME_BYTES, TENSORS, Tensor};
-use super::json::{Kind, Reader};
 use super::source::Source;
 use crate::error::{Class, Error, Result, quote};
+use crate::json::{Kind, Reader};
 
 /// The one file of a checkpoint without shards.
 pub const SINGLE_FILE: &str = "model.safetensors";

@@ -35,7 +35,6 @@ mod fields;
 mod files;
 mod header;
 mod index;
-mod json;
 pub mod names;
 mod source;
 mod tensors;

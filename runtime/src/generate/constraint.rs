@@ -33,6 +33,8 @@ pub struct Form {
     pub free: Vec<Free>,
     /// What follows, up to the end of the answer, in llguidance's Lark; none where the last text has no end.
     pub grammar: Option<String>,
+    /// What was asked and is not held.
+    pub loosened: Vec<String>,
 }
 
 /// Any text.
@@ -120,7 +122,13 @@ impl Lexicon {
         stages.reverse();
         let ended = form.grammar.is_none();
         Ok(Constraint {
-            shared: Arc::new(Shared { stages, tokens: Arc::clone(&self.tokens), eos: self.eos.clone(), ended }),
+            shared: Arc::new(Shared {
+                stages,
+                tokens: Arc::clone(&self.tokens),
+                eos: self.eos.clone(),
+                ended,
+                loosened: form.loosened.clone(),
+            }),
             stage: 0,
             matched: 0,
             matcher,
@@ -284,6 +292,7 @@ struct Shared {
     eos: Vec<u32>,
     /// No grammar follows the texts.
     ended: bool,
+    loosened: Vec<String>,
 }
 
 /// A form and how far an answer has come in it. Cheap to clone: one for each answer.
@@ -355,6 +364,12 @@ impl Constraint {
             }
             (None, None) => Ok(()),
         }
+    }
+
+    /// What was asked of the form and is not held, by name.
+    #[must_use]
+    pub fn loosened(&self) -> &[String] {
+        &self.shared.loosened
     }
 
     /// Whether a grammar judges the next id; in a free text it does not.

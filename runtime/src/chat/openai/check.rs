@@ -6,6 +6,9 @@ use crate::chat::message::{self, INSUFFICIENT, literal};
 use crate::chat::{ChatFormat, Message, Role};
 use crate::error::{Result, quote};
 
+/// Functions, and characters of a name, that DeepSeek takes.
+const STRICT_TOOLS: (usize, usize) = (128, 64);
+
 /// Fields on their own, and those that do not go together.
 pub(super) fn ranges(request: &ChatRequest) -> Result<()> {
     let strict = request.given.rules.compat.is_strict();
@@ -89,6 +92,16 @@ fn response_format(request: &ChatRequest, strict: bool) -> Result<()> {
 fn tools(request: &ChatRequest) -> Result<()> {
     let tools = request.tools.as_deref().unwrap_or_default();
     message::check_tools(tools)?;
+    if request.given.rules.compat.is_strict() {
+        let (most, longest) = STRICT_TOOLS;
+        if tools.len() > most {
+            return Err(refuse("tools", format!("tools: at most {most}, found {}", tools.len())));
+        }
+        if let Some(index) = tools.iter().position(|tool| tool.name().len() > longest) {
+            let message = format!("tools[{index}].function.name: expected 1 to {longest} of A-Z, a-z, 0-9, _ and -");
+            return Err(refuse("tools", message));
+        }
+    }
     for (index, tool) in tools.iter().enumerate() {
         if tool.field("parameters").is_some_and(|parameters| !parameters.is_object()) {
             let message = format!("tools[{index}].function.parameters: expected a schema, an object");
@@ -142,9 +155,12 @@ pub(super) fn messages(request: &ChatRequest) -> Result<()> {
         return Err(misshapen(&format!("messages[{index}].role"), what, rules.compat));
     }
     message::turns(messages)?;
+    if strict {
+        message::check_strictly(messages)?;
+    }
     let mut says_json = false;
     for (index, message) in messages.iter().enumerate() {
-        says_json |= message.required_text(index)?.to_lowercase().contains("json");
+        says_json |= message.text_or_empty(index)?.to_lowercase().contains("json");
     }
     let json_object = request.response_format.as_ref().is_some_and(|format| format.r#type == "json_object");
     if json_object && rules.json_word && !says_json {

@@ -33,6 +33,8 @@ pub struct Completion {
     /// Made by an engine elsewhere: no times are told, and only the counts that it tells.
     elsewhere: bool,
     logprobs: bool,
+    /// What was told is not told again.
+    by_chunks: bool,
     /// There where log probabilities of ids are reported.
     tokenizer: Option<Arc<Tokenizer>>,
     choices: Vec<Choice>,
@@ -67,6 +69,7 @@ impl Completion {
             details: true,
             elsewhere: false,
             logprobs: false,
+            by_chunks: false,
             tokenizer: None,
             choices: vec![Choice::default()],
         }
@@ -126,6 +129,11 @@ impl Completion {
         self.delta(choice, delta, Value::Null, None)
     }
 
+    /// From now on log probabilities are kept until they are told by a chunk: [`Completion::response`] lacks them.
+    pub fn tell_by_chunks(&mut self) {
+        self.by_chunks = true;
+    }
+
     /// Takes an event of a choice. Text, calls and the end are chunks; other events are none. The last end among the choices
     /// holds the counts, unless those come apart.
     pub fn chunk(&mut self, choice: u32, event: &Event) -> Option<Value> {
@@ -177,18 +185,20 @@ impl Completion {
         // An engine elsewhere may think without being asked.
         self.thinking |= voice == Voice::Reasoning;
         let state = self.choices.get_mut(choice as usize)?;
-        // After the opening of a call it is the markup of one that was cut: its parts have been shown.
-        let shown = !state.said.is_in_call();
         let logprobs = std::mem::take(&mut state.waiting);
         let key = match voice {
             Voice::Content => {
                 state.said.take(Delta::Content(text.to_owned()));
-                state.content_logprobs.extend_from_slice(&logprobs);
+                if !self.by_chunks {
+                    state.content_logprobs.extend_from_slice(&logprobs);
+                }
                 "content"
             }
             Voice::Reasoning => {
                 state.said.take(Delta::Reasoning(text.to_owned()));
-                state.reasoning_logprobs.extend_from_slice(&logprobs);
+                if !self.by_chunks {
+                    state.reasoning_logprobs.extend_from_slice(&logprobs);
+                }
                 "reasoning_content"
             }
         };
@@ -200,7 +210,7 @@ impl Completion {
         delta.insert("content".to_owned(), content);
         self.insert_thought(&mut delta, &thought);
         let logprobs = if self.logprobs { json!({ key: logprobs }) } else { Value::Null };
-        shown.then(|| self.delta(choice, delta, logprobs, None))
+        Some(self.delta(choice, delta, logprobs, None))
     }
 
     fn call(&self, choice: u32, call: Value) -> Value {
@@ -212,11 +222,11 @@ impl Completion {
     fn end(&mut self, choice: u32, finish: Finish) -> Value {
         let mut shown = finish;
         if let Some(state) = self.choices.get_mut(choice as usize) {
-            state.finish = Some(finish);
-            // A stream cannot take back the opening of a call.
+            // An answer that ends within a call was cut, by whatever.
             if state.said.is_in_call() && finish != Finish::Aborted {
                 shown = Finish::Length;
             }
+            state.finish = Some(shown);
         }
         let mut delta = Map::new();
         delta.insert("content".to_owned(), json!(""));
@@ -278,7 +288,7 @@ impl Completion {
         message.insert("role".to_owned(), json!("assistant"));
         message.insert("content".to_owned(), json!(said.content));
         self.insert_thought(&mut message, &json!(said.reasoning));
-        let calls = (0_u32..).zip(said.calls().zip(&choice.call_ids)).map(|(index, (call, id))| {
+        let calls = (0_u32..).zip(said.calls().iter().zip(&choice.call_ids)).map(|(index, (call, id))| {
             let function = json!({ "name": call.name, "arguments": call.arguments });
             json!({ "index": index, "id": id, "type": "function", "function": function })
         });

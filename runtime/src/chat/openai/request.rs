@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::de::IntoDeserializer;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Number, Value};
 
 use super::check;
@@ -17,6 +18,7 @@ use crate::chat::message::{FunctionType, Tool};
 use crate::chat::{ChatFormat, Conversation, Dialect, Message, Options, Role};
 use crate::error::{Code, Error, Result};
 use crate::generate::{Request, SamplingParams, room};
+use crate::json::text_or_object;
 use crate::language::Language;
 
 /// Tokens of an answer: where the request does not say, and DeepSeek's cap.
@@ -163,12 +165,22 @@ pub struct Reasoning {
 }
 
 /// `tool_choice`: a word, or a function by its name.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(untagged, expecting = "expected one of `none`, `auto`, `required` or a tool")]
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
 #[expect(missing_docs, reason = "each is its own name")]
 pub enum ToolChoiceField {
     Word(ToolChoiceWord),
     Tool(NamedTool),
+}
+
+impl<'de> Deserialize<'de> for ToolChoiceField {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ToolChoiceField, D::Error> {
+        let word = |text: &str| {
+            let word: Result<_, serde::de::value::Error> = ToolChoiceWord::deserialize(text.into_deserializer());
+            word.ok().map(ToolChoiceField::Word)
+        };
+        text_or_object(deserializer, "one of `none`, `auto`, `required` or a tool", word, ToolChoiceField::Tool)
+    }
 }
 
 /// Whether a function is called.

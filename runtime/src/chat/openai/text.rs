@@ -22,7 +22,7 @@ const MAX_PROMPTS: usize = 64;
 const MAX_TEXT_BYTES: usize = 4 << 20;
 
 /// The body of a text completion.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 pub struct TextRequest {
     /// What is continued, or goes before the hole.
     pub prompt: PromptField,
@@ -72,12 +72,14 @@ pub struct TextRequest {
     pub stream_options: Option<StreamOptions>,
     /// Whose prompts may share what is cached.
     pub user_id: Option<String>,
+    /// Not part of the body: see [`TextRequest::checked`].
     #[serde(skip)]
-    given: Given,
+    pub given: Given,
 }
 
+/// What is known of a request beside its body: [`TextRequest::checked`] fills it in.
 #[derive(Clone, Debug, Default)]
-struct Given {
+pub struct Given {
     model: ModelId,
     rules: Rules,
     ignored: Vec<String>,
@@ -98,6 +100,12 @@ pub enum PromptField {
 enum Prompt<'r> {
     Text(&'r str),
     Ids(&'r [u32]),
+}
+
+impl Default for PromptField {
+    fn default() -> Self {
+        PromptField::Text(String::new())
+    }
 }
 
 impl PromptField {
@@ -128,11 +136,19 @@ impl TextRequest {
     /// # Errors
     /// As [`ChatRequest::parse_by`].
     pub fn parse_by(rules: &Rules, body: impl AsRef<[u8]>) -> Result<TextRequest> {
-        let (mut request, ignored) = rules::parse::<TextRequest>(body.as_ref(), rules.compat)?;
-        let model = resolve(rules, request.model.as_deref())?;
-        request.given = Given { model, rules: rules.clone(), ignored };
-        request.check()?;
-        Ok(request)
+        let (request, ignored) = rules::parse::<TextRequest>(body.as_ref(), rules.compat)?;
+        request.checked(rules, ignored)
+    }
+
+    /// Checks a request, whatever it was made from. `ignored`: names of fields of the body that mean nothing here.
+    ///
+    /// # Errors
+    /// As [`ChatRequest::parse_by`].
+    pub fn checked(mut self, rules: &Rules, ignored: Vec<String>) -> Result<TextRequest> {
+        let model = resolve(rules, self.model.as_deref())?;
+        self.given = Given { model, rules: rules.clone(), ignored };
+        self.check()?;
+        Ok(self)
     }
 
     fn check(&self) -> Result<()> {
@@ -265,7 +281,10 @@ impl TextRequest {
     }
 
     fn ids(&self, language: &Language, tokenizer: &Tokenizer, prompt: &Prompt<'_>) -> Result<Vec<u32>> {
-        let encode = |text: &str| tokenizer.encode(text, self.parse_special == Some(true));
+        let encode = |text: &str| {
+            language.check_length(text.len())?;
+            tokenizer.encode(text, self.parse_special == Some(true))
+        };
         let text = match prompt {
             Prompt::Text(text) => encode(text)?,
             Prompt::Ids(ids) => {

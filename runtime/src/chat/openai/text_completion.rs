@@ -21,6 +21,8 @@ pub struct TextCompletion {
     fingerprint: Option<String>,
     usage_apart: bool,
     logprobs: bool,
+    /// What was told is not told again.
+    by_chunks: bool,
     /// There where log probabilities of ids are reported.
     tokenizer: Option<Arc<Tokenizer>>,
     /// Answers to each prompt.
@@ -102,6 +104,7 @@ impl TextCompletion {
             fingerprint: None,
             usage_apart: false,
             logprobs: false,
+            by_chunks: false,
             tokenizer: None,
             answers: asked.answers.max(1) as usize,
             choices: asked.echoes.iter().map(choice).collect(),
@@ -131,6 +134,11 @@ impl TextCompletion {
     pub fn of_elsewhere(mut self) -> TextCompletion {
         self.choices.iter_mut().for_each(|choice| choice.timings.known = Known::NOTHING);
         self
+    }
+
+    /// From now on log probabilities are kept until they are told by a chunk: [`TextCompletion::response`] lacks them.
+    pub fn tell_by_chunks(&mut self) {
+        self.by_chunks = true;
     }
 
     /// The chunk before all others of a choice: its prompt, where that is echoed.
@@ -169,7 +177,9 @@ impl TextCompletion {
                 state.text.push_str(text);
                 let mut released = std::mem::take(&mut state.waiting);
                 let logprobs = if self.logprobs { released.to_json() } else { Value::Null };
-                state.listed.take_from(&mut released);
+                if !self.by_chunks {
+                    state.listed.take_from(&mut released);
+                }
                 Some(self.part(choice, text, logprobs, None))
             }
             Event::End { finish, timings, .. } => {

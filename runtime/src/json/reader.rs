@@ -1,6 +1,6 @@
 //! Strict JSON, read in one pass without a tree.
 //!
-//! In: text. Out: values in order, or an error that names file and byte. Never: recursion deeper than [`DEPTH`], memory
+//! In: text. Out: values in order, or an error that names its place and byte. Never: recursion deeper than [`DEPTH`], memory
 //! beyond what the caller keeps. Written here and not left to `serde_json`, because a header of 16 MiB must not cost
 //! twenty times that in memory, skipped text must be as strict as text that is kept (lone surrogates), and every fault
 //! needs its class and place. The tests hold it against `serde_json` on both sides.
@@ -9,14 +9,14 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::error::{Class, Error, Result, quote};
+use crate::error::{Class, Code, Error, Result, quote};
 
-/// Nesting of objects and lists in any file of a checkpoint.
-pub(super) const DEPTH: u32 = 64;
+/// Nesting of objects and lists in any file of a checkpoint and in any request.
+pub(crate) const DEPTH: u32 = 64;
 
 /// What kind of value comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Object,
     List,
     String,
@@ -40,9 +40,9 @@ impl fmt::Display for Kind {
 
 /// A cursor over one JSON text; cheap to copy, so that a text can be read twice.
 #[derive(Clone, Copy)]
-pub(super) struct Reader<'a> {
-    file: &'a str,
-    class: Class,
+pub(crate) struct Reader<'a> {
+    /// Name and class of a file; none for the body of a request.
+    file: Option<(&'a str, Class)>,
     text: &'a str,
     at: usize,
     depth: u32,
@@ -50,20 +50,28 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// Starts at the first byte; faults in syntax are of `class`.
-    pub(super) fn new(file: &'a str, class: Class, bytes: &'a [u8]) -> Result<Self> {
+    pub(crate) fn new(file: &'a str, class: Class, bytes: &'a [u8]) -> Result<Self> {
         let text = std::str::from_utf8(bytes)
             .map_err(|error| Error::file(class, file, format_args!("not UTF-8 at byte {}", error.valid_up_to())))?;
-        Ok(Reader { file, class, text, at: 0, depth: 0 })
+        Ok(Reader { file: Some((file, class)), text, at: 0, depth: 0 })
+    }
+
+    /// Starts at the first byte of a request's body, or behind a byte order mark, which Windows' editors write.
+    pub(crate) fn of_body(bytes: &'a [u8]) -> Result<Self> {
+        let text = std::str::from_utf8(bytes)
+            .map_err(|error| unreadable(format_args!("not UTF-8 at byte {}", error.valid_up_to())))?;
+        let at = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
+        Ok(Reader { file: None, text, at, depth: 0 })
     }
 
     /// Reads the whole text for its syntax alone.
-    pub(super) fn check(mut self) -> Result<()> {
+    pub(crate) fn check(mut self) -> Result<()> {
         self.skip()?;
         self.end()
     }
 
     /// The kind of the next value.
-    pub(super) fn peek(&mut self) -> Result<Kind> {
+    pub(crate) fn peek(&mut self) -> Result<Kind> {
         self.space();
         Ok(match self.byte() {
             Some(b'{') => Kind::Object,
@@ -77,46 +85,65 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads an object; `member` must read each value. Keys may repeat: the caller knows what that means.
-    pub(super) fn object(&mut self, mut member: impl FnMut(&mut Self, Cow<'a, str>) -> Result<()>) -> Result<()> {
-        self.nested(b'{', b'}', |reader| {
-            let key = reader.string()?;
-            reader.space();
-            reader.expect(b':')?;
-            member(reader, key)
-        })
+    pub(crate) fn object(&mut self, mut member: impl FnMut(&mut Self, Cow<'a, str>) -> Result<()>) -> Result<()> {
+        self.open(b'{')?;
+        let mut first = true;
+        while self.more(b'}', first)? {
+            first = false;
+            let key = self.key()?;
+            member(self, key)?;
+        }
+        Ok(())
     }
 
     /// Reads a list; `element` must read each value.
-    pub(super) fn list(&mut self, element: impl FnMut(&mut Self) -> Result<()>) -> Result<()> {
-        self.nested(b'[', b']', element)
+    pub(crate) fn list(&mut self, mut element: impl FnMut(&mut Self) -> Result<()>) -> Result<()> {
+        self.open(b'[')?;
+        let mut first = true;
+        while self.more(b']', first)? {
+            first = false;
+            element(self)?;
+        }
+        Ok(())
     }
 
-    fn nested(&mut self, open: u8, close: u8, mut part: impl FnMut(&mut Self) -> Result<()>) -> Result<()> {
+    /// Reads the bracket that opens an object or a list. [`Reader::more`] must follow until there is no more.
+    pub(super) fn open(&mut self, bracket: u8) -> Result<()> {
         self.space();
-        self.expect(open)?;
+        self.expect(bracket)?;
         if self.depth >= DEPTH {
             return Err(self.fault(&format!("nested deeper than {DEPTH}")));
         }
         self.depth = self.depth.saturating_add(1);
-        self.space();
-        if self.byte() != Some(close) {
-            loop {
-                self.space();
-                part(self)?;
-                self.space();
-                if self.byte() != Some(b',') {
-                    break;
-                }
-                self.advance(1);
-            }
-        }
-        self.expect(close)?;
-        self.depth = self.depth.saturating_sub(1);
         Ok(())
     }
 
+    /// Whether another part follows, or the bracket that closes them, which is read.
+    pub(super) fn more(&mut self, close: u8, first: bool) -> Result<bool> {
+        self.space();
+        match self.byte() {
+            Some(byte) if byte == close => {
+                self.advance(1);
+                self.depth = self.depth.saturating_sub(1);
+                return Ok(false);
+            }
+            _ if first => {}
+            Some(b',') => self.advance(1),
+            _ => return Err(self.fault(&format!("expected ',' or '{}'", char::from(close)))),
+        }
+        Ok(true)
+    }
+
+    /// Reads a key and the colon behind it.
+    pub(super) fn key(&mut self) -> Result<Cow<'a, str>> {
+        let key = self.string()?;
+        self.space();
+        self.expect(b':')?;
+        Ok(key)
+    }
+
     /// Reads a string.
-    pub(super) fn string(&mut self) -> Result<Cow<'a, str>> {
+    pub(crate) fn string(&mut self) -> Result<Cow<'a, str>> {
         self.space();
         self.expect(b'"')?;
         let mut decoded: Option<String> = None;
@@ -183,7 +210,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a number as it is written; of any size.
-    pub(super) fn number(&mut self) -> Result<&'a str> {
+    pub(crate) fn number(&mut self) -> Result<&'a str> {
         self.space();
         let start = self.at;
         if self.byte() == Some(b'-') {
@@ -208,6 +235,15 @@ impl<'a> Reader<'a> {
         Ok(self.text.get(start..self.at).unwrap_or_default())
     }
 
+    /// As [`Reader::number`], within the range of f64.
+    pub(crate) fn finite(&mut self) -> Result<&'a str> {
+        let text = self.number()?;
+        if !text.parse::<f64>().is_ok_and(f64::is_finite) {
+            return Err(self.fault(&format!("the number {} is too large", quote(text))));
+        }
+        Ok(text)
+    }
+
     fn digits(&mut self) -> Result<()> {
         if !matches!(self.byte(), Some(b'0'..=b'9')) {
             return Err(self.fault("expected a digit"));
@@ -219,7 +255,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads `true`, `false` or `null`.
-    pub(super) fn word(&mut self) -> Result<&'static str> {
+    pub(crate) fn word(&mut self) -> Result<&'static str> {
         self.space();
         for word in ["true", "false", "null"] {
             if self.rest().starts_with(word) {
@@ -231,7 +267,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads any value and keeps nothing of it.
-    pub(super) fn skip(&mut self) -> Result<()> {
+    pub(crate) fn skip(&mut self) -> Result<()> {
         match self.peek()? {
             Kind::Object => self.object(|reader, _| reader.skip()),
             Kind::List => self.list(Self::skip),
@@ -242,13 +278,13 @@ impl<'a> Reader<'a> {
     }
 
     /// Nothing but white space may follow.
-    pub(super) fn end(&mut self) -> Result<()> {
+    pub(crate) fn end(&mut self) -> Result<()> {
         self.space();
         if self.at < self.text.len() { Err(self.fault("expected the end of the JSON")) } else { Ok(()) }
     }
 
     /// Reads any value into a tree. For files capped at 1 MiB: a tree costs many times its text.
-    pub(super) fn tree(&mut self) -> Result<Json> {
+    pub(crate) fn tree(&mut self) -> Result<Json> {
         Ok(match self.peek()? {
             Kind::Object => {
                 let mut members = BTreeMap::new();
@@ -270,13 +306,7 @@ impl<'a> Reader<'a> {
                 Json::List(elements)
             }
             Kind::String => Json::String(self.string()?.into_owned()),
-            Kind::Number => {
-                let text = self.number()?;
-                if !text.parse::<f64>().is_ok_and(f64::is_finite) {
-                    return Err(self.fault(&format!("the number {} is too large", quote(text))));
-                }
-                Json::Number(text.to_owned())
-            }
+            Kind::Number => Json::Number(self.finite()?.to_owned()),
             Kind::Bool | Kind::Null => match self.word()? {
                 "null" => Json::Null,
                 word => Json::Bool(word == "true"),
@@ -285,9 +315,12 @@ impl<'a> Reader<'a> {
     }
 
     /// An error at the current byte, of the class this reader was made with.
-    pub(super) fn fault(&self, what: &str) -> Error {
+    pub(crate) fn fault(&self, what: &str) -> Error {
         let end = if self.at >= self.text.len() { " (the end)" } else { "" };
-        Error::file(self.class, self.file, format_args!("JSON, byte {}{end}: {what}", self.at))
+        match self.file {
+            Some((file, class)) => Error::file(class, file, format_args!("JSON, byte {}{end}: {what}", self.at)),
+            None => unreadable(format_args!("byte {}{end}: {what}", self.at)),
+        }
     }
 
     fn space(&mut self) {
@@ -317,9 +350,14 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// A request's body that is no JSON.
+pub(super) fn unreadable(what: impl fmt::Display) -> Error {
+    Error::new(Code::BadRequest, format!("Failed to parse the request body as JSON: {what}"))
+}
+
 /// A JSON value; numbers stay as written, finite in f64.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Json {
+pub(crate) enum Json {
     Null,
     Bool(bool),
     Number(String),
