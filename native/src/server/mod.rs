@@ -58,7 +58,7 @@ use http_body_util::BodyExt;
 use lyn::Language;
 use lyn::chat::openai::{self, Compat, ModelIds};
 use lyn::error::escape;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tower::Layer;
 use tracing::Instrument;
 
@@ -123,6 +123,8 @@ pub(crate) struct Server {
     admission: Arc<Admission>,
     /// The same for answers of other engines: they take no room from those made here.
     passing: Arc<Admission>,
+    /// Room for copies of requests.
+    copies: Arc<Semaphore>,
     metrics: Arc<Metrics>,
     guard: Guard,
     page: Option<Page>,
@@ -152,6 +154,7 @@ impl Server {
             worker,
             admission,
             passing,
+            copies: Arc::new(Semaphore::new(elsewhere::COPIES)),
             metrics,
             guard,
             page,
@@ -202,9 +205,9 @@ impl Server {
         Ok(())
     }
 
-    /// Whether another engine is asked for this model.
-    fn leads_elsewhere(&self, model: Option<&str>) -> bool {
-        self.settings.routes.decide(model.unwrap_or_default(), self.admission.is_full()).is_some()
+    /// Whether another engine is asked for this model, now and then.
+    fn may_lead_elsewhere(&self, model: Option<&str>) -> bool {
+        self.settings.routes.may_lead(model.unwrap_or_default())
     }
 
     /// The model, where requests are served.
