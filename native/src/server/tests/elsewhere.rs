@@ -92,7 +92,11 @@ async fn refusals_reach_clients_in_our_envelope() {
         let said = Said::new(status, "text/html", "<title>No</title>").with_header("retry-after", "0");
         let answer = proxied(said, json!({})).await;
         assert!(answer.refused(here).contains("an HTML page, No"));
-        assert_eq!((&answer.json()["error"]["type"], answer.headers["retry-after"] == "0"), (&json!(kind), true), "{status}");
+        assert_eq!(
+            (&answer.json()["error"]["type"], answer.headers["retry-after"] == "0"),
+            (&json!(kind), true),
+            "{status}"
+        );
     }
 }
 
