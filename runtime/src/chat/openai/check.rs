@@ -78,6 +78,7 @@ fn log_probabilities(request: &ChatRequest, refused: bool) -> Result<()> {
 }
 
 fn response_format(request: &ChatRequest, strict: bool) -> Result<()> {
+    request.form()?;
     let Some(format) = &request.response_format else { return Ok(()) };
     match format.r#type.as_str() {
         "text" | "json_object" => Ok(()),

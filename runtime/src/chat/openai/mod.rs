@@ -27,7 +27,7 @@ pub use request::{
 pub use responses::{Response, ResponsesRequest};
 pub use rules::{Compat, Rules};
 pub use sampling::Stop;
-pub use shape::{ResponseShape, Shape, ToolChoice, ToolSpec};
+pub use shape::{ResponseShape, Shape, StructuredOutputs, ToolChoice, ToolSpec};
 pub use text::{Given as TextGiven, PromptField, TextAsked, TextRequest};
 pub use text_completion::TextCompletion;
 pub use usage::{CompletionDetails, PromptDetails, Timings, Usage};

@@ -13,7 +13,7 @@ use super::beside::{Beside, Kind, Wishes};
 use super::check;
 use super::rules::{self, Rules, misshapen};
 use super::sampling::{Sampling, Stop};
-use super::shape::{ResponseShape, Shape, ToolChoice, ToolSpec};
+use super::shape::{FormFields, ResponseShape, Shape, StructuredOutputs, ToolChoice, ToolSpec};
 use super::{Completion, ModelId};
 use crate::chat::message::{FunctionType, Tool};
 use crate::chat::{ChatFormat, Conversation, Dialect, Message, Options, Role};
@@ -103,6 +103,20 @@ pub struct ChatRequest {
     pub function_call: Option<Value>,
     /// Shape of the answer.
     pub response_format: Option<ResponseFormat>,
+    /// vLLM's ways to ask for a form.
+    pub structured_outputs: Option<StructuredOutputs>,
+    /// Its older name for a schema.
+    pub guided_json: Option<Value>,
+    /// And for a regular expression.
+    pub guided_regex: Option<String>,
+    /// And for answers of which one is given.
+    pub guided_choice: Option<Vec<String>>,
+    /// And for a grammar.
+    pub guided_grammar: Option<String>,
+    /// llama.cpp's name for a schema.
+    pub json_schema: Option<Value>,
+    /// And for a grammar.
+    pub grammar: Option<String>,
     /// vLLM's name for `prefix` on the last message.
     pub continue_final_message: Option<bool>,
     /// Whether the prompt opens an answer; absent: yes, unless the last message is continued.
@@ -229,6 +243,8 @@ pub struct ResponseFormat {
     pub r#type: String,
     /// For `json_schema`.
     pub json_schema: Option<JsonSchema>,
+    /// llama.cpp's place for the schema of a `json_object`.
+    pub schema: Option<Value>,
 }
 
 /// A schema for the answer. Its name and whether it is strict make no difference: it is kept to.
@@ -459,12 +475,7 @@ impl ChatRequest {
     /// What the answer has to look like.
     #[must_use]
     pub fn shape(&self) -> Shape {
-        let schema = || self.response_format.as_ref()?.json_schema.as_ref()?.schema.clone();
-        let response = match self.response_format.as_ref().map(|format| format.r#type.as_str()) {
-            Some("json_object") => ResponseShape::JsonObject,
-            Some("json_schema") => schema().map_or(ResponseShape::None, ResponseShape::JsonSchema),
-            _ => ResponseShape::None,
-        };
+        let response = self.form().unwrap_or_default();
         let keeps_schemas = self.given.rules.has_beta();
         let spec = |tool: &Tool| ToolSpec {
             name: tool.name().to_owned(),
@@ -480,6 +491,24 @@ impl ChatRequest {
             Some(ToolChoiceField::Tool(tool)) => ToolChoice::Named(tool.function.name.clone()),
         };
         Shape { response, tools, choice, parallel: self.parallel_tool_calls != Some(false) }
+    }
+
+    /// The one form that the answer is asked to have.
+    ///
+    /// # Errors
+    /// `bad_request` where two are asked for, or one that is not known.
+    pub(super) fn form(&self) -> Result<ResponseShape> {
+        let fields = FormFields {
+            response_format: self.response_format.as_ref(),
+            structured_outputs: self.structured_outputs.as_ref(),
+            guided_json: self.guided_json.as_ref(),
+            guided_regex: self.guided_regex.as_deref(),
+            guided_choice: self.guided_choice.as_deref(),
+            guided_grammar: self.guided_grammar.as_deref(),
+            json_schema: self.json_schema.as_ref(),
+            grammar: self.grammar.as_deref(),
+        };
+        fields.form(self.given.rules.compat.is_strict())
     }
 
     /// Whether the last message is continued instead of answered.

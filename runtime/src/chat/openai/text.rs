@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Deserialize;
-use serde_json::Number;
+use serde_json::{Number, Value};
 
 use super::beside::{Beside, Kind, Wishes};
-use super::request::{ChatRequest, StreamOptions, check_prompt_logprobs, check_scored, fit, resolve};
+use super::request::{ChatRequest, ResponseFormat, StreamOptions, check_prompt_logprobs, check_scored, fit, resolve};
 use super::rules::{self, Rules, invalid, refuse};
 use super::sampling::{Sampling, Stop};
+use super::shape::{FormFields, ResponseShape, Shape, StructuredOutputs};
 use super::{ModelId, TextCompletion};
+use crate::chat::Dialect;
 use crate::chat::control::{BOS, EOT};
 use crate::error::Result;
 use crate::generate::{Request, SamplingParams};
@@ -78,6 +80,22 @@ pub struct TextRequest {
     pub stream: Option<bool>,
     /// How to stream.
     pub stream_options: Option<StreamOptions>,
+    /// vLLM's ways to ask for a form.
+    pub structured_outputs: Option<StructuredOutputs>,
+    /// Its older name for a schema.
+    pub guided_json: Option<Value>,
+    /// And for a regular expression.
+    pub guided_regex: Option<String>,
+    /// And for answers of which one is given.
+    pub guided_choice: Option<Vec<String>>,
+    /// And for a grammar.
+    pub guided_grammar: Option<String>,
+    /// llama.cpp's name for a schema.
+    pub json_schema: Option<Value>,
+    /// And for a grammar.
+    pub grammar: Option<String>,
+    /// The form of an answer, as in chats.
+    pub response_format: Option<ResponseFormat>,
     /// Whose prompts may share what is cached.
     pub user_id: Option<String>,
     /// Not part of the body: see [`TextRequest::checked`].
@@ -163,7 +181,31 @@ impl TextRequest {
         Ok(self)
     }
 
+    /// The one form that the answer is asked to have.
+    fn form(&self) -> Result<ResponseShape> {
+        let fields = FormFields {
+            response_format: self.response_format.as_ref(),
+            structured_outputs: self.structured_outputs.as_ref(),
+            guided_json: self.guided_json.as_ref(),
+            guided_regex: self.guided_regex.as_deref(),
+            guided_choice: self.guided_choice.as_deref(),
+            guided_grammar: self.guided_grammar.as_deref(),
+            json_schema: self.json_schema.as_ref(),
+            grammar: self.grammar.as_deref(),
+        };
+        let form = if self.given.rules.compat.is_strict() { ResponseShape::None } else { fields.form(false)? };
+        match form {
+            ResponseShape::None => Ok(form),
+            _ if self.suffix.is_some() => Err(refuse("suffix", "suffix: cannot be used beside a form of the answer")),
+            _ if self.ignore_eos == Some(true) || self.min_tokens > Some(0) => {
+                Err(refuse("ignore_eos", "ignore_eos, min_tokens: cannot be used beside a form of the answer"))
+            }
+            form => Ok(form),
+        }
+    }
+
     fn check(&self) -> Result<()> {
+        self.form()?;
         let strict = self.given.rules.compat.is_strict();
         self.sampling().check()?;
         let (default, cap) = self.token_limits();
@@ -253,6 +295,8 @@ impl TextRequest {
             stop_ids.extend(tokenizer.token_id(EOT));
         }
         let answers = self.sampling().answers();
+        let shape = Shape { response: self.form()?, ..Shape::default() };
+        let constraint = language.grammars().constraint(&shape, false, Dialect::Local)?;
         let (mut all, mut entries) =
             (TextAsked { requests: vec![], answers, echoes: vec![], added_tokens: 0 }, 0_usize);
         for prompt in self.prompt.prompts() {
@@ -284,6 +328,7 @@ impl TextRequest {
                     min_tokens: self.min_tokens.unwrap_or(0),
                     ignore_eos: self.ignore_eos == Some(true),
                     prompt_logprobs: scored,
+                    constraint: constraint.clone(),
                     ..Request::new(ids.clone())
                 });
                 all.echoes.push(echo.clone());
