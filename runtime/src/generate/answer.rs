@@ -314,7 +314,7 @@ impl Answer {
         self.ended = true;
         let rest = std::mem::take(&mut self.pieces).finish();
         let mut stopped = self.release(&rest);
-        let deltas = self.parser.finish();
+        let deltas = if finish == Finish::Length { self.parser.cut() } else { self.parser.finish() };
         stopped |= self.show(deltas);
         if !stopped {
             let released = self.stop.flush();
