@@ -27,3 +27,128 @@ pub fn name(length: usize) -> String {
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     pollster::block_on(future)
 }
+
+/// Work with what a stranger sent, done apart: in a process on a thread of its own, with a stack that is known, within a
+/// time, a few at once, and a panic is its own. In a browser there are no threads: there `web/npm/trial.ts` has the same work
+/// done by another worker first.
+#[derive(Debug, Default)]
+pub struct Apart {
+    #[cfg(not(target_arch = "wasm32"))]
+    room: std::sync::Arc<native::Room>,
+}
+
+/// Why work that was done apart has no result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Undone {
+    /// It took too long. It goes on, and keeps its place until it ends.
+    Late,
+    /// It panicked, or the system has no thread to give.
+    Broken,
+    /// All places are taken, and none became free in time.
+    Full,
+}
+
+impl Apart {
+    /// Does `work`, and waits for it.
+    ///
+    /// # Errors
+    /// Why there is no result.
+    #[cfg(target_arch = "wasm32")]
+    pub fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Undone> {
+        Ok(work())
+    }
+
+    /// Does `work`, and waits for it.
+    ///
+    /// # Errors
+    /// Why there is no result.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Undone> {
+        native::run(&self.room, work)
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+mod native {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::mpsc::{self, RecvTimeoutError};
+    use std::sync::{Arc, Condvar, Mutex, PoisonError};
+    use std::time::Duration;
+
+    use super::Undone;
+
+    /// Works at once; one that is late keeps its place.
+    const PLACES: usize = 4;
+    const STACK_BYTES: usize = 64 << 20;
+    /// Work is bounded by its input and takes milliseconds: this is for what nobody has thought of.
+    const TIME: Duration = Duration::from_secs(5);
+    const WAIT: Duration = Duration::from_secs(10);
+
+    #[derive(Debug, Default)]
+    pub(super) struct Room {
+        taken: Mutex<usize>,
+        freed: Condvar,
+    }
+
+    /// One place, given back when the work ends.
+    struct Place(Arc<Room>);
+
+    impl Drop for Place {
+        fn drop(&mut self) {
+            let mut taken = self.0.taken.lock().unwrap_or_else(PoisonError::into_inner);
+            *taken = taken.saturating_sub(1);
+            self.0.freed.notify_one();
+        }
+    }
+
+    fn enter(room: &Arc<Room>) -> Option<Place> {
+        let taken = room.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = room.freed.wait_timeout_while(taken, WAIT, |taken| *taken >= PLACES);
+        let (mut taken, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        if timeout.timed_out() {
+            return None;
+        }
+        *taken = taken.saturating_add(1);
+        Some(Place(Arc::clone(room)))
+    }
+
+    pub(super) fn run<T: Send + 'static>(
+        room: &Arc<Room>,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Undone> {
+        let place = enter(room).ok_or(Undone::Full)?;
+        let (done, result) = mpsc::channel();
+        let work = move || {
+            let found = catch_unwind(AssertUnwindSafe(work));
+            drop(place);
+            // Whoever asked may have gone.
+            let _ = done.send(found.map_err(|_| Undone::Broken));
+        };
+        let thread = std::thread::Builder::new().name("apart".to_owned()).stack_size(STACK_BYTES).spawn(work);
+        thread.map_err(|_| Undone::Broken)?;
+        match result.recv_timeout(TIME) {
+            Ok(found) => found,
+            Err(RecvTimeoutError::Timeout) => Err(Undone::Late),
+            Err(RecvTimeoutError::Disconnected) => Err(Undone::Broken),
+        }
+    }
+}
+
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_apart_keeps_its_panics_and_its_stack() {
+        fn deep(left: u32) -> u64 {
+            let ballast = std::hint::black_box([u64::from(left); 64]);
+            if left == 0 { ballast[0] } else { deep(left - 1) + ballast[1] }
+        }
+        let apart = Apart::default();
+        assert_eq!(apart.run(|| 7), Ok(7));
+        assert_eq!(apart.run(|| -> u32 { panic!("a test's own") }), Err(Undone::Broken));
+        assert!(apart.run(|| deep(20_000)).is_ok(), "more than a thread has by itself");
+        let all: Vec<_> = (0..20).map(|n| apart.run(move || n)).collect();
+        assert_eq!(all, (0..20).map(Ok).collect::<Vec<_>>(), "places are given back");
+    }
+}

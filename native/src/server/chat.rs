@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use axum::response::Response;
 use lyn::chat::openai::{ChatRequest, Completion};
-use lyn::generate::Request;
+use lyn::generate::{Constraint, Request};
 
 use super::answer::Answer;
 use super::guard::Visitor;
@@ -18,6 +18,8 @@ use crate::upstream::Kind;
 pub(crate) const SEED: HeaderName = HeaderName::from_static("x-seed");
 /// Fields of the request that meant nothing.
 const IGNORED: HeaderName = HeaderName::from_static("x-lyn-ignored-fields");
+/// Demands of a schema that the answer is not held to.
+const LOOSENED: HeaderName = HeaderName::from_static("x-lyn-loosened");
 /// Why there is no thought where one was asked for.
 const THINKING: HeaderName = HeaderName::from_static("x-thinking");
 
@@ -32,12 +34,31 @@ pub(crate) fn ignored(fields: &[String]) -> HeaderMap {
     headers
 }
 
+/// The header with demands of a schema that are not held, as far as one header takes them.
+pub(crate) fn loosened(request: Option<&Request>) -> HeaderMap {
+    const MOST_BYTES: usize = 2 << 10;
+    let mut headers = HeaderMap::new();
+    let names = request.and_then(|request| request.constraint.as_ref()).map_or(&[][..], Constraint::loosened);
+    let mut value = String::new();
+    for (place, name) in names.iter().enumerate() {
+        let name: String = name.escape_default().collect();
+        if value.len() + name.len() > MOST_BYTES {
+            value.push_str(&format!(", and {} more", names.len() - place));
+            break;
+        }
+        value = if value.is_empty() { name } else { format!("{value}, {name}") };
+    }
+    if let (false, Ok(value)) = (value.is_empty(), HeaderValue::from_str(&value)) {
+        headers.insert(LOOSENED, value);
+    }
+    headers
+}
+
 /// An answer on its way, for every dialect.
 pub(crate) struct Started {
     pub(crate) answer: Answer,
     pub(crate) completion: Completion,
     pub(crate) choices: u32,
-    pub(crate) prompt_tokens: u32,
     /// What is said of the answer beside it.
     pub(crate) headers: HeaderMap,
 }
@@ -47,14 +68,36 @@ pub(crate) struct Started {
 /// # Errors
 /// As [`Answer::ask`].
 pub(crate) async fn start(server: &Server, visitor: Visitor, request: ChatRequest) -> Result<Started, Refusal> {
-    if !server.settings.routes.is_empty()
-        && let Some(asking) = elsewhere::lead(server, Kind::Chat, request.to_body())
-    {
+    start_by(server, visitor, request, true).await
+}
+
+/// The same, where the engine here is asked for its own models only.
+///
+/// # Errors
+/// As [`Answer::ask`], and 400 for the name of a model that nobody has.
+pub(crate) async fn start_known(server: &Server, visitor: Visitor, request: ChatRequest) -> Result<Started, Refusal> {
+    start_by(server, visitor, request, false).await
+}
+
+async fn start_by(
+    server: &Server,
+    visitor: Visitor,
+    request: ChatRequest,
+    any_model: bool,
+) -> Result<Started, Refusal> {
+    let leads = !server.settings.routes.is_empty();
+    let asking = if leads { elsewhere::lead(server, Kind::Chat, request.to_body()) } else { None };
+    if let Some(asking) = asking {
         let mut headers = ignored(request.ignored());
         let begun = asking.ask(server, visitor).await?;
         let (completion, choices) = (asking.completion(&begun), asking.choices());
         headers.extend(begun.headers);
-        return Ok(Started { answer: begun.answer, completion, choices, prompt_tokens: 0, headers });
+        return Ok(Started { answer: begun.answer, completion, choices, headers });
+    }
+    if leads && !any_model {
+        let rules = server.rules(false, false);
+        let ignored = request.ignored().to_vec();
+        return start_here(server, visitor, request.checked(&rules, ignored)?).await;
     }
     start_here(server, visitor, request).await
 }
@@ -68,7 +111,7 @@ async fn start_here(server: &Server, visitor: Visitor, request: ChatRequest) -> 
     let strict = server.settings.compat.is_strict();
     let log = server.settings.log_prompts;
     let fingerprint = server.loaded()?.fingerprint.clone();
-    let (answer, (completion, seed, prompt_tokens, no_thought)) =
+    let (answer, (completion, seed, no_thought, loose)) =
         Answer::ask(server, visitor.key, choices as usize, move |language| {
             let asked = request.to_request(language)?;
             let id = uuid::Uuid::new_v4().to_string();
@@ -78,17 +121,17 @@ async fn start_here(server: &Server, visitor: Visitor, request: ChatRequest) -> 
                 let prompt = language.tokenizer().decode(&asked.request.prompt);
                 tracing::warn!(target: "lyn::prompts", prompt, "asked");
             }
-            let (seed, prompt) = (asked.request.sampling.seed, asked.request.prompt.len());
+            let (seed, loose) = (asked.request.sampling.seed, loosened(Some(&asked.request)));
             let requests = asked.requests().map(|request| Request { scope: scope.clone(), ..request }).collect();
-            let prompt_tokens = u32::try_from(prompt).unwrap_or(u32::MAX);
-            Ok((requests, (completion, seed, prompt_tokens, asked.thinking_disabled_by_tools)))
+            Ok((requests, (completion, seed, asked.thinking_disabled_by_tools, loose)))
         })
         .await?;
+    headers.extend(loose);
     headers.insert(SEED, HeaderValue::from(seed));
     if no_thought {
         headers.insert(THINKING, HeaderValue::from_static("disabled-by-tools"));
     }
-    Ok(Started { answer, completion, choices, prompt_tokens, headers })
+    Ok(Started { answer, completion, choices, headers })
 }
 
 /// `POST /v1/chat/completions`

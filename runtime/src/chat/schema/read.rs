@@ -1,0 +1,887 @@
+//! From a schema as a client sent it to what it asks.
+
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value};
+
+use super::number::{Bound, Decimal, Multiple, Numbers};
+use super::part::{List, Meet, Need, Object, Part, Property, Rest};
+use super::text::{self, Texts};
+use super::{Dialect, MAX_BYTES, MAX_DEPTH, MAX_NODES, MAX_PROPERTIES, Wrong, wrong};
+use crate::error::escape;
+
+/// Keywords that ask nothing.
+const ANNOTATIONS: [&str; 28] = [
+    "title",
+    "description",
+    "$schema",
+    "$id",
+    "id",
+    "$comment",
+    "examples",
+    "example",
+    "default",
+    "nullable",
+    "deprecated",
+    "readOnly",
+    "writeOnly",
+    "$anchor",
+    "$vocabulary",
+    "$dynamicAnchor",
+    "discriminator",
+    "contentEncoding",
+    "contentMediaType",
+    "contentSchema",
+    "externalDocs",
+    "xml",
+    "strict",
+    "enumNames",
+    "enumDescriptions",
+    "propertyOrdering",
+    "markdownDescription",
+    "errorMessage",
+];
+const DEFINITIONS: [&str; 3] = ["$def", "$defs", "definitions"];
+const TYPES: [&str; 7] = ["object", "string", "number", "integer", "boolean", "array", "null"];
+/// Keywords by the type that they speak about.
+const OF_OBJECTS: [&str; 9] = [
+    "properties",
+    "required",
+    "additionalProperties",
+    "patternProperties",
+    "propertyNames",
+    "minProperties",
+    "maxProperties",
+    "unevaluatedProperties",
+    "dependentRequired",
+];
+const OF_STRINGS: [&str; 4] = ["pattern", "format", "minLength", "maxLength"];
+const OF_NUMBERS: [&str; 5] = ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"];
+const OF_ARRAYS: [&str; 8] =
+    ["items", "minItems", "maxItems", "prefixItems", "additionalItems", "uniqueItems", "unevaluatedItems", "contains"];
+const COMBINED: [&str; 6] = ["$ref", "anyOf", "oneOf", "allOf", "enum", "const"];
+/// What DeepSeek documents.
+const DEEPSEEKS: [&str; 15] = [
+    "type",
+    "properties",
+    "required",
+    "additionalProperties",
+    "pattern",
+    "format",
+    "minimum",
+    "maximum",
+    "exclusiveMinimum",
+    "exclusiveMaximum",
+    "multipleOf",
+    "items",
+    "$ref",
+    "anyOf",
+    "enum",
+];
+/// Items and properties that a list or an object may have to have.
+const MAX_COUNT: u64 = 10_000;
+
+/// A reader of one schema.
+pub(super) struct Reader<'a> {
+    pub(super) root: &'a Value,
+    pub(super) dialect: Dialect,
+    /// Pointers that were met, each a definition of the result by its place.
+    pub(super) references: Vec<String>,
+    /// What they ask, as far as they are read.
+    pub(super) definitions: Vec<Option<Part>>,
+    reading: Vec<usize>,
+    pub(super) nodes: usize,
+    properties: usize,
+    /// What was let go, by its path.
+    pub(super) loosened: Vec<String>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(root: &'a Value, dialect: Dialect) -> Reader<'a> {
+        Reader {
+            root,
+            dialect,
+            references: vec![],
+            definitions: vec![],
+            reading: vec![],
+            nodes: 0,
+            properties: 0,
+            loosened: vec![],
+        }
+    }
+
+    /// What the whole schema asks. Its definitions are read after it.
+    pub(super) fn read(&mut self) -> Result<Part, Wrong> {
+        let bytes = self.root.to_string().len();
+        if bytes > MAX_BYTES {
+            return wrong("$", format!("the schema has {bytes} bytes, at most {MAX_BYTES} are allowed"));
+        }
+        let root = self.part(self.root, "$", 0)?;
+        let mut next = 0;
+        while next < self.references.len() {
+            self.define(next, 0)?;
+            next = next.saturating_add(1);
+        }
+        Ok(root)
+    }
+
+    /// Reads a definition, once.
+    fn define(&mut self, name: usize, depth: usize) -> Result<(), Wrong> {
+        let known = self.definitions.get(name).is_some_and(Option::is_some) || self.reading.contains(&name);
+        let Some(pointer) = self.references.get(name).filter(|_| !known).cloned() else { return Ok(()) };
+        let path = path_of(&pointer);
+        let Some(target) = self.root.pointer(&pointer) else { return wrong(&path, "nothing is here to refer to") };
+        self.reading.push(name);
+        let part = self.part(target, &path, depth);
+        self.reading.pop();
+        if let Some(place) = self.definitions.get_mut(name) {
+            *place = Some(part?);
+        }
+        Ok(())
+    }
+
+    /// Lets a demand go that cannot be held, where that may be.
+    fn cannot(&mut self, path: &str, keyword: &str, what: String) -> Result<(), Wrong> {
+        if self.dialect != Dialect::Loose {
+            return wrong(path, what);
+        }
+        self.loosen(path, keyword);
+        Ok(())
+    }
+
+    /// Lets a demand go in every dialect but DeepSeek's, by name.
+    pub(super) fn loosen(&mut self, path: &str, keyword: &str) {
+        let name = if keyword.is_empty() { path.to_owned() } else { format!("{path}.{keyword}") };
+        if !self.loosened.contains(&name) {
+            self.loosened.push(name);
+        }
+    }
+
+    fn count(&mut self, path: &str) -> Result<(), Wrong> {
+        self.nodes = self.nodes.saturating_add(1);
+        match self.nodes > MAX_NODES {
+            true => Err(Wrong::limit(path, format!("the schema has more than {MAX_NODES} values"))),
+            false => Ok(()),
+        }
+    }
+
+    /// Counts a value and all in it.
+    fn count_value(&mut self, value: &Value, path: &str) -> Result<(), Wrong> {
+        self.count(path)?;
+        match value {
+            Value::Array(list) => list.iter().try_for_each(|value| self.count_value(value, path)),
+            Value::Object(map) => map.values().try_for_each(|value| self.count_value(value, path)),
+            _ => Ok(()),
+        }
+    }
+
+    /// What a schema asks; anything, by name, where that cannot be said and may be let go.
+    fn part(&mut self, schema: &'a Value, path: &str, depth: usize) -> Result<Part, Wrong> {
+        match self.strictly(schema, path, depth) {
+            Err(found) if self.dialect == Dialect::Loose => {
+                self.loosen(&found.path, "");
+                Ok(Part::Any)
+            }
+            found => found,
+        }
+    }
+
+    fn strictly(&mut self, schema: &'a Value, path: &str, depth: usize) -> Result<Part, Wrong> {
+        if depth > MAX_DEPTH {
+            return Err(Wrong::limit(path, format!("schemas are nested more than {MAX_DEPTH} deep")));
+        }
+        self.count(path)?;
+        let map = match schema {
+            Value::Object(map) => map,
+            Value::Bool(true) if self.dialect != Dialect::DeepSeek => return Ok(Part::Any),
+            Value::Bool(false) if self.dialect != Dialect::DeepSeek => {
+                return Err(Wrong::impossible(path, "the schema is false: no value fits"));
+            }
+            _ => return wrong(path, "expected an object"),
+        };
+        let mut demands: Vec<&'a str> = vec![];
+        for key in map.keys() {
+            let says_nothing =
+                ANNOTATIONS.contains(&key.as_str()) || DEFINITIONS.contains(&key.as_str()) || key.starts_with("x-");
+            if !says_nothing {
+                demands.push(key);
+            }
+        }
+        if self.dialect == Dialect::DeepSeek {
+            self.check_deepseeks(map, &demands, path)?;
+        }
+        let mut parts = vec![];
+        let known = |key: &str| {
+            let typed = [&OF_OBJECTS[..], &OF_STRINGS, &OF_NUMBERS, &OF_ARRAYS].iter().any(|keys| keys.contains(&key));
+            typed || key == "type" || key == "not" || COMBINED.contains(&key)
+        };
+        for key in &demands {
+            if !known(key) {
+                self.cannot(path, key, format!("unsupported keyword '{}'", escape(key)))?;
+            }
+        }
+        parts.extend(self.by_type(map, &demands, path, depth)?);
+        for key in COMBINED {
+            let Some(value) = map.get(key) else { continue };
+            match key {
+                "$ref" => parts.push(self.refer(value, path)?),
+                "anyOf" | "oneOf" => parts.push(self.alternatives(key, value, path, depth)?),
+                "allOf" => {
+                    for (place, one) in list(value, path, "allOf")?.iter().enumerate() {
+                        parts.push(self.part(one, &format!("{path}.allOf[{place}]"), depth.saturating_add(1))?);
+                    }
+                }
+                "enum" => parts.push(self.values(list(value, path, "enum")?, path)?),
+                _ => parts.push(self.values(std::slice::from_ref(value), path)?),
+            }
+        }
+        self.negated(map, &mut parts, path)?;
+        let mut parts = parts.into_iter();
+        let Some(mut whole) = parts.next() else { return Ok(Part::Any) };
+        for part in parts {
+            self.prepare(&whole, depth)?;
+            self.prepare(&part, depth)?;
+            whole = self.meet(whole, part, path)?;
+        }
+        Ok(whole)
+    }
+
+    fn meet(&mut self, one: Part, two: Part, path: &str) -> Result<Part, Wrong> {
+        Meet { definitions: &self.definitions, nodes: &mut self.nodes, path }.meet(one, two)
+    }
+
+    /// Reads the definitions that a part refers to at its top, before it meets another.
+    fn prepare(&mut self, part: &Part, depth: usize) -> Result<(), Wrong> {
+        match part {
+            Part::Reference(name) => {
+                self.define(*name, depth.saturating_add(1))?;
+                let target = self.definitions.get(*name).and_then(Clone::clone);
+                let seen = self.reading.contains(name) || depth > MAX_DEPTH;
+                match target {
+                    Some(target) if !seen && matches!(target, Part::Reference(_) | Part::Union(_)) => {
+                        self.prepare(&target, depth.saturating_add(1))
+                    }
+                    _ => Ok(()),
+                }
+            }
+            Part::Union(options) => options.iter().try_for_each(|option| self.prepare(option, depth.saturating_add(1))),
+            _ => Ok(()),
+        }
+    }
+
+    /// DeepSeek's documented subset, and nothing beside an alternative.
+    fn check_deepseeks(&self, map: &Map<String, Value>, demands: &[&str], path: &str) -> Result<(), Wrong> {
+        for alone in ["$ref", "anyOf", "enum", "const"] {
+            let typed = matches!(alone, "enum" | "const");
+            let mut others = demands.iter().filter(|key| **key != alone && !(typed && **key == "type"));
+            if let (true, Some(other)) = (map.contains_key(alone), others.next()) {
+                return wrong(path, format!("unsupported keyword '{}' beside '{alone}'", escape(other)));
+            }
+        }
+        match demands.iter().find(|key| !DEEPSEEKS.contains(key) && **key != "const") {
+            Some(key) => wrong(path, format!("unsupported keyword '{}'", escape(key))),
+            None if map.get("type").is_some_and(Value::is_array) => wrong(path, "'type' is a list; use anyOf"),
+            None => Ok(()),
+        }
+    }
+
+    /// What the keywords of types ask; none where there are none.
+    fn by_type(
+        &mut self,
+        map: &'a Map<String, Value>,
+        demands: &[&str],
+        path: &str,
+        depth: usize,
+    ) -> Result<Option<Part>, Wrong> {
+        let meant =
+            [("object", &OF_OBJECTS[..]), ("array", &OF_ARRAYS), ("string", &OF_STRINGS), ("number", &OF_NUMBERS)];
+        let types = types(map.get("type"), path)?;
+        if types.is_empty() {
+            // Without a type the keywords say which is meant.
+            let meant = meant.iter().find(|(_, keys)| demands.iter().any(|key| keys.contains(key)));
+            return meant.map(|(name, _)| self.typed(name, map, path, depth)).transpose();
+        }
+        let mut options = vec![];
+        let mut why = None;
+        for name in &types {
+            match self.typed(name, map, path, depth) {
+                Ok(part) => options.push(part),
+                Err(found) if found.is_impossible() && types.len() > 1 => why = Some(found),
+                Err(found) => return Err(found),
+            }
+        }
+        match (Part::union(options), why) {
+            (None, Some(why)) => Err(why),
+            (found, _) => Ok(found),
+        }
+    }
+
+    fn typed(&mut self, name: &str, map: &'a Map<String, Value>, path: &str, depth: usize) -> Result<Part, Wrong> {
+        match name {
+            "object" => self.object(map, path, depth),
+            "array" => self.array(map, path, depth),
+            "string" => self.string(map, path),
+            "number" | "integer" => self.number(map, name == "integer", path),
+            "boolean" => Ok(Part::Boolean),
+            _ => Ok(Part::Null),
+        }
+    }
+
+    fn refer(&mut self, value: &Value, path: &str) -> Result<Part, Wrong> {
+        let own = self.root.get("$id").and_then(Value::as_str).unwrap_or_default().trim_end_matches('#');
+        let text = value.as_str().unwrap_or_default();
+        let inside = text.strip_prefix('#').or_else(|| text.strip_prefix(own)?.strip_prefix('#'));
+        let Some(fragment) = inside else {
+            return wrong(path, "unsupported $ref: only references into the same schema (#/…) are known");
+        };
+        // A fragment of a URI writes some characters by their bytes (RFC 6901, section 6).
+        let decoded = percent_decoded(fragment);
+        let exists = |pointer: &String| self.root.pointer(pointer).is_some();
+        let candidates = [decoded.unwrap_or_default(), fragment.to_owned()];
+        let Some(pointer) = candidates.into_iter().find(exists) else {
+            return wrong(path, format!("$ref '#{}' points at nothing", escape(fragment)));
+        };
+        let known = self.references.iter().position(|known| *known == pointer);
+        let name = known.unwrap_or_else(|| {
+            self.references.push(pointer);
+            self.definitions.push(None);
+            self.references.len().saturating_sub(1)
+        });
+        Ok(Part::Reference(name))
+    }
+
+    fn alternatives(&mut self, key: &str, value: &'a Value, path: &str, depth: usize) -> Result<Part, Wrong> {
+        let mut options = vec![];
+        let mut why = None;
+        for (place, option) in list(value, path, key)?.iter().enumerate() {
+            match self.part(option, &format!("{path}.{key}[{place}]"), depth.saturating_add(1)) {
+                Ok(part) => options.push(part),
+                Err(found) if found.is_impossible() => why = why.or(Some(found)),
+                Err(found) => return Err(found),
+            }
+        }
+        if key == "oneOf" {
+            for option in &options {
+                self.prepare(option, depth)?;
+            }
+            if !self.are_apart(&options) {
+                self.loosen(path, key);
+            }
+        }
+        match (Part::union(options), why) {
+            (Some(part), _) => Ok(part),
+            (None, Some(why)) => Err(why),
+            (None, None) => wrong(path, format!("'{key}' is empty")),
+        }
+    }
+
+    /// Whether no value can be of two of these, as far as that is easily seen.
+    fn are_apart(&self, options: &[Part]) -> bool {
+        options.len() <= 256
+            && options
+                .iter()
+                .enumerate()
+                .all(|(place, one)| options.iter().skip(place.saturating_add(1)).all(|two| self.is_apart(one, two, 0)))
+    }
+
+    fn is_apart(&self, one: &Part, two: &Part, depth: usize) -> bool {
+        let follow = |name: &usize| self.definitions.get(*name).and_then(Option::as_ref);
+        if depth > MAX_DEPTH {
+            return false;
+        }
+        let depth = depth.saturating_add(1);
+        let kind = |part: &Part| match part {
+            Part::Null => 1,
+            Part::Boolean => 2,
+            Part::Number(..) => 3,
+            Part::Text(_) => 4,
+            Part::List(_) => 5,
+            Part::Object(_) => 6,
+            _ => 0,
+        };
+        match (one, two) {
+            (Part::Reference(name), other) | (other, Part::Reference(name)) => {
+                follow(name).is_some_and(|target| self.is_apart(target, other, depth))
+            }
+            (Part::Union(options), other) | (other, Part::Union(options)) => {
+                options.iter().all(|option| self.is_apart(option, other, depth))
+            }
+            (Part::Values(values), other) | (other, Part::Values(values)) => {
+                let mut nodes = 0;
+                let meet = Meet { definitions: &self.definitions, nodes: &mut nodes, path: "" };
+                values.len() <= 1000 && !values.iter().any(|value| meet.accepts(other, value, 0))
+            }
+            (Part::Object(one), Part::Object(two)) => one.properties.iter().any(|property| {
+                let required = |property: &Property| property.need != Need::Free;
+                let other = two.properties.iter().find(|other| other.name == property.name && required(other));
+                match (&property.part, other.and_then(|other| other.part.as_ref())) {
+                    (Some(a), Some(b)) => required(property) && self.is_apart(a, b, depth),
+                    _ => false,
+                }
+            }),
+            (one, two) => kind(one) != 0 && kind(two) != 0 && kind(one) != kind(two),
+        }
+    }
+
+    fn values(&mut self, values: &[Value], path: &str) -> Result<Part, Wrong> {
+        values.iter().try_for_each(|value| self.count_value(value, path))?;
+        Ok(Part::Values(values.to_vec()))
+    }
+
+    /// `not`, as far as values can be taken away.
+    fn negated(&mut self, map: &Map<String, Value>, parts: &mut Vec<Part>, path: &str) -> Result<(), Wrong> {
+        let Some(not) = map.get("not") else { return Ok(()) };
+        if *not == Value::Bool(true) || not.as_object().is_some_and(Map::is_empty) {
+            return Err(Wrong::impossible(path, "'not' takes every value away"));
+        }
+        if *not == Value::Bool(false) {
+            return Ok(());
+        }
+        let out = match (not.get("enum").and_then(Value::as_array), not.get("const")) {
+            (Some(values), None) => values.as_slice(),
+            (None, Some(value)) => std::slice::from_ref(value),
+            _ => &[],
+        };
+        let plain =
+            not.as_object().is_some_and(|map| map.keys().all(|key| matches!(key.as_str(), "enum" | "const" | "type")));
+        let mut taken = false;
+        for part in parts.iter_mut() {
+            match part {
+                Part::Values(values) if plain => {
+                    values.retain(|value| !out.iter().any(|other| super::part::equal(other, value)));
+                    if values.is_empty() {
+                        return Err(Wrong::impossible(path, "'not' takes every value away"));
+                    }
+                    taken = !out.is_empty();
+                }
+                Part::Text(texts) if plain && !out.is_empty() => {
+                    let texts_out = out.iter().filter_map(Value::as_str);
+                    texts.rules.extend(texts_out.map(|text| (regex_syntax::escape(text), false)));
+                    taken = true;
+                }
+                _ => {}
+            }
+        }
+        if taken { Ok(()) } else { self.cannot(path, "not", "unsupported keyword 'not'".to_owned()) }
+    }
+
+    fn number(&mut self, map: &Map<String, Value>, integer: bool, path: &str) -> Result<Part, Wrong> {
+        let mut numbers = Numbers { integer, ..Numbers::default() };
+        for key in OF_NUMBERS {
+            let Some(value) = map.get(key) else { continue };
+            if let (true, Value::Bool(open)) = (key.starts_with("exclusive"), value) {
+                // As the fourth draft has it: a word about the bound beside.
+                let end = if key == "exclusiveMinimum" { &mut numbers.low } else { &mut numbers.high };
+                if let Some(end) = end {
+                    end.open = *open;
+                }
+                continue;
+            }
+            let found = value.as_number().map(|number| Decimal::parse(&number.to_string()));
+            let value = match found {
+                Some(Some(value)) => value,
+                Some(None) => {
+                    self.cannot(path, key, format!("'{key}' has an exponent that is too large"))?;
+                    continue;
+                }
+                None => {
+                    self.cannot(path, key, format!("'{key}' is not a number"))?;
+                    continue;
+                }
+            };
+            let bound = |open| Some(Bound { value: value.clone(), open });
+            let asked = match key {
+                "minimum" => Numbers { low: bound(false), ..Numbers::default() },
+                "maximum" => Numbers { high: bound(false), ..Numbers::default() },
+                "exclusiveMinimum" => Numbers { low: bound(true), ..Numbers::default() },
+                "exclusiveMaximum" => Numbers { high: bound(true), ..Numbers::default() },
+                _ => match Multiple::of(&value) {
+                    Some(Some(multiple)) => Numbers { multiple: Some(multiple), ..Numbers::default() },
+                    Some(None) => {
+                        self.cannot(path, key, "'multipleOf' is not above 0".to_owned())?;
+                        continue;
+                    }
+                    None => {
+                        self.cannot(
+                            path,
+                            key,
+                            "'multipleOf' has too many digits, at most 15 before and after the point are known"
+                                .to_owned(),
+                        )?;
+                        continue;
+                    }
+                },
+            };
+            numbers = numbers.both(asked).unwrap_or_default();
+        }
+        Ok(Part::Number(numbers, None))
+    }
+
+    fn string(&mut self, map: &Map<String, Value>, path: &str) -> Result<Part, Wrong> {
+        let mut texts = Texts::default();
+        if let Some(value) = map.get("pattern") {
+            match value.as_str().map(text::pattern) {
+                Some(Ok(rules)) => texts.rules = rules,
+                Some(Err(why)) => self.cannot(path, "pattern", why)?,
+                None => self.cannot(path, "pattern", "'pattern' is not a string".to_owned())?,
+            }
+        }
+        if let Some(value) = map.get("format") {
+            let deepseeks = self.dialect == Dialect::DeepSeek;
+            match value.as_str().map(|name| (name, text::format(name, deepseeks))) {
+                Some((_, Some(pattern))) => {
+                    if deepseeks && !texts.rules.is_empty() {
+                        return wrong(path, "unsupported keyword 'format' beside 'pattern'");
+                    }
+                    // Both, unless no text is known that fits both: a pattern says more than a format.
+                    let both =
+                        Texts { rules: [texts.rules.clone(), vec![(pattern, true)]].concat(), ..Texts::default() };
+                    if texts.rules.is_empty() || both.check().is_ok() {
+                        texts = both;
+                    } else {
+                        self.loosen(path, "format");
+                    }
+                }
+                Some((name, None)) if deepseeks => {
+                    return wrong(path, format!("unsupported format '{}'", escape(name)));
+                }
+                Some((_, None)) => self.loosen(path, "format"),
+                None => self.cannot(path, "format", "'format' is not a string".to_owned())?,
+            }
+        }
+        texts.least = self.whole(map, "minLength", path)?.unwrap_or(0);
+        texts.most = self.whole(map, "maxLength", path)?;
+        Ok(Part::Text(texts))
+    }
+
+    /// A count, such as `2` or `2.0`.
+    fn whole(&mut self, map: &Map<String, Value>, key: &str, path: &str) -> Result<Option<u64>, Wrong> {
+        let Some(value) = map.get(key) else { return Ok(None) };
+        let number = value.as_number().and_then(|number| Decimal::parse(&number.to_string()));
+        let count = number.filter(|number| number.is_integer() && *number >= Decimal::zero());
+        match count.map(|count| count.to_string().parse::<u64>().unwrap_or(u64::MAX)) {
+            Some(count) => Ok(Some(count)),
+            None => self.cannot(path, key, format!("'{key}' is not a count")).map(|()| None),
+        }
+    }
+
+    fn array(&mut self, map: &'a Map<String, Value>, path: &str, depth: usize) -> Result<Part, Wrong> {
+        let inner = depth.saturating_add(1);
+        let mut list = List { items: Some(Part::Any), ..List::default() };
+        let (first, rest) = match (map.get("items"), map.get("prefixItems")) {
+            // As older drafts have it.
+            (Some(Value::Array(first)), None) => {
+                (Some((first, "items")), map.get("additionalItems").map(|rest| (rest, "additionalItems")))
+            }
+            (rest, Some(Value::Array(first))) => {
+                let rest = rest.map(|rest| (rest, "items"));
+                (
+                    Some((first, "prefixItems")),
+                    rest.or(map.get("unevaluatedItems").map(|rest| (rest, "unevaluatedItems"))),
+                )
+            }
+            (_, Some(_)) => return wrong(path, "'prefixItems' is not a list"),
+            (rest, None) => (None, rest.map(|rest| (rest, "items"))),
+        };
+        list.least = self.whole(map, "minItems", path)?.unwrap_or(0);
+        list.most = self.whole(map, "maxItems", path)?;
+        if let Some((first, key)) = first {
+            for (place, item) in first.iter().enumerate() {
+                match self.part(item, &format!("{path}.{key}[{place}]"), inner) {
+                    Ok(part) => list.first.push(part),
+                    Err(found) if found.is_impossible() && list.least <= place as u64 => {
+                        list.most = Some(list.most.unwrap_or(u64::MAX).min(place as u64));
+                        break;
+                    }
+                    Err(found) => return Err(found),
+                }
+            }
+            // As with properties: all that are listed, and no others.
+            if rest.is_none() {
+                list.items = None;
+            }
+            if !map.contains_key("minItems") && self.dialect != Dialect::Loose {
+                list.least = (list.first.len() as u64).min(list.most.unwrap_or(u64::MAX));
+            }
+        }
+        if let Some((rest, key)) = rest {
+            list.items = match self.part(rest, &format!("{path}.{key}"), inner) {
+                Ok(part) => Some(part),
+                Err(found) if found.is_impossible() && list.least <= list.first.len() as u64 => None,
+                Err(found) => return Err(found),
+            };
+        }
+        list.unique = map.get("uniqueItems") == Some(&Value::Bool(true));
+        if map.contains_key("contains") {
+            self.cannot(path, "contains", "unsupported keyword 'contains'".to_owned())?;
+        }
+        if list.least > MAX_COUNT {
+            return Err(Wrong::impossible(
+                path,
+                format!("'minItems' is {}, at most {MAX_COUNT} is allowed", list.least),
+            ));
+        }
+        list.most = list.most.map(|most| most.min(MAX_COUNT));
+        if let (None, reached) = (&list.items, list.first.len() as u64) {
+            list.most = Some(list.most.unwrap_or(reached).min(reached));
+        }
+        match list.most {
+            Some(most) if list.least > most => {
+                Err(Wrong::impossible(path, format!("no list has at least {} and at most {most} items", list.least)))
+            }
+            _ => Ok(Part::List(Box::new(list))),
+        }
+    }
+
+    fn object(&mut self, map: &'a Map<String, Value>, path: &str, depth: usize) -> Result<Part, Wrong> {
+        let inner = depth.saturating_add(1);
+        let mut out = Object::default();
+        let listed = map.get("properties").map(|value| object(value, path, "properties")).transpose()?;
+        for (name, value) in listed.into_iter().flatten() {
+            self.properties = self.properties.saturating_add(1);
+            if self.properties > MAX_PROPERTIES {
+                return Err(Wrong::limit(path, format!("the schema has more than {MAX_PROPERTIES} properties")));
+            }
+            let part = match self.part(value, &format!("{path}.properties.{name}"), inner) {
+                Ok(part) => Some(part),
+                Err(found) if found.is_impossible() && !is_required(map, name) => None,
+                Err(found) => return Err(found),
+            };
+            let added = self.dialect != Dialect::Loose && part.is_some();
+            let need = if added { Need::Added } else { Need::Free };
+            out.properties.push(Property { name: name.clone(), part, need });
+        }
+        if let (Dialect::DeepSeek, Some(property)) =
+            (self.dialect, out.properties.iter().find(|property| !is_required(map, &property.name)))
+        {
+            return wrong(path, format!("property '{}' must be in 'required'", escape(&property.name)));
+        }
+        for (pattern, value) in map
+            .get("patternProperties")
+            .map(|value| object(value, path, "patternProperties"))
+            .transpose()?
+            .into_iter()
+            .flatten()
+        {
+            let inside = format!("{path}.patternProperties.{pattern}");
+            let rules = match text::pattern(pattern) {
+                Ok(rules) => rules,
+                Err(why) => {
+                    self.cannot(&inside, "", why)?;
+                    continue;
+                }
+            };
+            let part = self.part(value, &inside, inner)?;
+            out.patterns.push((Texts { rules, ..Texts::default() }, part));
+        }
+        out.rest = match map.get("additionalProperties").or(map.get("unevaluatedProperties")) {
+            Some(Value::Bool(false)) => Rest::Closed,
+            _ if self.dialect == Dialect::DeepSeek => return wrong(path, "'additionalProperties' must be false"),
+            // As those of a mapping: patterns are the only names.
+            None if !out.patterns.is_empty() => Rest::Closed,
+            None => Rest::Unsaid,
+            Some(value) => match self.part(value, &format!("{path}.additionalProperties"), inner) {
+                Ok(part) => Rest::Open(part),
+                Err(found) if found.is_impossible() => Rest::Closed,
+                Err(found) => return Err(found),
+            },
+        };
+        self.required(&mut out, map, path)?;
+        self.names(&mut out, map, path, inner)?;
+        self.patterned(&mut out, path)?;
+        if map.contains_key("dependentRequired") {
+            // Where all properties are written it holds by itself.
+            if self.dialect == Dialect::Loose {
+                self.loosen(path, "dependentRequired");
+            }
+        }
+        out.least = self.whole(map, "minProperties", path)?.unwrap_or(0);
+        out.most = self.whole(map, "maxProperties", path)?;
+        if out.least > MAX_COUNT {
+            return Err(Wrong::impossible(
+                path,
+                format!("'minProperties' is {}, at most {MAX_COUNT} is allowed", out.least),
+            ));
+        }
+        out.most = out.most.map(|most| most.min(MAX_COUNT));
+        Ok(Part::Object(Box::new(out)))
+    }
+
+    fn required(&mut self, out: &mut Object, map: &Map<String, Value>, path: &str) -> Result<(), Wrong> {
+        if let Some(value) = map.get("required") {
+            // The third draft says it of a property itself.
+            let names = match value {
+                Value::Bool(_) if self.dialect != Dialect::DeepSeek => &[][..],
+                value => list_or_empty(value, path, "required")?,
+            };
+            for name in names {
+                let Some(name) = name.as_str() else {
+                    return wrong(path, "'required' holds something else than names");
+                };
+                if let Some(property) = out.properties.iter_mut().find(|property| property.name == name) {
+                    property.need = Need::Said;
+                    continue;
+                }
+                let unknown = format!("'required' names '{}', which is not a property", escape(name));
+                let matching = out.patterns.iter().find(|(texts, _)| texts.accepts(name)).map(|(_, part)| part.clone());
+                let part = matching.or_else(|| out.unlisted(name));
+                match part {
+                    Some(part) if self.dialect != Dialect::DeepSeek => {
+                        self.count(path)?;
+                        out.properties.push(Property { name: name.to_owned(), part: Some(part), need: Need::Said });
+                    }
+                    _ if self.dialect == Dialect::Loose => self.loosen(path, "required"),
+                    _ => return Err(Wrong::impossible(path, unknown)),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// `propertyNames`: names that are listed become properties, rules hold for the others.
+    fn names(&mut self, out: &mut Object, map: &'a Map<String, Value>, path: &str, depth: usize) -> Result<(), Wrong> {
+        let Some(value) = map.get("propertyNames") else { return Ok(()) };
+        let inside = format!("{path}.propertyNames");
+        let part = self.part(value, &inside, depth)?;
+        self.prepare(&part, depth)?;
+        let part = match part {
+            Part::Any => return Ok(()),
+            part => self.meet(part, Part::Text(Texts::default()), &inside)?,
+        };
+        let fits = |part: &Part, name: &str| {
+            let mut nodes = 0;
+            let meet = Meet { definitions: &[], nodes: &mut nodes, path: "" };
+            meet.accepts(part, &Value::from(name), 0)
+        };
+        for property in &mut out.properties {
+            if !fits(&part, &property.name) {
+                if property.need == Need::Said {
+                    let what = format!(
+                        "'required' names '{}', which is not one of its 'propertyNames'",
+                        escape(&property.name)
+                    );
+                    return Err(Wrong::impossible(path, what));
+                }
+                *property = Property { name: property.name.clone(), part: None, need: Need::Free };
+            }
+        }
+        match part {
+            Part::Values(names) => {
+                for name in names.iter().filter_map(Value::as_str) {
+                    if out.properties.iter().any(|property| property.name == name) {
+                        continue;
+                    }
+                    self.properties = self.properties.saturating_add(1);
+                    if self.properties > MAX_PROPERTIES {
+                        return Err(Wrong::limit(
+                            path,
+                            format!("the schema has more than {MAX_PROPERTIES} properties"),
+                        ));
+                    }
+                    let matching =
+                        out.patterns.iter().find(|(texts, _)| texts.accepts(name)).map(|(_, part)| part.clone());
+                    let part = matching.or_else(|| out.unlisted(name));
+                    out.properties.push(Property { name: name.to_owned(), part, need: Need::Free });
+                }
+                out.patterns.clear();
+                out.rest = Rest::Closed;
+                Ok(())
+            }
+            Part::Text(texts) => {
+                if let Err((why, _)) = texts.check() {
+                    return wrong(&inside, why);
+                }
+                out.names = Some(texts);
+                Ok(())
+            }
+            _ => self.cannot(
+                path,
+                "propertyNames",
+                "unsupported 'propertyNames': expected an enum, a pattern or a length".to_owned(),
+            ),
+        }
+    }
+
+    /// Properties that are listed and match a pattern have to fit both.
+    fn patterned(&mut self, out: &mut Object, path: &str) -> Result<(), Wrong> {
+        let mut properties = std::mem::take(&mut out.properties);
+        for property in &mut properties {
+            for (texts, other) in &out.patterns {
+                let Some(part) = property.part.clone() else { break };
+                if texts.accepts(&property.name) && part != *other {
+                    self.prepare(&part, 0)?;
+                    self.prepare(other, 0)?;
+                    property.part =
+                        Some(self.meet(part, other.clone(), &format!("{path}.properties.{}", property.name))?);
+                }
+            }
+        }
+        out.properties = properties;
+        Ok(())
+    }
+}
+
+fn is_required(map: &Map<String, Value>, name: &str) -> bool {
+    let names = map.get("required").and_then(Value::as_array);
+    names.is_some_and(|names| names.iter().any(|other| other.as_str() == Some(name)))
+}
+
+/// The path of a pointer, as it is written in errors.
+pub(super) fn path_of(pointer: &str) -> String {
+    let mut path = "$".to_owned();
+    for step in pointer.split('/').skip(1) {
+        let written = write!(path, ".{}", step.replace("~1", "/").replace("~0", "~"));
+        debug_assert!(written.is_ok(), "a String takes all text");
+    }
+    path
+}
+
+/// A text without `%20` and the like; none where they are no UTF-8.
+fn percent_decoded(text: &str) -> Option<String> {
+    let mut bytes = vec![];
+    let mut rest = text.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        let code = after.get(..2).and_then(|code| std::str::from_utf8(code).ok());
+        let code = code.filter(|code| code.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        match (byte, code.and_then(|code| u8::from_str_radix(code, 16).ok())) {
+            (b'%', Some(code)) => {
+                bytes.push(code);
+                rest = after.get(2..).unwrap_or_default();
+            }
+            _ => {
+                bytes.push(byte);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+fn object<'v>(value: &'v Value, path: &str, key: &str) -> Result<&'v Map<String, Value>, Wrong> {
+    value.as_object().map_or_else(|| wrong(path, format!("'{key}' is not an object")), Ok)
+}
+
+fn list_or_empty<'v>(value: &'v Value, path: &str, key: &str) -> Result<&'v [Value], Wrong> {
+    value.as_array().map_or_else(|| wrong(path, format!("'{key}' is not a list")), |list| Ok(list.as_slice()))
+}
+
+fn list<'v>(value: &'v Value, path: &str, key: &str) -> Result<&'v [Value], Wrong> {
+    match list_or_empty(value, path, key)? {
+        [] => wrong(path, format!("'{key}' is empty")),
+        list => Ok(list),
+    }
+}
+
+/// The names of `type`; none where it is absent.
+fn types<'v>(value: Option<&'v Value>, path: &str) -> Result<Vec<&'v str>, Wrong> {
+    let names: Vec<&Value> = match value {
+        None => return Ok(vec![]),
+        Some(Value::Array(names)) if !names.is_empty() => names.iter().collect(),
+        Some(name) => vec![name],
+    };
+    let known = |name: &&Value| name.as_str().is_some_and(|name| TYPES.contains(&name));
+    match names.iter().find(|name| !known(name)) {
+        Some(name) => wrong(path, format!("unknown type {}", escape(&name.to_string()))),
+        None => Ok(names.into_iter().filter_map(Value::as_str).collect()),
+    }
+}
