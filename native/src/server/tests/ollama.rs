@@ -55,7 +55,8 @@ async fn every_refusal_is_in_ollama_s_envelope() {
     assert_eq!(ask("GET", "/api/chat", &[key], String::new()).await.headers["allow"], "POST");
     wrong(&ask("GET", "/api/chat", &[key], String::new()).await, 405);
     for path in ["embed", "embeddings", "push", "create", "copy"] {
-        assert!(wrong(&ask("POST", &format!("/api/{path}"), &[key], model()).await, 501).contains(path));
+        let whole = format!("/api/{path}");
+        assert!(wrong(&ask("POST", &whole, &[key], model()).await, 501).contains(path));
     }
     wrong(&ask("DELETE", "/api/delete", &[key], model()).await, 501);
     server.drain();
