@@ -197,7 +197,6 @@ async fn what_is_not_there_is_said_with_what_is() {
     for (path, says) in [
         ("/v1/embeddings", "embedding"),
         ("/embedding", "embedding"),
-        ("/api/embed", "embedding"),
         ("/v1/rerank", "rerank"),
         ("/rerank", "rerank"),
         ("/v1/score", "echo and logprobs"),
