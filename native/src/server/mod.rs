@@ -317,7 +317,6 @@ async fn wrong_method(method: Method) -> Refusal {
 const ABSENT: &[(&str, &str)] = &[
     ("/embeddings", "embeddings, which this model does not make; ask a server of an embedding model"),
     ("/embedding", "embeddings, which this model does not make; ask a server of an embedding model"),
-    ("/embed", "embeddings, which this model does not make; ask a server of an embedding model"),
     ("/rerank", "scores of documents, which this model does not make; ask a server of a reranking model"),
     ("/reranking", "scores of documents, which this model does not make; ask a server of a reranking model"),
     ("/score", "scores of pairs of texts; log probabilities of a text come from /v1/completions, by echo and logprobs"),
@@ -341,7 +340,7 @@ const ABSENT: &[(&str, &str)] = &[
 /// 404. Of paths that other servers have it says what they are for.
 pub(crate) fn not_found(uri: &Uri) -> Refusal {
     let path = uri.path();
-    let bare = path.strip_prefix("/v1").or_else(|| path.strip_prefix("/api")).unwrap_or(path);
+    let bare = path.strip_prefix("/v1").unwrap_or(path);
     let message = match ABSENT.iter().find(|(end, _)| bare == *end) {
         Some((_, what)) => format!("{} is for {what}", lyn::error::quote(path)),
         None => format!("there is nothing at {}", lyn::error::quote(path)),
