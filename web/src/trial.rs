@@ -7,6 +7,7 @@ use lyn::Language;
 use lyn::chat::Dialect;
 use lyn::chat::openai::ChatRequest;
 use lyn::checkpoint::Checkpoint;
+use lyn::language::no_tokenizer;
 use wasm_bindgen::prelude::*;
 
 use crate::source::{JsSource, Shared};
@@ -32,10 +33,8 @@ impl Trial {
     /// Reads the headers and the tokenizer of the model whose requests will be tried.
     pub async fn open(source: JsSource) -> Result<Trial, JsValue> {
         let checkpoint = Checkpoint::open(Shared::source(source)).await.map_err(thrown)?;
-        let language = Language::open(&checkpoint).await.and_then(|language| {
-            language.ok_or_else(|| lyn::Error::new(lyn::Code::BadCheckpoint, "the checkpoint has no tokenizer.json"))
-        });
-        let language = language.map_err(thrown)?;
+        let language =
+            Language::open(&checkpoint).await.and_then(|found| found.ok_or_else(no_tokenizer)).map_err(thrown)?;
         language.grammars().lexicon().map_err(thrown)?;
         Ok(Trial(language))
     }
