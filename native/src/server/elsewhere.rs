@@ -191,13 +191,13 @@ impl Elsewhere {
     pub(super) fn text_completion(&self, begun: &Begun) -> TextCompletion {
         let (id, model) = (uuid::Uuid::new_v4().to_string(), self.text("model").unwrap_or_default());
         let echoes = vec![String::new(); self.choices() as usize];
-        let asked = TextAsked { requests: vec![], echoes, answers: self.choices() };
+        let asked = TextAsked { requests: vec![], echoes, added_tokens: 0, answers: self.choices() };
         let mut told = TextCompletion::new(id, unix_seconds(), model, &asked).of_elsewhere();
         if self.usage_apart() {
             told = told.with_usage_apart();
         }
         if self.body.get("logprobs").is_some_and(|logprobs| logprobs.is_number() || *logprobs == Value::Bool(true)) {
-            told = told.with_logprobs(None);
+            told = told.with_logprobs(None, usize::MAX);
         }
         match &begun.fingerprint {
             Some(fingerprint) => told.with_fingerprint(fingerprint),

@@ -26,6 +26,8 @@ mod anthropic;
 mod elsewhere;
 mod ollama;
 mod responses;
+mod strict;
+mod texts;
 
 const CHAT_PATH: &str = "/v1/chat/completions";
 const KEY: &str = "a-key-that-opens-1234";
@@ -36,6 +38,7 @@ fn load() -> Load {
             device: "software".to_owned(),
             context: ContextSize::Tokens(1024),
             sequences: 4,
+            scores_prompts: true,
             ..Options::default()
         };
         let engine = block_on(Engine::load(lyn::models::stories(), &options, &mut |_| true))?;
@@ -122,6 +125,13 @@ impl Answer {
     fn deltas(&self, key: &str) -> String {
         self.events().0.iter().filter_map(|event| event["choices"][0]["delta"][key].as_str()).collect()
     }
+}
+
+/// Fields that the answer says were ignored, in order.
+fn ignored(answer: &Answer) -> Vec<&str> {
+    let mut fields: Vec<&str> = answer.headers["x-lyn-ignored-fields"].to_str().unwrap().split(", ").collect();
+    fields.sort_unstable();
+    fields
 }
 
 async fn send(app: &Router, request: Request<Body>) -> Answer {

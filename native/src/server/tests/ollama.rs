@@ -40,7 +40,7 @@ async fn every_refusal_is_in_ollama_s_envelope() {
     let server = server(settings(), rules(&[KEY]), None).await;
     let app = app(&server);
     let key = ("authorization", &*format!("Bearer {KEY}"));
-    let ask = |method, path, headers: &[(&str, &str)], body: String| {
+    let ask = |method, path: &'static str, headers: &[(&str, &str)], body: String| {
         let (app, request) = (app.clone(), request(method, path, headers, body));
         async move { send(&app, request).await }
     };
@@ -54,8 +54,9 @@ async fn every_refusal_is_in_ollama_s_envelope() {
     wrong(&ask("GET", "/api/nothing", &[key], String::new()).await, 404);
     assert_eq!(ask("GET", "/api/chat", &[key], String::new()).await.headers["allow"], "POST");
     wrong(&ask("GET", "/api/chat", &[key], String::new()).await, 405);
-    for path in ["embed", "embeddings", "push", "create", "copy"] {
-        assert!(wrong(&ask("POST", &format!("/api/{path}"), &[key], model()).await, 501).contains(path));
+    for path in ["/api/embed", "/api/embeddings", "/api/push", "/api/create", "/api/copy"] {
+        let verb = path.trim_start_matches("/api/");
+        assert!(wrong(&ask("POST", path, &[key], model()).await, 501).contains(verb));
     }
     wrong(&ask("DELETE", "/api/delete", &[key], model()).await, 501);
     server.drain();
@@ -160,7 +161,7 @@ async fn forms_and_thoughts_are_asked_for_in_ollama_s_words() {
             [(&chat["message"]["content"], &chat["done_reason"]), (&generate["response"], &generate["done_reason"])]
         {
             let text = text.as_str().unwrap();
-            assert!(text.starts_with('{'), "{text}");
+            assert!(text.trim_start().starts_with('{'), "{text}");
             assert!(reason == "length" || serde_json::from_str::<Value>(text).is_ok(), "{text}");
         }
     }
@@ -182,8 +183,7 @@ async fn options_are_honoured_or_named() {
         "repeat_penalty": 1.3, "repeat_last_n": 0,
     });
     let answer = post(&app, "/api/chat", &asking(json!({ "options": options, "truncate": true }))).await;
-    let ignored = answer.headers["x-lyn-ignored-fields"].to_str().unwrap().to_owned();
-    assert_eq!(ignored, "options.num_ctx, options.mirostat, truncate");
+    assert_eq!(ignored(&answer), ["options.mirostat", "options.num_ctx", "truncate"]);
     assert_eq!(answer.ok()["message"], same["message"]);
     let text = same["message"]["content"].as_str().unwrap();
     let stop = text.split(' ').nth(1).unwrap();

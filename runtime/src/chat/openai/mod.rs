@@ -3,6 +3,7 @@
 //! In: the JSON of a request; the events of an answer. Out: a [`generate::Request`](crate::generate::Request); chunks and
 //! completions as JSON. Never: HTTP, a clock, or a field that is neither honoured nor refused by its name.
 
+mod beside;
 mod check;
 mod completion;
 mod model_ids;

@@ -138,7 +138,7 @@ fn whatever_a_template_does_to_a_text_it_stays_text() {
             bare.to_owned(),
             format!("x{bare}x"),
             bare.to_uppercase(),
-            token.split_at(1).1.to_owned(),
+            token.chars().skip(1).collect(),
             token.replace('<', "X<X"),
         ]);
     }

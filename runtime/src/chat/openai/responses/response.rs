@@ -124,7 +124,11 @@ impl Response {
             }
             Event::CallEnd { .. } => self.close(State::Complete, &mut told),
             Event::End { finish, timings, .. } => self.end(*finish, *timings, &mut told),
-            Event::Prompt { .. } | Event::Spelled(_) | Event::Trace(_) => {}
+            Event::Prompt { .. }
+            | Event::PromptLogprobs { .. }
+            | Event::EndToken { .. }
+            | Event::Spelled(_)
+            | Event::Trace(_) => {}
         }
         told
     }
