@@ -620,7 +620,8 @@ fn the_cost_of_masks() {
 
 #[test]
 fn regular_expressions_and_choices_are_whole_answers() {
-    let of_regex = |regex: &str| of(&EXP, &Shape { response: ResponseShape::Regex(regex.to_owned()), ..Shape::default() }, false);
+    let of_regex =
+        |regex: &str| of(&EXP, &Shape { response: ResponseShape::Regex(regex.to_owned()), ..Shape::default() }, false);
     for (regex, right, wrong) in [
         (r"\d{3}-\d{2}", "123-45", "x123-45"),
         ("^(yes|no)$", "yes", "yesno"),
@@ -635,9 +636,13 @@ fn regular_expressions_and_choices_are_whole_answers() {
         assert_eq!(of_regex(regex).unwrap_err().code(), Code::InvalidSchema, "{regex}");
     }
     let choice = ["yes", "no", "no way", "\u{7f}\"\\\n"].map(str::to_owned).to_vec();
-    let constraint = of(&EXP, &Shape { response: ResponseShape::Choice(choice.clone()), ..Shape::default() }, false).unwrap();
+    let constraint =
+        of(&EXP, &Shape { response: ResponseShape::Choice(choice.clone()), ..Shape::default() }, false).unwrap();
     assert!(choice.iter().all(|text| takes(&constraint, text)) && !takes(&constraint, "no "));
-    assert!(takes(&of(&EXP, &Shape { response: ResponseShape::Choice(choice), ..Shape::default() }, true).unwrap(), "hm</think>no"));
+    assert!(takes(
+        &of(&EXP, &Shape { response: ResponseShape::Choice(choice), ..Shape::default() }, true).unwrap(),
+        "hm</think>no"
+    ));
 }
 
 fn grammar(text: &str) -> Result<Constraint> {
@@ -678,7 +683,12 @@ fn grammars_of_clients_are_held() {
     }
     let chess = "root ::= (move \" \"){1,2} move?\nmove ::= [a-h] [1-8]\n  | \"O-O\"\n";
     let constraint = grammar(chess).unwrap();
-    assert!(takes(&constraint, "e4 O-O e5") && takes(&constraint, "e4 ") && !takes(&constraint, "e4") && !takes(&constraint, "e9 "));
+    assert!(
+        takes(&constraint, "e4 O-O e5")
+            && takes(&constraint, "e4 ")
+            && !takes(&constraint, "e4")
+            && !takes(&constraint, "e9 ")
+    );
     let lark = r#"
         start: expr
         ?expr: term (("+" | "-") term)*      // sums
@@ -689,7 +699,8 @@ fn grammars_of_clients_are_held() {
     "#;
     let constraint = grammar(lark).unwrap();
     assert!(takes(&constraint, "1 + (23 - 4)") && !takes(&constraint, "1 +") && !takes(&constraint, "(1"));
-    let flat = grammar("start: GREETING \" \" NAME\nGREETING: \"hello\"i | \"a\"..\"c\"\nNAME: /[a-z]+/~1..3\n").unwrap();
+    let flat =
+        grammar("start: GREETING \" \" NAME\nGREETING: \"hello\"i | \"a\"..\"c\"\nNAME: /[a-z]+/~1..3\n").unwrap();
     assert!(takes(&flat, "HELLO ann") && takes(&flat, "b ann") && !takes(&flat, "d ann"));
 }
 
@@ -769,7 +780,13 @@ impl Exact {
     fn is_multiple_of(&self, divisor: &Exact) -> bool {
         let places = |number: &Exact| (number.digits.len() as i64 - number.power).max(0);
         let scale = places(self).max(places(divisor));
-        let whole = |number: &Exact| format!("{}{}", number.digits, "0".repeat(usize::try_from(scale + number.power - number.digits.len() as i64).unwrap()));
+        let whole = |number: &Exact| {
+            format!(
+                "{}{}",
+                number.digits,
+                "0".repeat(usize::try_from(scale + number.power - number.digits.len() as i64).unwrap())
+            )
+        };
         if self.digits.is_empty() {
             return true;
         }
@@ -783,25 +800,51 @@ impl Exact {
 #[test]
 fn numbers_fit_exactly_at_extreme_bounds() {
     let ends = [
-        "-1.7976931348623157e308", "-18446744073709551616", "-9223372036854775809", "-9223372036854775808", "-9007199254740993",
-        "-1.0000000001", "-1", "-1e-7", "0", "5e-324", "1e-7", "0.1", "0.3", "1", "1.0000000001", "4096.5", "9007199254740992",
-        "9007199254740993", "9223372036854775807", "18446744073709551615", "1e39", "1.7976931348623157e308",
+        "-1.7976931348623157e308",
+        "-18446744073709551616",
+        "-9223372036854775809",
+        "-9223372036854775808",
+        "-9007199254740993",
+        "-1.0000000001",
+        "-1",
+        "-1e-7",
+        "0",
+        "5e-324",
+        "1e-7",
+        "0.1",
+        "0.3",
+        "1",
+        "1.0000000001",
+        "4096.5",
+        "9007199254740992",
+        "9007199254740993",
+        "9223372036854775807",
+        "18446744073709551615",
+        "1e39",
+        "1.7976931348623157e308",
     ];
     let mut random = Random(2024);
     let (mut served, mut written) = (0, 0);
     for round in 0..600 {
         let integer = random.below(2) == 0;
         let (low, high) = (ends[random.below(ends.len())], ends[random.below(ends.len())]);
-        let (low_key, high_key) = (["minimum", "exclusiveMinimum"][random.below(2)], ["maximum", "exclusiveMaximum"][random.below(2)]);
-        let multiple = if random.below(3) == 0 { ["1", "2", "3", "0.1", "0.25", "7", "1000"][random.below(7)] } else { "" };
+        let (low_key, high_key) =
+            (["minimum", "exclusiveMinimum"][random.below(2)], ["maximum", "exclusiveMaximum"][random.below(2)]);
+        let multiple =
+            if random.below(3) == 0 { ["1", "2", "3", "0.1", "0.25", "7", "1000"][random.below(7)] } else { "" };
         let kind = if integer { "integer" } else { "number" };
         let extra = if multiple.is_empty() { String::new() } else { format!(", \"multipleOf\": {multiple}") };
-        let text = format!(r#"{{"type": "object", "properties": {{"a": {{"type": "{kind}", "{low_key}": {low}, "{high_key}": {high}{extra}}}}}}}"#);
+        let text = format!(
+            r#"{{"type": "object", "properties": {{"a": {{"type": "{kind}", "{low_key}": {low}, "{high_key}": {high}{extra}}}}}, "required": ["a"]}}"#
+        );
         let shape = response(serde_json::from_str(&text).unwrap());
         let constraint = match of(&EXP, &shape, false) {
             Ok(constraint) => constraint,
             Err(error) => {
-                assert!(error.code() == Code::InvalidSchema && error.message().contains("$.properties.a"), "{text}: {error}");
+                assert!(
+                    error.code() == Code::InvalidSchema && error.message().contains("$.properties.a"),
+                    "{text}: {error}"
+                );
                 continue;
             }
         };
@@ -846,9 +889,20 @@ fn hostile_schemas_end_nothing() {
             Ok(constraint) => constraint,
             Err(error) => {
                 refused += 1;
-                assert!(matches!(error.code(), Code::InvalidSchema | Code::GrammarTooComplex), "{seed}: {error}: {schema}");
-                assert!(error.message().contains('$') || error.code() == Code::GrammarTooComplex || error.message().contains("chat format"), "{seed}: {error}: {schema}");
-                assert!(seed % 5 == 0 || seed % 5 > 2, "a function that is not strict is never refused: {seed}: {error}: {schema}");
+                assert!(
+                    matches!(error.code(), Code::InvalidSchema | Code::GrammarTooComplex),
+                    "{seed}: {error}: {schema}"
+                );
+                assert!(
+                    error.message().contains('$')
+                        || error.code() == Code::GrammarTooComplex
+                        || error.message().contains("chat format"),
+                    "{seed}: {error}: {schema}"
+                );
+                assert!(
+                    seed % 5 == 0 || seed % 5 > 2,
+                    "a function that is not strict is never refused: {seed}: {error}: {schema}"
+                );
                 continue;
             }
         };

@@ -11,7 +11,7 @@ use super::quote;
 use crate::error::{Code, Error, Result, escape};
 
 /// Bytes of a grammar at most.
-pub const MAX_BYTES: usize = 64 << 10;
+pub(super) const MAX_BYTES: usize = 64 << 10;
 /// Groups inside groups at most.
 const MAX_DEPTH: usize = 20;
 /// Rules that refer to one another, at most so deep; llguidance compiles them by recursion.
@@ -171,6 +171,7 @@ impl<'a> Reader<'a> {
             if !self.take(if self.lark { ":" } else { "::=" }) {
                 return self.wrong(if self.lark { "expected ':'" } else { "expected '::='" });
             }
+            self.space(!self.lark);
             if self.rules.iter().any(|(other, _)| *other == name) {
                 return self.wrong(&format!("the rule '{name}' is there twice"));
             }
