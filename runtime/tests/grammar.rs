@@ -835,7 +835,7 @@ fn numbers_fit_exactly_at_extreme_bounds() {
         let kind = if integer { "integer" } else { "number" };
         let extra = if multiple.is_empty() { String::new() } else { format!(", \"multipleOf\": {multiple}") };
         let text = format!(
-            r#"{{"type": "object", "properties": {{"a": {{"type": "{kind}", "{low_key}": {low}, "{high_key}": {high}{extra}}}}}}}"#
+            r#"{{"type": "object", "properties": {{"a": {{"type": "{kind}", "{low_key}": {low}, "{high_key}": {high}{extra}}}}}, "required": ["a"]}}"#
         );
         let shape = response(serde_json::from_str(&text).unwrap());
         let constraint = match of(&EXP, &shape, false) {

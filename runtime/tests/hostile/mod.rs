@@ -4,11 +4,11 @@
 use serde_json::{Map, Value, json};
 
 /// A generator of its own, so that a failing seed can be repeated.
-pub struct Random(pub u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
     /// A number below `end`.
-    pub fn below(&mut self, end: usize) -> usize {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).unwrap_or(0) % end.max(1)
     }
@@ -118,7 +118,7 @@ fn count(random: &mut Random) -> Value {
 }
 
 /// A schema with definitions `a`, `b` and `c`.
-pub fn schema(random: &mut Random) -> Value {
+pub(crate) fn schema(random: &mut Random) -> Value {
     let mut whole = part(random, 0);
     let definitions: Map<String, Value> =
         ["a", "b", "c"].iter().map(|name| ((*name).to_owned(), part(random, 1))).collect();

@@ -171,6 +171,7 @@ impl<'a> Reader<'a> {
             if !self.take(if self.lark { ":" } else { "::=" }) {
                 return self.wrong(if self.lark { "expected ':'" } else { "expected '::='" });
             }
+            self.space(!self.lark);
             if self.rules.iter().any(|(other, _)| *other == name) {
                 return self.wrong(&format!("the rule '{name}' is there twice"));
             }
