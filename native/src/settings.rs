@@ -183,7 +183,7 @@ pub(crate) fn state_folder() -> Option<PathBuf> {
 
 /// A path for people.
 pub(crate) fn shown(path: Option<&Path>) -> String {
-    path.map_or_else(|| "none: the system names no home folder".to_owned(), |path| crate::text::shown(path))
+    path.map_or_else(|| "none: the system names no home folder".to_owned(), crate::text::shown)
 }
 
 #[cfg(test)]

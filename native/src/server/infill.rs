@@ -132,21 +132,22 @@ fn fill(language: &Language, request: &LlamaRequest) -> lyn::Result<Vec<u32>> {
 impl LlamaRequest {
     /// The same in the words of a text completion.
     fn to_text(&self, prompt: PromptField) -> TextRequest {
-        let mut text = TextRequest::default();
-        text.prompt = prompt;
-        // llama.cpp's −1: as many as there is room for.
-        text.max_tokens = Some(self.n_predict.filter(|&most| most >= 0).unwrap_or(i64::from(u32::MAX)));
-        text.temperature = self.temperature;
-        text.top_k = self.top_k;
-        text.top_p = self.top_p.map(|share| if share > 0.0 { share } else { f64::MIN_POSITIVE });
-        text.min_p = self.min_p;
-        text.repetition_penalty = self.repeat_penalty;
-        text.presence_penalty = self.presence_penalty;
-        text.frequency_penalty = self.frequency_penalty;
-        text.seed = self.seed.clone().filter(|seed| seed.as_i64() != Some(-1));
-        text.stop = self.stop.clone();
-        text.ignore_eos = self.ignore_eos;
-        text
+        TextRequest {
+            prompt,
+            // llama.cpp's −1: as many as there is room for.
+            max_tokens: Some(self.n_predict.filter(|&most| most >= 0).unwrap_or(i64::from(u32::MAX))),
+            temperature: self.temperature,
+            top_k: self.top_k,
+            top_p: self.top_p.map(|share| if share > 0.0 { share } else { f64::MIN_POSITIVE }),
+            min_p: self.min_p,
+            repetition_penalty: self.repeat_penalty,
+            presence_penalty: self.presence_penalty,
+            frequency_penalty: self.frequency_penalty,
+            seed: self.seed.clone().filter(|seed| seed.as_i64() != Some(-1)),
+            stop: self.stop.clone(),
+            ignore_eos: self.ignore_eos,
+            ..TextRequest::default()
+        }
     }
 }
 

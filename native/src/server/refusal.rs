@@ -30,7 +30,7 @@ pub(crate) struct Refusal {
     param: Option<String>,
     code: &'static str,
     /// Tokens of a prompt that is too long, and how many there may be.
-    overflow: Option<(u64, u64)>,
+    overflow: Option<Box<(u64, u64)>>,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
@@ -108,7 +108,7 @@ impl Refusal {
 
     /// Tokens of a prompt that is too long, and how many there may be.
     pub(crate) fn overflow(&self) -> Option<(u64, u64)> {
-        self.overflow
+        self.overflow.as_deref().copied()
     }
 
     /// The status.
@@ -213,7 +213,7 @@ impl From<Error> for Refusal {
         let status = status.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or(refusal.status);
         let count = |name: &str| error.details().get(name).and_then(Value::as_u64);
         let overflow = count("prompt_tokens").zip(count("context")).filter(|(prompt, context)| prompt >= context);
-        Refusal { param, status, overflow, ..refusal }
+        Refusal { param, status, overflow: overflow.map(Box::new), ..refusal }
     }
 }
 

@@ -459,7 +459,7 @@ mod tests {
         assert_eq!(order(&[none.clone(), none.clone()], &[result(a.clone(), "1"), result(b.clone(), "2")]), "1,2");
         assert_eq!(order(&[a.clone(), a.clone()], &[result(a.clone(), "1"), result(a.clone(), "2")]), "1,2");
         assert_eq!(order(&both, &[result(b.clone(), "2")]), ",2");
-        assert_eq!(order(&[a.clone()], &[result(a.clone(), "1"), result(a.clone(), "3")]), "1,3");
+        assert_eq!(order(std::slice::from_ref(&a), &[result(a.clone(), "1"), result(a.clone(), "3")]), "1,3");
         assert_eq!(order(&both, &[]), "");
         // Some clients cut the beginning of a history off.
         let cut = messages(json!([result(a, "1"), { "role": "user", "content": null }]));

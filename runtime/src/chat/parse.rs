@@ -444,7 +444,7 @@ mod tests {
         assert!(!deltas.iter().any(|delta| matches!(delta,
             Delta::Reasoning(text) | Delta::Content(text) | Delta::Arguments { text, .. } if text.is_empty())));
         deltas.into_iter().for_each(|delta| parsed.take(delta));
-        assert_eq!(parser.calls() as usize + usize::from(parsed.is_in_call()), parsed.calls().len());
+        assert_eq!((parser.calls() as usize).saturating_add(usize::from(parsed.is_in_call())), parsed.calls().len());
         parsed
     }
 

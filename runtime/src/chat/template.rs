@@ -443,7 +443,8 @@ impl<'t> Cover<'t> {
 
     fn character(&mut self, character: char) -> Result<char> {
         let private = COVERS.contains(&character);
-        if !private && !(self.covers_all && character.to_lowercase().any(|small| self.alphabet.contains(&small))) {
+        let is_letter = |small| self.alphabet.contains(&small);
+        if !(private || self.covers_all && character.to_lowercase().any(is_letter)) {
             return Ok(character);
         }
         if let Some(&cover) = self.covers.get(&character) {

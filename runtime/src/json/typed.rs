@@ -270,6 +270,7 @@ impl<'de> Typed<'de> {
     }
 
     /// Notes a key of an object whose others are `known`.
+    #[expect(clippy::ptr_arg, reason = "a borrowed key is kept without a copy")]
     fn note_key(&mut self, key: &Cow<'de, str>, known: &mut HashSet<Cow<'de, str>>) -> Read<()> {
         self.keys = self.keys.saturating_add(1);
         if self.keys > MAX_KEYS {
@@ -642,13 +643,13 @@ mod tests {
             "inner": {"a": 1, "b": null}, "many": [{"a": 2}, {"a": 3, "b": 4}], "pair": [1, 2], "either": [{"a": 1}], "choice": "auto",
             "value": {"a": [1, 1.50, 1e300, 18446744073709551615, 123456789012345678901234567890], "b": {}}} "#;
         let ours = read::<Sample>(text.as_bytes()).unwrap();
-        assert_eq!(ours, (serde_json::from_str(&text).unwrap(), vec![]));
+        assert_eq!(ours, (serde_json::from_str(text).unwrap(), vec![]));
         // Digits stay as they are written.
         assert_eq!(
             ours.0.value["a"].to_string(),
             "[1,1.50,1e+300,18446744073709551615,123456789012345678901234567890]"
         );
-        let marked = ["\u{feff}", &text].concat();
+        let marked = ["\u{feff}", text].concat();
         assert_eq!(read::<Sample>(marked.as_bytes()).unwrap(), ours);
         for number in ["0", "-1", "0.1", "1.0", "1E5", "-9223372036854775808", "9223372036854775808"] {
             let text = format!("[{number}]");

@@ -121,6 +121,7 @@ impl Merges {
                 cancel::check()?;
                 until_breath = BREATH;
             }
+            #[expect(clippy::cast_possible_truncation, reason = "the two halves of 64 bits")]
             let (wanted, place) = ((top >> 32) as u32, (top & u64::from(u32::MAX)) as u32);
             let Some(&merged) = self.merged.get(wanted as usize) else { continue };
             let (left, after) = (get(symbols, place), get(next, place));

@@ -55,7 +55,7 @@ pub(crate) fn envelope(refusal: &Refusal, id: Option<&str>) -> Value {
 fn translated(server: &Server, bytes: &[u8], counts: bool) -> Result<ChatRequest> {
     let (request, ignored) = lyn::json::read::<MessagesRequest>(bytes)?;
     // Names of other makers' models mean the one that is here.
-    request.to_chat(counts)?.checked(&server.rules(true, true), ignored)
+    request.into_chat(counts)?.checked(&server.rules(true, true), ignored)
 }
 
 /// `POST /v1/messages`

@@ -105,7 +105,7 @@ fn refuse(place: &str, message: impl std::fmt::Display) -> Error {
 
 impl MessagesRequest {
     /// The same request of a chat completion, not yet checked. `counts`: its tokens are only counted.
-    pub(super) fn to_chat(self, counts: bool) -> Result<ChatRequest> {
+    pub(super) fn into_chat(self, counts: bool) -> Result<ChatRequest> {
         match self.max_tokens {
             None if !counts => return Err(refuse("max_tokens", "field required")),
             Some(most) if most < 1 => {

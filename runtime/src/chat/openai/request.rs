@@ -430,7 +430,7 @@ impl ChatRequest {
         let max_tokens = self.most_tokens(&prompt, thinking, language.context())?;
         let prompt_logprobs = self.prompt_logprobs.and_then(|count| u32::try_from(count).ok());
         if let Some(count) = prompt_logprobs {
-            check_scored("messages", prompt.len().saturating_mul(count as usize + 1))?;
+            check_scored("messages", prompt.len().saturating_mul((count as usize).saturating_add(1)))?;
         }
         // A continued answer may stand behind its thought already.
         let thought_open = language.opens_thought(&prompt);

@@ -311,7 +311,7 @@ impl TextRequest {
             };
             if let Some(scored) = scored {
                 let places = ids.len().saturating_mul(answers as usize);
-                entries = entries.saturating_add(places.saturating_mul(scored as usize + 1));
+                entries = entries.saturating_add(places.saturating_mul((scored as usize).saturating_add(1)));
                 check_scored("prompt", entries)?;
             }
             let echo = match prompt {

@@ -429,7 +429,7 @@ impl<'a> Reader<'a> {
     }
 
     /// `not`, as far as values can be taken away.
-    fn negated(&mut self, map: &Map<String, Value>, parts: &mut Vec<Part>, path: &str) -> Result<(), Wrong> {
+    fn negated(&mut self, map: &Map<String, Value>, parts: &mut [Part], path: &str) -> Result<(), Wrong> {
         let Some(not) = map.get("not") else { return Ok(()) };
         if *not == Value::Bool(true) || not.as_object().is_some_and(Map::is_empty) {
             return Err(Wrong::impossible(path, "'not' takes every value away"));

@@ -276,7 +276,7 @@ fn prompts_are_scored_in_vllm_s_shape() {
         assert_eq!(own["decoded_token"], engine.tokenizer().unwrap().decode(&[*id]));
         let mut ranked: Vec<(u64, f64)> =
             entry.values().map(|at| (at["rank"].as_u64().unwrap(), at["logprob"].as_f64().unwrap())).collect();
-        ranked.sort_by(|a, b| a.0.cmp(&b.0));
+        ranked.sort_by_key(|entry| entry.0);
         assert_eq!((ranked[0].0, ranked[1].0), (1, 2));
         assert!(ranked.is_sorted_by(|a, b| a.1 >= b.1), "{ranked:?}");
     }
