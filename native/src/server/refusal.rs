@@ -247,8 +247,14 @@ fn of_upstream(error: &Error) -> Refusal {
 
 /// A JSON answer.
 pub(crate) fn json_response(status: StatusCode, body: &Value) -> Response {
-    let mut response = Response::new(Body::from(body.to_string()));
+    let mut response = ok_text(body.to_string());
     *response.status_mut() = status;
+    response
+}
+
+/// An answer with status 200, whose text is JSON.
+pub(crate) fn ok_text(json: String) -> Response {
+    let mut response = Response::new(Body::from(json));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
     response
 }

@@ -6,11 +6,11 @@ use axum::response::Response;
 use lyn::Language;
 use lyn::chat::openai::ChatRequest;
 use lyn::error::{Code, Error, Result};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::chat::ignored;
-use super::refusal::{Refusal, ok};
+use super::refusal::{Refusal, ok, ok_text};
 use super::{Shared, parsed, whole_body};
 
 /// Both shapes; `content` makes it llama.cpp's.
@@ -53,10 +53,30 @@ pub(crate) async fn tokenize(State(server): State<Shared>, body: Body) -> Result
             Ok((tokens_of(language, &request)?, fields))
         })
         .await?;
-    Ok(answer(&tokens, &fields))
+    let mut response = ok_text(tokens);
+    response.headers_mut().extend(ignored(&fields));
+    Ok(response)
 }
 
-fn tokens_of(language: &Language, request: &TokenizeRequest) -> Result<Value> {
+/// An answer that may have millions of ids: none of them becomes a value of its own.
+#[derive(Serialize)]
+struct Tokens<'t> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    count: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_model_len: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_strs: Option<Option<Vec<String>>>,
+    tokens: &'t [u32],
+}
+
+impl Tokens<'_> {
+    fn text(&self) -> Result<String> {
+        serde_json::to_string(self).map_err(|error| Error::new(Code::Internal, error.to_string()))
+    }
+}
+
+fn tokens_of(language: &Language, request: &TokenizeRequest) -> Result<String> {
     let tokenizer = language.tokenizer();
     if let Some(content) = &request.content {
         let mut ids = tokenizer.encode(content, request.parse_special.unwrap_or(true))?;
@@ -64,7 +84,7 @@ fn tokens_of(language: &Language, request: &TokenizeRequest) -> Result<Value> {
             ids = [language.raw_prompt("")?, ids].concat();
         }
         if request.with_pieces != Some(true) {
-            return Ok(json!({ "tokens": ids }));
+            return Tokens { count: None, max_model_len: None, token_strs: None, tokens: &ids }.text();
         }
         let pieces = ids.iter().map(|&id| {
             let bytes = tokenizer.piece_bytes(id);
@@ -72,7 +92,7 @@ fn tokens_of(language: &Language, request: &TokenizeRequest) -> Result<Value> {
             let piece = std::str::from_utf8(bytes).map_or_else(|_| json!(bytes), |text| json!(text));
             json!({ "id": id, "piece": piece })
         });
-        return Ok(json!({ "tokens": pieces.collect::<Vec<_>>() }));
+        return Ok(json!({ "tokens": pieces.collect::<Vec<_>>() }).to_string());
     }
     let ids = match (&request.prompt, &request.messages) {
         (Some(prompt), _) => {
@@ -92,12 +112,9 @@ fn tokens_of(language: &Language, request: &TokenizeRequest) -> Result<Value> {
     };
     let pieces = (request.return_token_strs == Some(true))
         .then(|| ids.iter().map(|&id| String::from_utf8_lossy(tokenizer.piece_bytes(id)).into_owned()));
-    Ok(json!({
-        "count": ids.len(),
-        "max_model_len": language.context(),
-        "token_strs": pieces.map(Iterator::collect::<Vec<String>>),
-        "tokens": ids,
-    }))
+    let token_strs = pieces.map(Iterator::collect::<Vec<String>>);
+    let (count, max_model_len) = (Some(ids.len()), Some(language.context()));
+    Tokens { count, max_model_len, token_strs: Some(token_strs), tokens: &ids }.text()
 }
 
 /// `POST /detokenize`

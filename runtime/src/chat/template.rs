@@ -15,6 +15,7 @@
 //! for each. Only if both outputs are the same character by character but for covers, and the second one holds the same
 //! token there, was it the template that wrote all of it. Where the outputs differ otherwise, it stays text.
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
@@ -62,6 +63,10 @@ struct Marks {
     /// The mark of each token, and the text of each mark.
     by_token: HashMap<String, char>,
     unmarked: HashMap<char, char>,
+    /// Characters that tokens consist of, in small letters.
+    alphabet: HashSet<char>,
+    /// Covers any character that a template puts into a text.
+    put: Option<char>,
     /// Private-use characters that mean themselves: the source holds them.
     taken: HashSet<char>,
     /// The first character without a meaning.
@@ -78,7 +83,9 @@ impl Marks {
             marks.texts.insert(text, token.to_owned());
             marks.by_token.insert(token.to_owned(), mark);
             marks.unmarked.insert(mark, text);
+            marks.alphabet.extend(token.chars().flat_map(char::to_lowercase));
         }
+        marks.put = Some(marks.fresh()?);
         Some(marks)
     }
 
@@ -173,10 +180,26 @@ impl Marks {
         marked.push_str(text.get(rest..).unwrap_or_default());
     }
 
-    /// `text`, whose marks are no control tokens any more.
+    /// What `replace` puts into a text: its marks are no control tokens any more, and it counts as part of the conversation.
     fn unmark(&self, text: &str) -> String {
-        text.chars().map(|character| self.unmarked.get(&character).copied().unwrap_or(character)).collect()
+        let covers = COVERING.get();
+        let unmark = |character: char| match self.unmarked.get(&character) {
+            Some(&text) => text,
+            None if covers && self.is_of_tokens(character) => self.put.unwrap_or(character),
+            None => character,
+        };
+        text.chars().map(unmark).collect()
     }
+
+    /// Whether a token could hold a character, as it is or after a change of its case.
+    fn is_of_tokens(&self, character: char) -> bool {
+        character.to_lowercase().any(|small| self.alphabet.contains(&small))
+    }
+}
+
+thread_local! {
+    /// Whether the template of this thread runs with the conversation under cover.
+    static COVERING: Cell<bool> = const { Cell::new(false) };
 }
 
 /// What a template may say besides the conversation.
@@ -299,7 +322,7 @@ impl ChatTemplate {
         if !conversation.tools().is_empty() {
             context.push(("tools", cover.tools(conversation.tools())?));
         }
-        let mut text = self.run(context).map_err(|error| self.refused(&error, cover))?;
+        let mut text = self.run(context, cover.covers_all).map_err(|error| self.refused(&error, cover))?;
         if let Some(end) = end {
             let length = text.rfind(end).ok_or_else(|| {
                 Error::new(Code::BadRequest, format!("{}: the last message cannot be continued", escape(&self.file)))
@@ -309,8 +332,9 @@ impl ChatTemplate {
         Ok(text)
     }
 
-    fn run(&self, context: Vec<(&str, Value)>) -> Jinja<String> {
+    fn run(&self, context: Vec<(&str, Value)>, covering: bool) -> Jinja<String> {
         deep(|| {
+            COVERING.set(covering);
             let mut output = Output(vec![]);
             let context = Value::from_pairs(context);
             self.environment.get_template("chat")?.render_captured_to(context, &mut output)?;
@@ -359,9 +383,7 @@ enum Arguments {
 struct Cover<'t> {
     tokenizer: &'t Tokenizer,
     marks: &'t Marks,
-    /// Characters that tokens consist of, in small letters.
-    alphabet: HashSet<char>,
-    /// Whether all of these go under cover too.
+    /// Whether all characters of which tokens consist go under cover too.
     covers_all: bool,
     /// The first character without a meaning.
     unused: Marks,
@@ -400,11 +422,9 @@ const KEYS: [&str; 24] = [
 
 impl<'t> Cover<'t> {
     fn new(tokenizer: &'t Tokenizer, marks: &'t Marks) -> Cover<'t> {
-        let alphabet = tokenizer.added_tokens().flat_map(|(token, _)| token.chars().flat_map(char::to_lowercase));
         Cover {
             tokenizer,
             marks,
-            alphabet: alphabet.collect(),
             covers_all: false,
             unused: Marks { taken: marks.taken.clone(), next: marks.next, ..Marks::default() },
             covers: HashMap::new(),
@@ -443,8 +463,7 @@ impl<'t> Cover<'t> {
 
     fn character(&mut self, character: char) -> Result<char> {
         let private = COVERS.contains(&character);
-        let is_letter = |small| self.alphabet.contains(&small);
-        if !(private || self.covers_all && character.to_lowercase().any(is_letter)) {
+        if !(private || self.covers_all && self.marks.is_of_tokens(character)) {
             return Ok(character);
         }
         if let Some(&cover) = self.covers.get(&character) {
@@ -594,7 +613,8 @@ impl<'t> Cover<'t> {
     /// Where the template has composed control tokens.
     fn composed(&self, text: &str, covered: &str) -> Vec<std::ops::Range<usize>> {
         let same = |(one, other): (char, char)| {
-            one == other || (self.covered.contains_key(&other) && !self.marks.tokens.contains_key(&one))
+            let is_cover = self.covered.contains_key(&other) || Some(other) == self.marks.put;
+            one == other || (is_cover && !self.marks.tokens.contains_key(&one))
         };
         let aligned = text.chars().count() == covered.chars().count() && text.chars().zip(covered.chars()).all(same);
         if !aligned {
