@@ -8,7 +8,7 @@ import pydantic
 import pytest
 
 STORY = [{"role": "user", "content": "Tell me a story about a cat."}]
-MODEL = "claude-sonnet-4-5"
+MODEL = "claude-any"
 WEATHER = {
     "name": "get_weather",
     "description": "The weather of a place",

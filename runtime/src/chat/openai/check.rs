@@ -137,7 +137,8 @@ fn tools(request: &ChatRequest) -> Result<()> {
         }
     }
     let strict = tools.iter().filter(|tool| tool.is_strict()).count();
-    if request.given.rules.has_beta() && strict > 0 && strict < tools.len() {
+    let rules = &request.given.rules;
+    if rules.compat.is_strict() && rules.has_beta() && strict > 0 && strict < tools.len() {
         let found = format_args!("{strict} of {}", tools.len());
         return Err(refuse(
             "tools",

@@ -168,7 +168,6 @@ fn bodies_of_another_form_are_refused_by_their_path() {
 #[test]
 fn values_out_of_range_are_refused_in_the_words_of_deepseek() {
     let schema = |schema: Value| json!({ "response_format": { "type": "json_schema", "json_schema": schema } });
-    let strictly = |name: &str| json!({ "type": "function", "function": { "name": name, "strict": true } });
     let biases: serde_json::Map<String, Value> = (0..1025).map(|id| (id.to_string(), json!(0))).collect();
     let named = |name: &str| json!({ "type": "function", "function": { "name": name } });
     refused(
@@ -273,11 +272,7 @@ fn values_out_of_range_are_refused_in_the_words_of_deepseek() {
                 "min_tokens",
                 "min_tokens: cannot be used beside response_format or tool_choice",
             ),
-            (
-                json!({ "tools": (0..129).map(|i| tool(&i.to_string())).collect::<Vec<_>>() }),
-                "tools",
-                "tools: at most 128, found 129",
-            ),
+            (json!({ "tools": vec![tool("f"); 513] }), "tools", "tools: at most 512, found 513"),
             (
                 json!({ "tools": [tool("f"), tool("a b")] }),
                 "tools",
@@ -293,11 +288,6 @@ fn values_out_of_range_are_refused_in_the_words_of_deepseek() {
                 json!({ "tools": [{ "function": { "name": "f", "strict": 1 } }] }),
                 "tools",
                 "tools[0].function.strict: expected true or false",
-            ),
-            (
-                json!({ "tools": [strictly("f"), tool("g")] }),
-                "tools",
-                "tools: expected strict on all functions or on none, found it on 1 of 2",
             ),
             (
                 json!({ "tool_choice": "required" }),
@@ -443,6 +433,16 @@ fn what_deepseek_refuses_is_served_unless_it_is_to_be_refused() {
             "messages[1]",
             "prefix: continuing a message is a beta feature, expected the base path /beta",
         ),
+        (
+            json!({ "tools": (0..129).map(|i| tool(&i.to_string())).collect::<Vec<_>>() }),
+            "tools",
+            "tools: at most 128, found 129",
+        ),
+        (
+            json!({ "tools": [tool("f"), tool(&"g".repeat(65))] }),
+            "tools",
+            "tools[1].function.name: expected 1 to 64 of A-Z, a-z, 0-9, _ and -",
+        ),
     ];
     refused(&strict(), &rows);
     for (fields, ..) in rows {
@@ -450,6 +450,11 @@ fn what_deepseek_refuses_is_served_unless_it_is_to_be_refused() {
     }
     let beta = Rules { beta: true, ..strict() };
     assert!(request_by(&beta, json!({ "messages": prefix })).is_ok());
+    let strictly = json!({ "type": "function", "function": { "name": "f", "strict": true } });
+    let mixed = json!({ "tools": [strictly, tool("g")] });
+    let message = "tools: expected strict on all functions or on none, found it on 1 of 2";
+    refused(&beta, &[(mixed.clone(), "tools", message)]);
+    assert!(request(mixed).is_ok());
     for fields in [json!({ "max_tokens": 8192 }), json!({ "thinking": thinking, "max_tokens": 65536 })] {
         assert!(request_by(&strict(), fields).is_ok());
     }
@@ -899,9 +904,10 @@ fn calls_are_told_by_an_opener_and_parts() {
             let function = json!({ "name": name, "arguments": arguments });
             json!({ "index": index, "id": ids[index], "type": "function", "function": function })
         };
-        let mut expected = vec![whole(0, "f", "{\"a\": 1}")];
-        // A call that was cut is none.
-        expected.extend(complete.then(|| whole(1, "g", "{}")));
+        // One that was cut has the arguments that there are, as in a stream; the reason says so.
+        let expected = [whole(0, "f", "{\"a\": 1}"), whole(1, "g", "{}")];
+        let reason = if complete { "tool_calls" } else { "length" };
+        assert_eq!(completion.response()["choices"][0]["finish_reason"], reason);
         assert_eq!(message["tool_calls"], json!(expected));
         assert_eq!((&message["content"], message.get("reasoning_content").is_some()), (&json!("Sure."), thinking));
     }
@@ -939,7 +945,7 @@ fn a_cut_call_is_told_as_what_it_was() {
     assert_eq!(completion.chunk(0, &end(Finish::Stop)).unwrap()["choices"][0]["finish_reason"], "length");
     let choice = &completion.response()["choices"][0];
     assert_eq!((&choice["message"]["content"], &choice["finish_reason"]), (&json!(""), &json!("length")));
-    assert!(choice["message"].get("tool_calls").is_none());
+    assert_eq!(choice["message"]["tool_calls"][0]["function"], json!({ "name": "f", "arguments": "" }));
 }
 
 #[test]
