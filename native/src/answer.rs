@@ -58,7 +58,7 @@ pub(crate) fn answer(
         }
         match block_on(generation.next()) {
             Ok(None) => break Ok(()),
-            Ok(Some(Event::Prompt { done, total, cached })) => {
+            Ok(Some(Event::Prompt { done, total, cached, .. })) => {
                 progress.update(u64::from(done - cached.min(done)), u64::from(total - cached));
             }
             Ok(Some(Event::Text { voice, text })) => {
@@ -85,6 +85,7 @@ pub(crate) fn answer(
             }
             // No tools are offered here: calls are text.
             Ok(Some(Event::Spelled(_) | Event::Call { .. } | Event::Arguments { .. } | Event::CallEnd { .. })) => {}
+            Ok(Some(Event::PromptLogprobs { .. } | Event::EndToken { .. })) => {}
             Err(error) => break Err(error),
         }
     };

@@ -281,7 +281,8 @@ pub(crate) struct UpstreamArgs {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Upstream")]
 pub(crate) struct RouteArgs {
-    /// MODEL_ID=URL: requests for this model go there; an id may end in *, URL may be local; may be given again
+    /// MODEL_ID=URL[#ID][@N%]: requests for this model go there, under another ID, or N percent of them; MODEL_ID may end
+    /// in *, URL may be local; shadow:MODEL_ID=… sends copies, whose answers are only counted; may be given again
     #[arg(long, value_name = "RULE")]
     pub(crate) route: Vec<String>,
     /// Another engine for requests that find the queue here full

@@ -99,14 +99,16 @@ fn error(refused: &clap::Error, origin: Origin, settings: &Settings) -> Error {
     };
     let name = text(ContextKind::InvalidArg).map(|name| named(&name, origin)).unwrap_or_default();
     let value = text(ContextKind::InvalidValue).filter(|value| !value.is_empty());
-    let found = value.as_deref().map_or_else(|| "nothing".to_owned(), quote);
+    let found = value.as_deref().map_or_else(|| "nothing".to_owned(), as_given);
     let message = match refused.kind() {
         ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
             format!("{name}: expected {}, found {found}", expected(refused))
         }
-        ErrorKind::UnknownArgument => format!("there is no option or argument {}", quote(&name)),
+        ErrorKind::UnknownArgument => {
+            format!("there is no option or argument {}", as_given(&text(ContextKind::InvalidArg).unwrap_or_default()))
+        }
         ErrorKind::InvalidSubcommand => {
-            format!("there is no verb {}", quote(&text(ContextKind::InvalidSubcommand).unwrap_or_default()))
+            format!("there is no verb {}", as_given(&text(ContextKind::InvalidSubcommand).unwrap_or_default()))
         }
         ErrorKind::ArgumentConflict => match text(ContextKind::PriorArg) {
             Some(prior) if named(&prior, origin) != name => {
@@ -148,6 +150,12 @@ fn named(argument: &str, origin: Origin) -> String {
         (_, None) => escape(argument),
     });
     each.collect::<Vec<_>>().join(" and ")
+}
+
+/// A word of the user's in quotes, with the bytes that the parser took for no characters.
+fn as_given(word: &str) -> String {
+    let given = std::env::args_os().find(|argument| argument.to_str().is_none() && argument.to_string_lossy() == word);
+    given.map_or_else(|| quote(word), quoted)
 }
 
 /// What a value should have been.

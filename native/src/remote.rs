@@ -195,6 +195,19 @@ impl Remote {
                 Some(json!({ "type": "json_schema", "json_schema": schema }))
             }
             ResponseShape::None => None,
+            // As vLLM has it.
+            ResponseShape::Regex(regex) => {
+                body.insert("structured_outputs".to_owned(), json!({ "regex": regex }));
+                None
+            }
+            ResponseShape::Choice(texts) => {
+                body.insert("structured_outputs".to_owned(), json!({ "choice": texts }));
+                None
+            }
+            ResponseShape::Grammar(grammar) => {
+                body.insert("structured_outputs".to_owned(), json!({ "grammar": grammar }));
+                None
+            }
         };
         body.extend(format.map(|format| ("response_format".to_owned(), format)));
         body

@@ -5,14 +5,14 @@
 
 use std::sync::Arc;
 
-use crate::chat::{ChatFormat, CheckpointFiles, Conversation, Detected, Grammars, Options, control, encode};
+use serde_json::{Map, Value};
+
+use crate::chat::format::template;
 #[cfg(feature = "chat-template")]
-use crate::chat::{
-    format::template,
-    template::{ChatTemplate, Ends},
-};
+use crate::chat::template::{ChatTemplate, Ends};
+use crate::chat::{ChatFormat, CheckpointFiles, Conversation, Detected, Grammars, Options, control, encode};
 use crate::checkpoint::{Checkpoint, GenerationDefaults, optional_small_file};
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Result, quote};
 use crate::generate::Vocabulary;
 use crate::text::{MAX_TOKENIZER_BYTES, MAX_TOKENIZER_CONFIG_BYTES, Tokenizer};
 
@@ -26,6 +26,7 @@ pub struct Language {
     #[cfg(feature = "chat-template")]
     eos_token: Option<u32>,
     grammars: Grammars,
+    tokenizer_info: Map<String, Value>,
     bos: Option<u32>,
     defaults: GenerationDefaults,
     model_type: String,
@@ -65,6 +66,7 @@ impl Language {
             Detected::Template => template(files)?.map(|(file, source)| ChatTemplate::new(file, &source, &tokenizer)),
             _ => None,
         };
+        let tokenizer_info = tokenizer_info(files, config.bos_token_id, &config.eos_token_ids, &tokenizer)?;
         let ends = [&config.eos_token_ids, &checkpoint.generation.eos_token_ids].into_iter().flatten().copied();
         let eos: Vec<u32> = ends.chain(turn_ids(&tokenizer, format)).collect();
         let allowed: Arc<[bool]> = tokenizer.sampleable().into();
@@ -78,6 +80,7 @@ impl Language {
             #[cfg(feature = "chat-template")]
             eos_token: config.eos_token_ids.first().copied(),
             grammars,
+            tokenizer_info,
             bos: config.bos_token_id,
             defaults: checkpoint.generation.clone(),
             model_type: config.model_type.clone(),
@@ -111,6 +114,13 @@ impl Language {
     #[must_use]
     pub fn grammars(&self) -> &Grammars {
         &self.grammars
+    }
+
+    /// What `tokenizer_config.json` says, as far as it is no list or object, the chat template that counts, and the tokens
+    /// that begin, end and pad texts, which are always there: null where there is none.
+    #[must_use]
+    pub fn tokenizer_info(&self) -> &Map<String, Value> {
+        &self.tokenizer_info
     }
 
     /// Sampling that the checkpoint recommends.
@@ -188,6 +198,20 @@ impl Language {
         prompt.ids(self.tokenizer())
     }
 
+    /// Whether the model has tokens for a hole between two texts.
+    #[must_use]
+    pub fn has_hole(&self) -> bool {
+        self.around_hole(&[], &[]).is_ok()
+    }
+
+    /// A hole between two texts, for a model to fill: without the token that begins every text.
+    ///
+    /// # Errors
+    /// `bad_request` where the vocabulary has no hole.
+    pub fn around_hole(&self, before: &[u32], behind: &[u32]) -> Result<Vec<u32>> {
+        around_hole(self.tokenizer(), before, behind)
+    }
+
     /// Plain text as ids, after the token that begins every text.
     ///
     /// # Errors
@@ -200,9 +224,74 @@ impl Language {
     }
 }
 
+fn tokenizer_info(
+    files: CheckpointFiles<'_>,
+    bos: Option<u32>,
+    eos: &[u32],
+    tokenizer: &Tokenizer,
+) -> Result<Map<String, Value>> {
+    // A file that is broken where nobody needs it says nothing.
+    let all = files.tokenizer_config.and_then(|bytes| serde_json::from_slice::<Map<String, Value>>(bytes).ok());
+    let plain = |(name, value): (String, Value)| match value {
+        // A token may be written with its properties.
+        Value::Object(token) if name.ends_with("_token") => Some((name, token.get("content")?.clone())),
+        Value::Object(_) | Value::Array(_) => None,
+        plain => Some((name, plain)),
+    };
+    let mut info: Map<String, Value> = all.into_iter().flatten().filter_map(plain).collect();
+    let text = |id: Option<u32>| id.map_or(Value::Null, |id| Value::String(tokenizer.decode(&[id])));
+    let template = template(files)?.map_or(Value::Null, |(_, text)| Value::String(text));
+    info.insert("chat_template".to_owned(), template);
+    let defaults = [
+        ("tokenizer_class", Value::String("PreTrainedTokenizerFast".to_owned())),
+        ("bos_token", text(bos)),
+        ("eos_token", text(eos.first().copied())),
+        ("pad_token", Value::Null),
+    ];
+    for (name, value) in defaults {
+        let found = info.entry(name).or_insert(Value::Null);
+        if found.is_null() {
+            *found = value;
+        }
+    }
+    Ok(info)
+}
+
 /// Ids that open a turn or a text: where a model writes one, its own turn is over.
 fn turn_ids(tokenizer: &Tokenizer, format: Detected) -> Vec<u32> {
     let Detected::Format(_) = format else { return vec![] };
     let tokens = [control::BOS, control::USER, control::ASSISTANT];
     tokens.iter().filter_map(|token| tokenizer.token_id(token)).collect()
+}
+
+/// A hole between two texts: its beginning, its place, its end, as tokens.
+fn around_hole(tokenizer: &Tokenizer, before: &[u32], behind: &[u32]) -> Result<Vec<u32>> {
+    let token = |name: &str| {
+        let lacks = format!("suffix: the model has no token {}, so it cannot fill a hole", quote(name));
+        tokenizer.token_id(name).ok_or_else(|| {
+            Error::new(Code::BadRequest, lacks).with_detail("param", "suffix").with_help("leave out suffix")
+        })
+    };
+    let (begin, hole, end) = (token(control::FIM_BEGIN)?, token(control::FIM_HOLE)?, token(control::FIM_END)?);
+    Ok([&[begin], before, &[hole], behind, &[end]].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_hole_is_between_its_texts() {
+        let added: Vec<_> =
+            (10..).zip([control::BOS, control::FIM_BEGIN, control::FIM_HOLE, control::FIM_END]).collect();
+        let added: Vec<_> = added.iter().map(|(id, token)| json!({ "id": id, "content": token })).collect();
+        let file = json!({
+            "added_tokens": added, "model": { "type": "BPE", "vocab": { "a": 0 }, "merges": [] },
+            "pre_tokenizer": { "type": "ByteLevel", "add_prefix_space": false, "use_regex": false },
+        });
+        let tokenizer = Tokenizer::from_json("tokenizer.json", file.to_string().as_bytes(), 20).unwrap();
+        assert_eq!(around_hole(&tokenizer, &[1, 2], &[3]).unwrap(), [11, 1, 2, 12, 3, 13]);
+    }
 }

@@ -1,6 +1,8 @@
 //! Answers held to a form: whatever is sampled under the masks fits. Oracles: the `jsonschema` crate, the markup of the chat
 //! formats as it is read back here, and a tokenizer's ids of texts that fit or do not.
 
+mod hostile;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock};
 
@@ -614,4 +616,314 @@ fn the_cost_of_masks() {
             times[times.len() - 1],
         );
     }
+}
+
+#[test]
+fn regular_expressions_and_choices_are_whole_answers() {
+    let of_regex =
+        |regex: &str| of(&EXP, &Shape { response: ResponseShape::Regex(regex.to_owned()), ..Shape::default() }, false);
+    for (regex, right, wrong) in [
+        (r"\d{3}-\d{2}", "123-45", "x123-45"),
+        ("^(yes|no)$", "yes", "yesno"),
+        ("a|b+", "bbb", "ab"),
+        (r"(?i)[a-z]+@x\.no", "Ann@X.no", "ann"),
+        (r"^(?!ab)[a-c]{2}$", "ba", "ab"),
+    ] {
+        let constraint = of_regex(regex).unwrap();
+        assert!(takes(&constraint, right) && !takes(&constraint, wrong), "{regex}");
+    }
+    for regex in [r"(a)\1", "a(?=b)", "[", "a{1,100"] {
+        assert_eq!(of_regex(regex).unwrap_err().code(), Code::InvalidSchema, "{regex}");
+    }
+    let choice = ["yes", "no", "no way", "\u{7f}\"\\\n"].map(str::to_owned).to_vec();
+    let constraint =
+        of(&EXP, &Shape { response: ResponseShape::Choice(choice.clone()), ..Shape::default() }, false).unwrap();
+    assert!(choice.iter().all(|text| takes(&constraint, text)) && !takes(&constraint, "no "));
+    assert!(takes(
+        &of(&EXP, &Shape { response: ResponseShape::Choice(choice), ..Shape::default() }, true).unwrap(),
+        "hm</think>no"
+    ));
+}
+
+fn grammar(text: &str) -> Result<Constraint> {
+    of(&EXP, &Shape { response: ResponseShape::Grammar(text.to_owned()), ..Shape::default() }, false)
+}
+
+#[test]
+fn grammars_of_clients_are_held() {
+    let json = r##"
+        # llama.cpp's json.gbnf
+        root   ::= object
+        value  ::= object | array | string | number | ("true" | "false" | "null") ws
+        object ::=
+          "{" ws (
+                    string ":" ws value
+            ("," ws string ":" ws value)*
+          )? "}" ws
+        array  ::=
+          "[" ws (
+                    value
+            ("," ws value)*
+          )? "]" ws
+        string ::=
+          "\"" (
+            [^"\\\x7F\x00-\x1F] |
+            "\\" (["\\bfnrt] | "u" [0-9a-fA-F]{4}) # escapes
+          )* "\"" ws
+        number ::= ("-"? ([0-9] | [1-9] [0-9]{0,15})) ("." [0-9]+)? ([eE] [-+]? [0-9] [1-9]{0,15})? ws
+        # Optional space: by convention, applied in this grammar after literal chars when allowed
+        ws ::= | " " | "\n" [ \t]{0,20}
+    "##;
+    let constraint = grammar(json).unwrap();
+    for text in ["{}", r#"{"a": [1, -2.5e3, {"b": "x\n\u00e5"}], "c": true}"#, "{ }"] {
+        assert!(takes(&constraint, text), "{text}");
+    }
+    for text in ["[]", "{\"a\": 01}", "{a: 1}", "{}{}"] {
+        assert!(!takes(&constraint, text), "{text}");
+    }
+    let chess = "root ::= (move \" \"){1,2} move?\nmove ::= [a-h] [1-8]\n  | \"O-O\"\n";
+    let constraint = grammar(chess).unwrap();
+    assert!(
+        takes(&constraint, "e4 O-O e5")
+            && takes(&constraint, "e4 ")
+            && !takes(&constraint, "e4")
+            && !takes(&constraint, "e9 ")
+    );
+    let lark = r#"
+        start: expr
+        ?expr: term (("+" | "-") term)*      // sums
+        term: NUMBER | "(" expr ")" -> group
+        NUMBER: /[0-9]+/
+        %import common.WS_INLINE
+        %ignore WS_INLINE
+    "#;
+    let constraint = grammar(lark).unwrap();
+    assert!(takes(&constraint, "1 + (23 - 4)") && !takes(&constraint, "1 +") && !takes(&constraint, "(1"));
+    let flat =
+        grammar("start: GREETING \" \" NAME\nGREETING: \"hello\"i | \"a\"..\"c\"\nNAME: /[a-z]+/~1..3\n").unwrap();
+    assert!(takes(&flat, "HELLO ann") && takes(&flat, "b ann") && !takes(&flat, "d ann"));
+}
+
+#[test]
+fn grammars_that_are_not_known_are_refused_by_line() {
+    for (text, expected) in [
+        ("start: %json {\"type\": \"integer\"}", "line 1 of the grammar: expected a text, a name or a group"),
+        ("start: <[5]>", "line 1 of the grammar: expected a text, a name or a group"),
+        ("start: a\na: @other", "line 2 of the grammar"),
+        ("start: a", "the grammar has no rule 'a', which 'start' refers to"),
+        ("root ::= [z-a]", "line 1 of the grammar: the range of characters is the wrong way round"),
+        ("root ::= \"a", "line 1 of the grammar: the text does not end"),
+        ("a ::= \"a\"", "the grammar has no rule 'root'"),
+        ("start: /(?=a)/", "line 1 of the grammar: a regular expression that is not known"),
+        ("%llguidance {}\nstart: \"a\"", "line 1 of the grammar: only %ignore and %import are known"),
+        ("start[temperature=1]: \"a\"", "line 1 of the grammar: attributes and parameters of rules are not known"),
+        ("root ::= \"a\"{1,1000000000}", "line 1 of the grammar: expected how often, at most 10000 times"),
+    ] {
+        let error = grammar(text).unwrap_err();
+        assert!(error.code() == Code::InvalidSchema && error.message().starts_with(expected), "{text}: {error}");
+    }
+    let deep = format!("root ::= {}\"a\"{}", "(".repeat(3000), ")".repeat(3000));
+    let chain: String = (0..3000).map(|n| format!("r{n} ::= \"a\" r{} | \"b\"\n", n + 1)).collect();
+    let chain = format!("root ::= r0\n{chain}r3000 ::= root");
+    let circle = "root ::= root | root root";
+    for text in [&deep, &chain, circle, "start: start", "root ::= (((\"a\"*)*)*)*", "root ::= (\"\" | root)*"] {
+        match grammar(text) {
+            Err(error) => assert!(matches!(error.code(), Code::InvalidSchema | Code::GrammarTooComplex), "{error}"),
+            Ok(mut constraint) => {
+                let _ = constraint.allowed();
+            }
+        }
+    }
+}
+
+/// Decimal numbers, compared exactly: an oracle of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Exact {
+    negative: bool,
+    /// Without zeros before or after.
+    digits: String,
+    /// The power of ten of the first digit.
+    power: i64,
+}
+
+impl Exact {
+    fn of(text: &str) -> Exact {
+        let (negative, rest) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
+        let (mantissa, exponent) = rest.split_once(['e', 'E']).unwrap_or((rest, "0"));
+        let (whole, part) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        let all = format!("{whole}{part}");
+        let zeros = all.len() - all.trim_start_matches('0').len();
+        let digits = all.trim_matches('0').to_owned();
+        let power = exponent.parse::<i64>().unwrap() + whole.len() as i64 - zeros as i64;
+        Exact { negative: negative && !digits.is_empty(), power: if digits.is_empty() { 0 } else { power }, digits }
+    }
+
+    fn is_integer(&self) -> bool {
+        self.digits.len() as i64 <= self.power || self.digits.is_empty()
+    }
+
+    fn sign(&self) -> i32 {
+        match (self.digits.is_empty(), self.negative) {
+            (true, _) => 0,
+            (false, true) => -1,
+            (false, false) => 1,
+        }
+    }
+
+    fn compare(&self, other: &Exact) -> std::cmp::Ordering {
+        let size = self.power.cmp(&other.power).then_with(|| self.digits.cmp(&other.digits));
+        let size = if self.negative { size.reverse() } else { size };
+        self.sign().cmp(&other.sign()).then(if self.sign() == 0 { std::cmp::Ordering::Equal } else { size })
+    }
+
+    /// The remainder by a divisor below 10^15, scaled by a power of ten so that both are whole.
+    fn is_multiple_of(&self, divisor: &Exact) -> bool {
+        let places = |number: &Exact| (number.digits.len() as i64 - number.power).max(0);
+        let scale = places(self).max(places(divisor));
+        let whole = |number: &Exact| {
+            format!(
+                "{}{}",
+                number.digits,
+                "0".repeat(usize::try_from(scale + number.power - number.digits.len() as i64).unwrap())
+            )
+        };
+        if self.digits.is_empty() {
+            return true;
+        }
+        // Long division, digit by digit, on decimal text.
+        let divisor: u128 = whole(divisor).parse().unwrap();
+        let rest = whole(self).bytes().fold(0_u128, |rest, digit| (rest * 10 + u128::from(digit - b'0')) % divisor);
+        rest == 0
+    }
+}
+
+#[test]
+fn numbers_fit_exactly_at_extreme_bounds() {
+    let ends = [
+        "-1.7976931348623157e308",
+        "-18446744073709551616",
+        "-9223372036854775809",
+        "-9223372036854775808",
+        "-9007199254740993",
+        "-1.0000000001",
+        "-1",
+        "-1e-7",
+        "0",
+        "5e-324",
+        "1e-7",
+        "0.1",
+        "0.3",
+        "1",
+        "1.0000000001",
+        "4096.5",
+        "9007199254740992",
+        "9007199254740993",
+        "9223372036854775807",
+        "18446744073709551615",
+        "1e39",
+        "1.7976931348623157e308",
+    ];
+    let mut random = Random(2024);
+    let (mut served, mut written) = (0, 0);
+    for round in 0..600 {
+        let integer = random.below(2) == 0;
+        let (low, high) = (ends[random.below(ends.len())], ends[random.below(ends.len())]);
+        let (low_key, high_key) =
+            (["minimum", "exclusiveMinimum"][random.below(2)], ["maximum", "exclusiveMaximum"][random.below(2)]);
+        let multiple =
+            if random.below(3) == 0 { ["1", "2", "3", "0.1", "0.25", "7", "1000"][random.below(7)] } else { "" };
+        let kind = if integer { "integer" } else { "number" };
+        let extra = if multiple.is_empty() { String::new() } else { format!(", \"multipleOf\": {multiple}") };
+        let text = format!(
+            r#"{{"type": "object", "properties": {{"a": {{"type": "{kind}", "{low_key}": {low}, "{high_key}": {high}{extra}}}}}}}"#
+        );
+        let shape = response(serde_json::from_str(&text).unwrap());
+        let constraint = match of(&EXP, &shape, false) {
+            Ok(constraint) => constraint,
+            Err(error) => {
+                assert!(
+                    error.code() == Code::InvalidSchema && error.message().contains("$.properties.a"),
+                    "{text}: {error}"
+                );
+                continue;
+            }
+        };
+        served += 1;
+        let (low, high) = (Exact::of(low), Exact::of(high));
+        for seed in 0..4 {
+            let (answer, ended) = draw(&mut constraint.clone(), &mut Random(seed * 7919 + round), 400);
+            if !ended {
+                continue;
+            }
+            written += 1;
+            let value = parse(&answer)["a"].to_string();
+            let found = Exact::of(&value);
+            let above = found.compare(&low);
+            let below = high.compare(&found);
+            let closed = |key: &str| !key.starts_with("exclusive");
+            assert!(above.is_gt() || (above.is_eq() && closed(low_key)), "{text}: {answer}");
+            assert!(below.is_gt() || (below.is_eq() && closed(high_key)), "{text}: {answer}");
+            assert!(!integer || found.is_integer(), "{text}: {answer}");
+            assert!(multiple.is_empty() || found.is_multiple_of(&Exact::of(multiple)), "{text}: {answer}");
+        }
+    }
+    assert!(served > 150 && written > served * 2, "{served} {written}");
+}
+
+#[test]
+fn hostile_schemas_end_nothing() {
+    let (mut taken, mut refused, mut slowest) = (0, 0, std::time::Duration::ZERO);
+    for seed in 0..2000_u64 {
+        let schema = hostile::schema(&mut hostile::Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+        let called = |strict| tools(ToolChoice::Required, strict, json!({ "f": schema.clone() }));
+        let (grammars, shape) = match seed % 5 {
+            0 => (&*EXP, called(true)),
+            1 => (&*EXP, called(false)),
+            2 => (&*DSML, called(false)),
+            _ => (&*EXP, response(schema.clone())),
+        };
+        let started = std::time::Instant::now();
+        let made = of(grammars, &shape, false);
+        slowest = slowest.max(started.elapsed());
+        let mut constraint = match made {
+            Ok(constraint) => constraint,
+            Err(error) => {
+                refused += 1;
+                assert!(
+                    matches!(error.code(), Code::InvalidSchema | Code::GrammarTooComplex),
+                    "{seed}: {error}: {schema}"
+                );
+                assert!(
+                    error.message().contains('$')
+                        || error.code() == Code::GrammarTooComplex
+                        || error.message().contains("chat format"),
+                    "{seed}: {error}: {schema}"
+                );
+                assert!(
+                    seed % 5 == 0 || seed % 5 > 2,
+                    "a function that is not strict is never refused: {seed}: {error}: {schema}"
+                );
+                continue;
+            }
+        };
+        taken += 1;
+        let mut random = Random(seed);
+        for _ in 0..50 {
+            let mask = match constraint.allowed() {
+                Ok(mask) => mask.map(<[bool]>::to_vec).expect("a grammar is active"),
+                Err(error) => {
+                    assert_eq!(error.code(), Code::GrammarTooComplex, "{seed}: {error}: {schema}");
+                    break;
+                }
+            };
+            let allowed: Vec<u32> = (0..).zip(&mask).filter(|(_, may)| **may).map(|(id, _)| id).collect();
+            assert!(!allowed.is_empty(), "{seed}: nothing may come: {schema}");
+            let id = allowed[random.below(allowed.len())];
+            if id == EOS || constraint.advance(id).is_err() {
+                break;
+            }
+        }
+    }
+    assert!(taken > 400 && refused > 100, "{taken} taken, {refused} refused");
+    assert!(slowest < std::time::Duration::from_secs(5), "{slowest:?}");
 }

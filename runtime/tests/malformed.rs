@@ -469,8 +469,8 @@ fn marks_of_encodings() {
         files.clone().with(file, text)
     };
     marked("config.json", b"\xef\xbb\xbf").check().expect("UTF-8 with a byte order mark is UTF-8");
-    let (sharded, _) = Model::tiny().sharded();
-    let index = [b"\xef\xbb\xbf", &sharded.0["model.safetensors.index.json"][..]].concat();
+    let (sharded, map) = Model::tiny().sharded();
+    let index = format!("\u{feff}{}", index(&map));
     sharded.with("model.safetensors.index.json", index).check().expect("the index too");
     for mark in [&b"\xff\xfe"[..], b"\xfe\xff"] {
         let error = refused("UTF-16", &marked("config.json", mark), &["E-KIND"], "this is UTF-16 text");
@@ -494,13 +494,15 @@ fn the_only_shard_needs_no_index() {
 #[test]
 fn remedies_fit_their_faults() {
     let files = Model::tiny().files();
+    let (sharded, map) = Model::tiny().sharded();
+    let sharded = sharded.with("model.safetensors.index.json", index(&map));
     for (what, files, class) in [
         ("no config", files.clone().without("config.json"), "E-IO"),
         ("no weights", files.clone().without(WEIGHTS), "E-IO"),
         ("a field", Model::tiny().set("rope_theta", json!("x")).files(), "E-CONFIG"),
         ("another model", Model::tiny().set("hidden_size", json!(16)).files(), "E-SHAPE"),
         ("a default", files.with("generation_config.json", "{\"temperature\":5}"), "E-CONFIG"),
-        ("a shard", Model::tiny().sharded().0.without(SHARDS[0]), "E-IO"),
+        ("a shard", sharded.without(SHARDS[0]), "E-IO"),
     ] {
         let error = refused(what, &files, &[class], "");
         assert!(!error.help().is_empty(), "{error}");

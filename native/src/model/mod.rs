@@ -32,7 +32,8 @@ pub(crate) fn source(model: &Path) -> Result<Arc<dyn Source>> {
             return Ok(Arc::new(FolderSource::new(folder::of_model(folder)?)?));
         }
         if model.extension().is_none_or(|extension| extension != "safetensors") {
-            let message = format!("{} is {}", quoted(model), folder::kind(name).unwrap_or("a file of another kind"));
+            let kind = folder::kind(name).map_or(String::new(), |kind| format!(": {kind}"));
+            let message = format!("{} is a file of another kind{kind}", quoted(model));
             return Err(not_found(message).with_help("give a folder with config.json and *.safetensors, or stories"));
         }
         // The folder's other weights must not be taken in place of the file that was named.

@@ -68,14 +68,36 @@ pub(crate) struct Started {
 /// # Errors
 /// As [`Answer::ask`].
 pub(crate) async fn start(server: &Server, visitor: Visitor, request: ChatRequest) -> Result<Started, Refusal> {
-    if !server.settings.routes.is_empty()
-        && let Some(asking) = elsewhere::lead(server, Kind::Chat, request.to_body())
-    {
+    start_by(server, visitor, request, true).await
+}
+
+/// The same, where the engine here is asked for its own models only.
+///
+/// # Errors
+/// As [`Answer::ask`], and 400 for the name of a model that nobody has.
+pub(crate) async fn start_known(server: &Server, visitor: Visitor, request: ChatRequest) -> Result<Started, Refusal> {
+    start_by(server, visitor, request, false).await
+}
+
+async fn start_by(
+    server: &Server,
+    visitor: Visitor,
+    request: ChatRequest,
+    any_model: bool,
+) -> Result<Started, Refusal> {
+    let leads = !server.settings.routes.is_empty();
+    let asking = if leads { elsewhere::lead(server, Kind::Chat, request.to_body()) } else { None };
+    if let Some(asking) = asking {
         let mut headers = ignored(request.ignored());
         let begun = asking.ask(server, visitor).await?;
         let (completion, choices) = (asking.completion(&begun), asking.choices());
         headers.extend(begun.headers);
         return Ok(Started { answer: begun.answer, completion, choices, headers });
+    }
+    if leads && !any_model {
+        let rules = server.rules(false, false);
+        let ignored = request.ignored().to_vec();
+        return start_here(server, visitor, request.checked(&rules, ignored)?).await;
     }
     start_here(server, visitor, request).await
 }

@@ -20,6 +20,7 @@ mod framing;
 mod gather;
 pub(crate) mod guard;
 mod health;
+mod infill;
 pub(crate) mod metrics;
 mod models;
 mod ollama;
@@ -57,7 +58,7 @@ use http_body_util::BodyExt;
 use lyn::Language;
 use lyn::chat::openai::{self, Compat, ModelIds};
 use lyn::error::escape;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tower::Layer;
 use tracing::Instrument;
 
@@ -122,6 +123,8 @@ pub(crate) struct Server {
     admission: Arc<Admission>,
     /// The same for answers of other engines: they take no room from those made here.
     passing: Arc<Admission>,
+    /// Room for copies of requests.
+    copies: Arc<Semaphore>,
     metrics: Arc<Metrics>,
     guard: Guard,
     page: Option<Page>,
@@ -151,6 +154,7 @@ impl Server {
             worker,
             admission,
             passing,
+            copies: Arc::new(Semaphore::new(elsewhere::COPIES)),
             metrics,
             guard,
             page,
@@ -201,9 +205,9 @@ impl Server {
         Ok(())
     }
 
-    /// Whether another engine is asked for this model.
-    fn leads_elsewhere(&self, model: Option<&str>) -> bool {
-        self.settings.routes.decide(model.unwrap_or_default(), self.admission.is_full()).is_some()
+    /// Whether another engine is asked for this model, now and then.
+    fn may_lead_elsewhere(&self, model: Option<&str>) -> bool {
+        self.settings.routes.may_lead(model.unwrap_or_default())
     }
 
     /// The model, where requests are served.
@@ -269,8 +273,11 @@ pub(crate) fn app(server: &Shared) -> Router {
         .route("/metrics", get(metrics::metrics))
         .route("/version", get(health::version))
         .route("/props", get(health::props))
+        .route("/infill", post(infill::infill))
+        .route("/completion", post(infill::completion))
         .route("/tokenize", post(tokens::tokenize))
         .route("/detokenize", post(tokens::detokenize))
+        .route("/tokenizer_info", get(tokens::tokenizer_info))
         .route("/apply-template", post(tokens::apply_template))
         .route("/api/chat", post(ollama::chat))
         .route("/api/generate", post(ollama::generate))
@@ -306,9 +313,39 @@ async fn wrong_method(method: Method) -> Refusal {
     Refusal::invalid(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
 }
 
-/// 404.
+/// What other servers have and this one has not, by the end of a path: and what there is instead.
+const ABSENT: &[(&str, &str)] = &[
+    ("/embeddings", "embeddings, which this model does not make; ask a server of an embedding model"),
+    ("/embedding", "embeddings, which this model does not make; ask a server of an embedding model"),
+    ("/embed", "embeddings, which this model does not make; ask a server of an embedding model"),
+    ("/rerank", "scores of documents, which this model does not make; ask a server of a reranking model"),
+    ("/reranking", "scores of documents, which this model does not make; ask a server of a reranking model"),
+    ("/score", "scores of pairs of texts; log probabilities of a text come from /v1/completions, by echo and logprobs"),
+    ("/moderations", "moderation, which this model does not do"),
+    ("/audio/speech", "speech, and this model writes text; ask a server of a speech model"),
+    ("/audio/transcriptions", "speech, and this model reads text; ask a server of a speech model"),
+    ("/audio/translations", "speech, and this model reads text; ask a server of a speech model"),
+    ("/images/generations", "pictures, and this model writes text; ask a server of an image model"),
+    ("/images/edits", "pictures, and this model writes text; ask a server of an image model"),
+    ("/images/variations", "pictures, and this model writes text; ask a server of an image model"),
+    ("/files", "files, which this server does not keep; send their text in a message"),
+    ("/batches", "batches, which this server does not keep; send requests beside each other, they share steps"),
+    ("/assistants", "assistants, which this server does not keep; use /v1/chat/completions"),
+    ("/threads", "threads, which this server does not keep; use /v1/chat/completions"),
+    ("/vector_stores", "vector stores, which this server does not have"),
+    ("/fine_tuning/jobs", "training, and this server runs models"),
+    ("/edits", "edits, an older form; use /v1/chat/completions"),
+    ("/realtime", "realtime sessions; use /v1/chat/completions with stream"),
+];
+
+/// 404. Of paths that other servers have it says what they are for.
 pub(crate) fn not_found(uri: &Uri) -> Refusal {
-    let message = format!("there is nothing at {}", lyn::error::quote(uri.path()));
+    let path = uri.path();
+    let bare = path.strip_prefix("/v1").or_else(|| path.strip_prefix("/api")).unwrap_or(path);
+    let message = match ABSENT.iter().find(|(end, _)| bare == *end) {
+        Some((_, what)) => format!("{} is for {what}", lyn::error::quote(path)),
+        None => format!("there is nothing at {}", lyn::error::quote(path)),
+    };
     Refusal::invalid(StatusCode::NOT_FOUND, "not_found", message)
 }
 

@@ -14,7 +14,20 @@ fn model(server: &Server, id: &str) -> Value {
     let ModelIds { loaded, aliases, .. } = &server.settings.models;
     let own = id == loaded || aliases.iter().any(|alias| alias.name == id);
     let owner = if own { "lyn" } else { "deepseek" };
-    json!({ "id": id, "object": "model", "created": server.started, "owned_by": owner, "root": loaded })
+    let mut model =
+        json!({ "id": id, "object": "model", "created": server.started, "owned_by": owner, "root": loaded });
+    // Clients ask for the length of the context by one of these names. While the model is loaded nobody knows it.
+    if let (Ok(loaded), Some(fields)) = (server.worker.loaded(), model.as_object_mut()) {
+        let plan = &loaded.plan;
+        fields.insert("max_model_len".to_owned(), json!(plan.context));
+        fields.insert("context_length".to_owned(), json!(plan.context));
+        let meta = json!({
+            "n_ctx": plan.context, "n_ctx_train": plan.max_position_embeddings,
+            "n_vocab": loaded.model.get("vocab_size"), "n_params": plan.parameters, "size": plan.weights_bytes,
+        });
+        fields.insert("meta".to_owned(), meta);
+    }
+    model
 }
 
 /// `GET /v1/models`, in Anthropic's shape for its clients.
@@ -43,7 +56,7 @@ pub(crate) async fn retrieve(
 ) -> Result<Response, Refusal> {
     let found = server.settings.models.resolve(&id);
     let missing = || {
-        let message = format!("The model {} does not exist", quote(&id));
+        let message = format!("The model {} does not exist; {}", quote(&id), server.settings.models.sentence());
         Refusal::invalid(StatusCode::NOT_FOUND, "model_not_found", message)
     };
     let id = found.ok_or_else(missing)?.canonical;

@@ -186,7 +186,8 @@ impl From<Error> for Refusal {
     fn from(error: Error) -> Refusal {
         let message = error.message().to_owned();
         let param = error.details().get("param").and_then(Value::as_str).map(str::to_owned);
-        if error.details().get("status").and_then(Value::as_u64) == Some(503) {
+        let busy = error.details().get("status").and_then(Value::as_u64) == Some(503);
+        if busy && error.code() != Code::Upstream {
             return Refusal::unavailable("overloaded", message);
         }
         let refusal = match error.code() {

@@ -26,7 +26,7 @@ pub(crate) async fn create(
     let parse = move |bytes: &[u8]| {
         let request = ResponsesRequest::parse(shared.settings.compat, bytes)?;
         // Models of other engines have whatever names they like.
-        let elsewhere = shared.leads_elsewhere(request.model.as_deref());
+        let elsewhere = shared.may_lead_elsewhere(request.model.as_deref());
         let chat = request.to_chat(&shared.rules(false, elsewhere))?;
         Ok((request, chat))
     };
@@ -38,7 +38,7 @@ pub(crate) async fn create(
         told = told.with_logprobs(language.ok().map(|language| language.tokenizer().clone()));
     }
     let streams = chat.is_stream();
-    let Started { mut answer, headers, .. } = chat::start(&server, visitor, chat).await?;
+    let Started { mut answer, headers, .. } = chat::start_known(&server, visitor, chat).await?;
     let mut response = if streams {
         sse::stream(answer, Events(told))
     } else {

@@ -9,7 +9,7 @@ use lyn::chat::openai::{PromptField, TextRequest};
 use lyn::generate::Request;
 
 use super::answer::Answer;
-use super::chat::{SEED, ignored};
+use super::chat::{SEED, ignored, loosened};
 use super::refusal::Refusal;
 use super::{Shared, Who, elsewhere, parsed_bytes, told, unix_seconds, whole_body};
 use crate::upstream::Kind;
@@ -48,13 +48,15 @@ pub(crate) async fn completions(
             tracing::warn!(target: "lyn::prompts", ?prompts, "asked");
         }
         let seed = asked.requests.first().map_or(0, |request| request.sampling.seed);
+        let loose = loosened(asked.requests.first());
         let requests = asked.requests.into_iter().map(|request| Request { scope: scope.clone(), ..request });
-        Ok((requests.collect(), (completion, seed)))
+        Ok((requests.collect(), (completion, seed, loose)))
     });
-    let (answer, (completion, seed)) = asking.await?;
+    let (answer, (completion, seed, loose)) = asking.await?;
     let choices = u32::try_from(answers).unwrap_or(u32::MAX);
     let mut response = told::respond(answer, completion, choices, streams).await?;
     response.headers_mut().extend(headers);
+    response.headers_mut().extend(loose);
     response.headers_mut().insert(SEED, HeaderValue::from(seed));
     Ok(response)
 }

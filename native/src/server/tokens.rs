@@ -9,12 +9,16 @@ use lyn::error::{Code, Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::chat::ignored;
 use super::refusal::{Refusal, ok, ok_text};
 use super::{Shared, parsed, whole_body};
 
 /// Both shapes; `content` makes it llama.cpp's.
 #[derive(Deserialize)]
 struct TokenizeRequest {
+    /// vLLM's clients name it; there is one.
+    #[serde(rename = "model")]
+    _model: Option<String>,
     content: Option<String>,
     add_special: Option<bool>,
     parse_special: Option<bool>,
@@ -28,14 +32,30 @@ struct TokenizeRequest {
 
 #[derive(Deserialize)]
 struct DetokenizeRequest {
+    #[serde(rename = "model")]
+    _model: Option<String>,
     tokens: Vec<u32>,
+}
+
+/// An answer that names them.
+fn answer(body: &Value, fields: &[String]) -> Response {
+    let mut response = ok(body);
+    response.headers_mut().extend(ignored(fields));
+    response
 }
 
 /// `POST /tokenize`
 pub(crate) async fn tokenize(State(server): State<Shared>, body: Body) -> Result<Response, Refusal> {
     let bytes = whole_body(&server, body).await?;
-    let answer = server.with_texts(move |language| tokens_of(language, &lyn::json::read(&bytes)?.0)).await?;
-    Ok(ok_text(answer))
+    let (tokens, fields) = server
+        .with_texts(move |language| {
+            let (request, fields) = lyn::json::read(&bytes)?;
+            Ok((tokens_of(language, &request)?, fields))
+        })
+        .await?;
+    let mut response = ok_text(tokens);
+    response.headers_mut().extend(ignored(&fields));
+    Ok(response)
 }
 
 /// An answer that may have millions of ids: none of them becomes a value of its own.
@@ -75,9 +95,12 @@ fn tokens_of(language: &Language, request: &TokenizeRequest) -> Result<String> {
         return Ok(json!({ "tokens": pieces.collect::<Vec<_>>() }).to_string());
     }
     let ids = match (&request.prompt, &request.messages) {
-        (Some(prompt), _) if request.add_special_tokens == Some(false) => tokenizer.encode(prompt, false)?,
-        // A text may be longer than the context: then its length is what is asked.
-        (Some(prompt), _) => [language.raw_prompt("")?, tokenizer.encode(prompt, false)?].concat(),
+        (Some(prompt), _) => {
+            // As the checkpoint's own tokenizer does it: clients look up the ids of control tokens this way.
+            let ids = tokenizer.encode(prompt, request.parse_special.unwrap_or(true))?;
+            let begun = if request.add_special_tokens == Some(false) { vec![] } else { language.raw_prompt("")? };
+            [begun, ids].concat()
+        }
         (None, Some(messages)) => {
             let arguments = &request.chat_template_kwargs;
             let conversation = json!({ "messages": messages, "chat_template_kwargs": arguments });
@@ -98,26 +121,33 @@ fn tokens_of(language: &Language, request: &TokenizeRequest) -> Result<String> {
 pub(crate) async fn detokenize(State(server): State<Shared>, body: Body) -> Result<Response, Refusal> {
     let bytes = whole_body(&server, body).await?;
     let text = server.with_texts(move |language| {
-        let (request, _): (DetokenizeRequest, _) = lyn::json::read(&bytes)?;
+        let (request, fields): (DetokenizeRequest, _) = lyn::json::read(&bytes)?;
         let tokenizer = language.tokenizer();
         let size = tokenizer.vocab_size();
         if let Some(id) = request.tokens.iter().find(|&&id| id >= size) {
             let message = format!("tokens: expected ids below {size}, found {id}");
             return Err(Error::new(Code::BadRequest, message).with_detail("param", "tokens"));
         }
-        Ok(tokenizer.decode(&request.tokens))
+        Ok((tokenizer.decode(&request.tokens), fields))
     });
-    let text = text.await?;
-    Ok(ok(&json!({ "content": text, "prompt": text })))
+    let (text, fields) = text.await?;
+    Ok(answer(&json!({ "content": text, "prompt": text }), &fields))
+}
+
+/// `GET /tokenizer_info`
+pub(crate) async fn tokenizer_info(State(server): State<Shared>) -> Result<Response, Refusal> {
+    let info = server.with_language(|language| Ok(Value::Object(language.tokenizer_info().clone()))).await?;
+    Ok(ok(&info))
 }
 
 /// `POST /apply-template`: the prompt that a chat request makes.
 pub(crate) async fn apply_template(State(server): State<Shared>, body: Body) -> Result<Response, Refusal> {
     let rules = server.rules(true, true);
     let request = parsed(&server, body, move |bytes| ChatRequest::parse_by(&rules, bytes)).await?;
+    let fields = request.ignored().to_vec();
     let prompt = server.with_language(move |language| {
         let prompt = request.to_request(language)?.request.prompt;
         Ok(language.tokenizer().decode(&prompt))
     });
-    Ok(ok(&json!({ "prompt": prompt.await? })))
+    Ok(answer(&json!({ "prompt": prompt.await? }), &fields))
 }

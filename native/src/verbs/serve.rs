@@ -233,7 +233,8 @@ type Kept = OnceLock<([u8; 32], Arc<BlockStore>)>;
 /// Loads the model, and says what was loaded.
 fn loader(app: &App, options: &Serve, address: SocketAddr, kept: Arc<Kept>) -> Load {
     let (app, model, folder) = (app.clone(), options.engine.model.clone(), options.cache_dir.clone());
-    let wanted = Options { sequences: options.load.parallel.into(), ..options.engine.options(&app.device) };
+    let sequences = options.load.parallel.into();
+    let wanted = Options { sequences, scores_prompts: true, ..options.engine.options(&app.device) };
     Box::new(move || {
         let Some(folder) = &folder else {
             let engine = load::engine(&app, &model, &wanted)?;

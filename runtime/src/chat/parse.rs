@@ -182,6 +182,16 @@ impl OutputParser {
         out
     }
 
+    /// What still waits, where the end was not the model's: what may begin a call then is none of the text.
+    pub fn cut(&mut self) -> Vec<Delta> {
+        let markers = self.markup.map_or(&[][..], |markup| markup.content);
+        let mut calls = markers.iter().filter(|marker| **marker != END_THINK);
+        if self.state == State::Content && calls.any(|marker| marker.starts_with(self.held.as_str())) {
+            self.held.clear();
+        }
+        self.finish()
+    }
+
     /// One state's share of the text that waits; true where another state goes on with the rest.
     fn step(&mut self, out: &mut Vec<Delta>) -> bool {
         match self.state {
@@ -567,6 +577,25 @@ mod tests {
                 ("<｜tool▁call▁end｜>", &[Delta::CallEnd { index: 0 }]),
             ],
         );
+    }
+
+    #[test]
+    fn a_cut_leaves_no_beginning_of_a_call_as_text() {
+        for (format, text, finished, cut) in [
+            (DSML, "a\n\n<｜DSML｜fun", "a\n\n<｜DSML｜fun", "a"),
+            (DSML, "\n\n", "\n\n", ""),
+            (DSML, "a\n\nb</th", "a\n\nb</th", "a\n\nb</th"),
+            (EXP, "<｜tool", "<｜tool", ""),
+            (None, "a\n\n", "a\n\n", "a\n\n"),
+        ] {
+            for (is_cut, expected) in [(false, finished), (true, cut)] {
+                let (mut parser, mut parsed) = (OutputParser::new(format, false), Parsed::default());
+                parser.push(text).into_iter().for_each(|delta| parsed.take(delta));
+                let rest = if is_cut { parser.cut() } else { parser.finish() };
+                rest.into_iter().for_each(|delta| parsed.take(delta));
+                assert_eq!(parsed.content, expected, "{text:?}");
+            }
+        }
     }
 
     #[test]

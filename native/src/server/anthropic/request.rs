@@ -178,7 +178,8 @@ fn response_format(format: Option<Format>, older: Option<Format>) -> Result<Opti
     }
     match format.schema {
         Some(schema) if schema.is_object() => {
-            Ok(Some(ResponseFormat { r#type: format.r#type, json_schema: Some(JsonSchema { schema: Some(schema) }) }))
+            let json_schema = Some(JsonSchema { schema: Some(schema) });
+            Ok(Some(ResponseFormat { r#type: format.r#type, json_schema, schema: None }))
         }
         _ => Err(refuse(place, "expected a schema, an object")),
     }

@@ -278,7 +278,7 @@ fn is_zero(time: &Value) -> bool {
 
 /// The empty word is sent by programs that want no form.
 fn response_format(format: Option<Value>) -> Result<Option<ResponseFormat>> {
-    let form = |kind: &str, json_schema| Some(ResponseFormat { r#type: kind.to_owned(), json_schema });
+    let form = |kind: &str, json_schema| Some(ResponseFormat { r#type: kind.to_owned(), json_schema, schema: None });
     match format {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(word)) if word.is_empty() => Ok(None),

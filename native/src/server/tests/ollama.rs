@@ -217,7 +217,7 @@ async fn a_request_that_says_nothing_loads() {
 #[tokio::test]
 async fn raw_prompts_are_texts() {
     let app = app(&open_server().await);
-    let text = json!({ "prompt": "Once upon a time", "max_tokens": 8, "temperature": 0 });
+    let text = json!({ "model": "stories", "prompt": "Once upon a time", "max_tokens": 8, "temperature": 0 });
     let same = post(&app, "/v1/completions", &text).await.ok()["choices"][0]["text"].clone();
     let raw = generating(json!({ "prompt": "Once upon a time", "raw": true }));
     let answer = post(&app, "/api/generate", &raw).await.ok();

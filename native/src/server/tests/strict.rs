@@ -5,7 +5,7 @@ use super::*;
 #[tokio::test]
 async fn json_that_two_readers_read_differently_is_refused_on_every_route() {
     let app = app(&open_server().await);
-    let messages = r#""messages": [{"role": "user", "content": "hi"}]"#;
+    let messages = r#""model": "stories", "messages": [{"role": "user", "content": "hi"}]"#;
     let bodies = [
         (CHAT_PATH, format!(r#"{{{messages}, "max_tokens": 1, "max_tokens": 2}}"#)),
         (CHAT_PATH, format!(r#"{{{messages}, "other": {{"a": 1, "a": 2}}}}"#)),
@@ -44,7 +44,9 @@ async fn what_cannot_fit_is_refused_before_it_is_made_tokens() {
     let message = chat(&app, json!({ "messages": [{ "role": "user", "content": long }] })).await.refused(400);
     assert!(message.contains("maximum context length is 1024 tokens") && message.contains("at least"), "{message}");
     assert!(began.elapsed() < Duration::from_secs(5), "it took {:?}", began.elapsed());
-    let message = post(&app, "/v1/completions", &json!({ "prompt": "xq".repeat(1 << 20) })).await.refused(400);
+    let message = post(&app, "/v1/completions", &json!({ "model": "stories", "prompt": "xq".repeat(1 << 20) }))
+        .await
+        .refused(400);
     assert!(message.contains("at least"), "{message}");
 }
 

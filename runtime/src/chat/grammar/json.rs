@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::super::schema::{List, Need, Object, Part, Rest, Schema, Texts, Written, terminal};
-use super::{DSML_PARAMETER_END, lark_text};
+use super::{DSML_PARAMETER_END, quote};
 use crate::error::{Code, Error, Result};
 
 /// Rules inside rules at most: llguidance compiles them by recursion.
@@ -174,7 +174,7 @@ impl Rules<'_> {
                         );
                         return Err(Error::new(Code::InvalidSchema, message));
                     }
-                    texts.push(lark_text(&text));
+                    texts.push(quote(&text));
                 }
                 texts.join(" | ")
             }
@@ -320,7 +320,7 @@ impl Rules<'_> {
                 return Err(Error::new(Code::InvalidSchema, message));
             }
             let value = self.value(part)?;
-            let key = self.terminal(lark_text(&key));
+            let key = self.terminal(quote(&key));
             let pair = format!("{key} {colon} {value}");
             pairs.push((pair, property.need != Need::Free));
         }
@@ -419,7 +419,7 @@ impl Rules<'_> {
 
     /// The rule for a property that is not listed.
     fn extra(&mut self, object: &Object) -> Result<Option<String>> {
-        let listed = object.properties.iter().map(|property| lark_text(&spaced(&Value::from(property.name.as_str()))));
+        let listed = object.properties.iter().map(|property| quote(&spaced(&Value::from(property.name.as_str()))));
         let listed: Vec<String> = listed.collect();
         let mut out = String::new();
         if !listed.is_empty() {

@@ -5,6 +5,7 @@
 //! Literals of one rule never begin with one another: llguidance's lexer takes the longest and does not go back.
 
 mod json;
+mod notation;
 
 use std::fmt::Write as _;
 use std::sync::{Arc, OnceLock};
@@ -81,7 +82,7 @@ impl Grammars {
     fn compiled(&self, shape: &Shape, thinking: bool, dialect: Dialect) -> Result<Constraint> {
         let made = self.form(shape, thinking, dialect, true).and_then(|form| self.lexicon()?.constraint(&form));
         // Arguments of functions that are not strict may be any object; their schema is a help to the model.
-        if made.is_err() && !shape.tools.is_empty() && shape.tools.iter().all(|tool| !tool.strict) {
+        if made.is_err() && !shape.tools.is_empty() && shape.tools.iter().any(|tool| !tool.strict) {
             return self.form(shape, thinking, dialect, false).and_then(|form| self.lexicon()?.constraint(&form));
         }
         made
@@ -103,6 +104,8 @@ impl Grammars {
             ToolChoice::Auto | ToolChoice::Required => shape.tools.iter().collect(),
         };
         let forced = matches!(shape.choice, ToolChoice::Required | ToolChoice::Named(_));
+        // Beside strict functions others are as free as they are alone.
+        rules.schemas &= forced || !shape.parallel;
         // The checkpoint's own template tells the model of tools; how it writes a call is not known, and is its own affair.
         let free_calls = self.format.is_own_template() && !forced;
         let markup = if shape.tools.is_empty() || free_calls { None } else { Some(Markup::of(self.format)?) };
@@ -200,6 +203,23 @@ impl Rules<'_> {
     fn response(&mut self, response: &ResponseShape) -> Result<Option<String>> {
         let schema = match response {
             ResponseShape::None => return Ok(None),
+            ResponseShape::Regex(pattern) => {
+                let texts = Texts::matching(pattern).map_err(|why| {
+                    Error::new(Code::InvalidSchema, format!("Invalid regular expression: {why}"))
+                        .with_detail("param", "regex")
+                })?;
+                self.rule("TEXT", &texts.raw());
+                return Ok(Some("TEXT".to_owned()));
+            }
+            ResponseShape::Choice(texts) => {
+                self.rule("TEXT", &notation::choice(texts));
+                return Ok(Some("TEXT".to_owned()));
+            }
+            ResponseShape::Grammar(text) => {
+                let grammar = notation::nested(text)?;
+                self.rule("response", &grammar);
+                return Ok(Some("response".to_owned()));
+            }
             ResponseShape::JsonObject => Schema::any_object(),
             // A response of DeepSeek's dialect has no schema: what goes beyond its tools is the same for both.
             ResponseShape::JsonSchema(schema) => Schema::check("response_format", schema, Dialect::Local)?,
@@ -415,7 +435,7 @@ impl Values {
                             "an enum holds the end of a parameter in this chat format",
                         ));
                     }
-                    self.raw.push(lark_text(text));
+                    self.raw.push(quote(text));
                 }
                 if !others.is_empty() {
                     self.json.push(Part::Values(others.into_iter().cloned().collect()));
@@ -444,11 +464,6 @@ fn raw_text(texts: &Texts) -> String {
 /// A literal of the grammar: JSON's, but for one character.
 fn quote(text: &str) -> String {
     Value::from(text).to_string().replace('\u{7f}', "\\u007f")
-}
-
-/// A literal of the grammar; of nothing, as a pattern: the lexer takes no empty literal beside others.
-fn lark_text(text: &str) -> String {
-    if text.is_empty() { "/(?:)/".to_owned() } else { quote(text) }
 }
 
 /// Any values but strings, which parameters have without quotes.

@@ -1,6 +1,8 @@
 //! What a request may not say, in the order in which it is found.
 
-use super::request::{ChatRequest, ToolChoiceField, ToolChoiceWord};
+use serde_json::Value;
+
+use super::request::{ChatRequest, ToolChoiceField, ToolChoiceWord, check_prompt_logprobs};
 use super::rules::{invalid, misshapen, refuse};
 use crate::chat::message::{self, INSUFFICIENT, literal};
 use crate::chat::{ChatFormat, Message, Role};
@@ -29,6 +31,7 @@ pub(super) fn ranges(request: &ChatRequest) -> Result<()> {
         return Err(refuse("user_id", rule).with_detail("found", quote(id)));
     }
     response_format(request, strict)?;
+    functions(request)?;
     tools(request)?;
     tool_choice(request, thinking && strict)?;
     // A form says itself where the answer ends.
@@ -63,6 +66,7 @@ fn log_probabilities(request: &ChatRequest, refused: bool) -> Result<()> {
     if refused && (request.logprobs == Some(true) || top > 0) {
         return Err(refuse("logprobs", "Thinking mode does not support logprobs"));
     }
+    check_prompt_logprobs(request.prompt_logprobs, request.is_stream())?;
     if top > 20 {
         return Err(invalid("top_logprobs", "[0, 20].", top));
     }
@@ -74,6 +78,7 @@ fn log_probabilities(request: &ChatRequest, refused: bool) -> Result<()> {
 }
 
 fn response_format(request: &ChatRequest, strict: bool) -> Result<()> {
+    request.form()?;
     let Some(format) = &request.response_format else { return Ok(()) };
     match format.r#type.as_str() {
         "text" | "json_object" => Ok(()),
@@ -86,6 +91,26 @@ fn response_format(request: &ChatRequest, strict: bool) -> Result<()> {
         }
         other => Err(refuse("response_format", "This response_format type is unavailable now")
             .with_detail("found", quote(other))),
+    }
+}
+
+/// OpenAI's older form of tools is refused where it says something: an answer to it has another form too.
+fn functions(request: &ChatRequest) -> Result<()> {
+    let says = |value: &&Value| match value {
+        Value::Null => false,
+        Value::Array(list) => !list.is_empty(),
+        Value::String(word) => word != "none" && word != "auto",
+        _ => true,
+    };
+    let fields = [("functions", "tools", &request.functions), ("function_call", "tool_choice", &request.function_call)];
+    match fields.into_iter().find(|(.., value)| value.as_ref().is_some_and(|value| says(&value))) {
+        None => Ok(()),
+        Some((field, instead, _)) => {
+            let message = format!(
+                "{field}: this older form of calls is not served; send {instead}, and read tool_calls from the answer"
+            );
+            Err(refuse(field, message))
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use super::beside::Beside;
 use super::usage::together;
 use super::{Timings, Usage};
 use crate::chat::{Delta, Parsed, control};
@@ -37,6 +38,7 @@ pub struct Completion {
     by_chunks: bool,
     /// There where log probabilities of ids are reported.
     tokenizer: Option<Arc<Tokenizer>>,
+    beside: Option<Beside>,
     choices: Vec<Choice>,
 }
 
@@ -71,6 +73,7 @@ impl Completion {
             logprobs: false,
             by_chunks: false,
             tokenizer: None,
+            beside: None,
             choices: vec![Choice::default()],
         }
     }
@@ -119,6 +122,11 @@ impl Completion {
         Completion { elsewhere: true, ..self }
     }
 
+    /// Tells more than text and calls.
+    pub(super) fn with_beside(self, beside: Option<Beside>) -> Completion {
+        Completion { beside, ..self }
+    }
+
     /// The chunk before all others of a choice: whose it is.
     #[must_use]
     pub fn first_chunk(&self, choice: u32) -> Value {
@@ -126,7 +134,11 @@ impl Completion {
         delta.insert("role".to_owned(), json!("assistant"));
         delta.insert("content".to_owned(), if self.thinking { Value::Null } else { json!("") });
         self.insert_thought(&mut delta, &json!(""));
-        self.delta(choice, delta, Value::Null, None)
+        let mut chunk = self.delta(choice, delta, Value::Null, None);
+        if let Some(beside) = &self.beside {
+            beside.begin(choice, &mut chunk);
+        }
+        chunk
     }
 
     /// From now on log probabilities are kept until they are told by a chunk: [`Completion::response`] lacks them.
@@ -137,6 +149,14 @@ impl Completion {
     /// Takes an event of a choice. Text, calls and the end are chunks; other events are none. The last end among the choices
     /// holds the counts, unless those come apart.
     pub fn chunk(&mut self, choice: u32, event: &Event) -> Option<Value> {
+        let chunk = self.tell(choice, event);
+        let Some(mut beside) = self.beside.take() else { return chunk };
+        let chunk = beside.hear(choice, event, chunk, || self.delta(choice, Map::new(), Value::Null, None));
+        self.beside = Some(beside);
+        chunk
+    }
+
+    fn tell(&mut self, choice: u32, event: &Event) -> Option<Value> {
         let tokenizer = self.tokenizer.as_deref();
         let state = self.choices.get_mut(choice as usize)?;
         match event {
@@ -177,7 +197,7 @@ impl Completion {
                 state.timings = *timings;
                 Some(self.end(choice, *finish))
             }
-            Event::Trace(_) => None,
+            Event::Trace(_) | Event::PromptLogprobs { .. } | Event::EndToken { .. } => None,
         }
     }
 
@@ -279,7 +299,11 @@ impl Completion {
         let mut response = self.head("chat.completion");
         response.insert("choices".to_owned(), json!(choices));
         response.extend(self.totals());
-        Value::Object(response)
+        let mut response = Value::Object(response);
+        if let Some(beside) = &self.beside {
+            beside.whole(&mut response);
+        }
+        response
     }
 
     fn whole(&self, at: u32, choice: &Choice) -> Value {

@@ -3,6 +3,7 @@
 //! In: the JSON of a request; the events of an answer. Out: a [`generate::Request`](crate::generate::Request); chunks and
 //! completions as JSON. Never: HTTP, a clock, or a field that is neither honoured nor refused by its name.
 
+mod beside;
 mod check;
 mod completion;
 mod model_ids;
@@ -26,7 +27,7 @@ pub use request::{
 pub use responses::{Response, ResponsesRequest};
 pub use rules::{Compat, Rules};
 pub use sampling::Stop;
-pub use shape::{ResponseShape, Shape, ToolChoice, ToolSpec};
+pub use shape::{ResponseShape, Shape, StructuredOutputs, ToolChoice, ToolSpec};
 pub use text::{Given as TextGiven, PromptField, TextAsked, TextRequest};
 pub use text_completion::TextCompletion;
 pub use usage::{CompletionDetails, PromptDetails, Timings, Usage};

@@ -9,14 +9,15 @@ use serde::de::IntoDeserializer;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Number, Value};
 
+use super::beside::{Beside, Kind, Wishes};
 use super::check;
 use super::rules::{self, Rules, misshapen};
 use super::sampling::{Sampling, Stop};
-use super::shape::{ResponseShape, Shape, ToolChoice, ToolSpec};
+use super::shape::{FormFields, ResponseShape, Shape, StructuredOutputs, ToolChoice, ToolSpec};
 use super::{Completion, ModelId};
 use crate::chat::message::{FunctionType, Tool};
 use crate::chat::{ChatFormat, Conversation, Dialect, Message, Options, Role};
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Result, quote};
 use crate::generate::{Request, SamplingParams, room};
 use crate::json::text_or_object;
 use crate::language::Language;
@@ -24,6 +25,8 @@ use crate::language::Language;
 /// Tokens of an answer: where the request does not say, and DeepSeek's cap.
 const CHAT_TOKENS: (u32, u32) = (4096, 8192);
 const THINKING_TOKENS: (u32, u32) = (32_768, 65_536);
+/// Log probabilities of prompts in one answer: some 40 MB of JSON.
+const MAX_SCORED: usize = 1 << 19;
 
 /// The body of a chat completion.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -66,6 +69,12 @@ pub struct ChatRequest {
     pub logprobs: Option<bool>,
     /// And of this many of the most probable tokens, 20 at most.
     pub top_logprobs: Option<u64>,
+    /// vLLM's: report log probabilities of the prompt, and of this many of the most probable tokens, 20 at most.
+    pub prompt_logprobs: Option<i64>,
+    /// vLLM's: report the ids of prompt and answer.
+    pub return_token_ids: Option<bool>,
+    /// llama.cpp's: report in a stream how far the prompt is read.
+    pub return_progress: Option<bool>,
     /// Answer by chunks.
     pub stream: Option<bool>,
     /// How to stream.
@@ -88,8 +97,26 @@ pub struct ChatRequest {
     pub tool_choice: Option<ToolChoiceField>,
     /// Whether several calls may be in one answer; absent: yes.
     pub parallel_tool_calls: Option<bool>,
+    /// OpenAI's older name for `tools`, which is refused.
+    pub functions: Option<Value>,
+    /// And for `tool_choice`.
+    pub function_call: Option<Value>,
     /// Shape of the answer.
     pub response_format: Option<ResponseFormat>,
+    /// vLLM's ways to ask for a form.
+    pub structured_outputs: Option<StructuredOutputs>,
+    /// Its older name for a schema.
+    pub guided_json: Option<Value>,
+    /// And for a regular expression.
+    pub guided_regex: Option<String>,
+    /// And for answers of which one is given.
+    pub guided_choice: Option<Vec<String>>,
+    /// And for a grammar.
+    pub guided_grammar: Option<String>,
+    /// llama.cpp's name for a schema.
+    pub json_schema: Option<Value>,
+    /// And for a grammar.
+    pub grammar: Option<String>,
     /// vLLM's name for `prefix` on the last message.
     pub continue_final_message: Option<bool>,
     /// Whether the prompt opens an answer; absent: yes, unless the last message is continued.
@@ -216,6 +243,8 @@ pub struct ResponseFormat {
     pub r#type: String,
     /// For `json_schema`.
     pub json_schema: Option<JsonSchema>,
+    /// llama.cpp's place for the schema of a `json_object`.
+    pub schema: Option<Value>,
 }
 
 /// A schema for the answer. Its name and whether it is strict make no difference: it is kept to.
@@ -243,7 +272,9 @@ impl Asked {
     pub fn requests(&self) -> impl Iterator<Item = Request> {
         (0..self.answers).map(|choice| {
             let sampling = SamplingParams { choice, ..self.request.sampling.clone() };
-            Request { sampling, ..self.request.clone() }
+            // Of the prompt it is said once.
+            let prompt_logprobs = self.request.prompt_logprobs.filter(|_| choice == 0);
+            Request { sampling, prompt_logprobs, ..self.request.clone() }
         })
     }
 
@@ -397,6 +428,10 @@ impl ChatRequest {
         let options = Options { thinking, add_generation_prompt, continue_final: continues, ..Options::default() };
         let prompt = language.render(&self.conversation(&shape), options)?;
         let max_tokens = self.most_tokens(&prompt, thinking, language.context())?;
+        let prompt_logprobs = self.prompt_logprobs.and_then(|count| u32::try_from(count).ok());
+        if let Some(count) = prompt_logprobs {
+            check_scored("messages", prompt.len().saturating_mul(count as usize + 1))?;
+        }
         // A continued answer may stand behind its thought already.
         let thought_open = language.opens_thought(&prompt);
         let dialect = if self.given.rules.compat.is_strict() { Dialect::DeepSeek } else { Dialect::Local };
@@ -409,6 +444,7 @@ impl ChatRequest {
             min_tokens: self.min_tokens.unwrap_or(0),
             ignore_eos: self.ignore_eos == Some(true),
             thinking: thought_open,
+            prompt_logprobs,
             calls: format.filter(|_| calls),
             ..Request::new(prompt)
         };
@@ -426,18 +462,20 @@ impl ChatRequest {
         if self.logprobs == Some(true) {
             completion = completion.with_logprobs(Arc::clone(language.tokenizer()));
         }
-        completion
+        let wishes = Wishes {
+            token_ids: self.return_token_ids == Some(true),
+            progress: self.return_progress == Some(true),
+            prompt_logprobs: self.prompt_logprobs.and_then(|count| usize::try_from(count).ok()),
+            streams: self.is_stream(),
+        };
+        let prompts = (0..asked.answers).map(|_| asked.request.prompt.as_slice());
+        completion.with_beside(Beside::new(Kind::Chat, wishes, language.tokenizer(), prompts))
     }
 
     /// What the answer has to look like.
     #[must_use]
     pub fn shape(&self) -> Shape {
-        let schema = || self.response_format.as_ref()?.json_schema.as_ref()?.schema.clone();
-        let response = match self.response_format.as_ref().map(|format| format.r#type.as_str()) {
-            Some("json_object") => ResponseShape::JsonObject,
-            Some("json_schema") => schema().map_or(ResponseShape::None, ResponseShape::JsonSchema),
-            _ => ResponseShape::None,
-        };
+        let response = self.form().unwrap_or_default();
         let keeps_schemas = self.given.rules.has_beta();
         let spec = |tool: &Tool| ToolSpec {
             name: tool.name().to_owned(),
@@ -453,6 +491,24 @@ impl ChatRequest {
             Some(ToolChoiceField::Tool(tool)) => ToolChoice::Named(tool.function.name.clone()),
         };
         Shape { response, tools, choice, parallel: self.parallel_tool_calls != Some(false) }
+    }
+
+    /// The one form that the answer is asked to have.
+    ///
+    /// # Errors
+    /// `bad_request` where two are asked for, or one that is not known.
+    pub(super) fn form(&self) -> Result<ResponseShape> {
+        let fields = FormFields {
+            response_format: self.response_format.as_ref(),
+            structured_outputs: self.structured_outputs.as_ref(),
+            guided_json: self.guided_json.as_ref(),
+            guided_regex: self.guided_regex.as_deref(),
+            guided_choice: self.guided_choice.as_deref(),
+            guided_grammar: self.guided_grammar.as_deref(),
+            json_schema: self.json_schema.as_ref(),
+            grammar: self.grammar.as_deref(),
+        };
+        fields.form(self.given.rules.compat.is_strict())
     }
 
     /// Whether the last message is continued instead of answered.
@@ -535,9 +591,40 @@ impl ChatRequest {
 /// What a request's model stands for.
 pub(super) fn resolve(rules: &Rules, model: Option<&str>) -> Result<ModelId> {
     match model {
-        Some(id) => rules.models.resolve(id).ok_or_else(|| rules::refuse("model", "Model Not Exist")),
+        Some(id) => rules.models.resolve(id).ok_or_else(|| {
+            let message = match rules.compat.is_strict() {
+                true => "Model Not Exist".to_owned(),
+                false => format!("Model Not Exist: {} is not served here; {}", quote(id), rules.models.sentence()),
+            };
+            rules::refuse("model", message)
+        }),
         None => rules.models.unnamed().ok_or_else(|| misshapen("model", "missing field `model`", rules.compat)),
     }
+}
+
+/// vLLM's `prompt_logprobs`, which chats and texts take alike.
+pub(super) fn check_prompt_logprobs(count: Option<i64>, streams: bool) -> Result<()> {
+    let Some(count) = count else { return Ok(()) };
+    if !(0..=20).contains(&count) {
+        return Err(rules::invalid("prompt_logprobs", "[0, 20]", count));
+    }
+    if streams {
+        let message = "prompt_logprobs: expected an answer as a whole, found stream = true";
+        return Err(rules::refuse("prompt_logprobs", message));
+    }
+    Ok(())
+}
+
+/// Refuses log probabilities of so many tokens of prompts, those of the most probable ones counted.
+pub(super) fn check_scored(field: &str, entries: usize) -> Result<()> {
+    if entries <= MAX_SCORED {
+        return Ok(());
+    }
+    let message = format!(
+        "{field}: expected at most {MAX_SCORED} log probabilities of prompts in an answer, found {entries}; ask for those of \
+        fewer tokens (logprobs, prompt_logprobs), or send fewer or shorter prompts in a request"
+    );
+    Err(rules::refuse(field, message))
 }
 
 /// The tokens that an answer to `prompt` may have: `most`, or what the context holds, unless that is to be refused.

@@ -641,7 +641,7 @@ fn log_probabilities_go_with_the_text_of_their_tokens() {
     });
     let tokenizer = Tokenizer::from_json("tokenizer.json", file.to_string().as_bytes(), 3).unwrap();
     let token = |id: u32| {
-        let logprobs = Logprobs { sampled: -0.5, top: vec![(id, -0.5), (1, f32::NEG_INFINITY)] };
+        let logprobs = Logprobs { sampled: -0.5, rank: 1, top: vec![(id, -0.5), (1, f32::NEG_INFINITY)] };
         Event::Token { id, logprobs: Some(logprobs) }
     };
     let events = [token(0), said(Voice::Reasoning, "a"), token(2), token(0), token(1), said(Voice::Content, "ab")];
@@ -944,7 +944,7 @@ fn a_failure_ends_what_was_begun() {
         json!({ "error": { "message": "gone", "type": "server_error", "param": null, "code": "internal_error" } });
     assert_eq!(silent.abort(&error), [told]);
     let mut begun = Completion::new("1", 7, "m", false).with_answers(2).with_usage_apart();
-    begun.chunk(0, &Event::Prompt { done: 5, total: 5, cached: 2 });
+    begun.chunk(0, &Event::Prompt { done: 5, total: 5, cached: 2, elapsed_ms: 1.0 });
     begun.chunk(0, &Event::Token { id: 1, logprobs: None });
     begun.chunk(0, &said(Voice::Content, "Once"));
     begun.chunk(1, &end(Finish::Stop));

@@ -4,14 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Deserialize;
-use serde_json::Number;
+use serde_json::{Number, Value};
 
-use super::request::{ChatRequest, StreamOptions, fit, resolve};
+use super::beside::{Beside, Kind, Wishes};
+use super::request::{ChatRequest, ResponseFormat, StreamOptions, check_prompt_logprobs, check_scored, fit, resolve};
 use super::rules::{self, Rules, invalid, refuse};
 use super::sampling::{Sampling, Stop};
+use super::shape::{FormFields, ResponseShape, Shape, StructuredOutputs};
 use super::{ModelId, TextCompletion};
-use crate::chat::control::{BOS, EOT, FIM_BEGIN, FIM_END, FIM_HOLE};
-use crate::error::{Result, quote};
+use crate::chat::Dialect;
+use crate::chat::control::{BOS, EOT};
+use crate::error::Result;
 use crate::generate::{Request, SamplingParams};
 use crate::language::Language;
 use crate::text::Tokenizer;
@@ -26,16 +29,23 @@ const MAX_TEXT_BYTES: usize = 4 << 20;
 pub struct TextRequest {
     /// What is continued, or goes before the hole.
     pub prompt: PromptField,
-    /// What goes behind the hole; absent: there is none.
+    /// What goes behind the hole; absent or empty: there is none.
     pub suffix: Option<String>,
     /// Echoed in the answer.
     pub model: Option<String>,
-    /// Tokens of the answer at most; 0 counts as absent.
+    /// Tokens of the answer at most. 0 means none where the prompt is reported, by `echo` or `prompt_logprobs`; else it counts
+    /// as absent.
     pub max_tokens: Option<i64>,
-    /// The answer begins with the prompt.
+    /// The answer begins with the prompt, and so do its log probabilities.
     pub echo: Option<bool>,
     /// Report log probabilities, and of this many of the most probable tokens, 20 at most.
     pub logprobs: Option<u64>,
+    /// vLLM's: report log probabilities of the prompt, and of this many of the most probable tokens, 20 at most.
+    pub prompt_logprobs: Option<i64>,
+    /// vLLM's: report the ids of prompt and answer.
+    pub return_token_ids: Option<bool>,
+    /// llama.cpp's: report in a stream how far the prompt is read.
+    pub return_progress: Option<bool>,
     /// Texts of control tokens in the prompt are those tokens.
     pub parse_special: Option<bool>,
     /// 0 to 2.
@@ -70,6 +80,22 @@ pub struct TextRequest {
     pub stream: Option<bool>,
     /// How to stream.
     pub stream_options: Option<StreamOptions>,
+    /// vLLM's ways to ask for a form.
+    pub structured_outputs: Option<StructuredOutputs>,
+    /// Its older name for a schema.
+    pub guided_json: Option<Value>,
+    /// And for a regular expression.
+    pub guided_regex: Option<String>,
+    /// And for answers of which one is given.
+    pub guided_choice: Option<Vec<String>>,
+    /// And for a grammar.
+    pub guided_grammar: Option<String>,
+    /// llama.cpp's name for a schema.
+    pub json_schema: Option<Value>,
+    /// And for a grammar.
+    pub grammar: Option<String>,
+    /// The form of an answer, as in chats.
+    pub response_format: Option<ResponseFormat>,
     /// Whose prompts may share what is cached.
     pub user_id: Option<String>,
     /// Not part of the body: see [`TextRequest::checked`].
@@ -128,6 +154,8 @@ pub struct TextAsked {
     pub answers: u32,
     /// What each answer begins with: its prompt, where that was asked for.
     pub echoes: Vec<String>,
+    /// Tokens before each prompt that are none of it: what begins every text, before prompts that are texts.
+    pub added_tokens: usize,
 }
 
 impl TextRequest {
@@ -147,11 +175,37 @@ impl TextRequest {
     pub fn checked(mut self, rules: &Rules, ignored: Vec<String>) -> Result<TextRequest> {
         let model = resolve(rules, self.model.as_deref())?;
         self.given = Given { model, rules: rules.clone(), ignored };
+        // Editors send a suffix with each request, at the end of a file an empty one.
+        self.suffix = self.suffix.filter(|suffix| !suffix.is_empty());
         self.check()?;
         Ok(self)
     }
 
+    /// The one form that the answer is asked to have.
+    fn form(&self) -> Result<ResponseShape> {
+        let fields = FormFields {
+            response_format: self.response_format.as_ref(),
+            structured_outputs: self.structured_outputs.as_ref(),
+            guided_json: self.guided_json.as_ref(),
+            guided_regex: self.guided_regex.as_deref(),
+            guided_choice: self.guided_choice.as_deref(),
+            guided_grammar: self.guided_grammar.as_deref(),
+            json_schema: self.json_schema.as_ref(),
+            grammar: self.grammar.as_deref(),
+        };
+        let form = if self.given.rules.compat.is_strict() { ResponseShape::None } else { fields.form(false)? };
+        match form {
+            ResponseShape::None => Ok(form),
+            _ if self.suffix.is_some() => Err(refuse("suffix", "suffix: cannot be used beside a form of the answer")),
+            _ if self.ignore_eos == Some(true) || self.min_tokens > Some(0) => {
+                Err(refuse("ignore_eos", "ignore_eos, min_tokens: cannot be used beside a form of the answer"))
+            }
+            form => Ok(form),
+        }
+    }
+
     fn check(&self) -> Result<()> {
+        self.form()?;
         let strict = self.given.rules.compat.is_strict();
         self.sampling().check()?;
         let (default, cap) = self.token_limits();
@@ -168,10 +222,7 @@ impl TextRequest {
         if self.echo == Some(true) && self.suffix.is_some() {
             return Err(refuse("echo", "echo: a text with a suffix cannot be echoed"));
         }
-        if self.echo == Some(true) && self.logprobs.is_some() {
-            let message = "echo: log probabilities of a prompt are not reported: expected echo or logprobs, found both";
-            return Err(refuse("echo", message));
-        }
+        check_prompt_logprobs(self.prompt_logprobs, self.is_stream())?;
         if strict && self.suffix.is_some() && self.given.model.thinking {
             return Err(refuse("suffix", "FIM completion does not support the thinking mode"));
         }
@@ -207,6 +258,23 @@ impl TextRequest {
         self.stream == Some(true)
     }
 
+    fn echoes(&self) -> bool {
+        self.echo == Some(true)
+    }
+
+    /// Of how many of the most probable tokens log probabilities of the prompt are needed; none: of none.
+    fn scored(&self) -> Option<u32> {
+        let echoed = self.logprobs.filter(|_| self.echoes()).and_then(|count| u32::try_from(count).ok());
+        let own = self.prompt_logprobs.and_then(|count| u32::try_from(count).ok());
+        echoed.max(own)
+    }
+
+    /// The tokens of each answer at most, where the request says so.
+    fn asked_tokens(&self) -> Option<u32> {
+        let most = self.max_tokens.map(|most| u32::try_from(most).unwrap_or(u32::MAX))?;
+        (most > 0 || self.echoes() || self.prompt_logprobs.is_some()).then_some(most)
+    }
+
     /// What the engine is to do.
     ///
     /// # Errors
@@ -220,19 +288,34 @@ impl TextRequest {
             false => SamplingParams::default(),
         };
         let sampling = self.sampling().params(defaults);
-        let asked = self.max_tokens.filter(|&most| most > 0).map(|most| u32::try_from(most).unwrap_or(u32::MAX));
+        let (asked, scored) = (self.asked_tokens(), self.scored());
         let most = asked.unwrap_or(self.token_limits().0);
         let mut stop_ids = self.stop_token_ids.clone().unwrap_or_default();
         if self.suffix.is_some() {
             stop_ids.extend(tokenizer.token_id(EOT));
         }
         let answers = self.sampling().answers();
-        let mut all = TextAsked { requests: vec![], answers, echoes: vec![] };
+        let shape = Shape { response: self.form()?, ..Shape::default() };
+        let constraint = language.grammars().constraint(&shape, false, Dialect::Local)?;
+        let (mut all, mut entries) =
+            (TextAsked { requests: vec![], answers, echoes: vec![], added_tokens: 0 }, 0_usize);
         for prompt in self.prompt.prompts() {
             let ids = self.ids(language, tokenizer, &prompt)?;
-            let max_tokens = fit(&ids, most, language.context(), asked.is_some() && rules.compat.is_strict())?;
+            if let (Prompt::Text(_), None) = (&prompt, &self.suffix) {
+                all.added_tokens = language.raw_prompt("")?.len();
+            }
+            let max_tokens = match most {
+                // A whole text may be read again where nothing is to follow it.
+                0 if ids.len() == language.context() as usize => 0,
+                most => fit(&ids, most, language.context(), asked.is_some() && rules.compat.is_strict())?,
+            };
+            if let Some(scored) = scored {
+                let places = ids.len().saturating_mul(answers as usize);
+                entries = entries.saturating_add(places.saturating_mul(scored as usize + 1));
+                check_scored("prompt", entries)?;
+            }
             let echo = match prompt {
-                _ if self.echo != Some(true) => String::new(),
+                _ if !self.echoes() => String::new(),
                 Prompt::Text(text) => text.to_owned(),
                 Prompt::Ids(ids) => tokenizer.decode(ids),
             };
@@ -244,6 +327,8 @@ impl TextRequest {
                     stop_ids: stop_ids.clone(),
                     min_tokens: self.min_tokens.unwrap_or(0),
                     ignore_eos: self.ignore_eos == Some(true),
+                    prompt_logprobs: scored,
+                    constraint: constraint.clone(),
                     ..Request::new(ids.clone())
                 });
                 all.echoes.push(echo.clone());
@@ -266,10 +351,17 @@ impl TextRequest {
         if self.is_stream() && self.stream_options.and_then(|options| options.include_usage) == Some(true) {
             completion = completion.with_usage_apart();
         }
-        if self.logprobs.is_some() {
-            completion = completion.with_logprobs(Arc::clone(language.tokenizer()));
+        if let Some(count) = self.logprobs.and_then(|count| usize::try_from(count).ok()) {
+            completion = completion.with_logprobs(Arc::clone(language.tokenizer()), count).with_scored_echoes(asked);
         }
-        completion
+        let wishes = Wishes {
+            token_ids: self.return_token_ids == Some(true),
+            progress: self.return_progress == Some(true),
+            prompt_logprobs: self.prompt_logprobs.and_then(|count| usize::try_from(count).ok()),
+            streams: self.is_stream(),
+        };
+        let prompts = asked.requests.iter().map(|request| request.prompt.as_slice());
+        completion.with_beside(Beside::new(Kind::Text, wishes, language.tokenizer(), prompts))
     }
 
     /// Default and cap of the tokens of an answer.
@@ -301,7 +393,8 @@ impl TextRequest {
                 Prompt::Ids(_) => Ok(text),
             };
         };
-        around_hole(tokenizer, &text, &encode(suffix)?)
+        let begin: Vec<u32> = tokenizer.token_id(BOS).into_iter().collect();
+        Ok([begin, language.around_hole(&text, &encode(suffix)?)?].concat())
     }
 
     fn sampling(&self) -> Sampling<'_> {
@@ -320,35 +413,5 @@ impl TextRequest {
             n: self.n,
             logprobs: self.logprobs.and_then(|count| count.try_into().ok()),
         }
-    }
-}
-
-/// The prompt of a hole between two texts: its beginning, its place, its end, as tokens.
-fn around_hole(tokenizer: &Tokenizer, before: &[u32], behind: &[u32]) -> Result<Vec<u32>> {
-    let token = |name: &str| {
-        let lacks = format!("suffix: the model has no token {}, so it cannot fill a hole", quote(name));
-        tokenizer.token_id(name).ok_or_else(|| refuse("suffix", lacks).with_help("leave out suffix"))
-    };
-    let (begin, hole, end) = (token(FIM_BEGIN)?, token(FIM_HOLE)?, token(FIM_END)?);
-    let bos: Vec<u32> = tokenizer.token_id(BOS).into_iter().collect();
-    Ok([&bos, &[begin][..], before, &[hole], behind, &[end]].concat())
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn a_hole_is_between_its_texts() {
-        let added: Vec<_> = (10..).zip([BOS, FIM_BEGIN, FIM_HOLE, FIM_END]).collect();
-        let added: Vec<_> = added.iter().map(|(id, token)| json!({ "id": id, "content": token })).collect();
-        let file = json!({
-            "added_tokens": added, "model": { "type": "BPE", "vocab": { "a": 0 }, "merges": [] },
-            "pre_tokenizer": { "type": "ByteLevel", "add_prefix_space": false, "use_regex": false },
-        });
-        let tokenizer = Tokenizer::from_json("tokenizer.json", file.to_string().as_bytes(), 20).unwrap();
-        assert_eq!(around_hole(&tokenizer, &[1, 2], &[3]).unwrap(), [10, 11, 1, 2, 12, 3, 13]);
     }
 }

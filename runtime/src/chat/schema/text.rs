@@ -6,6 +6,8 @@ use regex_syntax::hir::{Class, Hir, HirKind, Look};
 
 /// Bytes of a pattern at most.
 pub const MAX_PATTERN_BYTES: usize = 1 << 10;
+/// Bytes of a regular expression of a whole answer at most.
+const MAX_REGEX_BYTES: usize = 8 << 10;
 /// Bytes of what a pattern becomes at most: a class such as `\p{L}` has hundreds of ranges.
 const MAX_WRITTEN_BYTES: usize = 64 << 10;
 /// Groups inside groups of a pattern at most.
@@ -109,8 +111,12 @@ pub(super) fn format(name: &str, deepseeks: bool) -> Option<String> {
 /// # Errors
 /// Why it cannot be held.
 pub(super) fn pattern(text: &str) -> Result<Vec<(String, bool)>, String> {
-    if text.len() > MAX_PATTERN_BYTES {
-        return Err(format!("'pattern' has {} bytes, at most {MAX_PATTERN_BYTES} are allowed", text.len()));
+    rules(text, MAX_PATTERN_BYTES)
+}
+
+fn rules(text: &str, most_bytes: usize) -> Result<Vec<(String, bool)>, String> {
+    if text.len() > most_bytes {
+        return Err(format!("'pattern' has {} bytes, at most {most_bytes} are allowed", text.len()));
     }
     let mut rules = vec![];
     let mut rest = text;
@@ -341,6 +347,23 @@ fn write_class(ranges: &[(char, char)], out: &mut String) -> Option<()> {
 }
 
 impl Texts {
+    /// Texts that a regular expression matches as a whole.
+    ///
+    /// # Errors
+    /// Why it cannot be held.
+    pub(crate) fn matching(pattern: &str) -> Result<Texts, String> {
+        // Anchors at its ends say what is so anyway; look-ahead at its begin is known.
+        let inside = pattern.strip_prefix('^').unwrap_or(pattern);
+        let heads = if look_ahead(inside).is_some() { format!("^{inside}") } else { format!("^(?:{pattern})$") };
+        let mut rules = rules(&heads, MAX_REGEX_BYTES)?;
+        if look_ahead(inside).is_some() && !inside.ends_with('$') {
+            rules = self::rules(&format!("^{inside}$"), MAX_REGEX_BYTES)?;
+        }
+        let texts = Texts { rules, ..Texts::default() };
+        texts.check().map_err(|(why, _)| why)?;
+        Ok(texts)
+    }
+
     /// Whether a text is one of these. Called for texts of the schema itself.
     pub(super) fn accepts(&self, text: &str) -> bool {
         let length = text.chars().count() as u64;

@@ -207,7 +207,7 @@ impl ResponsesRequest {
     fn format(&self) -> Option<ResponseFormat> {
         let format = self.text.as_ref()?.format.as_ref()?;
         let json_schema = format.schema.clone().map(|schema| JsonSchema { schema: Some(schema) });
-        Some(ResponseFormat { r#type: format.r#type.clone(), json_schema })
+        Some(ResponseFormat { r#type: format.r#type.clone(), json_schema, schema: None })
     }
 
     /// Functions on offer, and the choice among them.

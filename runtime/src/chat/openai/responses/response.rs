@@ -124,7 +124,11 @@ impl Response {
             }
             Event::CallEnd { .. } => self.close(State::Complete, &mut told),
             Event::End { finish, timings, .. } => self.end(*finish, *timings, &mut told),
-            Event::Prompt { .. } | Event::Spelled(_) | Event::Trace(_) => {}
+            Event::Prompt { .. }
+            | Event::PromptLogprobs { .. }
+            | Event::EndToken { .. }
+            | Event::Spelled(_)
+            | Event::Trace(_) => {}
         }
         told
     }
@@ -298,16 +302,19 @@ impl Response {
         let whole = matches!(finish, Finish::Stop | Finish::ToolCalls);
         self.close(if whole { State::Complete } else { State::Cut }, told);
         (self.finish, self.timings) = (Some(finish), Some(timings));
-        let kind = match finish {
-            Finish::Stop | Finish::ToolCalls => "response.completed",
-            Finish::Length | Finish::Filtered => "response.incomplete",
+        let kinds: &[&str] = match finish {
+            Finish::Stop | Finish::ToolCalls => &["response.completed"],
+            // OpenAI's own helper for Python waits for the second one, whatever the status in it.
+            Finish::Length | Finish::Filtered => &["response.incomplete", "response.completed"],
             Finish::Aborted => {
                 self.error = Some(json!({ "code": "server_error", "message": "the answer was cut" }));
-                "response.failed"
+                &["response.failed"]
             }
         };
-        let response = self.whole();
-        self.tell(kind, json!({ "response": response }), told);
+        let response = json!({ "response": self.whole() });
+        for kind in kinds {
+            self.tell(kind, response.clone(), told);
+        }
     }
 
     fn item(&self, item: &Item) -> Value {
