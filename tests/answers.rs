@@ -5,7 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use lyn::generate::{AnswerId, Block, Event, Finish, Request, SamplingParams, Timings};
+use lyn::generate::{
+    AnswerId, Block, Chunk, Event, Finish, Logprobs, Request, Sampler, SamplingParams, Timings, Wanted,
+};
 use lyn::memory::ContextSize;
 use lyn::{Code, Engine, Options, Place, models, platform};
 use lyn_conformance::{load, one_device};
@@ -289,4 +291,109 @@ fn a_step_that_nobody_awaits_to_the_end_is_taken_up_again() {
         }
     }
     assert_eq!((said.ids, said.finish), (expected.ids, Some(Finish::Length)));
+}
+
+/// Log probabilities of a prompt's tokens, each from the logits of a step of one token.
+fn step_by_step(engine: &mut Engine, prompt: &[u32], count: u32) -> Vec<Logprobs> {
+    let tokenizer = engine.tokenizer().expect("a tokenizer");
+    let (allowed, size) = (tokenizer.sampleable(), tokenizer.size());
+    let sampler = Sampler::new(SamplingParams::default(), allowed.into(), size).expect("it is a sampler");
+    let runner = engine.runner();
+    let sequence = runner.open().expect("a free sequence");
+    let mut found = Vec::new();
+    for (place, pair) in (1..).zip(prompt.windows(2)) {
+        let ids = &pair[..1];
+        let logits = platform::block_on(async {
+            runner.step(&[Chunk { sequence, ids, wanted: Wanted::Last }], false).await?;
+            runner.logits(0).await
+        });
+        let logits = logits.expect("a step runs");
+        found.push(sampler.score(&logits, pair[1], place, count).expect("finite logits"));
+    }
+    runner.close(sequence);
+    found
+}
+
+/// Runs requests beside each other: what each is told of its prompt, what it says, and the steps that all took.
+fn scored(engine: &mut Engine, requests: &[Request]) -> (Vec<(Vec<Logprobs>, Said)>, usize) {
+    let ids: Vec<AnswerId> =
+        requests.iter().map(|request| engine.submit(request.clone()).expect("it is a request")).collect();
+    let (mut said, mut steps) = (BTreeMap::<AnswerId, (Vec<Logprobs>, Said)>::new(), 0);
+    while !engine.is_idle() {
+        steps += 1;
+        for (id, event) in platform::block_on(engine.step()).expect("a step") {
+            let (logprobs, said) = said.entry(id).or_default();
+            match event.expect("no answer fails") {
+                Event::PromptLogprobs { first, logprobs: more } => {
+                    assert_eq!(first as usize, logprobs.len() + 1, "each token once, in order");
+                    logprobs.extend(more);
+                }
+                event => said.hear(event),
+            }
+        }
+    }
+    (ids.iter().map(|id| said.remove(id).expect("an answer")).collect(), steps)
+}
+
+/// Oracle: the same logits, made one token at a time.
+#[test]
+fn tokens_of_prompts_are_as_probable_as_step_by_step() {
+    let options = Options {
+        context: ContextSize::Tokens(256),
+        chunk: Some(32),
+        sequences: 3,
+        scores_prompts: true,
+        ..Options::default()
+    };
+    for (place, tokens, narrow) in [
+        (Place::Host, 20, false),
+        (Place::Gpu(Box::new(one_device())), 150, false),
+        (Place::Gpu(Box::new(one_device())), 70, true),
+    ] {
+        let what = format!("{} tokens, {}", tokens, place.adapter().map_or("host", |_| "GPU"));
+        // Also where a step has no more rows than sequences.
+        let mut engine = load(models::stories(), place, &Options { scores_prompts: !narrow, ..options.clone() });
+        let prompts = [long_prompt(tokens, 1), long_prompt(tokens / 2, 2), long_prompt(tokens, 3)];
+        let expected: Vec<Vec<Logprobs>> = prompts.iter().map(|prompt| step_by_step(&mut engine, prompt, 3)).collect();
+        let with_scores =
+            |prompt: &Vec<u32>, max_tokens| Request { prompt_logprobs: Some(3), ..greedy(prompt.clone(), max_tokens) };
+        let answers: Vec<Said> = prompts.iter().map(|prompt| alone(&mut engine, &greedy(prompt.clone(), 5))).collect();
+        // The cache knows the beginnings by now, and is not asked.
+        for turn in 0..2 {
+            let requests: Vec<Request> = prompts.iter().map(|prompt| with_scores(prompt, 5)).collect();
+            let (found, _) = scored(&mut engine, &requests);
+            for (at, (logprobs, said)) in found.iter().enumerate() {
+                assert_eq!(logprobs, &expected[at], "{what}: prompt {at}, turn {turn}");
+                assert_eq!(said.timings.cached_tokens, 0, "{what}: prompt {at}");
+                assert_eq!((&said.ids, &said.text), (&answers[at].ids, &answers[at].text), "{what}: prompt {at}");
+            }
+        }
+        // Nothing but the prompt is read where no token is to follow, and others may run beside it.
+        let mixed =
+            [with_scores(&prompts[0], 0), greedy(prompts[1].clone(), 5), request(prompts[2].clone(), 0.7, 3, 5)];
+        let (found, _) = scored(&mut engine, &mixed);
+        assert_eq!((&found[0].0, &found[0].1.ids), (&expected[0], &vec![]), "{what}");
+        assert_eq!((found[1].0.len(), &found[1].1.ids), (0, &answers[1].ids), "{what}");
+        assert_eq!(found[2].1.ids, alone(&mut engine, &mixed[2]).ids, "{what}");
+    }
+}
+
+#[test]
+fn prompts_that_are_scored_share_steps() {
+    let options = Options {
+        context: ContextSize::Tokens(256),
+        chunk: Some(64),
+        sequences: 8,
+        scores_prompts: true,
+        ..Options::default()
+    };
+    let mut engine = load(models::stories(), Place::Gpu(Box::new(one_device())), &options);
+    let requests: Vec<Request> =
+        (0..8).map(|seed| Request { prompt_logprobs: Some(1), ..greedy(long_prompt(16, seed), 1) }).collect();
+    let (found, steps) = scored(&mut engine, &requests);
+    assert!(found.iter().all(|(logprobs, said)| logprobs.len() == 15 && said.ids.len() == 1));
+    // 128 tokens of prompts in steps of 64.
+    assert!(steps <= 3, "{steps} steps for 8 prompts of 16 tokens");
+    let one = Request { prompt_logprobs: Some(21), ..greedy(long_prompt(3, 1), 1) };
+    assert_eq!(engine.submit(one).expect_err("too many").code(), Code::BadRequest);
 }

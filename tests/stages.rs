@@ -52,3 +52,18 @@ fn check(device: &str, place: impl Fn() -> Place) {
         failures.join("\n")
     );
 }
+
+/// The built-in model's own expectations: prompts with their continuations, each to its last id.
+#[test]
+fn every_greedy_id_of_a_folder_is_compared() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/stories");
+    let source = Arc::new(FolderSource::new(folder).expect("models/stories"));
+    let report = platform::block_on(golden::run(source, Place::Gpu(Box::new(lyn_conformance::one_device()))));
+    let report = report.expect("a report");
+    assert!(report.passed(), "{report:?}");
+    let compared = |suffix: &str| -> usize {
+        report.stages.iter().filter(|stage| stage.stage.ends_with(suffix)).map(|stage| stage.compared).sum()
+    };
+    // 9 prompts: 64, 12, 22, 12, 64, 64, 64, 46 and 64 ids.
+    assert_eq!((compared(".greedy"), compared(".logits")), (412, 9 * 2048));
+}

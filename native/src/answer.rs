@@ -58,7 +58,7 @@ pub(crate) fn answer(
         }
         match block_on(generation.next()) {
             Ok(None) => break Ok(()),
-            Ok(Some(Event::Prompt { done, total, cached })) => {
+            Ok(Some(Event::Prompt { done, total, cached, .. })) => {
                 progress.update(u64::from(done - cached.min(done)), u64::from(total - cached));
             }
             Ok(Some(Event::Text { voice, text })) => {
@@ -85,6 +85,7 @@ pub(crate) fn answer(
             }
             // No tools are offered here: calls are text.
             Ok(Some(Event::Spelled(_) | Event::Call { .. } | Event::Arguments { .. } | Event::CallEnd { .. })) => {}
+            Ok(Some(Event::PromptLogprobs { .. } | Event::EndToken { .. })) => {}
             Err(error) => break Err(error),
         }
     };
@@ -163,7 +164,7 @@ impl Trace {
     /// # Errors
     /// `io`; `bad_checkpoint` without a tokenizer.
     pub(crate) fn create(path: &Path, engine: &Engine, layers: &[u32], prompt: &[u32]) -> Result<Trace> {
-        let file = File::create(path).map_err(|error| crate::verbs::io_error(path, &error))?;
+        let file = File::create(path).map_err(|error| crate::text::io_error(path, &error))?;
         let mut trace = Trace { path: path.to_owned(), file: BufWriter::new(file), next: 0 };
         trace.line(&lines::header(engine, layers))?;
         let tokenizer = engine.tokenizer()?;
@@ -182,11 +183,11 @@ impl Trace {
     }
 
     fn line(&mut self, line: &str) -> Result<()> {
-        writeln!(self.file, "{line}").map_err(|error| crate::verbs::io_error(&self.path, &error))
+        writeln!(self.file, "{line}").map_err(|error| crate::text::io_error(&self.path, &error))
     }
 
     fn finish(&mut self) -> Result<()> {
-        self.file.flush().map_err(|error| crate::verbs::io_error(&self.path, &error))
+        self.file.flush().map_err(|error| crate::text::io_error(&self.path, &error))
     }
 }
 
@@ -202,7 +203,7 @@ impl SamplingArgs {
             repetition_penalty: self.repetition_penalty,
             presence_penalty: self.presence_penalty,
             frequency_penalty: self.frequency_penalty,
-            seed: self.seed.unwrap_or_else(seed),
+            seed: self.seed().unwrap_or_else(seed),
             ..defaults
         }
     }

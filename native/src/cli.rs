@@ -1,10 +1,12 @@
 //! Verbs and flags, once: parser, help, man pages, completions and docs/cli.md are all made from here.
 
+use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::builder::FalseyValueParser;
-use clap::{ArgAction, Args, Command, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{Arg, ArgAction, Args, Command, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 use lyn::chat::openai::{Alias, Compat};
 use lyn::engine::{Attention, Options};
 use lyn::memory::ContextSize;
@@ -62,7 +64,7 @@ pub(crate) struct Common {
     /// Colours; NO_COLOR, CLICOLOR_FORCE and TERM=dumb are obeyed
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub(crate) color: When,
-    /// How progress is shown: a bar only if stderr is a terminal, plain: a line for each 10 %
+    /// How progress is shown: a bar if stderr is a terminal, else a line every 30 s; plain: a line for each 10 %
     #[arg(long, global = true, value_name = "HOW", default_value = "auto")]
     pub(crate) progress: Progress,
     /// Another settings file
@@ -191,7 +193,7 @@ pub(crate) enum ConfigAction {
 pub(crate) struct Model {
     /// stories (built in), a folder, or a .safetensors file
     #[arg(value_name = "MODEL", default_value = "stories", value_hint = ValueHint::AnyPath)]
-    pub(crate) model: String,
+    pub(crate) model: PathBuf,
 }
 
 /// How an engine is set up.
@@ -200,7 +202,7 @@ pub(crate) struct Model {
 pub(crate) struct EngineArgs {
     /// stories (built in), a folder, or a .safetensors file
     #[arg(short, long, default_value = "stories", value_hint = ValueHint::AnyPath)]
-    pub(crate) model: String,
+    pub(crate) model: PathBuf,
     /// Tokens of prompt and answer together: a number, auto (up to 8192) or max
     #[arg(short, long, value_name = "N", default_value = "auto", value_parser = context)]
     pub(crate) context: ContextSize,
@@ -279,7 +281,8 @@ pub(crate) struct UpstreamArgs {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Upstream")]
 pub(crate) struct RouteArgs {
-    /// MODEL_ID=URL: requests for this model go there; an id may end in *, URL may be local; may be given again
+    /// MODEL_ID=URL[#ID][@N%]: requests for this model go there, under another ID, or N percent of them; MODEL_ID may end
+    /// in *, URL may be local; shadow:MODEL_ID=… sends copies, whose answers are only counted; may be given again
     #[arg(long, value_name = "RULE")]
     pub(crate) route: Vec<String>,
     /// Another engine for requests that find the queue here full
@@ -307,23 +310,23 @@ pub(crate) struct SamplingArgs {
     #[arg(long, value_name = "F", default_value_t = 1.0)]
     pub(crate) repetition_penalty: f32,
     /// Taken off tokens that the answer has
-    #[arg(long, value_name = "F", default_value_t = 0.0, allow_negative_numbers = true)]
+    #[arg(long, value_name = "F", default_value_t = 0.0)]
     pub(crate) presence_penalty: f32,
     /// Taken off tokens for each time that the answer has them
-    #[arg(long, value_name = "F", default_value_t = 0.0, allow_negative_numbers = true)]
+    #[arg(long, value_name = "F", default_value_t = 0.0)]
     pub(crate) frequency_penalty: f32,
-    /// Same seed, model, adapter and flags: same text; default: drawn, and shown in the statistics
-    #[arg(short, long, value_name = "N")]
-    pub(crate) seed: Option<u64>,
+    /// Same seed, model, adapter and flags: same text; default, and -1: drawn, and shown in the statistics
+    #[arg(short, long, value_name = "N", value_parser = number_or_default::<u64>)]
+    seed: Option<OrDefault<u64>>,
 }
 
 /// What an answer is and how it is shown.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Answer")]
 pub(crate) struct AnswerArgs {
-    /// Tokens of the answer at most; default: as many as the context holds
-    #[arg(short = 'n', long, value_name = "N")]
-    pub(crate) max_tokens: Option<u32>,
+    /// Tokens of the answer at most; default, and -1: as many as the context holds
+    #[arg(short = 'n', long, value_name = "N", value_parser = number_or_default::<u32>)]
+    max_tokens: Option<OrDefault<u32>>,
     /// Text that ends the answer; may be given again
     #[arg(long, value_name = "S")]
     pub(crate) stop: Vec<String>,
@@ -342,6 +345,59 @@ pub(crate) struct AnswerArgs {
     /// Counts and speeds after the answer, on stderr; auto: if it is a terminal
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub(crate) stats: When,
+}
+
+impl SamplingArgs {
+    /// The seed; none where it is to be drawn.
+    pub(crate) fn seed(&self) -> Option<u64> {
+        self.seed.and_then(|given| given.0)
+    }
+
+    /// Sets the seed.
+    pub(crate) fn set_seed(&mut self, seed: Option<OrDefault<u64>>) {
+        self.seed = seed;
+    }
+}
+
+impl AnswerArgs {
+    /// Tokens of the answer at most; none where only the context limits it.
+    pub(crate) fn max_tokens(&self) -> Option<u32> {
+        self.max_tokens.and_then(|given| given.0)
+    }
+
+    /// Sets how many tokens an answer may have.
+    pub(crate) fn set_max_tokens(&mut self, most: Option<OrDefault<u32>>) {
+        self.max_tokens = most;
+    }
+}
+
+/// A number, or none for -1, which stands for the default as it does in llama.cpp.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OrDefault<T>(pub(crate) Option<T>);
+
+/// A whole number that fits its type, or -1.
+pub(crate) fn number_or_default<T: FromStr + Bounded>(text: &str) -> Result<OrDefault<T>, String> {
+    match text {
+        "-1" => Ok(OrDefault(None)),
+        number => number
+            .parse()
+            .map(|number| OrDefault(Some(number)))
+            .map_err(|_| format!("expected a whole number from 0 to {}, or -1 for the default", T::LARGEST)),
+    }
+}
+
+/// A type whose largest number can be told.
+pub(crate) trait Bounded {
+    /// The largest number.
+    const LARGEST: u64;
+}
+
+impl Bounded for u32 {
+    const LARGEST: u64 = u32::MAX as u64;
+}
+
+impl Bounded for u64 {
+    const LARGEST: u64 = u64::MAX;
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -378,7 +434,7 @@ pub(crate) struct Generate {
     pub(crate) response_format: ResponseFormat,
     /// JSON schema that the answer fits: a file, or the schema itself
     #[arg(long, value_name = "SCHEMA", value_hint = ValueHint::FilePath, conflicts_with = "response_format")]
-    pub(crate) json_schema: Option<String>,
+    pub(crate) json_schema: Option<OsString>,
     /// Write what attention reads for each token, as JSON Lines
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) trace: Option<PathBuf>,
@@ -557,7 +613,7 @@ pub(crate) struct Bench {
     pub(crate) output: TableForm,
     /// stories (built in), a folder, or a .safetensors file
     #[arg(short, long, default_value = "stories", value_hint = ValueHint::AnyPath)]
-    pub(crate) model: String,
+    pub(crate) model: PathBuf,
     /// Load although the plan says that memory is short
     #[arg(long)]
     pub(crate) force: bool,
@@ -609,31 +665,43 @@ pub(crate) struct Tokenize {
     pub(crate) special: bool,
     /// stories (built in), a folder, or a .safetensors file
     #[arg(short, long, default_value = "stories", value_hint = ValueHint::AnyPath)]
-    pub(crate) model: String,
+    pub(crate) model: PathBuf,
 }
 
 /// The whole command, with an environment twin for every long option and a link at the end of every help.
 pub(crate) fn command() -> Command {
-    fn twins(command: Command) -> Command {
+    each_argument(command_without_environment(), &|argument| match (argument.get_long(), argument.get_action()) {
+        (None | Some("help" | "version"), _) => argument,
+        (Some(long), action) => {
+            let twin = twin(long);
+            // `LYN_JSON=1` is as good as `LYN_JSON=true`.
+            let flag = matches!(action, ArgAction::SetTrue);
+            let argument = if flag { argument.value_parser(FalseyValueParser::new()) } else { argument };
+            argument.env(twin).hide_env_values(true)
+        }
+    })
+}
+
+/// The same, deaf to the environment.
+pub(crate) fn command_without_environment() -> Command {
+    fn linked(command: Command) -> Command {
         let link = match command.get_name() {
             "lyn" => format!("Docs: {DOCS}/cli.md"),
             verb => format!("Docs: {DOCS}/cli.md#lyn-{verb}"),
         };
-        command
-            .after_help(link)
-            .mut_args(|argument| match (argument.get_long(), argument.get_action()) {
-                (None | Some("help" | "version"), _) => argument,
-                (Some(long), action) => {
-                    let twin = twin(long);
-                    // `LYN_JSON=1` is as good as `LYN_JSON=true`.
-                    let flag = matches!(action, ArgAction::SetTrue);
-                    let argument = if flag { argument.value_parser(FalseyValueParser::new()) } else { argument };
-                    argument.env(twin).hide_env_values(true)
-                }
-            })
-            .mut_subcommands(twins)
+        command.after_help(link).mut_subcommands(linked)
     }
-    twins(Cli::command())
+    // What follows an option is its value, whatever it begins with: `--stop ---`, `-s -1`. A prompt may be a number.
+    each_argument(linked(Cli::command()), &|argument| match argument.get_action().takes_values() {
+        true if argument.is_positional() => argument.allow_negative_numbers(true),
+        true => argument.allow_hyphen_values(true),
+        false => argument,
+    })
+}
+
+/// Changes every argument of a command and of those below it.
+fn each_argument(command: Command, change: &dyn Fn(Arg) -> Arg) -> Command {
+    command.mut_args(change).mut_subcommands(|verb| each_argument(verb, change))
 }
 
 /// The environment twin of a long option: `LYN_MAX_TOKENS`.

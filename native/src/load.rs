@@ -1,5 +1,6 @@
 //! Loading an engine where someone watches: progress, Ctrl-C, a warning on software adapters.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use lyn::checkpoint::{Checkpoint, Source};
@@ -15,7 +16,7 @@ use crate::{App, self_check};
 ///
 /// # Errors
 /// As [`engine_of`], and where there is no such model.
-pub(crate) fn engine(app: &App, model: &str, options: &Options) -> Result<Engine> {
+pub(crate) fn engine(app: &App, model: &Path, options: &Options) -> Result<Engine> {
     engine_of(app, crate::model::source(model)?, options)
 }
 

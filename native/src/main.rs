@@ -3,6 +3,8 @@
 mod answer;
 mod block_store;
 mod cli;
+mod command_line;
+mod environment;
 mod interrupt;
 mod load;
 mod model;
@@ -11,16 +13,17 @@ mod self_check;
 mod server;
 mod settings;
 mod terminal;
+mod text;
 mod upstream;
 mod verbs;
 
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::FromArgMatches;
 use lyn::error::Code;
 
-use crate::cli::{Cli, Verb};
+use crate::cli::Verb;
+use crate::command_line::Wish;
 use crate::interrupt::Interrupt;
 use crate::settings::Settings;
 use crate::terminal::Terminal;
@@ -39,21 +42,25 @@ pub(crate) struct App {
 pub(crate) type Ended = lyn::Result<ExitCode>;
 
 fn main() -> ExitCode {
-    let settings = match Settings::read() {
-        Ok(settings) => settings,
+    environment::prepare();
+    let wish = Settings::read().and_then(|settings| Ok((command_line::read(&settings)?, settings)));
+    let (cli, settings) = match wish {
+        Ok((Wish::Run(cli), settings)) => (*cli, settings),
+        Ok((Wish::Shown(code), _)) => return code,
         Err(error) => {
-            terminal::error::show(&Terminal::plain(), &error);
+            terminal::error::show(&Terminal::plain(command_line::wants_json()), &error);
             return ExitCode::from(error.code().exit_code());
         }
     };
-    let matches = settings.apply(cli::command()).get_matches();
-    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let terminal = Terminal::new(&cli.common);
     let Some(verb) = cli.verb else {
         terminal.bytes(cli::SHORT_HELP.as_bytes());
         return ExitCode::SUCCESS;
     };
     terminal.start_log(cli.common.verbose);
+    if let Some(unread) = &settings.unread {
+        terminal.warn("bad_config", unread);
+    }
     let ended = Interrupt::install().and_then(|interrupt| {
         let app = App { terminal: terminal.clone(), interrupt, settings, device: cli.common.device };
         run(&app, verb).or_else(|error| match error.code() {

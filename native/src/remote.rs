@@ -16,6 +16,7 @@ use crate::answer::Screen;
 use crate::cli::{AnswerArgs, AttentionArg, EngineArgs, SamplingArgs, Switch, UpstreamArgs, When};
 use crate::interrupt::Interrupt;
 use crate::terminal::table::count;
+use crate::text::quoted;
 use crate::upstream::{Address, Keys, Kind, Patience, Upstream, gave_up};
 use crate::verbs::chat::document;
 
@@ -74,7 +75,10 @@ impl Remote {
             .map_err(|error| Error::new(Code::Internal, format!("no runtime for connections: {error}")))?;
         let _working = app.interrupt.work();
         // The default names a model that is built in here, and hardly one there.
-        let wanted = Some(engine.model.as_str()).filter(|model| *model != "stories");
+        let wanted = engine.model.to_str().ok_or_else(|| {
+            Error::new(Code::BadRequest, format!("--model {}: expected an id in UTF-8", quoted(&engine.model)))
+        })?;
+        let wanted = Some(wanted).filter(|model| *model != "stories");
         let model = runtime.block_on(async {
             tokio::select! {
                 model = upstream.choose_model(wanted) => model,
@@ -107,7 +111,7 @@ impl Remote {
         let mut screen = Screen::new(app, options.reasoning);
         let host = self.upstream.address().shown().to_owned();
         let timings = Timings { known: Known::NOTHING, ..Timings::default() };
-        let mut told = Told { host, seed: sampling.seed, model: self.model.clone(), timings, ..Told::default() };
+        let mut told = Told { host, seed: sampling.seed(), model: self.model.clone(), timings, ..Told::default() };
         let answering = async {
             let body = self.body(app, messages, options, sampling, response).await;
             let (start, mut first) = (Instant::now(), None);
@@ -169,8 +173,8 @@ impl Remote {
         put("repetition_penalty", unless(sampling.repetition_penalty, 1.0));
         put("presence_penalty", unless(sampling.presence_penalty, 0.0));
         put("frequency_penalty", unless(sampling.frequency_penalty, 0.0));
-        put("seed", sampling.seed.map(|seed| json!(seed)));
-        put("max_tokens", options.max_tokens.map(|most| json!(most)));
+        put("seed", sampling.seed().map(|seed| json!(seed)));
+        put("max_tokens", options.max_tokens().map(|most| json!(most)));
         put("stop", (!options.stop.is_empty()).then(|| json!(options.stop)));
         put("ignore_eos", options.ignore_eos.then(|| json!(true)));
         let on = options.thinking == Switch::On;
@@ -277,7 +281,7 @@ impl Told {
 
     /// Says why an answer was cut, and what it took, where that is wanted.
     pub(crate) fn report(&self, app: &App, options: &AnswerArgs) {
-        let why = match (self.finish, options.max_tokens) {
+        let why = match (self.finish, options.max_tokens()) {
             (Some(Finish::Length), Some(most)) => {
                 Some(format!("--max-tokens {most} or the engine's own limit is reached"))
             }

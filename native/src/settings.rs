@@ -3,17 +3,22 @@
 //! In: config.toml, with an option's name as key (`temperature = 0.7`), for all verbs at the top, for one verb in its table
 //! (`[generate]`). Out: defaults for the parser. A key that no option has is an error, not ignored.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use clap::{Arg, Command};
-use lyn::error::{Code, Error, Result, quote};
+use lyn::error::{Code, Error, Result, escape, escape_whole, quote};
 use toml::{Table, Value};
+
+use crate::text::{UTF8_HELP, decode, quoted};
 
 /// The settings in force.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Settings {
     /// Where they were looked for; none where the system names no home.
     pub(crate) path: Option<PathBuf>,
+    /// Why the file that nobody named could not be read, for a warning.
+    pub(crate) unread: Option<String>,
     values: Table,
 }
 
@@ -40,33 +45,38 @@ impl Settings {
         let Some(path) = given.clone().or_else(|| Some(config_folder()?.join("config.toml"))) else {
             return Ok(Settings::default());
         };
-        let shown = quote(&path.to_string_lossy());
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && given.is_none() => {
-                return Ok(Settings { path: Some(path), values: Table::new() });
+        let bad = |message: String| Error::new(Code::BadConfig, format!("{}: {message}", quoted(&path)));
+        let bytes = match (std::fs::read(&path), given.is_none()) {
+            (Ok(bytes), _) => bytes,
+            // A service has a home that is none, such as /dev/null, or that is another's.
+            (Err(error), true) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                return Ok(Settings { path: Some(path), ..Settings::default() });
             }
-            Err(error) => return Err(Error::new(Code::BadConfig, format!("{shown}: {error}"))),
+            (Err(error), true) if error.kind() == ErrorKind::PermissionDenied => {
+                let unread = format!("{}: {error}; going on without settings", quoted(&path));
+                return Ok(Settings { path: Some(path), unread: Some(unread), ..Settings::default() });
+            }
+            (Err(error), _) => return Err(bad(error.to_string())),
         };
-        let settings = Settings::parse(path, &text)?;
-        Ok(settings)
+        let text = decode(bytes).map_err(|why| bad(why).with_help(UTF8_HELP))?;
+        Settings::parse(path, &text)
     }
 
     fn parse(path: PathBuf, text: &str) -> Result<Settings> {
-        let shown = quote(&path.to_string_lossy());
+        let shown = quoted(&path);
         let bad = |message: String| Error::new(Code::BadConfig, format!("{shown}: {message}"));
         let values: Table = text.parse().map_err(|error: toml::de::Error| {
             let before = text.get(..error.span().map_or(0, |span| span.start)).unwrap_or(text);
             let line = before.matches('\n').count() + 1;
             let column = before.rsplit('\n').next().map_or(0, |rest| rest.chars().count()) + 1;
-            bad(format!("line {line}, column {column}: {}", error.message()))
+            bad(format!("line {line}, column {column}: {}", escape_whole(error.message())))
         })?;
         let command = crate::cli::command();
         for (key, value) in &values {
             let verb = command.find_subcommand(key).filter(|_| value.is_table());
             let (table, commands) = match (value, verb) {
                 (Value::Table(table), Some(verb)) => (table.clone(), vec![verb, &command]),
-                (Value::Table(_), None) => return Err(bad(format!("[{key}] is not a verb"))),
+                (Value::Table(_), None) => return Err(bad(format!("[{}] is not a verb", escape(key)))),
                 _ => {
                     let one = Table::from_iter([(key.clone(), value.clone())]);
                     (one, command.get_subcommands().chain([&command]).collect())
@@ -79,7 +89,7 @@ impl Settings {
                 }
             }
         }
-        Ok(Settings { path: Some(path), values })
+        Ok(Settings { path: Some(path), values, unread: None })
     }
 
     /// Makes the settings the defaults of a command's options.
@@ -173,7 +183,7 @@ pub(crate) fn state_folder() -> Option<PathBuf> {
 
 /// A path for people.
 pub(crate) fn shown(path: Option<&Path>) -> String {
-    path.map_or_else(|| "none: the system names no home folder".to_owned(), |path| path.display().to_string())
+    path.map_or_else(|| "none: the system names no home folder".to_owned(), |path| crate::text::shown(path))
 }
 
 #[cfg(test)]
@@ -198,12 +208,12 @@ mod tests {
         let cli = read(&["lyn", "generate", "x"]);
         assert!(cli.common.json);
         let Some(Verb::Generate(generate)) = cli.verb else { panic!() };
-        assert_eq!((generate.sampling.temperature, generate.answer.max_tokens), (Some(0.25), Some(9)));
+        assert_eq!((generate.sampling.temperature, generate.answer.max_tokens()), (Some(0.25), Some(9)));
         assert_eq!(generate.answer.stop, ["a", "b"]);
         let Some(Verb::Generate(generate)) = read(&["lyn", "generate", "-t", "0.5"]).verb else { panic!() };
         assert_eq!(generate.sampling.temperature, Some(0.5));
         let Some(Verb::Chat(chat)) = read(&["lyn", "chat"]).verb else { panic!() };
-        assert_eq!((chat.sampling.temperature, chat.answer.max_tokens), (Some(0.25), None));
+        assert_eq!((chat.sampling.temperature, chat.answer.max_tokens()), (Some(0.25), None));
     }
 
     #[test]

@@ -19,6 +19,8 @@ use crate::{gpu, host, weights};
 const MAX_CHUNK: u32 = 4096;
 /// Workgroups that WebGPU allows in one dimension of a grid; each expert of each token is one.
 const MAX_GROUPS: u32 = 65_535;
+/// Logits of a step, where prompts are scored.
+const MAX_SCORED_LOGITS: u32 = 8 << 20;
 
 /// Which positions attention reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -57,6 +59,9 @@ pub struct Options {
     pub sequences: u32,
     /// Read logits of every token of a step, not only of the last of each sequence: for goldens and scoring.
     pub all_logits: bool,
+    /// Make room for logits of many tokens of a step, within 32 MiB, so that prompts whose log probabilities are asked for
+    /// ([`Request::prompt_logprobs`]) are read in few steps.
+    pub scores_prompts: bool,
     /// Memory that host and software adapters may use; none: not checked.
     pub memory_bytes: Option<u64>,
     /// Load although the plan does not fit.
@@ -81,6 +86,7 @@ impl Default for Options {
             chunk: None,
             sequences: 1,
             all_logits: false,
+            scores_prompts: false,
             memory_bytes: None,
             force: false,
             prediction: false,
@@ -229,7 +235,12 @@ impl Engine {
         }
         let index_topk = options.attention.index_topk(&dims, options.index_topk);
         let sequences = options.sequences.max(1);
-        let rows = if options.all_logits { chunk.max(sequences) } else { sequences };
+        let scored = MAX_SCORED_LOGITS / dims.vocab_size.max(1);
+        let rows = match (options.all_logits, options.scores_prompts) {
+            (true, _) => chunk.max(sequences),
+            (false, true) => chunk.min(scored).max(sequences),
+            (false, false) => sequences,
+        };
         let settings = Settings { context: plan.context, sequences, chunk, rows, index_topk };
         let adapter = place.adapter().cloned();
         if let (true, Place::Gpu(device)) = (options.self_check, &place) {

@@ -59,7 +59,7 @@ codes! {
     /// A file of the checkpoint is broken, or does not fit its config.
     BadCheckpoint = "bad_checkpoint", exit 3, "download the file again and compare its checksum";
     /// A tensor that the config asks for is absent.
-    MissingTensor = "missing_tensor", exit 3, "download the checkpoint again; every shard of the index must be there";
+    MissingTensor = "missing_tensor", exit 3, "take config.json and all shards of the weights from one place";
     /// Prompt and answer do not fit the context.
     ContextOverflow = "context_overflow", exit 2, "shorten the prompt, or raise --context";
     /// A request or an argument that cannot be honoured.
@@ -142,6 +142,28 @@ impl Class {
         }
     }
 
+    /// What to do first. To download again helps only where a file is damaged.
+    const fn help(self) -> &'static str {
+        match self {
+            Class::Io => "check that the file is there, is a regular file, and may be read",
+            Class::Kind => "take the file that its name promises from where the model is published",
+            Class::Len | Class::Value => Code::BadCheckpoint.default_help(),
+            Class::Limit => "see docs/errors.md for what is read; larger is refused before it takes memory",
+            Class::Json => "the file was cut or edited: correct it there, or take the published one",
+            Class::Entry | Class::Dtype | Class::Offset | Class::Cover | Class::Dup => {
+                "the file is damaged, or the program that wrote it is at fault: download it again, or write it anew"
+            }
+            Class::Shape => "config.json and the weights are of different models; take both from one place",
+            Class::Missing => Code::MissingTensor.default_help(),
+            Class::Config => "correct the field, or take the published file",
+            Class::Arch => Code::UnsupportedModel.default_help(),
+            Class::Quant => "take the checkpoint in bf16, f16 or f32, or in FP8 with blocks of 128 × 128",
+            Class::Tok | Class::Vocab | Class::Regex => "take the tokenizer's files from where the weights come from",
+            Class::Index | Class::Path => "take the index and its shards from one place",
+            Class::Template => "correct the template, or use: lyn generate --raw",
+        }
+    }
+
     const fn code(self) -> Code {
         match self {
             Class::Arch => Code::UnsupportedModel,
@@ -175,11 +197,12 @@ impl Error {
     #[must_use]
     pub fn file(class: Class, file: &str, message: impl fmt::Display) -> Self {
         Error::new(class.code(), format!("{}: {}: {message}", class.name(), escape(file)))
+            .with_help(class.help())
             .with_detail("class", class.name())
             .with_detail("file", escape(file))
     }
 
-    /// Replaces the default remedy.
+    /// Replaces the remedy.
     #[must_use]
     pub fn with_help(mut self, help: impl Into<String>) -> Self {
         self.0.help = vec![help.into()];

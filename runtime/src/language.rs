@@ -5,14 +5,14 @@
 
 use std::sync::Arc;
 
-use crate::chat::{ChatFormat, CheckpointFiles, Conversation, Detected, Grammars, Options, control, encode};
+use serde_json::{Map, Value};
+
+use crate::chat::format::template;
 #[cfg(feature = "chat-template")]
-use crate::chat::{
-    format::template,
-    template::{ChatTemplate, Ends},
-};
+use crate::chat::template::{ChatTemplate, Ends};
+use crate::chat::{ChatFormat, CheckpointFiles, Conversation, Detected, Grammars, Options, control, encode};
 use crate::checkpoint::{Checkpoint, GenerationDefaults, optional_small_file};
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Result, quote};
 use crate::generate::Vocabulary;
 use crate::text::{MAX_TOKENIZER_BYTES, MAX_TOKENIZER_CONFIG_BYTES, Tokenizer};
 
@@ -26,13 +26,16 @@ pub struct Language {
     #[cfg(feature = "chat-template")]
     eos_token: Option<u32>,
     grammars: Grammars,
+    tokenizer_info: Map<String, Value>,
     bos: Option<u32>,
     defaults: GenerationDefaults,
     model_type: String,
     context: u32,
 }
 
-pub(crate) fn no_tokenizer() -> Error {
+/// The error of a checkpoint without a tokenizer, where text is to be read or written.
+#[must_use]
+pub fn no_tokenizer() -> Error {
     let message = "the checkpoint has no tokenizer.json: text can be neither read nor written";
     Error::new(Code::BadCheckpoint, message).with_help("download tokenizer.json into the model's folder")
 }
@@ -60,9 +63,10 @@ impl Language {
         let format = ChatFormat::detect(files, &tokenizer)?;
         #[cfg(feature = "chat-template")]
         let template = match format {
-            Detected::Template => template(files)?.map(|(file, source)| ChatTemplate::new(file, &source)),
+            Detected::Template => template(files)?.map(|(file, source)| ChatTemplate::new(file, &source, &tokenizer)),
             _ => None,
         };
+        let tokenizer_info = tokenizer_info(files, config.bos_token_id, &config.eos_token_ids, &tokenizer)?;
         let ends = [&config.eos_token_ids, &checkpoint.generation.eos_token_ids].into_iter().flatten().copied();
         let eos: Vec<u32> = ends.chain(turn_ids(&tokenizer, format)).collect();
         let allowed: Arc<[bool]> = tokenizer.sampleable().into();
@@ -76,6 +80,7 @@ impl Language {
             #[cfg(feature = "chat-template")]
             eos_token: config.eos_token_ids.first().copied(),
             grammars,
+            tokenizer_info,
             bos: config.bos_token_id,
             defaults: checkpoint.generation.clone(),
             model_type: config.model_type.clone(),
@@ -111,6 +116,13 @@ impl Language {
         &self.grammars
     }
 
+    /// What `tokenizer_config.json` says, as far as it is no list or object, the chat template that counts, and the tokens
+    /// that begin, end and pad texts, which are always there: null where there is none.
+    #[must_use]
+    pub fn tokenizer_info(&self) -> &Map<String, Value> {
+        &self.tokenizer_info
+    }
+
     /// Sampling that the checkpoint recommends.
     #[must_use]
     pub fn defaults(&self) -> &GenerationDefaults {
@@ -143,7 +155,28 @@ impl Language {
                 return Err(Error::new(Code::BadRequest, message).with_help("use: lyn generate --raw"));
             }
         };
-        encode(format, conversation, options)?.ids(self.tokenizer())
+        let prompt = encode(format, conversation, options)?;
+        self.check_length(prompt.text_bytes())?;
+        prompt.ids(self.tokenizer())
+    }
+
+    /// Refuses a text that cannot fit the context, before it is made tokens.
+    ///
+    /// # Errors
+    /// `context_overflow`.
+    pub fn check_length(&self, bytes: usize) -> Result<()> {
+        let (least, context) = (self.tokenizer().least_tokens(bytes), self.context);
+        if least <= context as usize {
+            return Ok(());
+        }
+        let message = format!(
+            "This model's maximum context length is {context} tokens. However, you requested at least {least} tokens in \
+            the messages. Please reduce the length of the messages."
+        );
+        Err(Error::new(Code::ContextOverflow, message)
+            .with_detail("param", "messages")
+            .with_detail("prompt_tokens", least)
+            .with_detail("context", context))
     }
 
     /// Whether what follows `prompt` is thought.
@@ -160,7 +193,23 @@ impl Language {
         let template = template.as_ref().map_err(Clone::clone)?;
         let text = |id: Option<u32>| id.map(|id| self.tokenizer().decode(&[id])).unwrap_or_default();
         let (bos, eos) = (text(self.bos), text(self.eos_token));
-        template.render(conversation, options, self.tokenizer(), Ends { bos: &bos, eos: &eos })
+        let prompt = template.render(conversation, options, self.tokenizer(), Ends { bos: &bos, eos: &eos })?;
+        self.check_length(prompt.text_bytes())?;
+        prompt.ids(self.tokenizer())
+    }
+
+    /// Whether the model has tokens for a hole between two texts.
+    #[must_use]
+    pub fn has_hole(&self) -> bool {
+        self.around_hole(&[], &[]).is_ok()
+    }
+
+    /// A hole between two texts, for a model to fill: without the token that begins every text.
+    ///
+    /// # Errors
+    /// `bad_request` where the vocabulary has no hole.
+    pub fn around_hole(&self, before: &[u32], behind: &[u32]) -> Result<Vec<u32>> {
+        around_hole(self.tokenizer(), before, behind)
     }
 
     /// Plain text as ids, after the token that begins every text.
@@ -168,10 +217,44 @@ impl Language {
     /// # Errors
     /// `bad_request` for text that the tokenizer cannot encode.
     pub fn raw_prompt(&self, text: &str) -> Result<Vec<u32>> {
+        self.check_length(text.len())?;
         let mut ids: Vec<u32> = self.bos.into_iter().collect();
         ids.extend(self.tokenizer().encode(text, false)?);
         Ok(ids)
     }
+}
+
+fn tokenizer_info(
+    files: CheckpointFiles<'_>,
+    bos: Option<u32>,
+    eos: &[u32],
+    tokenizer: &Tokenizer,
+) -> Result<Map<String, Value>> {
+    // A file that is broken where nobody needs it says nothing.
+    let all = files.tokenizer_config.and_then(|bytes| serde_json::from_slice::<Map<String, Value>>(bytes).ok());
+    let plain = |(name, value): (String, Value)| match value {
+        // A token may be written with its properties.
+        Value::Object(token) if name.ends_with("_token") => Some((name, token.get("content")?.clone())),
+        Value::Object(_) | Value::Array(_) => None,
+        plain => Some((name, plain)),
+    };
+    let mut info: Map<String, Value> = all.into_iter().flatten().filter_map(plain).collect();
+    let text = |id: Option<u32>| id.map_or(Value::Null, |id| Value::String(tokenizer.decode(&[id])));
+    let template = template(files)?.map_or(Value::Null, |(_, text)| Value::String(text));
+    info.insert("chat_template".to_owned(), template);
+    let defaults = [
+        ("tokenizer_class", Value::String("PreTrainedTokenizerFast".to_owned())),
+        ("bos_token", text(bos)),
+        ("eos_token", text(eos.first().copied())),
+        ("pad_token", Value::Null),
+    ];
+    for (name, value) in defaults {
+        let found = info.entry(name).or_insert(Value::Null);
+        if found.is_null() {
+            *found = value;
+        }
+    }
+    Ok(info)
 }
 
 /// Ids that open a turn or a text: where a model writes one, its own turn is over.
@@ -179,4 +262,36 @@ fn turn_ids(tokenizer: &Tokenizer, format: Detected) -> Vec<u32> {
     let Detected::Format(_) = format else { return vec![] };
     let tokens = [control::BOS, control::USER, control::ASSISTANT];
     tokens.iter().filter_map(|token| tokenizer.token_id(token)).collect()
+}
+
+/// A hole between two texts: its beginning, its place, its end, as tokens.
+fn around_hole(tokenizer: &Tokenizer, before: &[u32], behind: &[u32]) -> Result<Vec<u32>> {
+    let token = |name: &str| {
+        let lacks = format!("suffix: the model has no token {}, so it cannot fill a hole", quote(name));
+        tokenizer.token_id(name).ok_or_else(|| {
+            Error::new(Code::BadRequest, lacks).with_detail("param", "suffix").with_help("leave out suffix")
+        })
+    };
+    let (begin, hole, end) = (token(control::FIM_BEGIN)?, token(control::FIM_HOLE)?, token(control::FIM_END)?);
+    Ok([&[begin], before, &[hole], behind, &[end]].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_hole_is_between_its_texts() {
+        let added: Vec<_> =
+            (10..).zip([control::BOS, control::FIM_BEGIN, control::FIM_HOLE, control::FIM_END]).collect();
+        let added: Vec<_> = added.iter().map(|(id, token)| json!({ "id": id, "content": token })).collect();
+        let file = json!({
+            "added_tokens": added, "model": { "type": "BPE", "vocab": { "a": 0 }, "merges": [] },
+            "pre_tokenizer": { "type": "ByteLevel", "add_prefix_space": false, "use_regex": false },
+        });
+        let tokenizer = Tokenizer::from_json("tokenizer.json", file.to_string().as_bytes(), 20).unwrap();
+        assert_eq!(around_hole(&tokenizer, &[1, 2], &[3]).unwrap(), [11, 1, 2, 12, 3, 13]);
+    }
 }

@@ -7,6 +7,7 @@
     )
 )]
 
+pub mod cancel;
 pub mod chat;
 pub mod checkpoint;
 pub mod engine;

@@ -29,7 +29,8 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// Work with what a stranger sent, done apart: in a process on a thread of its own, with a stack that is known, within a
-/// time, a few at once, and a panic is its own. In a browser there are no threads: there it is bounded by its input alone.
+/// time, a few at once, and a panic is its own. In a browser there are no threads: there `web/npm/trial.ts` has the same work
+/// done by another worker first.
 #[derive(Debug, Default)]
 pub struct Apart {
     #[cfg(not(target_arch = "wasm32"))]

@@ -446,14 +446,71 @@ fn config_fields_m47_to_m56() {
     refused_field("M54", "quantization_config.quant_method", "{\"quant_method\":\"gptq\"}", &["E-QUANT"]);
     let error = refused("M56", &Model::tiny().set("hidden_size", json!(16)).files(), &["E-SHAPE"], "tensor ");
     assert!(error.message().contains("[16, 16]") && error.message().contains("[16, 8]"), "{error}");
-    for text in
-        ["{\"temperature\":-1}", "{\"top_p\":\"x\"}", "{\"eos_token_id\":1000000000}", "{\"eos_token_id\":[1,-1]}"]
-    {
+    for text in [
+        "{\"temperature\":-1}",
+        "{\"temperature\":5}",
+        "{\"top_p\":0}",
+        "{\"top_p\":\"x\"}",
+        "{\"eos_token_id\":1000000000}",
+        "{\"eos_token_id\":[1,-1]}",
+    ] {
         let files = Model::tiny().files().with("generation_config.json", text);
         refused("M78", &files, &["E-CONFIG"], "generation_config.json");
     }
     let ignored = Model::tiny().files().with("generation_config.json", "{\"max_length\":1000000000000000000}");
     ignored.check().expect("M78: a field that is not used");
+}
+
+#[test]
+fn marks_of_encodings() {
+    let files = Model::tiny().files();
+    let marked = |file: &str, mark: &[u8]| {
+        let text = [mark, &files.0[file][..]].concat();
+        files.clone().with(file, text)
+    };
+    marked("config.json", b"\xef\xbb\xbf").check().expect("UTF-8 with a byte order mark is UTF-8");
+    let (sharded, map) = Model::tiny().sharded();
+    let index = format!("\u{feff}{}", index(&map));
+    sharded.with("model.safetensors.index.json", index).check().expect("the index too");
+    for mark in [&b"\xff\xfe"[..], b"\xfe\xff"] {
+        let error = refused("UTF-16", &marked("config.json", mark), &["E-KIND"], "this is UTF-16 text");
+        assert_eq!(error.help(), ["save it as UTF-8"]);
+    }
+    // One mark only: a second one is a character like any other.
+    refused("two marks", &marked("config.json", b"\xef\xbb\xbf\xef\xbb\xbf"), &["E-JSON"], "config.json");
+}
+
+#[test]
+fn the_only_shard_needs_no_index() {
+    let files = Model::tiny().files();
+    let weights = files.0[WEIGHTS].clone();
+    let only = files.without(WEIGHTS).with("model-00001-of-00001.safetensors", weights.clone());
+    only.check().expect("it is the whole model");
+    let error = refused("cut", &only.with("model-00001-of-00001.safetensors", &weights[..100]), &["E-LEN"], "00001-of");
+    assert!(error.help()[0].contains("download the file again"), "{error}");
+}
+
+/// To download again helps where a file is damaged, and nowhere else.
+#[test]
+fn remedies_fit_their_faults() {
+    let files = Model::tiny().files();
+    let (sharded, map) = Model::tiny().sharded();
+    let sharded = sharded.with("model.safetensors.index.json", index(&map));
+    for (what, files, class) in [
+        ("no config", files.clone().without("config.json"), "E-IO"),
+        ("no weights", files.clone().without(WEIGHTS), "E-IO"),
+        ("a field", Model::tiny().set("rope_theta", json!("x")).files(), "E-CONFIG"),
+        ("another model", Model::tiny().set("hidden_size", json!(16)).files(), "E-SHAPE"),
+        ("a default", files.with("generation_config.json", "{\"temperature\":5}"), "E-CONFIG"),
+        ("a shard", sharded.without(SHARDS[0]), "E-IO"),
+    ] {
+        let error = refused(what, &files, &[class], "");
+        assert!(!error.help().is_empty(), "{error}");
+        assert!(
+            !error.help().iter().any(|help| help.contains("again") || help.contains("checksum")),
+            "{what}: {error}"
+        );
+    }
 }
 
 #[test]

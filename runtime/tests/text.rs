@@ -235,10 +235,13 @@ fn a_template_renders_what_the_renderer_does() {
             ChatFormat::V31 => "",
             ChatFormat::Dsml => continue,
         };
-        let template = ChatTemplate::new("exp.jinja", &format!("{flags}{source}")).expect("a template");
+        let template = ChatTemplate::new("exp.jinja", &format!("{flags}{source}"), &DEEPSEEK).expect("a template");
         let (id, conversation, options) = (text(case, "id"), conversation(case), options(&case["flags"]));
         let native = encode(format, &conversation, options).expect(id).ids(&DEEPSEEK).expect(id);
-        let rendered = template.render(&conversation, options, &DEEPSEEK, ends).expect(id);
+        let rendered = template
+            .render(&conversation, options, &DEEPSEEK, ends)
+            .and_then(|prompt| prompt.ids(&DEEPSEEK))
+            .expect(id);
         assert_eq!(DEEPSEEK.decode(&rendered), DEEPSEEK.decode(&native), "{id}");
         assert_eq!(rendered, native, "{id}");
         compared += 1;
@@ -307,27 +310,52 @@ fn a_last_assistant_message_is_continued() {
 }
 
 #[test]
+fn histories_of_others_are_rendered_in_every_format() {
+    let calls = |arguments: serde_json::Value| {
+        let call = |id: &str| serde_json::json!({"id": id, "function": {"name": "f", "arguments": arguments}});
+        serde_json::json!([
+            {"role": "user", "content": null},
+            {"role": "assistant", "tool_calls": [call("1"), call("2")]},
+            {"role": "tool", "content": "r"},
+            {"role": "assistant", "content": ""},
+            {"role": "tool", "tool_call_id": "9", "content": null},
+            {"role": "system", "content": "late"},
+            {"role": "user", "content": "q"},
+        ])
+    };
+    for (arguments, exp, dsml) in [
+        (serde_json::json!(""), "{}", "<｜DSML｜invoke name=\"f\">\n\n</｜DSML｜invoke>"),
+        (serde_json::json!(" "), "{}", "<｜DSML｜invoke name=\"f\">\n\n</｜DSML｜invoke>"),
+        (serde_json::json!(null), "{}", "<｜DSML｜invoke name=\"f\">\n\n</｜DSML｜invoke>"),
+        (serde_json::json!("{\"a\": \"b"), "{\"a\": \"b", "name=\"arguments\" string=\"true\">{\"a\": \"b</"),
+        (serde_json::json!("[1,2]"), "[1,2]", "name=\"arguments\" string=\"true\">[1,2]</"),
+        (serde_json::json!([1, 2]), "[1, 2]", "name=\"arguments\" string=\"false\">[1, 2]</"),
+        (serde_json::json!("{\"a\":1}"), "{\"a\":1}", "name=\"a\" string=\"false\">1</"),
+    ] {
+        let messages: Vec<Message> = serde_json::from_value(calls(arguments.clone())).expect("messages");
+        let conversation = Conversation { messages, ..Conversation::default() };
+        for thinking in [false, true] {
+            let options = Options { thinking, ..Options::default() };
+            let rendered = |format| encode(format, &conversation, options).expect("a prompt").to_string();
+            for format in [ChatFormat::Exp, ChatFormat::V31] {
+                let wanted = format!("<｜tool▁sep｜>{exp}<｜tool▁call▁end｜>");
+                assert_eq!(rendered(format).matches(&wanted).count(), 2, "{arguments} {}", rendered(format));
+            }
+            assert_eq!(
+                rendered(ChatFormat::Dsml).matches(dsml).count(),
+                2,
+                "{arguments} {}",
+                rendered(ChatFormat::Dsml)
+            );
+        }
+    }
+}
+
+#[test]
 fn refused_conversations_name_the_message() {
-    let user = r#"{"role":"user","content":"q"}"#;
-    let calls = r#"{"role":"assistant","content":"","tool_calls":[{"id":"1","function":{"name":"f","arguments":"{}"}},{"id":"2","function":{"name":"g","arguments":"{}"}}]}"#;
-    let result = |id: &str| format!(r#"{{"role":"tool","tool_call_id":"{id}","content":"r{id}"}}"#);
     let refused = [
-        (0, format!("[{}]", result("1")), "must be a response"),
-        (1, format!("[{user},{calls},{}]", result("1")), "insufficient tool messages"),
-        (1, format!("[{user},{calls},{user}]"), "insufficient tool messages"),
-        (2, format!("[{user},{calls},{},{}]", result("3"), result("1")), "answers no open call"),
-        (3, format!("[{user},{calls},{},{}]", result("1"), result("1")), "answers no open call"),
-        (0, r#"[{"role":"user"}]"#.to_owned(), "content is missing"),
         (0, r#"[{"role":"user","content":[{"type":"image_url"}]}]"#.to_owned(), "This model does not support image"),
         (0, r#"[{"role":"user","content":[{"type":"video"}]}]"#.to_owned(), "\"video\" is not supported"),
-        (
-            1,
-            format!(
-                r#"[{user},{{"role":"assistant","tool_calls":[{{"id":"1","function":{{"name":"f","arguments":"[1]"}}}}]}}]"#
-            ),
-            "not a JSON object",
-        ),
-        (1, format!(r#"[{user},{{"role":"assistant","content":"x"}}]"#), "expected reasoning_content or tool_calls"),
     ];
     for (index, messages, said) in refused {
         let messages: Vec<Message> = serde_json::from_str(&messages).expect(said);
@@ -347,6 +375,9 @@ fn refused_conversations_name_the_message() {
         encode(ChatFormat::Exp, &conversation, Options::default()).expect_err("name").message().contains("tools[0]")
     );
     // Results in any order are rendered in the order of the calls.
+    let user = r#"{"role":"user","content":"q"}"#;
+    let calls = r#"{"role":"assistant","content":"","tool_calls":[{"id":"1","function":{"name":"f","arguments":"{}"}},{"id":"2","function":{"name":"g","arguments":"{}"}}]}"#;
+    let result = |id: &str| format!(r#"{{"role":"tool","tool_call_id":"{id}","content":"r{id}"}}"#);
     let messages = format!("[{user},{calls},{},{}]", result("2"), result("1"));
     let conversation =
         Conversation { messages: serde_json::from_str(&messages).expect("messages"), ..Conversation::default() };
@@ -385,6 +416,7 @@ fn completions_are_parsed_in_any_pieces() {
             deltas.into_iter().for_each(|delta| parsed.take(delta));
             let calls: Vec<Value> = parsed
                 .calls()
+                .iter()
                 .map(|call| serde_json::json!({ "name": call.name, "arguments": call.arguments }))
                 .collect();
             let found = serde_json::json!({

@@ -7,6 +7,7 @@ import init, {
   type Tokenizer,
   conform_golden,
   conform_kernels,
+  has_form,
   plan as planOf,
   verify,
   version,
@@ -21,6 +22,7 @@ import { filesSource } from "./files.js";
 import { openSource, peekSource, storage, type Opened } from "./store.js";
 import { remedied } from "./remedies.js";
 import { adapterInfo } from "./support.js";
+import { Trials } from "./trial.js";
 import type {
   AdapterInfo,
   ChatCompletion,
@@ -57,16 +59,25 @@ interface Recipe {
   attention: Variant | null;
 }
 
+/** Compiled once: trials share it. Its instance is as old as this script. */
+let module: WebAssembly.Module | undefined;
+
 export class Core {
   private engine: Engine | null = null;
   /** Kept beside the engine: it answers while the engine works. */
   private tokenizer: Tokenizer | null = null;
   private recipe: Recipe | null = null;
+  /** Where no worker can be started there are none. */
+  private trials: Trials | null = null;
   private rebuilds: number[] = [];
   private queue: Promise<unknown> = Promise.resolve();
   private readonly running = new Map<number, AbortController>();
 
-  constructor(private readonly post: Post) {}
+  /** `startTrial` gives a worker that runs worker.ts. */
+  constructor(
+    private readonly post: Post,
+    private readonly startTrial: (() => Worker) | null,
+  ) {}
 
   receive(message: ToCore): void {
     if ("cancel" in message) {
@@ -101,7 +112,8 @@ export class Core {
 
   private readonly handlers: Handlers = {
     start: async ({ wasmUrl }) => {
-      await init({ module_or_path: wasmUrl });
+      module ??= await compiled(wasmUrl);
+      await init({ module_or_path: module });
       const gpu = (navigator as { gpu?: GPU }).gpu;
       return { gpu: gpu !== undefined && (await gpu.requestAdapter().catch(() => null)) !== null };
     },
@@ -125,6 +137,7 @@ export class Core {
       if (this.engine || this.recipe) await this.unload();
       const opened = await openSource(model, options, () => new Sha256(), emit, signal);
       this.recipe = { opened, options, attention: null };
+      this.trials = this.startTrial && module ? new Trials(this.startTrial, module, opened.source) : null;
       try {
         return await this.build(this.recipe, emit, signal);
       } catch (error) {
@@ -148,8 +161,9 @@ export class Core {
     chat: async ({ request, trace }, emit, signal) => {
       const engine = this.loaded();
       const answer = new ChatAnswer(emit);
-      const seeded: ChatRequest = { ...request, seed: request.seed ?? drawSeed() };
-      const end = await engine.chat(JSON.stringify(seeded), traced(trace), Date.now() / 1e3, (event: EngineEvent) => {
+      const seeded = JSON.stringify({ ...request, seed: request.seed ?? drawSeed() } satisfies ChatRequest);
+      await this.tried(seeded, signal);
+      const end = await engine.chat(seeded, traced(trace), Date.now() / 1e3, (event: EngineEvent) => {
         answer.take(event);
         return !signal.aborted;
       });
@@ -212,7 +226,12 @@ export class Core {
 
     tokenize: async ({ text }) => this.words().encode(text),
     detokenize: async ({ ids }) => this.words().decode(ids),
-    render: async ({ request }) => this.loaded().render(JSON.stringify(request)),
+    render: async ({ request }, _emit, signal) => {
+      const engine = this.loaded();
+      const text = JSON.stringify(request);
+      await this.tried(text, signal);
+      return engine.render(text);
+    },
     reset: async () => {
       this.loaded().reset();
       return null;
@@ -245,6 +264,11 @@ export class Core {
     remove: async ({ id }) => storage.remove(id),
     removeAll: async () => storage.removeAll(),
   };
+
+  /** Throws where the form that a request asks for is refused, or breaks its compiler: before the engine's own does it. */
+  private async tried(request: string, signal: AbortSignal): Promise<void> {
+    if (this.trials && has_form(request)) await this.trials.check(request, signal);
+  }
 
   private words(): Tokenizer {
     return (this.tokenizer ??= this.loaded().tokenizer());
@@ -328,6 +352,8 @@ export class Core {
     const { engine, recipe } = this;
     this.engine = null;
     this.recipe = null;
+    this.trials?.close();
+    this.trials = null;
     this.forgetWords();
     // Destroying the device frees its memory now; buffers that are merely dropped wait for the garbage collector.
     engine?.close();
@@ -444,6 +470,14 @@ class ChatAnswer extends Answer {
     this.traced = [];
     this.tell({ chunk });
   }
+}
+
+async function compiled(url: string): Promise<WebAssembly.Module> {
+  const response = await fetch(url);
+  if (!response.ok) throw new LynError("network", `${url} answered ${response.status}`);
+  // Servers that know no WebAssembly send it as something else, which cannot be compiled as it comes.
+  if (!response.headers.get("content-type")?.startsWith("application/wasm")) return WebAssembly.compile(await response.arrayBuffer());
+  return WebAssembly.compileStreaming(response);
 }
 
 function cancelled(): LynError {

@@ -3,6 +3,7 @@
 import { topFiles } from "./files.js";
 import type { CoreOptions, Loaded, Notice, PostedModel, PromptProgress } from "./protocol.js";
 import { Remote } from "./remote.js";
+import { startWorker } from "./start.js";
 import { probe as probePage } from "./support.js";
 import type {
   ChatCompletion,
@@ -246,7 +247,8 @@ async function open(options: LoadOptions, notice: (notice: Notice) => void): Pro
   const input = { wasmUrl: new URL(options.wasmUrl ?? assets.wasm(), location.href).href };
   const { worker = true } = options;
   if (worker !== false) {
-    const remote = Remote.worker(typeof worker === "function" ? worker() : startWorker(), notice);
+    const start = starter(worker);
+    const remote = Remote.worker(start(), notice);
     try {
       const { gpu } = await remote.call("start", input, { signal: options.signal });
       if (gpu || !(await pageHasGpu())) return remote;
@@ -256,7 +258,8 @@ async function open(options: LoadOptions, notice: (notice: Notice) => void): Pro
     }
     remote.close();
   }
-  const remote = await Remote.page(notice);
+  // Where no worker is wanted, forms are compiled beside the engine, and the bounds of what is compiled have to do.
+  const remote = await Remote.page(notice, worker === false ? null : starter(worker, "lyn trial"));
   await remote.call("start", input, { signal: options.signal });
   return remote;
 }
@@ -264,7 +267,7 @@ async function open(options: LoadOptions, notice: (notice: Notice) => void): Pro
 /** Whether a worker can have the GPU too. */
 async function workerHasGpu({ worker, wasmUrl }: Pick<LoadOptions, "worker" | "wasmUrl">): Promise<boolean> {
   if (worker === false) return false;
-  const remote = Remote.worker(typeof worker === "function" ? worker() : startWorker());
+  const remote = Remote.worker(starter(worker)());
   try {
     return (await remote.call("start", { wasmUrl: new URL(wasmUrl ?? assets.wasm(), location.href).href })).gpu;
   } finally {
@@ -277,18 +280,9 @@ async function pageHasGpu(): Promise<boolean> {
   return gpu !== undefined && (await gpu.requestAdapter().catch(() => null)) !== null;
 }
 
-interface Policy {
-  createScriptURL(url: string): string;
-}
-
-let policy: Policy | null | undefined;
-
-function startWorker(): Worker {
-  // Pages that require Trusted Types must allow the policy `lyn`.
-  const types = (globalThis as { trustedTypes?: { createPolicy(name: string, rules: Policy): Policy } }).trustedTypes;
-  policy ??= types?.createPolicy("lyn", { createScriptURL: (url) => url }) ?? null;
-  const url = assets.worker().href;
-  return new Worker(policy ? policy.createScriptURL(url) : url, { type: "module", name: "lyn" });
+/** How a worker is started. */
+function starter(worker: Exclude<LoadOptions["worker"], false>, name = "lyn"): () => Worker {
+  return typeof worker === "function" ? worker : () => startWorker(assets.worker().href, name);
 }
 
 function core(options: LoadOptions): CoreOptions {

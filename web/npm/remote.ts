@@ -39,12 +39,12 @@ export class Remote {
     return remote;
   }
 
-  /** In this page: where workers have no GPU. */
-  static async page(notice: (notice: Notice) => void = () => {}): Promise<Remote> {
+  /** In this page: where workers have no GPU. `start` gives a worker for what needs none. */
+  static async page(notice: (notice: Notice) => void, start: (() => Worker) | null): Promise<Remote> {
     const { Core } = await import("./core.js");
     const remote = new Remote(false, notice);
     // As between threads: what is sent arrives later, never within the call that sends it.
-    const core = new Core((message) => queueMicrotask(() => remote.receive(message)));
+    const core = new Core((message) => queueMicrotask(() => remote.receive(message)), start);
     const failed = (event: ErrorEvent) => {
       if (event.error instanceof WebAssembly.RuntimeError) core.panicked(event.message);
     };

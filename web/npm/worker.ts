@@ -1,12 +1,17 @@
-// The worker's side: one core, fed by messages.
+// The worker's side: one core, fed by messages; or trials for the core that started this worker.
 
 import { Core } from "./core.js";
-import type { FromCore, ToCore } from "./protocol.js";
+import type { FromCore, ToWorker } from "./protocol.js";
+import { startWorker } from "./start.js";
+import { serveTrials } from "./trial-worker.js";
 
 const post = (message: FromCore, transfer: Transferable[] = []) => self.postMessage(message, { transfer });
-const core = new Core(post);
+const core = new Core(post, () => startWorker(self.location.href, "lyn trial"));
 
-self.addEventListener("message", (event: MessageEvent<ToCore>) => core.receive(event.data));
+self.addEventListener("message", ({ data }: MessageEvent<ToWorker>) => {
+  if ("trial" in data) void serveTrials(data.trial, data.port);
+  else core.receive(data);
+});
 
 // A panic inside WebAssembly leaves its promises pending for ever: it is told here instead.
 self.addEventListener("error", (event) => {

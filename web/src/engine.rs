@@ -351,7 +351,7 @@ fn chunk(value: &Value) -> Outcome {
 /// An event; none for the end, which is the call's result.
 fn event_object(event: &Event) -> Result<Option<JsValue>, JsValue> {
     let fields: &[(&str, JsValue)] = match event {
-        Event::Prompt { done, total, cached } => &[
+        Event::Prompt { done, total, cached, .. } => &[
             ("type", "prompt".into()),
             ("done", (*done).into()),
             ("total", (*total).into()),
@@ -365,11 +365,13 @@ fn event_object(event: &Event) -> Result<Option<JsValue>, JsValue> {
             let list = selections.iter().map(selection).collect::<Result<Array, _>>()?;
             &[("type", "trace".into()), ("selections", list.into())]
         }
-        // Calls are in the chunks.
+        // Calls are in the chunks, and log probabilities of prompts are nobody's wish here.
         Event::Spelled(_)
         | Event::Call { .. }
         | Event::Arguments { .. }
         | Event::CallEnd { .. }
+        | Event::PromptLogprobs { .. }
+        | Event::EndToken { .. }
         | Event::End { .. } => return Ok(None),
     };
     record(fields).map(Some)

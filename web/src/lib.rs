@@ -4,6 +4,7 @@
 
 mod engine;
 mod source;
+mod trial;
 mod value;
 
 use js_sys::Function;
@@ -17,6 +18,7 @@ use wasm_bindgen::prelude::*;
 
 pub use engine::{Engine, Tokenizer, plan};
 use source::{JsSource, Shared};
+pub use trial::{Trial, has_form};
 use value::{Outcome, object, thrown};
 
 #[wasm_bindgen]

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::entry::{self, Digest, Identity};
 use super::index::{Caps, Moment, Name};
 use super::{Shared, folder, locked};
+use lyn::memory::bytes;
 
 /// How long nothing is written after a failure.
 pub(super) const PAUSE: Duration = Duration::from_secs(600);
@@ -183,6 +184,11 @@ impl Shared {
     fn make_room(&self, job: &Job) -> io::Result<bool> {
         let caps = self.caps();
         if job.bytes > caps.bytes || caps.entries == 0 {
+            self.warn(&format_args!(
+                "a block of {} is not kept: the cache may take {} here, at most a tenth of what is free on the disk",
+                bytes(job.bytes),
+                bytes(caps.bytes)
+            ));
             return Ok(false);
         }
         self.remove_while(|| locked(&self.index).victim(caps, Some((job.name.scope, job.bytes))))?;

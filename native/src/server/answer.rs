@@ -9,6 +9,7 @@ use super::admission::Ticket;
 use super::elsewhere::Relay;
 use super::feed::Reader;
 use super::guard::KeyId;
+use super::metrics::Meter;
 use super::refusal::Refusal;
 use super::worker::Cut;
 
@@ -16,6 +17,8 @@ use super::worker::Cut;
 pub(crate) struct Answer {
     source: Source,
     stopping: watch::Receiver<bool>,
+    /// Figures of its route, where there are routes.
+    meter: Option<Meter>,
     /// What was said, where it is to be logged.
     log: Option<String>,
     _ticket: Ticket,
@@ -45,17 +48,24 @@ impl Answer {
         let reader = server.worker.answer(requests).await?;
         let mut answer = Answer::new(reader, ticket, server.stopping.subscribe());
         answer.log = server.settings.log_prompts.then(String::new);
+        let routes = !server.settings.routes.is_empty();
+        answer.meter = routes.then(|| server.metrics.route("local", "local"));
         Ok((answer, rest))
     }
 
     /// An answer that has begun, and is cut when `stopping` says so.
     pub(crate) fn new(reader: Reader, ticket: Ticket, stopping: watch::Receiver<bool>) -> Answer {
-        Answer { source: Source::Engine(reader), stopping, log: None, _ticket: ticket }
+        Answer { source: Source::Engine(reader), stopping, meter: None, log: None, _ticket: ticket }
     }
 
     /// An answer that another engine makes.
-    pub(super) fn of_elsewhere(relay: Relay, ticket: Ticket, stopping: watch::Receiver<bool>) -> Answer {
-        Answer { source: Source::Relay(relay), stopping, log: None, _ticket: ticket }
+    pub(super) fn of_elsewhere(
+        relay: Relay,
+        ticket: Ticket,
+        stopping: watch::Receiver<bool>,
+        meter: Option<Meter>,
+    ) -> Answer {
+        Answer { source: Source::Relay(relay), stopping, meter, log: None, _ticket: ticket }
     }
 
     /// The next event with its choice; none after the last.
@@ -72,9 +82,17 @@ impl Answer {
         };
         let next = tokio::select! {
             biased;
-            next = coming => next?,
+            next = coming => next,
             Ok(_) = self.stopping.wait_for(|stopping| *stopping) => return Err(Cut::Stopping),
         };
+        if let Some(meter) = &mut self.meter {
+            match &next {
+                Ok(Some((_, event))) => meter.hear(event),
+                Ok(None) => {}
+                Err(_) => meter.fail(),
+            }
+        }
+        let next = next?;
         if let (Some(log), Some((_, Event::Text { text, .. }))) = (&mut self.log, &next) {
             log.push_str(text);
         }

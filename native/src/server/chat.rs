@@ -59,7 +59,6 @@ pub(crate) struct Started {
     pub(crate) answer: Answer,
     pub(crate) completion: Completion,
     pub(crate) choices: u32,
-    pub(crate) prompt_tokens: u32,
     /// What is said of the answer beside it.
     pub(crate) headers: HeaderMap,
 }
@@ -69,14 +68,36 @@ pub(crate) struct Started {
 /// # Errors
 /// As [`Answer::ask`].
 pub(crate) async fn start(server: &Server, visitor: Visitor, request: ChatRequest) -> Result<Started, Refusal> {
-    if !server.settings.routes.is_empty()
-        && let Some(asking) = elsewhere::lead(server, Kind::Chat, request.to_body())
-    {
+    start_by(server, visitor, request, true).await
+}
+
+/// The same, where the engine here is asked for its own models only.
+///
+/// # Errors
+/// As [`Answer::ask`], and 400 for the name of a model that nobody has.
+pub(crate) async fn start_known(server: &Server, visitor: Visitor, request: ChatRequest) -> Result<Started, Refusal> {
+    start_by(server, visitor, request, false).await
+}
+
+async fn start_by(
+    server: &Server,
+    visitor: Visitor,
+    request: ChatRequest,
+    any_model: bool,
+) -> Result<Started, Refusal> {
+    let leads = !server.settings.routes.is_empty();
+    let asking = if leads { elsewhere::lead(server, Kind::Chat, request.to_body()) } else { None };
+    if let Some(asking) = asking {
         let mut headers = ignored(request.ignored());
         let begun = asking.ask(server, visitor).await?;
         let (completion, choices) = (asking.completion(&begun), asking.choices());
         headers.extend(begun.headers);
-        return Ok(Started { answer: begun.answer, completion, choices, prompt_tokens: 0, headers });
+        return Ok(Started { answer: begun.answer, completion, choices, headers });
+    }
+    if leads && !any_model {
+        let rules = server.rules(false, false);
+        let ignored = request.ignored().to_vec();
+        return start_here(server, visitor, request.checked(&rules, ignored)?).await;
     }
     start_here(server, visitor, request).await
 }
@@ -90,7 +111,7 @@ async fn start_here(server: &Server, visitor: Visitor, request: ChatRequest) -> 
     let strict = server.settings.compat.is_strict();
     let log = server.settings.log_prompts;
     let fingerprint = server.loaded()?.fingerprint.clone();
-    let (answer, (completion, seed, prompt_tokens, no_thought, loose)) =
+    let (answer, (completion, seed, no_thought, loose)) =
         Answer::ask(server, visitor.key, choices as usize, move |language| {
             let asked = request.to_request(language)?;
             let id = uuid::Uuid::new_v4().to_string();
@@ -100,11 +121,9 @@ async fn start_here(server: &Server, visitor: Visitor, request: ChatRequest) -> 
                 let prompt = language.tokenizer().decode(&asked.request.prompt);
                 tracing::warn!(target: "lyn::prompts", prompt, "asked");
             }
-            let loose = loosened(Some(&asked.request));
-            let (seed, prompt) = (asked.request.sampling.seed, asked.request.prompt.len());
+            let (seed, loose) = (asked.request.sampling.seed, loosened(Some(&asked.request)));
             let requests = asked.requests().map(|request| Request { scope: scope.clone(), ..request }).collect();
-            let prompt_tokens = u32::try_from(prompt).unwrap_or(u32::MAX);
-            Ok((requests, (completion, seed, prompt_tokens, asked.thinking_disabled_by_tools, loose)))
+            Ok((requests, (completion, seed, asked.thinking_disabled_by_tools, loose)))
         })
         .await?;
     headers.extend(loose);
@@ -112,7 +131,7 @@ async fn start_here(server: &Server, visitor: Visitor, request: ChatRequest) -> 
     if no_thought {
         headers.insert(THINKING, HeaderValue::from_static("disabled-by-tools"));
     }
-    Ok(Started { answer, completion, choices, prompt_tokens, headers })
+    Ok(Started { answer, completion, choices, headers })
 }
 
 /// `POST /v1/chat/completions`

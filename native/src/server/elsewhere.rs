@@ -5,6 +5,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use lyn::chat::openai::{Completion, TextAsked, TextCompletion};
 use lyn::error::Result;
 use lyn::generate::{Event, Finish, Known, Timings, Voice};
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 
 use super::answer::Answer;
 use super::guard::Visitor;
@@ -19,14 +21,15 @@ use super::refusal::Refusal;
 use super::sse::SILENCE;
 use super::{Server, parsed_bytes, unix_seconds};
 use crate::upstream::profile::wanted;
-use crate::upstream::{Kind, Reply, Upstream};
+use crate::upstream::route::{PARTS, Part, Route};
+use crate::upstream::{Kind, Reply};
 
 /// The header with the model that the other side names.
 const MODEL: HeaderName = HeaderName::from_static("x-upstream-model");
 
 /// A request on its way to another engine.
 pub(super) struct Elsewhere {
-    upstream: Arc<Upstream>,
+    route: Route,
     kind: Kind,
     /// The request in DeepSeek's form, with whatever else its client has put into it.
     body: Map<String, Value>,
@@ -55,10 +58,86 @@ pub(super) async fn route(server: &Server, kind: Kind, body: &Bytes) -> Result<O
 
 /// The same for a request that was written in another dialect.
 pub(super) fn lead(server: &Server, kind: Kind, body: Map<String, Value>) -> Option<Elsewhere> {
+    let (routes, part) = (&server.settings.routes, part(&body));
     let model = body.get("model").and_then(Value::as_str).unwrap_or_default();
-    let upstream = server.settings.routes.decide(model, server.admission.is_full())?;
-    tracing::debug!(host = upstream.address().shown(), "another engine is asked");
-    Some(Elsewhere { upstream: Arc::clone(upstream), kind, body })
+    for route in routes.shadows(model, part) {
+        copy(server, route, kind, &body);
+    }
+    let route = routes.decide(model, part, server.admission.is_full())?;
+    tracing::debug!(host = route.upstream.address().shown(), "another engine is asked");
+    Some(Elsewhere { route, kind, body })
+}
+
+/// Where a conversation stands among all: by its user, else by how it begins, so that all of its turns go the same way.
+fn part(body: &Map<String, Value>) -> Part {
+    let user = ["user_id", "user"].iter().find_map(|name| body.get(*name)?.as_str());
+    let mut digest = Sha256::new();
+    match (user, body.get("messages").and_then(Value::as_array)) {
+        (Some(user), _) => digest.update(user),
+        (None, Some(messages)) => {
+            let is_user = |message: &Value| message.get("role").and_then(Value::as_str) == Some("user");
+            let first = messages.iter().position(is_user).map_or(messages.len(), |at| at + 1);
+            for message in messages.iter().take(first) {
+                digest.update(message.to_string());
+            }
+        }
+        (None, None) => digest.update(body.get("prompt").map(Value::to_string).unwrap_or_default()),
+    }
+    let number = digest.finalize().iter().take(8).fold(0_u64, |number, &byte| number << 8 | u64::from(byte));
+    Part::try_from(number % u64::from(PARTS)).unwrap_or(0)
+}
+
+/// Copies under way at most, bytes of one, and the time that it has.
+pub(super) const COPIES: usize = 32;
+const COPY_BYTES: usize = 1 << 20;
+const COPY_TIME: Duration = Duration::from_secs(600);
+
+/// Has another engine answer the same request, to count what comes of it. Nobody waits for that, and where there are too many
+/// such copies, or one is too long, it is not made: that counts as an error of the route.
+fn copy(server: &Server, route: Route, kind: Kind, body: &Map<String, Value>) {
+    let mut meter = server.metrics.route(&route.name, route.upstream.address().shown());
+    let room = Arc::clone(&server.copies).try_acquire_owned();
+    let (Ok(room), true) = (room, body.values().map(weight).sum::<usize>() <= COPY_BYTES) else {
+        return meter.fail();
+    };
+    let body = renamed(&route, kind, body);
+    tokio::spawn(async move {
+        let _room = room;
+        let answering = async {
+            let mut reply = route.upstream.ask(kind, body).await?;
+            while let Some((_, event)) = reply.next().await? {
+                meter.hear(&event);
+            }
+            Ok::<(), lyn::Error>(())
+        };
+        let answered = tokio::time::timeout(COPY_TIME, answering).await;
+        if !matches!(answered, Ok(Ok(()))) {
+            meter.fail();
+        }
+    });
+}
+
+/// Bytes that JSON holds, roughly.
+fn weight(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Array(all) => all.iter().map(|value| 8 + weight(value)).sum(),
+        Value::Object(all) => all.iter().map(|(name, value)| name.len() + weight(value)).sum(),
+        _ => 8,
+    }
+}
+
+/// The request with the model that the route asks for there.
+fn renamed(route: &Route, kind: Kind, body: &Map<String, Value>) -> Map<String, Value> {
+    let mut body = body.clone();
+    if let Some(model) = route.upstream.address().model() {
+        // The client's id may have been its switch: the id that takes its place is none.
+        if let Some(on) = wanted(&body).filter(|_| kind == Kind::Chat) {
+            body.insert("thinking".to_owned(), json!({ "type": if on { "enabled" } else { "disabled" } }));
+        }
+        body.insert("model".to_owned(), json!(model));
+    }
+    body
 }
 
 impl Elsewhere {
@@ -112,13 +191,13 @@ impl Elsewhere {
     pub(super) fn text_completion(&self, begun: &Begun) -> TextCompletion {
         let (id, model) = (uuid::Uuid::new_v4().to_string(), self.text("model").unwrap_or_default());
         let echoes = vec![String::new(); self.choices() as usize];
-        let asked = TextAsked { requests: vec![], echoes, answers: self.choices() };
+        let asked = TextAsked { requests: vec![], echoes, added_tokens: 0, answers: self.choices() };
         let mut told = TextCompletion::new(id, unix_seconds(), model, &asked).of_elsewhere();
         if self.usage_apart() {
             told = told.with_usage_apart();
         }
         if self.body.get("logprobs").is_some_and(|logprobs| logprobs.is_number() || *logprobs == Value::Bool(true)) {
-            told = told.with_logprobs(None);
+            told = told.with_logprobs(None, usize::MAX);
         }
         match &begun.fingerprint {
             Some(fingerprint) => told.with_fingerprint(fingerprint),
@@ -135,21 +214,16 @@ impl Elsewhere {
         let choices = self.choices();
         let ticket = server.passing.enter(visitor.key, choices as usize)?;
         let thinking = wanted(&self.body).filter(|_| self.kind == Kind::Chat);
-        let mut body = self.body.clone();
-        if let Some(model) = self.upstream.address().model() {
-            // The client's id may have been its switch: the id that takes its place is none.
-            if let Some(on) = thinking {
-                body.insert("thinking".to_owned(), json!({ "type": if on { "enabled" } else { "disabled" } }));
-            }
-            body.insert("model".to_owned(), json!(model));
-        }
-        let (upstream, kind) = (Arc::clone(&self.upstream), self.kind);
+        let body = renamed(&self.route, self.kind, &self.body);
+        let meter = server.metrics.route(&self.route.name, self.route.upstream.address().shown());
+        let (upstream, kind) = (Arc::clone(&self.route.upstream), self.kind);
         let mut starting: Starting = Box::pin(async move { upstream.ask(kind, body).await });
-        let reply = if self.is_stream() {
-            tokio::time::timeout(SILENCE, &mut starting).await.ok().transpose()?
+        let begun = if self.is_stream() {
+            tokio::time::timeout(SILENCE, &mut starting).await.ok().transpose()
         } else {
-            Some((&mut starting).await?)
+            (&mut starting).await.map(Some)
         };
+        let reply = begun.inspect_err(|_| meter.fail())?;
         let mut headers = HeaderMap::new();
         let model = reply.as_ref().and_then(Reply::model).and_then(|model| HeaderValue::from_str(model).ok());
         headers.extend(model.map(|model| (MODEL, model)));
@@ -161,7 +235,7 @@ impl Elsewhere {
             None => Source::Starting(starting),
         };
         let relay = Relay { source, open: (0..choices).collect() };
-        let answer = Answer::of_elsewhere(relay, ticket, server.stopping.subscribe());
+        let answer = Answer::of_elsewhere(relay, ticket, server.stopping.subscribe(), Some(meter));
         Ok(Begun { answer, headers, thinking, fingerprint })
     }
 }
@@ -207,8 +281,6 @@ impl Relay {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use http_body_util::BodyExt;
     use lyn::{Code, Error};
     use tokio::sync::watch;
@@ -226,7 +298,7 @@ mod tests {
         });
         let relay = Relay { source: Source::Starting(starting), open: vec![0] };
         let ticket = Admission::new(1, None).enter(None, 1).unwrap();
-        let answer = Answer::of_elsewhere(relay, ticket, watch::Sender::new(false).subscribe());
+        let answer = Answer::of_elsewhere(relay, ticket, watch::Sender::new(false).subscribe(), None);
         let completion = Completion::new("1", 7, "m", false).of_elsewhere();
         let response = told::respond(answer, completion, 1, true).await.unwrap();
         let text = response.into_body().collect().await.unwrap().to_bytes();

@@ -161,6 +161,7 @@ fn weight(event: &Event) -> usize {
     match event {
         Event::Text { text, .. } => text.len(),
         Event::Token { logprobs: Some(logprobs), .. } => logprobs.top.len() * 8,
+        Event::PromptLogprobs { logprobs, .. } => logprobs.iter().map(|at| 32 + at.top.len() * 8).sum(),
         _ => 0,
     }
 }

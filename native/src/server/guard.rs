@@ -34,7 +34,8 @@ const FAILURE_WINDOW: Duration = Duration::from_secs(60);
 /// Addresses whose failures are remembered.
 const MOST_ADDRESSES: usize = 10_000;
 /// Headers that pages of other origins may read.
-const EXPOSED: &str = "x-request-id, retry-after, retry-after-ms, x-seed, x-lyn-ignored-fields, openai-processing-ms";
+const EXPOSED: &str =
+    "x-request-id, retry-after, retry-after-ms, x-seed, x-lyn-ignored-fields, openai-processing-ms, request-id";
 
 /// Which key a request came with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

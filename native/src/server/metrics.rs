@@ -1,11 +1,14 @@
 //! Counts and times, as Prometheus reads them. Never: anything that a request said.
 
+use std::sync::Arc;
+use std::time::Instant;
+
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use lyn::generate::{Occupancy, Timings};
+use lyn::generate::{Event, Finish, Occupancy, Timings};
 use metrics::{Counter, Gauge, Histogram, Unit, with_local_recorder};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 use super::Shared;
 use crate::block_store::Figures;
@@ -15,6 +18,9 @@ const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// From a token on a fast card to a request that waited for its turn.
 const BUCKETS: [f64; 16] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
+/// Tokens in a second.
+const RATE_BUCKETS: [f64; 10] = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0];
+const ROUTE_RATE: &str = "lyn_route_tokens_per_second";
 
 /// All figures of a server. They belong to it, not to the process: tests have several.
 pub(crate) struct Metrics {
@@ -39,6 +45,8 @@ impl Metrics {
     pub(crate) fn new() -> Metrics {
         // The list of buckets is ours and not empty.
         let builder = PrometheusBuilder::new().set_buckets(&BUCKETS).unwrap_or_default();
+        let rate = Matcher::Full(ROUTE_RATE.to_owned());
+        let builder = builder.set_buckets_for_metric(rate, &RATE_BUCKETS).unwrap_or_default();
         let recorder = builder.build_recorder();
         let handle = recorder.handle();
         let counter = |name: &'static str, text: &'static str| {
@@ -57,6 +65,17 @@ impl Metrics {
             metrics::describe_counter!("lyn_requests_total", "Requests, by route and status");
             metrics::describe_counter!("lyn_aborted_total", "Answers that ended before their time, by reason");
             metrics::describe_counter!("lyn_disk_blocks_total", "What happened to blocks of the prefix cache on disk");
+            metrics::describe_counter!("lyn_route_requests_total", "Requests of a route");
+            metrics::describe_counter!("lyn_route_errors_total", "Of these, without an answer or with a part of one");
+            metrics::describe_counter!(
+                "lyn_route_prompt_tokens_total",
+                "Tokens of prompts, where the engine tells them"
+            );
+            metrics::describe_counter!("lyn_route_cached_tokens_total", "Of these, found in the engine's cache");
+            metrics::describe_counter!("lyn_route_completion_tokens_total", "Tokens of answers, where they are told");
+            let text = "From a request of a route to the first text";
+            metrics::describe_histogram!("lyn_route_first_token_seconds", Unit::Seconds, text);
+            metrics::describe_histogram!(ROUTE_RATE, "Tokens in a second, of an answer after its first token");
             metrics::describe_gauge!("lyn_disk_blocks", "Blocks of the prefix cache on disk");
             metrics::describe_gauge!("lyn_disk_bytes", "Bytes of their files");
         });
@@ -116,6 +135,25 @@ impl Metrics {
         with_local_recorder(&self.recorder, || metrics::counter!("lyn_aborted_total", &labels).increment(1));
     }
 
+    /// Counts a request of a route, and what will come of it. `upstream`: whose answer it is.
+    pub(crate) fn route(self: &Arc<Metrics>, route: &str, upstream: &str) -> Meter {
+        let labels = [("route", route.to_owned()), ("upstream", upstream.to_owned())];
+        let counter = |name: &'static str| metrics::counter!(name, &labels);
+        let meter = with_local_recorder(&self.recorder, || Meter {
+            metrics: Arc::clone(self),
+            labels: labels.clone(),
+            prompt_tokens: counter("lyn_route_prompt_tokens_total"),
+            cached_tokens: counter("lyn_route_cached_tokens_total"),
+            completion_tokens: counter("lyn_route_completion_tokens_total"),
+            first_token: metrics::histogram!("lyn_route_first_token_seconds", &labels),
+            rate: metrics::histogram!(ROUTE_RATE, &labels),
+            began: Instant::now(),
+            first: None,
+        });
+        meter.count("lyn_route_requests_total");
+        meter
+    }
+
     /// Counts the tokens of an answer that has ended. Those of the text are counted as they come.
     pub(crate) fn finished(&self, timings: &Timings) {
         self.prompt_tokens.increment(timings.prompt_tokens.into());
@@ -154,6 +192,51 @@ impl Metrics {
     /// Samples of histograms wait in memory until somebody reads them: call this now and then.
     pub(crate) fn tidy(&self) {
         self.handle.run_upkeep();
+    }
+}
+
+/// An answer's figures for its route, taken as its events pass.
+pub(crate) struct Meter {
+    metrics: Arc<Metrics>,
+    labels: [(&'static str, String); 2],
+    prompt_tokens: Counter,
+    cached_tokens: Counter,
+    completion_tokens: Counter,
+    first_token: Histogram,
+    rate: Histogram,
+    began: Instant,
+    first: Option<Instant>,
+}
+
+impl Meter {
+    fn count(&self, name: &'static str) {
+        with_local_recorder(&self.metrics.recorder, || metrics::counter!(name, &self.labels).increment(1));
+    }
+
+    /// Takes an event.
+    pub(crate) fn hear(&mut self, event: &Event) {
+        if self.first.is_none() && matches!(event, Event::Token { .. } | Event::Text { .. } | Event::Call { .. }) {
+            self.first = Some(Instant::now());
+            self.first_token.record(self.began.elapsed().as_secs_f64());
+        }
+        let Event::End { finish, timings, .. } = event else { return };
+        self.prompt_tokens.increment(timings.prompt_tokens.into());
+        self.cached_tokens.increment(timings.cached_tokens.into());
+        self.completion_tokens.increment(timings.completion_tokens.into());
+        if let (Some(first), 2..) = (self.first, timings.completion_tokens) {
+            let seconds = first.elapsed().as_secs_f64();
+            if seconds > 0.0 {
+                self.rate.record(f64::from(timings.completion_tokens - 1) / seconds);
+            }
+        }
+        if *finish == Finish::Aborted {
+            self.fail();
+        }
+    }
+
+    /// Counts an error in place of an answer, or of the rest of one.
+    pub(crate) fn fail(&self) {
+        self.count("lyn_route_errors_total");
     }
 }
 

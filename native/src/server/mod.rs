@@ -17,19 +17,24 @@ pub(crate) mod connection;
 mod elsewhere;
 mod feed;
 mod framing;
+mod gather;
 pub(crate) mod guard;
 mod health;
+mod infill;
 pub(crate) mod metrics;
 mod models;
 mod ollama;
 pub(crate) mod page;
 mod refusal;
+mod responses;
 mod sse;
 #[cfg(test)]
 mod tests;
 mod text;
+mod time;
 mod tokens;
 mod told;
+mod work;
 pub(crate) mod worker;
 
 use std::net::IpAddr;
@@ -38,31 +43,32 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{CONTENT_LENGTH, X_CONTENT_TYPE_OPTIONS};
 use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use axum::{Extension, Router};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::FutureExt;
 use http_body_util::BodyExt;
 use lyn::Language;
 use lyn::chat::openai::{self, Compat, ModelIds};
 use lyn::error::escape;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tower::Layer;
 use tracing::Instrument;
 
 use self::admission::{Admission, Ticket};
 use self::connection::Address;
+use self::gather::Gather;
 use self::guard::{Guard, KeyId, Visitor};
 use self::metrics::Metrics;
 use self::page::Page;
-use self::refusal::Refusal;
+use self::refusal::{Dialect, Refusal};
 use self::worker::{Loaded, Worker};
 use crate::upstream::route::Routes;
 
@@ -79,11 +85,14 @@ const LARGE_BODY: usize = 64 << 10;
 const CHAT: &[&str] =
     &["/v1/chat/completions", "/chat/completions", "/beta/chat/completions", "/beta/v1/chat/completions"];
 const COMPLETIONS: &[&str] = &["/v1/completions", "/completions", "/beta/completions", "/beta/v1/completions"];
+const RESPONSES: &[&str] = &["/v1/responses", "/responses"];
 const MODELS: &[&str] = &["/v1/models", "/models", "/beta/models", "/beta/v1/models"];
 const MESSAGES: &[&str] = &["/v1/messages", "/anthropic/v1/messages"];
 const COUNT_TOKENS: &[&str] = &["/v1/messages/count_tokens", "/anthropic/v1/messages/count_tokens"];
 const BALANCE: &[&str] = &["/user/balance", "/v1/user/balance"];
 const HEALTH: &[&str] = &["/health", "/v1/health", "/ping"];
+/// What Ollama does and lyn does not.
+const OLLAMA_REFUSED: &[&str] = &["/api/embed", "/api/embeddings", "/api/push", "/api/create", "/api/copy"];
 
 /// The one path that everybody may ask, key or not. It says only whether requests are served.
 const OPEN: &str = "/health";
@@ -114,6 +123,8 @@ pub(crate) struct Server {
     admission: Arc<Admission>,
     /// The same for answers of other engines: they take no room from those made here.
     passing: Arc<Admission>,
+    /// Room for copies of requests.
+    copies: Arc<Semaphore>,
     metrics: Arc<Metrics>,
     guard: Guard,
     page: Option<Page>,
@@ -143,6 +154,7 @@ impl Server {
             worker,
             admission,
             passing,
+            copies: Arc::new(Semaphore::new(elsewhere::COPIES)),
             metrics,
             guard,
             page,
@@ -193,6 +205,11 @@ impl Server {
         Ok(())
     }
 
+    /// Whether another engine is asked for this model, now and then.
+    fn may_lead_elsewhere(&self, model: Option<&str>) -> bool {
+        self.settings.routes.may_lead(model.unwrap_or_default())
+    }
+
     /// The model, where requests are served.
     fn loaded(&self) -> Result<Arc<Loaded>, Refusal> {
         self.check_open()?;
@@ -214,8 +231,16 @@ impl Server {
         work: impl FnOnce(&Language) -> lyn::Result<T> + Send + 'static,
     ) -> Result<T, Refusal> {
         let language = self.loaded()?.language()?;
-        let worked = tokio::task::spawn_blocking(move || work(&language)).await;
-        Ok(worked.map_err(|_| Refusal::internal())??)
+        work::apart(move || work(&language)).await
+    }
+
+    /// As [`Server::with_language`], with texts that need not fit the context: fewer of them at once.
+    async fn with_texts<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Language) -> lyn::Result<T> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let language = self.loaded()?.language()?;
+        work::long(move || work(&language)).await
     }
 }
 
@@ -232,6 +257,7 @@ pub(crate) fn app(server: &Shared) -> Router {
     let mut router = Router::new();
     router = routes(router, CHAT, || post(chat::completions));
     router = routes(router, COMPLETIONS, || post(text::completions));
+    router = routes(router, RESPONSES, || post(responses::create));
     router = routes(router, MODELS, || get(models::list));
     for path in MODELS {
         // The ids of some models have a slash.
@@ -241,18 +267,27 @@ pub(crate) fn app(server: &Shared) -> Router {
     router = routes(router, COUNT_TOKENS, || post(anthropic::count_tokens));
     router = routes(router, BALANCE, || get(models::balance));
     router = routes(router, HEALTH, || get(health::health));
+    router = routes(router, OLLAMA_REFUSED, || post(ollama::refused));
     router = router
         .route("/ready", get(health::ready))
         .route("/metrics", get(metrics::metrics))
         .route("/version", get(health::version))
         .route("/props", get(health::props))
+        .route("/infill", post(infill::infill))
+        .route("/completion", post(infill::completion))
         .route("/tokenize", post(tokens::tokenize))
         .route("/detokenize", post(tokens::detokenize))
+        .route("/tokenizer_info", get(tokens::tokenizer_info))
         .route("/apply-template", post(tokens::apply_template))
         .route("/api/chat", post(ollama::chat))
         .route("/api/generate", post(ollama::generate))
         .route("/api/tags", get(ollama::tags))
+        .route("/api/ps", get(ollama::ps))
+        .route("/api/show", post(ollama::show))
+        .route("/api/pull", post(ollama::pull))
         .route("/api/version", get(ollama::version))
+        .route("/api/delete", delete(ollama::refused))
+        .route("/api/blobs/{digest}", post(ollama::refused).head(ollama::refused))
         .fallback(page::page)
         .method_not_allowed_fallback(wrong_method);
     let router = router.layer(from_fn(remember_route)).with_state(Arc::clone(server));
@@ -278,9 +313,39 @@ async fn wrong_method(method: Method) -> Refusal {
     Refusal::invalid(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
 }
 
-/// 404.
+/// What other servers have and this one has not, by the end of a path: and what there is instead.
+const ABSENT: &[(&str, &str)] = &[
+    ("/embeddings", "embeddings, which this model does not make; ask a server of an embedding model"),
+    ("/embedding", "embeddings, which this model does not make; ask a server of an embedding model"),
+    ("/embed", "embeddings, which this model does not make; ask a server of an embedding model"),
+    ("/rerank", "scores of documents, which this model does not make; ask a server of a reranking model"),
+    ("/reranking", "scores of documents, which this model does not make; ask a server of a reranking model"),
+    ("/score", "scores of pairs of texts; log probabilities of a text come from /v1/completions, by echo and logprobs"),
+    ("/moderations", "moderation, which this model does not do"),
+    ("/audio/speech", "speech, and this model writes text; ask a server of a speech model"),
+    ("/audio/transcriptions", "speech, and this model reads text; ask a server of a speech model"),
+    ("/audio/translations", "speech, and this model reads text; ask a server of a speech model"),
+    ("/images/generations", "pictures, and this model writes text; ask a server of an image model"),
+    ("/images/edits", "pictures, and this model writes text; ask a server of an image model"),
+    ("/images/variations", "pictures, and this model writes text; ask a server of an image model"),
+    ("/files", "files, which this server does not keep; send their text in a message"),
+    ("/batches", "batches, which this server does not keep; send requests beside each other, they share steps"),
+    ("/assistants", "assistants, which this server does not keep; use /v1/chat/completions"),
+    ("/threads", "threads, which this server does not keep; use /v1/chat/completions"),
+    ("/vector_stores", "vector stores, which this server does not have"),
+    ("/fine_tuning/jobs", "training, and this server runs models"),
+    ("/edits", "edits, an older form; use /v1/chat/completions"),
+    ("/realtime", "realtime sessions; use /v1/chat/completions with stream"),
+];
+
+/// 404. Of paths that other servers have it says what they are for.
 pub(crate) fn not_found(uri: &Uri) -> Refusal {
-    let message = format!("there is nothing at {}", lyn::error::quote(uri.path()));
+    let path = uri.path();
+    let bare = path.strip_prefix("/v1").or_else(|| path.strip_prefix("/api")).unwrap_or(path);
+    let message = match ABSENT.iter().find(|(end, _)| bare == *end) {
+        Some((_, what)) => format!("{} is for {what}", lyn::error::quote(path)),
+        None => format!("there is nothing at {}", lyn::error::quote(path)),
+    };
     Refusal::invalid(StatusCode::NOT_FOUND, "not_found", message)
 }
 
@@ -289,6 +354,7 @@ async fn enter(State(server): State<Shared>, mut request: Request, next: Next) -
     let began = Instant::now();
     let id = request_id(&request);
     let method = request.method().clone();
+    let dialect = Dialect::of(request.uri().path(), request.headers());
     let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default());
     let address = request.extensions().get::<Address>().map(|address| address.0);
     let mut origin = None;
@@ -301,7 +367,11 @@ async fn enter(State(server): State<Shared>, mut request: Request, next: Next) -
         }
         Err(refusal) => refusal.into_response(),
     };
+    dialect.retell(&mut response, &id);
     let headers = response.headers_mut();
+    if dialect == Dialect::Anthropic {
+        headers.insert(anthropic::REQUEST_ID, id.clone());
+    }
     headers.insert(REQUEST_ID, id);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let elapsed = began.elapsed().as_millis();
@@ -381,21 +451,22 @@ fn normalize(uri: &mut Uri) {
 /// The whole body.
 ///
 /// # Errors
-/// 413 as soon as it is too long, 408 where it comes too slowly, 400 where it is cut.
+/// 413 as soon as it is too long, 408 where it comes too slowly, 503 where there is no room for it, 400 where it is cut.
 pub(crate) async fn whole_body(server: &Server, body: Body) -> Result<Bytes, Refusal> {
     let most = server.guard.max_body();
+    let announced = body.size_hint().exact().unwrap_or(most);
     let read = async {
-        let (mut body, mut whole) = (body, BytesMut::new());
+        let (mut body, mut whole) = (body, Gather::new(announced.min(most)));
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|_| Refusal::bad("the body ended before its time").closing())?;
             if let Some(data) = frame.data_ref() {
                 if (whole.len() + data.len()) as u64 > most {
                     return Err(guard::too_large(most));
                 }
-                whole.extend_from_slice(data);
+                whole.push(data).await?;
             }
         }
-        Ok(whole.freeze())
+        Ok(whole.finish())
     };
     let late = || {
         let message = format!("the body did not come within {} s", BODY_SECONDS.as_secs());
@@ -424,12 +495,7 @@ pub(crate) async fn parsed_bytes<T: Send + 'static>(
     bytes: Bytes,
     parse: impl FnOnce(&[u8]) -> lyn::Result<T> + Send + 'static,
 ) -> Result<T, Refusal> {
-    let parsed = if bytes.len() < LARGE_BODY {
-        parse(&bytes)
-    } else {
-        tokio::task::spawn_blocking(move || parse(&bytes)).await.map_err(|_| Refusal::internal())?
-    };
-    Ok(parsed?)
+    if bytes.len() < LARGE_BODY { Ok(parse(&bytes)?) } else { work::apart(move || parse(&bytes)).await }
 }
 
 /// Who asks, as the guard has found out.

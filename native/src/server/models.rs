@@ -1,24 +1,40 @@
 //! The models that clients may name, and the balance that DeepSeek's clients ask for.
 
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use lyn::chat::openai::ModelIds;
 use lyn::error::quote;
 use serde_json::{Value, json};
 
 use super::refusal::{Refusal, ok};
-use super::{Server, Shared};
+use super::{Server, Shared, anthropic};
 
 fn model(server: &Server, id: &str) -> Value {
     let ModelIds { loaded, aliases, .. } = &server.settings.models;
     let own = id == loaded || aliases.iter().any(|alias| alias.name == id);
     let owner = if own { "lyn" } else { "deepseek" };
-    json!({ "id": id, "object": "model", "created": server.started, "owned_by": owner, "root": loaded })
+    let mut model =
+        json!({ "id": id, "object": "model", "created": server.started, "owned_by": owner, "root": loaded });
+    // Clients ask for the length of the context by one of these names. While the model is loaded nobody knows it.
+    if let (Ok(loaded), Some(fields)) = (server.worker.loaded(), model.as_object_mut()) {
+        let plan = &loaded.plan;
+        fields.insert("max_model_len".to_owned(), json!(plan.context));
+        fields.insert("context_length".to_owned(), json!(plan.context));
+        let meta = json!({
+            "n_ctx": plan.context, "n_ctx_train": plan.max_position_embeddings,
+            "n_vocab": loaded.model.get("vocab_size"), "n_params": plan.parameters, "size": plan.weights_bytes,
+        });
+        fields.insert("meta".to_owned(), meta);
+    }
+    model
 }
 
-/// `GET /v1/models`
-pub(crate) async fn list(State(server): State<Shared>) -> Response {
+/// `GET /v1/models`, in Anthropic's shape for its clients.
+pub(crate) async fn list(State(server): State<Shared>, headers: HeaderMap) -> Response {
+    if headers.contains_key(anthropic::VERSION) {
+        return ok(&anthropic::models(&server, &server.settings.models.listed()));
+    }
     let listed = server.settings.models.listed();
     let routes = &server.settings.routes;
     let mut data: Vec<Value> = listed.into_iter().map(|id| model(&server, id)).collect();
@@ -33,13 +49,21 @@ pub(crate) async fn list(State(server): State<Shared>) -> Response {
 }
 
 /// `GET /v1/models/{id}`
-pub(crate) async fn retrieve(State(server): State<Shared>, Path(id): Path<String>) -> Result<Response, Refusal> {
+pub(crate) async fn retrieve(
+    State(server): State<Shared>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+) -> Result<Response, Refusal> {
     let found = server.settings.models.resolve(&id);
     let missing = || {
-        let message = format!("The model {} does not exist", quote(&id));
+        let message = format!("The model {} does not exist; {}", quote(&id), server.settings.models.sentence());
         Refusal::invalid(StatusCode::NOT_FOUND, "model_not_found", message)
     };
-    Ok(ok(&model(&server, &found.ok_or_else(missing)?.canonical)))
+    let id = found.ok_or_else(missing)?.canonical;
+    Ok(ok(&match headers.contains_key(anthropic::VERSION) {
+        true => anthropic::model(&server, &id),
+        false => model(&server, &id),
+    }))
 }
 
 /// `GET /user/balance`: tokens of your own cost nothing.

@@ -126,7 +126,7 @@ mod tests {
         let writer = writers.remove(0);
         for done in 0..5 {
             tokio::time::sleep(Duration::from_secs(5)).await;
-            assert!(writer.send(Event::Prompt { done, total: 5, cached: 0 }));
+            assert!(writer.send(Event::Prompt { done, total: 5, cached: 0, elapsed_ms: 1.0 }));
         }
         assert!(writer.send(Event::Text { voice: Voice::Content, text: "text ".to_owned() }));
         writer.end(Err(Cut::Late));

@@ -22,7 +22,12 @@ use super::page::Page;
 use super::worker::{Limits, Load, Model, Stage, Worker};
 use super::{BALANCE, CHAT, COMPLETIONS, COUNT_TOKENS, HEALTH, MESSAGES, MODELS, Server, Settings, Shared, app};
 
+mod anthropic;
 mod elsewhere;
+mod ollama;
+mod responses;
+mod strict;
+mod texts;
 
 const CHAT_PATH: &str = "/v1/chat/completions";
 const KEY: &str = "a-key-that-opens-1234";
@@ -33,6 +38,7 @@ fn load() -> Load {
             device: "software".to_owned(),
             context: ContextSize::Tokens(1024),
             sequences: 4,
+            scores_prompts: true,
             ..Options::default()
         };
         let engine = block_on(Engine::load(lyn::models::stories(), &options, &mut |_| true))?;
@@ -119,6 +125,13 @@ impl Answer {
     fn deltas(&self, key: &str) -> String {
         self.events().0.iter().filter_map(|event| event["choices"][0]["delta"][key].as_str()).collect()
     }
+}
+
+/// Fields that the answer says were ignored, in order.
+fn ignored(answer: &Answer) -> Vec<&str> {
+    let mut fields: Vec<&str> = answer.headers["x-lyn-ignored-fields"].to_str().unwrap().split(", ").collect();
+    fields.sort_unstable();
+    fields
 }
 
 async fn send(app: &Router, request: Request<Body>) -> Answer {
@@ -880,7 +893,7 @@ async fn ollama_s_lines_are_the_same_conversation() {
     assert_eq!(post(&app, "/api/generate", &prompt).await.ok()["response"], text);
     let tags = get(&app, "/api/tags").await.ok();
     assert!(tags["models"].as_array().unwrap().iter().any(|model| model["name"] == "stories"));
-    let wrong = post(&app, "/api/chat", &json!({ "model": "stories" })).await;
+    let wrong = post(&app, "/api/chat", &json!({ "model": "stories", "messages": "x" })).await;
     assert!(wrong.status == StatusCode::BAD_REQUEST && wrong.json()["error"].is_string());
 }
 

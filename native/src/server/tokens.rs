@@ -9,12 +9,16 @@ use lyn::error::{Code, Error, Result};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::chat::ignored;
 use super::refusal::{Refusal, ok};
-use super::{Shared, parsed};
+use super::{Shared, parsed, whole_body};
 
 /// Both shapes; `content` makes it llama.cpp's.
 #[derive(Deserialize)]
 struct TokenizeRequest {
+    /// vLLM's clients name it; there is one.
+    #[serde(rename = "model")]
+    _model: Option<String>,
     content: Option<String>,
     add_special: Option<bool>,
     parse_special: Option<bool>,
@@ -28,14 +32,28 @@ struct TokenizeRequest {
 
 #[derive(Deserialize)]
 struct DetokenizeRequest {
+    #[serde(rename = "model")]
+    _model: Option<String>,
     tokens: Vec<u32>,
+}
+
+/// An answer that names them.
+fn answer(body: &Value, fields: &[String]) -> Response {
+    let mut response = ok(body);
+    response.headers_mut().extend(ignored(fields));
+    response
 }
 
 /// `POST /tokenize`
 pub(crate) async fn tokenize(State(server): State<Shared>, body: Body) -> Result<Response, Refusal> {
-    let request: TokenizeRequest = parsed(&server, body, |bytes| Ok(lyn::json::read(bytes)?.0)).await?;
-    let answer = server.with_language(move |language| tokens_of(language, &request)).await?;
-    Ok(ok(&answer))
+    let bytes = whole_body(&server, body).await?;
+    let (tokens, fields) = server
+        .with_texts(move |language| {
+            let (request, fields) = lyn::json::read(&bytes)?;
+            Ok((tokens_of(language, &request)?, fields))
+        })
+        .await?;
+    Ok(answer(&tokens, &fields))
 }
 
 fn tokens_of(language: &Language, request: &TokenizeRequest) -> Result<Value> {
@@ -57,8 +75,12 @@ fn tokens_of(language: &Language, request: &TokenizeRequest) -> Result<Value> {
         return Ok(json!({ "tokens": pieces.collect::<Vec<_>>() }));
     }
     let ids = match (&request.prompt, &request.messages) {
-        (Some(prompt), _) if request.add_special_tokens == Some(false) => tokenizer.encode(prompt, false)?,
-        (Some(prompt), _) => language.raw_prompt(prompt)?,
+        (Some(prompt), _) => {
+            // As the checkpoint's own tokenizer does it: clients look up the ids of control tokens this way.
+            let ids = tokenizer.encode(prompt, request.parse_special.unwrap_or(true))?;
+            let begun = if request.add_special_tokens == Some(false) { vec![] } else { language.raw_prompt("")? };
+            [begun, ids].concat()
+        }
         (None, Some(messages)) => {
             let arguments = &request.chat_template_kwargs;
             let conversation = json!({ "messages": messages, "chat_template_kwargs": arguments });
@@ -80,27 +102,35 @@ fn tokens_of(language: &Language, request: &TokenizeRequest) -> Result<Value> {
 
 /// `POST /detokenize`
 pub(crate) async fn detokenize(State(server): State<Shared>, body: Body) -> Result<Response, Refusal> {
-    let request: DetokenizeRequest = parsed(&server, body, |bytes| Ok(lyn::json::read(bytes)?.0)).await?;
-    let text = server.with_language(move |language| {
+    let bytes = whole_body(&server, body).await?;
+    let text = server.with_texts(move |language| {
+        let (request, fields): (DetokenizeRequest, _) = lyn::json::read(&bytes)?;
         let tokenizer = language.tokenizer();
         let size = tokenizer.vocab_size();
         if let Some(id) = request.tokens.iter().find(|&&id| id >= size) {
             let message = format!("tokens: expected ids below {size}, found {id}");
             return Err(Error::new(Code::BadRequest, message).with_detail("param", "tokens"));
         }
-        Ok(tokenizer.decode(&request.tokens))
+        Ok((tokenizer.decode(&request.tokens), fields))
     });
-    let text = text.await?;
-    Ok(ok(&json!({ "content": text, "prompt": text })))
+    let (text, fields) = text.await?;
+    Ok(answer(&json!({ "content": text, "prompt": text }), &fields))
+}
+
+/// `GET /tokenizer_info`
+pub(crate) async fn tokenizer_info(State(server): State<Shared>) -> Result<Response, Refusal> {
+    let info = server.with_language(|language| Ok(Value::Object(language.tokenizer_info().clone()))).await?;
+    Ok(ok(&info))
 }
 
 /// `POST /apply-template`: the prompt that a chat request makes.
 pub(crate) async fn apply_template(State(server): State<Shared>, body: Body) -> Result<Response, Refusal> {
     let rules = server.rules(true, true);
     let request = parsed(&server, body, move |bytes| ChatRequest::parse_by(&rules, bytes)).await?;
+    let fields = request.ignored().to_vec();
     let prompt = server.with_language(move |language| {
         let prompt = request.to_request(language)?.request.prompt;
         Ok(language.tokenizer().decode(&prompt))
     });
-    Ok(ok(&json!({ "prompt": prompt.await? })))
+    Ok(answer(&json!({ "prompt": prompt.await? }), &fields))
 }

@@ -16,6 +16,8 @@ const DONE: &str = "data: [DONE]\n\n";
 
 /// A completion of either kind.
 pub(crate) trait Told: Send + 'static {
+    /// It is told by chunks, and keeps nothing for the whole.
+    fn by_chunks(&mut self);
     /// The chunk before all text of a choice, where there is one.
     fn begin(&self, choice: u32) -> Option<Value>;
     /// The chunk of an event, where it is one.
@@ -33,6 +35,10 @@ fn cause() -> Error {
 }
 
 impl Told for Completion {
+    fn by_chunks(&mut self) {
+        self.tell_by_chunks();
+    }
+
     fn begin(&self, choice: u32) -> Option<Value> {
         Some(self.first_chunk(choice))
     }
@@ -55,6 +61,10 @@ impl Told for Completion {
 }
 
 impl Told for TextCompletion {
+    fn by_chunks(&mut self) {
+        self.tell_by_chunks();
+    }
+
     fn begin(&self, choice: u32) -> Option<Value> {
         self.first_chunk(choice)
     }
@@ -87,6 +97,7 @@ pub(crate) async fn respond<T: Told>(
     streams: bool,
 ) -> Result<Response, Refusal> {
     if streams {
+        completion.by_chunks();
         return Ok(sse::stream(answer, Chunks { completion, choices }));
     }
     while let Some((choice, event)) = answer.next().await? {

@@ -1,5 +1,7 @@
-//! How far a long stage is: a bar where stderr is a terminal, else a line for each 10 % or 30 s; nothing for short stages.
+//! How far a long stage is: a bar where stderr is a terminal, else a line every 30 s, and none for what is over in 2 s. A line for each
+//! 10 % is for who asks for it, with `--progress plain`.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -7,10 +9,23 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::Terminal;
 use crate::cli;
 
-/// Stages shorter than this are not worth a sign.
+/// Stages shorter than this are not worth a bar.
 const SHORT: Duration = Duration::from_millis(300);
-/// Without a terminal, a sign of life at least this often.
+/// Nor stages shorter than this a line of a log.
+const SHORT_FOR_LINES: Duration = Duration::from_secs(2);
+/// Without a terminal, between two signs of life.
 const SILENCE: Duration = Duration::from_secs(30);
+
+/// Whether a line may be written now: one in a while, whatever the stage.
+fn is_line_due() -> bool {
+    static LAST: Mutex<Option<Instant>> = Mutex::new(None);
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_due = last.is_none_or(|last| last.elapsed() >= SILENCE);
+    if is_due {
+        *last = Some(Instant::now());
+    }
+    is_due
+}
 
 /// The progress of one stage.
 pub(crate) struct Progress {
@@ -37,7 +52,10 @@ pub(crate) enum Unit {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Style {
     Bar,
-    Plain,
+    /// A line for each tenth, and where one takes long.
+    Tenths,
+    /// A line now and then.
+    Rare,
     None,
 }
 
@@ -47,9 +65,9 @@ impl Progress {
         let style = match terminal.progress {
             _ if terminal.quiet => Style::None,
             cli::Progress::None => Style::None,
-            cli::Progress::Plain => Style::Plain,
+            cli::Progress::Plain => Style::Tenths,
             cli::Progress::Auto | cli::Progress::Bar if terminal.stderr_is_terminal() => Style::Bar,
-            cli::Progress::Auto | cli::Progress::Bar => Style::Plain,
+            cli::Progress::Auto | cli::Progress::Bar => Style::Rare,
         };
         let started = Instant::now();
         Progress { terminal: terminal.clone(), what, style, unit, started, bar: None, shown: None }
@@ -64,12 +82,15 @@ impl Progress {
 
     /// Says how far the stage is.
     pub(crate) fn update(&mut self, done: u64, total: u64) {
-        if self.style == Style::None || self.started.elapsed() < SHORT || total == 0 {
-            return;
-        }
+        let elapsed = self.started.elapsed();
         match self.style {
-            Style::Bar => self.bar(total).set_position(done),
-            _ => self.plain(done, total),
+            Style::None => {}
+            _ if total == 0 => {}
+            Style::Bar if elapsed >= SHORT => self.bar(total).set_position(done),
+            Style::Tenths if elapsed >= SHORT => self.tenth(done, total),
+            // What is done has been told by its end.
+            Style::Rare if elapsed >= SHORT_FOR_LINES && done < total && is_line_due() => self.line(done, total),
+            Style::Bar | Style::Tenths | Style::Rare => {}
         }
     }
 
@@ -87,13 +108,16 @@ impl Progress {
         })
     }
 
-    fn plain(&mut self, done: u64, total: u64) {
-        let percent = done.saturating_mul(100) / total;
-        let due = self.shown.is_none_or(|(tenth, when)| percent / 10 > tenth || when.elapsed() > SILENCE);
-        if due {
-            self.shown = Some((percent / 10, Instant::now()));
-            self.terminal.note(&format!("{} {percent} %", self.what));
+    fn tenth(&mut self, done: u64, total: u64) {
+        let tenth = done.saturating_mul(10) / total;
+        if self.shown.is_none_or(|(shown, when)| tenth > shown || when.elapsed() >= SILENCE) {
+            self.shown = Some((tenth, Instant::now()));
+            self.line(done, total);
         }
+    }
+
+    fn line(&self, done: u64, total: u64) {
+        self.terminal.note(&format!("{} {} %", self.what, done.saturating_mul(100) / total));
     }
 
     /// Takes the bar away.

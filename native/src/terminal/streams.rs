@@ -35,9 +35,9 @@ impl Terminal {
         Terminal { json: common.json, quiet: common.quiet, progress: common.progress, color: common.color }
     }
 
-    /// Streams before any option is known.
-    pub(crate) fn plain() -> Terminal {
-        Terminal { json: false, quiet: false, progress: cli::Progress::Auto, color: When::Auto }
+    /// Streams before any other option is known.
+    pub(crate) fn plain(json: bool) -> Terminal {
+        Terminal { json, quiet: false, progress: cli::Progress::Auto, color: When::Auto }
     }
 
     /// Sends log lines to stderr: warnings of lyn, more with `-v`, whatever `LYN_LOG` says.
@@ -85,12 +85,12 @@ impl Terminal {
 
     /// Writes one JSON document, in a line of its own, to stdout.
     pub(crate) fn json_line(&self, value: &Value) {
-        self.bytes(format!("{value}\n").as_bytes());
+        self.bytes(format!("{}\n", plain_json(&value.to_string())).as_bytes());
     }
 
     /// Writes one indented JSON document to stdout.
     pub(crate) fn document(&self, value: &Value) {
-        self.bytes(format!("{value:#}\n").as_bytes());
+        self.bytes(format!("{}\n", plain_json(&format!("{value:#}"))).as_bytes());
     }
 
     /// A remark on stderr, for people; not with `--quiet`.
@@ -142,6 +142,20 @@ fn quiet_pipe(written: std::io::Result<()>) {
     }
 }
 
+/// The same JSON without characters that move a cursor or hide others: names and texts may hold them.
+pub(crate) fn plain_json(json: &str) -> String {
+    let mut plain = String::with_capacity(json.len());
+    for character in json.chars() {
+        if character != '\n' && lyn::error::is_hidden(character) {
+            let mut units = [0; 2];
+            plain.extend(character.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")));
+        } else {
+            plain.push(character);
+        }
+    }
+    plain
+}
+
 /// Text without control characters other than line breaks and tabs.
 fn printable(text: &str) -> String {
     text.chars().filter(|&c| matches!(c, '\n' | '\t') || !c.is_control()).collect()
@@ -149,6 +163,14 @@ fn printable(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn json_moves_no_cursor_and_means_the_same() {
+        let value = serde_json::json!({ "a\u{9b}\u{2028}": "\u{1b}[2J\n\u{e0041}é" });
+        let written = super::plain_json(&format!("{value:#}"));
+        assert!(written.chars().all(|c| c == '\n' || !lyn::error::is_hidden(c)), "{written:?}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&written).unwrap(), value);
+    }
+
     #[test]
     fn text_of_a_model_cannot_move_the_cursor() {
         assert_eq!(super::printable("a\u{1b}[2Jb\n\tc\u{9b}1m\r"), "a[2Jb\n\tc1m");

@@ -4,10 +4,11 @@ use std::fmt;
 use std::path::Path;
 
 use hyper::header::HeaderValue;
-use lyn::error::{Code, Error, Result, quote};
+use lyn::error::{Code, Error, Result};
 
 use super::address::Address;
 use super::profile::Profile;
+use crate::text;
 
 /// The variable with the key, or with lines of hosts and keys.
 pub(crate) const VARIABLE: &str = "LYN_UPSTREAM_KEY";
@@ -67,15 +68,10 @@ impl Keys {
     /// Keys from a file, else from `LYN_UPSTREAM_KEY`. A line is a key, or a host and its key.
     ///
     /// # Errors
-    /// `io` where the file cannot be read, `bad_request` where a line is neither. Never with the line.
+    /// `io` where the file cannot be read, `bad_request` where it is no text or a line is neither. Never with the line.
     pub(crate) fn read(file: Option<&Path>) -> Result<Keys> {
         match file {
-            Some(path) => {
-                let shown = quote(&path.to_string_lossy());
-                let text =
-                    std::fs::read_to_string(path).map_err(|error| Error::new(Code::Io, format!("{shown}: {error}")))?;
-                Keys::parse(&text, &shown)
-            }
+            Some(path) => Keys::parse(&text::of_file(path)?, &text::quoted(path)),
             None => Keys::parse(&std::env::var(VARIABLE).unwrap_or_default(), VARIABLE),
         }
     }

@@ -1,5 +1,6 @@
-//! Which requests another engine answers.
+//! Which requests another engine answers, or is asked beside the one that answers.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,24 +11,40 @@ use super::client::{Patience, Upstream};
 use super::key::Keys;
 use super::profile::Profile;
 
-/// Who answers a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Decision {
-    /// The engine here.
-    Local,
-    /// The engine of this place in [`Routes::upstreams`].
-    Upstream(usize),
+/// Parts of all conversations: shares are told to a hundredth of a percent.
+pub(crate) const PARTS: u16 = 10_000;
+
+/// The place of a conversation among [`PARTS`]: the same for all of its turns.
+pub(crate) type Part = u16;
+
+/// Who answers a request, or is asked beside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Target {
+    /// In the words of the rule: a model's id, `upstream`, `fallback`.
+    route: String,
+    /// Place of the engine; none: the one here.
+    place: Option<usize>,
 }
 
 /// What is configured: rules by model id, an engine for everything else, one for when the queue here is full.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Rules {
+struct Rules {
     /// For every id that no rule names: `--upstream`.
-    everything: Option<usize>,
+    everything: Option<Target>,
     /// In the order given: `--route`.
-    by_model: Vec<(Pattern, usize)>,
+    by_model: Vec<Rule>,
     /// For ids of the engine here, when its queue is full: `--fallback`.
-    overflow: Option<usize>,
+    overflow: Option<Target>,
+    /// Copies: `--route shadow:…`.
+    shadows: Vec<Rule>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Rule {
+    pattern: Pattern,
+    target: Target,
+    /// The conversations that it takes, of [`PARTS`]; none: all that are left.
+    share: Option<u16>,
 }
 
 /// An id, or its beginning with `*` behind.
@@ -35,6 +52,15 @@ pub(crate) struct Rules {
 struct Pattern {
     begin: String,
     open: bool,
+}
+
+/// An engine behind a rule, and its name in the metrics.
+#[derive(Clone)]
+pub(crate) struct Route {
+    /// In the words of the rule.
+    pub(crate) name: String,
+    /// The engine.
+    pub(crate) upstream: Arc<Upstream>,
 }
 
 /// Rules, and the engines that they name.
@@ -49,7 +75,7 @@ pub(crate) struct Routes {
 pub(crate) struct RouteOptions<'a> {
     /// Address of the engine for everything.
     pub(crate) upstream: Option<&'a str>,
-    /// `MODEL_ID=URL` or `PREFIX*=URL`; URL may be `local`.
+    /// `MODEL_ID=URL` or `PREFIX*=URL`; URL may be `local`, and may end in `@N%`. `shadow:` before it: a copy.
     pub(crate) routes: &'a [String],
     /// Address of the engine that helps out.
     pub(crate) fallback: Option<&'a str>,
@@ -72,20 +98,36 @@ impl Pattern {
     }
 }
 
-/// Place of an engine that is no engine elsewhere.
-const HERE: usize = usize::MAX;
+impl std::fmt::Display for Pattern {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}{}", self.begin, if self.open { "*" } else { "" })
+    }
+}
 
 impl Rules {
-    /// Who answers a request for a model. The first rule that names it decides, before `--upstream`; a full queue only
-    /// concerns what is left for the engine here.
-    pub(crate) fn decide(&self, model: &str, local_queue_full: bool) -> Decision {
+    /// Who answers a request for a model; none: the engine here. The first rule that names it decides, before `--upstream`;
+    /// rules with a share take theirs one after the other, and a full queue only concerns what is left for the engine here.
+    fn decide(&self, model: &str, part: Part, local_queue_full: bool) -> Option<&Target> {
         let id = model.trim().to_lowercase();
-        let ruled = self.by_model.iter().find(|(pattern, _)| pattern.matches(&id)).map(|(_, place)| *place);
-        match ruled.or(self.everything) {
-            Some(place) if place != HERE => Decision::Upstream(place),
-            _ if local_queue_full => self.overflow.map_or(Decision::Local, Decision::Upstream),
-            _ => Decision::Local,
+        let mut taken = 0;
+        let takes = |rule: &&Rule| {
+            let Some(share) = rule.share else { return true };
+            let begin = taken;
+            taken += share;
+            (begin..taken).contains(&part)
+        };
+        let ruled = self.by_model.iter().filter(|rule| rule.pattern.matches(&id)).find(takes).map(|rule| &rule.target);
+        match ruled.or(self.everything.as_ref()) {
+            Some(target) if target.place.is_some() => Some(target),
+            _ if local_queue_full => self.overflow.as_ref(),
+            _ => None,
         }
+    }
+
+    fn shadows(&self, model: &str, part: Part) -> impl Iterator<Item = &Target> {
+        let id = model.trim().to_lowercase();
+        let matching = self.shadows.iter().filter(move |rule| rule.pattern.matches(&id));
+        matching.filter(move |rule| rule.share.is_none_or(|share| part < share)).map(|rule| &rule.target)
     }
 }
 
@@ -110,17 +152,31 @@ impl Routes {
         Ok(Routes { rules, upstreams })
     }
 
-    /// Whether every request is answered here.
+    /// Whether every request is answered here, and nobody else hears of it.
     pub(crate) fn is_empty(&self) -> bool {
         self.upstreams.is_empty()
     }
 
-    /// As [`Rules::decide`]; the engine elsewhere, or none for the one here.
-    pub(crate) fn decide(&self, model: &str, local_queue_full: bool) -> Option<&Arc<Upstream>> {
-        match self.rules.decide(model, local_queue_full) {
-            Decision::Local => None,
-            Decision::Upstream(place) => self.upstreams.get(place),
-        }
+    /// The engine elsewhere that answers a request for a model, or none for the one here.
+    pub(crate) fn decide(&self, model: &str, part: Part, local_queue_full: bool) -> Option<Route> {
+        self.route(self.rules.decide(model, part, local_queue_full)?)
+    }
+
+    /// The engines that are asked for the same beside the one that answers.
+    pub(crate) fn shadows(&self, model: &str, part: Part) -> Vec<Route> {
+        self.rules.shadows(model, part).filter_map(|target| self.route(target)).collect()
+    }
+
+    fn route(&self, target: &Target) -> Option<Route> {
+        let upstream = Arc::clone(self.upstreams.get(target.place?)?);
+        Some(Route { name: target.route.clone(), upstream })
+    }
+
+    /// Whether some requests for this model are answered elsewhere.
+    pub(crate) fn may_lead(&self, model: &str) -> bool {
+        let id = model.trim().to_lowercase();
+        let ruled = |rule: &Rule| rule.target.place.is_some() && rule.pattern.matches(&id);
+        self.rules.everything.is_some() || self.rules.overflow.is_some() || self.rules.by_model.iter().any(ruled)
     }
 
     /// The engines, for what is said at the start.
@@ -130,8 +186,10 @@ impl Routes {
 
     /// Ids that rules name in full: a server lists them.
     pub(crate) fn model_ids(&self) -> impl Iterator<Item = &str> {
-        let whole = self.rules.by_model.iter().filter(|(pattern, place)| !pattern.open && *place != HERE);
-        whole.map(|(pattern, _)| pattern.begin.as_str())
+        let whole = self.rules.by_model.iter().filter(|rule| !rule.pattern.open && rule.target.place.is_some());
+        let mut ids: Vec<&str> = whole.map(|rule| rule.pattern.begin.as_str()).collect();
+        ids.dedup();
+        ids.into_iter()
     }
 }
 
@@ -143,18 +201,58 @@ fn rules(options: &RouteOptions<'_>, addresses: &mut Vec<Address>) -> Result<Rul
             addresses.len() - 1
         }))
     };
-    let everything = options.upstream.map(&mut place).transpose()?;
-    let by_model = options.routes.iter().map(|rule| {
+    let mut target = |route: &str, text: &str| -> Result<Target> {
+        let place = if text == "local" { None } else { Some(place(text)?) };
+        Ok(Target { route: route.to_owned(), place })
+    };
+    let everything = options.upstream.map(|text| target("upstream", text)).transpose()?;
+    let (mut by_model, mut shadows) = (vec![], vec![]);
+    let mut taken: BTreeMap<String, u16> = BTreeMap::new();
+    for text in options.routes {
+        let refuse = |what: &str| {
+            Error::new(Code::BadRequest, format!("--route {}: {what}", quote(text))).with_help(
+                "for example deepseek-reasoner=https://api.deepseek.com, big=http://10.0.0.7:8000/v1#deepseek-chat@10%, or \
+                shadow:*=http://10.0.0.8:8000/v1@5%",
+            )
+        };
+        let (copy, rule) = text.trim().strip_prefix("shadow:").map_or((false, text.trim()), |rule| (true, rule));
         let parts = rule.split_once('=').and_then(|(id, url)| Some((Pattern::parse(id)?, url.trim())));
-        let (pattern, url) = parts.ok_or_else(|| {
-            Error::new(Code::BadRequest, format!("--route {}: expected MODEL_ID=URL", quote(rule)))
-                .with_help("for example deepseek-reasoner=https://api.deepseek.com, or gpt-*=https://api.openai.com/v1")
-        })?;
-        Ok((pattern, if url == "local" { HERE } else { place(url)? }))
-    });
-    let by_model = by_model.collect::<Result<_>>()?;
-    let overflow = options.fallback.map(&mut place).transpose()?;
-    Ok(Rules { everything, by_model, overflow })
+        let (pattern, url) = parts.ok_or_else(|| refuse("expected MODEL_ID=URL"))?;
+        let (url, share) = match url.strip_suffix('%').and_then(|url| url.rsplit_once('@')) {
+            Some((url, percent)) => {
+                let wanted = "expected a share from 0% to 100% behind @, in steps of 0.01";
+                (url.trim_end(), Some(parts_of(percent).ok_or_else(|| refuse(wanted))?))
+            }
+            None => (url, None),
+        };
+        let name = pattern.to_string();
+        if copy {
+            if url == "local" {
+                return Err(refuse("a copy goes to another engine, and not to the one here"));
+            }
+            shadows.push(Rule { pattern, target: target(&format!("shadow:{name}"), url)?, share });
+            continue;
+        }
+        let sum = taken.entry(name.clone()).or_default();
+        *sum = sum.saturating_add(share.unwrap_or(0));
+        if *sum > PARTS {
+            return Err(refuse("the shares of this model are more than 100% together"));
+        }
+        by_model.push(Rule { pattern, target: target(&name, url)?, share });
+    }
+    let overflow = options.fallback.map(|text| target("fallback", text)).transpose()?;
+    Ok(Rules { everything, by_model, overflow, shadows })
+}
+
+/// `2.5` percent of [`PARTS`].
+fn parts_of(percent: &str) -> Option<u16> {
+    let (whole, rest) = percent.split_once('.').unwrap_or((percent, ""));
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.is_empty() || whole.len() > 3 || rest.len() > 2 || !digits(whole) || !digits(rest) {
+        return None;
+    }
+    let parts: u16 = format!("{whole}{rest:0<2}").parse().ok()?;
+    (parts <= PARTS).then_some(parts)
 }
 
 #[cfg(test)]
@@ -162,11 +260,13 @@ mod tests {
     use super::*;
 
     fn decide(options: &RouteOptions<'_>, model: &str, full: bool) -> Option<String> {
+        decide_part(options, model, 0, full)
+    }
+
+    fn decide_part(options: &RouteOptions<'_>, model: &str, part: Part, full: bool) -> Option<String> {
         let mut addresses = vec![];
-        match rules(options, &mut addresses).unwrap().decide(model, full) {
-            Decision::Local => None,
-            Decision::Upstream(place) => Some(addresses[place].shown().to_owned()),
-        }
+        let rules = rules(options, &mut addresses).unwrap();
+        rules.decide(model, part, full).map(|target| addresses[target.place.unwrap()].shown().to_owned())
     }
 
     #[test]
@@ -221,15 +321,66 @@ mod tests {
         let routes = Routes::new(&RouteOptions { routes: &routes, ..RouteOptions::default() }).unwrap();
         assert_eq!(routes.model_ids().collect::<Vec<_>>(), ["a", "b", "c"]);
         assert!(!routes.is_empty() && routes.upstreams().len() == 2);
-        assert_eq!(routes.decide("b", false).map(|it| it.address().shown()), Some("h"));
+        assert_eq!(
+            routes.decide("b", 0, false).map(|it| it.upstream.address().shown().to_owned()),
+            Some("h".to_owned())
+        );
     }
 
     #[test]
     fn rules_that_are_none_are_refused() {
-        for rule in ["", "a", "=http://h", "a*b=http://h", "a=ftp://h", "a="] {
+        for rule in [
+            "",
+            "a",
+            "=http://h",
+            "a*b=http://h",
+            "a=ftp://h",
+            "a=",
+            "a=http://h@101%",
+            "a=http://h@-1%",
+            "a=http://h@x%",
+            "a=http://h@1.234%",
+            "a=http://h@%",
+            "shadow:a",
+            "shadow:a=local",
+            "shadow:=http://h",
+        ] {
             let routes = [rule.to_owned()];
             let refused = rules(&RouteOptions { routes: &routes, ..RouteOptions::default() }, &mut vec![]);
             assert_eq!(refused.err().map(|error| error.code()), Some(Code::BadRequest), "{rule}");
         }
+    }
+
+    #[test]
+    fn shares_are_taken_one_after_the_other_and_the_rest_goes_on() {
+        let routes = ["a=http://b@10%", "a=http://c#m@2.5%", "*=http://d"].map(str::to_owned);
+        let options = RouteOptions { routes: &routes, ..RouteOptions::default() };
+        for (part, host) in [(0, "b"), (999, "b"), (1000, "c"), (1249, "c"), (1250, "d"), (9999, "d")] {
+            assert_eq!(decide_part(&options, "a", part, false).as_deref(), Some(host), "{part}");
+        }
+        let routes = ["a=local@90%".to_owned(), "a=http://b".to_owned()];
+        let options = RouteOptions { routes: &routes, ..RouteOptions::default() };
+        assert_eq!(decide_part(&options, "a", 8999, false), None);
+        assert_eq!(decide_part(&options, "a", 9000, false).as_deref(), Some("b"));
+        let routes = ["a=http://b@0%".to_owned()];
+        let options = RouteOptions { routes: &routes, ..RouteOptions::default() };
+        assert_eq!(decide_part(&options, "a", 0, false), None, "a roll-out that is turned off");
+        let routes = ["a=http://b@60%".to_owned(), "a=http://c@50%".to_owned()];
+        let refused = rules(&RouteOptions { routes: &routes, ..RouteOptions::default() }, &mut vec![]);
+        assert!(refused.unwrap_err().message().contains("more than 100%"));
+    }
+
+    #[test]
+    fn a_shadow_answers_nothing() {
+        let routes = ["a=http://b".to_owned(), "shadow:a*=http://c@50%".to_owned()];
+        let routes = Routes::new(&RouteOptions { routes: &routes, ..RouteOptions::default() }).unwrap();
+        let shadows = |model, part| -> Vec<String> {
+            let shown = |route: Route| format!("{} {}", route.name, route.upstream.address().shown());
+            routes.shadows(model, part).into_iter().map(shown).collect()
+        };
+        assert_eq!(shadows("A1", 4999), ["shadow:a* c"]);
+        assert!(shadows("a", 5000).is_empty() && shadows("b", 0).is_empty());
+        assert!(routes.decide("a1", 0, true).is_none() && !routes.may_lead("a1") && routes.may_lead("a"));
+        assert_eq!(routes.model_ids().collect::<Vec<_>>(), ["a"]);
     }
 }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use lyn::engine::{Attention, Engine, Options};
-use lyn::error::{Code, Error, Result};
+use lyn::error::{Code, Error, Result, escape};
 use lyn::inspect::bench::{self, Report, Row};
 use lyn::memory::ContextSize;
 use lyn::platform::block_on;
@@ -13,6 +13,7 @@ use crate::cli::{Bench, TableForm};
 use crate::terminal::Progress;
 use crate::terminal::progress::Unit;
 use crate::terminal::table::table;
+use crate::text::shown;
 use crate::{App, Ended, cli, load, model};
 
 /// Runs the verb.
@@ -102,7 +103,7 @@ fn show(app: &App, options: &Bench, reports: &[Report]) {
         match form {
             TableForm::Jsonl => documents.iter().for_each(|document| terminal.json_line(document)),
             _ => terminal.document(&json!({
-                "schema": "lyn.bench/1", "version": cli::VERSION, "model": options.model,
+                "schema": "lyn.bench/1", "version": cli::VERSION, "model": options.model.to_string_lossy(),
                 "adapter": first.adapter, "driver": first.driver, "tests": documents,
             })),
         }
@@ -129,9 +130,9 @@ fn show(app: &App, options: &Bench, reports: &[Report]) {
     } else {
         let head = format!(
             "adapter  {} ({})\nmodel    {} · lyn {}\n\n",
-            first.adapter,
-            first.driver,
-            options.model,
+            escape(&first.adapter),
+            escape(&first.driver),
+            shown(&options.model),
             cli::VERSION
         );
         head + &table(&header, &cells, &header[2..], form == TableForm::Md)

@@ -13,6 +13,7 @@ use crate::block_store::{self, Survey};
 use crate::cli::{CacheAction, CacheFolder};
 use crate::settings::blocks_folder;
 use crate::terminal::table::{count, facts};
+use crate::text::shown;
 use crate::{App, Ended};
 
 /// Runs the verb.
@@ -31,7 +32,7 @@ pub(crate) fn run(app: &App, action: CacheAction) -> Ended {
     };
     if app.terminal.json {
         app.terminal.document(&json!({
-            "schema": "lyn.cache/1", "folder": folder, "blocks": survey.entries, "bytes": survey.bytes,
+            "schema": "lyn.cache/1", "folder": folder.to_string_lossy(), "blocks": survey.entries, "bytes": survey.bytes,
             "oldest_seconds": survey.oldest.map(|age| age.as_secs()), "in_use": survey.is_in_use, "cleared": is_cleared,
         }));
     } else if is_cleared {
@@ -39,7 +40,7 @@ pub(crate) fn run(app: &App, action: CacheAction) -> Ended {
         app.terminal.bytes(removed.as_bytes());
     } else {
         let rows = [
-            ("folder", folder.display().to_string()),
+            ("folder", shown(&folder)),
             ("blocks", held(&survey)),
             ("in use", if survey.is_in_use { "yes" } else { "no" }.to_owned()),
         ];

@@ -1,7 +1,9 @@
 //! Settings: every value with where it came from.
 
+use std::path::Path;
 use std::process::ExitCode;
 
+use lyn::error::escape_whole;
 use serde_json::{Value, json};
 
 use crate::cli::{self, ConfigAction};
@@ -14,7 +16,7 @@ pub(crate) fn run(app: &App, action: ConfigAction) -> Ended {
     let path = app.settings.path.as_deref();
     match action {
         ConfigAction::Path if app.terminal.json => {
-            app.terminal.document(&json!({ "schema": "lyn.config/1", "path": path }))
+            app.terminal.document(&json!({ "schema": "lyn.config/1", "path": path.map(Path::to_string_lossy) }))
         }
         ConfigAction::Path => app.terminal.bytes(format!("{}\n", shown(path)).as_bytes()),
         ConfigAction::Show => show(app),
@@ -56,12 +58,13 @@ fn show(app: &App) {
             .map(|row| json!({ "verb": row.verb, "key": row.key, "value": row.value, "source": row.source }))
             .collect();
         return app.terminal.document(&json!({
-            "schema": "lyn.config/1", "path": app.settings.path.as_deref(), "values": values,
+            "schema": "lyn.config/1", "path": app.settings.path.as_deref().map(Path::to_string_lossy), "values": values,
         }));
     }
     let cells = rows.into_iter().map(|row| {
         let verb = if row.verb.is_empty() { "every verb".to_owned() } else { row.verb };
-        vec![verb, row.key, row.value.unwrap_or_else(|| "–".to_owned()), row.source.to_owned()]
+        let value = row.value.map_or_else(|| "–".to_owned(), |value| escape_whole(&value));
+        vec![verb, row.key, value, row.source.to_owned()]
     });
     let cells: Vec<_> = cells.collect();
     app.terminal.bytes(table(&["verb", "key", "value", "from"], &cells, &[], false).as_bytes());

@@ -5,17 +5,18 @@ use std::process::ExitCode;
 
 use lyn::checkpoint::FolderSource;
 use lyn::engine::Place;
-use lyn::error::{Code, Error, Result, quote};
+use lyn::error::{Code, Error, Result, escape, quote};
 use lyn::gpu::{AdapterInfo, Device, adapter};
 use lyn::inspect::conform::{self, ConformReport, Failure, KernelReport};
 use lyn::inspect::golden;
 use lyn::platform::block_on;
 use serde_json::{Value, json};
 
-use super::{io_error, refuse};
+use super::refuse;
 use crate::terminal::Progress;
 use crate::terminal::progress::Unit;
 use crate::terminal::table::table;
+use crate::text::{io_error, shown};
 use crate::{App, Ended, cli};
 
 /// Runs the verb.
@@ -72,7 +73,7 @@ fn describe(report: &ConformReport) -> String {
         .collect();
     let AdapterInfo { index, name, backend, driver, .. } = &report.adapter;
     let header = ["kernel", "cases", "worst of bound", "ms", ""];
-    let mut text = format!("adapter  #{index} {name} ({backend}, {driver})\n");
+    let mut text = format!("adapter  #{index} {} ({backend}, {})\n", escape(name), escape(driver));
     text += &table(&header, &rows, &header[1..4], false);
     for report in &report.kernels {
         for Failure { case, found } in &report.failures {
@@ -107,11 +108,11 @@ fn goldens(app: &App, folders: &[std::path::PathBuf]) -> Result<(Value, bool)> {
                 })
                 .collect();
             let header = ["stage", "values", "worst error", "of allowed", ""];
-            let shown = format!("golden   {} on {}\n", folder.display(), report.device);
-            app.terminal.bytes(shown.as_bytes());
+            let head = format!("golden   {} on {}\n", shown(folder), escape(&report.device));
+            app.terminal.bytes(head.as_bytes());
             app.terminal.bytes(table(&header, &rows, &header[1..4], false).as_bytes());
         }
-        reports.push(json!({ "folder": folder, "passed": report.passed(), "report": report }));
+        reports.push(json!({ "folder": folder.to_string_lossy(), "passed": report.passed(), "report": report }));
     }
     Ok((json!({ "schema": "lyn.conform/1", "passed": passed, "goldens": reports }), passed))
 }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use lyn::error::Result;
+use lyn::error::{Result, escape};
 use lyn::generate::{Event, Request, SamplingParams};
 use lyn::gpu::{AdapterInfo, Device, adapter};
 use lyn::inspect::self_check;
@@ -39,7 +39,9 @@ pub(crate) fn run(app: &App) -> Ended {
         (
             "device",
             match &chosen {
-                Ok(Some(info)) => format!("#{} {} ({}, {})", info.index, info.name, info.backend, info.driver),
+                Ok(Some(info)) => {
+                    format!("#{} {} ({}, {})", info.index, escape(&info.name), info.backend, escape(&info.driver))
+                }
                 Ok(None) => "the references on the host".to_owned(),
                 Err(error) => format!("FAILED {error}"),
             },
@@ -112,6 +114,6 @@ fn story(app: &App) -> Result<String> {
                 text += &more;
             }
         }
-        Ok(format!("Once upon a time{}", lyn::error::escape(&text)))
+        Ok(format!("Once upon a time{}", escape(&text)))
     })
 }

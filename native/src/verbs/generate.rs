@@ -10,11 +10,11 @@ use lyn::engine::Engine;
 use lyn::error::{Result, quote};
 use lyn::generate::{Finish, Request, TraceRequest};
 
-use super::{fenced, file_text, refuse, stdin_text};
+use super::{fenced, refuse};
 use crate::answer::{Answer, Trace, answer, check_room};
 use crate::cli::{AnswerArgs, Generate, ResponseFormat, Switch, When};
 use crate::remote::Remote;
-use crate::{App, Ended, load};
+use crate::{App, Ended, load, text};
 
 /// Runs the verb.
 pub(crate) fn run(app: &App, options: &Generate) -> Ended {
@@ -25,7 +25,7 @@ pub(crate) fn run(app: &App, options: &Generate) -> Ended {
     let prompt = prompt(app, options)?;
     let mut engine = load::engine(app, &options.engine.model, &options.engine.options(&app.device))?;
     let request = request(app, options, &mut engine, &prompt, response)?;
-    check_room(&request.prompt, options.answer.max_tokens, engine.plan().context)?;
+    check_room(&request.prompt, options.answer.max_tokens(), engine.plan().context)?;
     let mut trace = match (&options.trace, &request.trace) {
         (Some(path), Some(wanted)) => Some(Trace::create(path, &engine, &wanted.layers, &request.prompt)?),
         _ => None,
@@ -67,10 +67,10 @@ fn messages(options: &Generate, prompt: &str) -> Vec<Message> {
 fn prompt(app: &App, options: &Generate) -> Result<String> {
     let mut parts: Vec<String> = options.prompt.clone().into_iter().collect();
     for path in &options.file {
-        parts.push(fenced(path, &file_text(path)?));
+        parts.push(fenced(path, &text::of_file(path)?));
     }
     if !app.terminal.stdin_is_terminal() {
-        parts.push(stdin_text()?);
+        parts.push(text::of_stdin()?);
     }
     parts.retain(|part| !part.trim().is_empty());
     if parts.is_empty() {
@@ -91,10 +91,11 @@ fn response(options: &Generate) -> Result<ResponseShape> {
             ResponseFormat::Json => ResponseShape::JsonObject,
         });
     };
-    let inline = given.trim_start().starts_with('{');
-    let text = if inline { given.clone() } else { file_text(Path::new(given))? };
+    let inline = given.to_str().filter(|given| given.trim_start().starts_with('{'));
+    let text = inline.map_or_else(|| text::of_file(Path::new(given)), |given| Ok(given.to_owned()))?;
     let schema = serde_json::from_str(&text).map_err(|error| {
-        let place = if inline { "--json-schema".to_owned() } else { format!("--json-schema {}", quote(given)) };
+        let file = if inline.is_some() { String::new() } else { format!(" {}", text::quoted(given)) };
+        let place = format!("--json-schema{file}");
         refuse(format!("{place}: expected a JSON schema: {error}"))
     })?;
     Ok(ResponseShape::JsonSchema(schema))
@@ -148,7 +149,7 @@ fn request(
     };
     Ok(Request {
         sampling: options.sampling.params(engine.defaults()),
-        max_tokens: answer.max_tokens,
+        max_tokens: answer.max_tokens(),
         stop: answer.stop.clone(),
         thinking,
         ignore_eos: answer.ignore_eos,
@@ -174,7 +175,7 @@ fn trace_layers(list: &str, dense: bool, engine: &Engine) -> Result<Vec<u32>> {
     }
     let parsed = list.split(',').map(|number| number.trim().parse().ok().filter(|&layer| layer < layers));
     let mut chosen: Vec<u32> = parsed.collect::<Option<_>>().ok_or_else(|| {
-        refuse(format!("--trace-layers {list}: expected all, or numbers below {layers} with commas between"))
+        refuse(format!("--trace-layers {}: expected all, or numbers below {layers} with commas between", quote(list)))
     })?;
     chosen.sort_unstable();
     chosen.dedup();
@@ -185,7 +186,7 @@ fn trace_layers(list: &str, dense: bool, engine: &Engine) -> Result<Vec<u32>> {
 pub(crate) fn report(app: &App, made: &Answer, engine: &mut Engine, options: &AnswerArgs) {
     if made.finish == Some(Finish::Length) {
         let context = engine.plan().context;
-        let why = match options.max_tokens {
+        let why = match options.max_tokens() {
             Some(most) if made.timings.completion_tokens >= most => format!("--max-tokens {most} is reached"),
             _ => format!("the context of {context} tokens is full; --context makes room where the model allows it"),
         };

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap_mangen::Man;
 
-use super::io_error;
+use crate::text::io_error;
 use crate::{App, Ended};
 
 /// Runs the verb: one page on stdout, or all into a folder.

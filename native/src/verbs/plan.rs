@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use lyn::error::{Code, Result};
+use lyn::error::{Code, Result, escape};
 use lyn::gpu::{AdapterInfo, adapter};
 use lyn::memory::{Fit, Plan, bytes};
 use lyn::platform::block_on;
@@ -23,10 +23,11 @@ pub(crate) fn run(app: &App, options: &cli::Plan) -> Ended {
         ..Options::default()
     };
     let plan = Engine::plan_for(&checkpoint, adapter.as_ref(), &wanted)?;
-    let place = adapter.map_or_else(|| "this machine".to_owned(), |info| format!("#{} {}", info.index, info.name));
+    let place =
+        adapter.map_or_else(|| "this machine".to_owned(), |info| format!("#{} {}", info.index, escape(&info.name)));
     if app.terminal.json {
         app.terminal
-            .document(&json!({ "schema": "lyn.plan/1", "model": options.model.model, "device": place, "plan": plan }));
+            .document(&json!({ "schema": "lyn.plan/1", "model": options.model.model.to_string_lossy(), "device": place, "plan": plan }));
     } else {
         let cached = checkpoint.config.indexer.map_or(String::new(), |indexer| format!(" + {}", indexer.head_dim));
         let cache = format!("{} + {}{cached}", checkpoint.config.kv_lora_rank, checkpoint.config.qk_rope_head_dim);

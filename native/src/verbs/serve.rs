@@ -8,13 +8,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use lyn::chat::openai::ModelIds;
-use lyn::error::{Code, Error, Result, quote};
+use lyn::error::{Code, Error, Result, escape, quote};
 use lyn::memory::bytes;
 use lyn::{Engine, Options};
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use super::{io_error, refuse};
+use super::refuse;
 use crate::block_store::{BlockStore, Limits as StoreLimits};
 use crate::cli::{Access, Serve, VERSION};
 use crate::model::Digested;
@@ -23,9 +23,11 @@ use crate::server::metrics::Metrics;
 use crate::server::page::Page;
 use crate::server::worker::{Limits, Load, Model, Worker};
 use crate::server::{Server, Settings, connection};
+use crate::terminal::streams::plain_json;
 use crate::terminal::table::count;
+use crate::text::quoted;
 use crate::upstream::route::{RouteOptions, Routes};
-use crate::{App, Ended, load};
+use crate::{App, Ended, load, text};
 
 /// Variables that hold a key.
 const KEY_VARIABLES: [&str; 2] = ["LYN_API_KEY", "DEEPSEEK_API_KEY"];
@@ -139,12 +141,12 @@ fn routes(app: &App, options: &Serve) -> Result<Routes> {
 fn keys(access: &Access) -> Result<Vec<[u8; 32]>> {
     let mut keys = vec![];
     if let Some(path) = &access.api_key_file {
-        let shown = quote(&path.to_string_lossy());
-        let size = path.metadata().map_err(|error| io_error(path, &error))?.len();
+        let shown = quoted(path);
+        let size = path.metadata().map_err(|error| text::io_error(path, &error))?.len();
         if size > MAX_KEY_FILE_BYTES {
             return Err(refuse(format!("{shown}: {} is too long for a file of keys", bytes(size))));
         }
-        let text = super::file_text(path)?;
+        let text = text::of_file(path)?;
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
         keys.extend(lines.map(|key| digest(key.as_bytes())));
         if keys.is_empty() {
@@ -164,7 +166,7 @@ fn page(options: &Serve) -> Result<Option<Page>> {
     }
     if let Some(folder) = &options.page {
         let missing = || {
-            let message = format!("--page {}: there is no index.html", quote(&folder.to_string_lossy()));
+            let message = format!("--page {}: there is no index.html", quoted(folder));
             refuse(message).with_help("build the page with: web/build, and give web/dist")
         };
         return Page::open(folder).map(Some).ok_or_else(missing);
@@ -183,10 +185,9 @@ fn built_page(program: &Path) -> Option<PathBuf> {
 }
 
 /// The name of a model, as clients see it: no more of a path than its last part.
-fn model_name(model: &str) -> String {
-    let path = Path::new(model);
+fn model_name(path: &Path) -> String {
     let name = if path.is_file() { path.parent().and_then(Path::file_name) } else { path.file_name() };
-    name.map_or_else(|| model.to_owned(), |name| name.to_string_lossy().into_owned())
+    name.map_or_else(|| path.to_string_lossy().into_owned(), |name| name.to_string_lossy().into_owned())
 }
 
 async fn listen(host: IpAddr, port: u16) -> Result<TcpListener> {
@@ -232,7 +233,8 @@ type Kept = OnceLock<([u8; 32], Arc<BlockStore>)>;
 /// Loads the model, and says what was loaded.
 fn loader(app: &App, options: &Serve, address: SocketAddr, kept: Arc<Kept>) -> Load {
     let (app, model, folder) = (app.clone(), options.engine.model.clone(), options.cache_dir.clone());
-    let wanted = Options { sequences: options.load.parallel.into(), ..options.engine.options(&app.device) };
+    let sequences = options.load.parallel.into();
+    let wanted = Options { sequences, scores_prompts: true, ..options.engine.options(&app.device) };
     Box::new(move || {
         let Some(folder) = &folder else {
             let engine = load::engine(&app, &model, &wanted)?;
@@ -287,10 +289,11 @@ fn say_where(app: &App, options: &Serve, address: SocketAddr, page: bool, keys: 
 
 fn say_what(app: &App, model: &str, engine: &Engine, address: SocketAddr) {
     let plan = engine.plan();
-    let adapter = engine.adapter().map_or("the host", |adapter| adapter.name.as_str());
+    let adapter = engine.adapter().map_or("the host".to_owned(), |adapter| escape(&adapter.name));
     let url = format!("http://{address}/v1");
     app.terminal.note(&format!(
-        "model {model} on {adapter} · context {} · weights {} + cache {} + scratch {}",
+        "model {} on {adapter} · context {} · weights {} + cache {} + scratch {}",
+        escape(model),
         count(plan.context.into()),
         bytes(plan.weights_bytes),
         bytes(plan.cache_bytes),
@@ -298,6 +301,8 @@ fn say_what(app: &App, model: &str, engine: &Engine, address: SocketAddr) {
     ));
     app.terminal.note(&format!("base URL for OpenAI's clients: {url}"));
     let body = json!({ "model": model, "messages": [{ "role": "user", "content": "Tell me a story" }] });
+    // For a shell: a name may hold what would end the quotes.
+    let body = plain_json(&body.to_string()).replace('\'', r"\u0027");
     app.terminal.note(&format!("  curl {url}/chat/completions -H 'Content-Type: application/json' -d '{body}'"));
 }
 
@@ -325,8 +330,8 @@ mod tests {
 
     #[test]
     fn a_model_s_name_is_the_last_part_of_its_path() {
-        assert_eq!(model_name("stories"), "stories");
-        assert_eq!(model_name("/a/b/DeepSeek-V3.2/"), "DeepSeek-V3.2");
+        assert_eq!(model_name(Path::new("stories")), "stories");
+        assert_eq!(model_name(Path::new("/a/b/DeepSeek-V3.2/")), "DeepSeek-V3.2");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Facts of a model, from its headers.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use lyn::Language;
@@ -11,10 +12,11 @@ use serde_json::{Value, json};
 
 use super::plan::parameters;
 use crate::terminal::table::{count, facts};
+use crate::text::shown;
 use crate::{App, Ended, model};
 
 /// Runs the verb.
-pub(crate) fn run(app: &App, model: &str) -> Ended {
+pub(crate) fn run(app: &App, model: &Path) -> Ended {
     let checkpoint = model::open(model)?;
     let text = block_on(Language::open(&checkpoint))?;
     if app.terminal.json {
@@ -35,12 +37,12 @@ pub(crate) fn format(text: Option<&Language>) -> String {
     }
 }
 
-fn describe(model: &str, checkpoint: &Checkpoint, text: Option<&Language>) -> String {
+fn describe(model: &Path, checkpoint: &Checkpoint, text: Option<&Language>) -> String {
     let (config, totals) = (&checkpoint.config, checkpoint.totals(false));
     let moe = config.layers.iter().take(config.num_hidden_layers as usize).filter(|layer| layer.moe).count();
     let query = config.q_lora_rank.map_or("no q latent".to_owned(), |rank| format!("q_lora_rank {rank}"));
     let mut rows = vec![
-        ("model", model.to_owned()),
+        ("model", shown(model)),
         ("architecture", format!("{} · {} parameters", config.model_type, parameters(totals.parameters))),
         ("layers", format!("{}, {moe} with experts · hidden_size {}", config.num_hidden_layers, config.hidden_size)),
         (
@@ -94,14 +96,14 @@ fn describe(model: &str, checkpoint: &Checkpoint, text: Option<&Language>) -> St
     facts(&rows)
 }
 
-fn document(model: &str, checkpoint: &Checkpoint, text: Option<&Language>) -> Value {
+fn document(model: &Path, checkpoint: &Checkpoint, text: Option<&Language>) -> Value {
     let (config, totals) = (&checkpoint.config, checkpoint.totals(false));
     let stored: serde_json::Map<String, Value> =
         totals.bytes_by_dtype.iter().map(|(dtype, size)| (dtype.name().to_owned(), json!(size))).collect();
     let format = text.and_then(|language| language.chat_format().name());
     json!({
         "schema": "lyn.show/1",
-        "model": model,
+        "model": model.to_string_lossy(),
         "model_type": config.model_type,
         "parameters": totals.parameters,
         "num_hidden_layers": config.num_hidden_layers,

@@ -3,13 +3,13 @@
 use std::process::ExitCode;
 
 use lyn::Language;
-use lyn::error::{Class, Error, Result};
+use lyn::error::Result;
 use lyn::platform::block_on;
 use serde_json::json;
 
-use super::{refuse, stdin_text};
+use super::refuse;
 use crate::terminal::table::{count, facts};
-use crate::{App, Ended, cli, model};
+use crate::{App, Ended, cli, model, text};
 
 /// Runs the verb.
 pub(crate) fn run(app: &App, options: &cli::Tokenize) -> Ended {
@@ -18,11 +18,11 @@ pub(crate) fn run(app: &App, options: &cli::Tokenize) -> Ended {
         None if app.terminal.stdin_is_terminal() => {
             return Err(refuse("give a text, or pipe one into stdin").with_help("lyn tokenize \"Once upon a time\""));
         }
-        None => stdin_text()?,
+        None => text::of_stdin()?,
     };
-    let text = block_on(Language::open(&model::open(&options.model)?))?;
-    let text = text.ok_or_else(|| Error::file(Class::Io, "tokenizer.json", "no such file"))?;
-    let tokenizer = text.tokenizer();
+    let language = block_on(Language::open(&model::open(&options.model)?))?;
+    let language = language.ok_or_else(lyn::language::no_tokenizer)?;
+    let tokenizer = language.tokenizer();
     let ids = if options.decode {
         ids(&given, tokenizer.vocab_size())?
     } else {

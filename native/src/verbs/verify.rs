@@ -1,5 +1,6 @@
 //! All that can be said of a model's files without a GPU. Exit code 8 where something is wrong with them.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use lyn::Language;
@@ -18,7 +19,7 @@ struct Check {
 }
 
 /// Runs the verb.
-pub(crate) fn run(app: &App, model: &str) -> Ended {
+pub(crate) fn run(app: &App, model: &Path) -> Ended {
     // A folder that is not there cannot be checked: that is an error, not a finding.
     model::source(model)?;
     let mut checks = Vec::new();
@@ -48,7 +49,7 @@ pub(crate) fn run(app: &App, model: &str) -> Ended {
     if app.terminal.json {
         let rows: Vec<Value> = checks.iter().map(row).collect();
         app.terminal.document(&json!({
-            "schema": "lyn.verify/1", "model": model, "passed": failed.is_empty(), "checks": rows,
+            "schema": "lyn.verify/1", "model": model.to_string_lossy(), "passed": failed.is_empty(), "checks": rows,
         }));
     } else {
         let rows: Vec<Vec<String>> = checks

@@ -127,6 +127,100 @@ fn errors_are_json_for_programs() {
     assert!(run.err.contains("error[model_not_found]"));
 }
 
+/// What the parser of the command line finds is an error like any other.
+#[test]
+fn mistakes_of_the_command_line_are_json_for_programs_too() {
+    for (arguments, says) in [
+        (&["generate", "--json", "--no-such-option", "x"][..], "there is no option or argument \"--no-such-option\""),
+        (
+            &["generate", "--json", "-c", "none", "x"],
+            "--context: expected a number above 0, auto or max, found \"none\"",
+        ),
+        (&["generate", "--temperature", "warm", "--json"], "--temperature: expected a number, found \"warm\""),
+        (&["serve", "--json", "--port", "70000"], "--port: expected a whole number from 0 to 65535, found \"70000\""),
+        (
+            &["generate", "--json", "--color", "\u{1b}[31m"],
+            "--color: expected auto, always or never, found \"\\u{1b}[31m\"",
+        ),
+        (&["--json", "generat"], "there is no verb \"generat\""),
+        (&["--json", "completions"], "expected also <SHELL>"),
+        (&["--json", "config"], "expected a verb behind this one"),
+        (&["show", "--json", "-q", "-v"], "exclude each other"),
+        (&["show", "--json", "--device", "a", "--device", "b"], "--device is given twice"),
+        (&["generate", "x", "--json", "--seed"], "--seed: expected a value, found nothing"),
+    ] {
+        let run = lyn(arguments).expect_code(2);
+        let last: serde_json::Value = serde_json::from_str(run.out.lines().last().unwrap_or_default()).unwrap();
+        let error = &last["error"];
+        assert_eq!(error["code"], "bad_request", "{arguments:?}");
+        assert!(error["message"].as_str().unwrap().contains(says), "{arguments:?}: {error}");
+        assert!(!error["help"].as_array().unwrap().is_empty(), "{error}");
+        assert!(run.err.contains("error[bad_request]: ") && !run.err.contains('\u{1b}'), "{}", run.err);
+    }
+    // The switch may come from the environment, and the fault too.
+    let run =
+        finished(command(["generate", "x"]).env("LYN_JSON", "1").env("LYN_TEMPERATURE", "warm").output().unwrap());
+    assert_eq!(run.expect_code(2).json()["error"]["code"], "bad_request");
+    // After -- it is text.
+    assert_eq!(lyn(["show", "--", "--json"]).expect_code(3).out, "");
+}
+
+#[test]
+fn values_may_begin_with_a_hyphen() {
+    let run = |more: &[&str]| lyn(["generate", "--raw", "-q", "-t", "0", "Once"].iter().chain(more));
+    let two = run(&["-n", "2"]).expect_code(0).out;
+    for more in [
+        &["-n", "2", "--stop", "---"][..],
+        &["-n", "2", "--stop", "-x"],
+        &["-s", "-1", "-n", "2"],
+        &["--seed", "-1", "-n", "2"],
+    ] {
+        assert_eq!(run(more).expect_code(0).out, two, "{more:?}");
+    }
+    // No limit, as other programs have it: the context ends the text.
+    let all = run(&["-n", "-1", "-c", "32"]).expect_code(0).out;
+    assert!(all.len() > two.len() && all.starts_with(&two), "{all}");
+    expect_error(
+        run(&["-s", "-2"]),
+        2,
+        "bad_request",
+        "--seed: expected a whole number from 0 to 18446744073709551615, or -1",
+    );
+    expect_error(
+        run(&["-n", "-2"]),
+        2,
+        "bad_request",
+        "--max-tokens: expected a whole number from 0 to 4294967295, or -1",
+    );
+    expect_error(lyn(["generate", "-t", "-1", "x"]), 2, "bad_request", "temperature");
+    expect_error(lyn(["serve", "--port", "-1"]), 2, "bad_request", "--port: expected a whole number from 0 to 65535");
+    expect_error(lyn(["plan", "-c", "-1"]), 2, "bad_request", "--context: expected a number above 0");
+    assert_eq!(lyn(["tokenize", "--json", "-1"]).expect_code(0).json()["text"], "-1");
+    expect_error(lyn(["generate", "- a list"]), 2, "bad_request", "there is no option or argument");
+}
+
+#[cfg(unix)]
+#[test]
+fn arguments_need_not_be_utf_8() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let name = OsStr::from_bytes(b"caf\xe9\x1b");
+    let shown = "caf\\xe9\\u{1b}";
+    for (arguments, code, exit) in [
+        (vec![OsStr::new("show"), name], "model_not_found", 3),
+        (vec![OsStr::new("generate"), OsStr::new("-m"), name, OsStr::new("x")], "model_not_found", 3),
+        (vec![OsStr::new("generate"), OsStr::new("-f"), name], "io", 6),
+        (vec![OsStr::new("generate"), OsStr::new("--json-schema"), name, OsStr::new("x")], "io", 6),
+        (vec![OsStr::new("generate"), name], "bad_request", 2),
+        (vec![OsStr::new("generate"), OsStr::new("--stop"), name], "bad_request", 2),
+        (vec![name], "bad_request", 2),
+        (vec![OsStr::new("show"), OsStr::new("--config"), name], "bad_config", 2),
+        (vec![OsStr::new("serve"), OsStr::new("--port"), OsStr::new("0"), OsStr::new("--api-key-file"), name], "io", 6),
+    ] {
+        expect_error(lyn(&arguments), exit, code, shown);
+    }
+}
+
 #[test]
 fn settings_are_read_and_mistakes_in_them_are_named() {
     let folder = folder("settings");
@@ -148,5 +242,9 @@ fn settings_are_read_and_mistakes_in_them_are_named() {
     assert!(found, "{}", run.out);
     fs::write(file, "temprature = 0.25\n").unwrap();
     expect_error(lyn(["show", "--config", file]), 2, "bad_config", "did you mean temperature?");
+    fs::write(file, "temperature = \"warm\"\n").unwrap();
+    let run = lyn(["generate", "--config", file, "--json", "x"]).expect_code(2);
+    let message = run.json()["error"]["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("config.toml\": temperature: expected a number, found \"warm\""), "{message}");
     expect_error(lyn(["show", "--config", "/nonexistent.toml"]), 2, "bad_config", "/nonexistent.toml");
 }

@@ -34,9 +34,9 @@ fn help_begins_with_examples_and_ends_with_docs() {
 #[test]
 fn mistakes_in_words_are_answered_with_the_nearest() {
     let run = lyn(["generat"]).expect_code(2);
-    assert!(run.err.contains("'generate'") && run.out.is_empty(), "{}", run.err);
+    assert!(run.err.contains("did you mean generate?") && run.out.is_empty(), "{}", run.err);
     let run = lyn(["generate", "--temperatur", "1"]).expect_code(2);
-    assert!(run.err.contains("'--temperature'"), "{}", run.err);
+    assert!(run.err.contains("did you mean --temperature?"), "{}", run.err);
     for later in ["pull", "list", "rm", "compare"] {
         lyn([later]).expect_code(2);
     }

@@ -4,7 +4,9 @@ mod chat;
 mod errors;
 mod generate;
 mod help;
+mod names;
 mod replay;
+mod surroundings;
 mod tools;
 mod upstream;
 

@@ -3,14 +3,11 @@
 //! Systems stay in place. User and result turns already end in `<think>` or `</think>`. Thoughts are rendered only after
 //! the last user message. The markers of calls are ordinary text in this vocabulary.
 
-use std::borrow::Cow;
-use std::fmt::Write as _;
-
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::control::{ASSISTANT, END_THINK, EOS, THINK, USER};
 use super::json::spaced;
-use super::message::{Conversation, FunctionCall, Message, Role, Tool, refuse};
+use super::message::{CallArguments, Conversation, FunctionCall, Message, Role, Tool};
 use super::{Options, Prompt};
 use crate::error::Result;
 
@@ -33,7 +30,7 @@ pub(super) fn render(
     }
     for (place, &(index, message)) in turns.iter().enumerate() {
         let role_at = |at: usize| turns.get(at).map(|(_, other)| other.role);
-        let text = message.required_text(index)?;
+        let text = message.text_or_empty(index)?;
         match message.role {
             Role::System => {
                 prompt.text(&text);
@@ -55,16 +52,8 @@ pub(super) fn render(
             Role::Assistant => {
                 let continued = options.continue_final && Some(place) == turns.len().checked_sub(1);
                 if options.thinking && last_user.is_none_or(|user| place > user) {
-                    match message.thought() {
-                        Some(thought) => prompt.text(thought),
-                        None if continued || !message.calls().is_empty() => {}
-                        None => {
-                            return Err(refuse(
-                                index,
-                                "expected reasoning_content or tool_calls after the last user message",
-                            ));
-                        }
-                    }
+                    // Others' histories may have none.
+                    prompt.text(message.thought().unwrap_or_default());
                     // A continued turn without a thought continues the thought itself.
                     if message.thought().is_some() || !continued {
                         prompt.control(END_THINK);
@@ -72,9 +61,8 @@ pub(super) fn render(
                 }
                 prompt.text(&text);
                 if !message.calls().is_empty() {
-                    let invokes: Result<Vec<_>> =
-                        message.calls().iter().map(|call| invoke(index, &call.function)).collect();
-                    let invokes = invokes?.join("\n");
+                    let invokes: Vec<_> = message.calls().iter().map(|call| invoke(&call.function)).collect();
+                    let invokes = invokes.join("\n");
                     prompt.text(&format!("\n\n<｜DSML｜function_calls>\n{invokes}\n</｜DSML｜function_calls>"));
                 }
                 prompt.control(EOS);
@@ -110,30 +98,21 @@ fn render_offer(prompt: &mut Prompt, tools: &[Tool], response_format: Option<&Va
     }
 }
 
-/// One call. Values that are strings stand as they are, without any escaping; all others are JSON.
-fn invoke(index: usize, function: &FunctionCall) -> Result<String> {
+/// One call. Values that are strings stand as they are, without any escaping; all others are JSON. Arguments that are no object
+/// have no names: the format has no place for them but a parameter, which is called `arguments`.
+fn invoke(function: &FunctionCall) -> String {
     let mut parameters = vec![];
-    for (key, value) in arguments(index, function)?.iter() {
-        let (is_string, value) = match value {
-            Value::String(text) => (true, Cow::from(text)),
-            other => (false, Cow::from(spaced(other))),
-        };
+    let mut push = |key: &str, is_string: bool, value: &str| {
         parameters
             .push(format!("<｜DSML｜parameter name=\"{key}\" string=\"{is_string}\">{value}</｜DSML｜parameter>"));
+    };
+    match function.arguments() {
+        CallArguments::Object(object) => object.iter().for_each(|(key, value)| match value {
+            Value::String(text) => push(key, true, text),
+            other => push(key, false, &spaced(other)),
+        }),
+        CallArguments::Text(text) => push("arguments", true, text),
+        CallArguments::Other(value) => push("arguments", false, &spaced(value)),
     }
-    let mut out = String::new();
-    let written =
-        write!(out, "<｜DSML｜invoke name=\"{}\">\n{}\n</｜DSML｜invoke>", function.name, parameters.join("\n"));
-    debug_assert!(written.is_ok(), "a String takes all text");
-    Ok(out)
-}
-
-fn arguments(index: usize, function: &FunctionCall) -> Result<Cow<'_, Map<String, Value>>> {
-    let refused = || refuse(index, "tool_calls: arguments are not a JSON object");
-    match &function.arguments {
-        None | Some(Value::Null) => Ok(Cow::Owned(Map::new())),
-        Some(Value::Object(object)) => Ok(Cow::Borrowed(object)),
-        Some(Value::String(text)) => serde_json::from_str(text).map(Cow::Owned).map_err(|_| refused()),
-        Some(_) => Err(refused()),
-    }
+    format!("<｜DSML｜invoke name=\"{}\">\n{}\n</｜DSML｜invoke>", function.name, parameters.join("\n"))
 }

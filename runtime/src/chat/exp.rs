@@ -38,7 +38,7 @@ pub(super) fn render(
     let mut any_prefix = false;
     for (place, &(index, message)) in turns.iter().enumerate() {
         let continued = options.continue_final && Some(place) == turns.len().checked_sub(1);
-        let text = message.required_text(index)?;
+        let text = message.text_or_empty(index)?;
         after = match message.role {
             Role::System | Role::Developer => after,
             Role::User => {
@@ -95,7 +95,7 @@ fn render_systems(prompt: &mut Prompt, tools: &[Tool], turns: &[(usize, &Message
     let systems = turns.iter().filter(|(_, message)| matches!(message.role, Role::System | Role::Developer));
     for (count, (index, message)) in systems.enumerate() {
         prompt.text(if count == 0 { "" } else { "\n\n" });
-        prompt.text(&message.required_text(*index)?);
+        prompt.text(&message.text_or_empty(*index)?);
     }
     if tools.is_empty() {
         return Ok(());
@@ -118,11 +118,7 @@ fn render_calls(prompt: &mut Prompt, message: &Message) {
         prompt.control(CALL_BEGIN);
         prompt.text(&call.function.name);
         prompt.control(SEPARATOR);
-        match &call.function.arguments {
-            Some(Value::String(text)) => prompt.text(text),
-            None | Some(Value::Null) => prompt.text("{}"),
-            Some(value) => prompt.text(&spaced(value)),
-        }
+        prompt.text(&call.function.arguments_text());
         prompt.control(CALL_END);
     }
     prompt.control(CALLS_END);

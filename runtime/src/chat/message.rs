@@ -5,11 +5,14 @@ use std::borrow::Cow;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
+use super::json::spaced;
 use crate::error::{Code, Error, Result, quote};
 use crate::json::text_or_list;
 
 const MAX_MESSAGES: usize = 1024;
-const MAX_TOOLS: usize = 128;
+const MAX_TOOLS: usize = 512;
+/// Some agents name their tools after whole servers.
+const MAX_TOOL_NAME: usize = 128;
 const MAX_TEXT_BYTES: usize = 4 << 20;
 
 /// What a prompt is made from: the messages, the tools on offer, the shape asked of the answer.
@@ -57,7 +60,7 @@ impl Role {
 pub struct Message {
     /// Who speaks.
     pub role: Role,
-    /// Text; may be absent only beside `tool_calls` or a thought.
+    /// Text; absent, it is empty.
     pub content: Option<Content>,
     /// Accepted, never rendered.
     pub name: Option<String>,
@@ -134,6 +137,47 @@ pub struct Tool {
     pub function: Map<String, Value>,
 }
 
+/// What the arguments of a call are, whoever wrote them.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum CallArguments<'a> {
+    /// An object; an empty one where there is nothing.
+    Object(Cow<'a, Map<String, Value>>),
+    /// Text that holds no object, such as one that was cut.
+    Text(&'a str),
+    /// Another kind of JSON.
+    Other(&'a Value),
+}
+
+impl FunctionCall {
+    /// The arguments: some clients send the object itself, or nothing for a function without parameters.
+    pub(super) fn arguments(&self) -> CallArguments<'_> {
+        match &self.arguments {
+            None | Some(Value::Null) => CallArguments::Object(Cow::Owned(Map::new())),
+            Some(Value::Object(object)) => CallArguments::Object(Cow::Borrowed(object)),
+            Some(Value::String(text)) if text.trim().is_empty() => CallArguments::Object(Cow::Owned(Map::new())),
+            Some(Value::String(text)) => match crate::json::read(text.as_bytes()) {
+                Ok((object, _)) => CallArguments::Object(Cow::Owned(object)),
+                Err(_) => CallArguments::Text(text),
+            },
+            Some(other) => CallArguments::Other(other),
+        }
+    }
+
+    /// The arguments as text: as they were written, where they were.
+    pub(super) fn arguments_text(&self) -> Cow<'_, str> {
+        match (&self.arguments, self.arguments()) {
+            (Some(Value::String(text)), CallArguments::Object(_) | CallArguments::Text(_))
+                if !text.trim().is_empty() =>
+            {
+                text.into()
+            }
+            (_, CallArguments::Object(object)) => spaced(&Value::Object(object.into_owned())).into(),
+            (_, CallArguments::Text(text)) => text.into(),
+            (_, CallArguments::Other(value)) => spaced(value).into(),
+        }
+    }
+}
+
 /// A refusal that names a message.
 pub(super) fn refuse(index: usize, message: impl std::fmt::Display) -> Error {
     literal(index, format!("messages[{index}]: {message}"))
@@ -147,6 +191,21 @@ pub(super) fn literal(index: usize, message: impl Into<String>) -> Error {
 }
 
 impl Message {
+    /// A result without a text.
+    const fn nothing() -> Message {
+        Message {
+            role: Role::Tool,
+            content: None,
+            name: None,
+            reasoning_content: None,
+            reasoning: None,
+            tool_calls: None,
+            tool_call_id: None,
+            prefix: None,
+            tools: None,
+        }
+    }
+
     /// The whole text, without separators between parts; `None` when absent.
     pub(super) fn text(&self, index: usize) -> Result<Option<Cow<'_, str>>> {
         let text: Cow<'_, str> = match &self.content {
@@ -174,14 +233,9 @@ impl Message {
         Ok(Some(text))
     }
 
-    /// As [`Message::text`], where absence is an error unless the turn holds calls or a thought.
-    pub(super) fn required_text(&self, index: usize) -> Result<Cow<'_, str>> {
-        let may_lack = self.role == Role::Assistant && (!self.calls().is_empty() || self.thought().is_some());
-        match self.text(index)? {
-            Some(text) => Ok(text),
-            None if may_lack => Ok(Cow::Borrowed("")),
-            None => Err(refuse(index, "content is missing")),
-        }
+    /// As [`Message::text`]; nothing is an empty text.
+    pub(super) fn text_or_empty(&self, index: usize) -> Result<Cow<'_, str>> {
+        Ok(self.text(index)?.unwrap_or_default())
     }
 
     /// The thought, where there is one that is not empty.
@@ -229,8 +283,8 @@ impl Conversation {
     }
 }
 
-/// The messages with their indices, checked, the results of each assistant turn in the order of its calls: both formats
-/// tell results apart by position only.
+/// The messages with their indices, the results of each assistant turn in the order of its calls: all formats tell results
+/// apart by position only. Histories that others wrote are taken as far as it is clear what they mean: see [`in_call_order`].
 pub(super) fn turns(messages: &[Message]) -> Result<Vec<Turn<'_>>> {
     if messages.is_empty() {
         return Err(Error::new(Code::BadRequest, "Empty input messages").with_detail("param", "messages"));
@@ -242,10 +296,6 @@ pub(super) fn turns(messages: &[Message]) -> Result<Vec<Turn<'_>>> {
     let mut turns = Vec::with_capacity(messages.len());
     let mut rest = messages.iter().enumerate().peekable();
     while let Some((index, message)) = rest.next() {
-        if message.role == Role::Tool {
-            let text = "Messages with role 'tool' must be a response to a preceding message with 'tool_calls'";
-            return Err(literal(index, text));
-        }
         turns.push((index, message));
         if message.role != Role::Assistant || message.calls().is_empty() {
             continue;
@@ -254,12 +304,56 @@ pub(super) fn turns(messages: &[Message]) -> Result<Vec<Turn<'_>>> {
         while let Some(result) = rest.next_if(|(_, next)| next.role == Role::Tool) {
             results.push(result);
         }
-        let unanswered_end = results.is_empty() && rest.peek().is_none();
-        if !unanswered_end {
-            turns.extend(in_call_order(index, message.calls(), results)?);
+        if !results.is_empty() {
+            turns.extend(in_call_order(index, message.calls(), results));
         }
     }
     Ok(turns)
+}
+
+/// What DeepSeek refuses of a history: results without their call, calls without their results, arguments that are no object,
+/// messages without a text.
+pub(super) fn check_strictly(messages: &[Message]) -> Result<()> {
+    let mut rest = messages.iter().enumerate().peekable();
+    while let Some((index, message)) = rest.next() {
+        let may_lack = message.role == Role::Assistant && (!message.calls().is_empty() || message.thought().is_some());
+        if message.content.is_none() && !may_lack {
+            return Err(refuse(index, "content is missing"));
+        }
+        if message.role == Role::Tool {
+            let text = "Messages with role 'tool' must be a response to a preceding message with 'tool_calls'";
+            return Err(literal(index, text));
+        }
+        if message.role != Role::Assistant || message.calls().is_empty() {
+            continue;
+        }
+        let mut open = std::collections::HashSet::new();
+        for (place, call) in message.calls().iter().enumerate() {
+            let id = call.id.as_deref().ok_or_else(|| refuse(index, format_args!("tool_calls[{place}] has no id")))?;
+            if !open.insert(id) {
+                return Err(refuse(index, format_args!("tool_calls: id {} is there twice", quote(id))));
+            }
+            let is_text = !matches!(&call.function.arguments, Some(Value::String(text)) if text.trim().is_empty());
+            if !is_text || !matches!(call.function.arguments(), CallArguments::Object(_)) {
+                return Err(refuse(index, "tool_calls: arguments are not a JSON object"));
+            }
+        }
+        let unanswered_end = rest.peek().is_none();
+        while let Some((at, result)) = rest.next_if(|(_, next)| next.role == Role::Tool) {
+            let id = result.tool_call_id.as_deref().ok_or_else(|| refuse(at, "tool_call_id is missing"))?;
+            if !open.remove(id) {
+                let what = format_args!("tool_call_id {} answers no open call of the turn before it", quote(id));
+                return Err(refuse(at, what));
+            }
+            if result.content.is_none() {
+                return Err(refuse(at, "content is missing"));
+            }
+        }
+        if !open.is_empty() && !unanswered_end {
+            return Err(literal(index, INSUFFICIENT));
+        }
+    }
+    Ok(())
 }
 
 /// Limits and names of tools.
@@ -272,8 +366,8 @@ pub(super) fn check_tools(tools: &[Tool]) -> Result<()> {
     for (index, tool) in tools.iter().enumerate() {
         let name = tool.name();
         let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
-        if name.is_empty() || name.len() > 64 || !plain {
-            let rule = "1 to 64 of A-Z, a-z, 0-9, _ and -";
+        if name.is_empty() || name.len() > MAX_TOOL_NAME || !plain {
+            let rule = format_args!("1 to {MAX_TOOL_NAME} of A-Z, a-z, 0-9, _ and -");
             return refuse(format!("tools[{index}].function.name: expected {rule}, found {}", quote(name)));
         }
         if !names.insert(name) {
@@ -290,25 +384,86 @@ pub(super) const INSUFFICIENT: &str = "An assistant message with 'tool_calls' mu
 /// A message with its index in the request.
 pub(super) type Turn<'m> = (usize, &'m Message);
 
-fn in_call_order<'m>(index: usize, calls: &[ToolCall], results: Vec<Turn<'m>>) -> Result<Vec<Turn<'m>>> {
-    let mut ids = std::collections::HashMap::new();
-    for (place, call) in calls.iter().enumerate() {
-        let id = call.id.as_deref().ok_or_else(|| refuse(index, format_args!("tool_calls[{place}] has no id")))?;
-        if ids.insert(id, place).is_some() {
-            return Err(refuse(index, format_args!("tool_calls: id {} is there twice", quote(id))));
+/// Results in the order of their calls. A result belongs to the first open call of its id; one without an id that is asked for,
+/// to the first call that no other result is for. A call without a result has an empty one, so that the others keep their
+/// places. Results beyond the calls follow.
+fn in_call_order<'m>(index: usize, calls: &[ToolCall], results: Vec<Turn<'m>>) -> Vec<Turn<'m>> {
+    static NOTHING: Message = Message::nothing();
+    let mut places: Vec<Option<Turn<'m>>> = vec![None; calls.len()];
+    let mut others = vec![];
+    for result in results {
+        let of_id = |(call, place): (&ToolCall, &mut Option<Turn<'m>>)| {
+            let same = call.id.is_some() && call.id == result.1.tool_call_id;
+            (same && place.is_none()).then(|| *place = Some(result))
+        };
+        if calls.iter().zip(&mut places).find_map(of_id).is_none() {
+            others.push(result);
         }
     }
-    let mut placed: Vec<(usize, Turn<'m>)> = vec![];
-    for (at, result) in results {
-        let id = result.tool_call_id.as_deref().ok_or_else(|| refuse(at, "tool_call_id is missing"))?;
-        let place = ids.remove(id).ok_or_else(|| {
-            refuse(at, format_args!("tool_call_id {} answers no open call of the turn before it", quote(id)))
-        })?;
-        placed.push((place, (at, result)));
+    let mut others = others.into_iter();
+    for place in &mut places {
+        *place = place.or_else(|| others.next());
     }
-    if !ids.is_empty() {
-        return Err(literal(index, INSUFFICIENT));
+    places.into_iter().map(|place| place.unwrap_or((index, &NOTHING))).chain(others).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn messages(value: Value) -> Vec<Message> {
+        serde_json::from_value(value).unwrap()
     }
-    placed.sort_by_key(|(place, _)| *place);
-    Ok(placed.into_iter().map(|(_, turn)| turn).collect())
+
+    #[test]
+    fn arguments_are_taken_as_others_write_them() {
+        let call = |arguments: Value| FunctionCall { name: "f".to_owned(), arguments: Some(arguments) };
+        let empty = FunctionCall { name: "f".to_owned(), arguments: None };
+        for call in [empty, call(json!(null)), call(json!("")), call(json!(" \n")), call(json!("{}")), call(json!({}))]
+        {
+            assert_eq!(call.arguments(), CallArguments::Object(Cow::Owned(Map::new())), "{call:?}");
+            assert_eq!(call.arguments_text(), "{}");
+        }
+        assert_eq!(call(json!({ "a": 1 })).arguments_text(), "{\"a\": 1}");
+        assert_eq!(call(json!("{\"a\":1}")).arguments_text(), "{\"a\":1}");
+        assert!(matches!(call(json!("{\"a\":1}")).arguments(), CallArguments::Object(object) if object["a"] == 1));
+        for text in ["{\"a\": \"b", "[1]", "a=1", "{\"a\": 1, \"a\": 2}"] {
+            assert_eq!(call(json!(text)).arguments(), CallArguments::Text(text));
+            assert_eq!(call(json!(text)).arguments_text(), text);
+        }
+        assert_eq!(call(json!([1, 2])).arguments_text(), "[1, 2]");
+    }
+
+    #[test]
+    fn results_find_their_calls() {
+        let call = |id: Value| json!({ "id": id, "function": { "name": "f" } });
+        let result = |id: Value, text: &str| json!({ "role": "tool", "tool_call_id": id, "content": text });
+        let order = |calls: &[Value], results: &[Value]| {
+            let asked =
+                json!({ "role": "assistant", "tool_calls": calls.iter().cloned().map(call).collect::<Vec<_>>() });
+            let all = messages([&[asked][..], results].concat().into());
+            let texts = turns(&all)
+                .unwrap()
+                .into_iter()
+                .skip(1)
+                .map(|(_, turn)| turn.text(0).unwrap().unwrap_or_default().into_owned());
+            texts.collect::<Vec<_>>().join(",")
+        };
+        let (a, b, none) = (json!("a"), json!("b"), json!(null));
+        let both = [a.clone(), b.clone()];
+        assert_eq!(order(&both, &[result(b.clone(), "2"), result(a.clone(), "1")]), "1,2");
+        assert_eq!(order(&both, &[result(none.clone(), "1"), result(none.clone(), "2")]), "1,2");
+        assert_eq!(order(&both, &[result(json!("x"), "2"), result(a.clone(), "1")]), "1,2");
+        assert_eq!(order(&[none.clone(), none.clone()], &[result(a.clone(), "1"), result(b.clone(), "2")]), "1,2");
+        assert_eq!(order(&[a.clone(), a.clone()], &[result(a.clone(), "1"), result(a.clone(), "2")]), "1,2");
+        assert_eq!(order(&both, &[result(b.clone(), "2")]), ",2");
+        assert_eq!(order(&[a.clone()], &[result(a.clone(), "1"), result(a.clone(), "3")]), "1,3");
+        assert_eq!(order(&both, &[]), "");
+        // Some clients cut the beginning of a history off.
+        let cut = messages(json!([result(a, "1"), { "role": "user", "content": null }]));
+        assert_eq!(turns(&cut).unwrap().len(), 2);
+        assert!(check_strictly(&cut).is_err());
+    }
 }

@@ -36,7 +36,7 @@ pub mod template;
 pub use encode::{Options, encode};
 pub use format::{ChatFormat, CheckpointFiles, Detected};
 pub use grammar::Grammars;
-pub use message::{Content, Conversation, FunctionCall, Message, Part, Role, Tool, ToolCall};
+pub use message::{Content, Conversation, FunctionCall, FunctionType, Message, Part, Role, Tool, ToolCall};
 pub use parse::{Delta, OutputParser, Parsed, ParsedCall};
 pub use prompt::{Prompt, Segment};
 pub use schema::{Dialect, Schema};

@@ -14,7 +14,7 @@ use crate::text::held::held_bytes;
 pub enum Delta {
     /// Part of the thought.
     Reasoning(String),
-    /// Part of the answer. After a call it is the markup of calls none of which was completed.
+    /// Part of the answer.
     Content(String),
     /// A call begins.
     Call {
@@ -99,8 +99,8 @@ enum State {
 /// may be split between pieces of text: the end of the text waits while it may begin one.
 ///
 /// A thought that is never closed is all reasoning, whatever is in it; one repeated `<think>` at its very start is dropped,
-/// and so is every further `</think>`. Between calls anything is skipped, and behind them too. Where no call is completed,
-/// the markup was no call: [`OutputParser::finish`] gives it back as content.
+/// and so is every further `</think>`. Between calls anything is skipped, and behind them too. Where an answer ends within
+/// a call, what there is of the call has been told, and what there is of its markup is dropped.
 ///
 /// Parameters of DSML become one JSON object. Text is escaped as it comes; a value that claims to be JSON waits for its end,
 /// because one that is not becomes a string.
@@ -122,8 +122,6 @@ pub struct OutputParser {
     held: String,
     /// Part of a name or a tag, a value that waits for its end, or white space that may be the last.
     partial: String,
-    /// The markup, while no call is complete.
-    raw: Option<String>,
     /// Calls that are complete, and so the place of the next.
     calls: u32,
     /// Of the call in progress: parameters or other text, whichever came first, or nothing yet.
@@ -144,7 +142,6 @@ impl OutputParser {
             state: if thinking { State::ThoughtStart } else { State::Content },
             held: String::new(),
             partial: String::new(),
-            raw: None,
             calls: 0,
             any_parameter: false,
             any_text: false,
@@ -177,7 +174,8 @@ impl OutputParser {
         let delta = match mem::replace(&mut self.state, State::After) {
             State::ThoughtStart | State::Thought => Delta::Reasoning(rest),
             State::Content => Delta::Content(rest),
-            _ => Delta::Content(self.raw.take().map_or_else(String::new, |raw| raw + &rest)),
+            // What waits may begin a marker: it is none of the arguments.
+            _ => return vec![],
         };
         let mut out = vec![];
         emit(delta, &mut out);
@@ -213,8 +211,7 @@ impl OutputParser {
     fn content(&mut self, out: &mut Vec<Delta>) -> bool {
         let (text, marker) = self.take_until(self.markup.map_or(&[END_THINK], |markup| markup.content));
         emit(Delta::Content(text), out);
-        if let Some(opener) = marker.filter(|&marker| marker != END_THINK) {
-            self.raw = Some(opener.trim_start().to_owned());
+        if marker.is_some_and(|marker| marker != END_THINK) {
             self.state = State::Block;
         }
         marker.is_some()
@@ -285,7 +282,6 @@ impl OutputParser {
 
     fn end_call(&mut self, out: &mut Vec<Delta>) -> bool {
         self.partial.clear();
-        self.raw = None;
         out.push(Delta::CallEnd { index: self.calls });
         self.calls = self.calls.saturating_add(1);
         self.go(State::Block)
@@ -307,10 +303,6 @@ impl OutputParser {
         let text = mem::replace(&mut self.held, rest);
         if let Some(marker) = marker {
             self.held.drain(..marker.len());
-        }
-        if let Some(raw) = &mut self.raw {
-            raw.push_str(&text);
-            raw.push_str(marker.unwrap_or_default());
         }
         (text, marker)
     }
@@ -414,9 +406,10 @@ impl Parsed {
         self.calls.iter_mut().rfind(|call| call.index == index)
     }
 
-    /// The calls that are complete.
-    pub fn calls(&self) -> impl Iterator<Item = &ParsedCall> {
-        self.calls.iter().filter(|call| call.complete)
+    /// The calls; the last one may be cut.
+    #[must_use]
+    pub fn calls(&self) -> &[ParsedCall] {
+        &self.calls
     }
 
     /// Whether a call has begun and is not complete.
@@ -441,7 +434,7 @@ mod tests {
         assert!(!deltas.iter().any(|delta| matches!(delta,
             Delta::Reasoning(text) | Delta::Content(text) | Delta::Arguments { text, .. } if text.is_empty())));
         deltas.into_iter().for_each(|delta| parsed.take(delta));
-        assert_eq!(parser.calls() as usize, parsed.calls().count());
+        assert_eq!(parser.calls() as usize + usize::from(parsed.is_in_call()), parsed.calls().len());
         parsed
     }
 
@@ -459,7 +452,7 @@ mod tests {
     }
 
     fn shown(parsed: &Parsed) -> (&str, &str, Vec<(&str, &str)>) {
-        let calls = parsed.calls().map(|call| (&*call.name, &*call.arguments)).collect();
+        let calls = parsed.calls().iter().map(|call| (&*call.name, &*call.arguments)).collect();
         (&parsed.reasoning, &parsed.content, calls)
     }
 
@@ -513,13 +506,14 @@ mod tests {
             (DSML, dsml("stray {\"a\": 1}"), "", vec![("f", "{}")]),
             (EXP, call(" <｜tool▁call▁begin｜>f<｜tool▁sep｜> \n<｜tool▁call▁end｜> "), "", vec![("f", "")]),
             (EXP, call("<｜tool▁call▁begin｜>f<｜tool▁sep｜> { \n } <｜tool▁call▁end｜>"), "", vec![("f", "{ \n }")]),
-            // No call is complete: it was no call.
-            (EXP, call(" x"), "<｜tool▁calls▁begin｜> x<｜tool▁calls▁end｜>", vec![]),
+            // Markup is no content, whatever becomes of it.
+            (EXP, call(" x"), "", vec![]),
+            (EXP, "a<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>f<｜tool▁s".to_owned(), "a", vec![]),
             (
                 EXP,
                 "a<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>f<｜tool▁sep｜>{ <｜tool".to_owned(),
-                "a<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>f<｜tool▁sep｜>{ <｜tool",
-                vec![],
+                "a",
+                vec![("f", "{")],
             ),
         ] {
             assert_eq!(shown(&any_split(format, false, &text)), ("", content, calls), "{text}");
@@ -580,16 +574,12 @@ mod tests {
         let whole = "a\n\n".to_owned() + &dsml("<｜DSML｜parameter name=\"a\" string=\"true\">x</｜DSML｜parameter>");
         for (end, _) in whole.char_indices() {
             let parsed = parts(DSML, false, &[&whole[..end]]);
-            let complete = whole[..end].contains("</｜DSML｜invoke>");
-            assert_eq!(parsed.calls().count(), usize::from(complete), "{end}");
-            // Nothing is lost but the newlines before an opener, unless there is a call.
-            let content = if complete {
-                "a".to_owned()
-            } else {
-                whole[..end].replace("\n\n<｜DSML｜function_calls>", "<｜DSML｜function_calls>")
-            };
-            assert_eq!(parsed.content, content);
-            assert_eq!(parsed.is_in_call(), !complete && whole[..end].contains("name=\"f\">"));
+            let (complete, begun) = (whole[..end].contains("</｜DSML｜invoke>"), whole[..end].contains("name=\"f\">"));
+            assert_eq!(parsed.calls().len(), usize::from(begun), "{end}");
+            assert_eq!(parsed.is_in_call(), begun && !complete);
+            // What may begin a marker is content where it is not one.
+            let opened = whole[..end].contains("<｜DSML｜function_calls>");
+            assert_eq!(parsed.content, if opened { "a" } else { &whole[..end] });
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A prompt, before it becomes ids: what the renderer says, and what others say.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use super::control;
@@ -11,8 +12,8 @@ use crate::text::Tokenizer;
 pub enum Segment {
     /// Ordinary text, even where it looks like a control token. Two never follow each other.
     Text(String),
-    /// A control token, by its text; one of [`control::ALL`].
-    Control(&'static str),
+    /// A control token, by its text; one of [`control::ALL`], or of those that a checkpoint's own template writes.
+    Control(Cow<'static, str>),
 }
 
 /// A rendered conversation. Its `Display` is the prompt as one string.
@@ -28,6 +29,13 @@ impl Prompt {
         &self.segments
     }
 
+    /// Bytes of its text, without control tokens.
+    #[must_use]
+    pub fn text_bytes(&self) -> usize {
+        let bytes = |segment: &Segment| if let Segment::Text(text) = segment { text.len() } else { 0 };
+        self.segments.iter().map(bytes).fold(0, usize::saturating_add)
+    }
+
     /// Appends text from outside; it stays text.
     pub fn text(&mut self, text: &str) {
         match self.segments.last_mut() {
@@ -38,8 +46,8 @@ impl Prompt {
     }
 
     /// Appends a control token.
-    pub fn control(&mut self, token: &'static str) {
-        self.segments.push(Segment::Control(token));
+    pub fn control(&mut self, token: impl Into<Cow<'static, str>>) {
+        self.segments.push(Segment::Control(token.into()));
     }
 
     /// Appends text of our own, in which control tokens are meant as such (the examples of the preambles).
@@ -56,7 +64,7 @@ impl Prompt {
 
     /// Takes a last `token` off again.
     pub(super) fn drop_last_control(&mut self, token: &str) {
-        self.segments.pop_if(|last| matches!(last, Segment::Control(control) if *control == token));
+        self.segments.pop_if(|last| matches!(last, Segment::Control(control) if control == token));
     }
 
     /// The ids of the prompt: control tokens by id, text without any added token.
@@ -114,7 +122,8 @@ mod tests {
         prompt.text("a");
         prompt.trusted("b<think>c</think>");
         let text = |text: &str| Segment::Text(text.to_owned());
-        let expected = [text("<｜User｜>ab"), Segment::Control("<think>"), text("c"), Segment::Control("</think>")];
+        let expected =
+            [text("<｜User｜>ab"), Segment::Control("<think>".into()), text("c"), Segment::Control("</think>".into())];
         assert_eq!(prompt.segments(), expected);
         assert_eq!(prompt.to_string(), "<｜User｜>ab<think>c</think>");
     }

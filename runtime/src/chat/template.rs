@@ -1,12 +1,23 @@
 //! A checkpoint's own chat template, for the checkpoints whose format lyn does not render itself.
 //!
-//! In: the Jinja source that a checkpoint brings, and a conversation. Out: ids. A template is a program by a stranger: it
+//! In: the Jinja source that a checkpoint brings, and a conversation. Out: a prompt. A template is a program by a stranger: it
 //! sees the conversation and nothing else, and its fuel, depth and output are bounded. The texts of a conversation are by
-//! another stranger: what could become a control token in them goes through the template as a private-use character, and
-//! comes back as text.
+//! another stranger, and no text of theirs may become a control token, whatever the template does to it: lower it, cut it,
+//! replace parts of it, put it between brackets.
+//!
+//! So it is not the texts that are searched, but the template. Before it is compiled, each control token in its own text and
+//! in its strings becomes a private-use character, a *mark*. Marks in the output are control tokens, all else is text. No
+//! filter makes a mark of other characters, marks in texts of a conversation are covered by other private-use characters, and
+//! what `replace` puts into a text is unmarked.
+//!
+//! Some templates compose a token, `'<|' + message.role + '|>'`. Where the output holds the text of a token without being a
+//! mark, it is rendered once more, with covers for all characters of the conversation that could be part of a token, one
+//! for each. Only if both outputs are the same character by character but for covers, and the second one holds the same
+//! token there, was it the template that wrote all of it. Where the outputs differ otherwise, it stays text.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
+use std::sync::Arc;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Kwargs;
@@ -15,8 +26,8 @@ use minijinja_contrib::pycompat::unknown_method_callback;
 use serde_json::Value as Json;
 
 use super::json::{indented, spaced};
-use super::message::{Conversation, Message, Role, Tool, ToolCall, Turn, refuse};
-use super::{Options, control};
+use super::message::{CallArguments, Conversation, Message, Role, Tool, ToolCall, Turn, refuse};
+use super::{Options, Prompt, control};
 use crate::error::{Class, Code, Error, Result, escape, escape_whole};
 use crate::text::Tokenizer;
 
@@ -29,7 +40,7 @@ const MAX_RECURSION: usize = 100;
 const MAX_JSON_DEPTH: usize = 128;
 /// Fuel allows lists within lists some hundred thousand deep, which take a frame each to drop. Only touched pages count.
 const STACK_BYTES: usize = 512 << 20;
-/// Private-use planes: a character for each text that goes through a template under cover.
+/// Private-use planes: characters that stand for others while a template runs.
 const COVERS: std::ops::RangeInclusive<char> = '\u{f0000}'..='\u{10fffd}';
 
 type Jinja<T> = std::result::Result<T, minijinja::Error>;
@@ -39,8 +50,133 @@ type Jinja<T> = std::result::Result<T, minijinja::Error>;
 pub struct ChatTemplate {
     environment: Environment<'static>,
     file: String,
-    /// Characters that the source itself holds.
+    marks: Arc<Marks>,
+}
+
+/// The characters that stand for control tokens.
+#[derive(Debug, Default)]
+struct Marks {
+    /// The token of each mark, and of each character that stands for the same as text.
+    tokens: HashMap<char, String>,
+    texts: HashMap<char, String>,
+    /// The mark of each token, and the text of each mark.
+    by_token: HashMap<String, char>,
+    unmarked: HashMap<char, char>,
+    /// Private-use characters that mean themselves: the source holds them.
     taken: HashSet<char>,
+    /// The first character without a meaning.
+    next: u32,
+}
+
+impl Marks {
+    fn new(source: &str, tokenizer: &Tokenizer) -> Option<Marks> {
+        let taken = source.chars().filter(|character| COVERS.contains(character)).collect();
+        let mut marks = Marks { taken, next: u32::from(*COVERS.start()), ..Marks::default() };
+        for (token, _) in tokenizer.added_tokens() {
+            let (mark, text) = (marks.fresh()?, marks.fresh()?);
+            marks.tokens.insert(mark, token.to_owned());
+            marks.texts.insert(text, token.to_owned());
+            marks.by_token.insert(token.to_owned(), mark);
+            marks.unmarked.insert(mark, text);
+        }
+        Some(marks)
+    }
+
+    /// A private-use character that nothing else has.
+    fn fresh(&mut self) -> Option<char> {
+        loop {
+            let character = char::from_u32(self.next).filter(|character| COVERS.contains(character));
+            // Between the planes lie two that are no characters.
+            if character.is_none() && self.next > u32::from(*COVERS.end()) {
+                return None;
+            }
+            self.next = self.next.saturating_add(1);
+            if let Some(character) = character.filter(|character| !self.taken.contains(character)) {
+                return Some(character);
+            }
+        }
+    }
+
+    /// A source with marks in its text and in its strings. What is neither cannot write a token.
+    fn mark(&self, source: &str, tokenizer: &Tokenizer) -> String {
+        let mut marked = String::with_capacity(source.len());
+        let mut rest = source;
+        while let Some(at) = rest.find('{') {
+            let (data, code) = rest.split_at(at);
+            self.mark_text(data, tokenizer, &mut marked);
+            let close = match code.as_bytes() {
+                [_, b'{', ..] => "}}",
+                [_, b'%', ..] => "%}",
+                [_, b'#', ..] => "#}",
+                _ => {
+                    marked.push('{');
+                    rest = code.get(1..).unwrap_or_default();
+                    continue;
+                }
+            };
+            rest = match close {
+                "#}" => code.split_once(close).map_or("", |(_, rest)| rest),
+                _ => self.mark_code(code, close, tokenizer, &mut marked),
+            };
+        }
+        self.mark_text(rest, tokenizer, &mut marked);
+        marked
+    }
+
+    /// Marks the strings of code, up to its end; the result is what follows.
+    fn mark_code<'s>(&self, code: &'s str, close: &str, tokenizer: &Tokenizer, marked: &mut String) -> &'s str {
+        let mut rest = code;
+        loop {
+            let Some(at) = rest.find(['\'', '"', '}', '%']) else {
+                marked.push_str(rest);
+                return "";
+            };
+            let (before, found) = rest.split_at(at);
+            marked.push_str(before);
+            if let Some(behind) = found.strip_prefix(close) {
+                marked.push_str(close);
+                return behind;
+            }
+            let Some(quote) = found.chars().next() else { return "" };
+            marked.push(quote);
+            rest = found.get(quote.len_utf8()..).unwrap_or_default();
+            if matches!(quote, '\'' | '"') {
+                let mut escaped = false;
+                let end = rest.find(|character| match character {
+                    _ if escaped => {
+                        escaped = false;
+                        false
+                    }
+                    '\\' => {
+                        escaped = true;
+                        false
+                    }
+                    character => character == quote,
+                });
+                let (string, behind) = rest.split_at(end.unwrap_or(rest.len()));
+                self.mark_text(string, tokenizer, marked);
+                if behind.starts_with(quote) {
+                    marked.push(quote);
+                }
+                rest = behind.get(quote.len_utf8()..).unwrap_or_default();
+            }
+        }
+    }
+
+    fn mark_text(&self, text: &str, tokenizer: &Tokenizer, marked: &mut String) {
+        let mut rest = 0;
+        for (range, _) in tokenizer.added_in(text) {
+            marked.push_str(text.get(rest..range.start).unwrap_or_default());
+            marked.extend(text.get(range.clone()).and_then(|token| self.by_token.get(token)));
+            rest = range.end;
+        }
+        marked.push_str(text.get(rest..).unwrap_or_default());
+    }
+
+    /// `text`, whose marks are no control tokens any more.
+    fn unmark(&self, text: &str) -> String {
+        text.chars().map(|character| self.unmarked.get(&character).copied().unwrap_or(character)).collect()
+    }
 }
 
 /// What a template may say besides the conversation.
@@ -57,7 +193,7 @@ impl ChatTemplate {
     ///
     /// # Errors
     /// `bad_checkpoint` of class `E-TEMPLATE`, with the line, where `source` is not Jinja that lyn knows.
-    pub fn new(file: &str, source: &str) -> Result<ChatTemplate> {
+    pub fn new(file: &str, source: &str, tokenizer: &Tokenizer) -> Result<ChatTemplate> {
         let broken = |error: &minijinja::Error| {
             let line = error.line().unwrap_or_default();
             let message = format!("line {line}: {}", escape_whole(&reason(error)));
@@ -72,18 +208,40 @@ impl ChatTemplate {
         environment.set_syntax(syntax.map_err(|error| broken(&error))?);
         environment.set_fuel(Some(FUEL));
         environment.set_recursion_limit(MAX_RECURSION);
-        environment.set_unknown_method_callback(unknown_method_callback);
+        let marks = Marks::new(source, tokenizer).ok_or_else(|| {
+            Error::file(Class::Template, file, "the tokenizer has more added tokens than a template can tell apart")
+        })?;
+        let marks = Arc::new(marks);
+        let of_methods = Arc::clone(&marks);
+        environment.set_unknown_method_callback(move |state, value, method, arguments| match (method, arguments) {
+            ("replace", [from, to, rest @ ..]) => {
+                let to = to.as_str().map_or_else(|| to.clone(), |to| Value::from(of_methods.unmark(to)));
+                unknown_method_callback(state, value, method, &[&[from.clone(), to][..], rest].concat())
+            }
+            _ => unknown_method_callback(state, value, method, arguments),
+        });
+        let of_filters = Arc::clone(&marks);
+        environment.add_filter(
+            "replace",
+            move |state: &mut State<'_, '_>, text: Value, from: Value, to: Value, count: Option<i64>| {
+                let as_text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                let arguments = [as_text(&from).into(), of_filters.unmark(&as_text(&to)).into()];
+                let count = count.map(Value::from);
+                let arguments: Vec<Value> = arguments.into_iter().chain(count).collect();
+                unknown_method_callback(state, &as_text(&text).into(), "replace", &arguments)
+            },
+        );
         environment.add_filter("tojson", tojson);
         environment.add_function("raise_exception", raise_exception);
         environment.add_function("strftime_now", super::clock::strftime_now);
         // No file name: its ending would choose an escaping.
-        let compiled = deep(|| environment.add_template_owned("chat", source.to_owned()));
+        let marked = marks.mark(source, tokenizer);
+        let compiled = deep(|| environment.add_template_owned("chat", marked));
         compiled.map_err(|error| broken(&error))?;
-        let taken = source.chars().filter(|character| COVERS.contains(character)).collect();
-        Ok(ChatTemplate { environment, file: file.to_owned(), taken })
+        Ok(ChatTemplate { environment, file: file.to_owned(), marks })
     }
 
-    /// A conversation as ids: added tokens of the template's own text by id, all else as text without any.
+    /// A conversation as a prompt: control tokens that the template writes, and text.
     ///
     /// # Errors
     /// `bad_request` where the conversation is not sound, or the template refuses it or exceeds a limit.
@@ -93,15 +251,24 @@ impl ChatTemplate {
         options: Options,
         tokenizer: &Tokenizer,
         ends: Ends<'_>,
-    ) -> Result<Vec<u32>> {
+    ) -> Result<Prompt> {
         let turns = conversation.turns()?;
-        let has_arguments =
-            turns.iter().flat_map(|(_, message)| message.calls()).any(|call| call.arguments().is_some());
+        let is_object = |call: &ToolCall| matches!(call.function.arguments(), CallArguments::Object(_));
+        let has_arguments = turns.iter().flat_map(|(_, message)| message.calls()).any(is_object);
         // Most templates take arguments as an object, V3's and R1's only as the text that clients send.
-        match self.render_with(conversation, &turns, options, tokenizer, ends, Arguments::Object) {
-            Err(_) if has_arguments => {
-                self.render_with(conversation, &turns, options, tokenizer, ends, Arguments::Text)
+        let with = |arguments| {
+            let mut cover = Cover::new(tokenizer, &self.marks);
+            let text = self.render_with(conversation, &turns, options, ends, arguments, &mut cover)?;
+            if !cover.has_tokens(&text) {
+                return Ok(cover.prompt(&text, ""));
             }
+            // Whose are they?
+            cover.covers_all = true;
+            let covered = self.render_with(conversation, &turns, options, ends, arguments, &mut cover);
+            Ok(cover.prompt(&text, &covered.unwrap_or_default()))
+        };
+        match with(Arguments::Object) {
+            Err(_) if has_arguments => with(Arguments::Text),
             rendered => rendered,
         }
     }
@@ -111,12 +278,11 @@ impl ChatTemplate {
         conversation: &Conversation,
         turns: &[Turn<'_>],
         options: Options,
-        tokenizer: &Tokenizer,
         ends: Ends<'_>,
         arguments: Arguments,
-    ) -> Result<Vec<u32>> {
-        let mut cover = Cover::new(tokenizer, &self.taken);
-        let end = if options.continue_final { Some(cover.fresh(String::new())?) } else { None };
+        cover: &mut Cover<'_>,
+    ) -> Result<String> {
+        let end = if options.continue_final { Some(cover.end()?) } else { None };
         let mut messages = vec![];
         for (place, turn) in turns.iter().enumerate() {
             let end = end.filter(|_| Some(place) == turns.len().checked_sub(1));
@@ -127,20 +293,20 @@ impl ChatTemplate {
             ("add_generation_prompt", Value::from(options.add_generation_prompt && !options.continue_final)),
             ("thinking", Value::from(options.thinking)),
             ("enable_thinking", Value::from(options.thinking)),
-            ("bos_token", Value::from(ends.bos)),
-            ("eos_token", Value::from(ends.eos)),
+            ("bos_token", Value::from(cover.own(ends.bos))),
+            ("eos_token", Value::from(cover.own(ends.eos))),
         ];
         if !conversation.tools().is_empty() {
             context.push(("tools", cover.tools(conversation.tools())?));
         }
-        let mut text = self.run(context).map_err(|error| self.refused(&error, &cover))?;
+        let mut text = self.run(context).map_err(|error| self.refused(&error, cover))?;
         if let Some(end) = end {
             let length = text.rfind(end).ok_or_else(|| {
                 Error::new(Code::BadRequest, format!("{}: the last message cannot be continued", escape(&self.file)))
             })?;
             text.truncate(length);
         }
-        cover.ids(&text)
+        Ok(text)
     }
 
     fn run(&self, context: Vec<(&str, Value)>) -> Jinja<String> {
@@ -189,118 +355,114 @@ enum Arguments {
     Text,
 }
 
-impl ToolCall {
-    /// Arguments that are an object, also where a string holds it.
-    fn arguments(&self) -> Option<Json> {
-        match self.function.arguments.as_ref()? {
-            Json::String(text) => serde_json::from_str(text).ok().filter(Json::is_object),
-            value => Some(value.clone()).filter(Json::is_object),
-        }
-    }
-}
-
-/// Texts that go through a template as single characters.
+/// The texts of a conversation on their way through a template.
 struct Cover<'t> {
     tokenizer: &'t Tokenizer,
-    /// Of added tokens: what a text could continue or begin, next to another.
-    beginnings: HashSet<&'t str>,
-    endings: HashSet<&'t str>,
-    longest: usize,
-    taken: &'t HashSet<char>,
-    unused: std::ops::RangeInclusive<char>,
-    characters: HashMap<String, char>,
-    texts: HashMap<char, String>,
+    marks: &'t Marks,
+    /// Characters that tokens consist of, in small letters.
+    alphabet: HashSet<char>,
+    /// Whether all of these go under cover too.
+    covers_all: bool,
+    /// The first character without a meaning.
+    unused: Marks,
+    covers: HashMap<char, char>,
+    covered: HashMap<char, char>,
+    end: Option<char>,
 }
 
+/// Keys that templates ask for by their names. They go under cover only where a token holds them.
+const KEYS: [&str; 24] = [
+    "additionalProperties",
+    "allOf",
+    "anyOf",
+    "arguments",
+    "const",
+    "default",
+    "description",
+    "enum",
+    "format",
+    "function",
+    "id",
+    "items",
+    "maximum",
+    "minimum",
+    "name",
+    "oneOf",
+    "parameters",
+    "pattern",
+    "properties",
+    "required",
+    "strict",
+    "title",
+    "type",
+    "$ref",
+];
+
 impl<'t> Cover<'t> {
-    fn new(tokenizer: &'t Tokenizer, taken: &'t HashSet<char>) -> Cover<'t> {
-        let tokens = || tokenizer.added_tokens().map(|(token, _)| token);
-        let cuts = || tokens().flat_map(|token| token.char_indices().skip(1).map(move |(at, _)| token.split_at(at)));
+    fn new(tokenizer: &'t Tokenizer, marks: &'t Marks) -> Cover<'t> {
+        let alphabet = tokenizer.added_tokens().flat_map(|(token, _)| token.chars().flat_map(char::to_lowercase));
         Cover {
             tokenizer,
-            beginnings: cuts().map(|(beginning, _)| beginning).collect(),
-            endings: cuts().map(|(_, ending)| ending).collect(),
-            longest: tokens().map(str::len).max().unwrap_or_default(),
-            taken,
-            unused: COVERS,
-            characters: HashMap::new(),
-            texts: HashMap::new(),
+            marks,
+            alphabet: alphabet.collect(),
+            covers_all: false,
+            unused: Marks { taken: marks.taken.clone(), next: marks.next, ..Marks::default() },
+            covers: HashMap::new(),
+            covered: HashMap::new(),
+            end: None,
         }
     }
 
-    fn fresh(&mut self, text: String) -> Result<char> {
-        let taken = self.taken;
-        let character = self.unused.find(|character| !taken.contains(character)).ok_or_else(|| {
+    fn fresh(&mut self) -> Result<char> {
+        self.unused.fresh().ok_or_else(|| {
             Error::new(Code::BadRequest, "messages: too many different private-use characters")
                 .with_detail("param", "messages")
-        })?;
-        self.texts.insert(character, text);
-        Ok(character)
+        })
     }
 
-    fn character(&mut self, text: &str) -> Result<char> {
-        if let Some(&known) = self.characters.get(text) {
-            return Ok(known);
-        }
-        let character = self.fresh(text.to_owned())?;
-        self.characters.insert(text.to_owned(), character);
-        Ok(character)
+    /// The character that ends the last message.
+    fn end(&mut self) -> Result<char> {
+        let end = self.end.map_or_else(|| self.fresh(), Ok)?;
+        self.end = Some(end);
+        Ok(end)
     }
 
-    /// `text` without added tokens, and without characters that stand for others.
-    fn key(&mut self, text: &str) -> Result<String> {
-        let mut covered = String::with_capacity(text.len());
-        let mut rest = 0;
-        for (range, _) in self.tokenizer.added_in(text) {
-            self.plain(text.get(rest..range.start).unwrap_or_default(), &mut covered)?;
-            rest = range.end;
-            covered.push(self.character(text.get(range).unwrap_or_default())?);
-        }
-        self.plain(text.get(rest..).unwrap_or_default(), &mut covered)?;
-        Ok(covered)
+    /// A text of ours, which may be a control token.
+    fn own(&self, text: &str) -> String {
+        self.marks.by_token.get(text).map_or_else(|| text.to_owned(), char::to_string)
     }
 
-    fn plain(&mut self, text: &str, covered: &mut String) -> Result<()> {
-        let mut buffer = [0; 4];
-        for character in text.chars() {
-            let is_cover = COVERS.contains(&character);
-            covered.push(if is_cover { self.character(character.encode_utf8(&mut buffer))? } else { character });
-        }
-        Ok(())
-    }
-
-    /// As [`Cover::key`], and with ends that make no token together with what a template writes next to them.
+    /// A text of the conversation.
     fn text(&mut self, text: &str) -> Result<String> {
-        let mut covered = self.key(text)?;
-        let core = covered.trim();
-        let start = covered.len().saturating_sub(covered.trim_start().len());
-        let short = |from: &str| from.len() < self.longest;
-        let begins =
-            core.char_indices().map(|(at, character)| core.split_at(at.saturating_add(character.len_utf8())).0);
-        let ends = core.char_indices().rev().map(|(at, _)| core.split_at(at).1);
-        let within = |token: &str| token.contains(core);
-        let closes = begins.take_while(|head| short(head)).any(|head| self.endings.contains(head))
-            || (!core.is_empty() && short(core) && self.tokenizer.added_tokens().any(|(token, _)| within(token)));
-        let opens = ends.take_while(|tail| short(tail)).any(|tail| self.beginnings.contains(tail));
-        let last = core.char_indices().next_back().map_or(start, |(at, _)| start.saturating_add(at));
-        // The last first: a cover may be longer than what it covers.
-        if opens {
-            self.cover_at(&mut covered, last)?;
+        let is_plain = |character: char| !COVERS.contains(&character) && !self.covers_all;
+        if text.chars().all(is_plain) {
+            return Ok(text.to_owned());
         }
-        if closes {
-            self.cover_at(&mut covered, start)?;
-        }
-        Ok(covered)
+        text.chars().map(|character| self.character(character)).collect()
     }
 
-    fn cover_at(&mut self, text: &mut String, at: usize) -> Result<()> {
-        let found = text.get(at..).and_then(|rest| rest.chars().next());
-        if let Some(character) = found.filter(|character| !COVERS.contains(character)) {
-            let cover = self.character(character.encode_utf8(&mut [0; 4]))?;
-            let after = at.saturating_add(character.len_utf8());
-            text.replace_range(at..after, cover.encode_utf8(&mut [0; 4]));
+    fn character(&mut self, character: char) -> Result<char> {
+        let private = COVERS.contains(&character);
+        if !private && !(self.covers_all && character.to_lowercase().any(|small| self.alphabet.contains(&small))) {
+            return Ok(character);
         }
-        Ok(())
+        if let Some(&cover) = self.covers.get(&character) {
+            return Ok(cover);
+        }
+        let cover = self.fresh()?;
+        self.covers.insert(character, cover);
+        self.covered.insert(cover, character);
+        Ok(cover)
+    }
+
+    /// The name of a field.
+    fn key(&mut self, key: &str) -> Result<String> {
+        let of_token =
+            || self.tokenizer.added_tokens().any(|(token, _)| token.to_lowercase().contains(&key.to_lowercase()));
+        if KEYS.contains(&key) && (!self.covers_all || !of_token()) {
+            return Ok(key.to_owned());
+        }
+        self.text(key)
     }
 
     fn json(&mut self, value: &Json) -> Result<Value> {
@@ -330,7 +492,7 @@ impl<'t> Cover<'t> {
     }
 
     fn message(&mut self, &(index, message): &Turn<'_>, arguments: Arguments, end: Option<char>) -> Result<Value> {
-        let content = message.required_text(index)?;
+        let content = message.text_or_empty(index)?;
         let (inline, content) = inline_thought(message, &content);
         let mut content = self.text(content)?;
         if let Some(end) = end {
@@ -361,12 +523,13 @@ impl<'t> Cover<'t> {
     }
 
     fn call(&mut self, call: &ToolCall, arguments: Arguments) -> Result<Value> {
-        let arguments = match (arguments, &call.function.arguments) {
-            (Arguments::Object, Some(given)) => self.json(&call.arguments().unwrap_or_else(|| given.clone()))?,
-            (Arguments::Text, Some(Json::String(text))) => Value::from(self.text(text)?),
-            (Arguments::Text, Some(given)) => Value::from(self.text(&spaced(given))?),
-            (Arguments::Object, None) => Value::from_pairs(std::iter::empty::<(Value, Value)>()),
-            (Arguments::Text, None) => Value::from("{}"),
+        let given = call.function.arguments();
+        let arguments = match (arguments, &given) {
+            (Arguments::Object, CallArguments::Object(object)) => {
+                self.json(&Json::Object(object.clone().into_owned()))?
+            }
+            // As it was written, where it was text.
+            _ => Value::from(self.text(&call.function.arguments_text())?),
         };
         let name = Value::from(self.text(&call.function.name)?);
         let function = Value::from_pairs([("name", name), ("arguments", arguments)]);
@@ -377,33 +540,74 @@ impl<'t> Cover<'t> {
         Ok(Value::from_pairs(fields))
     }
 
+    fn push_uncovered(&self, character: char, plain: &mut String) {
+        let (covered, texts) = (self.covered.get(&character), self.marks.texts.get(&character));
+        match (covered, texts.or_else(|| self.marks.tokens.get(&character))) {
+            (Some(&covered), _) => plain.push(covered),
+            (None, Some(text)) => plain.push_str(text),
+            (None, None) => plain.push(character),
+        }
+    }
+
     fn uncovered(&self, text: &str) -> String {
         let mut plain = String::with_capacity(text.len());
-        for character in text.chars() {
-            match self.texts.get(&character) {
-                Some(text) => plain.push_str(text),
-                None => plain.push(character),
-            }
-        }
+        text.chars().for_each(|character| self.push_uncovered(character, &mut plain));
         plain
     }
 
-    /// Ids of what a template wrote.
-    fn ids(&self, text: &str) -> Result<Vec<u32>> {
-        let mut ids = vec![];
-        let mut rest = 0;
-        let plain = |from: usize, to: usize, ids: &mut Vec<u32>| -> Result<()> {
-            let text = self.uncovered(text.get(from..to).unwrap_or_default());
-            ids.extend(self.tokenizer.encode(&text, false)?);
-            Ok(())
-        };
-        for (range, id) in self.tokenizer.added_in(text) {
-            plain(rest, range.start, &mut ids)?;
-            ids.push(id);
-            rest = range.end;
+    /// Whether an output holds texts of control tokens beside the marks.
+    fn has_tokens(&self, text: &str) -> bool {
+        self.tokenizer.added_in(text).next().is_some()
+    }
+
+    /// What a template wrote. `covered`: the same with all texts of the conversation under cover, where that matters.
+    fn prompt(&self, text: &str, covered: &str) -> Prompt {
+        let mut prompt = Prompt::default();
+        let mut plain = String::new();
+        let composed = self.composed(text, covered);
+        let mut composed = composed.iter().peekable();
+        let mut skip_to = 0;
+        for (at, character) in text.char_indices() {
+            if at < skip_to {
+                continue;
+            }
+            let token = match composed.next_if(|range| range.start == at) {
+                Some(range) => {
+                    skip_to = range.end;
+                    text.get(range.clone())
+                }
+                None => self.marks.tokens.get(&character).map(String::as_str),
+            };
+            match token {
+                Some(token) => {
+                    prompt.text(&std::mem::take(&mut plain));
+                    prompt.control(token.to_owned());
+                }
+                None => self.push_uncovered(character, &mut plain),
+            }
         }
-        plain(rest, text.len(), &mut ids)?;
-        Ok(ids)
+        prompt.text(&plain);
+        prompt
+    }
+
+    /// Where the template has composed control tokens.
+    fn composed(&self, text: &str, covered: &str) -> Vec<std::ops::Range<usize>> {
+        let same = |(one, other): (char, char)| {
+            one == other || (self.covered.contains_key(&other) && !self.marks.tokens.contains_key(&one))
+        };
+        let aligned = text.chars().count() == covered.chars().count() && text.chars().zip(covered.chars()).all(same);
+        if !aligned {
+            return vec![];
+        }
+        // Where each character of the one stands in the other.
+        let places = text.char_indices().map(|(at, _)| at).zip(covered.char_indices().map(|(at, _)| at));
+        let places: HashMap<usize, usize> = places.collect();
+        let by_template = |range: &std::ops::Range<usize>| {
+            let token = text.get(range.clone()).unwrap_or_default();
+            let there = places.get(&range.start).and_then(|&at| covered.get(at..));
+            there.is_some_and(|there| !token.is_empty() && there.starts_with(token))
+        };
+        self.tokenizer.added_in(text).map(|(range, _)| range).filter(by_template).collect()
     }
 }
 

@@ -508,8 +508,8 @@ impl GenerationDefaults {
         let fields = Fields::new(GENERATION_FILE, &members);
         Ok(GenerationDefaults {
             do_sample: fields.get("do_sample").map(|_| fields.flag("do_sample", false)).transpose()?,
-            temperature: fields.number("temperature", 0.0..=100.0)?,
-            top_p: fields.number("top_p", 0.0..=1.0)?,
+            temperature: fields.number("temperature", 0.0..=2.0)?,
+            top_p: fields.number("top_p", f64::from(f32::MIN_POSITIVE)..=1.0)?,
             eos_token_ids: fields.token_ids("eos_token_id", vocab_size)?,
         })
     }

@@ -14,6 +14,12 @@ pub(super) struct Fields<'a> {
     members: &'a BTreeMap<String, Json>,
 }
 
+/// A border of a range, as people write it.
+fn shown(number: f64) -> String {
+    let size = number.abs();
+    if size == 0.0 || (1e-3..1e6).contains(&size) { number.to_string() } else { format!("{number:e}") }
+}
+
 /// Parses a whole settings file, which must hold one object.
 pub(super) fn parse_object(file: &str, bytes: &[u8]) -> Result<BTreeMap<String, Json>> {
     let mut reader = Reader::new(file, Class::Json, bytes)?;
@@ -89,7 +95,8 @@ impl<'a> Fields<'a> {
             Some(Json::Number(text)) => text.parse().ok().filter(|value| range.contains(value)),
             Some(_) => None,
         };
-        let expected = || self.wanted(name, format_args!("a number in {:e}..={:e}", range.start(), range.end()));
+        let expected =
+            || self.wanted(name, format_args!("a number from {} to {}", shown(*range.start()), shown(*range.end())));
         value.map(Some).ok_or_else(expected)
     }
 

@@ -30,9 +30,25 @@ pub async fn optional_small_file(source: &dyn Source, file: &str, cap: u64) -> R
     let length = usize::try_from(size).ok().filter(|_| size <= cap);
     let length = length
         .ok_or_else(|| Error::file(Class::Limit, file, format_args!("expected at most {cap} bytes, found {size}")))?;
-    let bytes = source.read(file, 0, length).await?;
+    let mut bytes = source.read(file, 0, length).await?;
     refuse_other_kinds(file, &bytes)?;
+    if bytes.starts_with(BYTE_ORDER_MARK) {
+        bytes.drain(..BYTE_ORDER_MARK.len());
+    }
     Ok(Some(bytes))
+}
+
+/// What some editors write before UTF-8 text; it means nothing there.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// The encoding other than UTF-8 that a text names in its first bytes.
+#[must_use]
+pub fn other_encoding(start: &[u8]) -> Option<&'static str> {
+    match start {
+        [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => Some("UTF-32 text"),
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Some("UTF-16 text"),
+        _ => None,
+    }
 }
 
 /// Says which other kind of file begins like this, if it is a known one.
@@ -47,6 +63,7 @@ pub(super) fn refuse_other_kinds(file: &str, start: &[u8]) -> Result<()> {
         [b'G', b'G', b'U', b'F', ..] => ("a GGUF file", "use the checkpoint in safetensors form"),
         [0x80, 2..=5, ..] => ("a Python pickle", "convert it to safetensors; lyn never runs pickles"),
         _ if text.starts_with(b"<") => ("a web page", "download the file again; the server sent a page in its place"),
+        _ if other_encoding(start).is_some() => (other_encoding(start).unwrap_or_default(), "save it as UTF-8"),
         // Eight zeros alone are a header length.
         _ if start.len() > 8 && start.iter().all(|&byte| byte == 0) => ("only zeros", "download the file again"),
         _ => return Ok(()),

@@ -1,6 +1,6 @@
 //! Which files a checkpoint has, and which tensor lies where.
 //!
-//! In: `model.safetensors`, or `model.safetensors.index.json` and its shards. Out: every stored tensor by name, each
+//! In: `model.safetensors`, or `model.safetensors.index.json` and its shards, or the only shard. Out: every stored tensor by name, each
 //! once. Never: a path from the index; shard names are plain file names.
 
 use std::collections::{HashMap, HashSet};
@@ -14,16 +14,29 @@ use crate::json::{Kind, Reader};
 
 /// The one file of a checkpoint without shards.
 pub const SINGLE_FILE: &str = "model.safetensors";
+/// What some programs call the one file of a checkpoint, and then they write no index.
+pub const ONLY_SHARD_FILE: &str = "model-00001-of-00001.safetensors";
 /// The index of a checkpoint with shards; where it exists, it decides.
 pub const INDEX_FILE: &str = "model.safetensors.index.json";
+/// What a folder needs beside config.json.
+const WEIGHTS_HELP: &str =
+    "the weights are model.safetensors, or model.safetensors.index.json and the shards that it names";
 /// Most shards of a checkpoint.
 pub const SHARDS: usize = 10_000;
 
 /// Reads the headers of all files of the checkpoint: the file that lists the tensors, and name → tensor.
 pub(super) async fn read(source: &dyn Source) -> Result<(&'static str, HashMap<String, Tensor>)> {
     let Some(bytes) = optional_small_file(source, INDEX_FILE, INDEX_BYTES).await? else {
-        let tensors = header::read(source, SINGLE_FILE).await?;
-        return Ok((SINGLE_FILE, tensors.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect()));
+        let mut file = SINGLE_FILE;
+        if source.size(SINGLE_FILE).await?.is_none() {
+            if source.size(ONLY_SHARD_FILE).await?.is_none() {
+                let message = format!("no such file, and no {INDEX_FILE} that names others");
+                return Err(Error::file(Class::Io, SINGLE_FILE, message).with_help(WEIGHTS_HELP));
+            }
+            file = ONLY_SHARD_FILE;
+        }
+        let tensors = header::read(source, file).await?;
+        return Ok((file, tensors.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect()));
     };
     let mut listed = weight_map(&bytes)?;
     drop(bytes);
@@ -31,6 +44,10 @@ pub(super) async fn read(source: &dyn Source) -> Result<(&'static str, HashMap<S
     shards.sort_unstable();
     let mut tensors: HashMap<String, Tensor> = HashMap::with_capacity(listed.len());
     for shard in &shards {
+        if source.size(shard).await?.is_none() {
+            let message = format!("no such file, but {INDEX_FILE} names it");
+            return Err(Error::file(Class::Io, shard, message).with_help("download this shard into the folder too"));
+        }
         for tensor in header::read(source, shard).await? {
             if let Some(first) = tensors.get(&tensor.name) {
                 return Err(tensor.error(Class::Dup, format_args!("also in {}", quote(&first.file))));

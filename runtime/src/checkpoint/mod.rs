@@ -44,10 +44,10 @@ pub use config::{
     Quantization, RopeConfig, RouterConfig, SCALE_BLOCK, Scoring, Yarn,
 };
 pub use dtype::Dtype;
-pub use files::{CONFIG_BYTES, INDEX_BYTES, optional_small_file, small_file};
+pub use files::{CONFIG_BYTES, INDEX_BYTES, optional_small_file, other_encoding, small_file};
 pub use header::read as read_header;
 pub use header::{HEADER_BYTES, NAME_BYTES, RANK, TENSORS, Tensor};
-pub use index::{INDEX_FILE, SHARDS, SINGLE_FILE};
+pub use index::{INDEX_FILE, ONLY_SHARD_FILE, SHARDS, SINGLE_FILE};
 pub use names::Role;
 #[cfg(not(target_arch = "wasm32"))]
 pub use source::FolderSource;

@@ -1,12 +1,13 @@
 //! One answer: its tokens, how the next one is chosen, and what of its text may be shown.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::constraint::Constraint;
 use super::pages::Block;
 use super::request::{Event, Finish, Request, Timings, Voice, room};
 use super::runner::Settings;
-use super::sampler::{Logprobs, Sampler, Step};
+use super::sampler::{Logprobs, MAX_TOP_LOGPROBS, Sampler, Step};
 use super::stop::{Released, StopStrings};
 use crate::chat::{Delta, OutputParser};
 use crate::error::{Code, Error, Result};
@@ -59,6 +60,10 @@ impl Answer {
             let message =
                 "an answer that is held to a form ends with it: ignore_eos cannot be used beside a constraint";
             return Err(Error::new(Code::BadRequest, message).with_detail("param", "ignore_eos"));
+        }
+        if request.prompt_logprobs.is_some_and(|count| count > MAX_TOP_LOGPROBS) {
+            let message = format!("prompt_logprobs: expected at most {MAX_TOP_LOGPROBS}");
+            return Err(Error::new(Code::BadRequest, message).with_detail("param", "prompt_logprobs"));
         }
         let prompt_tokens = settings.context - room;
         Ok(Answer {
@@ -154,11 +159,32 @@ impl Answer {
     /// Tokens of the prompt were read, up to `done`.
     pub(crate) fn read(&mut self, done: usize) {
         let (done, total) = (u32::try_from(done).unwrap_or(u32::MAX), self.timings.prompt_tokens);
-        self.events.push(Event::Prompt { done, total, cached: self.timings.cached_tokens });
+        let elapsed_ms = self.admitted.map_or(0.0, milliseconds);
+        self.events.push(Event::Prompt { done, total, cached: self.timings.cached_tokens, elapsed_ms });
         if done == total && self.budget == 0 {
-            self.timings.prompt_ms = self.admitted.map_or(0.0, milliseconds);
+            self.timings.prompt_ms = elapsed_ms;
             self.end(Finish::Length);
         }
+    }
+
+    /// The places of the prompt whose log probabilities come from the logits of tokens from `done` on.
+    pub(crate) fn unscored(&self, done: usize) -> Range<usize> {
+        let end = if self.request.prompt_logprobs.is_some() { self.prompt_length() } else { 0 };
+        (done + 1).min(end)..end
+    }
+
+    /// Reports log probabilities of tokens of the prompt, from place `first` on; a row of logits for each.
+    ///
+    /// # Errors
+    /// `non_finite`.
+    pub(crate) fn score<'l>(&mut self, first: usize, rows: impl Iterator<Item = &'l [f32]>) -> Result<()> {
+        let Some(count) = self.request.prompt_logprobs else { return Ok(()) };
+        let tokens = self.request.prompt.iter().enumerate().skip(first);
+        let scored = tokens.zip(rows).map(|((place, &id), row)| self.sampler.score(row, id, place, count));
+        let logprobs: Vec<Logprobs> = scored.collect::<Result<_>>()?;
+        let first = u32::try_from(first).unwrap_or(u32::MAX);
+        self.events.push(Event::PromptLogprobs { first, logprobs });
+        Ok(())
     }
 
     /// Counts and times so far.
@@ -219,6 +245,7 @@ impl Answer {
         let ends = !self.request.ignore_eos && self.vocabulary.eos.contains(&id);
         if ends || self.request.stop_ids.contains(&id) {
             self.ended_by_token = true;
+            self.events.push(Event::EndToken { id, logprobs });
             return self.end(Finish::Stop);
         }
         self.tokens.push(id);

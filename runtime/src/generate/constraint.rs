@@ -9,11 +9,13 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use llguidance::toktrie::{ApproximateTokEnv, TokEnv, TokRxInfo, TokTrie};
 use llguidance::{Matcher, ParserFactory, api::TopLevelGrammar};
 
 use crate::error::{Code, Error, Result, escape_whole};
+use crate::platform::Instant;
 use crate::text::Tokenizer;
 
 /// Bytes of a grammar at most.
@@ -364,6 +366,26 @@ impl Constraint {
             }
             (None, None) => Ok(()),
         }
+    }
+
+    /// Follows the form's grammar for so many tokens at most, drawn evenly from its masks, and for as long as `time`: what a
+    /// library makes of it only in the middle of an answer is found before. Gives how many were followed; a limit that is
+    /// reached ends it, since an answer need not come there.
+    pub fn rehearse(mut self, tokens: usize, time: Duration) -> usize {
+        let (began, mut state) = (Instant::now(), 0_u64);
+        self.stage = self.shared.stages.len();
+        for followed in 0..tokens {
+            let Ok(Some(mask)) = self.allowed() else { return followed };
+            let ids: Vec<u32> = (0..).zip(mask).filter_map(|(id, &allowed)| allowed.then_some(id)).collect();
+            // Knuth's linear congruential generator: the same requests are refused each time.
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let drawn = usize::try_from(state >> 33).unwrap_or(0).checked_rem(ids.len());
+            let Some(&id) = drawn.and_then(|place| ids.get(place)) else { return followed };
+            if self.shared.eos.contains(&id) || self.advance(id).is_err() || began.elapsed() > time {
+                return followed;
+            }
+        }
+        tokens
     }
 
     /// What was asked of the form and is not held, by name.

@@ -30,6 +30,9 @@ pub struct Request {
     pub ignore_eos: bool,
     /// What is reported of attention; none: nothing. A traced answer runs alone.
     pub trace: Option<TraceRequest>,
+    /// Report log probabilities of the prompt's tokens, and of this many of the most probable in their places, 20 at most.
+    /// All of the prompt is read then, whatever is cached.
+    pub prompt_logprobs: Option<u32>,
     /// The form that the answer is held to; none: any text.
     pub constraint: Option<Constraint>,
     /// Whose texts this one may share cached rows with: those of the same scope.
@@ -53,6 +56,7 @@ impl Request {
             min_tokens: 0,
             ignore_eos: false,
             trace: None,
+            prompt_logprobs: None,
             constraint: None,
             scope: Vec::new(),
             blocks: Vec::new(),
@@ -109,6 +113,16 @@ pub enum Event {
         total: u32,
         /// Tokens that an earlier request had left in the cache.
         cached: u32,
+        /// Milliseconds since the first of them was read.
+        elapsed_ms: f64,
+    },
+    /// Log probabilities of tokens of the prompt that were read, where asked for. The first token has none: nothing is before
+    /// it.
+    PromptLogprobs {
+        /// Place of the first one in the prompt, from 1.
+        first: u32,
+        /// Of tokens that follow each other.
+        logprobs: Vec<Logprobs>,
     },
     /// A token was chosen. Its text comes when it is whole.
     Token {
@@ -150,6 +164,13 @@ pub enum Event {
     /// What attention read for the tokens of a step, where asked for: after their own [`Event::Token`], before that of the
     /// token chosen from them. The last token of an answer is not read.
     Trace(Vec<Selection>),
+    /// The token that ends the answer was chosen. It has no text.
+    EndToken {
+        /// The id.
+        id: u32,
+        /// Log probabilities, where asked for.
+        logprobs: Option<Logprobs>,
+    },
     /// The end.
     End {
         /// Why.

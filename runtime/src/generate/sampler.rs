@@ -14,7 +14,7 @@ use crate::error::{Code, Error, Result};
 /// Below this temperature the highest logit is taken.
 const GREEDY_BELOW: f32 = 1e-5;
 const MAX_BIASES: usize = 1024;
-const MAX_TOP_LOGPROBS: u32 = 20;
+pub(super) const MAX_TOP_LOGPROBS: u32 = 20;
 
 /// How to sample; the default is plain sampling at temperature 1.
 #[derive(Clone, Debug, PartialEq)]
@@ -151,8 +151,10 @@ pub struct Sampled {
 /// Natural logarithms of probabilities under the unmodified logits of all ids with text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Logprobs {
-    /// Of the sampled id.
+    /// Of the sampled id, or of the one that the prompt has there.
     pub sampled: f32,
+    /// Its place among all ids, the most probable being the first; equal ones share a place.
+    pub rank: u32,
     /// Of the most probable ids, descending.
     pub top: Vec<(u32, f32)>,
 }
@@ -197,11 +199,7 @@ impl Sampler {
             let message = format!("expected a row of {} logits, found {}", self.allowed.len(), logits.len());
             return Err(Error::new(Code::Internal, message));
         }
-        // By the bits: no compiler flag or platform can assume NaN away.
-        if let Some(id) = logits.iter().position(|logit| logit.to_bits() & 0x7f80_0000 == 0x7f80_0000) {
-            let message = format!("the logit of id {id} is {} at output position {}", logits[id], step.position);
-            return Err(Error::new(Code::NonFinite, message));
-        }
+        check_finite(logits, format_args!("output position {}", step.position))?;
         self.row.clear();
         self.row.extend_from_slice(logits);
         self.add_bias_and_penalties(step);
@@ -220,6 +218,19 @@ impl Sampler {
         let id = if greedy { best.id } else { self.draw(best.weight, step.position) };
         let logprobs = self.params.logprobs.map(|count| logprobs(&logits[..self.real], id, index(count)));
         Ok(Sampled { id, logprobs })
+    }
+
+    /// What `logits`, `[vocab_size]`, say of `id`, which the prompt has at `position`, and of the `count` most probable ids.
+    ///
+    /// # Errors
+    /// `non_finite`; `internal` for a row of another length.
+    pub fn score(&self, logits: &[f32], id: u32, position: usize, count: u32) -> Result<Logprobs> {
+        if logits.len() != self.allowed.len() {
+            let message = format!("expected a row of {} logits, found {}", self.allowed.len(), logits.len());
+            return Err(Error::new(Code::Internal, message));
+        }
+        check_finite(logits, format_args!("prompt position {position}"))?;
+        Ok(logprobs(&logits[..self.real], id, index(count)))
     }
 
     fn add_bias_and_penalties(&mut self, step: &Step<'_>) {
@@ -332,17 +343,35 @@ fn uniform(seed: u64, choice: u32, position: u64) -> f64 {
     unit
 }
 
+fn check_finite(logits: &[f32], place: std::fmt::Arguments<'_>) -> Result<()> {
+    // By the bits: no compiler flag or platform can assume NaN away.
+    match logits.iter().position(|logit| logit.to_bits() & 0x7f80_0000 == 0x7f80_0000) {
+        None => Ok(()),
+        Some(id) => Err(Error::new(Code::NonFinite, format!("the logit of id {id} is {} at {place}", logits[id]))),
+    }
+}
+
 fn logprobs(logits: &[f32], id: u32, count: usize) -> Logprobs {
     let highest = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
     let log_sum = logits.iter().map(|logit| (f64::from(*logit) - highest).exp()).sum::<f64>().ln() + highest;
     #[expect(clippy::cast_possible_truncation, reason = "f32 is the precision of the answer")]
     let logprob = |logit: f32| (f64::from(logit) - log_sum) as f32;
-    let mut order: Vec<Candidate> =
-        (0..).zip(logits).map(|(id, logit)| Candidate { weight: f64::from(*logit + 0.0), id }).collect(); // −0 → +0
-    let mut ordered = Ordered { candidates: &mut order, sorted: 0 };
-    let top =
-        (0..count).map_while(|place| ordered.get(place)).map(|one| (one.id, logprob(logits[index(one.id)]))).collect();
-    Logprobs { sampled: logits.get(index(id)).map_or(f32::NEG_INFINITY, |logit| logprob(*logit)), top }
+    // A few of many: the row is not sorted, each logit is held against the least of those kept.
+    let mut top: Vec<(u32, f32)> = Vec::with_capacity(count + 1);
+    for (id, &logit) in (0..).zip(logits) {
+        if top.len() < count || top.last().is_some_and(|(_, least)| logit > *least) {
+            // Equal ones stay in the order of their ids.
+            top.insert(top.partition_point(|(_, other)| *other >= logit), (id, logit));
+            top.truncate(count);
+        }
+    }
+    let own = logits.get(index(id)).copied();
+    let above = own.map_or(logits.len(), |own| logits.iter().filter(|logit| **logit > own).count());
+    Logprobs {
+        sampled: own.map_or(f32::NEG_INFINITY, logprob),
+        rank: u32::try_from(above).unwrap_or(u32::MAX).saturating_add(1),
+        top: top.into_iter().map(|(id, logit)| (id, logprob(logit))).collect(),
+    }
 }
 
 fn index(id: u32) -> usize {
@@ -487,6 +516,22 @@ mod tests {
         assert!((logprobs.sampled - 0.125_f32.ln()).abs() < 1e-6);
         assert_eq!(logprobs.top.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [2, 1]);
         assert!((logprobs.top[0].1 - 0.625_f32.ln()).abs() < 1e-6);
+        assert_eq!(logprobs.rank, 3);
+    }
+
+    #[test]
+    fn the_most_probable_are_those_of_a_sorted_row() {
+        // Many equal ones, zeros of both signs among them.
+        let row: Vec<f32> =
+            (0..3000_u32).map(|id| ((id * 7919 % 97) as f32 - 48.0) * if id % 2 == 0 { 1.0 } else { 0.5 }).collect();
+        let mut order: Vec<u32> = (0..3000).collect();
+        order.sort_by(|&a, &b| row[index(b)].partial_cmp(&row[index(a)]).unwrap().then(a.cmp(&b)));
+        for count in [0, 1, 5, 20] {
+            let found = logprobs(&row, 1500, count);
+            assert_eq!(found.top.iter().map(|(id, _)| *id).collect::<Vec<_>>(), order[..count]);
+            assert_eq!(index(found.rank), 1 + row.iter().filter(|logit| **logit > row[1500]).count());
+        }
+        assert_eq!((logprobs(&row, 4000, 0).sampled, logprobs(&row, 4000, 0).rank), (f32::NEG_INFINITY, 3001));
     }
 
     #[test]

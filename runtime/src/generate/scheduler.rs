@@ -90,7 +90,7 @@ struct Ahead {
     rows: Vec<Row>,
     /// Of greedy rows: (id, flags) for each row.
     chosen: Fetch,
-    /// Of the rows that are sampled, which come first.
+    /// Of the rows that the host looks at, which come first.
     logits: Fetch,
     tapped: Option<Tapped>,
     /// Where its one answer is traced: position of the first token, and how many there are.
@@ -104,7 +104,18 @@ struct Row {
     epoch: u32,
     /// Tokens of the prompt that are read after this step; none where it decodes.
     prompt_done: Option<usize>,
+    scored: Option<Scored>,
     choice: Option<Choice>,
+}
+
+/// Rows of logits that say how probable tokens of the prompt are.
+#[derive(Clone, Copy)]
+struct Scored {
+    /// The first row among the step's logits.
+    row: usize,
+    /// The place in the prompt of the token that it is about.
+    first: usize,
+    count: usize,
 }
 
 /// Who chooses the id that follows.
@@ -362,7 +373,8 @@ impl Scheduler {
             let needed = waiting.answer.most_positions().div_ceil(PAGE);
             let Some(sequence) = runner.open_on(&hits, needed.saturating_add(promised.sum())) else { break };
             let Some(Waiting { id, mut answer, keys }) = self.waiting.remove(place) else { break };
-            let known = hits.len() + restore(runner, sequence, &keys, hits.len(), answer.take_blocks());
+            let wanted = &keys[hits.len()..most_hits(answer.request()).max(hits.len()).min(keys.len())];
+            let known = hits.len() + restore(runner, sequence, wanted, answer.take_blocks());
             let cached = known * PAGE as usize;
             answer.admit(u32::try_from(cached).unwrap_or(u32::MAX));
             let trace = answer.request().trace.clone().unwrap_or_default();
@@ -387,9 +399,15 @@ impl Scheduler {
         let mut order: Vec<usize> = (0..self.running.len()).filter(|&place| self.running[place].rest() > 0).collect();
         order.sort_by_key(|&place| self.running[place].rest());
         let (mut room, mut left, mut parts) = (room, order.len(), Vec::new());
+        let mut rows = runner.settings().rows as usize;
         for place in order {
             let running = &self.running[place];
             let mut tokens = running.rest().min((room / left).max(1)).min(room);
+            let scores = !running.answer.unscored(running.done).is_empty();
+            if scores {
+                // A row for each token, and one is left for everybody after it.
+                tokens = tokens.min((rows + 1).saturating_sub(left).max(1));
+            }
             let taps = running.taps_at(running.done);
             tokens = tokens.min(runner.chunk(taps) as usize);
             if taps == Taps::None && running.done < running.trace_from {
@@ -399,11 +417,21 @@ impl Scheduler {
             room -= tokens;
             if tokens > 0 {
                 let last = tokens == running.rest() && running.answer.budget_left() > 0;
-                parts.push(Part { place, tokens, wanted: if last { Wanted::Last } else { Wanted::None } });
+                let (wanted, taken) = match (scores, last) {
+                    (true, _) => (Wanted::All, tokens),
+                    (false, true) => (Wanted::Last, 1),
+                    (false, false) => (Wanted::None, 0),
+                };
+                rows = rows.saturating_sub(taken);
+                parts.push(Part { place, tokens, wanted });
             }
         }
         // Rows that the host reads come first, so that one copy holds them.
-        parts.sort_by_key(|part| (part.wanted == Wanted::None, self.running[part.place].answer.is_greedy()));
+        parts.sort_by_key(|part| match part.wanted {
+            Wanted::All => 0,
+            Wanted::Last => 1 + u8::from(self.running[part.place].answer.is_greedy()),
+            Wanted::None => 3,
+        });
         parts
     }
 
@@ -415,24 +443,35 @@ impl Scheduler {
         // Only an answer that runs alone is traced.
         let taps = running.taps_at(running.done);
         let traced = (taps != Taps::None).then(|| (position(running.done), position(tokens)));
-        let (mut chunks, mut rows, mut outputs) = (Vec::new(), Vec::new(), 0);
+        // Rows of logits so far, and of these the ones that the host looks at.
+        let (mut chunks, mut rows, mut outputs, mut looked_at) = (Vec::new(), Vec::new(), 0, 0);
         for part in &parts {
             let running = &self.running[part.place];
             // A step that nobody waited for to the end may have left tokens behind.
             runner.truncate(running.sequence, position(running.done));
             let end = running.done + part.tokens;
             let ids = &running.answer.tokens()[running.done..end];
-            chunks.push(Chunk { sequence: running.sequence, ids, wanted: part.wanted });
-            let choice = (part.wanted == Wanted::Last).then(|| match running.answer.is_greedy() {
-                true => Choice::Greedy(outputs),
-                false => Choice::Sampled(outputs),
+            let chunk = Chunk { sequence: running.sequence, ids, wanted: part.wanted };
+            let unscored = running.answer.unscored(running.done);
+            let scored = (part.wanted == Wanted::All).then(|| Scored {
+                row: outputs,
+                first: unscored.start,
+                count: unscored.len().min(part.tokens),
             });
-            outputs += usize::from(choice.is_some());
+            outputs += chunk.rows();
+            chunks.push(chunk);
+            let chooses = end == running.answer.tokens().len() && running.answer.budget_left() > 0;
+            let choice = chooses.then(|| match running.answer.is_greedy() {
+                true => Choice::Greedy(outputs - 1),
+                false => Choice::Sampled(outputs - 1),
+            });
+            if scored.is_some() || matches!(choice, Some(Choice::Sampled(_))) {
+                looked_at = outputs;
+            }
             let prompt_done = running.is_reading().then_some(end);
-            rows.push(Row { answer: running.id, epoch: running.epoch, prompt_done, choice });
+            rows.push(Row { answer: running.id, epoch: running.epoch, prompt_done, scored, choice });
         }
         let greedy = rows.iter().any(|row| matches!(row.choice, Some(Choice::Greedy(_))));
-        let sampled = rows.iter().filter(|row| matches!(row.choice, Some(Choice::Sampled(_)))).count();
         let tapped = runner.step_tapped(&chunks, greedy, taps).await?;
         for part in &parts {
             let running = &mut self.running[part.place];
@@ -446,7 +485,7 @@ impl Scheduler {
             (false, 0) => Fetch::Away(runner.mark()?),
             (false, _) => nothing(),
         };
-        let logits = if sampled > 0 { Fetch::Away(runner.rows(position(sampled))?) } else { nothing() };
+        let logits = if looked_at > 0 { Fetch::Away(runner.rows(position(looked_at))?) } else { nothing() };
         self.in_flight.push_back(Ahead { rows, chosen, logits, tapped: Some(tapped), traced });
         Ok(())
     }
@@ -523,6 +562,14 @@ impl Scheduler {
     /// One answer after its part of a step.
     fn advance(&mut self, runner: &mut Runner, place: usize, row: &Row, ahead: &Ahead) -> Result<()> {
         let Some(running) = self.running.get_mut(place) else { return Ok(()) };
+        let (width, vocab_size) = (runner.row_words(), runner.dims().vocab_size as usize);
+        let logits = |output: usize| -> &[f32] {
+            let words = ahead.logits.words().get(output * width..).unwrap_or(&[]);
+            bytemuck::cast_slice(&words[..words.len().min(vocab_size)])
+        };
+        if let Some(Scored { row, first, count }) = row.scored {
+            running.answer.score(first, (row..row + count).map(logits))?;
+        }
         if let Some(done) = row.prompt_done {
             running.answer.read(done);
         }
@@ -543,13 +590,7 @@ impl Scheduler {
                     }
                 }
             }
-            Some(Choice::Sampled(output)) => {
-                let words: &[u32] = ahead.logits.words();
-                let width = runner.row_words();
-                let row = words.get(output * width..(output + 1) * width).unwrap_or(&[]);
-                let logits: &[f32] = bytemuck::cast_slice(row);
-                running.answer.choose(&logits[..logits.len().min(runner.dims().vocab_size as usize)])?
-            }
+            Some(Choice::Sampled(output)) => running.answer.choose(logits(output))?,
         };
         running.answer.accept(id, logprobs);
         let fed = self
@@ -570,10 +611,9 @@ fn hits(waiting: &Waiting, runner: &Runner) -> Vec<u32> {
     waiting.keys.iter().take(most).map_while(|key| runner.find(key)).collect()
 }
 
-/// Puts blocks that the request brought along after the first `known` ones; how many. A block that does not fit is no
-/// error: its tokens are read.
-fn restore(runner: &mut Runner, sequence: SequenceId, keys: &[Key], known: usize, blocks: Vec<Block>) -> usize {
-    let wanted = &keys[known..];
+/// Puts those of the wanted blocks that the request brought along after the ones that are there; how many. A block that does
+/// not fit is no error: its tokens are read.
+fn restore(runner: &mut Runner, sequence: SequenceId, wanted: &[Key], blocks: Vec<Block>) -> usize {
     let brought = blocks.iter().skip_while(|block| Some(&block.key) != wanted.first());
     let fitting = brought.zip(wanted).take_while(|(block, key)| block.key == **key);
     fitting.take_while(|(block, key)| runner.restore(sequence, **key, &block.words).unwrap_or(false)).count()
@@ -581,6 +621,10 @@ fn restore(runner: &mut Runner, sequence: SequenceId, keys: &[Key], known: usize
 
 /// Blocks of a prompt that need not be read.
 fn most_hits(request: &Request) -> usize {
+    // Log probabilities come from logits, which the cache does not hold.
+    if request.prompt_logprobs.is_some() {
+        return 0;
+    }
     let traced = request.trace.as_ref().filter(|trace| trace.taps() != Taps::None);
     let most = traced.map_or(usize::MAX, |trace| trace.from as usize);
     request.prompt.len().saturating_sub(1).min(most) / PAGE as usize

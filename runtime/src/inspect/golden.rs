@@ -106,10 +106,20 @@ impl Golden {
     fn has(&self, name: &str) -> bool {
         self.tensors.contains_key(name)
     }
+
+    /// Names of prompts with their continuations: `NAME.ids` beside `NAME.greedy`.
+    fn conversations(&self) -> Vec<String> {
+        let names = self.tensors.keys().filter_map(|tensor| tensor.strip_suffix(".greedy"));
+        names.filter(|name| self.has(&format!("{name}.ids"))).map(str::to_owned).collect()
+    }
+
+    async fn conversation(&self, name: &str) -> Result<(Vec<u32>, Vec<u32>)> {
+        Ok((self.ids(&format!("{name}.ids")).await?, self.ids(&format!("{name}.greedy")).await?))
+    }
 }
 
-/// Runs the folder's prompt through the model on a device and compares every stage; then its greedy continuation, and the
-/// multi-token-prediction module where expected values of it are there.
+/// Runs the folder's prompt through the model on a device and compares every stage; then its greedy continuations, to the last
+/// id, and the multi-token-prediction module where expected values of it are there.
 ///
 /// # Errors
 /// What is wrong with the folder or the device; values out of tolerance are in the report.
@@ -117,12 +127,23 @@ pub async fn run(folder: Arc<dyn Source>, place: Place) -> Result<GoldenReport> 
     let device = place.adapter().map_or_else(|| "host".to_owned(), |info| info.name.clone());
     let golden = Golden::open(Arc::clone(&folder)).await?;
     let checkpoint = Checkpoint::open(folder).await?;
-    let ids = golden.ids("input_ids").await?;
-    let tokens = u32::try_from(ids.len()).unwrap_or(u32::MAX);
+    let conversations = golden.conversations();
+    let staged = golden.has("input_ids") || conversations.is_empty();
+    let ids = if staged { golden.ids("input_ids").await? } else { vec![] };
     let prediction = golden.has("mtp.logits");
+    let count = |tokens: usize| u32::try_from(tokens).unwrap_or(u32::MAX);
+    let mut longest = ids.len();
+    if golden.has("greedy.ids") {
+        longest = longest.max(golden.ids("greedy.ids").await?.len());
+    }
+    for name in &conversations {
+        let (prompt, answer) = golden.conversation(name).await?;
+        longest = longest.max(prompt.len() + answer.len());
+    }
+    let context = count(longest).saturating_add(256).min(checkpoint.config.max_position_embeddings);
     let options = Options {
-        context: ContextSize::Tokens(checkpoint.config.max_position_embeddings.min(tokens.saturating_add(256))),
-        chunk: Some(tokens.max(1)),
+        context: ContextSize::Tokens(context),
+        chunk: staged.then_some(count(ids.len()).max(1)),
         sequences: 2,
         all_logits: true,
         prediction,
@@ -130,9 +151,20 @@ pub async fn run(folder: Arc<dyn Source>, place: Place) -> Result<GoldenReport> 
     };
     let mut engine = Engine::load_on(checkpoint, place, &options, &mut |_| true).await?;
     let mut stages = Stages::default();
-    compare_prompt(&golden, &mut engine, &ids, &mut stages).await?;
+    if staged {
+        compare_prompt(&golden, &mut engine, &ids, &mut stages).await?;
+    }
     if golden.has("greedy.ids") {
-        compare_greedy(&golden, &mut engine, &ids, &mut stages).await?;
+        let expected = golden.ids("greedy.ids").await?;
+        let logits = golden.floats("greedy.logits").await?;
+        let answer = expected.get(ids.len()..).unwrap_or_default();
+        compare_greedy(&mut engine, &ids, answer, ("greedy.ids", "greedy.logits"), &logits, &mut stages).await?;
+    }
+    for name in &conversations {
+        let (prompt, answer) = golden.conversation(name).await?;
+        let names = (format!("{name}.greedy"), format!("{name}.logits"));
+        let logits = if golden.has(&names.1) { golden.floats(&names.1).await? } else { vec![] };
+        compare_greedy(&mut engine, &prompt, &answer, (&names.0, &names.1), &logits, &mut stages).await?;
     }
     if prediction {
         compare_prediction(&golden, &mut engine, &mut stages).await?;
@@ -329,27 +361,48 @@ async fn compare_cache(
     stages.floats(golden, "idx_k", &name("idx_k"), Some(keys)).await
 }
 
-/// The greedy continuation, decoded token by token.
-async fn compare_greedy(golden: &Golden, engine: &mut Engine, prompt: &[u32], stages: &mut Stages) -> Result<()> {
-    let expected = golden.ids("greedy.ids").await?;
-    let expected = expected.get(prompt.len()..).unwrap_or_default();
-    let logits = golden.floats("greedy.logits").await?;
+/// A greedy continuation, decoded token by token: all of its ids, and as many rows of logits as there are, from the first.
+async fn compare_greedy(
+    engine: &mut Engine,
+    prompt: &[u32],
+    expected: &[u32],
+    (ids_name, logits_name): (&str, &str),
+    logits: &[f32],
+    stages: &mut Stages,
+) -> Result<()> {
+    let chunk = engine.plan().chunk as usize;
     let runner = engine.runner();
     let vocab_size = runner.dims().vocab_size as usize;
     let sequence = runner.open()?;
-    let mut ids = prompt.to_vec();
-    let (mut found, mut pairs) = (Vec::new(), Vec::new());
-    for row in logits.chunks_exact(vocab_size).take(expected.len()) {
+    let last = prompt.len().saturating_sub(1) / chunk * chunk;
+    let (before, rest) = prompt.split_at(last);
+    for ids in before.chunks(chunk) {
+        runner.step(&[Chunk { sequence, ids, wanted: Wanted::None }], false).await?;
+    }
+    let mut ids = rest.to_vec();
+    let (mut differ, mut note, mut pairs) = (0, String::new(), Vec::new());
+    let mut rows = logits.chunks_exact(vocab_size);
+    for (place, &expected) in expected.iter().enumerate() {
         runner.step(&[Chunk { sequence, ids: &ids, wanted: Wanted::Last }], true).await?;
-        pairs.extend(runner.logits(0).await?.into_iter().zip(row.iter().copied()));
-        ids = vec![runner.chosen()?.await?.first().copied().unwrap_or(u32::MAX)];
-        found.push(ids[0]);
+        let found = runner.chosen()?.await?.first().copied().unwrap_or(u32::MAX);
+        let row = rows.next();
+        if row.is_some() || found != expected {
+            let logits = runner.logits(0).await?;
+            let of = |id: u32| logits.get(id as usize).copied().map_or(f64::NAN, f64::from);
+            // Nearer than logits may be off, two right implementations may choose differently.
+            let is_tie = (of(found) - of(expected)).abs() <= LOGITS_TOLERANCE;
+            if found != expected && !is_tie {
+                differ += 1;
+                note = format!("{ids_name}, token {place}: expected {expected}, found {found}");
+            }
+            pairs.extend(logits.into_iter().zip(row.into_iter().flatten().copied()));
+        }
+        // Each id is judged after those that were expected before it.
+        ids = vec![expected];
     }
     runner.close(sequence);
-    let differ = found.iter().zip(expected).filter(|(a, b)| a != b).count();
-    let note = if differ > 0 { format!("expected {expected:?}, found {found:?}") } else { String::new() };
-    stages.exact("greedy.ids", differ, expected.len(), note);
-    stages.absolute("greedy.logits", "greedy.logits", &pairs, LOGITS_TOLERANCE);
+    stages.exact(ids_name, differ, expected.len(), note);
+    stages.absolute(logits_name, logits_name, &pairs, LOGITS_TOLERANCE);
     Ok(())
 }
 

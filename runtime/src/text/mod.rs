@@ -18,6 +18,7 @@
 mod alphabet;
 mod file;
 pub(crate) mod held;
+mod merge;
 pub mod pieces;
 mod split;
 pub mod tokenizer;

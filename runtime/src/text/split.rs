@@ -46,9 +46,13 @@ impl Split {
         Ok(Split { pattern: compiled, spaces })
     }
 
-    /// Appends the pieces of `text`, none of them empty, in order.
-    pub(super) fn pieces<'t>(&self, text: &'t str, out: &mut Vec<&'t str>) {
-        let mut cut = 0; // end of what is already in `out`
+    /// The pieces of `text`, none of them empty, in order.
+    pub(super) fn pieces<'t>(
+        &self,
+        text: &'t str,
+        sink: &mut dyn FnMut(&'t str) -> crate::Result<()>,
+    ) -> crate::Result<()> {
+        let mut cut = 0; // end of what has been a piece already
         let mut from = 0;
         while let Some(found) = self.pattern.find_at(text, from) {
             let end = self.shortened(text, found.start(), found.end());
@@ -59,11 +63,11 @@ impl Split {
                 from = end.saturating_add(next.len_utf8());
                 continue;
             }
-            out.extend(text.get(cut..found.start()).filter(|between| !between.is_empty()));
-            out.extend(text.get(found.start()..end));
+            text.get(cut..found.start()).filter(|between| !between.is_empty()).map_or(Ok(()), &mut *sink)?;
+            text.get(found.start()..end).map_or(Ok(()), &mut *sink)?;
             (cut, from) = (end, end);
         }
-        out.extend(text.get(cut..).filter(|rest| !rest.is_empty()));
+        text.get(cut..).filter(|rest| !rest.is_empty()).map_or(Ok(()), sink)
     }
 
     /// The end of a match, one character earlier where `(?!\S)` would have made it so.
@@ -87,8 +91,12 @@ mod tests {
 
     fn split(pattern: &str, text: &str) -> Vec<String> {
         let mut out = vec![];
-        Split::new(pattern).unwrap().pieces(text, &mut out);
-        out.into_iter().map(str::to_owned).collect()
+        let mut sink = |piece: &str| {
+            out.push(piece.to_owned());
+            Ok(())
+        };
+        Split::new(pattern).unwrap().pieces(text, &mut sink).unwrap();
+        out
     }
 
     #[test]

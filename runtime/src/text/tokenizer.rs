@@ -1,28 +1,26 @@
 //! Text ↔ ids: added tokens, splits, the byte alphabet, byte-pair merges.
 //!
-//! The merges run in the `tokenizers` crate. The steps around them are here: they are short, and so they have known
-//! bounds, keep the ids of the file, and let a caller encode text that can never become a control token.
+//! All of it is here: it is short, and so it has known bounds of time and memory, keeps the ids of the file, and lets a caller
+//! encode text that can never become a control token. The tests hold it against the `tokenizers` crate.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use aho_corasick::{AhoCorasick, MatchKind};
-use tokenizers::Model;
-use tokenizers::models::bpe::{BPE, BpeBuilder};
 
 use super::alphabet::Alphabet;
 use super::file::{Added, Parsed, Refusal, parse};
+use super::merge::{Merges, Scratch};
 use super::pieces::Pieces;
 use super::split::Split;
+use crate::cancel;
 use crate::error::{Class, Code, Error, Result, escape};
 
 /// A byte-level BPE tokenizer of the DeepSeek V2 and V3 families.
 pub struct Tokenizer {
-    bpe: BPE,
+    merges: Merges,
     splits: Vec<Split>,
     alphabet: Alphabet,
-    /// Bytes that no token holds; text with one of them cannot be encoded.
-    missing: Vec<u8>,
     added: Vec<Added>,
     by_content: HashMap<String, u32>,
     added_matcher: AhoCorasick,
@@ -30,7 +28,15 @@ pub struct Tokenizer {
     bytes: Vec<u8>,
     starts: Vec<usize>,
     vocab_size: u32,
+    /// Bytes of the longest token.
+    longest: usize,
 }
+
+/// Pieces whose ids are remembered while a text is encoded, and the bytes of the longest of them.
+const MOST_KNOWN: usize = 1 << 14;
+const LONGEST_KNOWN: usize = 64;
+/// Pieces between two looks whether the ids are still wanted.
+const BREATH: usize = 1 << 12;
 
 impl Tokenizer {
     /// Reads `tokenizer.json`. `vocab_size` is the config's: rows of the embedding, above every id.
@@ -63,16 +69,10 @@ impl Tokenizer {
             .match_kind(MatchKind::LeftmostLongest)
             .build(added.iter().map(|token| &token.content))
             .map_err(|error| broken(&error))?;
-        // Without its cache: that keeps texts of requests in each thread, for ever.
-        let bpe = BpeBuilder::new()
-            .vocab_and_merges(vocab.into_iter().collect::<tokenizers::models::bpe::Vocab>(), merges)
-            .ignore_merges(ignore_merges)
-            .cache_capacity(0)
-            .build()
-            .map_err(|error| broken(&error))?;
-        let lacks = |byte: &u8| bpe.token_to_id(alphabet.character(*byte).encode_utf8(&mut [0; 4])).is_none();
-        let missing = (0..=255).filter(lacks).collect();
-        Ok(Tokenizer { bpe, splits, alphabet, missing, added, by_content, added_matcher, bytes, starts, vocab_size })
+        let longest = starts.windows(2).filter_map(|pair| pair.last()?.checked_sub(*pair.first()?)).max();
+        let merges = Merges::new(vocab, &merges, ignore_merges, &alphabet)?;
+        let longest = longest.unwrap_or(0);
+        Ok(Tokenizer { merges, splits, alphabet, added, by_content, added_matcher, bytes, starts, vocab_size, longest })
     }
 
     /// Ids of `text`. With `parse_special`, the texts of added tokens become those tokens, as Hugging Face does; without
@@ -101,35 +101,36 @@ impl Tokenizer {
     }
 
     fn encode_plain(&self, text: &str, ids: &mut Vec<u32>) -> Result<()> {
-        if text.is_empty() {
-            return Ok(());
-        }
-        if let Some(byte) = text.bytes().find(|byte| self.missing.contains(byte)) {
+        if let Some(byte) = text.bytes().find(|&byte| !self.merges.has(byte)) {
             return Err(Error::new(Code::BadRequest, format!("the vocabulary has no token for byte 0x{byte:02x}")));
-        }
-        let mut pieces = vec![text];
-        for split in &self.splits {
-            let mut finer = Vec::with_capacity(pieces.len());
-            pieces.iter().for_each(|piece| split.pieces(piece, &mut finer));
-            pieces = finer;
         }
         // Words repeat: where in `ids` the first of each is.
         let mut known: HashMap<&str, std::ops::Range<usize>> = HashMap::new();
-        let mut mapped = String::new();
-        for piece in pieces {
+        let mut scratch = Scratch::default();
+        let mut until_breath = BREATH;
+        split(&self.splits, text, &mut |piece| {
+            until_breath = until_breath.saturating_sub(1);
+            if until_breath == 0 {
+                cancel::check()?;
+                until_breath = BREATH;
+            }
             if let Some(range) = known.get(piece) {
                 ids.extend_from_within(range.clone());
-                continue;
+                return Ok(());
             }
-            mapped.clear();
-            mapped.extend(piece.bytes().map(|byte| self.alphabet.character(byte)));
             let start = ids.len();
-            let tokens =
-                self.bpe.tokenize(&mapped).map_err(|error| Error::new(Code::Internal, escape(&error.to_string())))?;
-            ids.extend(tokens.iter().map(|token| token.id));
-            known.insert(piece, start..ids.len());
-        }
-        Ok(())
+            self.merges.append(piece, &self.alphabet, &mut scratch, ids)?;
+            if piece.len() <= LONGEST_KNOWN && known.len() < MOST_KNOWN {
+                known.insert(piece, start..ids.len());
+            }
+            Ok(())
+        })
+    }
+
+    /// No text of so many bytes has fewer tokens than this.
+    #[must_use]
+    pub fn least_tokens(&self, bytes: usize) -> usize {
+        bytes.div_ceil(self.longest.max(1))
     }
 
     /// Id of the added token with this text: `token_id("</think>")`.
@@ -185,6 +186,15 @@ impl Tokenizer {
         let placeholder = |bytes: &[u8]| bytes.starts_with("<｜place▁holder▁".as_bytes());
         let may = |id| !self.piece_bytes(id).is_empty() && !placeholder(self.piece_bytes(id));
         (0..self.vocab_size).map(may).collect()
+    }
+}
+
+/// The pieces of `text` by all splits, one after the other.
+fn split<'t>(splits: &[Split], text: &'t str, sink: &mut dyn FnMut(&'t str) -> Result<()>) -> Result<()> {
+    match splits.split_first() {
+        Some((first, rest)) => first.pieces(text, &mut |piece| split(rest, piece, sink)),
+        None if text.is_empty() => Ok(()),
+        None => sink(text),
     }
 }
 

@@ -128,7 +128,9 @@ fn template(bytes: &[u8]) -> Result<(), String> {
         serde_json::from_value(conversation).expect("a conversation")
     });
     let Ok(source) = std::str::from_utf8(bytes) else { return Ok(()) };
-    let Some(template) = judged(ChatTemplate::new("chat_template.jinja", source))? else { return Ok(()) };
+    let Some(template) = judged(ChatTemplate::new("chat_template.jinja", source, LANGUAGE.tokenizer()))? else {
+        return Ok(());
+    };
     let ends = Ends { bos: "<｜begin▁of▁sentence｜>", eos: "<｜end▁of▁sentence｜>" };
     judged(template.render(&CONVERSATION, Options::default(), LANGUAGE.tokenizer(), ends)).map(|_| ())
 }

@@ -189,3 +189,119 @@ async fn answers_of_other_engines_take_places_of_their_own() {
     let again = held(app.clone(), ask("far")).await;
     assert_eq!(again.status(), StatusCode::OK);
 }
+
+/// One figure of the metrics with these labels; 0 where there is none.
+async fn figure(app: &Router, name: &str, labels: &[&str]) -> f64 {
+    let text = get(app, "/metrics").await.text;
+    let found = text.lines().filter(|line| line.split('{').next() == Some(name));
+    let mut found = found.filter(|line| labels.iter().all(|label| line.contains(label)));
+    found.next().and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0.0)
+}
+
+#[tokio::test]
+async fn a_route_may_rename_and_take_a_share_that_keeps_to_conversations() {
+    let there = Replay::chat(Said::stream(recorded!("vllm.sse")));
+    let app = routed(&there, &["renamed={}#other", "deepseek-chat={}#other@50%"]).await;
+    let renamed = chat(&app, json!({ "model": "renamed" })).await.ok();
+    assert_eq!((&renamed["model"], &there.chats()[0].json()["model"]), (&json!("renamed"), &json!("other")));
+
+    let turn = |story: u32, more: bool| {
+        let mut messages = vec![json!({ "role": "user", "content": format!("Story {story}") })];
+        if more {
+            messages.push(json!({ "role": "assistant", "content": "Once." }));
+            messages.push(json!({ "role": "user", "content": "More" }));
+        }
+        json!({ "messages": messages, "max_tokens": 1 })
+    };
+    let is_far = |answer: &Answer| answer.headers.contains_key("x-upstream-model");
+    let mut far = 0;
+    for story in 0..24 {
+        let first = is_far(&chat(&app, turn(story, false)).await);
+        far += u32::from(first);
+        assert_eq!(is_far(&chat(&app, turn(story, true)).await), first, "a conversation stays where it began");
+    }
+    assert!((4..=20).contains(&far), "{far} of 24");
+    let mut users = std::collections::BTreeSet::new();
+    for story in 0..8 {
+        let mut body = turn(story, false);
+        body["user"] = json!("somebody");
+        users.insert(is_far(&chat(&app, body).await));
+    }
+    assert_eq!(users.len(), 1, "a user stays, whatever the conversation");
+    let host = there.url().replace("http://", "");
+    let labels = ["route=\"deepseek-chat\"", &format!("upstream=\"{host}\"")];
+    let requests = figure(&app, "lyn_route_requests_total", &labels).await;
+    assert!(requests >= f64::from(2 * far), "{requests}");
+    let counted = figure(&app, "lyn_route_completion_tokens_total", &labels).await;
+    assert!((counted - 9.0 * requests).abs() < 0.5);
+    assert!((figure(&app, "lyn_route_cached_tokens_total", &labels).await - 16.0 * requests).abs() < 0.5);
+    assert!((figure(&app, "lyn_route_first_token_seconds_count", &labels).await - requests).abs() < 0.5);
+    assert!(figure(&app, "lyn_route_requests_total", &["route=\"local\""]).await > 0.0);
+}
+
+#[tokio::test]
+async fn a_shadow_is_asked_the_same_and_changes_nothing() {
+    let there = Replay::chat(Said::stream(recorded!("vllm.sse")));
+    let app = routed(&there, &["shadow:deepseek-reasoner={}#twin"]).await;
+    let silent = app_without_routes().await;
+    let fields = json!({ "model": "deepseek-reasoner", "max_tokens": 4 });
+    let answer = chat(&app, fields.clone()).await;
+    assert!(!answer.headers.contains_key("x-upstream-model"));
+    assert_eq!(answer.ok()["choices"], chat(&silent, fields).await.ok()["choices"]);
+    chat(&app, json!({})).await.ok();
+    let host = there.url().replace("http://", "");
+    let labels = ["route=\"shadow:deepseek-reasoner\"", &format!("upstream=\"{host}\"")];
+    for _ in 0..200 {
+        if figure(&app, "lyn_route_completion_tokens_total", &labels).await > 0.0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!((figure(&app, "lyn_route_completion_tokens_total", &labels).await - 9.0).abs() < 0.5);
+    let sent = there.chats();
+    assert_eq!(sent.len(), 1, "one request is for that model");
+    assert_eq!(sent[0].json()["model"], "twin");
+}
+
+async fn app_without_routes() -> Router {
+    app(&open_server().await)
+}
+
+#[tokio::test]
+async fn copies_that_are_too_many_or_too_long_are_not_made() {
+    let there = Replay::chat(Said::stream(recorded!("cut.sse")).held());
+    let app = routed(&there, &["shadow:deepseek-chat={}"]).await;
+    let host = there.url().replace("http://", "");
+    let labels = ["route=\"shadow:deepseek-chat\"", &format!("upstream=\"{host}\"")];
+    for _ in 0..40 {
+        chat(&app, json!({ "max_tokens": 1 })).await.ok();
+    }
+    assert!((figure(&app, "lyn_route_requests_total", &labels).await - 40.0).abs() < 0.5);
+    assert!((figure(&app, "lyn_route_errors_total", &labels).await - 8.0).abs() < 0.5);
+}
+
+#[tokio::test]
+async fn errors_of_a_route_are_counted_and_a_name_that_nobody_has_is_refused_here() {
+    let there = Replay::chat(Said::new(400, "text/plain", "no"));
+    let app = routed(&there, &["far={}@0%", "broken={}"]).await;
+    chat(&app, json!({ "model": "broken" })).await.refused(400);
+    let host = there.url().replace("http://", "");
+    let labels = ["route=\"broken\"", &format!("upstream=\"{host}\"")];
+    assert!((figure(&app, "lyn_route_errors_total", &labels).await - 1.0).abs() < 0.5);
+    let body = json!({ "model": "far", "input": "x" });
+    assert!(post(&app, "/v1/responses", &body).await.refused(400).contains("Model Not Exist"));
+}
+
+#[tokio::test]
+async fn responses_are_led_elsewhere_too() {
+    let there = Replay::chat(Said::stream(recorded!("deepseek-tools.sse")));
+    let app = routed(&there, &["far={}#m"]).await;
+    let tool = json!({ "type": "function", "name": "weather", "parameters": { "type": "object" } });
+    let body = json!({ "model": "far", "input": "Weather?", "tools": [tool], "instructions": "Be brief." });
+    let answer = post(&app, "/v1/responses", &body).await.ok();
+    let call = answer["output"].as_array().unwrap().iter().find(|item| item["type"] == "function_call").unwrap();
+    assert_eq!((&call["call_id"], &call["arguments"]), (&json!("call_00_abc"), &json!("{\"city\": \"Oslo\"}")));
+    assert_eq!((&answer["status"], &answer["model"]), (&json!("completed"), &json!("far")));
+    let sent = there.chats()[0].json();
+    assert_eq!(sent["messages"][0], json!({ "role": "system", "content": "Be brief." }));
+}

@@ -8,10 +8,11 @@ use lyn::checkpoint::GenerationDefaults;
 use lyn::error::{Error, Result, quote};
 use serde_json::json;
 
-use super::super::{fenced, file_text, io_error, refuse};
+use super::super::{fenced, refuse};
 use super::{Chat, Last, Speaker};
-use crate::cli::Switch;
+use crate::cli::{Bounded, OrDefault, Switch, number_or_default};
 use crate::terminal::table::{count, table};
+use crate::text;
 
 /// Commands and what they do, for `/help` and completion.
 pub(super) const COMMANDS: &[(&str, &str)] = &[
@@ -56,7 +57,7 @@ impl Chat<'_> {
                 }
             }
             "set" => self.set(rest)?,
-            "file" => self.files.push(fenced(Path::new(rest), &file_text(Path::new(rest))?)),
+            "file" => self.files.push(fenced(Path::new(rest), &text::of_file(Path::new(rest))?)),
             "save" => self.save(Path::new(rest))?,
             "load" => self.restore(Path::new(rest))?,
             "stats" => {
@@ -108,14 +109,19 @@ impl Chat<'_> {
         fn or<T: std::str::FromStr>(key: &str, value: &str, default: T) -> Result<T> {
             Ok(optional(key, value)?.unwrap_or(default))
         }
+        fn whole<T: std::str::FromStr + Bounded>(key: &str, value: &str) -> Result<Option<OrDefault<T>>> {
+            let read = |value| number_or_default(value).map(Some);
+            let wrong = |why| refuse(format!("/set {key}: {} is not a number for it: {why}", quote(value)));
+            if value == "default" { Ok(None) } else { read(value).map_err(wrong) }
+        }
         let (key, value) = rest.split_once(char::is_whitespace).ok_or_else(|| refuse("/set: expected KEY VALUE"))?;
         let (key, value) = (key.replace('-', "_"), value.trim());
         let mut sampling = self.options.sampling.clone();
         match key.as_str() {
             "temperature" => sampling.temperature = optional(&key, value)?,
             "top_p" => sampling.top_p = optional(&key, value)?,
-            "seed" => sampling.seed = optional(&key, value)?,
-            "max_tokens" => self.options.answer.max_tokens = optional(&key, value)?,
+            "seed" => sampling.set_seed(whole(&key, value)?),
+            "max_tokens" => self.options.answer.set_max_tokens(whole(&key, value)?),
             "top_k" => sampling.top_k = or(&key, value, 0)?,
             "min_p" => sampling.min_p = or(&key, value, 0.0)?,
             "repetition_penalty" => sampling.repetition_penalty = or(&key, value, 1.0)?,
@@ -137,11 +143,11 @@ impl Chat<'_> {
         let messages = self.conversation().messages;
         let messages: Vec<_> = messages.iter().map(document).collect();
         let text = format!("{:#}\n", json!({ "schema": "lyn.conversation/1", "messages": messages }));
-        std::fs::write(path, text).map_err(|error| io_error(path, &error))
+        std::fs::write(path, text).map_err(|error| text::io_error(path, &error))
     }
 
     fn restore(&mut self, path: &Path) -> Result<()> {
-        let conversation: Conversation = serde_json::from_str(&file_text(path)?)
+        let conversation: Conversation = serde_json::from_str(&text::of_file(path)?)
             .map_err(|error| refuse(format!("{}: {error}", quote(&path.to_string_lossy()))))?;
         let mut messages = conversation.messages;
         if let Some(other) = messages.iter().skip(1).find(|m| !matches!(m.role, Role::User | Role::Assistant)) {

@@ -12,7 +12,7 @@ use reedline::{
 };
 
 use super::commands::COMMANDS;
-use crate::App;
+use crate::{App, text};
 
 /// What the user gave.
 pub(super) enum Line {
@@ -56,8 +56,8 @@ impl Input {
         if let Ok(history) = FileBackedHistory::new(1000) {
             editor = editor.with_history(Box::new(history));
         }
-        let program = std::env::var("VISUAL").or_else(|_| std::env::var("EDITOR"));
-        if let Ok(program) = program {
+        let programs = ["VISUAL", "EDITOR"].into_iter().filter_map(|name| std::env::var(name).ok());
+        if let Some(program) = programs.into_iter().find(|program| !program.trim().is_empty()) {
             let mut words = program.split_whitespace();
             let file = std::env::temp_dir().join(format!("lyn-{}.md", std::process::id()));
             if let Some(name) = words.next() {
@@ -77,7 +77,7 @@ impl Input {
     /// The next turn.
     ///
     /// # Errors
-    /// `io` where the terminal or stdin cannot be read.
+    /// `io` where the terminal or stdin cannot be read, `bad_request` where a line is not UTF-8.
     pub(super) fn next(&mut self, prompt: &str) -> Result<Line> {
         let failed = |error: &dyn std::fmt::Display| Error::new(Code::Io, format!("stdin: {error}"));
         match self {
@@ -88,10 +88,13 @@ impl Input {
                 Err(error) => Err(failed(&error)),
             },
             Input::Lines => {
-                let mut line = String::new();
-                match std::io::stdin().lock().read_line(&mut line) {
+                let mut line = Vec::new();
+                match std::io::stdin().lock().read_until(b'\n', &mut line) {
                     Ok(0) => Ok(Line::End),
-                    Ok(_) => Ok(Line::Text(line.trim_end_matches(['\r', '\n']).to_owned())),
+                    Ok(_) => {
+                        let line = text::of_stdin_bytes(line)?;
+                        Ok(Line::Text(line.trim_end_matches(['\r', '\n']).to_owned()))
+                    }
                     Err(error) => Err(failed(&error)),
                 }
             }

@@ -3,13 +3,14 @@
 mod commands;
 mod input;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use lyn::chat::message::Content;
 use lyn::chat::openai::ResponseShape;
 use lyn::chat::{Conversation, Detected, Message, Role};
 use lyn::engine::Engine;
-use lyn::error::Result;
+use lyn::error::{Result, escape};
 use lyn::generate::Request;
 
 use super::generate::{message, report};
@@ -17,6 +18,7 @@ use super::refuse;
 use crate::answer::{Answer, answer, check_room};
 use crate::cli::{self, Switch};
 use crate::remote::{Remote, Told};
+use crate::text::shown;
 use crate::{App, Ended, load, terminal};
 
 pub(crate) use commands::document;
@@ -77,11 +79,11 @@ enum Last {
 
 impl Speaker {
     /// What it is and where.
-    fn name(&self, model: &str) -> String {
+    fn name(&self, model: &Path) -> String {
         match self {
             Speaker::Here(engine) => {
-                let place = engine.adapter().map_or("the host", |adapter| adapter.name.as_str());
-                format!("{model} on {place}, context {}", engine.plan().context)
+                let place = engine.adapter().map_or("the host".to_owned(), |adapter| escape(&adapter.name));
+                format!("{} on {place}, context {}", shown(model), engine.plan().context)
             }
             Speaker::There(remote) => remote.name(),
         }
@@ -180,11 +182,11 @@ impl Chat<'_> {
         let options = &self.options.answer;
         let thinking = options.thinking == Switch::On;
         let prompt = engine.chat_prompt(&conversation, thinking)?;
-        check_room(&prompt, options.max_tokens, engine.plan().context)?;
+        check_room(&prompt, options.max_tokens(), engine.plan().context)?;
         let thinking = engine.language()?.opens_thought(&prompt);
         let request = Request {
             sampling: self.options.sampling.params(engine.defaults()),
-            max_tokens: options.max_tokens,
+            max_tokens: options.max_tokens(),
             stop: options.stop.clone(),
             thinking,
             ignore_eos: options.ignore_eos,

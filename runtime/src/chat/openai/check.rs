@@ -1,10 +1,15 @@
 //! What a request may not say, in the order in which it is found.
 
-use super::request::{ChatRequest, ToolChoiceField, ToolChoiceWord};
+use serde_json::Value;
+
+use super::request::{ChatRequest, ToolChoiceField, ToolChoiceWord, check_prompt_logprobs};
 use super::rules::{invalid, misshapen, refuse};
 use crate::chat::message::{self, INSUFFICIENT, literal};
 use crate::chat::{ChatFormat, Message, Role};
 use crate::error::{Result, quote};
+
+/// Functions, and characters of a name, that DeepSeek takes.
+const STRICT_TOOLS: (usize, usize) = (128, 64);
 
 /// Fields on their own, and those that do not go together.
 pub(super) fn ranges(request: &ChatRequest) -> Result<()> {
@@ -26,6 +31,7 @@ pub(super) fn ranges(request: &ChatRequest) -> Result<()> {
         return Err(refuse("user_id", rule).with_detail("found", quote(id)));
     }
     response_format(request, strict)?;
+    functions(request)?;
     tools(request)?;
     tool_choice(request, thinking && strict)?;
     // A form says itself where the answer ends.
@@ -60,6 +66,7 @@ fn log_probabilities(request: &ChatRequest, refused: bool) -> Result<()> {
     if refused && (request.logprobs == Some(true) || top > 0) {
         return Err(refuse("logprobs", "Thinking mode does not support logprobs"));
     }
+    check_prompt_logprobs(request.prompt_logprobs, request.is_stream())?;
     if top > 20 {
         return Err(invalid("top_logprobs", "[0, 20].", top));
     }
@@ -87,9 +94,39 @@ fn response_format(request: &ChatRequest, strict: bool) -> Result<()> {
     }
 }
 
+/// OpenAI's older form of tools is refused where it says something: an answer to it has another form too.
+fn functions(request: &ChatRequest) -> Result<()> {
+    let says = |value: &&Value| match value {
+        Value::Null => false,
+        Value::Array(list) => !list.is_empty(),
+        Value::String(word) => word != "none" && word != "auto",
+        _ => true,
+    };
+    let fields = [("functions", "tools", &request.functions), ("function_call", "tool_choice", &request.function_call)];
+    match fields.into_iter().find(|(.., value)| value.as_ref().is_some_and(|value| says(&value))) {
+        None => Ok(()),
+        Some((field, instead, _)) => {
+            let message = format!(
+                "{field}: this older form of calls is not served; send {instead}, and read tool_calls from the answer"
+            );
+            Err(refuse(field, message))
+        }
+    }
+}
+
 fn tools(request: &ChatRequest) -> Result<()> {
     let tools = request.tools.as_deref().unwrap_or_default();
     message::check_tools(tools)?;
+    if request.given.rules.compat.is_strict() {
+        let (most, longest) = STRICT_TOOLS;
+        if tools.len() > most {
+            return Err(refuse("tools", format!("tools: at most {most}, found {}", tools.len())));
+        }
+        if let Some(index) = tools.iter().position(|tool| tool.name().len() > longest) {
+            let message = format!("tools[{index}].function.name: expected 1 to {longest} of A-Z, a-z, 0-9, _ and -");
+            return Err(refuse("tools", message));
+        }
+    }
     for (index, tool) in tools.iter().enumerate() {
         if tool.field("parameters").is_some_and(|parameters| !parameters.is_object()) {
             let message = format!("tools[{index}].function.parameters: expected a schema, an object");
@@ -143,9 +180,12 @@ pub(super) fn messages(request: &ChatRequest) -> Result<()> {
         return Err(misshapen(&format!("messages[{index}].role"), what, rules.compat));
     }
     message::turns(messages)?;
+    if strict {
+        message::check_strictly(messages)?;
+    }
     let mut says_json = false;
     for (index, message) in messages.iter().enumerate() {
-        says_json |= message.required_text(index)?.to_lowercase().contains("json");
+        says_json |= message.text_or_empty(index)?.to_lowercase().contains("json");
     }
     let json_object = request.response_format.as_ref().is_some_and(|format| format.r#type == "json_object");
     if json_object && rules.json_word && !says_json {

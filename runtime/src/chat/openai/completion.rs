@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use super::beside::Beside;
 use super::usage::together;
 use super::{Timings, Usage};
 use crate::chat::{Delta, Parsed, control};
@@ -33,8 +34,11 @@ pub struct Completion {
     /// Made by an engine elsewhere: no times are told, and only the counts that it tells.
     elsewhere: bool,
     logprobs: bool,
+    /// What was told is not told again.
+    by_chunks: bool,
     /// There where log probabilities of ids are reported.
     tokenizer: Option<Arc<Tokenizer>>,
+    beside: Option<Beside>,
     choices: Vec<Choice>,
 }
 
@@ -67,7 +71,9 @@ impl Completion {
             details: true,
             elsewhere: false,
             logprobs: false,
+            by_chunks: false,
             tokenizer: None,
+            beside: None,
             choices: vec![Choice::default()],
         }
     }
@@ -116,6 +122,11 @@ impl Completion {
         Completion { elsewhere: true, ..self }
     }
 
+    /// Tells more than text and calls.
+    pub(super) fn with_beside(self, beside: Option<Beside>) -> Completion {
+        Completion { beside, ..self }
+    }
+
     /// The chunk before all others of a choice: whose it is.
     #[must_use]
     pub fn first_chunk(&self, choice: u32) -> Value {
@@ -123,12 +134,29 @@ impl Completion {
         delta.insert("role".to_owned(), json!("assistant"));
         delta.insert("content".to_owned(), if self.thinking { Value::Null } else { json!("") });
         self.insert_thought(&mut delta, &json!(""));
-        self.delta(choice, delta, Value::Null, None)
+        let mut chunk = self.delta(choice, delta, Value::Null, None);
+        if let Some(beside) = &self.beside {
+            beside.begin(choice, &mut chunk);
+        }
+        chunk
+    }
+
+    /// From now on log probabilities are kept until they are told by a chunk: [`Completion::response`] lacks them.
+    pub fn tell_by_chunks(&mut self) {
+        self.by_chunks = true;
     }
 
     /// Takes an event of a choice. Text, calls and the end are chunks; other events are none. The last end among the choices
     /// holds the counts, unless those come apart.
     pub fn chunk(&mut self, choice: u32, event: &Event) -> Option<Value> {
+        let chunk = self.tell(choice, event);
+        let Some(mut beside) = self.beside.take() else { return chunk };
+        let chunk = beside.hear(choice, event, chunk, || self.delta(choice, Map::new(), Value::Null, None));
+        self.beside = Some(beside);
+        chunk
+    }
+
+    fn tell(&mut self, choice: u32, event: &Event) -> Option<Value> {
         let tokenizer = self.tokenizer.as_deref();
         let state = self.choices.get_mut(choice as usize)?;
         match event {
@@ -169,7 +197,7 @@ impl Completion {
                 state.timings = *timings;
                 Some(self.end(choice, *finish))
             }
-            Event::Trace(_) => None,
+            Event::Trace(_) | Event::PromptLogprobs { .. } | Event::EndToken { .. } => None,
         }
     }
 
@@ -177,18 +205,20 @@ impl Completion {
         // An engine elsewhere may think without being asked.
         self.thinking |= voice == Voice::Reasoning;
         let state = self.choices.get_mut(choice as usize)?;
-        // After the opening of a call it is the markup of one that was cut: its parts have been shown.
-        let shown = !state.said.is_in_call();
         let logprobs = std::mem::take(&mut state.waiting);
         let key = match voice {
             Voice::Content => {
                 state.said.take(Delta::Content(text.to_owned()));
-                state.content_logprobs.extend_from_slice(&logprobs);
+                if !self.by_chunks {
+                    state.content_logprobs.extend_from_slice(&logprobs);
+                }
                 "content"
             }
             Voice::Reasoning => {
                 state.said.take(Delta::Reasoning(text.to_owned()));
-                state.reasoning_logprobs.extend_from_slice(&logprobs);
+                if !self.by_chunks {
+                    state.reasoning_logprobs.extend_from_slice(&logprobs);
+                }
                 "reasoning_content"
             }
         };
@@ -200,7 +230,7 @@ impl Completion {
         delta.insert("content".to_owned(), content);
         self.insert_thought(&mut delta, &thought);
         let logprobs = if self.logprobs { json!({ key: logprobs }) } else { Value::Null };
-        shown.then(|| self.delta(choice, delta, logprobs, None))
+        Some(self.delta(choice, delta, logprobs, None))
     }
 
     fn call(&self, choice: u32, call: Value) -> Value {
@@ -212,11 +242,11 @@ impl Completion {
     fn end(&mut self, choice: u32, finish: Finish) -> Value {
         let mut shown = finish;
         if let Some(state) = self.choices.get_mut(choice as usize) {
-            state.finish = Some(finish);
-            // A stream cannot take back the opening of a call.
+            // An answer that ends within a call was cut, by whatever.
             if state.said.is_in_call() && finish != Finish::Aborted {
                 shown = Finish::Length;
             }
+            state.finish = Some(shown);
         }
         let mut delta = Map::new();
         delta.insert("content".to_owned(), json!(""));
@@ -269,7 +299,11 @@ impl Completion {
         let mut response = self.head("chat.completion");
         response.insert("choices".to_owned(), json!(choices));
         response.extend(self.totals());
-        Value::Object(response)
+        let mut response = Value::Object(response);
+        if let Some(beside) = &self.beside {
+            beside.whole(&mut response);
+        }
+        response
     }
 
     fn whole(&self, at: u32, choice: &Choice) -> Value {
@@ -278,7 +312,7 @@ impl Completion {
         message.insert("role".to_owned(), json!("assistant"));
         message.insert("content".to_owned(), json!(said.content));
         self.insert_thought(&mut message, &json!(said.reasoning));
-        let calls = (0_u32..).zip(said.calls().zip(&choice.call_ids)).map(|(index, (call, id))| {
+        let calls = (0_u32..).zip(said.calls().iter().zip(&choice.call_ids)).map(|(index, (call, id))| {
             let function = json!({ "name": call.name, "arguments": call.arguments });
             json!({ "index": index, "id": id, "type": "function", "function": function })
         });
@@ -349,7 +383,7 @@ pub fn error_event(error: &Error) -> Value {
 }
 
 /// A token with its log probability; none for tokens that are marks and not text.
-fn listed(tokenizer: &Tokenizer, id: u32, logprobs: &Logprobs) -> Option<Value> {
+pub(super) fn listed(tokenizer: &Tokenizer, id: u32, logprobs: &Logprobs) -> Option<Value> {
     if tokenizer.is_special(id) || tokenizer.token_id(control::END_THINK) == Some(id) {
         return None;
     }
@@ -359,7 +393,7 @@ fn listed(tokenizer: &Tokenizer, id: u32, logprobs: &Logprobs) -> Option<Value> 
 }
 
 /// A token with its log probability.
-fn entry(SpelledToken { bytes, logprob, top }: &SpelledToken) -> Value {
+pub(super) fn entry(SpelledToken { bytes, logprob, top }: &SpelledToken) -> Value {
     let token = |bytes| String::from_utf8_lossy(bytes);
     let top = top
         .iter()

@@ -3,10 +3,12 @@
 //! In: the JSON of a request; the events of an answer. Out: a [`generate::Request`](crate::generate::Request); chunks and
 //! completions as JSON. Never: HTTP, a clock, or a field that is neither honoured nor refused by its name.
 
+mod beside;
 mod check;
 mod completion;
 mod model_ids;
 mod request;
+mod responses;
 mod rules;
 mod sampling;
 mod shape;
@@ -22,9 +24,10 @@ pub use request::{
     Asked, ChatRequest, Effort, FunctionName, Given, JsonSchema, NamedTool, Reasoning, ResponseFormat, StreamOptions,
     TemplateArguments, Thinking, ThinkingType, ToolChoiceField, ToolChoiceWord,
 };
+pub use responses::{Response, ResponsesRequest};
 pub use rules::{Compat, Rules};
 pub use sampling::Stop;
 pub use shape::{ResponseShape, Shape, StructuredOutputs, ToolChoice, ToolSpec};
-pub use text::{PromptField, TextAsked, TextRequest};
+pub use text::{Given as TextGiven, PromptField, TextAsked, TextRequest};
 pub use text_completion::TextCompletion;
 pub use usage::{CompletionDetails, PromptDetails, Timings, Usage};

@@ -1,5 +1,7 @@
 //! Names of models: which ones are served, and what each says of thinking.
 
+use crate::error::quote;
+
 /// Names that DeepSeek has given to the models of this family, and whether each means thinking.
 const KNOWN: [(&str, bool); 8] = [
     ("deepseek-chat", false),
@@ -100,6 +102,12 @@ impl ModelIds {
             }
         }
         names
+    }
+
+    /// Says which models there are, for those who have named another.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        format!("the models are {}", self.listed().iter().map(|name| quote(name)).collect::<Vec<_>>().join(", "))
     }
 
     /// The server's own names, which may hold a slash.

@@ -9,6 +9,7 @@ use serde::de::IntoDeserializer;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Number, Value};
 
+use super::beside::{Beside, Kind, Wishes};
 use super::check;
 use super::rules::{self, Rules, misshapen};
 use super::sampling::{Sampling, Stop};
@@ -16,7 +17,7 @@ use super::shape::{FormFields, ResponseShape, Shape, StructuredOutputs, ToolChoi
 use super::{Completion, ModelId};
 use crate::chat::message::{FunctionType, Tool};
 use crate::chat::{ChatFormat, Conversation, Dialect, Message, Options, Role};
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Result, quote};
 use crate::generate::{Request, SamplingParams, room};
 use crate::json::text_or_object;
 use crate::language::Language;
@@ -24,6 +25,8 @@ use crate::language::Language;
 /// Tokens of an answer: where the request does not say, and DeepSeek's cap.
 const CHAT_TOKENS: (u32, u32) = (4096, 8192);
 const THINKING_TOKENS: (u32, u32) = (32_768, 65_536);
+/// Log probabilities of prompts in one answer: some 40 MB of JSON.
+const MAX_SCORED: usize = 1 << 19;
 
 /// The body of a chat completion.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -66,6 +69,12 @@ pub struct ChatRequest {
     pub logprobs: Option<bool>,
     /// And of this many of the most probable tokens, 20 at most.
     pub top_logprobs: Option<u64>,
+    /// vLLM's: report log probabilities of the prompt, and of this many of the most probable tokens, 20 at most.
+    pub prompt_logprobs: Option<i64>,
+    /// vLLM's: report the ids of prompt and answer.
+    pub return_token_ids: Option<bool>,
+    /// llama.cpp's: report in a stream how far the prompt is read.
+    pub return_progress: Option<bool>,
     /// Answer by chunks.
     pub stream: Option<bool>,
     /// How to stream.
@@ -88,6 +97,10 @@ pub struct ChatRequest {
     pub tool_choice: Option<ToolChoiceField>,
     /// Whether several calls may be in one answer; absent: yes.
     pub parallel_tool_calls: Option<bool>,
+    /// OpenAI's older name for `tools`, which is refused.
+    pub functions: Option<Value>,
+    /// And for `tool_choice`.
+    pub function_call: Option<Value>,
     /// Shape of the answer.
     pub response_format: Option<ResponseFormat>,
     /// vLLM's ways to ask for a form.
@@ -224,7 +237,7 @@ pub struct FunctionName {
 }
 
 /// The shape of the answer.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct ResponseFormat {
     /// `text`, `json_object`, `json_schema`.
     pub r#type: String,
@@ -259,7 +272,9 @@ impl Asked {
     pub fn requests(&self) -> impl Iterator<Item = Request> {
         (0..self.answers).map(|choice| {
             let sampling = SamplingParams { choice, ..self.request.sampling.clone() };
-            Request { sampling, ..self.request.clone() }
+            // Of the prompt it is said once.
+            let prompt_logprobs = self.request.prompt_logprobs.filter(|_| choice == 0);
+            Request { sampling, prompt_logprobs, ..self.request.clone() }
         })
     }
 
@@ -413,6 +428,10 @@ impl ChatRequest {
         let options = Options { thinking, add_generation_prompt, continue_final: continues, ..Options::default() };
         let prompt = language.render(&self.conversation(&shape), options)?;
         let max_tokens = self.most_tokens(&prompt, thinking, language.context())?;
+        let prompt_logprobs = self.prompt_logprobs.and_then(|count| u32::try_from(count).ok());
+        if let Some(count) = prompt_logprobs {
+            check_scored("messages", prompt.len().saturating_mul(count as usize + 1))?;
+        }
         // A continued answer may stand behind its thought already.
         let thought_open = language.opens_thought(&prompt);
         let dialect = if self.given.rules.compat.is_strict() { Dialect::DeepSeek } else { Dialect::Local };
@@ -425,6 +444,7 @@ impl ChatRequest {
             min_tokens: self.min_tokens.unwrap_or(0),
             ignore_eos: self.ignore_eos == Some(true),
             thinking: thought_open,
+            prompt_logprobs,
             calls: format.filter(|_| calls),
             ..Request::new(prompt)
         };
@@ -442,7 +462,14 @@ impl ChatRequest {
         if self.logprobs == Some(true) {
             completion = completion.with_logprobs(Arc::clone(language.tokenizer()));
         }
-        completion
+        let wishes = Wishes {
+            token_ids: self.return_token_ids == Some(true),
+            progress: self.return_progress == Some(true),
+            prompt_logprobs: self.prompt_logprobs.and_then(|count| usize::try_from(count).ok()),
+            streams: self.is_stream(),
+        };
+        let prompts = (0..asked.answers).map(|_| asked.request.prompt.as_slice());
+        completion.with_beside(Beside::new(Kind::Chat, wishes, language.tokenizer(), prompts))
     }
 
     /// What the answer has to look like.
@@ -564,9 +591,40 @@ impl ChatRequest {
 /// What a request's model stands for.
 pub(super) fn resolve(rules: &Rules, model: Option<&str>) -> Result<ModelId> {
     match model {
-        Some(id) => rules.models.resolve(id).ok_or_else(|| rules::refuse("model", "Model Not Exist")),
+        Some(id) => rules.models.resolve(id).ok_or_else(|| {
+            let message = match rules.compat.is_strict() {
+                true => "Model Not Exist".to_owned(),
+                false => format!("Model Not Exist: {} is not served here; {}", quote(id), rules.models.sentence()),
+            };
+            rules::refuse("model", message)
+        }),
         None => rules.models.unnamed().ok_or_else(|| misshapen("model", "missing field `model`", rules.compat)),
     }
+}
+
+/// vLLM's `prompt_logprobs`, which chats and texts take alike.
+pub(super) fn check_prompt_logprobs(count: Option<i64>, streams: bool) -> Result<()> {
+    let Some(count) = count else { return Ok(()) };
+    if !(0..=20).contains(&count) {
+        return Err(rules::invalid("prompt_logprobs", "[0, 20]", count));
+    }
+    if streams {
+        let message = "prompt_logprobs: expected an answer as a whole, found stream = true";
+        return Err(rules::refuse("prompt_logprobs", message));
+    }
+    Ok(())
+}
+
+/// Refuses log probabilities of so many tokens of prompts, those of the most probable ones counted.
+pub(super) fn check_scored(field: &str, entries: usize) -> Result<()> {
+    if entries <= MAX_SCORED {
+        return Ok(());
+    }
+    let message = format!(
+        "{field}: expected at most {MAX_SCORED} log probabilities of prompts in an answer, found {entries}; ask for those of \
+        fewer tokens (logprobs, prompt_logprobs), or send fewer or shorter prompts in a request"
+    );
+    Err(rules::refuse(field, message))
 }
 
 /// The tokens that an answer to `prompt` may have: `most`, or what the context holds, unless that is to be refused.

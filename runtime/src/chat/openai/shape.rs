@@ -166,7 +166,7 @@ pub enum ToolChoice {
 /// A function as a constraint sees it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ToolSpec {
-    /// 1 to 64 of `A-Z`, `a-z`, `0-9`, `_` and `-`.
+    /// 1 to 128 of `A-Z`, `a-z`, `0-9`, `_` and `-`.
     pub name: String,
     /// JSON schema of the arguments; an empty object where the request has none.
     pub parameters: Value,

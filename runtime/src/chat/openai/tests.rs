@@ -277,7 +277,7 @@ fn values_out_of_range_are_refused_in_the_words_of_deepseek() {
             (
                 json!({ "tools": [tool("f"), tool("a b")] }),
                 "tools",
-                "tools[1].function.name: expected 1 to 64 of A-Z, a-z, 0-9, _ and -, found \"a b\"",
+                "tools[1].function.name: expected 1 to 128 of A-Z, a-z, 0-9, _ and -, found \"a b\"",
             ),
             (json!({ "tools": [tool("f"), tool("f")] }), "tools", "tools[1].function.name: \"f\" is there twice"),
             (
@@ -315,15 +315,54 @@ fn values_out_of_range_are_refused_in_the_words_of_deepseek() {
 }
 
 #[test]
-fn messages_that_do_not_go_together_are_refused() {
+fn histories_of_others_are_served_unless_deepseek_s_refusals_are_wanted() {
     let insufficient = "An assistant message with 'tool_calls' must be followed by tool messages responding to each \
         'tool_call_id'. (insufficient tool messages following tool_calls message)";
     let no_call = "Messages with role 'tool' must be a response to a preceding message with 'tool_calls'";
+    let called = |arguments: Value| {
+        let call = json!({ "id": "1", "type": "function", "function": { "name": "f", "arguments": arguments } });
+        json!([user("a"), { "role": "assistant", "content": null, "tool_calls": [call] }, result("1")])
+    };
+    let no_object = "messages[1]: tool_calls: arguments are not a JSON object";
+    let rows: Vec<(Value, &str, &str)> = vec![
+        (json!([{ "role": "user" }]), "messages[0]", "messages[0]: content is missing"),
+        (json!([{ "role": "system", "content": null }, user("a")]), "messages[0]", "messages[0]: content is missing"),
+        (json!([user("a"), { "role": "assistant" }, user("b")]), "messages[1]", "messages[1]: content is missing"),
+        (called(json!("")), "messages[1]", no_object),
+        (called(json!(" \n")), "messages[1]", no_object),
+        (called(json!("{\"a\": \"b")), "messages[1]", no_object),
+        (called(json!("[1]")), "messages[1]", no_object),
+        (called(json!([1])), "messages[1]", no_object),
+        (json!([user("a"), calls(&["1", "2"]), result("1")]), "messages[1]", insufficient),
+        (json!([user("a"), calls(&["1"]), user("b")]), "messages[1]", insufficient),
+        (json!([user("a"), result("1")]), "messages[1]", no_call),
+        (json!([user("a"), calls(&["1"]), result("1"), user("b"), result("1")]), "messages[4]", no_call),
+        (
+            json!([user("a"), calls(&["1", "1"]), result("1"), result("1")]),
+            "messages[1]",
+            "messages[1]: tool_calls: id \"1\" is there twice",
+        ),
+        (
+            json!([user("a"), calls(&["1"]), result("2")]),
+            "messages[2]",
+            "messages[2]: tool_call_id \"2\" answers no open call of the turn before it",
+        ),
+    ];
+    let rows: Vec<_> =
+        rows.into_iter().map(|(messages, at, said)| (json!({ "messages": messages }), at, said)).collect();
+    for (fields, ..) in &rows {
+        assert_eq!(request(fields.clone()).err().map(|error| error.to_string()), None, "{fields}");
+    }
+    refused(&Rules { compat: Compat::DeepSeek, ..Rules::default() }, &rows);
+}
+
+#[test]
+fn messages_that_do_not_go_together_are_refused() {
+    let insufficient = "An assistant message with 'tool_calls' must be followed by tool messages responding to each \
+        'tool_call_id'. (insufficient tool messages following tool_calls message)";
     let mut rows: Vec<(Value, &str, &str)> = [
         (json!([]), "messages", "Empty input messages"),
         (json!(vec![user("a"); 1025]), "messages", "messages: at most 1024, found 1025"),
-        (json!([{ "role": "user" }]), "messages[0]", "messages[0]: content is missing"),
-        (json!([user("a"), { "role": "assistant" }]), "messages[1]", "messages[1]: content is missing"),
         (
             json!([user(&"x".repeat((4 << 20) + 1))]),
             "messages[0]",
@@ -339,21 +378,7 @@ fn messages_that_do_not_go_together_are_refused() {
             "messages[0]",
             "messages[0]: part type \"input_audio\" is not supported",
         ),
-        (json!([user("a"), calls(&["1", "2"]), result("1")]), "messages[1]", insufficient),
-        (json!([user("a"), calls(&["1"]), user("b")]), "messages[1]", insufficient),
         (json!([user("a"), calls(&["1"])]), "messages[1]", insufficient),
-        (json!([user("a"), result("1")]), "messages[1]", no_call),
-        (json!([user("a"), calls(&["1"]), result("1"), user("b"), result("1")]), "messages[4]", no_call),
-        (
-            json!([user("a"), calls(&["1", "1"]), result("1"), result("1")]),
-            "messages[1]",
-            "messages[1]: tool_calls: id \"1\" is there twice",
-        ),
-        (
-            json!([user("a"), calls(&["1"]), result("2")]),
-            "messages[2]",
-            "messages[2]: tool_call_id \"2\" answers no open call of the turn before it",
-        ),
     ]
     .into_iter()
     .map(|(messages, param, text)| (json!({ "messages": messages }), param, text))
@@ -616,7 +641,7 @@ fn log_probabilities_go_with_the_text_of_their_tokens() {
     });
     let tokenizer = Tokenizer::from_json("tokenizer.json", file.to_string().as_bytes(), 3).unwrap();
     let token = |id: u32| {
-        let logprobs = Logprobs { sampled: -0.5, top: vec![(id, -0.5), (1, f32::NEG_INFINITY)] };
+        let logprobs = Logprobs { sampled: -0.5, rank: 1, top: vec![(id, -0.5), (1, f32::NEG_INFINITY)] };
         Event::Token { id, logprobs: Some(logprobs) }
     };
     let events = [token(0), said(Voice::Reasoning, "a"), token(2), token(0), token(1), said(Voice::Content, "ab")];
@@ -919,7 +944,7 @@ fn a_failure_ends_what_was_begun() {
         json!({ "error": { "message": "gone", "type": "server_error", "param": null, "code": "internal_error" } });
     assert_eq!(silent.abort(&error), [told]);
     let mut begun = Completion::new("1", 7, "m", false).with_answers(2).with_usage_apart();
-    begun.chunk(0, &Event::Prompt { done: 5, total: 5, cached: 2 });
+    begun.chunk(0, &Event::Prompt { done: 5, total: 5, cached: 2, elapsed_ms: 1.0 });
     begun.chunk(0, &Event::Token { id: 1, logprobs: None });
     begun.chunk(0, &said(Voice::Content, "Once"));
     begun.chunk(1, &end(Finish::Stop));

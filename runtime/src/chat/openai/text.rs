@@ -6,14 +6,15 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::{Number, Value};
 
-use super::request::{ChatRequest, ResponseFormat, StreamOptions, fit, resolve};
+use super::beside::{Beside, Kind, Wishes};
+use super::request::{ChatRequest, ResponseFormat, StreamOptions, check_prompt_logprobs, check_scored, fit, resolve};
 use super::rules::{self, Rules, invalid, refuse};
 use super::sampling::{Sampling, Stop};
 use super::shape::{FormFields, ResponseShape, Shape, StructuredOutputs};
 use super::{ModelId, TextCompletion};
 use crate::chat::Dialect;
-use crate::chat::control::{BOS, EOT, FIM_BEGIN, FIM_END, FIM_HOLE};
-use crate::error::{Result, quote};
+use crate::chat::control::{BOS, EOT};
+use crate::error::Result;
 use crate::generate::{Request, SamplingParams};
 use crate::language::Language;
 use crate::text::Tokenizer;
@@ -24,20 +25,27 @@ const MAX_PROMPTS: usize = 64;
 const MAX_TEXT_BYTES: usize = 4 << 20;
 
 /// The body of a text completion.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 pub struct TextRequest {
     /// What is continued, or goes before the hole.
     pub prompt: PromptField,
-    /// What goes behind the hole; absent: there is none.
+    /// What goes behind the hole; absent or empty: there is none.
     pub suffix: Option<String>,
     /// Echoed in the answer.
     pub model: Option<String>,
-    /// Tokens of the answer at most; 0 counts as absent.
+    /// Tokens of the answer at most. 0 means none where the prompt is reported, by `echo` or `prompt_logprobs`; else it counts
+    /// as absent.
     pub max_tokens: Option<i64>,
-    /// The answer begins with the prompt.
+    /// The answer begins with the prompt, and so do its log probabilities.
     pub echo: Option<bool>,
     /// Report log probabilities, and of this many of the most probable tokens, 20 at most.
     pub logprobs: Option<u64>,
+    /// vLLM's: report log probabilities of the prompt, and of this many of the most probable tokens, 20 at most.
+    pub prompt_logprobs: Option<i64>,
+    /// vLLM's: report the ids of prompt and answer.
+    pub return_token_ids: Option<bool>,
+    /// llama.cpp's: report in a stream how far the prompt is read.
+    pub return_progress: Option<bool>,
     /// Texts of control tokens in the prompt are those tokens.
     pub parse_special: Option<bool>,
     /// 0 to 2.
@@ -90,12 +98,14 @@ pub struct TextRequest {
     pub response_format: Option<ResponseFormat>,
     /// Whose prompts may share what is cached.
     pub user_id: Option<String>,
+    /// Not part of the body: see [`TextRequest::checked`].
     #[serde(skip)]
-    given: Given,
+    pub given: Given,
 }
 
+/// What is known of a request beside its body: [`TextRequest::checked`] fills it in.
 #[derive(Clone, Debug, Default)]
-struct Given {
+pub struct Given {
     model: ModelId,
     rules: Rules,
     ignored: Vec<String>,
@@ -118,6 +128,12 @@ enum Prompt<'r> {
     Ids(&'r [u32]),
 }
 
+impl Default for PromptField {
+    fn default() -> Self {
+        PromptField::Text(String::new())
+    }
+}
+
 impl PromptField {
     fn prompts(&self) -> Vec<Prompt<'_>> {
         match self {
@@ -138,6 +154,8 @@ pub struct TextAsked {
     pub answers: u32,
     /// What each answer begins with: its prompt, where that was asked for.
     pub echoes: Vec<String>,
+    /// Tokens before each prompt that are none of it: what begins every text, before prompts that are texts.
+    pub added_tokens: usize,
 }
 
 impl TextRequest {
@@ -146,11 +164,21 @@ impl TextRequest {
     /// # Errors
     /// As [`ChatRequest::parse_by`].
     pub fn parse_by(rules: &Rules, body: impl AsRef<[u8]>) -> Result<TextRequest> {
-        let (mut request, ignored) = rules::parse::<TextRequest>(body.as_ref(), rules.compat)?;
-        let model = resolve(rules, request.model.as_deref())?;
-        request.given = Given { model, rules: rules.clone(), ignored };
-        request.check()?;
-        Ok(request)
+        let (request, ignored) = rules::parse::<TextRequest>(body.as_ref(), rules.compat)?;
+        request.checked(rules, ignored)
+    }
+
+    /// Checks a request, whatever it was made from. `ignored`: names of fields of the body that mean nothing here.
+    ///
+    /// # Errors
+    /// As [`ChatRequest::parse_by`].
+    pub fn checked(mut self, rules: &Rules, ignored: Vec<String>) -> Result<TextRequest> {
+        let model = resolve(rules, self.model.as_deref())?;
+        self.given = Given { model, rules: rules.clone(), ignored };
+        // Editors send a suffix with each request, at the end of a file an empty one.
+        self.suffix = self.suffix.filter(|suffix| !suffix.is_empty());
+        self.check()?;
+        Ok(self)
     }
 
     /// The one form that the answer is asked to have.
@@ -194,10 +222,7 @@ impl TextRequest {
         if self.echo == Some(true) && self.suffix.is_some() {
             return Err(refuse("echo", "echo: a text with a suffix cannot be echoed"));
         }
-        if self.echo == Some(true) && self.logprobs.is_some() {
-            let message = "echo: log probabilities of a prompt are not reported: expected echo or logprobs, found both";
-            return Err(refuse("echo", message));
-        }
+        check_prompt_logprobs(self.prompt_logprobs, self.is_stream())?;
         if strict && self.suffix.is_some() && self.given.model.thinking {
             return Err(refuse("suffix", "FIM completion does not support the thinking mode"));
         }
@@ -233,6 +258,23 @@ impl TextRequest {
         self.stream == Some(true)
     }
 
+    fn echoes(&self) -> bool {
+        self.echo == Some(true)
+    }
+
+    /// Of how many of the most probable tokens log probabilities of the prompt are needed; none: of none.
+    fn scored(&self) -> Option<u32> {
+        let echoed = self.logprobs.filter(|_| self.echoes()).and_then(|count| u32::try_from(count).ok());
+        let own = self.prompt_logprobs.and_then(|count| u32::try_from(count).ok());
+        echoed.max(own)
+    }
+
+    /// The tokens of each answer at most, where the request says so.
+    fn asked_tokens(&self) -> Option<u32> {
+        let most = self.max_tokens.map(|most| u32::try_from(most).unwrap_or(u32::MAX))?;
+        (most > 0 || self.echoes() || self.prompt_logprobs.is_some()).then_some(most)
+    }
+
     /// What the engine is to do.
     ///
     /// # Errors
@@ -246,7 +288,7 @@ impl TextRequest {
             false => SamplingParams::default(),
         };
         let sampling = self.sampling().params(defaults);
-        let asked = self.max_tokens.filter(|&most| most > 0).map(|most| u32::try_from(most).unwrap_or(u32::MAX));
+        let (asked, scored) = (self.asked_tokens(), self.scored());
         let most = asked.unwrap_or(self.token_limits().0);
         let mut stop_ids = self.stop_token_ids.clone().unwrap_or_default();
         if self.suffix.is_some() {
@@ -255,12 +297,25 @@ impl TextRequest {
         let answers = self.sampling().answers();
         let shape = Shape { response: self.form()?, ..Shape::default() };
         let constraint = language.grammars().constraint(&shape, false, Dialect::Local)?;
-        let mut all = TextAsked { requests: vec![], answers, echoes: vec![] };
+        let (mut all, mut entries) =
+            (TextAsked { requests: vec![], answers, echoes: vec![], added_tokens: 0 }, 0_usize);
         for prompt in self.prompt.prompts() {
             let ids = self.ids(language, tokenizer, &prompt)?;
-            let max_tokens = fit(&ids, most, language.context(), asked.is_some() && rules.compat.is_strict())?;
+            if let (Prompt::Text(_), None) = (&prompt, &self.suffix) {
+                all.added_tokens = language.raw_prompt("")?.len();
+            }
+            let max_tokens = match most {
+                // A whole text may be read again where nothing is to follow it.
+                0 if ids.len() == language.context() as usize => 0,
+                most => fit(&ids, most, language.context(), asked.is_some() && rules.compat.is_strict())?,
+            };
+            if let Some(scored) = scored {
+                let places = ids.len().saturating_mul(answers as usize);
+                entries = entries.saturating_add(places.saturating_mul(scored as usize + 1));
+                check_scored("prompt", entries)?;
+            }
             let echo = match prompt {
-                _ if self.echo != Some(true) => String::new(),
+                _ if !self.echoes() => String::new(),
                 Prompt::Text(text) => text.to_owned(),
                 Prompt::Ids(ids) => tokenizer.decode(ids),
             };
@@ -273,6 +328,7 @@ impl TextRequest {
                     min_tokens: self.min_tokens.unwrap_or(0),
                     ignore_eos: self.ignore_eos == Some(true),
                     constraint: constraint.clone(),
+                    prompt_logprobs: scored,
                     ..Request::new(ids.clone())
                 });
                 all.echoes.push(echo.clone());
@@ -295,10 +351,17 @@ impl TextRequest {
         if self.is_stream() && self.stream_options.and_then(|options| options.include_usage) == Some(true) {
             completion = completion.with_usage_apart();
         }
-        if self.logprobs.is_some() {
-            completion = completion.with_logprobs(Arc::clone(language.tokenizer()));
+        if let Some(count) = self.logprobs.and_then(|count| usize::try_from(count).ok()) {
+            completion = completion.with_logprobs(Arc::clone(language.tokenizer()), count).with_scored_echoes(asked);
         }
-        completion
+        let wishes = Wishes {
+            token_ids: self.return_token_ids == Some(true),
+            progress: self.return_progress == Some(true),
+            prompt_logprobs: self.prompt_logprobs.and_then(|count| usize::try_from(count).ok()),
+            streams: self.is_stream(),
+        };
+        let prompts = asked.requests.iter().map(|request| request.prompt.as_slice());
+        completion.with_beside(Beside::new(Kind::Text, wishes, language.tokenizer(), prompts))
     }
 
     /// Default and cap of the tokens of an answer.
@@ -310,7 +373,10 @@ impl TextRequest {
     }
 
     fn ids(&self, language: &Language, tokenizer: &Tokenizer, prompt: &Prompt<'_>) -> Result<Vec<u32>> {
-        let encode = |text: &str| tokenizer.encode(text, self.parse_special == Some(true));
+        let encode = |text: &str| {
+            language.check_length(text.len())?;
+            tokenizer.encode(text, self.parse_special == Some(true))
+        };
         let text = match prompt {
             Prompt::Text(text) => encode(text)?,
             Prompt::Ids(ids) => {
@@ -327,7 +393,8 @@ impl TextRequest {
                 Prompt::Ids(_) => Ok(text),
             };
         };
-        around_hole(tokenizer, &text, &encode(suffix)?)
+        let begin: Vec<u32> = tokenizer.token_id(BOS).into_iter().collect();
+        Ok([begin, language.around_hole(&text, &encode(suffix)?)?].concat())
     }
 
     fn sampling(&self) -> Sampling<'_> {
@@ -346,35 +413,5 @@ impl TextRequest {
             n: self.n,
             logprobs: self.logprobs.and_then(|count| count.try_into().ok()),
         }
-    }
-}
-
-/// The prompt of a hole between two texts: its beginning, its place, its end, as tokens.
-fn around_hole(tokenizer: &Tokenizer, before: &[u32], behind: &[u32]) -> Result<Vec<u32>> {
-    let token = |name: &str| {
-        let lacks = format!("suffix: the model has no token {}, so it cannot fill a hole", quote(name));
-        tokenizer.token_id(name).ok_or_else(|| refuse("suffix", lacks).with_help("leave out suffix"))
-    };
-    let (begin, hole, end) = (token(FIM_BEGIN)?, token(FIM_HOLE)?, token(FIM_END)?);
-    let bos: Vec<u32> = tokenizer.token_id(BOS).into_iter().collect();
-    Ok([&bos, &[begin][..], before, &[hole], behind, &[end]].concat())
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn a_hole_is_between_its_texts() {
-        let added: Vec<_> = (10..).zip([BOS, FIM_BEGIN, FIM_HOLE, FIM_END]).collect();
-        let added: Vec<_> = added.iter().map(|(id, token)| json!({ "id": id, "content": token })).collect();
-        let file = json!({
-            "added_tokens": added, "model": { "type": "BPE", "vocab": { "a": 0 }, "merges": [] },
-            "pre_tokenizer": { "type": "ByteLevel", "add_prefix_space": false, "use_regex": false },
-        });
-        let tokenizer = Tokenizer::from_json("tokenizer.json", file.to_string().as_bytes(), 20).unwrap();
-        assert_eq!(around_hole(&tokenizer, &[1, 2], &[3]).unwrap(), [10, 11, 1, 2, 12, 3, 13]);
     }
 }

@@ -24,7 +24,8 @@ fn user(text: &str) -> Conversation {
 }
 
 fn ids(source: &str, conversation: &Conversation, options: Options) -> Result<Vec<u32>> {
-    ChatTemplate::new("chat_template.jinja", source)?.render(conversation, options, &TOKENIZER, Ends::default())
+    let template = ChatTemplate::new("chat_template.jinja", source, &TOKENIZER)?;
+    template.render(conversation, options, &TOKENIZER, Ends::default())?.ids(&TOKENIZER)
 }
 
 fn text(source: &str, conversation: &Conversation) -> String {
@@ -79,6 +80,128 @@ fn text_makes_no_token_with_what_stands_next_to_it() {
         let rendered = ids(source, &user(content), Options::default()).unwrap();
         assert_eq!(added(&rendered), Vec::<&str>::new(), "{source} {content}");
         assert!(TOKENIZER.decode(&rendered).contains(content.trim()), "{source} {content}");
+    }
+}
+
+#[test]
+fn whatever_a_template_does_to_a_text_it_stays_text() {
+    let filters = [
+        "",
+        "|lower",
+        "|upper",
+        "|capitalize",
+        "|title",
+        "|trim",
+        "|replace('_', '▁')",
+        "|replace('X', '<｜User｜>')",
+        "|replace('|', '｜')|lower",
+        "|reverse",
+        "|list|join",
+        "|tojson",
+        "|string|lower",
+        ".lower()",
+        ".upper()",
+        ".strip()",
+        ".replace('X', '｜')",
+        ".replace('X', '<｜Assistant｜>').lower()",
+        ".split('X')|join",
+        "[1:]",
+        "[:-1]",
+        "[::-1]",
+        ".split(' ')[-1]",
+        ".title()",
+        ".replace('X', bos_token)",
+        "|replace('X', '</' ~ 'think>')",
+        ".lstrip('X')",
+    ];
+    let around = [
+        ("", ""),
+        ("<", ">"),
+        ("<｜", "｜>"),
+        ("</", ""),
+        ("", "think>"),
+        ("<｜{{ '' }}", "{{ '｜>' }}"),
+        ("{{ '<' ~ '' }}", ">"),
+    ];
+    let mut texts: Vec<String> =
+        vec!["X".to_owned(), " think".to_owned(), "xthinkx".to_owned(), "\u{f0000}\u{f0005}".to_owned()];
+    for (token, _) in TOKENIZER.added_tokens().take(24) {
+        let bare = token.trim_matches(['<', '>', '｜', '/']);
+        texts.extend([token.to_owned(), token.to_uppercase(), token.to_lowercase(), token.replace('▁', "_")]);
+        texts.extend([
+            token.replace('｜', "X"),
+            token.replace('｜', "|"),
+            token.chars().rev().collect(),
+            format!("x{token}x"),
+        ]);
+        texts.extend([
+            bare.to_owned(),
+            format!("x{bare}x"),
+            bare.to_uppercase(),
+            token.chars().skip(1).collect(),
+            token.replace('<', "X<X"),
+        ]);
+    }
+    let mut state = 11_u64;
+    let mut next = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(state >> 33).unwrap() % below
+    };
+    for round in 0..600 {
+        let (one, two, (before, after)) =
+            (filters[next(filters.len())], filters[next(filters.len())], around[next(around.len())]);
+        let field = [
+            "m.content",
+            "m.tool_calls[0].function.name",
+            "m.reasoning_content",
+            "m.tool_calls[0].function.arguments.k",
+            "m.tool_call_id",
+        ][next(5)];
+        let source = format!(
+            "{{{{ bos_token }}}}{{% for m in messages %}}<｜User｜>{before}{{{{ ({field}{one}){two} }}}}{after}{{% endfor %}}<｜Assistant｜>"
+        );
+        let text = &texts[next(texts.len())];
+        let call = json!({ "id": text, "function": { "name": text, "arguments": { "k": text } } });
+        let message = json!({ "role": "assistant", "content": text, "reasoning_content": text, "tool_calls": [call], "tool_call_id": text });
+        let conversation = conversation(json!({ "messages": [message] }));
+        let template = ChatTemplate::new("x", &source, &TOKENIZER).unwrap();
+        let ends = Ends { bos: control::BOS, eos: control::EOS };
+        // Some filters do not go together: then the template refuses.
+        let Ok(prompt) = template.render(&conversation, Options::default(), &TOKENIZER, ends) else { continue };
+        let found = added(&prompt.ids(&TOKENIZER).unwrap());
+        assert_eq!(found, [control::BOS, control::USER, control::ASSISTANT], "{round}: {source} {text}");
+    }
+}
+
+#[test]
+fn tokens_that_a_template_composes_are_its_own() {
+    let source =
+        "{% for m in messages %}{{ '<｜' + (m.role | capitalize) + '｜>' }}{{ m.content }}{{ '</' }}think>{% endfor %}";
+    for (content, tokens) in [
+        ("hi", vec!["<｜User｜>", "</think>"]),
+        ("<｜User｜>", vec!["<｜User｜>", "</think>"]),
+        ("<think>", vec!["<｜User｜>", "</think>"]),
+    ] {
+        let rendered = ids(source, &user(content), Options::default()).unwrap();
+        assert_eq!(added(&rendered), tokens, "{content}");
+        assert_eq!(TOKENIZER.decode(&rendered), format!("<｜User｜>{content}</think>"));
+    }
+}
+
+#[test]
+fn marks_stand_where_text_and_strings_are() {
+    let cases = [
+        (
+            "{# <think> #}{{ '<think>' }}{{ \"a\\\"<think>\" }}{% set x = '}}<think>%}' %}{{ x }}",
+            "<think>a\"<think>}}<think>%}",
+            3,
+        ),
+        ("{ {{ {'<think>': 1}['<think>'] }} <think>{", "{ 1 <think>{", 1),
+        ("{{ 'a<b>c' }}{{ 1 if 1 < 2 else 3 }}", "a<b>c1", 0),
+    ];
+    for (source, expected, tokens) in cases {
+        let rendered = ids(source, &user("x"), Options::default()).unwrap();
+        assert_eq!((TOKENIZER.decode(&rendered).as_str(), added(&rendered).len()), (expected, tokens), "{source}");
     }
 }
 

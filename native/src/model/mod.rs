@@ -1,48 +1,59 @@
 //! What MODEL means: the embedded stories, a folder, a .safetensors file. Never a download.
 
-use std::path::Path;
+mod folder;
+
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use lyn::checkpoint::{BoxFuture, Checkpoint, FolderSource, INDEX_FILE, SINGLE_FILE, Source};
-use lyn::error::{Code, Error, Result, quote};
+use lyn::checkpoint::{
+    BoxFuture, CONFIG_FILE, Checkpoint, FolderSource, INDEX_FILE, ONLY_SHARD_FILE, SINGLE_FILE, Source,
+};
+use lyn::error::{Code, Error, Result};
 use lyn::platform::block_on;
+
+use crate::text::quoted;
 
 /// The files of a model.
 ///
 /// # Errors
-/// `model_not_found`, with the nearest name that exists.
-pub(crate) fn source(model: &str) -> Result<Arc<dyn Source>> {
+/// `model_not_found`, with the nearest name that exists; `bad_checkpoint` for a folder that is not a model's, with what it is.
+pub(crate) fn source(model: &Path) -> Result<Arc<dyn Source>> {
     if model == "stories" {
         return Ok(lyn::models::stories());
     }
-    let path = Path::new(model);
-    if path.is_dir() {
-        return Ok(Arc::new(FolderSource::new(path)?));
+    if model.is_dir() {
+        return Ok(Arc::new(FolderSource::new(folder::of_model(model)?)?));
     }
     let not_found = |message: String| Error::new(Code::ModelNotFound, message);
-    if path.is_file() {
-        if path.extension().is_none_or(|extension| extension != "safetensors") {
-            let message = format!("{} is a file of another kind", quote(model));
+    if model.is_file() {
+        let folder = model.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+        let name = model.file_name().unwrap_or_default();
+        if name == CONFIG_FILE || name == INDEX_FILE {
+            return Ok(Arc::new(FolderSource::new(folder::of_model(folder)?)?));
+        }
+        if model.extension().is_none_or(|extension| extension != "safetensors") {
+            let message = format!("{} is {}", quoted(model), folder::kind(name).unwrap_or("a file of another kind"));
             return Err(not_found(message).with_help("give a folder with config.json and *.safetensors, or stories"));
         }
-        let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
         // The folder's other weights must not be taken in place of the file that was named.
-        if path.file_name().is_some_and(|name| name != SINGLE_FILE) && !folder.join(INDEX_FILE).is_file() {
-            let message = format!("{} is not {SINGLE_FILE}, and no {INDEX_FILE} lies beside it", quote(model));
+        let is_whole = name == SINGLE_FILE || name == ONLY_SHARD_FILE && !folder.join(SINGLE_FILE).is_file();
+        if !is_whole && !folder.join(INDEX_FILE).is_file() {
+            let message = format!("{} is not {SINGLE_FILE}, and no {INDEX_FILE} lies beside it", quoted(model));
             return Err(not_found(message).with_help("give the folder of the model"));
         }
-        return Ok(Arc::new(FolderSource::new(folder)?));
+        return Ok(Arc::new(FolderSource::new(folder::of_model(folder)?)?));
     }
-    let repository = model.strip_prefix("hf:").unwrap_or(model);
-    let looks_like_one = repository.len() < model.len()
+    let text = model.to_string_lossy();
+    let repository = text.strip_prefix("hf:").unwrap_or(&text);
+    let looks_like_one = repository.len() < text.len()
         || repository.split_once('/').is_some_and(|(owner, name)| {
             let plain = |text: &str| !text.is_empty() && !text.starts_with(['.', '~', '/']) && !text.contains('/');
             plain(owner) && plain(name)
         });
-    let message = format!("{} is neither a folder nor a built-in model", quote(model));
-    let nearest = nearest(path);
+    let message = format!("{} is neither a folder nor a built-in model", quoted(model));
+    let nearest = nearest(model);
     Err(match nearest {
-        Some(nearest) => not_found(message).with_help(format!("did you mean {}?", quote(&nearest))),
+        Some(nearest) => not_found(message).with_help(format!("did you mean {}?", quoted(&nearest))),
         None if looks_like_one => not_found(format!("{message}; downloads from the Hub come with a later version"))
             .with_help("download the repository's files into a folder, and give that folder"),
         None => not_found(message),
@@ -50,7 +61,7 @@ pub(crate) fn source(model: &str) -> Result<Arc<dyn Source>> {
 }
 
 /// The name most like `path` among the built-in model and what lies beside it.
-fn nearest(path: &Path) -> Option<String> {
+fn nearest(path: &Path) -> Option<PathBuf> {
     let wanted = path.file_name()?.to_string_lossy().into_owned();
     let folder = path.parent().filter(|folder| *folder != Path::new(""));
     let beside = std::fs::read_dir(folder.unwrap_or(Path::new("."))).into_iter().flatten().flatten();
@@ -59,15 +70,14 @@ fn nearest(path: &Path) -> Option<String> {
     let built_in = folder.is_none().then(|| "stories".to_owned());
     let likeness = |name: &String| strsim::jaro_winkler(name, &wanted);
     let best = names.chain(built_in).max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
-    (likeness(&best) > 0.85)
-        .then(|| folder.map_or_else(|| best.clone(), |folder| folder.join(&best).display().to_string()))
+    (likeness(&best) > 0.85).then(|| folder.unwrap_or(Path::new("")).join(best))
 }
 
 /// An open checkpoint: headers only.
 ///
 /// # Errors
 /// As [`source`], and what is wrong with the files.
-pub(crate) fn open(model: &str) -> Result<Checkpoint> {
+pub(crate) fn open(model: &Path) -> Result<Checkpoint> {
     block_on(Checkpoint::open(source(model)?))
 }
 

@@ -1,0 +1,79 @@
+//! OpenAI's Responses: the same conversation as items, and an answer that nobody keeps.
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::Response;
+use lyn::chat::openai::{self, ResponsesRequest};
+use lyn::error::{Code, Error};
+use lyn::generate::Event;
+use serde_json::Value;
+
+use super::chat::{self, Started};
+use super::refusal::{Refusal, ok};
+use super::sse::{self, Pieces};
+use super::worker::Cut;
+use super::{Shared, Who, parsed, unix_seconds};
+
+/// `POST /v1/responses`
+pub(crate) async fn create(
+    State(server): State<Shared>,
+    Extension(visitor): Who,
+    body: Body,
+) -> Result<Response, Refusal> {
+    server.check_open()?;
+    let shared = Shared::clone(&server);
+    let parse = move |bytes: &[u8]| {
+        let request = ResponsesRequest::parse(shared.settings.compat, bytes)?;
+        // Models of other engines have whatever names they like.
+        let elsewhere = shared.may_lead_elsewhere(request.model.as_deref());
+        let chat = request.to_chat(&shared.rules(false, elsewhere))?;
+        Ok((request, chat))
+    };
+    let (request, chat) = parsed(&server, body, parse).await?;
+    let model = request.model.clone().unwrap_or_else(|| server.settings.models.loaded.clone());
+    let mut told = openai::Response::new(unix_seconds(), model, &request);
+    if chat.logprobs == Some(true) {
+        let language = server.loaded().and_then(|loaded| Ok(loaded.language()?));
+        told = told.with_logprobs(language.ok().map(|language| language.tokenizer().clone()));
+    }
+    let streams = chat.is_stream();
+    let Started { mut answer, headers, .. } = chat::start_known(&server, visitor, chat).await?;
+    let mut response = if streams {
+        sse::stream(answer, Events(told))
+    } else {
+        while let Some((_, event)) = answer.next().await? {
+            told.events(&event);
+        }
+        ok(&told.whole())
+    };
+    response.headers_mut().extend(headers);
+    Ok(response)
+}
+
+/// An answer by named events.
+struct Events(openai::Response);
+
+fn named(events: Vec<Value>) -> String {
+    let name = |event: &Value| event.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
+    events.iter().map(|event| format!("event: {}\ndata: {event}\n\n", name(event))).collect()
+}
+
+impl Pieces for Events {
+    const KIND: &'static str = sse::EVENT_STREAM;
+    const KEEP_ALIVE: &'static str = sse::COMMENT;
+
+    fn begin(&mut self) -> String {
+        named(self.0.begin())
+    }
+
+    fn event(&mut self, _choice: u32, event: &Event) -> String {
+        named(self.0.events(event))
+    }
+
+    fn end(&mut self, cut: Option<Cut>) -> String {
+        let Some(cut) = cut else { return String::new() };
+        let refusal = Refusal::from(cut);
+        named(self.0.fail("server_error", &Error::new(Code::Internal, refusal.message())))
+    }
+}

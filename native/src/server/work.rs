@@ -1,0 +1,72 @@
+//! Work that takes its time: large bodies are parsed, texts become tokens, prompts are made ready.
+//!
+//! In: closures. Out: their results, from threads that no connection waits for. A few run at once, so that what they take in
+//! memory has a bound; others wait, for a while. Work whose client has left is not begun, and ends at its next step.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use lyn::cancel;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use super::refusal::Refusal;
+
+/// How long work waits for its turn.
+const WAIT: Duration = Duration::from_secs(30);
+/// Work at once at most: some 30 bytes for each byte of a body.
+const MOST: usize = 4;
+
+/// Turns of all work, and of that whose texts need not fit a context: some of the others shall always go on.
+static ALL: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(most())));
+static LONG: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(most() - 1)));
+
+fn most() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from).clamp(2, MOST)
+}
+
+/// Tells the work when nobody waits for it any more.
+struct Waiting(Arc<AtomicBool>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Does `work` where no connection waits.
+///
+/// # Errors
+/// 503 where it is not its turn for long; what `work` says.
+pub(super) async fn apart<T: Send + 'static>(
+    work: impl FnOnce() -> lyn::Result<T> + Send + 'static,
+) -> Result<T, Refusal> {
+    let late = || Refusal::unavailable("overloaded", "too many requests are being made ready; try again later");
+    let turn = timeout(WAIT, Arc::clone(&ALL).acquire_owned()).await.ok().and_then(Result::ok).ok_or_else(late)?;
+    let waiting = Waiting(Arc::default());
+    let unwanted = Arc::clone(&waiting.0);
+    let done = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        cancel::unless(unwanted, || cancel::check().and_then(|()| work()))
+    });
+    let done = done.await;
+    drop(waiting);
+    Ok(done.map_err(|_| Refusal::internal())??)
+}
+
+/// As [`apart`], for texts of any length.
+///
+/// # Errors
+/// As [`apart`].
+pub(super) async fn long<T: Send + 'static>(
+    work: impl FnOnce() -> lyn::Result<T> + Send + 'static,
+) -> Result<T, Refusal> {
+    let late = || Refusal::unavailable("overloaded", "too many texts are being made tokens; try again later");
+    let turn = timeout(WAIT, Arc::clone(&LONG).acquire_owned()).await.ok().and_then(Result::ok).ok_or_else(late)?;
+    let done = apart(move || {
+        let _turn = turn;
+        work()
+    });
+    done.await
+}

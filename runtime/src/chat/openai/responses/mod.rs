@@ -1,0 +1,7 @@
+//! OpenAI's Responses, without state: a request in other words than a chat completion's, and its answer as items.
+
+mod request;
+mod response;
+
+pub use request::ResponsesRequest;
+pub use response::Response;
