@@ -237,7 +237,7 @@ pub struct FunctionName {
 }
 
 /// The shape of the answer.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct ResponseFormat {
     /// `text`, `json_object`, `json_schema`.
     pub r#type: String,
