@@ -312,9 +312,11 @@ impl Rules<'_> {
             }
             Some((schema, Part::Object(object))) if !is_any_object(object) => {
                 self.loosened.push(format!("{}:$.additionalProperties", tool.name));
-                // Those that are listed are held; any others may come after them.
-                let listed = self.dsml_parameters(name, schema, object)?;
-                format!("{listed} {}", self.dsml_more_parameters(object))
+                // Those that are listed are held, and no others come; where none is, any may.
+                match object.properties.is_empty() {
+                    true => self.dsml_any_parameters()?,
+                    false => self.dsml_parameters(name, schema, object)?,
+                }
             }
             _ => self.dsml_any_parameters()?,
         };
@@ -375,11 +377,6 @@ impl Rules<'_> {
             self.rule(&format!("{name}_{place}"), &options.join(" | "));
         }
         Ok((format!("{name}_first"), format!("{name}_later")))
-    }
-
-    /// Parameters beside those that are listed: any of other names.
-    fn dsml_more_parameters(&mut self, _object: &Object) -> String {
-        "\"\"".to_owned()
     }
 
     /// The name of the rule for parameters of any name.
