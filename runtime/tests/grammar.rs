@@ -5,6 +5,7 @@ mod hostile;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use lyn::chat::openai::{ResponseShape, Shape, ToolChoice, ToolSpec};
 use lyn::chat::{ChatFormat, Detected, Dialect, Grammars};
@@ -541,6 +542,17 @@ fn a_model_without_a_chat_format_writes_json_but_calls_nothing() {
     let error = of(&raw, &tools(ToolChoice::Required, false, json!({"f": {}})), false).unwrap_err();
     assert_eq!((error.code(), error.details()["param"].as_str()), (Code::BadRequest, Some("tools")));
     assert!(raw.constraint(&Shape::default(), true, Dialect::Local).unwrap().is_none());
+}
+
+#[test]
+fn a_form_is_followed_before_it_is_used() {
+    let hour = Duration::from_secs(3600);
+    let followed = |schema: Value, time| of(&EXP, &response(schema), true).unwrap().rehearse(50, time);
+    let many = json!({"type": "array", "items": {"type": "boolean"}, "minItems": 100});
+    assert_eq!(followed(many.clone(), hour), 50, "past the thought, and no further than was asked");
+    assert_eq!(followed(many, Duration::ZERO), 0);
+    let few = followed(json!({"const": "x"}), hour);
+    assert!((1..50).contains(&few), "{few}: the answer ends");
 }
 
 /// Prints what `docs/performance.md` has: run it with `--release -- --ignored --nocapture`.
