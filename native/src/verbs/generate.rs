@@ -7,8 +7,8 @@ use lyn::chat::message::Content;
 use lyn::chat::openai::{ResponseShape, Shape};
 use lyn::chat::{Conversation, Detected, Dialect, Message, Role};
 use lyn::engine::Engine;
-use lyn::error::{Result, quote};
-use lyn::generate::{Finish, Request, TraceRequest};
+use lyn::error::{Result, escape_whole, quote};
+use lyn::generate::{Constraint, Finish, Request, TraceRequest};
 
 use super::{fenced, refuse};
 use crate::answer::{Answer, Trace, answer, check_room};
@@ -139,6 +139,11 @@ fn request(
             engine.language()?.grammars().constraint(&shape, thinking, Dialect::Local)?
         }
     };
+    let loosened = constraint.as_ref().map_or(&[][..], Constraint::loosened);
+    if !loosened.is_empty() {
+        let what: Vec<String> = loosened.iter().map(|name| escape_whole(name)).collect();
+        app.terminal.warn("loosened", &format!("the answer is not held to {}", what.join(", ")));
+    }
     let trace = match &options.trace {
         None => None,
         Some(_) => Some(TraceRequest {

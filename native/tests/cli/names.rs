@@ -25,7 +25,7 @@ const WHOLE: [(&str, &str); 5] = [
 #[cfg(unix)]
 #[test]
 fn a_hub_s_cache_stands_for_its_snapshot() {
-    let root = folder("cache").join("models--org--name");
+    let root = folder("hub-cache").join("models--org--name");
     let commit = "0123456789abcdef";
     links(&root.join("snapshots").join(commit), &WHOLE);
     let show = || lyn([Path::new("show"), &root]);

@@ -103,7 +103,7 @@ fn speeds_are_measured_sparse_against_dense() {
 
 #[test]
 fn the_cache_on_disk_is_shown_and_cleared() {
-    let cache = folder("cache");
+    let cache = folder("cache-shown");
     let blocks = cache.join("blocks");
     let of = |arguments: &[&str]| {
         let mut command = command(["cache"].iter().chain(arguments));
