@@ -281,9 +281,14 @@ pub(crate) struct UpstreamArgs {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Upstream")]
 pub(crate) struct RouteArgs {
-    /// MODEL_ID=URL[#ID][@N%]: requests for this model go there, under another ID, or N percent of them; MODEL_ID may end
-    /// in *, URL may be local; shadow:MODEL_ID=… sends copies, whose answers are only counted; may be given again
-    #[arg(long, value_name = "RULE")]
+    // In a comment of documentation the brackets would be links.
+    #[arg(
+        long,
+        value_name = "RULE",
+        help = "MODEL_ID=URL[#ID][@N%]: requests for this model go there, under another ID, or N percent of them; MODEL_ID \
+                may end in *, URL may be local; shadow:MODEL_ID=… sends copies, whose answers are only counted; may be \
+                given again"
+    )]
     pub(crate) route: Vec<String>,
     /// Another engine for requests that find the queue here full
     #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
