@@ -134,8 +134,9 @@ def test_a_tool_loop(client):
         messages.append({"role": "tool", "tool_call_id": call.id, "content": "Sunny"})
     after = ask(client, messages=messages, tools=[WEATHER], tool_choice="none")
     assert after.choices[0].message.tool_calls is None
-    with pytest.raises(openai.BadRequestError, match="must be followed by tool messages"):
-        ask(client, messages=[*messages[:2], {"role": "user", "content": "Well?"}], tools=[WEATHER])
+    # Histories that were cut between a call and its result are served.
+    cut = ask(client, messages=[*messages[:2], {"role": "user", "content": "Well?"}], tools=[WEATHER], tool_choice="none")
+    assert cut.choices[0].message.content
 
 
 class Cat(pydantic.BaseModel):

@@ -102,6 +102,10 @@ fn functions(request: &ChatRequest) -> Result<()> {
         Value::String(word) => word != "none" && word != "auto",
         _ => true,
     };
+    // Programs that send both forms mean the newer one.
+    if request.tools.as_ref().is_some_and(|tools| !tools.is_empty()) {
+        return Ok(());
+    }
     let fields = [("functions", "tools", &request.functions), ("function_call", "tool_choice", &request.function_call)];
     match fields.into_iter().find(|(.., value)| value.as_ref().is_some_and(|value| says(&value))) {
         None => Ok(()),
