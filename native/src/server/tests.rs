@@ -24,6 +24,7 @@ use super::{BALANCE, CHAT, COMPLETIONS, COUNT_TOKENS, HEALTH, MESSAGES, MODELS, 
 
 mod anthropic;
 mod elsewhere;
+mod forms;
 mod ollama;
 mod responses;
 mod strict;

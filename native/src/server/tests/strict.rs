@@ -38,12 +38,10 @@ async fn json_that_two_readers_read_differently_is_refused_on_every_route() {
 #[tokio::test]
 async fn what_cannot_fit_is_refused_before_it_is_made_tokens() {
     let app = app(&open_server().await);
-    // A stranger to all words, so that its tokens are many: counting them takes longer than saying no.
+    // "At least": its tokens were not counted.
     let long = "xq".repeat(1 << 20);
-    let began = std::time::Instant::now();
     let message = chat(&app, json!({ "messages": [{ "role": "user", "content": long }] })).await.refused(400);
     assert!(message.contains("maximum context length is 1024 tokens") && message.contains("at least"), "{message}");
-    assert!(began.elapsed() < Duration::from_secs(5), "it took {:?}", began.elapsed());
     let message = post(&app, "/v1/completions", &json!({ "model": "stories", "prompt": "xq".repeat(1 << 20) }))
         .await
         .refused(400);
