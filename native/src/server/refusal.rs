@@ -186,11 +186,10 @@ impl From<Error> for Refusal {
     fn from(error: Error) -> Refusal {
         let message = error.message().to_owned();
         let param = error.details().get("param").and_then(Value::as_str).map(str::to_owned);
-        let busy = error.details().get("status").and_then(Value::as_u64) == Some(503);
-        if busy && error.code() != Code::Upstream {
-            return Refusal::unavailable("overloaded", message);
-        }
+        let status = named_status(&error);
         let refusal = match error.code() {
+            Code::Upstream => return of_upstream(&error, status),
+            _ if status == Some(StatusCode::SERVICE_UNAVAILABLE) => return Refusal::unavailable("overloaded", message),
             Code::BadRequest => Refusal::bad(message),
             Code::ContextOverflow => Refusal::invalid(StatusCode::BAD_REQUEST, "context_length_exceeded", message),
             Code::InvalidSchema => Refusal::invalid(StatusCode::UNPROCESSABLE_ENTITY, "invalid_request_error", message),
@@ -200,31 +199,30 @@ impl From<Error> for Refusal {
                 Refusal::unavailable("device_lost", "the device was lost; the model is being loaded again")
             }
             Code::Cancelled => Refusal::unavailable("server_shutdown", "the server is stopping"),
-            Code::Upstream => return of_upstream(&error),
             Code::NonFinite => Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "non_finite", message),
             _ => {
                 tracing::error!(code = error.code().name(), message = error.message(), "a request failed");
                 Refusal::internal()
             }
         };
-        // A request of the wrong form may have a status of its own.
-        let status =
-            error.details().get("status").and_then(Value::as_u64).and_then(|status| u16::try_from(status).ok());
-        let status = status.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or(refusal.status);
+        let status = status.unwrap_or(refusal.status);
         let count = |name: &str| error.details().get(name).and_then(Value::as_u64);
         let overflow = count("prompt_tokens").zip(count("context")).filter(|(prompt, context)| prompt >= context);
         Refusal { param, status, overflow: overflow.map(Box::new), ..refusal }
     }
 }
 
+/// The status that an error names: a request of the wrong form may have one of its own, and so do other engines.
+fn named_status(error: &Error) -> Option<StatusCode> {
+    let named = error.details().get("status").and_then(Value::as_u64)?;
+    u16::try_from(named).ok().and_then(|named| StatusCode::from_u16(named).ok())
+}
+
 /// What another engine says. A key or a balance that it refuses is none of the client's.
-fn of_upstream(error: &Error) -> Refusal {
-    let told = error.details().get("status").and_then(Value::as_u64).and_then(|status| u16::try_from(status).ok());
+fn of_upstream(error: &Error, told: Option<StatusCode>) -> Refusal {
     let status = match told {
-        Some(told @ (400 | 404 | 413 | 422 | 429 | 503 | 504)) => {
-            StatusCode::from_u16(told).unwrap_or(StatusCode::BAD_GATEWAY)
-        }
-        Some(408) => StatusCode::GATEWAY_TIMEOUT,
+        Some(told) if matches!(told.as_u16(), 400 | 404 | 413 | 422 | 429 | 503 | 504) => told,
+        Some(StatusCode::REQUEST_TIMEOUT) => StatusCode::GATEWAY_TIMEOUT,
         _ => StatusCode::BAD_GATEWAY,
     };
     let (kind, code) = match status.as_u16() {
