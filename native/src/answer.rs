@@ -5,17 +5,16 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use lyn::chat::openai;
-use lyn::checkpoint::GenerationDefaults;
 use lyn::engine::Engine;
-use lyn::error::{Code, Error, Result};
-use lyn::generate::{Event, Finish, Request, SamplingParams, Selection, Timings, Voice};
+use lyn::error::Result;
+use lyn::generate::{Event, Finish, Request, Selection, Timings, Voice};
 use lyn::inspect::trace as lines;
-use lyn::platform::{block_on, seed};
+use lyn::platform::block_on;
 use lyn::text::Tokenizer;
 use serde_json::{Value, json};
 
 use crate::App;
-use crate::cli::{ReasoningTo, SamplingArgs};
+use crate::cli::ReasoningTo;
 use crate::terminal::Progress;
 use crate::terminal::progress::Unit;
 use crate::terminal::table::count;
@@ -189,46 +188,6 @@ impl Trace {
     fn finish(&mut self) -> Result<()> {
         self.file.flush().map_err(|error| crate::text::io_error(&self.path, &error))
     }
-}
-
-impl SamplingArgs {
-    /// How to sample: the user's values, else the checkpoint's, else plain sampling.
-    pub(crate) fn params(&self, defaults: &GenerationDefaults) -> SamplingParams {
-        let defaults = SamplingParams::recommended(defaults);
-        SamplingParams {
-            temperature: self.temperature.unwrap_or(defaults.temperature),
-            top_k: self.top_k,
-            top_p: self.top_p.unwrap_or(defaults.top_p),
-            min_p: self.min_p,
-            repetition_penalty: self.repetition_penalty,
-            presence_penalty: self.presence_penalty,
-            frequency_penalty: self.frequency_penalty,
-            seed: self.seed().unwrap_or_else(seed),
-            ..defaults
-        }
-    }
-}
-
-/// Refuses an answer that cannot fit, where the user asked for a length: it would be cut.
-///
-/// # Errors
-/// `context_overflow`.
-pub(crate) fn check_room(prompt: &[u32], max_tokens: Option<u32>, context: u32) -> Result<()> {
-    let (prompt, Some(answer)) = (prompt.len() as u64, max_tokens) else { return Ok(()) };
-    let needed = prompt + u64::from(answer);
-    if needed <= u64::from(context) {
-        return Ok(());
-    }
-    let message = format!(
-        "prompt {} + answer {} > context {}",
-        count(prompt),
-        count(u64::from(answer)),
-        count(u64::from(context))
-    );
-    Err(Error::new(Code::ContextOverflow, message)
-        .with_help(format!("--context {needed} where the model allows it; a shorter prompt; or a smaller --max-tokens"))
-        .with_detail("prompt_tokens", prompt)
-        .with_detail("context", context))
 }
 
 impl Answer {

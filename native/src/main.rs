@@ -1,6 +1,7 @@
 //! `lyn`: parse, run, exit code.
 
 mod answer;
+mod ask;
 mod block_store;
 mod cli;
 mod command_line;

@@ -3,25 +3,39 @@
 use std::time::{Duration, Instant};
 
 use lyn::chat::Message;
-use lyn::chat::openai::{ResponseShape, Usage};
-use lyn::checkpoint::GenerationDefaults;
+use lyn::chat::openai::{ChatRequest, Usage};
 use lyn::error::{Code, Error, Result, escape};
 use lyn::generate::{Event, Finish, Known, Timings, Voice};
 use lyn::memory::ContextSize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::App;
 use crate::answer::Screen;
-use crate::cli::{AnswerArgs, AttentionArg, EngineArgs, SamplingArgs, Switch, UpstreamArgs, When};
+use crate::ask::Ask;
+use crate::cli::{AnswerArgs, AttentionArg, EngineArgs, UpstreamArgs, When};
 use crate::interrupt::Interrupt;
 use crate::terminal::table::count;
 use crate::text::quoted;
 use crate::upstream::{Address, Keys, Kind, Patience, Upstream, gave_up};
-use crate::verbs::chat::document;
 
 /// How soon a stop is heard.
 const LISTEN: Duration = Duration::from_millis(50);
+
+/// Fields that flags set and some engines do not have.
+const FLAGS: [&str; 11] = [
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "repetition_penalty",
+    "presence_penalty",
+    "frequency_penalty",
+    "seed",
+    "max_tokens",
+    "stop",
+    "ignore_eos",
+];
 
 /// An engine elsewhere, and the model that is asked for there.
 pub(crate) struct Remote {
@@ -97,25 +111,18 @@ impl Remote {
     ///
     /// # Errors
     /// `bad_request` for values out of range; `upstream` where nothing was said. What breaks off later is in [`Told::failure`].
-    pub(crate) fn answer(
-        &self,
-        app: &App,
-        messages: &[Message],
-        options: &AnswerArgs,
-        sampling: &SamplingArgs,
-        response: &ResponseShape,
-    ) -> Result<Told> {
-        sampling.params(&GenerationDefaults::default()).validate()?;
+    pub(crate) fn answer(&self, app: &App, ask: Ask<'_>, messages: Vec<Message>) -> Result<Told> {
+        let request = ChatRequest { model: Some(self.model.clone()), stream: Some(true), ..ask.chat(messages)? };
         let Some(runtime) = &self.runtime else { return Ok(Told::default()) };
         let _working = app.interrupt.work();
-        let mut screen = Screen::new(app, options.reasoning);
+        let mut screen = Screen::new(app, ask.answer.reasoning);
         let host = self.upstream.address().shown().to_owned();
         let timings = Timings { known: Known::NOTHING, ..Timings::default() };
-        let mut told = Told { host, seed: sampling.seed(), model: self.model.clone(), timings, ..Told::default() };
+        let mut told = Told { host, seed: ask.sampling.seed(), model: self.model.clone(), timings, ..Told::default() };
         let answering = async {
-            let body = self.body(app, messages, options, sampling, response).await;
+            self.note_unknown(app, &request).await;
             let (start, mut first) = (Instant::now(), None);
-            let mut reply = self.upstream.ask(Kind::Chat, body).await?;
+            let mut reply = self.upstream.ask(Kind::Chat, request.to_body()).await?;
             loop {
                 match reply.next().await {
                     Ok(Some((_, event))) => {
@@ -146,71 +153,18 @@ impl Remote {
         result.map(|()| told)
     }
 
-    /// The request, without what the engine does not know: that is said.
-    async fn body(
-        &self,
-        app: &App,
-        messages: &[Message],
-        options: &AnswerArgs,
-        sampling: &SamplingArgs,
-        response: &ResponseShape,
-    ) -> Map<String, Value> {
+    /// Says which flags the engine does not know; they are left out of what it gets.
+    async fn note_unknown(&self, app: &App, request: &ChatRequest) {
         let profile = self.upstream.profile().await;
-        let mut body = Map::new();
-        let mut unknown = vec![];
-        let mut put = |name: &str, value: Option<Value>| match value {
-            Some(_) if !profile.knows(name) => unknown.push(format!("--{}", name.replace('_', "-"))),
-            Some(value) => {
-                body.insert(name.to_owned(), value);
-            }
-            None => {}
-        };
-        let unless = |value: f32, default: f32| (value.total_cmp(&default).is_ne()).then(|| number(value));
-        put("temperature", sampling.temperature.map(number));
-        put("top_p", sampling.top_p.map(number));
-        put("top_k", (sampling.top_k > 0).then(|| json!(sampling.top_k)));
-        put("min_p", unless(sampling.min_p, 0.0));
-        put("repetition_penalty", unless(sampling.repetition_penalty, 1.0));
-        put("presence_penalty", unless(sampling.presence_penalty, 0.0));
-        put("frequency_penalty", unless(sampling.frequency_penalty, 0.0));
-        put("seed", sampling.seed().map(|seed| json!(seed)));
-        put("max_tokens", options.max_tokens().map(|most| json!(most)));
-        put("stop", (!options.stop.is_empty()).then(|| json!(options.stop)));
-        put("ignore_eos", options.ignore_eos.then(|| json!(true)));
-        let on = options.thinking == Switch::On;
-        if on && !profile.has_switch() {
+        let body = request.to_body();
+        let unknown = FLAGS.iter().filter(|field| body.contains_key(**field) && !profile.knows(field));
+        let mut unknown: Vec<_> = unknown.map(|field| format!("--{}", field.replace('_', "-"))).collect();
+        if request.mode() && !profile.has_switch() {
             unknown.push("--thinking".to_owned());
         }
         if !unknown.is_empty() {
             app.terminal.note(&format!("note: the engine there does not know {}", unknown.join(", ")));
         }
-        body.insert("model".to_owned(), json!(self.model));
-        body.insert("messages".to_owned(), messages.iter().map(document).collect());
-        body.insert("thinking".to_owned(), json!({ "type": if on { "enabled" } else { "disabled" } }));
-        body.insert("stream".to_owned(), json!(true));
-        let format = match response {
-            ResponseShape::JsonObject => Some(json!({ "type": "json_object" })),
-            ResponseShape::JsonSchema(schema) => {
-                let schema = json!({ "name": "answer", "schema": schema, "strict": true });
-                Some(json!({ "type": "json_schema", "json_schema": schema }))
-            }
-            ResponseShape::None => None,
-            // As vLLM has it.
-            ResponseShape::Regex(regex) => {
-                body.insert("structured_outputs".to_owned(), json!({ "regex": regex }));
-                None
-            }
-            ResponseShape::Choice(texts) => {
-                body.insert("structured_outputs".to_owned(), json!({ "choice": texts }));
-                None
-            }
-            ResponseShape::Grammar(grammar) => {
-                body.insert("structured_outputs".to_owned(), json!({ "grammar": grammar }));
-                None
-            }
-        };
-        body.extend(format.map(|format| ("response_format".to_owned(), format)));
-        body
     }
 }
 
@@ -238,11 +192,6 @@ fn unused(engine: &EngineArgs) -> Vec<&'static str> {
         ("--chunk", engine.chunk.is_some()),
     ];
     set.into_iter().filter_map(|(name, set)| set.then_some(name)).collect()
-}
-
-/// As people wrote it: 0.7, and not what the nearest f32 is in f64.
-fn number(value: f32) -> Value {
-    value.to_string().parse::<f64>().map_or(Value::Null, |value| json!(value))
 }
 
 impl Told {

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use js_sys::{Array, Float32Array, Function, Object, Reflect, Uint32Array};
-use lyn::chat::openai::{ChatRequest, Completion, Timings, Usage};
+use lyn::chat::openai::{ChatRequest, Completion, PromptField, Rules, Stop, TextRequest, Timings, Usage};
 use lyn::checkpoint::Checkpoint;
 use lyn::engine::Progress;
-use lyn::generate::{Event, Finish, Request, SamplingParams, Selection, TraceRequest, Voice};
+use lyn::generate::{Event, Finish, Request, Selection, TraceRequest, Voice};
 use lyn::inspect::model_info::ModelInfo;
 use lyn::memory::ContextSize;
 use lyn::{Attention, Options, Place};
@@ -145,8 +145,8 @@ struct TraceOptions {
 #[serde(rename_all = "camelCase")]
 struct GenerateRequest {
     max_tokens: Option<u32>,
-    temperature: Option<f32>,
-    top_p: Option<f32>,
+    temperature: Option<f64>,
+    top_p: Option<f64>,
     seed: u64,
     stop: Vec<String>,
     trace: Option<TraceOptions>,
@@ -198,31 +198,25 @@ impl Engine {
     #[wasm_bindgen(unchecked_return_type = "EngineResult")]
     pub async fn generate(&mut self, request: JsRequest, event: Function) -> Outcome {
         let prompt = Reflect::get(&request, &"prompt".into())?;
-        let ids = match prompt.as_string() {
-            Some(text) => self.0.raw_prompt(&text).map_err(thrown)?,
-            None => prompt.dyn_into::<Uint32Array>().map(|ids| ids.to_vec())?,
+        let prompt = match prompt.as_string() {
+            Some(text) => PromptField::Text(text),
+            None => PromptField::Ids(prompt.dyn_into::<Uint32Array>()?.to_vec()),
         };
         let given: GenerateRequest = options(request.into())?;
-        let defaults = self.0.defaults();
-        #[expect(clippy::cast_possible_truncation, reason = "the sampler takes f32")]
-        let single = |value: f64| value as f32;
-        let temperature = match defaults.do_sample {
-            Some(false) => 0.0,
-            _ => defaults.temperature.map_or(1.0, single),
+        let text = TextRequest {
+            prompt,
+            max_tokens: given.max_tokens.map(i64::from),
+            temperature: given.temperature,
+            top_p: given.top_p,
+            seed: Some(given.seed.into()),
+            stop: Some(Stop::Several(given.stop)),
+            ..TextRequest::default()
         };
-        let sampling = SamplingParams {
-            temperature: given.temperature.unwrap_or(temperature),
-            top_p: given.top_p.or(defaults.top_p.map(single)).unwrap_or(1.0),
-            seed: given.seed,
-            ..SamplingParams::default()
-        };
-        let request = Request {
-            max_tokens: given.max_tokens,
-            sampling,
-            stop: given.stop,
-            trace: self.trace(given.trace, given.from),
-            ..Request::new(ids)
-        };
+        let language = self.0.language().map_err(thrown)?;
+        let text = text.checked(&Rules::default(), vec![]).and_then(|text| text.to_requests(language));
+        let Some(request) = text.map_err(thrown)?.requests.into_iter().next() else { return Ok(JsValue::NULL) };
+        // Without a number of tokens the context limits it.
+        let request = Request { max_tokens: given.max_tokens, trace: self.trace(given.trace, given.from), ..request };
         self.run(request, None, &event).await
     }
 

@@ -3,15 +3,15 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use lyn::chat::message::Content;
-use lyn::chat::openai::{ResponseShape, Shape};
-use lyn::chat::{Conversation, Detected, Dialect, Message, Role};
+use lyn::chat::openai::{self, JsonSchema};
+use lyn::chat::{Detected, Message, Role};
 use lyn::engine::Engine;
-use lyn::error::{Result, escape_whole, quote};
-use lyn::generate::{Constraint, Finish, Request, TraceRequest};
+use lyn::error::{Result, quote};
+use lyn::generate::{Finish, Request, TraceRequest};
 
 use super::{fenced, refuse};
-use crate::answer::{Answer, Trace, answer, check_room};
+use crate::answer::{Answer, Trace, answer};
+use crate::ask::{Ask, message};
 use crate::cli::{AnswerArgs, Generate, ResponseFormat, Switch, When};
 use crate::remote::Remote;
 use crate::{App, Ended, load, text};
@@ -21,11 +21,11 @@ pub(crate) fn run(app: &App, options: &Generate) -> Ended {
     if let Some(remote) = Remote::open(app, &options.upstream, &options.engine)? {
         return run_there(app, options, &remote);
     }
-    let response = response(options)?;
+    let form = form(options)?;
+    let ask = Ask { answer: &options.answer, sampling: &options.sampling, form: form.as_ref() };
     let prompt = prompt(app, options)?;
     let mut engine = load::engine(app, &options.engine.model, &options.engine.options(&app.device))?;
-    let request = request(app, options, &mut engine, &prompt, response)?;
-    check_room(&request.prompt, options.answer.max_tokens(), engine.plan().context)?;
+    let request = request(app, options, &engine, &prompt, ask)?;
     let mut trace = match (&options.trace, &request.trace) {
         (Some(path), Some(wanted)) => Some(Trace::create(path, &engine, &wanted.layers, &request.prompt)?),
         _ => None,
@@ -43,9 +43,9 @@ fn run_there(app: &App, options: &Generate, remote: &Remote) -> Ended {
     if options.raw || options.trace.is_some() {
         return Err(refuse("--raw and --trace need an engine here, not one behind --upstream"));
     }
-    let response = response(options)?;
-    let messages = messages(options, &prompt(app, options)?);
-    let told = remote.answer(app, &messages, &options.answer, &options.sampling, &response)?;
+    let form = form(options)?;
+    let ask = Ask { answer: &options.answer, sampling: &options.sampling, form: form.as_ref() };
+    let told = remote.answer(app, ask, messages(options, &prompt(app, options)?))?;
     if app.terminal.json {
         app.terminal.json_line(&told.to_json("lyn.generate/1"));
     }
@@ -84,31 +84,25 @@ fn prompt(app: &App, options: &Generate) -> Result<String> {
 }
 
 /// What the answer has to be.
-fn response(options: &Generate) -> Result<ResponseShape> {
+fn form(options: &Generate) -> Result<Option<openai::ResponseFormat>> {
+    let format =
+        |kind: &str, json_schema| openai::ResponseFormat { r#type: kind.to_owned(), json_schema, schema: None };
     let Some(given) = &options.json_schema else {
         return Ok(match options.response_format {
-            ResponseFormat::Text => ResponseShape::None,
-            ResponseFormat::Json => ResponseShape::JsonObject,
+            ResponseFormat::Text => None,
+            ResponseFormat::Json => Some(format("json_object", None)),
         });
     };
     let inline = given.to_str().filter(|given| given.trim_start().starts_with('{'));
     let text = inline.map_or_else(|| text::of_file(Path::new(given)), |given| Ok(given.to_owned()))?;
-    let schema = serde_json::from_str(&text).map_err(|error| {
+    let (schema, _) = lyn::json::read(text.as_bytes()).map_err(|error| {
         let file = if inline.is_some() { String::new() } else { format!(" {}", text::quoted(given)) };
-        let place = format!("--json-schema{file}");
-        refuse(format!("{place}: expected a JSON schema: {error}"))
+        refuse(format!("--json-schema{file}: expected a JSON schema: {}", error.message()))
     })?;
-    Ok(ResponseShape::JsonSchema(schema))
+    Ok(Some(format("json_schema", Some(JsonSchema { schema: Some(schema) }))))
 }
 
-fn request(
-    app: &App,
-    options: &Generate,
-    engine: &mut Engine,
-    prompt: &str,
-    response: ResponseShape,
-) -> Result<Request> {
-    let answer = &options.answer;
+fn request(app: &App, options: &Generate, engine: &Engine, prompt: &str, ask: Ask<'_>) -> Result<Request> {
     let raw = match engine.chat_format() {
         _ if options.raw => true,
         Detected::Raw(why) => {
@@ -117,33 +111,13 @@ fn request(
         }
         _ => false,
     };
-    let thinking = answer.thinking == Switch::On;
-    if raw && (answer.system.is_some() || thinking) {
+    if raw && (ask.answer.system.is_some() || ask.answer.thinking == Switch::On) {
         return Err(refuse("--system and --thinking need a chat format; this prompt goes in as it is"));
     }
-    let ids = if raw {
-        engine.raw_prompt(prompt)?
-    } else {
-        let messages = messages(options, prompt);
-        let response_format = match &response {
-            ResponseShape::JsonSchema(schema) => Some(schema.clone()),
-            _ => None,
-        };
-        engine.chat_prompt(&Conversation { messages, response_format, ..Conversation::default() }, thinking)?
+    let request = match raw {
+        true => ask.text_here(app, engine.language()?, prompt)?,
+        false => ask.chat_here(app, engine.language()?, messages(options, prompt))?,
     };
-    let thinking = !raw && engine.language()?.opens_thought(&ids);
-    let constraint = match response {
-        ResponseShape::None => None,
-        response => {
-            let shape = Shape { response, ..Shape::default() };
-            engine.language()?.grammars().constraint(&shape, thinking, Dialect::Local)?
-        }
-    };
-    let loosened = constraint.as_ref().map_or(&[][..], Constraint::loosened);
-    if !loosened.is_empty() {
-        let what: Vec<String> = loosened.iter().map(|name| escape_whole(name)).collect();
-        app.terminal.warn("loosened", &format!("the answer is not held to {}", what.join(", ")));
-    }
     let trace = match &options.trace {
         None => None,
         Some(_) => Some(TraceRequest {
@@ -152,21 +126,7 @@ fn request(
             from: 0,
         }),
     };
-    Ok(Request {
-        sampling: options.sampling.params(engine.defaults()),
-        max_tokens: answer.max_tokens(),
-        stop: answer.stop.clone(),
-        thinking,
-        ignore_eos: answer.ignore_eos,
-        trace,
-        constraint,
-        ..Request::new(ids)
-    })
-}
-
-/// A message with nothing but text.
-pub(crate) fn message(role: Role, text: &str) -> Message {
-    Message { role, content: Some(Content::Text(text.to_owned())), ..Message::default() }
+    Ok(Request { trace, ..request })
 }
 
 fn trace_layers(list: &str, dense: bool, engine: &Engine) -> Result<Vec<u32>> {

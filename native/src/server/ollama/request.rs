@@ -198,30 +198,15 @@ impl OllamaRequest {
     }
 
     /// A text without a chat format, or what fills the hole before a suffix.
-    fn text(self, prompt: String, rules: &Rules) -> Result<TextRequest> {
-        if response_format(self.format)?.is_some() {
+    fn text(mut self, prompt: String, rules: &Rules) -> Result<TextRequest> {
+        let suffix = self.suffix.take().filter(|suffix| !suffix.is_empty());
+        // A raw prompt is written with its control tokens.
+        let parse_special = Some(self.raw == Some(true));
+        let asking = self.asking(vec![], rules)?;
+        if asking.response_format.is_some() {
             return Err(refuse("format", "a raw prompt and one with a suffix cannot be held to a form"));
         }
-        let options = self.options.unwrap_or_default();
-        Ok(TextRequest {
-            prompt: PromptField::Text(prompt),
-            suffix: self.suffix.filter(|suffix| !suffix.is_empty()),
-            model: Some(plain_name(&self.model).to_owned()),
-            stream: self.stream,
-            max_tokens: options.most_tokens(rules)?,
-            top_k: options.whole("top_k", options.top_k.as_ref())?,
-            seed: options.seed()?,
-            repetition_penalty: options.repetition_penalty(),
-            temperature: options.temperature,
-            top_p: options.top_p,
-            min_p: options.min_p,
-            stop: options.stop,
-            presence_penalty: options.presence_penalty,
-            frequency_penalty: options.frequency_penalty,
-            // A raw prompt is written with its control tokens.
-            parse_special: Some(self.raw == Some(true)),
-            ..TextRequest::default()
-        })
+        Ok(TextRequest { suffix, parse_special, ..TextRequest::asked_as(PromptField::Text(prompt), asking) })
     }
 }
 

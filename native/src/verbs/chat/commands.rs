@@ -2,14 +2,13 @@
 
 use std::path::Path;
 
-use lyn::chat::message::Content;
-use lyn::chat::{Conversation, Message, Role};
-use lyn::checkpoint::GenerationDefaults;
+use lyn::chat::{Content, Conversation, Message, Role};
 use lyn::error::{Error, Result, quote};
 use serde_json::json;
 
 use super::super::{fenced, refuse};
 use super::{Chat, Last, Speaker};
+use crate::ask::Ask;
 use crate::cli::{Bounded, OrDefault, Switch, number_or_default};
 use crate::terminal::table::{count, table};
 use crate::text;
@@ -129,18 +128,13 @@ impl Chat<'_> {
             "frequency_penalty" => sampling.frequency_penalty = or(&key, value, 0.0)?,
             _ => return Err(refuse(format!("/set: {} cannot be set", quote(&key)))),
         }
-        let elsewhere = GenerationDefaults::default();
-        let defaults = match &self.speaker {
-            Speaker::Here(engine) => engine.defaults(),
-            Speaker::There(_) => &elsewhere,
-        };
-        sampling.params(defaults).validate()?;
+        Ask { sampling: &sampling, ..self.ask() }.text("")?;
         self.options.sampling = sampling;
         Ok(())
     }
 
     fn save(&self, path: &Path) -> Result<()> {
-        let messages = self.conversation().messages;
+        let messages = self.messages();
         let messages: Vec<_> = messages.iter().map(document).collect();
         let text = format!("{:#}\n", json!({ "schema": "lyn.conversation/1", "messages": messages }));
         std::fs::write(path, text).map_err(|error| text::io_error(path, &error))
@@ -169,7 +163,7 @@ impl Chat<'_> {
 
     fn context(&mut self) -> Result<()> {
         let mut rows = Vec::new();
-        for message in self.conversation().messages {
+        for message in self.messages() {
             let text = content(&message);
             let tokens = match &self.speaker {
                 Speaker::Here(engine) => count(engine.tokenizer()?.encode(text, false)?.len() as u64),
@@ -200,7 +194,7 @@ fn content(message: &Message) -> &str {
 }
 
 /// A message as it travels and as it is kept.
-pub(crate) fn document(message: &Message) -> serde_json::Value {
+fn document(message: &Message) -> serde_json::Value {
     let mut value = json!({ "role": format!("{:?}", message.role).to_lowercase(), "content": content(message) });
     if let Some(reasoning) = &message.reasoning_content {
         value["reasoning_content"] = json!(reasoning);

@@ -6,22 +6,18 @@ mod input;
 use std::path::Path;
 use std::process::ExitCode;
 
-use lyn::chat::message::Content;
-use lyn::chat::openai::ResponseShape;
-use lyn::chat::{Conversation, Detected, Message, Role};
+use lyn::chat::{Content, Detected, Message, Role};
 use lyn::engine::Engine;
 use lyn::error::{Result, escape};
-use lyn::generate::Request;
 
-use super::generate::{message, report};
+use super::generate::report;
 use super::refuse;
-use crate::answer::{Answer, answer, check_room};
-use crate::cli::{self, Switch};
+use crate::answer::{Answer, answer};
+use crate::ask::{Ask, message};
+use crate::cli;
 use crate::remote::{Remote, Told};
 use crate::text::shown;
 use crate::{App, Ended, load, terminal};
-
-pub(crate) use commands::document;
 
 use input::{Input, Line};
 
@@ -131,9 +127,9 @@ impl Chat<'_> {
     }
 
     /// What the model is told.
-    fn conversation(&self) -> Conversation {
+    fn messages(&self) -> Vec<Message> {
         let system = self.options.answer.system.iter().map(|text| message(Role::System, text));
-        Conversation { messages: system.chain(self.messages.iter().cloned()).collect(), ..Conversation::default() }
+        system.chain(self.messages.iter().cloned()).collect()
     }
 
     /// Adds what the user says, and an answer to it; neither where it fails.
@@ -176,22 +172,16 @@ impl Chat<'_> {
         failure.map_or(Ok(()), Err)
     }
 
+    fn ask(&self) -> Ask<'_> {
+        Ask { answer: &self.options.answer, sampling: &self.options.sampling, form: None }
+    }
+
     fn reply_here(&mut self) -> Result<Answer> {
-        let conversation = self.conversation();
+        let messages = self.messages();
+        let Speaker::Here(engine) = &self.speaker else { return Ok(Answer::default()) };
+        let request = self.ask().chat_here(self.app, engine.language()?, messages)?;
         let Speaker::Here(engine) = &mut self.speaker else { return Ok(Answer::default()) };
         let options = &self.options.answer;
-        let thinking = options.thinking == Switch::On;
-        let prompt = engine.chat_prompt(&conversation, thinking)?;
-        check_room(&prompt, options.max_tokens(), engine.plan().context)?;
-        let thinking = engine.language()?.opens_thought(&prompt);
-        let request = Request {
-            sampling: self.options.sampling.params(engine.defaults()),
-            max_tokens: options.max_tokens(),
-            stop: options.stop.clone(),
-            thinking,
-            ignore_eos: options.ignore_eos,
-            ..Request::new(prompt)
-        };
         let made = answer(self.app, engine, request, options.reasoning, None)?;
         end_of_answer(self.app, || made.to_json(engine, SCHEMA));
         report(self.app, &made, engine, options);
@@ -200,10 +190,9 @@ impl Chat<'_> {
 
     fn reply_there(&self) -> Result<Told> {
         let Speaker::There(remote) = &self.speaker else { return Ok(Told::default()) };
-        let (messages, options) = (self.conversation().messages, &self.options);
-        let told = remote.answer(self.app, &messages, &options.answer, &options.sampling, &ResponseShape::None)?;
+        let told = remote.answer(self.app, self.ask(), self.messages())?;
         end_of_answer(self.app, || told.to_json(SCHEMA));
-        told.report(self.app, &options.answer);
+        told.report(self.app, &self.options.answer);
         Ok(told)
     }
 }

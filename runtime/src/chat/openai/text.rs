@@ -159,6 +159,36 @@ pub struct TextAsked {
 }
 
 impl TextRequest {
+    /// A text asked for as `chat` is: the same model, sampling, form and way to answer. Messages, tools and the thought are a
+    /// chat's own, and left.
+    #[must_use]
+    pub fn asked_as(prompt: PromptField, chat: ChatRequest) -> TextRequest {
+        TextRequest {
+            prompt,
+            model: chat.model,
+            max_tokens: chat.max_tokens,
+            temperature: chat.temperature,
+            top_p: chat.top_p,
+            top_k: chat.top_k,
+            min_p: chat.min_p,
+            presence_penalty: chat.presence_penalty,
+            frequency_penalty: chat.frequency_penalty,
+            repetition_penalty: chat.repetition_penalty,
+            logit_bias: chat.logit_bias,
+            seed: chat.seed,
+            stop: chat.stop,
+            stop_token_ids: chat.stop_token_ids,
+            min_tokens: chat.min_tokens,
+            ignore_eos: chat.ignore_eos,
+            n: chat.n,
+            stream: chat.stream,
+            stream_options: chat.stream_options,
+            response_format: chat.response_format,
+            user_id: chat.user_id,
+            ..TextRequest::default()
+        }
+    }
+
     /// Parses and checks the body of a request.
     ///
     /// # Errors
