@@ -3,6 +3,7 @@
 
 #[path = "../cli/replay.rs"]
 mod replay;
+mod roll_out;
 mod scale_out;
 mod upstream;
 
