@@ -3,7 +3,8 @@
 use crate::error::{Code, Error, Result};
 use crate::text::held::held_bytes;
 
-const MAX_STRINGS: usize = 16;
+/// Strings that end an output, at most.
+pub(crate) const MAX_STOP_STRINGS: usize = 16;
 const MAX_BYTES: usize = 256;
 
 /// What a piece of text releases.
@@ -39,8 +40,8 @@ impl StopStrings {
     /// `bad_request` for more than 16 strings, or one of more than 256 bytes.
     pub fn new(mut strings: Vec<String>) -> Result<Self> {
         strings.retain(|string| !string.is_empty());
-        if strings.len() > MAX_STRINGS {
-            let message = format!("Invalid stop value, at most {MAX_STRINGS} stop sequences");
+        if strings.len() > MAX_STOP_STRINGS {
+            let message = format!("Invalid stop value, at most {MAX_STOP_STRINGS} stop sequences");
             return Err(Error::new(Code::BadRequest, message).with_detail("param", "stop"));
         }
         if let Some(long) = strings.iter().find(|string| string.len() > MAX_BYTES) {

@@ -28,5 +28,5 @@ mod reader;
 mod typed;
 
 pub(crate) use reader::{Json, Kind, Reader};
-pub(crate) use typed::{Misread, misshapen, read_typed};
+pub(crate) use typed::{Misread, at_most, misshapen, read_typed};
 pub use typed::{read, text_or_list, text_or_object};

@@ -20,6 +20,10 @@ use crate::error::{Code, Error, Result, escape, escape_whole};
 
 /// Keys of all objects of a body.
 const MAX_KEYS: usize = 100_000;
+/// Values of a body whose types the body chooses, where an object or a list counts as [`CONTAINER`]: some 16 MB of memory. Tokens
+/// of a prompt are none of them.
+const MAX_FREE_VALUES: usize = 1 << 18;
+const CONTAINER: usize = 4;
 /// Digits of a number, as it is written.
 const MAX_NUMBER_BYTES: usize = 1024;
 /// Names of ignored fields that are kept.
@@ -77,7 +81,7 @@ pub(crate) fn misshapen(path: &str, what: &str) -> Error {
 /// As [`read`], with the cause apart.
 pub(crate) fn read_typed<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<(T, Vec<String>), Misread> {
     let reader = Reader::of_body(body).map_err(Misread::Syntax)?;
-    let mut typed = Typed { reader, path: vec![], ignored: vec![], keys: 0 };
+    let mut typed = Typed { reader, path: vec![], ignored: vec![], keys: 0, free: 0 };
     let value = T::deserialize(&mut typed).map_err(|fault| match fault {
         Fault::Syntax(error) => Misread::Syntax(error),
         Fault::Form(what) => Misread::Form { path: shown(&typed.path), what },
@@ -181,6 +185,8 @@ struct Typed<'de> {
     path: Vec<Step<'de>>,
     ignored: Vec<String>,
     keys: usize,
+    /// Of [`MAX_FREE_VALUES`].
+    free: usize,
 }
 
 type Read<T> = std::result::Result<T, Fault>;
@@ -393,7 +399,14 @@ impl<'de> Deserializer<'de> for &mut Typed<'de> {
     type Error = Fault;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Read<V::Value> {
-        match self.peek()? {
+        let kind = self.peek()?;
+        self.free = self.free.saturating_add(if matches!(kind, Kind::Object | Kind::List) { CONTAINER } else { 1 });
+        if self.free > MAX_FREE_VALUES {
+            let message =
+                format!("more than {MAX_FREE_VALUES} values, where a list or an object counts as {CONTAINER}");
+            return Err(Fault::Syntax(self.reader.fault(&message)));
+        }
+        match kind {
             Kind::Object => self.object(visitor),
             Kind::List => self.list(visitor),
             Kind::String => self.string(visitor),
@@ -540,6 +553,26 @@ pub fn text_or_list<'de, D: Deserializer<'de>, T: Deserialize<'de>, R>(
     }
 
     deserializer.deserialize_any(TextOrList(expected, text, list, PhantomData))
+}
+
+/// The elements of a list up to the first beyond `most`, which tells that there are more: nobody wants the rest.
+///
+/// # Errors
+/// The list's.
+pub(crate) fn at_most<'de, A: SeqAccess<'de>, T: Deserialize<'de>>(
+    most: usize,
+    first: Option<T>,
+    mut list: A,
+) -> Result<Vec<T>, A::Error> {
+    let mut kept: Vec<T> = first.into_iter().collect();
+    while kept.len() <= most {
+        match list.next_element()? {
+            Some(element) => kept.push(element),
+            None => return Ok(kept),
+        }
+    }
+    while list.next_element::<IgnoredAny>()?.is_some() {}
+    Ok(kept)
 }
 
 /// A field that is a string or an object, as [`text_or_list`]. `text` knows which strings there are.
@@ -693,6 +726,11 @@ mod tests {
         let keys: Vec<String> = (0..=MAX_KEYS).map(|key| format!("\"{key}\":0")).collect();
         let error = read::<Value>(format!("{{{}}}", keys.join(",")).as_bytes()).unwrap_err();
         assert!(error.message().contains("more than 100000 keys"), "{error}");
+        // Lists in lists take fifty times their text in memory.
+        let many = ["[", &"[[]],".repeat(MAX_FREE_VALUES / CONTAINER / 2), "0]"].concat();
+        assert!(read::<Value>(many.as_bytes()).unwrap_err().message().contains("more than 262144 values"));
+        let tokens = ["[", &"1,".repeat(1 << 20), "1]"].concat();
+        assert_eq!(read::<Vec<u32>>(tokens.as_bytes()).unwrap().0.len(), (1 << 20) + 1);
         let digits = format!("[{}]", "1".repeat(200) + "." + &"1".repeat(MAX_NUMBER_BYTES));
         assert!(read::<Value>(digits.as_bytes()).unwrap_err().message().contains("digits"));
     }

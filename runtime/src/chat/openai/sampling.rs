@@ -1,26 +1,59 @@
 //! The fields of sampling, which all requests share.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Number;
 
 use super::rules::{invalid, refuse};
 use crate::error::{Result, escape, quote};
 use crate::generate::SamplingParams;
-use crate::generate::stop::StopStrings;
+use crate::generate::stop::{MAX_STOP_STRINGS, StopStrings};
 use crate::platform;
 
 const MAX_BIASES: usize = 1024;
 const MAX_STOP_IDS: usize = 16;
 
 /// One text that ends the answer, or several.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(untagged, expecting = "expected a string or an array of strings")]
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
 #[expect(missing_docs, reason = "each is its own name")]
 pub enum Stop {
     One(String),
     Several(Vec<String>),
+}
+
+impl<'de> Deserialize<'de> for Stop {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Stop, D::Error> {
+        struct Texts;
+
+        impl<'de> Visitor<'de> for Texts {
+            type Value = Stop;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string or an array of strings")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Stop, E> {
+                Ok(Stop::One(text.to_owned()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Stop, A::Error> {
+                // One too many is refused later; empty ones end nothing.
+                let mut texts: Vec<String> = vec![];
+                while let Some(text) = list.next_element::<String>()? {
+                    if !text.is_empty() && texts.len() <= MAX_STOP_STRINGS {
+                        texts.push(text);
+                    }
+                }
+                Ok(Stop::Several(texts))
+            }
+        }
+
+        deserializer.deserialize_any(Texts)
+    }
 }
 
 /// What a request says of sampling.

@@ -1,9 +1,11 @@
 //! A completion of a text: no chat format; with a suffix, what goes between two texts.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::de::{DeserializeSeed, SeqAccess, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Number, Value};
 
 use super::beside::{Beside, Kind, Wishes};
@@ -16,6 +18,7 @@ use crate::chat::Dialect;
 use crate::chat::control::{BOS, EOT};
 use crate::error::Result;
 use crate::generate::{Request, SamplingParams};
+use crate::json::at_most;
 use crate::language::Language;
 use crate::text::Tokenizer;
 
@@ -112,14 +115,71 @@ pub struct Given {
 }
 
 /// One prompt or several, as text or as ids. Ids are taken as they are; text gets the token that begins texts.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(untagged, expecting = "expected a string, an array of strings, of ids, or of arrays of ids")]
+#[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "each is its own name")]
 pub enum PromptField {
     Text(String),
     Texts(Vec<String>),
     Ids(Vec<u32>),
     ManyIds(Vec<Vec<u32>>),
+}
+
+impl<'de> Deserialize<'de> for PromptField {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<PromptField, D::Error> {
+        deserializer.deserialize_any(Prompts { is_element: false })
+    }
+}
+
+/// Reads a prompt, or what stands in a list of them. The first of a list says what the others are: ids take four bytes each, where
+/// `serde(untagged)` would keep every element in all its possible forms.
+#[derive(Clone, Copy)]
+struct Prompts {
+    is_element: bool,
+}
+
+impl<'de> DeserializeSeed<'de> for Prompts {
+    type Value = PromptField;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<PromptField, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Prompts {
+    type Value = PromptField;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.is_element {
+            true => "a string, an id or an array of ids",
+            false => "a string, an array of strings, of ids, or of arrays of ids",
+        })
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<PromptField, E> {
+        Ok(PromptField::Text(text.to_owned()))
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, id: u64) -> Result<PromptField, E> {
+        match u32::try_from(id) {
+            Ok(id) if self.is_element => Ok(PromptField::Ids(vec![id])),
+            _ => Err(E::invalid_type(Unexpected::Unsigned(id), &self)),
+        }
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<PromptField, A::Error> {
+        if self.is_element {
+            return at_most(usize::MAX, None, list).map(|ids| PromptField::ManyIds(vec![ids]));
+        }
+        Ok(match list.next_element_seed(Prompts { is_element: true })? {
+            None => PromptField::Texts(vec![]),
+            Some(PromptField::Text(first)) => PromptField::Texts(at_most(MAX_PROMPTS, Some(first), list)?),
+            Some(PromptField::Ids(ids)) => PromptField::Ids(at_most(usize::MAX, ids.first().copied(), list)?),
+            Some(PromptField::ManyIds(ids)) => {
+                PromptField::ManyIds(at_most(MAX_PROMPTS, ids.into_iter().next(), list)?)
+            }
+            Some(PromptField::Texts(texts)) => PromptField::Texts(texts),
+        })
+    }
 }
 
 /// One prompt.
@@ -260,7 +320,10 @@ impl TextRequest {
         if prompts.is_empty() || prompts.len() > MAX_PROMPTS {
             return Err(refuse(
                 "prompt",
-                format!("prompt: expected 1 to {MAX_PROMPTS} prompts, found {}", prompts.len()),
+                format!(
+                    "prompt: expected 1 to {MAX_PROMPTS} prompts, found {}",
+                    if prompts.is_empty() { "none" } else { "more" }
+                ),
             ));
         }
         let texts = prompts.iter().filter_map(|prompt| match prompt {

@@ -1,6 +1,6 @@
 //! A request as items, turned into that of a chat completion.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 
 use super::response::ENCRYPTED;
@@ -10,6 +10,7 @@ use crate::chat::openai::rules::{self, Compat, Rules, refuse};
 use crate::chat::openai::{ChatRequest, Effort, JsonSchema, ResponseFormat, ToolChoiceField};
 use crate::chat::{Content, Message, Role, Tool, ToolCall};
 use crate::error::{Result, quote};
+use crate::json::text_or_list;
 
 /// The log probabilities of the text.
 const LOGPROBS: &str = "message.output_text.logprobs";
@@ -78,11 +79,16 @@ pub struct ResponsesRequest {
 }
 
 /// What is answered.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(untagged, expecting = "expected a string or an array of items")]
+#[derive(Clone, Debug)]
 pub enum Input {
     Text(String),
     Items(Vec<Map<String, Value>>),
+}
+
+impl<'de> Deserialize<'de> for Input {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Input, D::Error> {
+        text_or_list(deserializer, "a string or an array of items", Input::Text, Input::Items)
+    }
 }
 
 /// `text`: the form of the answer.

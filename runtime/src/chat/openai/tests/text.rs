@@ -24,8 +24,8 @@ fn texts_are_refused_by_their_rules() {
     let said = str::to_owned;
     for (rules, fields, param, expected) in [
         (&local, json!({ "prompt": 5 }), "prompt", form),
-        (&local, json!({ "prompt": [] }), "prompt", said("prompt: expected 1 to 64 prompts, found 0")),
-        (&local, json!({ "prompt": vec!["a"; 65] }), "prompt", said("prompt: expected 1 to 64 prompts, found 65")),
+        (&local, json!({ "prompt": [] }), "prompt", said("prompt: expected 1 to 64 prompts, found none")),
+        (&local, json!({ "prompt": vec!["a"; 65] }), "prompt", said("prompt: expected 1 to 64 prompts, found more")),
         (&local, json!({ "prompt": long }), "prompt", said("prompt: at most 4194304 bytes, found 4194305")),
         (&local, json!({ "suffix": long }), "suffix", said("suffix: at most 4194304 bytes, found 4194305")),
         (&local, json!({ "max_tokens": -1 }), "max_tokens", range("max_tokens", "[1, 8192]")),
