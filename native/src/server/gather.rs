@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::refusal::Refusal;
 
 /// All large bodies together.
-const ROOM: usize = 256 << 20;
+const ROOM: usize = 192 << 20;
 /// Room is taken by such pieces. Bodies of one piece take none.
 const PIECE: usize = 64 << 10;
 /// How long a body waits for more room.

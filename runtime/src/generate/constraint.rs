@@ -186,9 +186,10 @@ impl fmt::Debug for Lexicon {
     }
 }
 
-/// llguidance's words for a grammar that it refuses.
+/// A grammar that llguidance refuses. What it says of limits speaks of parts that nobody sees.
 fn refused(reason: &str) -> Error {
     let reason = reason.trim_end_matches("\n<non-verbose/>");
+    let reason = escape_whole(reason.lines().next().unwrap_or_default());
     // Its errors have no kinds.
     let limit = [
         "too big",
@@ -202,14 +203,11 @@ fn refused(reason: &str) -> Error {
         "unable to determine",
     ];
     let lower = reason.to_lowercase();
-    let code = if limit.iter().any(|word| lower.contains(word)) {
-        Code::GrammarTooComplex
-    } else if reason.starts_with("panic") {
-        Code::Internal
-    } else {
-        Code::InvalidSchema
-    };
-    Error::new(code, escape_whole(reason.lines().next().unwrap_or_default()))
+    if limit.iter().any(|word| lower.contains(word)) {
+        tracing::debug!(reason, "a grammar reaches a limit");
+        return Error::new(Code::GrammarTooComplex, "the form takes more work than one request may have");
+    }
+    Error::new(if reason.starts_with("panic") { Code::Internal } else { Code::InvalidSchema }, reason)
 }
 
 /// What a text is followed by, for judging a token that reaches over its marker.

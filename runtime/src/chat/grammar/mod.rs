@@ -40,6 +40,15 @@ pub struct Grammars {
     apart: Arc<Apart>,
 }
 
+/// What a form is made from, as refusals name it.
+fn owner(shape: &Shape) -> String {
+    match shape.tools.as_slice() {
+        _ if !matches!(shape.response, ResponseShape::None) => "response_format".to_owned(),
+        [tool] => format!("function '{}'", tool.name),
+        _ => "the functions together".to_owned(),
+    }
+}
+
 impl Grammars {
     /// `sampleable` as [`Tokenizer::sampleable`] has it; `eos`: ids that end an answer.
     #[must_use]
@@ -64,6 +73,7 @@ impl Grammars {
         if shape.is_free() {
             return Ok(None);
         }
+        let owner = owner(shape);
         // Made before the clock runs.
         self.lexicon()?;
         let (grammars, shape) = (self.clone(), shape.clone());
@@ -76,6 +86,14 @@ impl Grammars {
                     .with_detail("status", 503)
             }
         })?
+        .map_err(|error| match error.code() {
+            // Over a limit is the whole, not one of its keywords.
+            Code::GrammarTooComplex if !error.details().contains_key("path") => {
+                let message = format!("Invalid schema for {owner}: $: {}", error.message());
+                Error::new(Code::GrammarTooComplex, message).with_detail("path", "$")
+            }
+            _ => error,
+        })
         .map(Some)
     }
 
