@@ -180,7 +180,7 @@ impl Tapped {
     pub async fn read(self) -> Result<Vec<(Tap, Vec<u32>)>> {
         let mut tapped = Vec::with_capacity(self.0.len());
         for (tap, read) in self.0 {
-            let words = tap.columns(&read.await?);
+            let words = tap.select(&read.await?);
             tapped.push((tap, words));
         }
         Ok(tapped)

@@ -57,8 +57,8 @@ impl Executor {
         let mut taps = recording.taps.iter().peekable();
         for at in 0..=recording.passes.len() {
             while let Some(tap) = taps.next_if(|tap| tap.after == at) {
-                let words = (tap.stride * tap.rows(extent)) as usize;
-                let memory = self.memory(tap.slot)?;
+                let words = (tap.columns.stride * tap.rows(extent)) as usize;
+                let memory = self.memory(tap.columns.slot)?;
                 tapped.push((tap.clone(), memory[..words.min(memory.len())].to_vec()));
             }
             let Some(pass) = recording.passes.get(at) else { break };

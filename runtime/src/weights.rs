@@ -14,6 +14,7 @@ use crate::model::weights::{
     AttentionWeights, DenseWeights, ExpertsWeights, FeedForward, IndexerWeights, LayerWeights, LinearShard,
     LinearWeights, PredictionWeights, TableShard, UpWeights, Weights,
 };
+use crate::record::Part;
 
 /// Bytes read and uploaded at a time.
 const SLICE_BYTES: u64 = 8 << 20;
@@ -43,7 +44,7 @@ pub(crate) async fn load(
     }
     let norm = loader.vector("model.norm.weight").await?;
     let head = if checkpoint.config.tie_word_embeddings { "model.embed_tokens" } else { "lm_head" };
-    let head = loader.matrix(&[head.to_owned()]).await?;
+    let head = loader.matrix(head.to_owned()).await?;
     let mut modules = Vec::new();
     for module in 0..if prediction { checkpoint.prediction_layers } else { 0 } {
         modules.push(loader.prediction(dims.num_hidden_layers + module).await?);
@@ -102,26 +103,30 @@ impl<'a> Loader<'a> {
             down.extend([name("indexer.wk"), name("indexer.weights_proj")]);
             up.push(name("indexer.wq_b"));
         }
-        let down = self.matrix(&down).await?;
-        let up = match self.dims.q_lora_rank {
-            Some(_) => Some(UpWeights {
-                norm: self.vector(&name("q_a_layernorm.weight")).await?,
-                matrix: self.matrix(&up).await?,
-            }),
-            None => None,
+        let (down, down_parts) = self.matrices(&down).await?;
+        let (up, index_query) = match self.dims.q_lora_rank {
+            Some(_) => {
+                let norm = self.vector(&name("q_a_layernorm.weight")).await?;
+                let (matrix, parts) = self.matrices(&up).await?;
+                (Some(UpWeights { norm, matrix, query: parts[0] }), parts.get(1).copied())
+            }
+            None => (None, None),
         };
-        let indexer = if indexer {
-            Some(IndexerWeights {
+        let indexer = match (index_query, down_parts.as_slice()) {
+            (Some(query), &[_, _, key, head_weights]) => Some(IndexerWeights {
+                query,
+                key,
+                head_weights,
                 key_norm: self.vector(&name("indexer.k_norm.weight")).await?,
                 key_norm_bias: self.vector(&name("indexer.k_norm.bias")).await?,
-            })
-        } else {
-            None
+            }),
+            _ => None,
         };
         let (key_up, value_up) = self.key_value_up(&name("kv_b_proj")).await?;
         let kv_norm = self.vector(&name("kv_a_layernorm.weight")).await?;
-        let output = self.matrix(&[name("o_proj")]).await?;
-        Ok(AttentionWeights { down, up, kv_norm, indexer, key_up, value_up, output })
+        let output = self.matrix(name("o_proj")).await?;
+        let (query, kv) = (down_parts[0], down_parts[1]);
+        Ok(AttentionWeights { down, query, kv, up, kv_norm, indexer, key_up, value_up, output })
     }
 
     /// `kv_b_proj` holds for each head key rows, then value rows. The absorbed form contracts the first over rows, so
@@ -167,15 +172,14 @@ impl<'a> Loader<'a> {
             panels,
             offset: 0,
         };
-        Ok((key_up, LinearWeights { shards: vec![shard], parts: vec![0], width: heads * values }))
+        Ok((key_up, LinearWeights { shards: vec![shard], width: heads * values }))
     }
 
     async fn dense(&mut self, prefix: &str) -> Result<DenseWeights> {
         let name = |tensor: &str| format!("{prefix}.{tensor}");
-        let gate_up = self.matrix(&[name("gate_proj"), name("up_proj")]).await?;
-        let down = self.matrix(&[name("down_proj")]).await?;
-        let width = columns_of(self.tensor(&name("down_proj"))?)?;
-        Ok(DenseWeights { gate_up, down, width })
+        let (gate_up, parts) = self.matrices(&[name("gate_proj"), name("up_proj")]).await?;
+        let down = self.matrix(name("down_proj")).await?;
+        Ok(DenseWeights { gate_up, up: parts[1], down })
     }
 
     async fn experts(&mut self, prefix: &str) -> Result<ExpertsWeights> {
@@ -212,7 +216,7 @@ impl<'a> Loader<'a> {
         };
         let gate_up = self.expert_shards(&panels, Kind::GateUp, &matrices).await?;
         let down = self.expert_shards(&panels, Kind::Down, &matrices).await?;
-        let router_matrix = self.matrix(&[format!("{prefix}.gate")]).await?;
+        let router_matrix = self.matrix(format!("{prefix}.gate")).await?;
         let bias = if router.has_bias {
             Some(self.vector(&format!("{prefix}.gate.e_score_correction_bias")).await?)
         } else {
@@ -270,7 +274,7 @@ impl<'a> Loader<'a> {
         Ok(PredictionWeights {
             embedding_norm: self.vector(&name("enorm.weight")).await?,
             hidden_norm: self.vector(&name("hnorm.weight")).await?,
-            projection: self.matrix(&[name("eh_proj")]).await?,
+            projection: self.matrix(name("eh_proj")).await?,
             head_norm: self.vector(&name("shared_head.norm.weight")).await?,
             layer: self.layer(layer).await?,
         })
@@ -313,8 +317,13 @@ impl<'a> Loader<'a> {
         Ok(shards)
     }
 
-    /// Matrices over the same input, one below the other, as panels.
-    async fn matrix(&mut self, names: &[String]) -> Result<LinearWeights> {
+    /// A matrix, as panels.
+    async fn matrix(&mut self, name: String) -> Result<LinearWeights> {
+        self.matrices(&[name]).await.map(|(weights, _)| weights)
+    }
+
+    /// Matrices over the same input, one below the other, as panels; and the columns of each in the output.
+    async fn matrices(&mut self, names: &[String]) -> Result<(LinearWeights, Vec<Part>)> {
         let mut runs: Vec<Run<'_>> = Vec::new();
         let mut parts = Vec::new();
         let mut width = 0u32;
@@ -322,7 +331,7 @@ impl<'a> Loader<'a> {
             let tensor = self.tensor(name)?;
             let (format, columns, rows) = (format_of(tensor)?, columns_of(tensor)?, rows_of(tensor)?);
             width = width.next_multiple_of(PANEL);
-            parts.push(width);
+            parts.push(Part { first: width, width: rows });
             if runs.last().is_none_or(|run| run.format != format) {
                 runs.push(Run { format, columns, tensors: Vec::new(), rows: 0 });
             }
@@ -341,7 +350,7 @@ impl<'a> Loader<'a> {
         }
         // Later kernels read rows of several matrices in steps of four.
         let width = if names.len() > 1 { width.next_multiple_of(4) } else { width };
-        Ok(LinearWeights { shards, parts, width })
+        Ok((LinearWeights { shards, width }, parts))
     }
 
     /// One run of matrices, split where it exceeds the largest binding.

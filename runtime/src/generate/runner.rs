@@ -10,7 +10,7 @@ use lyn_shaders::{Extent, Slot};
 use super::pages::{Key, Pages};
 use crate::error::{Code, Error, Result};
 use crate::executor::{Executor, Prepared, Read, Tapped};
-use crate::model::cache::PAGE;
+use crate::model::cache::{CacheTensor, LayerCache, PAGE};
 use crate::model::weights::Weights;
 use crate::model::{self, Cache, Dims, Parts, Shape, StepSlots};
 use crate::record::{Recording, Tap, Taps};
@@ -226,25 +226,17 @@ impl Runner {
         page.is_some_and(|&page| self.pages.publish(page, key))
     }
 
-    /// Slots of a page's rows, with the first word and how many there are.
-    fn page_parts(&self, page: u32) -> impl Iterator<Item = (Slot, u64, u64)> + use<'_> {
-        let rows = u64::from(PAGE);
-        let latents = rows * self.dims.latent_row_words();
-        let keys = rows * self.dims.indexer.as_ref().map_or(0, |indexer| u64::from(indexer.head_dim));
-        self.cache.layers.iter().flat_map(move |layer| {
-            let latents = (layer.latents, u64::from(page) * latents, latents);
-            std::iter::once(latents).chain(layer.index_keys.map(|slot| (slot, u64::from(page) * keys, keys)))
-        })
-    }
-
     /// The rows of a page after the steps so far, on their way: a part for each tensor of the cache.
     ///
     /// # Errors
     /// `device_lost`.
     pub(crate) fn read_page(&mut self, id: SequenceId, place: usize) -> Result<Vec<Read>> {
         let page = self.sequences[id.0 as usize].pages[place];
-        let parts: Vec<_> = self.page_parts(page).collect();
-        parts.into_iter().map(|(slot, word, words)| self.executor.read(slot, word, words)).collect()
+        let read = |tensor: CacheTensor| {
+            let (word, words) = tensor.page(page);
+            self.executor.read(tensor.slot, word, words)
+        };
+        self.cache.tensors().map(read).collect()
     }
 
     /// Appends a block to a sequence of full pages and publishes it; false where its rows are not this model's.
@@ -252,17 +244,18 @@ impl Runner {
     /// # Errors
     /// `context_overflow`, `out_of_memory`.
     pub(crate) fn restore(&mut self, id: SequenceId, key: Key, words: &[u32]) -> Result<bool> {
-        let expected: u64 = self.page_parts(0).map(|(_, _, words)| words).sum();
+        let expected: u64 = self.cache.tensors().map(|tensor| tensor.page(0).1).sum();
         if words.len() as u64 != expected {
             return Ok(false);
         }
         let place = self.sequence(id).pages.len();
         self.extend(id, PAGE as usize)?;
-        let parts: Vec<_> = self.page_parts(self.sequences[id.0 as usize].pages[place]).collect();
+        let page = self.sequences[id.0 as usize].pages[place];
         let mut rest = words;
-        for (slot, word, words) in parts {
+        for tensor in self.cache.tensors() {
+            let (word, words) = tensor.page(page);
             let (part, after) = rest.split_at(usize::try_from(words).unwrap_or(usize::MAX).min(rest.len()));
-            self.executor.write(slot, word, part);
+            self.executor.write(tensor.slot, word, part);
             rest = after;
         }
         self.publish(id, place, key);
@@ -559,8 +552,7 @@ impl Runner {
             return Err(Error::new(Code::Internal, "multi-token prediction was not loaded"));
         };
         let layer = self.dims.num_hidden_layers;
-        let owns = self.dims.owns_indexer(layer);
-        let cache = model::LayerCache::allocate(&mut self.executor, &self.dims, self.cache.pages, layer, owns).await?;
+        let cache = LayerCache::allocate(&mut self.executor, &self.dims, self.cache.pages, layer).await?;
         let slot: Slot =
             self.executor.allocate("hidden", u64::from(shape.tokens) * u64::from(self.dims.hidden_size)).await?;
         self.executor.write(slot, 0, bytemuck::cast_slice(hidden));
@@ -574,22 +566,28 @@ impl Runner {
     /// # Errors
     /// `device_lost`.
     pub async fn cached(&mut self, layer: u32, id: SequenceId) -> Result<(Vec<f32>, Vec<f32>)> {
-        let cache = self.cache.layers[layer as usize];
-        let width = self.dims.latent_row_words();
-        let head_dim = self.dims.indexer.as_ref().map_or(0, |indexer| u64::from(indexer.head_dim));
-        let (mut latents, mut keys) = (Vec::new(), Vec::new());
-        for position in 0..self.length(id) {
-            let page = self.sequences[id.0 as usize].pages[(position / PAGE) as usize];
-            let row = u64::from(page) * u64::from(PAGE) + u64::from(position % PAGE);
-            latents.extend(self.executor.read(cache.latents, row * width, width)?.await?);
-            if let Some(slot) = cache.index_keys {
-                let (panel, lane) = (row / 32, row % 32);
-                for part in 0..head_dim / 4 {
-                    let word = ((panel * (head_dim / 4) + part) * 32 + lane) * 4;
-                    keys.extend(self.executor.read(slot, word, 4)?.await?);
-                }
+        let LayerCache { latents, index_keys } = self.cache.layers[layer as usize];
+        let latents = self.rows_of(latents, id).await?;
+        let keys = match index_keys {
+            Some(tensor) => self.rows_of(tensor, id).await?,
+            None => vec![],
+        };
+        Ok((latents, keys))
+    }
+
+    /// A sequence's rows of a tensor of the cache, `[length, width]`.
+    async fn rows_of(&mut self, tensor: CacheTensor, id: SequenceId) -> Result<Vec<f32>> {
+        let mut rows = Vec::new();
+        let mut left = self.length(id);
+        for page in self.sequences[id.0 as usize].pages.clone() {
+            let (first, words) = tensor.page(page);
+            let page = self.executor.read(tensor.slot, first, words)?.await?;
+            for row in 0..left.min(PAGE) {
+                let word = |element| tensor.row.word(row, element);
+                rows.extend((0..tensor.row.width).map(|element| f32::from_bits(page[word(element)])));
             }
+            left = left.saturating_sub(PAGE);
         }
-        Ok((bytemuck::cast_vec(latents), bytemuck::cast_vec(keys)))
+        Ok(rows)
     }
 }

@@ -236,12 +236,12 @@ impl Executor {
             while let Some(tap) = taps.next_if(|tap| tap.after == at) {
                 self.encode(&mut encoder, prepared, extent, start..at);
                 start = at;
-                let source = match Recording::scratch_index(tap.slot) {
+                let source = match Recording::scratch_index(tap.columns.slot) {
                     Some(i) => prepared.scratch.get(i),
-                    None => self.slots.get(tap.slot.0 as usize),
+                    None => self.slots.get(tap.columns.slot.0 as usize),
                 };
                 let source = source.cloned().ok_or_else(|| Error::new(Code::Internal, "a tap without memory"))?;
-                let words = (u64::from(tap.stride) * u64::from(tap.rows(extent))).min(source.size() / 4);
+                let words = (u64::from(tap.columns.stride) * u64::from(tap.rows(extent))).min(source.size() / 4);
                 copies.push((tap, self.copy(&mut encoder, &source, 0, words), words));
             }
             let Some(pass) = passes.get(at) else { break };

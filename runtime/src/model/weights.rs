@@ -3,6 +3,8 @@
 use lyn_shaders::experts::{ExpertPanels, ExpertShard};
 use lyn_shaders::{Format, Panels, Slot};
 
+use crate::record::Part;
+
 /// All weights of a model.
 #[derive(Clone, Debug)]
 pub struct Weights {
@@ -38,9 +40,7 @@ pub struct TableShard {
 pub struct LinearWeights {
     /// Panels, split by number format and by the largest binding.
     pub shards: Vec<LinearShard>,
-    /// Column of the output where each matrix begins.
-    pub parts: Vec<u32>,
-    /// Columns of the output.
+    /// Columns of the output. Where several matrices lie side by side, their owner has the [`Part`] of each.
     pub width: u32,
 }
 
@@ -75,6 +75,10 @@ pub struct LayerWeights {
 pub struct AttentionWeights {
     /// From the normed hidden: `q_a_proj` (or `q_proj`), `kv_a_proj_with_mqa`, and the indexer's `wk`, `weights_proj`.
     pub down: LinearWeights,
+    /// Columns of `down`: the q latent, or the queries where there is none.
+    pub query: Part,
+    /// Columns of `down`: the kv latent, then the rope key.
+    pub kv: Part,
     /// From the q latent; none where queries are projected directly.
     pub up: Option<UpWeights>,
     /// `kv_a_layernorm`: `[kv_lora_rank]`
@@ -96,11 +100,19 @@ pub struct UpWeights {
     pub norm: Slot,
     /// `q_b_proj`, and the indexer's `wq_b`.
     pub matrix: LinearWeights,
+    /// Columns of `matrix`: the queries.
+    pub query: Part,
 }
 
-/// The indexer's LayerNorm.
+/// The indexer's own: where its projections lie among attention's, and its LayerNorm.
 #[derive(Clone, Debug)]
 pub struct IndexerWeights {
+    /// Columns of [`UpWeights::matrix`]: `wq_b`.
+    pub query: Part,
+    /// Columns of [`AttentionWeights::down`]: `wk`.
+    pub key: Part,
+    /// Columns of [`AttentionWeights::down`]: `weights_proj`.
+    pub head_weights: Part,
     /// `indexer.k_norm.weight`: `[index_head_dim]`
     pub key_norm: Slot,
     /// `indexer.k_norm.bias`: `[index_head_dim]`
@@ -121,10 +133,10 @@ pub enum FeedForward {
 pub struct DenseWeights {
     /// `gate_proj`, `up_proj`
     pub gate_up: LinearWeights,
+    /// Columns of `gate_up`: `up_proj`; those of `gate_proj` are as many, from the first on.
+    pub up: Part,
     /// `down_proj`
     pub down: LinearWeights,
-    /// Its inner width.
-    pub width: u32,
 }
 
 /// Routed experts and the shared one.
