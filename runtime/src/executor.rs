@@ -67,6 +67,14 @@ impl Executor {
         }
     }
 
+    /// Frees a tensor; recordings that use it are of no use any more.
+    pub fn free(&mut self, slot: Slot) {
+        match self {
+            Executor::Gpu(gpu) => gpu.free(slot),
+            Executor::Host(host) => host.free(slot),
+        }
+    }
+
     /// Writes words into a slot, in order with the steps before and after.
     pub fn write(&mut self, slot: Slot, word: u64, words: &[u32]) {
         match self {

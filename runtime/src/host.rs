@@ -24,6 +24,13 @@ impl Executor {
         u32::try_from(self.slots.len() - 1).map(Slot).map_err(|_| Error::new(Code::Internal, "too many tensors"))
     }
 
+    /// Frees a tensor.
+    pub fn free(&mut self, slot: Slot) {
+        if let Some(memory) = self.slots.get_mut(slot.0 as usize) {
+            *memory = vec![];
+        }
+    }
+
     /// Writes words into a slot.
     pub fn write(&mut self, slot: Slot, word: u64, words: &[u32]) {
         let target = self.slots.get_mut(slot.0 as usize).zip(usize::try_from(word).ok());

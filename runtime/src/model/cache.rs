@@ -55,11 +55,16 @@ impl Cache {
 
     /// Every tensor, layer by layer.
     pub fn tensors(&self) -> impl Iterator<Item = CacheTensor> + '_ {
-        self.layers.iter().flat_map(|layer| std::iter::once(layer.latents).chain(layer.index_keys))
+        self.layers.iter().flat_map(LayerCache::tensors)
     }
 }
 
 impl LayerCache {
+    /// Every tensor of the layer.
+    pub fn tensors(&self) -> impl Iterator<Item = CacheTensor> + use<> {
+        std::iter::once(self.latents).chain(self.index_keys)
+    }
+
     /// Memory for one layer.
     ///
     /// # Errors
