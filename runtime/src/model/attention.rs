@@ -129,7 +129,7 @@ pub(super) fn attention(
         nope_dim: dims.qk_nope_head_dim,
         kv_lora_rank: dims.kv_lora_rank,
         source_rows: dims.qk_nope_head_dim + dims.v_head_dim,
-        format: w.key_up.format,
+        encoding: w.key_up.encoding,
         capacity: shape.tokens,
     });
     let attended = r.scratch(elements(shape.tokens, width)); // [tokens, heads, kv_lora_rank]

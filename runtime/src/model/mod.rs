@@ -158,7 +158,7 @@ fn embed(r: &mut Recorder, Parts { dims, weights, slots, .. }: Parts<'_>, x: Slo
             weight: shard.weight,
             scales: shard.scales,
             x,
-            format: shard.format,
+            encoding: shard.encoding,
             first_row: shard.first_row,
             rows: shard.rows,
             hidden_size: dims.hidden_size,
