@@ -129,7 +129,7 @@ fn absorb(r: &mut StepRecorder<'_>, q: Columns, key_up: &TableShard) -> Columns 
         nope_dim: r.dims.qk_nope_head_dim,
         kv_lora_rank: r.dims.kv_lora_rank,
         source_rows: r.dims.qk_nope_head_dim + r.dims.v_head_dim,
-        format: key_up.format,
+        encoding: key_up.encoding,
         capacity: r.shape.tokens,
     });
     y

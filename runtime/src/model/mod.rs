@@ -166,7 +166,7 @@ fn embed(r: &mut StepRecorder<'_>, table: &[TableShard]) -> Columns {
             weight: shard.weight,
             scales: shard.scales,
             x: x.slot,
-            format: shard.format,
+            encoding: shard.encoding,
             first_row: shard.first_row,
             rows: shard.rows,
             hidden_size: x.width,

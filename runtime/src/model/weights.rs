@@ -1,7 +1,7 @@
 //! Weights as slots: what `weights.rs` at the root of the crate loads and the prose names.
 
 use lyn_shaders::experts::{ExpertPanels, ExpertShard};
-use lyn_shaders::{Format, Panels, Slot};
+use lyn_shaders::{Encoding, Panels, Slot};
 
 use crate::record::Part;
 
@@ -25,10 +25,10 @@ pub struct Weights {
 pub struct TableShard {
     /// `[rows, hidden_size]`, row-major
     pub weight: Slot,
-    /// fp8's scales; else one word.
+    /// Scales of the whole table; one word where the encoding has none.
     pub scales: Slot,
-    /// Number format.
-    pub format: Format,
+    /// How they are packed.
+    pub encoding: &'static Encoding,
     /// First row here.
     pub first_row: u32,
     /// Rows here.
@@ -38,7 +38,7 @@ pub struct TableShard {
 /// One or several matrices over the same input, one below the other.
 #[derive(Clone, Debug)]
 pub struct LinearWeights {
-    /// Panels, split by number format and by the largest binding.
+    /// Panels, split by encoding and by the largest binding.
     pub shards: Vec<LinearShard>,
     /// Columns of the output. Where several matrices lie side by side, their owner has the [`Part`] of each.
     pub width: u32,
@@ -152,7 +152,7 @@ pub struct ExpertsWeights {
     pub gate_up: Vec<ExpertShard>,
     /// Down matrices, whole experts to a shard.
     pub down: Vec<ExpertShard>,
-    /// The shared expert where its number format is not that of the routed ones.
+    /// The shared expert where its encoding is not that of the routed ones.
     pub shared_apart: Option<DenseWeights>,
 }
 
