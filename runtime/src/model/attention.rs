@@ -12,7 +12,8 @@ use super::cache::{CacheTensor, LayerCache};
 use super::dims::IndexerDims;
 use super::indexer::{self, Inputs, Selected};
 use super::recorder::{StepRecorder, queries_at_once};
-use super::weights::{AttentionWeights, TableShard};
+use super::weights::AttentionWeights;
+use crate::layout::TableShard;
 use crate::record::{Columns, WEIGHTS};
 
 /// Keys of one split of the selection.
