@@ -143,6 +143,15 @@ impl Executor {
         }
     }
 
+    /// Bytes of all tensors, with the scratch of what was prepared so far.
+    #[must_use]
+    pub fn allocated_bytes(&self) -> u64 {
+        match self {
+            Executor::Gpu(gpu) => gpu.allocated_bytes(),
+            Executor::Host(host) => host.allocated_bytes(),
+        }
+    }
+
     /// Words of a slot after the steps so far: copied in order with them, awaited whenever the caller likes.
     ///
     /// # Errors

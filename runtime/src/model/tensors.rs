@@ -114,13 +114,16 @@ impl Settings {
         }
     }
 
-    /// A shape for every number of tokens, with as many rows and positions as there can be: what scratch is counted from.
+    /// Every shape of an untraced step with as many rows as there can be, of short and of long sequences: what scratch is counted
+    /// from.
     pub(crate) fn shapes<'a>(&'a self, dims: &'a Dims) -> impl Iterator<Item = Shape> + 'a {
         let powers = std::iter::successors(Some(1_u32), |tokens| tokens.checked_mul(2));
         let smaller = powers.take_while(|&tokens| tokens < self.tokens());
-        smaller.chain([self.tokens()]).map(|tokens| {
-            let extent = Extent { tokens, rows: self.rows.min(tokens), length: self.context };
-            self.shape(dims, &extent, true, Taps::None)
+        smaller.chain([self.tokens()]).flat_map(|tokens| {
+            [1, self.context].map(|length| {
+                let extent = Extent { tokens, rows: self.rows.min(tokens), length };
+                self.shape(dims, &extent, true, Taps::None)
+            })
         })
     }
 }
