@@ -74,7 +74,7 @@ pub struct Encoding {
 }
 
 /// fp8's block of 128 × 128, and for one order of summation that of every encoding without scales.
-const BLOCK: Group = Group { rows: 128, columns: 128 };
+pub const BLOCK: Group = Group { rows: 128, columns: 128 };
 
 const NO_SCALES: Scales =
     Scales { bits: 0, wgsl: include_str!("scale_none.wgsl"), decode: |_, _| 1.0, encode: |_| Vec::new() };
