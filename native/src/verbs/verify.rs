@@ -29,8 +29,7 @@ pub(crate) fn run(app: &App, model: &Path) -> Ended {
         Ok(checkpoint) => {
             let totals = checkpoint.totals(true);
             let tensors = count(checkpoint.tensors().count() as u64);
-            let found =
-                format!("{tensors} tensors, {}, every one where the config wants it", bytes(totals.stored_bytes));
+            let found = format!("{tensors} tensors, {}, all as the config expects", bytes(totals.stored_bytes));
             checks.push(Check { name: "names, shapes, types", found: Ok(found) });
             let values = block_on(checkpoint.check_values());
             let found = values.map(|()| "norms, biases, scales and the head are finite".to_owned());
@@ -40,7 +39,7 @@ pub(crate) fn run(app: &App, model: &Path) -> Ended {
                 Some(open) => {
                     format!("{} ids, chat format: {}", count(open.tokenizer().size() as u64), format(Some(open)))
                 }
-                None => "the folder has none: the model can be run on ids only".to_owned(),
+                None => "none in this folder: the model accepts token ids only".to_owned(),
             });
             checks.push(Check { name: "tokenizer", found });
         }
