@@ -83,7 +83,7 @@ pub struct Extent {
 /// Text and constants that distinguish pipelines of one kernel.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Variant {
-    /// WGSL joined after the interface's parts: a weight format. Directives do not occur.
+    /// WGSL joined after the interface's parts: an encoding. Directives do not occur.
     pub snippets: Vec<&'static str>,
     /// Values of `override` constants.
     pub constants: Vec<(&'static str, u32)>,
@@ -94,7 +94,7 @@ pub trait Kernel: Debug + Send + Sync {
     /// The agreement with the WGSL text.
     fn interface(&self) -> &'static Interface;
 
-    /// Weight format and tunables; equal variants share a pipeline.
+    /// Encoding and tunables; equal variants share a pipeline.
     fn variant(&self) -> Variant {
         Variant::default()
     }

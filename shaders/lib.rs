@@ -8,9 +8,10 @@
 )]
 
 pub mod bound;
+pub mod cache_row;
 pub mod case;
 pub mod common;
-pub mod format;
+pub mod encodings;
 pub mod kernel;
 
 pub mod absorb;
@@ -36,7 +37,7 @@ pub mod route;
 pub mod swiglu;
 pub mod topk;
 
-pub use format::{Format, Panels};
+pub use encodings::{Encoding, Panels};
 pub use kernel::{Access, Binding, Extent, Field, Interface, Kernel, Slot, Variant};
 
 /// One line of [`KERNELS`].
@@ -75,7 +76,7 @@ pub static KERNELS: &[Entry] = &[
     Entry { interface: &expert_combine::INTERFACE, cases: expert_combine::cases::cases },
 ];
 
-/// Cases for a quick check, of the kernels whose whole list takes long to build: in the formats that checkpoints store.
+/// Cases for a quick check, of the kernels whose whole list takes long to build: in the encodings that checkpoints store.
 static FEW: &[Entry] = &[
     Entry { interface: &linear::VEC, cases: || linear::cases::few(false) },
     Entry { interface: &linear::TILE, cases: || linear::cases::few(true) },

@@ -177,9 +177,14 @@ pub struct Engine {
     plan: Plan,
     adapter: Option<AdapterInfo>,
     defaults: GenerationDefaults,
-    language: Option<Arc<Language>>,
     /// None where the checkpoint has no tokenizer: then there are steps, and no answers.
-    scheduler: Option<Scheduler>,
+    answers: Option<Answers>,
+}
+
+/// What makes answers.
+struct Answers {
+    language: Arc<Language>,
+    scheduler: Scheduler,
 }
 
 impl Engine {
@@ -258,9 +263,11 @@ impl Engine {
         go_on(progress(Progress::Upload { done_bytes: total_bytes, total_bytes }))?;
         let mut runner = Runner::new(executor, dims, weights, settings).await?;
         runner.warm(&mut |done, total| progress(Progress::Compile { done, total })).await?;
-        let language = language.map(|language| Arc::new(language.with_context(plan.context)));
-        let scheduler = language.as_ref().map(|language| Scheduler::new(language.vocabulary()));
-        Ok(Engine { runner, plan, adapter, defaults: checkpoint.generation.clone(), language, scheduler })
+        let answers = language.map(|language| {
+            let language = Arc::new(language.with_context(plan.context));
+            Answers { scheduler: Scheduler::new(language.vocabulary()), language }
+        });
+        Ok(Engine { runner, plan, adapter, defaults: checkpoint.generation.clone(), answers })
     }
 
     /// Memory in use, and sizes of the model.
@@ -303,7 +310,7 @@ impl Engine {
     /// # Errors
     /// `bad_checkpoint` where the folder has no tokenizer.
     pub fn language(&self) -> Result<&Arc<Language>> {
-        self.language.as_ref().ok_or_else(no_tokenizer)
+        self.answers.as_ref().map(|answers| &answers.language).ok_or_else(no_tokenizer)
     }
 
     /// The tokenizer.
@@ -318,7 +325,7 @@ impl Engine {
     #[must_use]
     pub fn chat_format(&self) -> Detected {
         let raw = Detected::Raw("the checkpoint has no tokenizer");
-        self.language.as_ref().map_or(raw, |language| language.chat_format())
+        self.language().map_or(raw, |language| language.chat_format())
     }
 
     /// A conversation as ids, in the checkpoint's own format.
@@ -346,9 +353,9 @@ impl Engine {
 
     /// Ends all answers and forgets what was cached: the next prompt is read from its first token.
     pub fn reset(&mut self) {
-        match &mut self.scheduler {
-            Some(scheduler) => scheduler.clear(&mut self.runner),
-            None => self.runner.forget(),
+        match &mut self.answers {
+            Some(answers) => answers.scheduler.clear(&mut self.runner),
+            None => self.runner.sequences_mut().forget(),
         }
     }
 
@@ -377,9 +384,8 @@ impl Engine {
     /// # Errors
     /// `context_overflow`, `bad_request`.
     pub fn generate(&mut self, request: Request) -> Result<Generation<'_>> {
-        let tokenizer = Arc::clone(self.language()?.tokenizer());
-        let scheduler = self.scheduler.as_mut().ok_or_else(no_tokenizer)?;
-        Generation::new(scheduler, &mut self.runner, tokenizer, request)
+        let Answers { language, scheduler } = self.answers.as_mut().ok_or_else(no_tokenizer)?;
+        Generation::new(scheduler, &mut self.runner, Arc::clone(language.tokenizer()), request)
     }
 
     /// Queues an answer beside others: [`Engine::step`] makes it. What is wrong with the request is said here.
@@ -387,7 +393,7 @@ impl Engine {
     /// # Errors
     /// `context_overflow`, `bad_request`.
     pub fn submit(&mut self, request: Request) -> Result<AnswerId> {
-        self.scheduler.as_mut().ok_or_else(no_tokenizer)?.submit(request, &self.runner)
+        self.answers.as_mut().ok_or_else(no_tokenizer)?.scheduler.submit(request, &self.runner)
     }
 
     /// Does one step's worth of work for all answers, and says what happened, in order; nothing where there are none. An
@@ -396,28 +402,28 @@ impl Engine {
     /// # Errors
     /// `device_lost`, `out_of_memory`: every answer is gone.
     pub async fn step(&mut self) -> Result<Vec<(AnswerId, Result<Event>)>> {
-        let Some(scheduler) = &mut self.scheduler else { return Ok(Vec::new()) };
+        let Some(Answers { scheduler, .. }) = &mut self.answers else { return Ok(Vec::new()) };
         scheduler.step(&mut self.runner).await?;
         Ok(scheduler.take_events())
     }
 
     /// Ends an answer: its place and its pages are free. Nothing more is heard of it.
     pub fn cancel(&mut self, id: AnswerId) {
-        if let Some(scheduler) = &mut self.scheduler {
+        if let Some(Answers { scheduler, .. }) = &mut self.answers {
             scheduler.cancel(id, &mut self.runner);
         }
     }
 
     /// From now on, whole pages of what is read and written wait for [`Engine::take_blocks`], to be kept elsewhere.
     pub fn keep_blocks(&mut self) {
-        if let Some(scheduler) = &mut self.scheduler {
+        if let Some(Answers { scheduler, .. }) = &mut self.answers {
             scheduler.keep_blocks();
         }
     }
 
     /// The blocks that became known since, as far as their rows have been read back.
     pub fn take_blocks(&mut self) -> Vec<Block> {
-        self.scheduler.as_mut().map(Scheduler::take_blocks).unwrap_or_default()
+        self.answers.as_mut().map(|answers| answers.scheduler.take_blocks()).unwrap_or_default()
     }
 
     /// The blocks of a request's prompt that are not in the cache, from where it ends: what [`Request::blocks`] may bring.
@@ -429,12 +435,12 @@ impl Engine {
     /// Whether no answer runs, waits, or has something left to say.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.scheduler.as_ref().is_none_or(Scheduler::is_idle)
+        self.answers.as_ref().is_none_or(|answers| answers.scheduler.is_idle())
     }
 
     /// How busy it is.
     #[must_use]
     pub fn occupancy(&self) -> Occupancy {
-        self.scheduler.as_ref().map(|scheduler| scheduler.occupancy(&self.runner)).unwrap_or_default()
+        self.answers.as_ref().map(|answers| answers.scheduler.occupancy(&self.runner)).unwrap_or_default()
     }
 }

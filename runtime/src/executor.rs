@@ -67,6 +67,14 @@ impl Executor {
         }
     }
 
+    /// Frees a tensor; recordings that use it are of no use any more.
+    pub fn free(&mut self, slot: Slot) {
+        match self {
+            Executor::Gpu(gpu) => gpu.free(slot),
+            Executor::Host(host) => host.free(slot),
+        }
+    }
+
     /// Writes words into a slot, in order with the steps before and after.
     pub fn write(&mut self, slot: Slot, word: u64, words: &[u32]) {
         match self {
@@ -180,7 +188,7 @@ impl Tapped {
     pub async fn read(self) -> Result<Vec<(Tap, Vec<u32>)>> {
         let mut tapped = Vec::with_capacity(self.0.len());
         for (tap, read) in self.0 {
-            let words = tap.columns(&read.await?);
+            let words = tap.select(&read.await?);
             tapped.push((tap, words));
         }
         Ok(tapped)

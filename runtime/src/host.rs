@@ -24,6 +24,13 @@ impl Executor {
         u32::try_from(self.slots.len() - 1).map(Slot).map_err(|_| Error::new(Code::Internal, "too many tensors"))
     }
 
+    /// Frees a tensor.
+    pub fn free(&mut self, slot: Slot) {
+        if let Some(memory) = self.slots.get_mut(slot.0 as usize) {
+            *memory = vec![];
+        }
+    }
+
     /// Writes words into a slot.
     pub fn write(&mut self, slot: Slot, word: u64, words: &[u32]) {
         let target = self.slots.get_mut(slot.0 as usize).zip(usize::try_from(word).ok());
@@ -57,8 +64,8 @@ impl Executor {
         let mut taps = recording.taps.iter().peekable();
         for at in 0..=recording.passes.len() {
             while let Some(tap) = taps.next_if(|tap| tap.after == at) {
-                let words = (tap.stride * tap.rows(extent)) as usize;
-                let memory = self.memory(tap.slot)?;
+                let words = (tap.columns.stride * tap.rows(extent)) as usize;
+                let memory = self.memory(tap.columns.slot)?;
                 tapped.push((tap.clone(), memory[..words.min(memory.len())].to_vec()));
             }
             let Some(pass) = recording.passes.get(at) else { break };

@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::checkpoint::Checkpoint;
 use crate::error::{Code, Error, Result};
 use crate::model::Dims;
+use crate::model::cache::bytes_per_position;
 
 /// Memory that a model, a context and a chunk need on an adapter.
 #[derive(Clone, Debug, Serialize)]
@@ -94,7 +95,7 @@ impl Plan {
             }
         };
         let total = |tokens: u32| {
-            let cache = u64::from(tokens) * u64::from(sequences) * dims.cache_bytes_per_token();
+            let cache = u64::from(tokens) * u64::from(sequences) * bytes_per_position(dims);
             let scratch = scratch_bytes(dims, config.intermediate_size, chunk, tokens);
             (cache, scratch, weights_bytes.saturating_add(cache).saturating_add(scratch))
         };

@@ -2,9 +2,9 @@
 //!
 //! In: an open checkpoint and an executor. Out: [`Weights`]. Weights keep their stored width.
 
+use lyn_shaders::encodings::{self, PANEL};
 use lyn_shaders::experts::{ExpertPanels, ExpertShard};
-use lyn_shaders::format::{BLOCK, PANEL};
-use lyn_shaders::{Format, Panels, Slot};
+use lyn_shaders::{Encoding, Panels, Slot};
 
 use crate::checkpoint::{Checkpoint, Dtype, Tensor};
 use crate::error::{Code, Error, Result};
@@ -14,6 +14,7 @@ use crate::model::weights::{
     AttentionWeights, DenseWeights, ExpertsWeights, FeedForward, IndexerWeights, LayerWeights, LinearShard,
     LinearWeights, PredictionWeights, TableShard, UpWeights, Weights,
 };
+use crate::record::Part;
 
 /// Bytes read and uploaded at a time.
 const SLICE_BYTES: u64 = 8 << 20;
@@ -43,7 +44,7 @@ pub(crate) async fn load(
     }
     let norm = loader.vector("model.norm.weight").await?;
     let head = if checkpoint.config.tie_word_embeddings { "model.embed_tokens" } else { "lm_head" };
-    let head = loader.matrix(&[head.to_owned()]).await?;
+    let head = loader.matrix(head.to_owned()).await?;
     let mut modules = Vec::new();
     for module in 0..if prediction { checkpoint.prediction_layers } else { 0 } {
         modules.push(loader.prediction(dims.num_hidden_layers + module).await?);
@@ -58,15 +59,15 @@ struct Loader<'a> {
     executor: &'a mut Executor,
     shard_bytes: u64,
     progress: &'a mut dyn FnMut(u64) -> bool,
-    /// What formats without scales bind in their place.
+    /// What encodings without scales bind in their place.
     none: Slot,
     done_bytes: u64,
     unsettled_bytes: u64,
 }
 
-/// Consecutive matrices of one format, one below the other.
+/// Consecutive matrices of one encoding, one below the other.
 struct Run<'a> {
-    format: Format,
+    encoding: &'static Encoding,
     columns: u32,
     /// Name, tensor, first row.
     tensors: Vec<(&'a str, &'a Tensor, u32)>,
@@ -102,26 +103,30 @@ impl<'a> Loader<'a> {
             down.extend([name("indexer.wk"), name("indexer.weights_proj")]);
             up.push(name("indexer.wq_b"));
         }
-        let down = self.matrix(&down).await?;
-        let up = match self.dims.q_lora_rank {
-            Some(_) => Some(UpWeights {
-                norm: self.vector(&name("q_a_layernorm.weight")).await?,
-                matrix: self.matrix(&up).await?,
-            }),
-            None => None,
+        let (down, down_parts) = self.matrices(&down).await?;
+        let (up, index_query) = match self.dims.q_lora_rank {
+            Some(_) => {
+                let norm = self.vector(&name("q_a_layernorm.weight")).await?;
+                let (matrix, parts) = self.matrices(&up).await?;
+                (Some(UpWeights { norm, matrix, query: parts[0] }), parts.get(1).copied())
+            }
+            None => (None, None),
         };
-        let indexer = if indexer {
-            Some(IndexerWeights {
+        let indexer = match (index_query, down_parts.as_slice()) {
+            (Some(query), &[_, _, key, head_weights]) => Some(IndexerWeights {
+                query,
+                key,
+                head_weights,
                 key_norm: self.vector(&name("indexer.k_norm.weight")).await?,
                 key_norm_bias: self.vector(&name("indexer.k_norm.bias")).await?,
-            })
-        } else {
-            None
+            }),
+            _ => None,
         };
         let (key_up, value_up) = self.key_value_up(&name("kv_b_proj")).await?;
         let kv_norm = self.vector(&name("kv_a_layernorm.weight")).await?;
-        let output = self.matrix(&[name("o_proj")]).await?;
-        Ok(AttentionWeights { down, up, kv_norm, indexer, key_up, value_up, output })
+        let output = self.matrix(name("o_proj")).await?;
+        let (query, kv) = (down_parts[0], down_parts[1]);
+        Ok(AttentionWeights { down, query, kv, up, kv_norm, indexer, key_up, value_up, output })
     }
 
     /// `kv_b_proj` holds for each head key rows, then value rows. The absorbed form contracts the first over rows, so
@@ -129,14 +134,13 @@ impl<'a> Loader<'a> {
     async fn key_value_up(&mut self, name: &str) -> Result<(TableShard, LinearWeights)> {
         let Dims { heads, qk_nope_head_dim: keys, v_head_dim: values, kv_lora_rank: columns, .. } = *self.dims;
         let tensor = self.tensor(name)?;
-        let format = format_of(tensor)?;
-        let row_bytes = u64::from(columns * format.bytes());
-        let scales = self.scales(name, format).await?;
-        let panels = Panels { format, groups: heads, rows: values, columns, row_scales: format == Format::Fp8 };
-        let key_words = (u64::from(heads * keys) * row_bytes / 4).next_multiple_of(4);
+        let encoding = encoding_of(tensor)?;
+        let row_bytes = encoding.bytes(u64::from(columns));
+        let scales = self.scales(name, encoding).await?;
+        let panels = Panels { encoding, groups: heads, rows: values, columns, row_scales: true };
+        let key_words = encoding.words(u64::from(heads * keys) * u64::from(columns));
         let key_slot = self.executor.allocate(name, key_words).await?;
         let value_slot = self.executor.allocate(name, panels.words()).await?;
-        let mut value_scales = vec![0f32; usize_of(panels.scales())?];
         for head in 0..heads {
             let first_row = head * (keys + values);
             let bytes =
@@ -146,36 +150,29 @@ impl<'a> Loader<'a> {
             self.write(key_slot, u64::from(head * keys) * row_bytes / 4, &words);
             let group = Panels { groups: 1, ..panels };
             self.write(value_slot, u64::from(head) * group.words(), &repack(value_bytes, &group));
-            for row in (0..values).filter(|_| format == Format::Fp8) {
-                for block in 0..panels.blocks() {
-                    let at = panels.scale_index(head, row, block * BLOCK);
-                    let source = (first_row + keys + row) / BLOCK * columns.div_ceil(BLOCK) + block;
-                    value_scales[usize_of(at)?] = scales[source as usize];
-                }
-            }
         }
         let key_up = TableShard {
             weight: key_slot,
-            scales: self.upload_scales(name, &scales).await?,
-            format,
+            scales: self.upload_scales(name, encoding, &scales).await?,
+            encoding,
             first_row: 0,
             rows: heads * keys,
         };
+        let value_scales = panels.lay_scales(&scales, |head| head * (keys + values) + keys);
         let shard = LinearShard {
             weight: value_slot,
-            scales: self.upload_scales(name, &value_scales).await?,
+            scales: self.upload_scales(name, encoding, &value_scales).await?,
             panels,
             offset: 0,
         };
-        Ok((key_up, LinearWeights { shards: vec![shard], parts: vec![0], width: heads * values }))
+        Ok((key_up, LinearWeights { shards: vec![shard], width: heads * values }))
     }
 
     async fn dense(&mut self, prefix: &str) -> Result<DenseWeights> {
         let name = |tensor: &str| format!("{prefix}.{tensor}");
-        let gate_up = self.matrix(&[name("gate_proj"), name("up_proj")]).await?;
-        let down = self.matrix(&[name("down_proj")]).await?;
-        let width = columns_of(self.tensor(&name("down_proj"))?)?;
-        Ok(DenseWeights { gate_up, down, width })
+        let (gate_up, parts) = self.matrices(&[name("gate_proj"), name("up_proj")]).await?;
+        let down = self.matrix(name("down_proj")).await?;
+        Ok(DenseWeights { gate_up, up: parts[1], down })
     }
 
     async fn experts(&mut self, prefix: &str) -> Result<ExpertsWeights> {
@@ -184,20 +181,20 @@ impl<'a> Loader<'a> {
         };
         let expert = |e: u32, tensor: &str| format!("{prefix}.experts.{e}.{tensor}");
         let shared = format!("{prefix}.shared_experts");
-        let format = format_of(self.tensor(&expert(0, "gate_proj"))?)?;
+        let encoding = encoding_of(self.tensor(&expert(0, "gate_proj"))?)?;
         for e in 0..router.n_routed_experts {
             for tensor in ["gate_proj", "up_proj", "down_proj"] {
                 let found = self.tensor(&expert(e, tensor))?;
-                if format_of(found)? != format {
+                if encoding_of(found)? != encoding {
                     let message = format!("{}: experts of one layer in different number formats", found.name);
                     return Err(Error::new(Code::BadCheckpoint, message));
                 }
             }
         }
         let has_shared = router.n_shared_experts > 0;
-        let beside = has_shared && format_of(self.tensor(&format!("{shared}.gate_proj"))?)? == format;
+        let beside = has_shared && encoding_of(self.tensor(&format!("{shared}.gate_proj"))?)? == encoding;
         let panels = ExpertPanels {
-            format,
+            encoding,
             hidden_size: self.dims.hidden_size,
             width: router.moe_intermediate_size,
             shared_width: if beside { router.n_shared_experts * router.moe_intermediate_size } else { 0 },
@@ -212,7 +209,7 @@ impl<'a> Loader<'a> {
         };
         let gate_up = self.expert_shards(&panels, Kind::GateUp, &matrices).await?;
         let down = self.expert_shards(&panels, Kind::Down, &matrices).await?;
-        let router_matrix = self.matrix(&[format!("{prefix}.gate")]).await?;
+        let router_matrix = self.matrix(format!("{prefix}.gate")).await?;
         let bias = if router.has_bias {
             Some(self.vector(&format!("{prefix}.gate.e_score_correction_bias")).await?)
         } else {
@@ -253,13 +250,13 @@ impl<'a> Loader<'a> {
                 let mut word = place * words;
                 for name in matrices(expert, kind) {
                     let panels = kind.panels(layout, expert == layout.total_experts);
-                    let table = self.scales(&name, layout.format).await?;
+                    let table = self.scales(&name, layout.encoding).await?;
                     self.upload_panels(&name, &panels, weight, word).await?;
                     word += panels.words();
-                    scales.extend(panel_scales(&table, &panels));
+                    scales.extend(panels.lay_scales(&table, |_| 0));
                 }
             }
-            let scales = self.upload_scales("expert scales", &scales).await?;
+            let scales = self.upload_scales("expert scales", layout.encoding, &scales).await?;
             shards.push(ExpertShard { weight, scales, first_expert, experts, has_shared });
         }
         Ok(shards)
@@ -270,7 +267,7 @@ impl<'a> Loader<'a> {
         Ok(PredictionWeights {
             embedding_norm: self.vector(&name("enorm.weight")).await?,
             hidden_norm: self.vector(&name("hnorm.weight")).await?,
-            projection: self.matrix(&[name("eh_proj")]).await?,
+            projection: self.matrix(name("eh_proj")).await?,
             head_norm: self.vector(&name("shared_head.norm.weight")).await?,
             layer: self.layer(layer).await?,
         })
@@ -289,17 +286,18 @@ impl<'a> Loader<'a> {
     /// A row-major table, by shards of rows.
     async fn table(&mut self, name: &str) -> Result<Vec<TableShard>> {
         let tensor = self.tensor(name)?;
-        let (rows, columns, format) = (rows_of(tensor)?, columns_of(tensor)?, format_of(tensor)?);
-        let scales = self.scales(name, format).await?;
-        let scales = self.upload_scales(name, &scales).await?;
-        let row_bytes = u64::from(columns * format.bytes());
-        // Scales are found by the row's place in the whole table, so that a shard starts with a block of rows.
-        let fit = (self.shard_bytes / row_bytes / u64::from(BLOCK)).max(1) * u64::from(BLOCK);
+        let (rows, columns, encoding) = (rows_of(tensor)?, columns_of(tensor)?, encoding_of(tensor)?);
+        let scales = self.scales(name, encoding).await?;
+        let scales = self.upload_scales(name, encoding, &scales).await?;
+        let row_bytes = encoding.bytes(u64::from(columns));
+        let group_rows = u64::from(encoding.group.rows);
+        // Scales are found by the row's place in the whole table, so that a shard starts with a group of rows.
+        let fit = (self.shard_bytes / row_bytes / group_rows).max(1) * group_rows;
         let fit = u32::try_from(fit).unwrap_or(u32::MAX).min(rows);
         let mut shards = Vec::new();
         for first_row in (0..rows).step_by(fit as usize) {
             let count = fit.min(rows - first_row);
-            let weight = self.executor.allocate(name, (u64::from(count) * row_bytes / 4).next_multiple_of(4)).await?;
+            let weight = self.executor.allocate(name, encoding.words(u64::from(count) * u64::from(columns))).await?;
             let slice = u32::try_from((SLICE_BYTES / row_bytes).max(1)).unwrap_or(u32::MAX);
             for row in (0..count).step_by(slice as usize) {
                 let taken = slice.min(count - row);
@@ -308,23 +306,28 @@ impl<'a> Loader<'a> {
                 let words: Vec<u32> = bytemuck::pod_collect_to_vec(&bytes);
                 self.write(weight, u64::from(row) * row_bytes / 4, &words);
             }
-            shards.push(TableShard { weight, scales, format, first_row, rows: count });
+            shards.push(TableShard { weight, scales, encoding, first_row, rows: count });
         }
         Ok(shards)
     }
 
-    /// Matrices over the same input, one below the other, as panels.
-    async fn matrix(&mut self, names: &[String]) -> Result<LinearWeights> {
+    /// A matrix, as panels.
+    async fn matrix(&mut self, name: String) -> Result<LinearWeights> {
+        self.matrices(&[name]).await.map(|(weights, _)| weights)
+    }
+
+    /// Matrices over the same input, one below the other, as panels; and the columns of each in the output.
+    async fn matrices(&mut self, names: &[String]) -> Result<(LinearWeights, Vec<Part>)> {
         let mut runs: Vec<Run<'_>> = Vec::new();
         let mut parts = Vec::new();
         let mut width = 0u32;
         for name in names {
             let tensor = self.tensor(name)?;
-            let (format, columns, rows) = (format_of(tensor)?, columns_of(tensor)?, rows_of(tensor)?);
+            let (encoding, columns, rows) = (encoding_of(tensor)?, columns_of(tensor)?, rows_of(tensor)?);
             width = width.next_multiple_of(PANEL);
-            parts.push(width);
-            if runs.last().is_none_or(|run| run.format != format) {
-                runs.push(Run { format, columns, tensors: Vec::new(), rows: 0 });
+            parts.push(Part { first: width, width: rows });
+            if runs.last().is_none_or(|run| run.encoding != encoding) {
+                runs.push(Run { encoding, columns, tensors: Vec::new(), rows: 0 });
             }
             if let Some(run) = runs.last_mut() {
                 let first = run.rows.next_multiple_of(PANEL);
@@ -341,17 +344,18 @@ impl<'a> Loader<'a> {
         }
         // Later kernels read rows of several matrices in steps of four.
         let width = if names.len() > 1 { width.next_multiple_of(4) } else { width };
-        Ok(LinearWeights { shards, parts, width })
+        Ok((LinearWeights { shards, width }, parts))
     }
 
     /// One run of matrices, split where it exceeds the largest binding.
     async fn run(&mut self, run: &Run<'_>, offset: u32, shards: &mut Vec<LinearShard>) -> Result<()> {
-        let whole = Panels { format: run.format, groups: 1, rows: run.rows, columns: run.columns, row_scales: false };
-        let panel_words = u64::from(whole.pieces()) * u64::from(PANEL) * 4;
+        let whole =
+            Panels { encoding: run.encoding, groups: 1, rows: run.rows, columns: run.columns, row_scales: false };
+        let panel_words = whole.panel_words();
         let mut scales = Vec::new();
         for &(name, tensor, _) in &run.tensors {
-            let table = self.scales(name, run.format).await?;
-            scales.extend(panel_scales(&table, &Panels { rows: rows_of(tensor)?, ..whole }));
+            let table = self.scales(name, run.encoding).await?;
+            scales.extend(Panels { rows: rows_of(tensor)?, ..whole }.lay_scales(&table, |_| 0));
         }
         let fit = u32::try_from(self.shard_bytes / 4 / panel_words).unwrap_or(u32::MAX).max(1);
         for first_panel in (0..whole.panels()).step_by(fit as usize) {
@@ -367,18 +371,15 @@ impl<'a> Loader<'a> {
                 for panel in (start..end).step_by(slice as usize) {
                     let local = (panel - tensor_panels.start) * PANEL;
                     let rows = (slice.min(end - panel) * PANEL).min(rows_of(tensor)? - local);
-                    let row_bytes = u64::from(run.columns * run.format.bytes());
+                    let row_bytes = run.encoding.bytes(u64::from(run.columns));
                     let bytes = self.read(tensor, u64::from(local) * row_bytes, u64::from(rows) * row_bytes).await?;
                     let words = repack(&bytes, &Panels { rows, ..whole });
                     self.write(weight, u64::from(panel - first_panel) * panel_words, &words);
                 }
             }
-            let blocks = whole.blocks() as usize;
-            let scales = match run.format {
-                Format::Fp8 => &scales[first_panel as usize * blocks..][..panels.panels() as usize * blocks],
-                _ => &[],
-            };
-            let scales = self.upload_scales("scales", scales).await?;
+            let scales =
+                &scales[usize_of(u64::from(first_panel) * whole.panel_scales())?..][..usize_of(panels.scales())?];
+            let scales = self.upload_scales("scales", run.encoding, scales).await?;
             shards.push(LinearShard { weight, scales, panels, offset: offset + first_panel * PANEL });
         }
         Ok(())
@@ -387,8 +388,8 @@ impl<'a> Loader<'a> {
     /// One whole matrix into panels from `word` of a slot.
     async fn upload_panels(&mut self, name: &str, panels: &Panels, slot: Slot, word: u64) -> Result<()> {
         let tensor = self.tensor(name)?;
-        let panel_words = u64::from(panels.pieces()) * u64::from(PANEL) * 4;
-        let row_bytes = u64::from(panels.columns * panels.format.bytes());
+        let panel_words = panels.panel_words();
+        let row_bytes = panels.encoding.bytes(u64::from(panels.columns));
         let slice = u32::try_from((SLICE_BYTES / (panel_words * 4)).max(1)).unwrap_or(u32::MAX);
         for panel in (0..panels.panels()).step_by(slice as usize) {
             let first = panel * PANEL;
@@ -400,20 +401,21 @@ impl<'a> Loader<'a> {
         Ok(())
     }
 
-    /// The scales that belong to `name`'s weight: `[rows / 128, columns / 128]`; none for formats without.
-    async fn scales(&mut self, name: &str, format: Format) -> Result<Vec<f32>> {
-        match format {
-            Format::Fp8 => self.checkpoint.read_f32(&format!("{name}.weight_scale_inv")).await,
-            _ => Ok(Vec::new()),
+    /// The scales of `name`'s weight, by groups: `[rows / group rows, columns / group columns]`; none for encodings without.
+    async fn scales(&mut self, name: &str, encoding: &Encoding) -> Result<Vec<f32>> {
+        if !encoding.is_scaled() {
+            return Ok(Vec::new());
         }
+        self.checkpoint.read_f32(&format!("{name}.weight_scale_inv")).await
     }
 
-    async fn upload_scales(&mut self, name: &str, scales: &[f32]) -> Result<Slot> {
-        if scales.is_empty() {
+    async fn upload_scales(&mut self, name: &str, encoding: &Encoding, scales: &[f32]) -> Result<Slot> {
+        let words = (encoding.scales.encode)(scales);
+        if words.is_empty() {
             return Ok(self.none);
         }
-        let slot = self.executor.allocate(name, scales.len() as u64).await?;
-        self.write(slot, 0, bytemuck::cast_slice(scales));
+        let slot = self.executor.allocate(name, words.len() as u64).await?;
+        self.write(slot, 0, &words);
         Ok(slot)
     }
 
@@ -469,12 +471,12 @@ impl Kind {
     }
 }
 
-fn format_of(tensor: &Tensor) -> Result<Format> {
+fn encoding_of(tensor: &Tensor) -> Result<&'static Encoding> {
     match tensor.dtype {
-        Dtype::F32 => Ok(Format::F32),
-        Dtype::F16 => Ok(Format::F16),
-        Dtype::BF16 => Ok(Format::Bf16),
-        Dtype::F8_E4M3 => Ok(Format::Fp8),
+        Dtype::F32 => Ok(&encodings::F32),
+        Dtype::F16 => Ok(&encodings::F16),
+        Dtype::BF16 => Ok(&encodings::BF16),
+        Dtype::F8_E4M3 => Ok(&encodings::FP8),
         other => Err(Error::new(Code::Internal, format!("{}: dtype {other} passed the check of dtypes", tensor.name))),
     }
 }
@@ -500,7 +502,7 @@ fn usize_of(value: u64) -> Result<usize> {
 /// Stored rows → panels: pieces of 32 rows side by side, edges padded with zeros.
 #[must_use]
 fn repack(stored: &[u8], panels: &Panels) -> Vec<u32> {
-    let row_bytes = (panels.columns * panels.format.bytes()) as usize;
+    let row_bytes = stored.len() / panels.rows as usize;
     let mut packed = vec![[0u32; 4]; panels.panels() as usize * panels.pieces() as usize * PANEL as usize];
     for (i, piece) in packed.iter_mut().enumerate() {
         let (lane, rest) = (i % PANEL as usize, i / PANEL as usize);
@@ -513,16 +515,4 @@ fn repack(stored: &[u8], panels: &Panels) -> Vec<u32> {
         }
     }
     bytemuck::cast_vec(packed)
-}
-
-/// Scales of blocks of 128 rows → scales of panels of 32.
-fn panel_scales(table: &[f32], panels: &Panels) -> Vec<f32> {
-    if table.is_empty() {
-        return Vec::new();
-    }
-    let blocks = panels.blocks() as usize;
-    (0..panels.panels() as usize)
-        .flat_map(|panel| &table[panel * PANEL as usize / BLOCK as usize * blocks..][..blocks])
-        .copied()
-        .collect()
 }

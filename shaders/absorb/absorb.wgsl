@@ -5,8 +5,8 @@
 // Bound by bytes for one token (nope_dim * kv_lora_rank weights per head), by FLOPs for many: weights are decoded once
 // for TOKENS tokens.
 //
-// The canonical sum of the linear kernels, with blocks of 128 rows of kv_b_proj: d ascending, a fresh accumulator where
-// the row enters a new block, then total = fma(scale, accumulator, total).
+// The canonical sum of the linear kernels over rows, with the rows of a group as blocks: d ascending, a fresh accumulator
+// where the row of kv_b_proj enters a new group, then total = fma(scale, accumulator, total).
 struct Params {
     q_stride4: u32, // q and its offsets are counted in vec4
     q_offset4: u32,
@@ -15,17 +15,16 @@ struct Params {
     nope_dim: u32,
     columns4: u32,      // kv_lora_rank / 4
     source_rows: u32,   // rows of one head in kv_b_proj
-    scale_columns: u32, // blocks of a row
+    scale_columns: u32, // groups of a row
     capacity: u32,      // rows of q and y
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> q: array<vec4<f32>>;      // [tokens, q_stride4]
 @group(0) @binding(2) var<storage, read> weight: array<vec4<u32>>; // [heads * nope_dim, kv_lora_rank] as stored
-@group(0) @binding(3) var<storage, read> scales: array<f32>;       // [heads * source_rows / 128, kv_lora_rank / 128]
+@group(0) @binding(3) var<storage, read> scales: array<u32>;       // [groups of rows, groups of columns]
 @group(0) @binding(4) var<storage, read_write> y: array<vec4<f32>>; // [tokens, heads * columns4]
 
-const LANES: u32 = 32u; // 128 columns: one column of scales
-const BLOCK: u32 = 128u;
+const LANES: u32 = 32u; // 128 columns, all of one group
 override TOKENS: u32 = 4u; // 4, or 1 where no more than that come
 
 fn mac4(sums: vec4<f32>, a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>, v: vec4<f32>) -> vec4<f32> {
@@ -55,7 +54,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         var sum2 = vec4<f32>(0.0);
         var sum3 = vec4<f32>(0.0);
         let row = head * params.source_rows + d;
-        let end = min(params.nope_dim, d + BLOCK - row % BLOCK);
+        let end = min(params.nope_dim, d + GROUP_ROWS - row % GROUP_ROWS);
         for (; d < end; d += 4u) {
             let w0 = row_weights4(at);
             let w1 = row_weights4(at + params.columns4);
@@ -69,7 +68,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             }
             at += params.columns4 * 4u;
         }
-        let scale = vec4<f32>(weight_scale((row / BLOCK) * params.scale_columns + group.x));
+        let scale = vec4<f32>(weight_scale((row / GROUP_ROWS) * params.scale_columns + group.x / (GROUP_VECTORS / LANES)));
         total0 = fma(scale, sum0, total0);
         total1 = fma(scale, sum1, total1);
         total2 = fma(scale, sum2, total2);

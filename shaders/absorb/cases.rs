@@ -1,26 +1,26 @@
-//! Heads that straddle blocks of scales, ranks around a tile, one token and many, four formats, adversarial queries.
+//! Heads that straddle blocks of scales, ranks around a tile, one token and many, encodings, adversarial queries.
 
 use super::{Absorb, reference};
 use crate::bound::{self, Bound, TINY};
 use crate::case::{Case, Data, Random, bits, poison};
-use crate::embed::cases::random_rows;
-use crate::format::{BLOCK, Format};
+use crate::encodings::data::{random_rows, random_scales, scale_words};
+use crate::encodings::{ENCODINGS, Encoding, STORED};
 use crate::kernel::{Extent, Slot, floats, floats_mut};
 
 /// The cases.
 #[must_use]
 pub fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    for format in Format::ALL {
+    for &encoding in ENCODINGS.iter().filter(|encoding| Absorb::takes(encoding)) {
         // heads, nope_dim, value_dim, kv_lora_rank
         for shape in [(1, 4, 4, 4), (4, 32, 32, 32), (3, 128, 128, 132), (6, 36, 20, 144), (2, 192, 64, 260)] {
             for tokens in [1, 2, 3, 9] {
-                cases.push(case(format, shape, tokens, Data::Random));
+                cases.push(case(encoding, shape, tokens, Data::Random));
             }
         }
-        cases.push(case(format, (2, 128, 128, 512), 1, Data::Random));
+        cases.push(case(encoding, (2, 128, 128, 512), 1, Data::Random));
         for data in Data::ALL {
-            cases.push(case(format, (3, 48, 36, 132), 4, data));
+            cases.push(case(encoding, (3, 48, 36, 132), 4, data));
         }
     }
     cases
@@ -29,22 +29,20 @@ pub fn cases() -> Vec<Case> {
 /// Small ones of them.
 #[must_use]
 pub fn few() -> Vec<Case> {
-    [Format::Bf16, Format::Fp8].map(|format| case(format, (4, 32, 32, 32), 2, Data::Random)).into()
+    let stored = STORED.iter().filter(|encoding| Absorb::takes(encoding));
+    stored.map(|encoding| case(encoding, (4, 32, 32, 32), 2, Data::Random)).collect()
 }
 
-fn case(format: Format, shape: (u32, u32, u32, u32), tokens: u32, data: Data) -> Case {
+fn case(encoding: &'static Encoding, shape: (u32, u32, u32, u32), tokens: u32, data: Data) -> Case {
     let (heads, nope_dim, value_dim, kv_lora_rank) = shape;
     let mut random = Random::new(u64::from(heads * 10_000 + nope_dim * 100 + kv_lora_rank + tokens));
     let (head_stride, q_offset) = (nope_dim + 8, 4);
     let q_stride = q_offset + heads * head_stride + 4;
     let source_rows = nope_dim + value_dim;
     let q = data.floats(&mut random, (tokens * q_stride) as usize);
-    let weight = random_rows(&mut random, format, heads * nope_dim * kv_lora_rank);
-    let scales = match format {
-        Format::Fp8 => (heads * source_rows).div_ceil(BLOCK) * kv_lora_rank.div_ceil(BLOCK),
-        _ => 1,
-    };
-    let scales: Vec<f32> = (0..scales).map(|_| 0.01 + random.float().abs()).collect();
+    let weight = random_rows(&mut random, encoding, heads * nope_dim * kv_lora_rank);
+    let scales = random_scales(&mut random, encoding.scale_count(heads * source_rows, kv_lora_rank));
+    let scales = scale_words(encoding, &scales);
     let absorb = Absorb {
         q: Slot(0),
         weight: Slot(1),
@@ -57,7 +55,7 @@ fn case(format: Format, shape: (u32, u32, u32, u32), tokens: u32, data: Data) ->
         nope_dim,
         kv_lora_rank,
         source_rows,
-        format,
+        encoding,
         capacity: tokens,
     };
     let y = poison((tokens * heads * kv_lora_rank) as usize);
@@ -69,9 +67,9 @@ fn case(format: Format, shape: (u32, u32, u32, u32), tokens: u32, data: Data) ->
     let parts = floats(&magnitude).iter().zip(floats(&flushed));
     let allowed = parts.map(|(&m, &f)| bound::sum(nope_dim, f64::from(m)) + f64::from(f)).collect();
     Case {
-        name: format!("{format:?}, tokens {tokens}, {heads} × {nope_dim} (+{value_dim}) → {kv_lora_rank}, {data:?}"),
+        name: format!("{encoding:?}, tokens {tokens}, {heads} × {nope_dim} (+{value_dim}) → {kv_lora_rank}, {data:?}"),
         kernel: Box::new(absorb),
-        buffers: vec![bits(&q), weight, bits(&scales), y],
+        buffers: vec![bits(&q), weight, scales, y],
         extent: Extent { tokens, rows: 1, length: 1 },
         bounds: vec![Bound::Floats { allowed, nmse: data.nmse(1e-11) }],
     }

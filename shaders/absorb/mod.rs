@@ -5,7 +5,7 @@ mod reference;
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::format::{BLOCK, Format};
+use crate::encodings::Encoding;
 use crate::kernel::{Extent, Interface, Kernel, Slot, Variant, floats, floats_mut, read, write};
 use crate::layout;
 
@@ -15,9 +15,9 @@ pub struct Absorb {
     /// `[tokens, q_stride]`: the part without rope of head h at `q_offset + h · head_stride`. These three and `nope_dim`
     /// are multiples of 4.
     pub q: Slot,
-    /// `[heads · nope_dim, kv_lora_rank]` row-major in `format`, padded to 16 bytes: the key rows of kv_b_proj.
+    /// `[heads · nope_dim, kv_lora_rank]` row-major, padded to 16 bytes: the key rows of kv_b_proj.
     pub weight: Slot,
-    /// fp8: `[⌈heads · source_rows/128⌉, ⌈kv_lora_rank/128⌉]`, of the whole kv_b_proj; else one word.
+    /// Of the groups of the whole kv_b_proj, row-major; one word where the encoding has none.
     pub scales: Slot,
     /// `[tokens, heads · kv_lora_rank]`
     pub y: Slot,
@@ -35,8 +35,8 @@ pub struct Absorb {
     pub kv_lora_rank: u32,
     /// Rows of one head in kv_b_proj: `nope_dim` + the dimensions of its values; a multiple of 4.
     pub source_rows: u32,
-    /// Number format of the weights.
-    pub format: Format,
+    /// How the weights are packed, see [`Absorb::takes`].
+    pub encoding: &'static Encoding,
     /// Rows that q and y have room for. Up to three rows after the step's tokens are overwritten, within it.
     pub capacity: u32,
 }
@@ -73,7 +73,17 @@ pub static INTERFACE: Interface = Interface {
     }),
 };
 
+/// Columns of one workgroup.
+const TILE: u32 = 128;
+
 impl Absorb {
+    /// Whether the kernel takes an encoding: the columns of a workgroup, and 4 rows, share a scale. With a scale for each
+    /// row, weights `[heads, kv_lora_rank, nope_dim]` and [`Linear`](crate::linear::Linear) do the same.
+    #[must_use]
+    pub const fn takes(encoding: &Encoding) -> bool {
+        encoding.group.columns.is_multiple_of(TILE) && encoding.group.rows.is_multiple_of(4)
+    }
+
     /// Tokens of one lane; the bits are the same.
     const fn tile(&self) -> u32 {
         if self.capacity <= 2 { 1 } else { 4 }
@@ -86,7 +96,9 @@ impl Kernel for Absorb {
     }
 
     fn variant(&self) -> Variant {
-        Variant { snippets: vec![self.format.row_snippet()], constants: vec![("TOKENS", self.tile())] }
+        let mut variant = self.encoding.rows_variant();
+        variant.constants.push(("TOKENS", self.tile()));
+        variant
     }
 
     fn slots(&self) -> Vec<Slot> {
@@ -102,18 +114,18 @@ impl Kernel for Absorb {
             nope_dim: self.nope_dim,
             columns4: self.kv_lora_rank / 4,
             source_rows: self.source_rows,
-            scale_columns: self.kv_lora_rank.div_ceil(BLOCK),
+            scale_columns: self.encoding.blocks(self.kv_lora_rank),
             capacity: self.capacity,
         };
         bytemuck::bytes_of(&params).to_vec()
     }
 
     fn workgroups(&self, extent: &Extent) -> [u32; 3] {
-        [self.kv_lora_rank.div_ceil(BLOCK), self.heads, extent.tokens.div_ceil(self.tile())]
+        [self.kv_lora_rank.div_ceil(TILE), self.heads, extent.tokens.div_ceil(self.tile())]
     }
 
     fn reference(&self, extent: &Extent, reads: &[&[u32]], writes: &mut [&mut [u32]]) {
-        let (q, scales, y) = (floats(reads[0]), floats(reads[2]), floats_mut(writes[0]));
-        reference::absorb(self, extent.tokens, q, reads[1], scales, y, |q, w| q * w);
+        let (q, y) = (floats(reads[0]), floats_mut(writes[0]));
+        reference::absorb(self, extent.tokens, q, reads[1], reads[2], y, |q, w| q * w);
     }
 }

@@ -1,30 +1,24 @@
 //! The formula, in f64; `term` is the product, or its magnitude where a bound is wanted.
 
 use super::Absorb;
-use crate::format::{BLOCK, Format};
 
 pub(super) fn absorb(
     absorb: &Absorb,
     tokens: u32,
     q: &[f32],
     weight: &[u32],
-    scales: &[f32],
+    scales: &[u32],
     y: &mut [f32],
     term: impl Fn(f64, f64) -> f64,
 ) {
     let rank = absorb.kv_lora_rank as usize;
-    let scale_columns = absorb.kv_lora_rank.div_ceil(BLOCK) as usize;
+    let mut weights = vec![0f64; rank];
     for head in 0..absorb.heads {
         let mut sums = vec![0f64; tokens as usize * rank];
         for d in 0..absorb.nope_dim {
-            let row = (head * absorb.nope_dim + d) as usize;
-            let row_scales = ((head * absorb.source_rows + d) / BLOCK) as usize * scale_columns;
-            for c in 0..rank {
-                let scale = match absorb.format {
-                    Format::Fp8 => f64::from(scales[row_scales + c / BLOCK as usize]),
-                    _ => 1.0,
-                };
-                let weight = absorb.format.decode(weight, row * rank + c) * scale;
+            let (row, scale_row) = (head * absorb.nope_dim + d, head * absorb.source_rows + d);
+            absorb.encoding.decode_row(weight, row, scales, scale_row, &mut weights);
+            for (c, &weight) in weights.iter().enumerate() {
                 for t in 0..tokens {
                     let at = t * absorb.q_stride + absorb.q_offset + head * absorb.head_stride + d;
                     sums[t as usize * rank + c] += term(f64::from(q[at as usize]), weight);

@@ -5,6 +5,7 @@ mod reference;
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::cache_row::{CacheRow, RowOrder};
 use crate::common;
 use crate::kernel::{Extent, Interface, Kernel, Slot, floats, floats_mut, read, write};
 use crate::layout;
@@ -38,6 +39,12 @@ pub struct CacheWrite {
     pub eps: f32,
     /// Width of `pages`.
     pub pages_per_sequence: u32,
+}
+
+/// What the cache keeps of a position: the latent, then the rope key.
+#[must_use]
+pub const fn row(kv_lora_rank: u32, pairs: u32) -> CacheRow {
+    CacheRow { width: kv_lora_rank + 2 * pairs, order: RowOrder::RowMajor }
 }
 
 #[repr(C)]

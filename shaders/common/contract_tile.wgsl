@@ -1,6 +1,4 @@
 // The canonical sum, as in contract_vec.wgsl and bit for bit the same, for 8 input rows: each weight is decoded once for 8.
-const BLOCK_VECTORS: u32 = 32u; // 128 columns
-
 // Where a matrix in panels begins.
 struct Place {
     piece: u32,       // its first 16-byte piece in `weight`
@@ -55,7 +53,7 @@ fn mac(a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>, k4: u32) {
 // Row `lane` of 4 panels, into totals0 .. totals7.
 fn contract(place: Place, panel: vec4<u32>, lane: u32) {
     let pieces = (columns4 + PIECE_VECTORS - 1u) / PIECE_VECTORS;
-    let block_pieces = BLOCK_VECTORS / PIECE_VECTORS;
+    let block_pieces = GROUP_VECTORS / PIECE_VECTORS;
     let blocks = (pieces + block_pieces - 1u) / block_pieces;
     let piece_of = place.piece + panel * pieces * 32u + lane;
     let scale_of = place.scale + panel * blocks * place.scale_lanes + lane % place.scale_lanes;

@@ -1,8 +1,6 @@
 // The canonical sum, the same in every linear kernel whatever the batch, of one input row with 4 rows of a matrix in panels:
-// blocks of 128 columns ascending; in a block a fresh accumulator and one fma per column ascending; then
+// blocks (groups of the encoding) ascending; in a block a fresh accumulator and one fma per column ascending; then
 // total = fma(scale, accumulator, total). The kernel gives `input(i)`, vec4 i of its inputs, and binds `weight` and `scales`.
-const BLOCK_VECTORS: u32 = 32u; // 128 columns
-
 // Where a matrix in panels begins.
 struct Place {
     piece: u32,       // its first 16-byte piece in `weight`
@@ -26,7 +24,7 @@ fn mac(a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>, k4: u32) {
 // Row `lane` of 4 panels.
 fn contract(place: Place, panel: vec4<u32>, lane: u32) -> vec4<f32> {
     let pieces = (columns4 + PIECE_VECTORS - 1u) / PIECE_VECTORS;
-    let block_pieces = BLOCK_VECTORS / PIECE_VECTORS;
+    let block_pieces = GROUP_VECTORS / PIECE_VECTORS;
     let blocks = (pieces + block_pieces - 1u) / block_pieces;
     let piece_of = place.piece + panel * pieces * 32u + lane;
     let scale_of = place.scale + panel * blocks * place.scale_lanes + lane % place.scale_lanes;

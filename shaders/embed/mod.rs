@@ -5,8 +5,8 @@ mod reference;
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::format::{BLOCK, Format};
-use crate::kernel::{Extent, Interface, Kernel, Slot, Variant, floats, floats_mut, read, write};
+use crate::encodings::Encoding;
+use crate::kernel::{Extent, Interface, Kernel, Slot, Variant, floats_mut, read, write};
 use crate::layout;
 
 /// x[t, :] = table[id(t) − first_row, :] where the shard has that row; other rows of x are left to the other shards.
@@ -14,14 +14,14 @@ use crate::layout;
 pub struct Embed {
     /// The step: ids of its tokens.
     pub step: Slot,
-    /// `[rows, hidden_size]` row-major in `format`, padded to 16 bytes.
+    /// `[rows, hidden_size]` row-major, padded to 16 bytes.
     pub weight: Slot,
-    /// fp8: `[⌈vocab/128⌉, ⌈hidden_size/128⌉]` of the whole table; else one word.
+    /// Of the groups of the whole table, row-major; one word where the encoding has none.
     pub scales: Slot,
     /// `[tokens, hidden_size]`
     pub x: Slot,
-    /// Number format of the table.
-    pub format: Format,
+    /// How the table is packed.
+    pub encoding: &'static Encoding,
     /// The id of the shard's first row.
     pub first_row: u32,
     /// Rows of the shard.
@@ -56,7 +56,7 @@ impl Kernel for Embed {
     }
 
     fn variant(&self) -> Variant {
-        Variant { snippets: vec![self.format.row_snippet()], constants: vec![] }
+        self.encoding.rows_variant()
     }
 
     fn slots(&self) -> Vec<Slot> {
@@ -68,7 +68,7 @@ impl Kernel for Embed {
             first_row: self.first_row,
             rows: self.rows,
             columns4: self.hidden_size / 4,
-            scale_columns: self.hidden_size.div_ceil(BLOCK),
+            scale_columns: self.encoding.blocks(self.hidden_size),
         };
         bytemuck::bytes_of(&params).to_vec()
     }
@@ -78,6 +78,6 @@ impl Kernel for Embed {
     }
 
     fn reference(&self, extent: &Extent, reads: &[&[u32]], writes: &mut [&mut [u32]]) {
-        reference::embed(self, extent.tokens, reads[0], reads[1], floats(reads[2]), floats_mut(writes[0]));
+        reference::embed(self, extent.tokens, reads[0], reads[1], reads[2], floats_mut(writes[0]));
     }
 }

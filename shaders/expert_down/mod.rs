@@ -18,7 +18,7 @@ pub struct ExpertDown {
     pub shard: ExpertShard,
     /// `[tokens · slots, hidden_size]`
     pub y: Slot,
-    /// Sizes and format of the layer's experts.
+    /// Sizes and encoding of the layer's experts.
     pub panels: ExpertPanels,
     /// Entries of a token.
     pub slots: u32,
@@ -58,7 +58,7 @@ impl Kernel for ExpertDown {
     }
 
     fn variant(&self) -> Variant {
-        Variant { snippets: vec![self.panels.format.snippet()], constants: vec![] }
+        experts::variant(&self.panels)
     }
 
     fn slots(&self) -> Vec<Slot> {

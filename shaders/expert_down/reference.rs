@@ -1,8 +1,8 @@
 //! The formula, in f64, an expert at a time.
 
 use super::ExpertDown;
+use crate::encodings::index;
 use crate::experts::reference::{by_expert, contract};
-use crate::format::index;
 use crate::kernel::{Extent, floats};
 
 /// Calls `store` with the index in `y` and the sum of `term` over the contraction: the product, or its magnitude where a
@@ -21,9 +21,8 @@ pub(super) fn down(
         let Some(place) = kernel.shard.place(panels, expert) else { continue };
         let width = panels.width_of(place.shared) as usize;
         let inputs: Vec<&[f32]> = entries.iter().map(|i| &hidden[i * stride..][..width]).collect();
-        let scales = floats(scales).get(index(panels.down_scale(place))..).unwrap_or_default();
-        let weight = &weight[index(panels.down_word(place))..];
-        let sums = contract(&panels.down_panels(place.shared), weight, scales, &inputs, &term);
+        let (weight, scale) = (&weight[index(panels.down_word(place))..], panels.down_scale(place));
+        let sums = contract(&panels.down_panels(place.shared), weight, scales, scale, &inputs, &term);
         for (row, sums) in sums.iter().enumerate() {
             for (entry, sum) in entries.iter().zip(sums) {
                 store(entry * panels.hidden_size as usize + row, *sum);

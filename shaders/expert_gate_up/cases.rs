@@ -21,7 +21,7 @@ pub fn tile_cases() -> Vec<Case> {
 /// Small cases of either form.
 #[must_use]
 pub fn few(tiled: bool) -> Vec<Case> {
-    Setup::few(tiled).map(case).into()
+    Setup::few(tiled).into_iter().map(case).collect()
 }
 
 fn case(setup: Setup) -> Case {

@@ -19,7 +19,7 @@ pub struct ExpertGateUp {
     pub shard: ExpertShard,
     /// `[tokens · slots, hidden_stride]`, see [`ExpertPanels::hidden_stride`]
     pub hidden: Slot,
-    /// Sizes and format of the layer's experts.
+    /// Sizes and encoding of the layer's experts.
     pub panels: ExpertPanels,
     /// Entries of a token.
     pub slots: u32,
@@ -65,7 +65,7 @@ impl Kernel for ExpertGateUp {
     }
 
     fn variant(&self) -> Variant {
-        Variant { snippets: vec![self.panels.format.snippet()], constants: vec![] }
+        experts::variant(&self.panels)
     }
 
     fn slots(&self) -> Vec<Slot> {

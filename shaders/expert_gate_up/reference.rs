@@ -1,8 +1,8 @@
 //! The formula, in f64, an expert at a time.
 
 use super::ExpertGateUp;
+use crate::encodings::index;
 use crate::experts::reference::{by_expert, contract};
-use crate::format::index;
 use crate::kernel::{Extent, floats};
 
 /// Calls `store` with the index in `hidden` and the two sums of `term` over the contraction: the product, or its magnitude
@@ -16,14 +16,13 @@ pub(super) fn gate_up(
 ) {
     let (panels, slots) = (&kernel.panels, kernel.slots as usize);
     let [.., weight, scales] = *reads else { return };
-    let (x, scales) = (floats(reads[0]), floats(scales));
+    let x = floats(reads[0]);
     let hidden_size = panels.hidden_size as usize;
     for (expert, entries) in by_expert(reads, kernel.entries_of(extent), kernel.binned.is_some()) {
         let Some(place) = kernel.shard.place(panels, expert) else { continue };
         let inputs: Vec<&[f32]> = entries.iter().map(|i| &x[i / slots * hidden_size..][..hidden_size]).collect();
         let sums = |word, scale| {
-            let scales = scales.get(index(scale)..).unwrap_or_default();
-            contract(&panels.gate_up_panels(place.shared), &weight[index(word)..], scales, &inputs, &term)
+            contract(&panels.gate_up_panels(place.shared), &weight[index(word)..], scales, scale, &inputs, &term)
         };
         let gate = sums(panels.gate_word(place), panels.gate_scale(place));
         let up = sums(panels.up_word(place), panels.up_scale(place));

@@ -2,10 +2,10 @@
 
 use super::{ExpertPanels, ExpertShard, max_tiles};
 use crate::case::{Data, Random, poison};
+use crate::encodings::data::{random_panels, scale_words};
+use crate::encodings::{ENCODINGS, Panels, STORED};
 use crate::expert_bin::reference::bin;
-use crate::format::{Format, Panels};
 use crate::kernel::Slot;
-use crate::linear::cases::random_panels;
 
 /// How tokens choose experts in a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,29 +38,30 @@ pub fn entries(seed: u64, tokens: u32, slots: u32, experts: u32, shared: bool, r
 /// Words and scales of a shard's gate_up weights.
 #[must_use]
 pub fn gate_up(random: &mut Random, panels: &ExpertPanels, shard: &ExpertShard) -> (Vec<u32>, Vec<u32>) {
-    matrices(random, shard, |shared| vec![panels.gate_up_panels(shared); 2])
+    matrices(random, panels, shard, |shared| vec![panels.gate_up_panels(shared); 2])
 }
 
 /// Words and scales of a shard's down weights.
 #[must_use]
 pub fn down(random: &mut Random, panels: &ExpertPanels, shard: &ExpertShard) -> (Vec<u32>, Vec<u32>) {
-    matrices(random, shard, |shared| vec![panels.down_panels(shared)])
+    matrices(random, panels, shard, |shared| vec![panels.down_panels(shared)])
 }
 
-fn matrices(random: &mut Random, shard: &ExpertShard, of_expert: impl Fn(bool) -> Vec<Panels>) -> (Vec<u32>, Vec<u32>) {
+fn matrices(
+    random: &mut Random,
+    panels: &ExpertPanels,
+    shard: &ExpertShard,
+    of_expert: impl Fn(bool) -> Vec<Panels>,
+) -> (Vec<u32>, Vec<u32>) {
     let (mut words, mut scales) = (Vec::new(), Vec::new());
     let shared = std::iter::repeat_n(true, usize::from(shard.has_shared));
     for panels in std::iter::repeat_n(false, shard.experts as usize).chain(shared).flat_map(of_expert) {
         let (own_words, own_scales) = random_panels(random, &panels);
         words.extend(own_words);
-        scales.extend(own_scales.into_iter().take(panels.scales() as usize));
+        scales.extend(own_scales);
     }
-    scales.resize(scales.len().max(1), 0);
-    (words, scales)
+    (words, scale_words(panels.encoding, &scales))
 }
-
-/// Formats in which checkpoints store experts.
-const STORED: [Format; 2] = [Format::Bf16, Format::Fp8];
 
 /// One case of gate_up or down before it has data.
 #[derive(Clone, Copy, Debug)]
@@ -82,20 +83,21 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// The shapes: every format with panels, pieces and blocks cut at their edges, experts in one shard or in several,
+    /// The shapes: every encoding with panels, pieces and blocks cut at their edges, experts in one shard or in several,
     /// shared experts of other widths, V3.2's 8 of 256 in miniature, adversarial inputs. Both forms have the same.
     #[must_use]
     pub fn all(binned: bool) -> Vec<Setup> {
         let mut setups = Vec::new();
         let token_counts = [3, 9, 33, 1];
-        for (format, turn) in Format::ALL.into_iter().zip(0..) {
+        for (&encoding, turn) in ENCODINGS.iter().zip(0..) {
+            let fit = |columns: u32| columns.next_multiple_of(encoding.column_step());
             let setup =
                 |sizes: (u32, u32, u32), experts, shard: (u32, u32, bool), tokens: usize, routing, data| Setup {
                     panels: ExpertPanels {
-                        format,
-                        hidden_size: sizes.0,
-                        width: sizes.1,
-                        shared_width: sizes.2,
+                        encoding,
+                        hidden_size: fit(sizes.0),
+                        width: fit(sizes.1),
+                        shared_width: fit(sizes.2),
                         total_experts: experts,
                     },
                     shard: ExpertShard {
@@ -122,7 +124,7 @@ impl Setup {
                 setup((4, 4, 260), 3, (3, 0, true), 0, Routing::Random, Data::Random),
                 setup((64, 32, 32), 256, (232, 24, true), 3, Routing::Random, Data::Random),
             ]);
-            if STORED.contains(&format) {
+            if STORED.contains(&encoding) {
                 let adversarial = |&data| setup((260, 132, 40), 4, (0, 4, true), 1, Routing::Random, data);
                 setups.extend(Data::ALL.iter().map(adversarial));
             }
@@ -130,11 +132,14 @@ impl Setup {
         setups
     }
 
-    /// The first shape of the formats that checkpoints store.
+    /// The first shape of each encoding that checkpoints store.
     #[must_use]
-    pub fn few(binned: bool) -> [Setup; 2] {
+    pub fn few(binned: bool) -> Vec<Setup> {
         let all = Setup::all(binned);
-        STORED.map(|format| all.iter().find(|setup| setup.panels.format == format).copied().unwrap_or(all[0]))
+        STORED
+            .iter()
+            .filter_map(|&encoding| all.iter().find(|setup| setup.panels.encoding == encoding).copied())
+            .collect()
     }
 
     /// The case's name.
@@ -143,7 +148,7 @@ impl Setup {
         let Setup { panels, shard, tokens, slots, routing, data, .. } = self;
         format!(
             "{:?}, {tokens} tokens, {slots} of {} experts, shard {} + {}{}, hidden {}, widths {} and {}, {routing:?}, {data:?}",
-            panels.format,
+            panels.encoding,
             panels.total_experts,
             shard.first_expert,
             shard.experts,

@@ -10,8 +10,8 @@ pub(crate) mod reference;
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::format::{Format, Panels};
-use crate::kernel::{Field, Slot};
+use crate::encodings::{Encoding, Panels};
+use crate::kernel::{Field, Slot, Variant};
 use crate::layout;
 
 /// WGSL: `Params` of the expert kernels, `find_expert`, `place_of`.
@@ -38,8 +38,8 @@ pub const fn max_tiles(entries: u32, experts: u32) -> u32 {
 /// likewise, and a shard's gate_up and down weights are two pairs of slots. An expert is addressed here as a [`Place`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExpertPanels {
-    /// Number format of all of them.
-    pub format: Format,
+    /// How all of them are packed.
+    pub encoding: &'static Encoding,
     /// Columns of gate and up, rows of down; a multiple of 4, as the widths.
     pub hidden_size: u32,
     /// Rows of gate and of up, columns of down, of a routed expert: `moe_intermediate_size`.
@@ -85,7 +85,7 @@ impl ExpertPanels {
     }
 
     const fn panels(&self, rows: u32, columns: u32) -> Panels {
-        Panels { format: self.format, groups: 1, rows, columns, row_scales: false }
+        Panels { encoding: self.encoding, groups: 1, rows, columns, row_scales: false }
     }
 
     /// Words of one expert's gate and up together.
@@ -94,7 +94,7 @@ impl ExpertPanels {
         2 * self.gate_up_panels(shared).words()
     }
 
-    /// Scales of one expert's gate and up together; none for formats without.
+    /// Scales of one expert's gate and up together; none for encodings without.
     #[must_use]
     pub const fn gate_up_scales(&self, shared: bool) -> u64 {
         2 * self.gate_up_panels(shared).scales()
@@ -106,7 +106,7 @@ impl ExpertPanels {
         self.down_panels(shared).words()
     }
 
-    /// Scales of one expert's down; none for formats without.
+    /// Scales of one expert's down; none for encodings without.
     #[must_use]
     pub const fn down_scales(&self, shared: bool) -> u64 {
         self.down_panels(shared).scales()
@@ -154,7 +154,7 @@ impl ExpertPanels {
 pub struct ExpertShard {
     /// Panels of its experts, see [`ExpertPanels`].
     pub weight: Slot,
-    /// Their scales; a slot of one word where the format has none.
+    /// Their scales; a slot of one word where the encoding has none.
     pub scales: Slot,
     /// The first routed expert in it.
     pub first_expert: u32,
@@ -254,6 +254,13 @@ pub(crate) fn params(panels: &ExpertPanels, shard: &ExpertShard, slots: u32, wor
         expert_scales: scales as u32,
     };
     bytemuck::bytes_of(&params).to_vec()
+}
+
+/// Text and constants of an expert kernel.
+pub(crate) fn variant(panels: &ExpertPanels) -> Variant {
+    let mut variant = panels.encoding.panels_variant();
+    variant.constants.push(("SCALE_LANES", panels.gate_up_panels(false).scale_lanes()));
+    variant
 }
 
 /// The dispatch of an expert kernel over `row_tiles`: one group for each entry, or for each tile that there may be.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::format::{Format, Panels, index};
+use crate::encodings::Panels;
 
 /// Entries of each expert that a kernel works on: from `entries` in the decode form, from `order` and `tiles` in the tile
 /// form. `reads` are the kernel's.
@@ -22,35 +22,21 @@ pub(crate) fn by_expert(reads: &[&[u32]], entries: u32, binned: bool) -> BTreeMa
     experts
 }
 
-/// The sums over k of `term(w[row, k], input[k])` for each row of a matrix and each input, as `[row][input]`; `words` and
-/// `scales` begin at the matrix.
+/// The sums over k of `term(w[row, k], input[k])` for each row of a matrix and each input, as `[row][input]`; `words` begin
+/// with the matrix, whose first scale is number `first_scale` of `scales`.
 pub(crate) fn contract(
     panels: &Panels,
     words: &[u32],
-    scales: &[f32],
+    scales: &[u32],
+    first_scale: u64,
     inputs: &[&[f32]],
     term: impl Fn(f64, f64) -> f64,
 ) -> Vec<Vec<f64>> {
     let mut weights = vec![0f64; panels.columns as usize];
     let row_sums = |row| {
-        decode_row(panels, words, scales, row, &mut weights);
+        panels.decode_row(words, scales, first_scale, 0, row, &mut weights);
         let sum = |input: &&[f32]| weights.iter().zip(*input).map(|(&w, &x)| term(w, f64::from(x))).sum();
         inputs.iter().map(sum).collect()
     };
     (0..panels.rows).map(row_sums).collect()
-}
-
-/// One row, scaled: piece by piece, since the host runs whole models through here.
-fn decode_row(panels: &Panels, words: &[u32], scales: &[f32], row: u32, out: &mut [f64]) {
-    let piece = panels.format.piece();
-    for (column, out) in (0..).step_by(piece as usize).zip(out.chunks_mut(piece as usize)) {
-        let scale = match panels.format {
-            Format::Fp8 => f64::from(scales[index(panels.scale_index(0, row, column))]),
-            _ => 1.0,
-        };
-        let words = &words[index(panels.piece_offset(0, row, column) / 4)..][..4];
-        for (i, out) in out.iter_mut().enumerate() {
-            *out = scale * panels.format.decode(words, i);
-        }
-    }
 }

@@ -14,6 +14,7 @@ struct Params {
 }
 @group(0) @binding(0) var<uniform> params: Params;
 
+override SCALE_LANES: u32; // as Place.scale_lanes
 const ELSEWHERE: u32 = 0xffffffffu;
 
 // Routed experts before it in the shard, or ELSEWHERE.
@@ -26,4 +27,6 @@ fn find_expert(expert: u32) -> u32 {
 fn width_of(expert: u32) -> u32 { return select(params.width, params.shared_width, expert == params.total_experts); }
 
 // Where the expert begins that has `before` routed ones before it; contract's.
-fn place_of(before: u32) -> Place { return Place(before * params.expert_pieces, before * params.expert_scales, 1u); }
+fn place_of(before: u32) -> Place {
+    return Place(before * params.expert_pieces, before * params.expert_scales, SCALE_LANES);
+}

@@ -1,6 +1,6 @@
 //! Widths around the workgroup's, both pairings, several sequences on scattered pages, adversarial rows.
 
-use super::{IndexKeyWrite, panel_word, reference};
+use super::{IndexKeyWrite, reference};
 use crate::bound::{self, Bound, ROUNDING, TINY};
 use crate::case::{Case, Data, Random, bits, poison};
 use crate::common::paging::Paging;
@@ -45,7 +45,7 @@ fn case(tokens: &[(u32, u32)], head_dim: u32, pairs: u32, interleaved: bool, dat
             (errors[a], errors[b]) = rotate_bound(normed[a], normed[b], (errors[a], errors[b]), turn);
         }
         for (d, error) in (0..).zip(errors) {
-            allowed[panel_word(row, d, head_dim)] = error;
+            allowed[super::row(head_dim).word(row, d)] = error;
         }
     }
     let kernel = IndexKeyWrite {

@@ -5,6 +5,7 @@ mod reference;
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::cache_row::{CacheRow, RowOrder};
 use crate::common;
 use crate::kernel::{Extent, Interface, Kernel, Slot, floats, floats_mut, read, write};
 use crate::layout;
@@ -26,7 +27,7 @@ pub struct IndexKeyWrite {
     pub step: Slot,
     /// `[sequences, pages_per_sequence]`
     pub pages: Slot,
-    /// `[cache rows / 32, head_dim / 4, 32, 4]`, f32: see [`panel_word`]
+    /// `[cache rows / 32, head_dim / 4, 32, 4]`, f32: see [`row`]
     pub cache: Slot,
     /// Elements from one row of k to the next.
     pub stride: u32,
@@ -44,10 +45,10 @@ pub struct IndexKeyWrite {
     pub pages_per_sequence: u32,
 }
 
-/// Word of the index-key cache that holds dim `d` of row `row`: panels of 32 rows, 16-byte pieces side by side.
+/// What the index-key cache keeps of a position.
 #[must_use]
-pub const fn panel_word(row: u32, d: u32, head_dim: u32) -> usize {
-    ((row as usize / 32 * (head_dim as usize / 4) + d as usize / 4) * 32 + row as usize % 32) * 4 + d as usize % 4
+pub const fn row(head_dim: u32) -> CacheRow {
+    CacheRow { width: head_dim, order: RowOrder::Panels }
 }
 
 #[repr(C)]
@@ -101,7 +102,7 @@ impl Kernel for IndexKeyWrite {
             let mut normed = reference::layer_norm(key, weight, bias, self.eps);
             reference::rope(&mut normed, turns, self.interleaved);
             for (d, value) in (0..).zip(normed) {
-                cache[panel_word(row, d, self.head_dim)] = value as f32;
+                cache[self::row(self.head_dim).word(row, d)] = value as f32;
             }
         }
     }

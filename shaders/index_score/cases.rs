@@ -5,7 +5,7 @@ use super::{IndexScore, reference};
 use crate::bound::{self, Bound, ROUNDING, TINY};
 use crate::case::{Case, Data, POISON, Random, bits, poison};
 use crate::common::paging::Paging;
-use crate::index_key_write::panel_word;
+use crate::index_key_write;
 use crate::kernel::Slot;
 
 /// The cases.
@@ -43,7 +43,7 @@ fn case(tokens: &[(u32, u32)], heads: u32, head_dim: u32, window: (u32, u32), da
     let mut cache = vec![POISON; (paging.rows * head_dim) as usize];
     for row in paging.visible_rows() {
         for (d, value) in (0..).zip(data.floats(&mut random, head_dim as usize)) {
-            cache[panel_word(row, d, head_dim)] = value.to_bits();
+            cache[index_key_write::row(head_dim).word(row, d)] = value.to_bits();
         }
     }
     let kernel = IndexScore {

@@ -18,7 +18,7 @@ pub struct IndexScore {
     pub q: Slot,
     /// `[tokens, w_stride]`, `[heads]` from `w_offset`: `weights_proj` as it came
     pub w: Slot,
-    /// Index keys in panels, see [`crate::index_key_write::panel_word`].
+    /// Index keys in panels, see [`crate::index_key_write::row`].
     pub cache: Slot,
     /// The step's record, see `common/step.wgsl`.
     pub step: Slot,

@@ -2,7 +2,7 @@
 
 use super::IndexScore;
 use crate::common;
-use crate::index_key_write::panel_word;
+use crate::index_key_write;
 use crate::kernel::Extent;
 
 pub(super) struct Inputs<'a> {
@@ -31,7 +31,7 @@ pub(super) fn each_score(
             let sequence = common::sequence(inputs.step, t);
             let row = common::cache_row(inputs.pages, kernel.pages_per_sequence, sequence, s);
             for (d, key) in (0..).zip(&mut key) {
-                *key = f64::from(inputs.cache[panel_word(row, d, kernel.head_dim)]);
+                *key = f64::from(inputs.cache[index_key_write::row(kernel.head_dim).word(row, d)]);
             }
             for ((term, q), &w) in terms.iter_mut().zip(q.chunks(head_dim)).zip(w) {
                 let (mut product, mut magnitude) = (0.0, 0.0);

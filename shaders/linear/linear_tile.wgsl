@@ -19,7 +19,7 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;      // [tokens, x_stride4]
 @group(0) @binding(2) var<storage, read> weight: array<vec4<u32>>; // [groups, panels, pieces, 32]
-@group(0) @binding(3) var<storage, read> scales: array<f32>;       // [groups, panels, blocks, scale_lanes]
+@group(0) @binding(3) var<storage, read> scales: array<u32>;       // [groups, panels, blocks, scale_lanes]
 @group(0) @binding(4) var<storage, read_write> y: array<f32>;      // [tokens, y_stride]
 
 fn input(i: u32) -> vec4<f32> { return x[i]; }

@@ -1,5 +1,5 @@
 // linear_vec.wgsl: y[t, n] (+)= sum over k of w[n, k] * x[t, k], for few tokens
-// w in panels of 32 rows (format.rs), in row groups g that read x from g * x_group4 and write y from g * y_group.
+// w in panels of 32 rows (encodings/panels.rs), in row groups g that read x from g * x_group4 and write y from g * y_group.
 // Grid: (tiles of 128 rows, tokens, groups); a lane owns row `lane` of 4 panels, and every lane reads the same x.
 // Bound by bytes: the weights are read once per token; x comes from the cache.
 // Summed in the canonical order: common/contract_vec.wgsl.
@@ -20,7 +20,7 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;      // [tokens, x_stride4]
 @group(0) @binding(2) var<storage, read> weight: array<vec4<u32>>; // [groups, panels, pieces, 32]
-@group(0) @binding(3) var<storage, read> scales: array<f32>;       // [groups, panels, blocks, scale_lanes]
+@group(0) @binding(3) var<storage, read> scales: array<u32>;       // [groups, panels, blocks, scale_lanes]
 @group(0) @binding(4) var<storage, read_write> y: array<f32>;      // [tokens, y_stride]
 
 fn input(i: u32) -> vec4<f32> { return x[i]; }

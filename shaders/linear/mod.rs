@@ -6,7 +6,7 @@ mod reference;
 use bytemuck::{Pod, Zeroable};
 
 use crate::common;
-use crate::format::Panels;
+use crate::encodings::Panels;
 use crate::kernel::{Extent, Interface, Kernel, Slot, Variant, floats, floats_mut, read, write};
 use crate::layout;
 pub use crate::rms_norm::Rows;
@@ -18,7 +18,7 @@ pub struct Linear {
     pub x: Slot,
     /// Panels, see [`Panels`].
     pub weight: Slot,
-    /// Scales of the panels; a slot of one word where the format has none.
+    /// Scales of the panels; a slot of one word where the encoding has none.
     pub scales: Slot,
     /// `[tokens, y_stride]`
     pub y: Slot,
@@ -26,7 +26,7 @@ pub struct Linear {
     pub tokens: Rows,
     /// Rows that x and y have room for.
     pub capacity: u32,
-    /// Sizes and format of the matrix.
+    /// Sizes and encoding of the matrix.
     pub panels: Panels,
     /// Elements from one row of x to the next; a multiple of 4, as the other places in x.
     pub x_stride: u32,
@@ -105,7 +105,7 @@ impl Kernel for Linear {
     }
 
     fn variant(&self) -> Variant {
-        Variant { snippets: vec![self.panels.format.snippet()], constants: vec![] }
+        self.panels.encoding.panels_variant()
     }
 
     fn slots(&self) -> Vec<Slot> {
@@ -141,7 +141,7 @@ impl Kernel for Linear {
 
     fn reference(&self, extent: &Extent, reads: &[&[u32]], writes: &mut [&mut [u32]]) {
         // A tile writes whole tiles of tokens, within the capacity; the rows beyond the step's tokens mean nothing.
-        let (x, scales, y) = (floats(reads[0]), floats(reads[2]), floats_mut(writes[0]));
-        reference::linear(self, self.tokens.of(extent), x, reads[1], scales, y, |w, x| w * x);
+        let (x, y) = (floats(reads[0]), floats_mut(writes[0]));
+        reference::linear(self, self.tokens.of(extent), x, reads[1], reads[2], y, |w, x| w * x);
     }
 }

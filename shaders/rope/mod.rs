@@ -41,6 +41,12 @@ pub struct RopeSegment {
     pub interleaved: bool,
 }
 
+impl RopeSegment {
+    /// No heads.
+    pub const NONE: RopeSegment =
+        RopeSegment { offset: 0, heads: 0, head_stride: 0, rope_offset: 0, interleaved: false };
+}
+
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 struct Params {

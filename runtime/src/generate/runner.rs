@@ -1,19 +1,21 @@
-//! Steps over sequences: page tables, the step buffer, a recording for each shape.
+//! Steps over sequences: the step buffer, a recording for each shape.
 //!
 //! In: chunks of ids for sequences, prompt or answer, in any mixture. Out: logits rows and greedy choices, awaited.
 //! Never: text, sampling, or anything made per token: recordings, bind groups and pipelines belong to shapes.
 
 use std::collections::HashMap;
 
-use lyn_shaders::{Extent, Slot};
+use lyn_shaders::Extent;
+use lyn_shaders::cache_row::CacheRow;
 
-use super::pages::{Key, Pages};
+use super::pages::Key;
+use super::sequences::{SequenceId, Sequences};
 use crate::error::{Code, Error, Result};
 use crate::executor::{Executor, Prepared, Read, Tapped};
-use crate::model::cache::PAGE;
+use crate::model::cache::{CacheTensor, PAGE};
 use crate::model::weights::Weights;
 use crate::model::{self, Cache, Dims, Parts, Shape, StepSlots};
-use crate::record::{Recording, Tap, Taps};
+use crate::record::{Recording, Taps};
 
 /// How a runner is set up.
 #[derive(Clone, Copy, Debug)]
@@ -28,17 +30,6 @@ pub struct Settings {
     pub rows: u32,
     /// Positions that attention reads for each token; none: all visible ones.
     pub index_topk: Option<u32>,
-}
-
-/// A sequence of a runner.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SequenceId(u32);
-
-#[derive(Clone, Debug, Default)]
-struct Sequence {
-    open: bool,
-    length: u32,
-    pages: Vec<u32>,
 }
 
 /// Which rows of logits a chunk wants.
@@ -83,8 +74,7 @@ pub struct Runner {
     cache: Cache,
     slots: StepSlots,
     settings: Settings,
-    sequences: Vec<Sequence>,
-    pages: Pages,
+    sequences: Sequences,
     recordings: HashMap<Shape, Prepared>,
     /// What the step buffer holds: the tokens of the last step, as the host knows them.
     batch: Vec<u32>,
@@ -115,7 +105,6 @@ impl Runner {
             let word = u64::from(first) * u64::from(dims.rope_pairs) * 2;
             executor.write(slots.rope_table, word, bytemuck::cast_slice(&table));
         }
-        let sequences = vec![Sequence::default(); settings.sequences as usize];
         Ok(Runner {
             executor,
             dims,
@@ -123,8 +112,7 @@ impl Runner {
             cache,
             slots,
             settings,
-            sequences,
-            pages: Pages::new(pages),
+            sequences: Sequences::new(settings.sequences, settings.context),
             recordings: HashMap::new(),
             batch: Vec::new(),
             extent: Extent { tokens: 0, rows: 0, length: 0 },
@@ -165,10 +153,14 @@ impl Runner {
         &self.executor
     }
 
-    /// The weights of multi-token prediction, where they were loaded.
-    #[must_use]
-    pub fn weights(&self) -> &Weights {
-        &self.weights
+    /// Who has which pages.
+    pub(crate) fn sequences(&self) -> &Sequences {
+        &self.sequences
+    }
+
+    /// As [`Runner::sequences`], to open, close and share.
+    pub(crate) fn sequences_mut(&mut self) -> &mut Sequences {
+        &mut self.sequences
     }
 
     /// Opens a sequence without tokens.
@@ -176,65 +168,23 @@ impl Runner {
     /// # Errors
     /// `bad_request` where all sequences are in use.
     pub fn open(&mut self) -> Result<SequenceId> {
-        self.open_on(&[], 0).ok_or_else(|| {
-            Error::new(Code::BadRequest, format!("all {} sequences are in use", self.settings.sequences))
-        })
+        self.sequences.open()
     }
 
-    /// Opens a sequence that begins with the rows of these full pages, if `needed` pages, these among them, can be had
-    /// and a sequence is free.
-    pub(crate) fn open_on(&mut self, shared: &[u32], needed: u32) -> Option<SequenceId> {
-        let in_use = shared.iter().filter(|&&page| !self.pages.is_idle(page)).count();
-        let found = self.sequences.iter().position(|sequence| !sequence.open)?;
-        if u64::from(needed) > u64::from(self.pages.available()) + in_use as u64 {
-            return None;
-        }
-        shared.iter().for_each(|&page| self.pages.share(page));
-        let row = found as u64 * u64::from(self.cache.pages_per_sequence);
-        if !shared.is_empty() {
-            self.executor.write(self.slots.pages, row, shared);
-        }
-        let length = u32::try_from(shared.len()).unwrap_or(u32::MAX).saturating_mul(PAGE);
-        self.sequences[found] = Sequence { open: true, length, pages: shared.to_vec() };
-        Some(SequenceId(u32::try_from(found).unwrap_or(u32::MAX)))
+    /// Closes a sequence; its pages are free for others.
+    pub fn close(&mut self, id: SequenceId) {
+        self.sequences.close(id);
     }
 
-    /// Whether another sequence can be opened.
-    pub(crate) fn has_free_sequence(&self) -> bool {
-        self.sequences.iter().any(|sequence| !sequence.open)
+    /// Tokens of a sequence.
+    #[must_use]
+    pub fn length(&self, id: SequenceId) -> u32 {
+        self.sequences.length(id)
     }
 
-    /// Pages that a sequence has.
-    pub(crate) fn pages_of(&self, id: SequenceId) -> u32 {
-        u32::try_from(self.sequences[id.0 as usize].pages.len()).unwrap_or(u32::MAX)
-    }
-
-    /// Pages of the cache.
-    pub(crate) fn pages(&self) -> u32 {
-        self.pages.count()
-    }
-
-    /// Pages that no sequence uses; some may hold blocks of earlier texts.
-    pub(crate) fn available_pages(&self) -> u32 {
-        self.pages.available()
-    }
-
-    /// Lets other sequences begin with a full page of this one; true where they could not before. Its rows are not to
-    /// change any more, but to equal ones.
-    pub(crate) fn publish(&mut self, id: SequenceId, place: usize, key: Key) -> bool {
-        let page = self.sequences[id.0 as usize].pages.get(place);
-        page.is_some_and(|&page| self.pages.publish(page, key))
-    }
-
-    /// Slots of a page's rows, with the first word and how many there are.
-    fn page_parts(&self, page: u32) -> impl Iterator<Item = (Slot, u64, u64)> + use<'_> {
-        let rows = u64::from(PAGE);
-        let latents = rows * self.dims.latent_row_words();
-        let keys = rows * self.dims.indexer.as_ref().map_or(0, |indexer| u64::from(indexer.head_dim));
-        self.cache.layers.iter().flat_map(move |layer| {
-            let latents = (layer.latents, u64::from(page) * latents, latents);
-            std::iter::once(latents).chain(layer.index_keys.map(|slot| (slot, u64::from(page) * keys, keys)))
-        })
+    /// Forgets the tokens of a sequence from `length` on; pages that only they used are free.
+    pub fn truncate(&mut self, id: SequenceId, length: u32) {
+        self.sequences.truncate(id, length);
     }
 
     /// The rows of a page after the steps so far, on their way: a part for each tensor of the cache.
@@ -242,9 +192,12 @@ impl Runner {
     /// # Errors
     /// `device_lost`.
     pub(crate) fn read_page(&mut self, id: SequenceId, place: usize) -> Result<Vec<Read>> {
-        let page = self.sequences[id.0 as usize].pages[place];
-        let parts: Vec<_> = self.page_parts(page).collect();
-        parts.into_iter().map(|(slot, word, words)| self.executor.read(slot, word, words)).collect()
+        let page = self.sequences.pages_of(id)[place];
+        let read = |tensor: CacheTensor| {
+            let (word, words) = tensor.page(page);
+            self.executor.read(tensor.slot, word, words)
+        };
+        self.cache.tensors().map(read).collect()
     }
 
     /// Appends a block to a sequence of full pages and publishes it; false where its rows are not this model's.
@@ -252,81 +205,22 @@ impl Runner {
     /// # Errors
     /// `context_overflow`, `out_of_memory`.
     pub(crate) fn restore(&mut self, id: SequenceId, key: Key, words: &[u32]) -> Result<bool> {
-        let expected: u64 = self.page_parts(0).map(|(_, _, words)| words).sum();
+        let expected: u64 = self.cache.tensors().map(|tensor| tensor.page(0).1).sum();
         if words.len() as u64 != expected {
             return Ok(false);
         }
-        let place = self.sequence(id).pages.len();
-        self.extend(id, PAGE as usize)?;
-        let parts: Vec<_> = self.page_parts(self.sequences[id.0 as usize].pages[place]).collect();
+        let place = self.sequences.pages_of(id).len();
+        self.sequences.extend(id, PAGE as usize)?;
+        let page = self.sequences.pages_of(id)[place];
         let mut rest = words;
-        for (slot, word, words) in parts {
+        for tensor in self.cache.tensors() {
+            let (word, words) = tensor.page(page);
             let (part, after) = rest.split_at(usize::try_from(words).unwrap_or(usize::MAX).min(rest.len()));
-            self.executor.write(slot, word, part);
+            self.executor.write(tensor.slot, word, part);
             rest = after;
         }
-        self.publish(id, place, key);
+        self.sequences.publish(id, place, key);
         Ok(true)
-    }
-
-    /// The page that holds a published block.
-    pub(crate) fn find(&self, key: &Key) -> Option<u32> {
-        self.pages.find(key)
-    }
-
-    /// Forgets all published blocks: what is read from now on is computed.
-    pub(crate) fn forget(&mut self) {
-        self.pages.clear();
-    }
-
-    /// Closes a sequence; its pages are free for others.
-    pub fn close(&mut self, id: SequenceId) {
-        self.truncate(id, 0);
-        self.sequence(id).open = false;
-    }
-
-    /// Tokens of a sequence.
-    #[must_use]
-    pub fn length(&self, id: SequenceId) -> u32 {
-        self.sequences[id.0 as usize].length
-    }
-
-    /// Forgets the tokens of a sequence from `length` on; pages that only they used are free.
-    pub fn truncate(&mut self, id: SequenceId, length: u32) {
-        let sequence = &mut self.sequences[id.0 as usize];
-        sequence.length = sequence.length.min(length);
-        let kept = sequence.length.div_ceil(PAGE) as usize;
-        sequence.pages.drain(kept..).rev().for_each(|page| self.pages.release(page));
-    }
-
-    fn sequence(&mut self, id: SequenceId) -> &mut Sequence {
-        &mut self.sequences[id.0 as usize]
-    }
-
-    /// The length of a sequence with `tokens` more, if its context holds them.
-    fn longer(&self, id: SequenceId, tokens: usize) -> Result<u32> {
-        let length = self.length(id).saturating_add(u32::try_from(tokens).unwrap_or(u32::MAX));
-        if length > self.settings.context {
-            let message = format!("{length} tokens exceed the context of {}", self.settings.context);
-            return Err(Error::new(Code::ContextOverflow, message));
-        }
-        Ok(length)
-    }
-
-    /// Appends ids to a sequence's pages; new pages go into the page table.
-    fn extend(&mut self, id: SequenceId, tokens: usize) -> Result<()> {
-        let length = self.longer(id, tokens)?;
-        while (self.sequence(id).pages.len() as u64) < u64::from(length.div_ceil(PAGE)) {
-            let Some(page) = self.pages.take() else {
-                return Err(Error::new(Code::OutOfMemory, "no free page in the cache"));
-            };
-            let place = self.sequence(id).pages.len() as u64;
-            self.sequence(id).pages.push(page);
-            let row = u64::from(id.0) * u64::from(self.cache.pages_per_sequence);
-            self.executor.write(self.slots.pages, row + place, &[page]);
-        }
-        self.sequence(id).length = length;
-        Ok(())
     }
 
     /// Runs one step over chunks of distinct sequences. With `greedy` the rows' likeliest ids are chosen on the GPU, and
@@ -363,9 +257,9 @@ impl Runner {
     /// As [`Runner::step`].
     pub async fn again_tapped(&mut self, taps: Taps) -> Result<Tapped> {
         let batch = self.batch.clone();
-        batch.iter().try_for_each(|&sequence| self.longer(SequenceId(sequence), 1).map(drop))?;
+        batch.iter().try_for_each(|&sequence| self.sequences.longer(SequenceId(sequence), 1).map(drop))?;
         for sequence in batch {
-            self.extend(SequenceId(sequence), 1)?;
+            self.sequences.extend(SequenceId(sequence), 1)?;
         }
         self.extent.length += 1;
         self.run(true, taps).await
@@ -386,7 +280,7 @@ impl Runner {
         }
         // Everything is checked before anything changes: a refused step leaves every sequence as it was.
         for chunk in chunks {
-            self.longer(chunk.sequence, chunk.ids.len())?;
+            self.sequences.longer(chunk.sequence, chunk.ids.len())?;
             if let Some(id) = chunk.ids.iter().find(|&&id| id >= self.dims.vocab_size) {
                 let message = format!("token id {id}; the model has {}", self.dims.vocab_size);
                 return Err(Error::new(Code::BadRequest, message));
@@ -396,7 +290,7 @@ impl Runner {
         let (mut records, mut rows, mut longest) = (Vec::new(), Vec::new(), 0);
         for chunk in chunks {
             let first = self.length(chunk.sequence);
-            self.extend(chunk.sequence, chunk.ids.len())?;
+            self.sequences.extend(chunk.sequence, chunk.ids.len())?;
             longest = longest.max(self.length(chunk.sequence));
             self.batch.push(chunk.sequence.0);
             for (i, (position, &id)) in (first..).zip(chunk.ids).enumerate() {
@@ -436,9 +330,17 @@ impl Runner {
     async fn run(&mut self, greedy: bool, taps: Taps) -> Result<Tapped> {
         let shape = self.shape(greedy, taps);
         self.prepare(shape).await?;
+        self.write_pages();
         match self.recordings.get(&shape) {
             Some(prepared) => self.executor.run(prepared, &self.extent),
             None => Err(Error::new(Code::Internal, "a recording went missing")),
+        }
+    }
+
+    /// Brings the device's page table up to date.
+    fn write_pages(&mut self) {
+        for (word, pages) in self.sequences.take_changes() {
+            self.executor.write(self.slots.pages, word, &pages);
         }
     }
 
@@ -466,6 +368,7 @@ impl Runner {
         self.executor.write(self.slots.step, 0, &words);
         let shape = self.shape(true, Taps::None);
         self.prepare(shape).await?;
+        self.write_pages();
         match self.recordings.get(&shape) {
             Some(prepared) => self.executor.run_timed(prepared, &self.extent).await,
             None => Err(Error::new(Code::Internal, "a recording went missing")),
@@ -487,6 +390,35 @@ impl Runner {
             self.recordings.insert(shape, prepared);
         }
         Ok(())
+    }
+
+    /// A step of another recording than the model's own: writes the step buffer, and gives what the recording is made from and
+    /// what runs it.
+    ///
+    /// # Errors
+    /// As [`Runner::step`].
+    pub(crate) fn other_step(&mut self, chunk: Chunk<'_>, taps: Taps) -> Result<(&mut Executor, Parts<'_>, Extent)> {
+        let words = self.assemble(&[chunk])?;
+        self.executor.write(self.slots.step, 0, &words);
+        self.write_pages();
+        let shape = self.shape(false, taps);
+        let parts = Parts { dims: &self.dims, weights: &self.weights, cache: &self.cache, slots: self.slots, shape };
+        Ok((&mut self.executor, parts, self.extent))
+    }
+
+    /// What a layer keeps of a sequence's tokens, on its way: of each tensor a part for each of its pages.
+    ///
+    /// # Errors
+    /// `device_lost`.
+    pub(crate) fn cached(&mut self, layer: u32, id: SequenceId) -> Result<Vec<(CacheRow, Vec<Read>)>> {
+        let read = |tensor: CacheTensor| {
+            let pages = self.sequences.pages_of(id).iter().map(|&page| {
+                let (word, words) = tensor.page(page);
+                self.executor.read(tensor.slot, word, words)
+            });
+            Ok((tensor.row, pages.collect::<Result<_>>()?))
+        };
+        self.cache.layers[layer as usize].tensors().map(read).collect()
     }
 
     /// The recording that the last step ran.
@@ -544,52 +476,5 @@ impl Runner {
     /// `device_lost`.
     pub async fn settle(&mut self) -> Result<()> {
         self.mark()?.await.map(drop)
-    }
-
-    /// One step of multi-token prediction module 0 over `hidden` `[tokens, hidden_size]` and the tokens that follow, with
-    /// every stage read.
-    ///
-    /// # Errors
-    /// As [`Runner::step`]; `internal` where the module was not loaded.
-    pub async fn predict_tapped(&mut self, chunk: Chunk<'_>, hidden: &[f32]) -> Result<Vec<(Tap, Vec<u32>)>> {
-        let words = self.assemble(&[chunk])?;
-        self.executor.write(self.slots.step, 0, &words);
-        let shape = self.shape(false, Taps::All);
-        let Some(module) = self.weights.prediction.first() else {
-            return Err(Error::new(Code::Internal, "multi-token prediction was not loaded"));
-        };
-        let layer = self.dims.num_hidden_layers;
-        let owns = self.dims.owns_indexer(layer);
-        let cache = model::LayerCache::allocate(&mut self.executor, &self.dims, self.cache.pages, layer, owns).await?;
-        let slot: Slot =
-            self.executor.allocate("hidden", u64::from(shape.tokens) * u64::from(self.dims.hidden_size)).await?;
-        self.executor.write(slot, 0, bytemuck::cast_slice(hidden));
-        let parts = Parts { dims: &self.dims, weights: &self.weights, cache: &self.cache, slots: self.slots, shape };
-        let prepared = self.executor.prepare(model::predict_step(parts, module, &cache, slot)).await?;
-        self.executor.run(&prepared, &self.extent)?.read().await
-    }
-
-    /// Cached rows of a layer for the tokens of a sequence: latents with rope keys, and index keys where the layer owns them.
-    ///
-    /// # Errors
-    /// `device_lost`.
-    pub async fn cached(&mut self, layer: u32, id: SequenceId) -> Result<(Vec<f32>, Vec<f32>)> {
-        let cache = self.cache.layers[layer as usize];
-        let width = self.dims.latent_row_words();
-        let head_dim = self.dims.indexer.as_ref().map_or(0, |indexer| u64::from(indexer.head_dim));
-        let (mut latents, mut keys) = (Vec::new(), Vec::new());
-        for position in 0..self.length(id) {
-            let page = self.sequences[id.0 as usize].pages[(position / PAGE) as usize];
-            let row = u64::from(page) * u64::from(PAGE) + u64::from(position % PAGE);
-            latents.extend(self.executor.read(cache.latents, row * width, width)?.await?);
-            if let Some(slot) = cache.index_keys {
-                let (panel, lane) = (row / 32, row % 32);
-                for part in 0..head_dim / 4 {
-                    let word = ((panel * (head_dim / 4) + part) * 32 + lane) * 4;
-                    keys.extend(self.executor.read(slot, word, 4)?.await?);
-                }
-            }
-        }
-        Ok((bytemuck::cast_vec(latents), bytemuck::cast_vec(keys)))
     }
 }

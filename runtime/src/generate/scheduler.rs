@@ -13,7 +13,8 @@ use std::task::{Context, Poll, Waker};
 use super::answer::{Answer, Vocabulary};
 use super::pages::{Block, Key};
 use super::request::{Event, Request, Timings};
-use super::runner::{Chunk, Runner, SequenceId, Wanted};
+use super::runner::{Chunk, Runner, Wanted};
+use super::sequences::SequenceId;
 use super::trace::selections;
 use crate::error::{Code, Error, Result};
 use crate::executor::{Read, Tapped};
@@ -199,7 +200,7 @@ impl Running {
         }
         let published = self.published..full;
         self.published = self.published.max(full);
-        let is_new = |&block: &usize| runner.publish(self.sequence, block, self.keys[block]);
+        let is_new = |&block: &usize| runner.sequences_mut().publish(self.sequence, block, self.keys[block]);
         let new: Vec<usize> = published.filter(is_new).collect();
         let Some(exports) = exports else { return Ok(()) };
         for block in new {
@@ -247,7 +248,7 @@ impl Scheduler {
         let keys = Key::root(&request.scope).chain(&request.prompt);
         let ids = request.prompt.chunks_exact(PAGE as usize).map(<[u32]>::to_vec);
         let blocks = keys.into_iter().zip(ids).take(most_hits(request));
-        blocks.skip_while(|(key, _)| runner.find(key).is_some()).collect()
+        blocks.skip_while(|(key, _)| runner.sequences().find(key).is_some()).collect()
     }
 
     pub(crate) fn is_idle(&self) -> bool {
@@ -255,12 +256,12 @@ impl Scheduler {
     }
 
     pub(crate) fn occupancy(&self, runner: &Runner) -> Occupancy {
-        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let (pages, available) = runner.sequences().pages();
         Occupancy {
-            running: count(self.running.len()),
-            waiting: count(self.waiting.len()),
-            pages_used: runner.pages() - runner.available_pages(),
-            pages: runner.pages(),
+            running: position(self.running.len()),
+            waiting: position(self.waiting.len()),
+            pages_used: pages - available,
+            pages,
         }
     }
 
@@ -303,7 +304,7 @@ impl Scheduler {
         self.waiting.retain(|waiting| waiting.id != id);
         self.events.retain(|(other, _)| *other != id);
         if let Some(place) = self.running.iter().position(|running| running.id == id) {
-            runner.close(self.running.remove(place).sequence);
+            runner.sequences_mut().close(self.running.remove(place).sequence);
         }
     }
 
@@ -313,8 +314,8 @@ impl Scheduler {
         self.events.clear();
         self.in_flight.clear();
         self.exports.iter_mut().for_each(Vec::clear);
-        self.running.drain(..).for_each(|running| runner.close(running.sequence));
-        runner.forget();
+        self.running.drain(..).for_each(|running| runner.sequences_mut().close(running.sequence));
+        runner.sequences_mut().forget();
     }
 
     /// Does one step's worth of work.
@@ -366,12 +367,18 @@ impl Scheduler {
                 place += 1;
                 continue;
             }
-            let promised = self.running.iter().map(|running| {
-                let most = running.answer.most_positions().div_ceil(PAGE);
-                most.saturating_sub(runner.pages_of(running.sequence))
-            });
+            let promised: u32 = self
+                .running
+                .iter()
+                .map(|running| {
+                    let most = running.answer.most_positions().div_ceil(PAGE);
+                    most.saturating_sub(position(runner.sequences().pages_of(running.sequence).len()))
+                })
+                .sum();
             let needed = waiting.answer.most_positions().div_ceil(PAGE);
-            let Some(sequence) = runner.open_on(&hits, needed.saturating_add(promised.sum())) else { break };
+            let Some(sequence) = runner.sequences_mut().open_on(&hits, needed.saturating_add(promised)) else {
+                break;
+            };
             let Some(Waiting { id, mut answer, keys }) = self.waiting.remove(place) else { break };
             let wanted = &keys[hits.len()..most_hits(answer.request()).max(hits.len()).min(keys.len())];
             let known = hits.len() + restore(runner, sequence, wanted, answer.take_blocks());
@@ -448,7 +455,7 @@ impl Scheduler {
         for part in &parts {
             let running = &self.running[part.place];
             // A step that nobody waited for to the end may have left tokens behind.
-            runner.truncate(running.sequence, position(running.done));
+            runner.sequences_mut().truncate(running.sequence, position(running.done));
             let end = running.done + part.tokens;
             let ids = &running.answer.tokens()[running.done..end];
             let chunk = Chunk { sequence: running.sequence, ids, wanted: part.wanted };
@@ -501,7 +508,7 @@ impl Scheduler {
                 && row.prompt_done.is_none()
                 && running.is_some_and(|running| running.answer.is_greedy() && running.answer.budget_left() > in_flight)
         };
-        let joins = !self.waiting.is_empty() && runner.has_free_sequence();
+        let joins = !self.waiting.is_empty() && runner.sequences().has_free();
         in_flight < AHEAD && last.rows.len() == self.running.len() && last.rows.iter().all(goes_on) && !joins
     }
 
@@ -509,7 +516,7 @@ impl Scheduler {
         let Some(last) = self.in_flight.back() else { return Ok(()) };
         let rows = last.rows.clone();
         let alone = self.running.first().filter(|_| rows.len() == 1);
-        let first = alone.map_or(0, |running| runner.length(running.sequence));
+        let first = alone.map_or(0, |running| runner.sequences().length(running.sequence));
         let taps = alone.map_or(Taps::None, |running| running.taps_at(first as usize));
         let traced = (taps != Taps::None).then_some((first, 1));
         let tapped = runner.again_tapped(taps).await?;
@@ -547,7 +554,7 @@ impl Scheduler {
             if let Err(error) = &outcome {
                 // Rows that came with it may be as wrong.
                 if error.code() == Code::NonFinite {
-                    runner.forget();
+                    runner.sequences_mut().forget();
                 }
             }
             if let Err(error) = outcome {
@@ -555,7 +562,7 @@ impl Scheduler {
             } else if !ended {
                 continue;
             }
-            runner.close(self.running.remove(place).sequence);
+            runner.sequences_mut().close(self.running.remove(place).sequence);
         }
     }
 
@@ -608,7 +615,7 @@ impl Scheduler {
 /// The pages that hold the beginning of a prompt. Its last token is always read: its logits are needed.
 fn hits(waiting: &Waiting, runner: &Runner) -> Vec<u32> {
     let most = most_hits(waiting.answer.request());
-    waiting.keys.iter().take(most).map_while(|key| runner.find(key)).collect()
+    waiting.keys.iter().take(most).map_while(|key| runner.sequences().find(key)).collect()
 }
 
 /// Puts those of the wanted blocks that the request brought along after the ones that are there; how many. A block that does

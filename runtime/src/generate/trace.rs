@@ -66,7 +66,7 @@ pub(super) fn selections(
         let stage = |stage: &str| {
             let name = format!("layers.{layer}.{stage}");
             let (tap, words) = taps.iter().find(|(tap, _)| tap.name == name)?;
-            Some(words.chunks_exact(tap.width.max(1) as usize).collect::<Vec<_>>())
+            Some(words.chunks_exact(tap.columns.width.max(1) as usize).collect::<Vec<_>>())
         };
         let (selected, scores, weights) = (stage(SELECTED), stage(SCORES), stage(WEIGHTS));
         for row in 0..tokens {

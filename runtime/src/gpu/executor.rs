@@ -35,7 +35,8 @@ pub struct Counts {
 pub struct Executor {
     device: Device,
     pipelines: Pipelines,
-    slots: Vec<wgpu::Buffer>,
+    /// None once freed.
+    slots: Vec<Option<wgpu::Buffer>>,
     /// Scratch shared by all recordings, which run one after the other.
     scratch: Vec<wgpu::Buffer>,
     staging: Pool,
@@ -98,9 +99,20 @@ impl Executor {
     /// `out_of_memory`, `limit_too_small` beyond the largest binding, `device_lost`.
     pub async fn allocate(&mut self, name: &str, words: u64) -> Result<Slot> {
         let buffer = self.buffer(name, words).await?;
-        self.slots.push(buffer);
+        self.slots.push(Some(buffer));
         let number = u32::try_from(self.slots.len() - 1).map_err(|_| Error::new(Code::Internal, "too many tensors"))?;
         Ok(Slot(number))
+    }
+
+    /// Frees a tensor. Its memory is given back once no step and no prepared recording uses it.
+    pub fn free(&mut self, slot: Slot) {
+        if let Some(buffer) = self.slots.get_mut(slot.0 as usize) {
+            *buffer = None;
+        }
+    }
+
+    fn slot(&self, slot: Slot) -> Option<&wgpu::Buffer> {
+        self.slots.get(slot.0 as usize)?.as_ref()
     }
 
     async fn buffer(&mut self, name: &str, words: u64) -> Result<wgpu::Buffer> {
@@ -129,7 +141,7 @@ impl Executor {
 
     /// Writes words into a slot, in order with the steps before and after.
     pub fn write(&mut self, slot: Slot, word: u64, words: &[u32]) {
-        if let Some(buffer) = self.slots.get(slot.0 as usize) {
+        if let Some(buffer) = self.slot(slot) {
             self.device.queue.write_buffer(buffer, word * 4, bytemuck::cast_slice(words));
         }
     }
@@ -215,7 +227,7 @@ impl Executor {
     fn memory(&self, slot: Slot) -> Result<&wgpu::Buffer> {
         let buffer = match Recording::scratch_index(slot) {
             Some(i) => self.scratch.get(i),
-            None => self.slots.get(slot.0 as usize),
+            None => self.slot(slot),
         };
         buffer.ok_or_else(|| Error::new(Code::Internal, format!("slot {} has no memory", slot.0)))
     }
@@ -236,12 +248,12 @@ impl Executor {
             while let Some(tap) = taps.next_if(|tap| tap.after == at) {
                 self.encode(&mut encoder, prepared, extent, start..at);
                 start = at;
-                let source = match Recording::scratch_index(tap.slot) {
+                let source = match Recording::scratch_index(tap.columns.slot) {
                     Some(i) => prepared.scratch.get(i),
-                    None => self.slots.get(tap.slot.0 as usize),
+                    None => self.slot(tap.columns.slot),
                 };
                 let source = source.cloned().ok_or_else(|| Error::new(Code::Internal, "a tap without memory"))?;
-                let words = (u64::from(tap.stride) * u64::from(tap.rows(extent))).min(source.size() / 4);
+                let words = (u64::from(tap.columns.stride) * u64::from(tap.rows(extent))).min(source.size() / 4);
                 copies.push((tap, self.copy(&mut encoder, &source, 0, words), words));
             }
             let Some(pass) = passes.get(at) else { break };

@@ -6,7 +6,9 @@ pub mod adapter;
 mod case_runner;
 mod device;
 mod executor;
+mod health;
 mod pipelines;
+mod poller;
 mod readback;
 
 pub use adapter::{Adapter, AdapterInfo};

@@ -10,9 +10,11 @@ use serde::Serialize;
 
 use crate::checkpoint::{Checkpoint, Dtype, SLICE_BYTES, Source, Tensor, read_header};
 use crate::engine::{Engine, Options, Place};
-use crate::error::{Class, Error, Result};
-use crate::generate::{Chunk, Wanted};
+use crate::error::{Class, Code, Error, Result};
+use crate::generate::{Chunk, Runner, SequenceId, Wanted};
 use crate::memory::ContextSize;
+use crate::model::cache::PAGE;
+use crate::model::{self, LayerCache};
 use crate::record::{Tap, Taps};
 
 /// The file of expected values.
@@ -203,7 +205,7 @@ async fn compare_prompt(golden: &Golden, engine: &mut Engine, ids: &[u32], stage
     let taps = Tapped::new(runner.step_tapped(&[chunk], false, Taps::All).await?.read().await?);
     for layer in 0..layers {
         compare_layer(golden, engine, &taps, layer, "", stages).await?;
-        let (latents, keys) = engine.runner().cached(layer, sequence).await?;
+        let (latents, keys) = cached(engine.runner(), layer, sequence).await?;
         compare_cache(golden, engine, layer, &latents, &keys, stages).await?;
     }
     for name in ["final_input", "final_norm", "logits"] {
@@ -406,13 +408,50 @@ async fn compare_greedy(
     Ok(())
 }
 
+/// Cached rows of a layer for the tokens of a sequence, `[length, width]` each: latents with rope keys, and index keys where the
+/// layer owns them.
+async fn cached(runner: &mut Runner, layer: u32, id: SequenceId) -> Result<(Vec<f32>, Vec<f32>)> {
+    let (mut tensors, length) = (Vec::new(), runner.length(id));
+    for (row, pages) in runner.cached(layer, id)? {
+        let (mut rows, mut left) = (Vec::new(), length);
+        for page in pages {
+            let words = page.await?;
+            let places = (0..left.min(PAGE)).flat_map(|position| (0..row.width).map(move |d| row.word(position, d)));
+            rows.extend(places.map(|word| f32::from_bits(words[word])));
+            left = left.saturating_sub(PAGE);
+        }
+        tensors.push(rows);
+    }
+    let mut tensors = tensors.into_iter();
+    Ok((tensors.next().unwrap_or_default(), tensors.next().unwrap_or_default()))
+}
+
+/// One step of multi-token prediction module 0 over `hidden` `[tokens, hidden_size]` and the tokens that follow, with every
+/// stage read.
+async fn predict(runner: &mut Runner, chunk: Chunk<'_>, hidden: &[f32]) -> Result<Vec<(Tap, Vec<u32>)>> {
+    let (executor, parts, extent) = runner.other_step(chunk, Taps::All)?;
+    let Some(module) = parts.weights.prediction.first() else {
+        return Err(Error::new(Code::Internal, "multi-token prediction was not loaded"));
+    };
+    let layer = parts.dims.num_hidden_layers;
+    let cache = LayerCache::allocate(executor, parts.dims, parts.cache.pages, layer).await?;
+    let words = u64::from(parts.shape.tokens) * u64::from(parts.dims.hidden_size);
+    let slot = executor.allocate("hidden", words).await?;
+    executor.write(slot, 0, bytemuck::cast_slice(hidden));
+    let prepared = executor.prepare(model::predict_step(parts, module, &cache, slot)).await?;
+    let tapped = executor.run(&prepared, &extent)?.read().await;
+    cache.tensors().for_each(|tensor| executor.free(tensor.slot));
+    executor.free(slot);
+    tapped
+}
+
 async fn compare_prediction(golden: &Golden, engine: &mut Engine, stages: &mut Stages) -> Result<()> {
     let hidden = golden.floats("mtp.prev_hidden").await?;
     let ids = golden.ids("mtp.next_ids").await?;
     let layer = engine.runner().dims().num_hidden_layers;
     let sequence = engine.runner().open()?;
     let chunk = Chunk { sequence, ids: &ids, wanted: Wanted::All };
-    let taps = Tapped::new(engine.runner().predict_tapped(chunk, &hidden).await?);
+    let taps = Tapped::new(predict(engine.runner(), chunk, &hidden).await?);
     stages.floats(golden, "mtp.eh_proj", "mtp.eh_proj", taps.floats("mtp.eh_proj")).await?;
     compare_layer(golden, engine, &taps, layer, "mtp.", stages).await?;
     for name in ["mtp.output", "mtp.logits"] {

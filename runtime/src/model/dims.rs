@@ -1,7 +1,7 @@
 //! Sizes that the prose needs, derived from the config once.
 
-use super::rope;
-use crate::checkpoint::{GroupScore, LayerIndexer, ModelConfig, Scoring, Yarn};
+use super::rope::{self, RopeDims};
+use crate::checkpoint::{GroupScore, LayerIndexer, ModelConfig, Scoring};
 
 /// Sizes and constants of a model.
 #[derive(Clone, Debug)]
@@ -40,17 +40,6 @@ pub struct Dims {
     pub indexer_layers: Vec<bool>,
     /// The router; none in dense models.
     pub router: Option<RouterDims>,
-}
-
-/// Rotary embedding.
-#[derive(Clone, Debug)]
-pub struct RopeDims {
-    /// Pairs of rotated dims.
-    pub pairs: u32,
-    /// Base of the frequencies.
-    pub theta: f64,
-    /// YaRN's stretching of the context.
-    pub yarn: Option<Yarn>,
 }
 
 /// The lightning indexer.
@@ -140,24 +129,9 @@ impl Dims {
         self.qk_nope_head_dim + self.rope_pairs * 2
     }
 
-    /// Words of a row of the latent cache.
-    #[must_use]
-    pub fn latent_row_words(&self) -> u64 {
-        u64::from(self.kv_lora_rank) + u64::from(self.rope_pairs) * 2
-    }
-
     /// Whether a layer owns an indexer.
     #[must_use]
     pub fn owns_indexer(&self, layer: u32) -> bool {
         self.indexer.is_some() && self.indexer_layers.get(layer as usize).copied().unwrap_or(false)
-    }
-
-    /// Bytes of cache for one token, all layers.
-    #[must_use]
-    pub fn cache_bytes_per_token(&self) -> u64 {
-        let indexer = self.indexer.as_ref().map_or(0, |indexer| u64::from(indexer.head_dim));
-        (0..self.num_hidden_layers)
-            .map(|layer| 4 * (self.latent_row_words() + if self.owns_indexer(layer) { indexer } else { 0 }))
-            .sum()
     }
 }

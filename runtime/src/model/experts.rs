@@ -6,29 +6,54 @@ use lyn_shaders::expert_combine::ExpertCombine;
 use lyn_shaders::expert_down::ExpertDown;
 use lyn_shaders::expert_gate_up::ExpertGateUp;
 use lyn_shaders::experts::max_tiles;
-use lyn_shaders::linear::Rows;
 use lyn_shaders::route::Route;
 
+use super::dims::RouterDims;
 use super::weights::ExpertsWeights;
-use super::{Input, Parts, Recorder, elements, feed_forward, linear};
+use super::{StepRecorder, feed_forward};
+use crate::record::{Columns, Part};
 
 /// Tokens from which experts are binned, so that each weight is decoded once for several tokens; the same bits.
 const BIN_FROM: u32 = 5;
 
 /// x += Σ weight · expert(normed) + shared(normed).
-pub(super) fn routed_and_shared(r: &mut Recorder, parts: Parts<'_>, moe: &ExpertsWeights, normed: Slot, x: Slot) {
-    let Parts { dims, shape, slots, .. } = parts;
-    let Some(router) = &dims.router else { return };
-    let logits = r.scratch(elements(shape.tokens, moe.router.width)); // [tokens, n_routed_experts]
-    linear(r, shape, &moe.router, Input::new(normed, dims.hidden_size), logits, Rows::Tokens, false);
-    r.tap("router_logits", logits, Rows::Tokens, moe.router.width, 0..router.experts);
+pub(super) fn routed_and_shared(r: &mut StepRecorder<'_>, moe: &ExpertsWeights, normed: Columns, x: Columns) {
+    let router = r.dims.router.as_ref().expect("a layer has experts only where the config has a router");
+    let logits = r.linear(normed, &moe.router); // [tokens, n_routed_experts]
+    r.tap("router_logits", logits.part(Part { first: 0, width: router.experts }));
+    let chosen = route(r, router, moe, logits); // entries (expert, weight) of each token
+    let hidden = gate_up(r, moe, &chosen, normed); // [tokens · entries, width]
+    let y = down(r, moe, &chosen, hidden); // [tokens · entries, hidden_size]
+    r.push(ExpertCombine {
+        y,
+        entries: chosen.entries,
+        x: x.slot,
+        slots: chosen.count,
+        hidden_size: r.dims.hidden_size,
+    });
+    if let Some(mlp) = &moe.shared_apart {
+        feed_forward::dense(r, mlp, normed, x);
+    }
+}
+
+/// Which experts each token goes to.
+struct Chosen {
+    /// `[tokens, count]` of (expert, weight)
+    entries: Slot,
+    /// Entries of a token: `num_experts_per_tok`, and one for the shared expert where it lies beside the routed ones.
+    count: u32,
+    /// Entries ordered by expert, and their tiles; none where each is done on its own.
+    binned: Option<(Slot, Slot)>,
+}
+
+fn route(r: &mut StepRecorder<'_>, router: &RouterDims, moe: &ExpertsWeights, logits: Columns) -> Chosen {
     let shared = moe.panels.shared_width > 0;
-    let count = router.experts_per_token + u32::from(shared); // entries of a token
-    let entries = r.scratch(elements(shape.tokens, 2 * count)); // [tokens, entries] of (expert, weight)
+    let count = router.experts_per_token + u32::from(shared);
+    let entries = r.tokens(2 * count);
     r.push(Route {
-        logits,
-        bias: moe.bias.unwrap_or(logits),
-        entries,
+        logits: logits.slot,
+        bias: moe.bias.unwrap_or(logits.slot),
+        entries: entries.slot,
         experts: router.experts,
         experts_per_token: router.experts_per_token,
         n_group: router.n_group,
@@ -40,44 +65,51 @@ pub(super) fn routed_and_shared(r: &mut Recorder, parts: Parts<'_>, moe: &Expert
         scaling: router.scaling,
         shared,
     });
-    r.tap("router_entries", entries, Rows::Tokens, 2 * count, 0..2 * router.experts_per_token);
-
-    let binned = (shape.tokens >= BIN_FROM).then(|| {
-        let order = r.scratch(elements(shape.tokens, count));
-        let total = router.experts + u32::from(shared);
-        let tiles = r.scratch(elements(1 + max_tiles(shape.tokens * count, total), 4));
-        r.push(ExpertBin { entries, step: slots.step, order, tiles, slots: count, total_experts: total });
+    r.tap("router_entries", entries.part(Part { first: 0, width: 2 * router.experts_per_token }));
+    let entries = entries.slot;
+    let tokens = r.shape.tokens;
+    let binned = (tokens >= BIN_FROM).then(|| {
+        let total_experts = router.experts + u32::from(shared);
+        let order = r.scratch(tokens, count);
+        let tiles = r.scratch(1 + max_tiles(tokens * count, total_experts), 4);
+        r.push(ExpertBin { entries, step: r.slots.step, order, tiles, slots: count, total_experts });
         (order, tiles)
     });
-    let width = moe.panels.width.max(moe.panels.shared_width);
-    let hidden = r.scratch(elements(shape.tokens * count, width)); // [tokens · entries, width]
+    Chosen { entries, count, binned }
+}
+
+/// silu(gate(x)) · up(x) of each entry's expert; each shard does the entries of its own experts.
+fn gate_up(r: &mut StepRecorder<'_>, moe: &ExpertsWeights, chosen: &Chosen, x: Columns) -> Slot {
+    let hidden = r.scratch(r.shape.tokens * chosen.count, moe.panels.hidden_stride());
     for &shard in &moe.gate_up {
         r.push(ExpertGateUp {
-            x: normed,
-            entries,
+            x: x.slot,
+            entries: chosen.entries,
             shard,
             hidden,
             panels: moe.panels,
-            slots: count,
-            binned,
-            capacity: shape.tokens,
+            slots: chosen.count,
+            binned: chosen.binned,
+            capacity: r.shape.tokens,
         });
     }
-    let y = r.scratch(elements(shape.tokens * count, dims.hidden_size)); // [tokens · entries, hidden_size]
+    hidden
+}
+
+/// down(hidden) of each entry's expert.
+fn down(r: &mut StepRecorder<'_>, moe: &ExpertsWeights, chosen: &Chosen, hidden: Slot) -> Slot {
+    let y = r.scratch(r.shape.tokens * chosen.count, r.dims.hidden_size);
     for &shard in &moe.down {
         r.push(ExpertDown {
             hidden,
-            entries,
+            entries: chosen.entries,
             shard,
             y,
             panels: moe.panels,
-            slots: count,
-            binned,
-            capacity: shape.tokens,
+            slots: chosen.count,
+            binned: chosen.binned,
+            capacity: r.shape.tokens,
         });
     }
-    r.push(ExpertCombine { y, entries, x, slots: count, hidden_size: dims.hidden_size });
-    if let Some(mlp) = &moe.shared_apart {
-        feed_forward::dense(r, parts, mlp, normed, x);
-    }
+    y
 }

@@ -1,17 +1,27 @@
 //! The dense feed-forward layer: down(silu(gate(x)) · up(x)).
 
-use lyn_shaders::Slot;
-use lyn_shaders::linear::Rows;
 use lyn_shaders::swiglu::SwiGlu;
 
+use super::StepRecorder;
 use super::weights::DenseWeights;
-use super::{Input, Parts, Recorder, elements, linear};
+use crate::record::Columns;
 
 /// x += mlp(normed).
-pub(super) fn dense(r: &mut Recorder, Parts { dims, shape, .. }: Parts<'_>, mlp: &DenseWeights, normed: Slot, x: Slot) {
-    let gate_up = r.scratch(elements(shape.tokens, mlp.gate_up.width)); // [tokens, gate | up]
-    linear(r, shape, &mlp.gate_up, Input::new(normed, dims.hidden_size), gate_up, Rows::Tokens, false);
-    let hidden = r.scratch(elements(shape.tokens, mlp.width)); // [tokens, intermediate_size]
-    r.push(SwiGlu { gate_up, y: hidden, width: mlp.width, stride: mlp.gate_up.width, up_offset: mlp.gate_up.parts[1] });
-    linear(r, shape, &mlp.down, Input::new(hidden, mlp.width), x, Rows::Tokens, true);
+pub(super) fn dense(r: &mut StepRecorder<'_>, mlp: &DenseWeights, normed: Columns, x: Columns) {
+    let gate_up = r.linear(normed, &mlp.gate_up); // [tokens, gate | up]
+    let hidden = swiglu(r, gate_up, mlp); // [tokens, intermediate_size]
+    r.add_linear(hidden, &mlp.down, x); // [tokens, hidden_size]
+}
+
+/// silu(gate) · up
+fn swiglu(r: &mut StepRecorder<'_>, gate_up: Columns, mlp: &DenseWeights) -> Columns {
+    let y = r.tokens(mlp.up.width);
+    r.push(SwiGlu {
+        gate_up: gate_up.slot,
+        y: y.slot,
+        width: mlp.up.width,
+        stride: gate_up.stride,
+        up_offset: mlp.up.first,
+    });
+    y
 }

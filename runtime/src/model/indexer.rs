@@ -3,110 +3,123 @@
 use lyn_shaders::Slot;
 use lyn_shaders::index_key_write::IndexKeyWrite;
 use lyn_shaders::index_score::IndexScore;
-use lyn_shaders::linear::Rows;
 use lyn_shaders::topk::TopK;
 
-use super::attention::queries_at_once;
-use super::cache::LayerCache;
+use super::cache::CacheTensor;
 use super::dims::IndexerDims;
+use super::recorder::{StepRecorder, queries_at_once};
 use super::weights::IndexerWeights;
-use super::{Parts, Recorder, elements};
-use crate::record::Taps;
+use crate::record::{Columns, SCORES, SELECTED};
 
 /// eps of the key's LayerNorm: a constant of the architecture.
 const KEY_NORM_EPS: f32 = 1e-6;
 
-/// Where the indexer finds its projections: keys and head weights beside the latents, queries beside attention's.
-pub(super) struct Inputs<'a> {
-    pub(super) down: Slot,
-    pub(super) down_stride: u32,
-    /// Columns of `down`: q, kv, indexer key, head weights.
-    pub(super) down_parts: &'a [u32],
-    pub(super) q: Slot,
-    pub(super) q_stride: u32,
-    pub(super) q_offset: u32,
+/// The indexer's projections, where attention's layers made them.
+pub(super) struct Inputs {
+    /// `[tokens, index_n_heads, index_head_dim]`, rotated
+    pub(super) queries: Columns,
+    /// `[tokens, index_head_dim]`
+    pub(super) key: Columns,
+    /// `[tokens, index_n_heads]`
+    pub(super) head_weights: Columns,
 }
 
 /// Which positions attention reads, and why.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Selected {
     /// `[tokens, index_topk]`, positions ascending.
-    pub(super) list: Slot,
+    pub(super) list: Columns,
     /// `[tokens, length]` where something is tapped; else of the last tokens only.
-    pub(super) scores: Slot,
+    scores: Columns,
+}
+
+impl Selected {
+    /// Shows the choice in the layer that reads by it.
+    pub(super) fn tap(&self, r: &mut StepRecorder<'_>) {
+        r.tap(SCORES, self.scores);
+        r.tap(SELECTED, self.list);
+    }
 }
 
 /// Writes this step's index keys; returns the selection where something has to be left out.
 pub(super) fn select(
-    r: &mut Recorder,
-    parts: Parts<'_>,
-    sizes: &IndexerDims,
+    r: &mut StepRecorder<'_>,
+    indexer: &IndexerDims,
     weights: &IndexerWeights,
-    cache: &LayerCache,
-    inputs: &Inputs<'_>,
+    keys: CacheTensor,
+    inputs: &Inputs,
 ) -> Option<Selected> {
-    let Parts { slots, shape, .. } = parts;
-    let keys = cache.index_keys?;
-    let pages_per_sequence = parts.cache.pages_per_sequence;
+    write_keys(r, indexer, weights, keys, inputs.key);
+    r.tap("idx_q", inputs.queries);
+    r.tap("idx_w", inputs.head_weights);
+    match r.shape.index_topk {
+        Some(k) if r.shape.select => Some(choose(r, indexer, keys, inputs, k)),
+        _ => None, // every visible position is kept
+    }
+}
+
+/// cache[position] = rope(layer_norm(key))
+fn write_keys(
+    r: &mut StepRecorder<'_>,
+    indexer: &IndexerDims,
+    weights: &IndexerWeights,
+    keys: CacheTensor,
+    key: Columns,
+) {
     r.push(IndexKeyWrite {
-        k: inputs.down,
+        k: key.slot,
         weight: weights.key_norm,
         bias: weights.key_norm_bias,
-        table: slots.rope_table,
-        step: slots.step,
-        pages: slots.pages,
-        cache: keys,
-        stride: inputs.down_stride,
-        offset: inputs.down_parts[2],
-        head_dim: sizes.head_dim,
-        pairs: parts.dims.rope_pairs,
-        interleaved: sizes.rope_interleave,
+        table: r.slots.rope_table,
+        step: r.slots.step,
+        pages: r.slots.pages,
+        cache: keys.slot,
+        stride: key.stride,
+        offset: key.first,
+        head_dim: indexer.head_dim,
+        pairs: r.dims.rope_pairs,
+        interleaved: indexer.rope_interleave,
         eps: KEY_NORM_EPS,
-        pages_per_sequence,
+        pages_per_sequence: r.pages_per_sequence,
     });
-    let (q_first, w_first) = (inputs.q_offset, inputs.down_parts[3]);
-    r.tap("idx_q", inputs.q, Rows::Tokens, inputs.q_stride, q_first..q_first + sizes.heads * sizes.head_dim);
-    r.tap("idx_w", inputs.down, Rows::Tokens, inputs.down_stride, w_first..w_first + sizes.heads);
-    let k = shape.index_topk?;
-    if !shape.select {
-        return None; // every visible position is kept
-    }
-    let list = r.scratch(elements(shape.tokens, k));
+}
+
+/// The k best of score[position] = Σ_head weight · relu(query · key), for as many tokens at a time as scores have room for.
+fn choose(r: &mut StepRecorder<'_>, indexer: &IndexerDims, keys: CacheTensor, inputs: &Inputs, k: u32) -> Selected {
+    let (tokens, length) = (r.shape.tokens, r.shape.length);
+    let list = r.tokens(k);
     // What is to be looked at is one tensor.
-    let max_tokens = match shape.taps {
-        Taps::None => queries_at_once(shape.tokens, u64::from(shape.length)),
-        _ => shape.tokens,
-    };
-    let scores = r.scratch(elements(max_tokens, shape.length)); // [max_tokens, length]
-    for first_token in (0..shape.tokens).step_by(max_tokens as usize) {
+    let max_tokens = if r.is_tapped() { tokens } else { queries_at_once(tokens, u64::from(length)) };
+    let scores: Slot = r.scratch(max_tokens, length); // [max_tokens, length]
+    for first_token in (0..tokens).step_by(max_tokens as usize) {
         r.push(IndexScore {
-            q: inputs.q,
-            w: inputs.down,
-            cache: keys,
-            step: slots.step,
-            pages: slots.pages,
+            q: inputs.queries.slot,
+            w: inputs.head_weights.slot,
+            cache: keys.slot,
+            step: r.slots.step,
+            pages: r.slots.pages,
             scores,
-            q_stride: inputs.q_stride,
-            q_offset: q_first,
-            w_stride: inputs.down_stride,
-            w_offset: w_first,
-            heads: sizes.heads,
-            head_dim: sizes.head_dim,
-            scale: sizes.scale,
-            score_stride: shape.length,
+            q_stride: inputs.queries.stride,
+            q_offset: inputs.queries.first,
+            w_stride: inputs.head_weights.stride,
+            w_offset: inputs.head_weights.first,
+            heads: indexer.heads,
+            head_dim: indexer.head_dim,
+            scale: indexer.scale,
+            score_stride: length,
             first_token,
             max_tokens,
-            pages_per_sequence,
+            pages_per_sequence: r.pages_per_sequence,
         });
         r.push(TopK {
             scores,
-            step: slots.step,
-            selected: list,
+            step: r.slots.step,
+            selected: list.slot,
             k,
-            score_stride: shape.length,
+            score_stride: length,
             first_token,
             max_tokens,
         });
     }
-    Some(Selected { list, scores })
+    Selected { list, scores: Columns::whole(scores, list.rows, length) }
 }

@@ -1,7 +1,17 @@
 //! Rotary tables from f64 on the host: WGSL's sin and cos have no bound on their error beyond ±π.
 
-use super::dims::RopeDims;
 use crate::checkpoint::Yarn;
+
+/// Rotary embedding.
+#[derive(Clone, Debug)]
+pub struct RopeDims {
+    /// Pairs of rotated dims.
+    pub pairs: u32,
+    /// Base of the frequencies.
+    pub theta: f64,
+    /// YaRN's stretching of the context.
+    pub yarn: Option<Yarn>,
+}
 
 /// Rotary frequencies of the pairs, and the factor on cos and sin (config `rope_scaling`; YaRN, arXiv 2309.00071).
 #[must_use]
@@ -63,8 +73,7 @@ pub fn table(rope: &RopeDims, first: u32, positions: u32) -> Vec<f32> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::dims::RopeDims;
-    use super::frequencies;
+    use super::{RopeDims, frequencies};
     use crate::checkpoint::Yarn;
 
     /// The check values for the published V3.2 config: theta 10000, factor 40, original length 4096.

@@ -1,7 +1,9 @@
 //! Weights as slots: what `weights.rs` at the root of the crate loads and the prose names.
 
 use lyn_shaders::experts::{ExpertPanels, ExpertShard};
-use lyn_shaders::{Format, Panels, Slot};
+use lyn_shaders::{Encoding, Panels, Slot};
+
+use crate::record::Part;
 
 /// All weights of a model.
 #[derive(Clone, Debug)]
@@ -23,10 +25,10 @@ pub struct Weights {
 pub struct TableShard {
     /// `[rows, hidden_size]`, row-major
     pub weight: Slot,
-    /// fp8's scales; else one word.
+    /// Scales of the whole table; one word where the encoding has none.
     pub scales: Slot,
-    /// Number format.
-    pub format: Format,
+    /// How they are packed.
+    pub encoding: &'static Encoding,
     /// First row here.
     pub first_row: u32,
     /// Rows here.
@@ -36,11 +38,9 @@ pub struct TableShard {
 /// One or several matrices over the same input, one below the other.
 #[derive(Clone, Debug)]
 pub struct LinearWeights {
-    /// Panels, split by number format and by the largest binding.
+    /// Panels, split by encoding and by the largest binding.
     pub shards: Vec<LinearShard>,
-    /// Column of the output where each matrix begins.
-    pub parts: Vec<u32>,
-    /// Columns of the output.
+    /// Columns of the output. Where several matrices lie side by side, their owner has the [`Part`] of each.
     pub width: u32,
 }
 
@@ -75,6 +75,10 @@ pub struct LayerWeights {
 pub struct AttentionWeights {
     /// From the normed hidden: `q_a_proj` (or `q_proj`), `kv_a_proj_with_mqa`, and the indexer's `wk`, `weights_proj`.
     pub down: LinearWeights,
+    /// Columns of `down`: the q latent, or the queries where there is none.
+    pub query: Part,
+    /// Columns of `down`: the kv latent, then the rope key.
+    pub kv: Part,
     /// From the q latent; none where queries are projected directly.
     pub up: Option<UpWeights>,
     /// `kv_a_layernorm`: `[kv_lora_rank]`
@@ -96,11 +100,19 @@ pub struct UpWeights {
     pub norm: Slot,
     /// `q_b_proj`, and the indexer's `wq_b`.
     pub matrix: LinearWeights,
+    /// Columns of `matrix`: the queries.
+    pub query: Part,
 }
 
-/// The indexer's LayerNorm.
+/// The indexer's own: where its projections lie among attention's, and its LayerNorm.
 #[derive(Clone, Debug)]
 pub struct IndexerWeights {
+    /// Columns of [`UpWeights::matrix`]: `wq_b`.
+    pub query: Part,
+    /// Columns of [`AttentionWeights::down`]: `wk`.
+    pub key: Part,
+    /// Columns of [`AttentionWeights::down`]: `weights_proj`.
+    pub head_weights: Part,
     /// `indexer.k_norm.weight`: `[index_head_dim]`
     pub key_norm: Slot,
     /// `indexer.k_norm.bias`: `[index_head_dim]`
@@ -121,10 +133,10 @@ pub enum FeedForward {
 pub struct DenseWeights {
     /// `gate_proj`, `up_proj`
     pub gate_up: LinearWeights,
+    /// Columns of `gate_up`: `up_proj`; those of `gate_proj` are as many, from the first on.
+    pub up: Part,
     /// `down_proj`
     pub down: LinearWeights,
-    /// Its inner width.
-    pub width: u32,
 }
 
 /// Routed experts and the shared one.
@@ -140,7 +152,7 @@ pub struct ExpertsWeights {
     pub gate_up: Vec<ExpertShard>,
     /// Down matrices, whole experts to a shard.
     pub down: Vec<ExpertShard>,
-    /// The shared expert where its number format is not that of the routed ones.
+    /// The shared expert where its encoding is not that of the routed ones.
     pub shared_apart: Option<DenseWeights>,
 }
 

@@ -3,9 +3,11 @@
 //! In: kernels, by name, from `model/`. Out: a [`Recording`] whose scratch tensors share memory by lifetime.
 //! Never: a device, a number that changes from token to token.
 
+mod columns;
 mod recording;
 mod scratch;
 mod taps;
 
+pub use columns::{Columns, Part};
 pub use recording::{Pass, Recorder, Recording};
 pub use taps::{Layers, SCORES, SELECTED, Tap, Taps, Trace, WEIGHTS};

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use lyn_shaders::rms_norm::Rows;
 use lyn_shaders::{Extent, Kernel, Slot};
 
+use super::columns::Columns;
 use super::scratch;
 use super::taps::{Tap, Taps};
 
@@ -102,8 +102,8 @@ impl Recorder {
         self.wanted.weigh(self.layer)
     }
 
-    /// Names some columns of `[rows, stride]`, as they are after the passes so far; forgotten where nobody wants them.
-    pub fn tap(&mut self, name: &str, slot: Slot, kind: Rows, stride: u32, columns: std::ops::Range<u32>) {
+    /// Names columns as they are after the passes so far; forgotten where nobody wants them.
+    pub fn tap(&mut self, name: &str, columns: Columns) {
         if !self.wanted.keep(self.layer, name) {
             return;
         }
@@ -111,15 +111,7 @@ impl Recorder {
             Some(layer) => format!("layers.{layer}.{name}"),
             None => name.to_owned(),
         };
-        self.taps.push(Tap {
-            name,
-            after: self.passes.len(),
-            slot,
-            stride,
-            offset: columns.start,
-            width: columns.end - columns.start,
-            kind,
-        });
+        self.taps.push(Tap { name, after: self.passes.len(), columns });
     }
 
     /// The recording, its scratch tensors laid onto as few slots as their lifetimes allow. A tapped tensor stays what it
@@ -133,7 +125,7 @@ impl Recorder {
             }
         };
         self.passes.iter_mut().flat_map(|pass| &mut pass.slots).for_each(place);
-        self.taps.iter_mut().map(|tap| &mut tap.slot).for_each(place);
+        self.taps.iter_mut().map(|tap| &mut tap.columns.slot).for_each(place);
         Recording { passes: self.passes, taps: self.taps, scratch_words }
     }
 }

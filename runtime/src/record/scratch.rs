@@ -19,7 +19,7 @@ pub(super) fn lay_out(passes: &[Pass], taps: &[Tap], words: &[u64]) -> (Vec<u32>
         pass.slots.iter().for_each(|&slot| use_at(slot, at));
     }
     // A tap reads after `after` passes, that is before pass `after` may write the same memory.
-    taps.iter().for_each(|tap| use_at(tap.slot, tap.after.saturating_sub(1)));
+    taps.iter().for_each(|tap| use_at(tap.columns.slot, tap.after.saturating_sub(1)));
 
     let mut order: Vec<usize> = (0..words.len()).filter(|&i| lives[i].is_some()).collect();
     order.sort_by_key(|&i| lives[i]);

@@ -1,7 +1,8 @@
 //! Named tensors of a step that can be looked at, and which of them are wanted.
 
-use lyn_shaders::rms_norm::Rows;
-use lyn_shaders::{Extent, Slot};
+use lyn_shaders::Extent;
+
+use super::columns::Columns;
 
 /// A named tensor that can be read after a pass: model stages for the goldens, selections for a trace.
 #[derive(Clone, Debug)]
@@ -11,29 +12,22 @@ pub struct Tap {
     /// Passes that have run when it can be read.
     pub after: usize,
     /// Where it lies then.
-    pub slot: Slot,
-    /// Words from one row to the next.
-    pub stride: u32,
-    /// First word of a row.
-    pub offset: u32,
-    /// Words of a row.
-    pub width: u32,
-    /// What its rows are.
-    pub kind: Rows,
+    pub columns: Columns,
 }
 
 impl Tap {
     /// Rows that a step of this extent fills.
     #[must_use]
     pub const fn rows(&self, extent: &Extent) -> u32 {
-        self.kind.of(extent)
+        self.columns.rows.of(extent)
     }
 
     /// The tapped columns of whole rows.
     #[must_use]
-    pub fn columns(&self, words: &[u32]) -> Vec<u32> {
-        let (stride, offset, width) = (self.stride as usize, self.offset as usize, self.width as usize);
-        words.chunks_exact(stride).flat_map(|row| &row[offset..offset + width]).copied().collect()
+    pub fn select(&self, words: &[u32]) -> Vec<u32> {
+        let Columns { stride, first, width, .. } = self.columns;
+        let (first, width) = (first as usize, width as usize);
+        words.chunks_exact(stride as usize).flat_map(|row| &row[first..first + width]).copied().collect()
     }
 }
 
