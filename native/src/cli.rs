@@ -135,7 +135,7 @@ pub(crate) enum Verb {
     /// Print a shell completion script
     #[command(before_help = "Examples:\n  lyn completions bash > ~/.local/share/bash-completion/completions/lyn")]
     Completions {
-        /// Shell
+        /// Shell to print the script for
         shell: clap_complete::Shell,
     },
     /// Print the man page of lyn, or write the pages of all verbs to a folder
@@ -191,7 +191,7 @@ pub(crate) enum ConfigAction {
 /// A model, as argument.
 #[derive(Debug, Args)]
 pub(crate) struct Model {
-    /// Model: stories (built in), a folder, or a .safetensors file
+    /// stories (built in), a folder, or a .safetensors file
     #[arg(value_name = "MODEL", default_value = "stories", value_hint = ValueHint::AnyPath)]
     pub(crate) model: PathBuf,
 }
@@ -200,7 +200,7 @@ pub(crate) struct Model {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Model")]
 pub(crate) struct EngineArgs {
-    /// Model: stories (built in), a folder, or a .safetensors file
+    /// stories (built in), a folder, or a .safetensors file
     #[arg(short, long, default_value = "stories", value_hint = ValueHint::AnyPath)]
     pub(crate) model: PathBuf,
     /// Context length in tokens, prompt plus answer: a number, auto (up to 8192) or max
@@ -274,7 +274,7 @@ fn context(text: &str) -> Result<ContextSize, String> {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Upstream")]
 pub(crate) struct UpstreamArgs {
-    /// Use another engine with OpenAI's API; generate and chat load no model then, and --model is an id of that engine
+    /// Use another engine with OpenAI's API; generate and chat then load no model, and --model is a model id there
     #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
     pub(crate) upstream: Option<String>,
     /// Kind of engine; default: detected
@@ -332,7 +332,7 @@ pub(crate) struct SamplingArgs {
     /// Subtract F from the logits of tokens that occur in the answer
     #[arg(long, value_name = "F", default_value_t = 0.0)]
     pub(crate) presence_penalty: f32,
-    /// Subtract F from the logits of tokens for each occurrence in the answer
+    /// Subtract F from the logits of tokens per occurrence in the answer
     #[arg(long, value_name = "F", default_value_t = 0.0)]
     pub(crate) frequency_penalty: f32,
     /// Random seed; same seed, model, adapter and flags: same text; default and -1: random, shown by --stats
@@ -636,7 +636,7 @@ pub(crate) struct Bench {
     /// Output format
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     pub(crate) output: TableForm,
-    /// Model: stories (built in), a folder, or a .safetensors file
+    /// stories (built in), a folder, or a .safetensors file
     #[arg(short, long, default_value = "stories", value_hint = ValueHint::AnyPath)]
     pub(crate) model: PathBuf,
     /// Load even if the memory plan does not fit
@@ -692,7 +692,7 @@ pub(crate) struct Tokenize {
     /// Encode control tokens spelled out in the text as such
     #[arg(long)]
     pub(crate) special: bool,
-    /// Model: stories (built in), a folder, or a .safetensors file
+    /// stories (built in), a folder, or a .safetensors file
     #[arg(short, long, default_value = "stories", value_hint = ValueHint::AnyPath)]
     pub(crate) model: PathBuf,
 }
