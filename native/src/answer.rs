@@ -197,7 +197,7 @@ impl Answer {
         let settings = *engine.runner().settings();
         let used = t.prompt_tokens + t.completion_tokens;
         let cached =
-            if t.cached_tokens > 0 { format!(" ({} known)", count(t.cached_tokens.into())) } else { String::new() };
+            if t.cached_tokens > 0 { format!(" ({} cached)", count(t.cached_tokens.into())) } else { String::new() };
         let mut parts = vec![
             format!("{} tokens", count(t.completion_tokens.into())),
             format!("{:.1} tok/s", speeds.predicted_per_second),

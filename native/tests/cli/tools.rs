@@ -117,7 +117,7 @@ fn the_cache_on_disk_is_shown_and_cleared() {
     std::fs::write(&block, [0; 2048]).unwrap();
     std::fs::write(blocks.join("notes.txt"), "mine").unwrap();
     let shown = of(&["show"]).out;
-    assert!(shown.contains("blocks  1, 2.0 KiB, the oldest used ") && shown.contains("in use  no"), "{shown}");
+    assert!(shown.contains("blocks  1, 2.0 KiB, oldest last used ") && shown.contains("in use  no"), "{shown}");
     let json = of(&["show", "--json"]).json();
     assert_eq!((&json["blocks"], &json["bytes"], &json["in_use"]), (&1.into(), &2048.into(), &false.into()));
     assert_eq!(of(&["clear", "--json"]).json()["cleared"], true);
