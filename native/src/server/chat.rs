@@ -5,8 +5,8 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use axum::response::Response;
-use lyn::chat::openai::{ChatRequest, Completion};
 use lyn::generate::{Constraint, Request};
+use lyn::wire::openai::{ChatRequest, Completion};
 
 use super::answer::Answer;
 use super::guard::Visitor;

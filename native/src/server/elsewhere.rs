@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
-use lyn::chat::openai::{Completion, TextAsked, TextCompletion};
 use lyn::error::Result;
 use lyn::generate::{Event, Finish, Known, Timings, Voice};
+use lyn::wire::openai::{Completion, TextAsked, TextCompletion};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 

@@ -7,9 +7,9 @@ use axum::http::HeaderValue;
 use axum::response::Response;
 use lyn::Language;
 use lyn::chat::control;
-use lyn::chat::openai::{self, Compat, PromptField, Stop, TextRequest, Timings};
 use lyn::error::{Code, Error};
 use lyn::generate::{self, Event, Finish};
+use lyn::wire::openai::{self, Compat, PromptField, Stop, TextRequest, Timings};
 use serde::Deserialize;
 use serde_json::{Number, Value, json};
 

@@ -3,8 +3,8 @@
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use lyn::chat::openai::ModelIds;
 use lyn::error::quote;
+use lyn::wire::openai::ModelIds;
 use serde_json::{Value, json};
 
 use super::refusal::{Refusal, ok};

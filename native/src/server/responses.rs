@@ -4,9 +4,9 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
-use lyn::chat::openai::{self, ResponsesRequest};
 use lyn::error::{Code, Error};
 use lyn::generate::Event;
+use lyn::wire::openai::{self, ResponsesRequest};
 use serde_json::Value;
 
 use super::chat::{self, Started};

@@ -9,10 +9,10 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
 use futures_util::future::join_all;
 use http_body_util::BodyExt;
-use lyn::chat::openai::{Alias, Compat, ModelIds};
 use lyn::engine::{Engine, Options};
 use lyn::memory::ContextSize;
 use lyn::platform::block_on;
+use lyn::wire::openai::{Alias, Compat, ModelIds};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 

@@ -5,8 +5,8 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderValue, Uri};
 use axum::response::Response;
-use lyn::chat::openai::{PromptField, TextRequest};
 use lyn::generate::Request;
+use lyn::wire::openai::{PromptField, TextRequest};
 
 use super::answer::Answer;
 use super::chat::{SEED, ignored, loosened};

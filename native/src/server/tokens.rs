@@ -4,8 +4,8 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use lyn::Language;
-use lyn::chat::openai::ChatRequest;
 use lyn::error::{Code, Error, Result};
+use lyn::wire::openai::ChatRequest;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 

@@ -32,7 +32,6 @@ pub mod format;
 pub mod grammar;
 pub mod json;
 pub mod message;
-pub mod openai;
 pub mod parse;
 pub mod prompt;
 pub mod schema;

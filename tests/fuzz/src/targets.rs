@@ -2,12 +2,12 @@
 
 use std::sync::{Arc, LazyLock};
 
-use lyn::chat::openai::{ChatRequest, Rules, TextRequest};
 use lyn::chat::template::Ends;
 use lyn::chat::{ChatFormat, ChatTemplate, Conversation, Options, OutputParser, Parsed};
 use lyn::checkpoint::{Checkpoint, GenerationDefaults, MemorySource, ModelConfig, Source, read_header};
 use lyn::generate::{Constraint, Request};
 use lyn::text::Tokenizer;
+use lyn::wire::openai::{ChatRequest, Rules, TextRequest};
 use lyn::{Code, Error, Language};
 use pollster::block_on;
 use serde_json::{Value, json};

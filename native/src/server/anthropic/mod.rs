@@ -11,8 +11,8 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderName;
 use axum::response::Response;
-use lyn::chat::openai::ChatRequest;
 use lyn::error::{Code, Result};
+use lyn::wire::openai::ChatRequest;
 use serde_json::{Value, json};
 
 use self::message::Message;

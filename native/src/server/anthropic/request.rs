@@ -1,12 +1,12 @@
 //! Anthropic's requests, as requests of a chat completion.
 
-use lyn::chat::openai::{
-    ChatRequest, FunctionName, JsonSchema, NamedTool, ResponseFormat, Stop, Thinking, ThinkingType, ToolChoiceField,
-    ToolChoiceWord,
-};
 use lyn::chat::{Content, FunctionCall, FunctionType, Message, Role, Tool, ToolCall};
 use lyn::error::{Code, Error, Result, quote};
 use lyn::json::text_or_list;
+use lyn::wire::openai::{
+    ChatRequest, FunctionName, JsonSchema, NamedTool, ResponseFormat, Stop, Thinking, ThinkingType, ToolChoiceField,
+    ToolChoiceWord,
+};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};

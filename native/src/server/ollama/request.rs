@@ -1,10 +1,10 @@
 //! Ollama's requests, as requests of a chat or of a text.
 
-use lyn::chat::openai::{
-    ChatRequest, JsonSchema, PromptField, ResponseFormat, Rules, Stop, TextRequest, Thinking, ThinkingType,
-};
 use lyn::chat::{Content, FunctionCall, Message, Role, Tool, ToolCall};
 use lyn::error::{Code, Error, Result, quote};
+use lyn::wire::openai::{
+    ChatRequest, JsonSchema, PromptField, ResponseFormat, Rules, Stop, TextRequest, Thinking, ThinkingType,
+};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Number, Value};
 

@@ -354,7 +354,7 @@ fn a_checkpoint_of_an_unknown_format_answers() {
             "messages": [{ "role": "user", "content": "hi" }], "tool_choice": choice,
             "tools": [{ "type": "function", "function": { "name": "weather", "parameters": { "type": "object" } } }],
         });
-        let request = crate::chat::openai::ChatRequest::parse(body.to_string().as_bytes());
+        let request = crate::wire::openai::ChatRequest::parse(body.to_string().as_bytes());
         request.unwrap().to_request(engine.language().unwrap())
     };
     let asked = request("auto").unwrap();

@@ -5,12 +5,12 @@ use serde_json::{Map, Value, json};
 
 use super::response::ENCRYPTED;
 use crate::chat::message::{FunctionCall, FunctionType};
-use crate::chat::openai::request::{FunctionName, NamedTool, Reasoning, ToolChoiceWord};
-use crate::chat::openai::rules::{self, Compat, Rules, refuse};
-use crate::chat::openai::{ChatRequest, Effort, JsonSchema, ResponseFormat, ToolChoiceField};
 use crate::chat::{Content, Message, Role, Tool, ToolCall};
 use crate::error::{Result, quote};
 use crate::json::text_or_list;
+use crate::wire::openai::request::{FunctionName, NamedTool, Reasoning, ToolChoiceWord};
+use crate::wire::openai::rules::{self, Compat, Rules, refuse};
+use crate::wire::openai::{ChatRequest, Effort, JsonSchema, ResponseFormat, ToolChoiceField};
 
 /// The log probabilities of the text.
 const LOGPROBS: &str = "message.output_text.logprobs";
@@ -130,7 +130,7 @@ impl ResponsesRequest {
     /// Parses a request.
     ///
     /// ```
-    /// use lyn::chat::openai::{Compat, ResponsesRequest, Rules};
+    /// use lyn::wire::openai::{Compat, ResponsesRequest, Rules};
     /// let body = r#"{"model": "deepseek-chat", "instructions": "Be brief.", "input": "Hello"}"#;
     /// let request = ResponsesRequest::parse(Compat::Local, body)?;
     /// assert_eq!(request.to_chat(&Rules::default())?.messages.len(), 2);

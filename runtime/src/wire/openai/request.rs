@@ -294,7 +294,7 @@ impl ChatRequest {
     /// Parses and checks the body of a request by the default rules.
     ///
     /// ```
-    /// use lyn::chat::openai::ChatRequest;
+    /// use lyn::wire::openai::ChatRequest;
     /// let body = r#"{"model": "deepseek-reasoner", "messages": [{"role": "user", "content": "Hello"}], "stop": null}"#;
     /// assert!(ChatRequest::parse(body)?.mode());
     /// let refused = ChatRequest::parse(r#"{"messages": [{"role": "user", "content": "Hello"}], "temperature": 3}"#);
@@ -322,7 +322,7 @@ impl ChatRequest {
     /// that mean nothing here.
     ///
     /// ```
-    /// use lyn::chat::openai::{ChatRequest, Rules};
+    /// use lyn::wire::openai::{ChatRequest, Rules};
     /// use lyn::chat::{Content, Message};
     /// let hello = Message { content: Some(Content::Text("Hello".to_owned())), ..Message::default() };
     /// let request = ChatRequest { messages: vec![hello], temperature: Some(3.0), ..ChatRequest::default() };

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::ResponsesRequest;
-use crate::chat::openai::completion::{entry, listed};
 use crate::error::Error;
 use crate::generate::{Event, Finish, Timings, Voice};
 use crate::platform;
 use crate::text::Tokenizer;
+use crate::wire::openai::completion::{entry, listed};
 
 /// What a thought begins with that a client sends back as `encrypted_content`. It is not encrypted: it is the client's own.
 pub(super) const ENCRYPTED: &str = "lyn1:";

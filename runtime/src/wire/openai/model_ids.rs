@@ -62,7 +62,7 @@ impl ModelIds {
     /// After any name `-thinking` and `-nothinking` choose the mode.
     ///
     /// ```
-    /// use lyn::chat::openai::ModelIds;
+    /// use lyn::wire::openai::ModelIds;
     /// let ids = ModelIds { loaded: "stories".to_owned(), aliases: vec![], accept_any: false };
     /// assert!(ids.resolve(" DeepSeek-AI/DeepSeek-V3.2-Exp-thinking").is_some_and(|model| model.thinking));
     /// assert!(ids.resolve("Stories").is_some_and(|model| !model.thinking));
