@@ -7,10 +7,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use lyn::chat::{ChatFormat, Detected, Dialect, Grammars};
+use lyn::chat::{ChatFormat, Detected, Dialect, Grammars, ResponseShape, Shape, ToolChoice, ToolSpec};
 use lyn::generate::Constraint;
 use lyn::text::Tokenizer;
-use lyn::wire::openai::{ResponseShape, Shape, ToolChoice, ToolSpec};
 use lyn::{Code, Result};
 use serde_json::{Map, Value, json};
 

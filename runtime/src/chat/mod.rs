@@ -35,6 +35,7 @@ pub mod message;
 pub mod parse;
 pub mod prompt;
 pub mod schema;
+pub mod shape;
 #[cfg(feature = "chat-template")]
 pub mod template;
 
@@ -45,5 +46,6 @@ pub use message::{Content, Conversation, FunctionCall, FunctionType, Message, Pa
 pub use parse::{Delta, OutputParser, Parsed, ParsedCall};
 pub use prompt::{Prompt, Segment};
 pub use schema::{Dialect, Schema};
+pub use shape::{ResponseShape, Shape, ToolChoice, ToolSpec};
 #[cfg(feature = "chat-template")]
 pub use template::ChatTemplate;

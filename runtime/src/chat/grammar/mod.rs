@@ -16,11 +16,11 @@ use self::json::Layout;
 use super::control::{CALL_BEGIN, CALL_END, CALLS_BEGIN, CALLS_END, END_THINK, SEPARATOR};
 use super::schema::{Dialect, List, MAX_DEPTH, Need, Numbers, Object, Part, Rest, Schema, Texts, Written};
 use super::{ChatFormat, Detected};
+use super::{ResponseShape, Shape, ToolChoice, ToolSpec};
 use crate::error::{Code, Error, Result};
 use crate::generate::{Constraint, Form, Free, Lexicon};
 use crate::platform::{Apart, Undone};
 use crate::text::Tokenizer;
-use crate::wire::openai::{ResponseShape, Shape, ToolChoice, ToolSpec};
 
 /// Opens the calls of a turn in DSML, where it is ordinary text.
 const DSML_BEGIN: &str = "<｜DSML｜function_calls>";

@@ -6,12 +6,12 @@
 mod beside;
 mod check;
 mod completion;
+mod form;
 mod model_ids;
 mod request;
 mod responses;
 mod rules;
 mod sampling;
-mod shape;
 #[cfg(all(test, feature = "embedded-stories"))]
 mod tests;
 mod text;
@@ -19,15 +19,15 @@ mod text_completion;
 mod usage;
 
 pub use completion::{Completion, error_event};
+pub use form::{JsonSchema, ResponseFormat, StructuredOutputs};
 pub use model_ids::{Alias, ModelId, ModelIds};
 pub use request::{
-    Asked, ChatRequest, Effort, FunctionName, Given, JsonSchema, NamedTool, Reasoning, ResponseFormat, StreamOptions,
-    TemplateArguments, Thinking, ThinkingType, ToolChoiceField, ToolChoiceWord,
+    Asked, ChatRequest, Effort, FunctionName, Given, NamedTool, Reasoning, StreamOptions, TemplateArguments, Thinking,
+    ThinkingType, ToolChoiceField, ToolChoiceWord,
 };
 pub use responses::{Response, ResponsesRequest};
 pub use rules::{Compat, Rules};
 pub use sampling::Stop;
-pub use shape::{ResponseShape, Shape, StructuredOutputs, ToolChoice, ToolSpec};
 pub use text::{Given as TextGiven, PromptField, TextAsked, TextRequest};
 pub use text_completion::TextCompletion;
 pub use usage::{CompletionDetails, PromptDetails, Timings, Usage};

@@ -11,12 +11,14 @@ use serde_json::{Map, Number, Value};
 
 use super::beside::{Beside, Kind, Wishes};
 use super::check;
+use super::form::{FormFields, ResponseFormat, StructuredOutputs};
 use super::rules::{self, Rules, misshapen};
 use super::sampling::{Sampling, Stop};
-use super::shape::{FormFields, ResponseShape, Shape, StructuredOutputs, ToolChoice, ToolSpec};
 use super::{Completion, ModelId};
 use crate::chat::message::{FunctionType, Tool};
-use crate::chat::{ChatFormat, Conversation, Dialect, Message, Options, Role};
+use crate::chat::{
+    ChatFormat, Conversation, Dialect, Message, Options, ResponseShape, Role, Shape, ToolChoice, ToolSpec,
+};
 use crate::error::{Code, Error, Result, quote};
 use crate::generate::{Request, SamplingParams, room};
 use crate::json::text_or_object;
@@ -234,24 +236,6 @@ pub struct NamedTool {
 pub struct FunctionName {
     /// One of those on offer.
     pub name: String,
-}
-
-/// The shape of the answer.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-pub struct ResponseFormat {
-    /// `text`, `json_object`, `json_schema`.
-    pub r#type: String,
-    /// For `json_schema`.
-    pub json_schema: Option<JsonSchema>,
-    /// llama.cpp's place for the schema of a `json_object`.
-    pub schema: Option<Value>,
-}
-
-/// A schema for the answer. Its name and whether it is strict make no difference: it is kept to.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct JsonSchema {
-    /// What an answer has to fit.
-    pub schema: Option<Value>,
 }
 
 /// What a request asks of the engine.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{Alias, ChatRequest, Compat, Completion, ModelIds, ResponseShape, Rules, Shape, ToolChoice, ToolSpec};
-use crate::chat::ChatFormat;
+use super::{Alias, ChatRequest, Compat, Completion, ModelIds, Rules};
+use crate::chat::{ChatFormat, ResponseShape, Shape, ToolChoice, ToolSpec};
 use crate::engine::{Engine, Options};
 use crate::error::Code;
 use crate::generate::{self, Event, Finish, Logprobs, Voice};

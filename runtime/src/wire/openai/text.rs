@@ -9,13 +9,13 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Number, Value};
 
 use super::beside::{Beside, Kind, Wishes};
-use super::request::{ChatRequest, ResponseFormat, StreamOptions, check_prompt_logprobs, check_scored, fit, resolve};
+use super::form::{FormFields, ResponseFormat, StructuredOutputs};
+use super::request::{ChatRequest, StreamOptions, check_prompt_logprobs, check_scored, fit, resolve};
 use super::rules::{self, Rules, invalid, refuse};
 use super::sampling::{Sampling, Stop};
-use super::shape::{FormFields, ResponseShape, Shape, StructuredOutputs};
 use super::{ModelId, TextCompletion};
-use crate::chat::Dialect;
 use crate::chat::control::{BOS, EOT};
+use crate::chat::{Dialect, ResponseShape, Shape};
 use crate::error::Result;
 use crate::generate::{Request, SamplingParams};
 use crate::json::at_most;
