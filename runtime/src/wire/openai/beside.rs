@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::completion::finite;
+use super::chat::finite;
 use crate::generate::{Event, Logprobs};
 use crate::text::Tokenizer;
 

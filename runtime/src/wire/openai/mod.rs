@@ -4,30 +4,25 @@
 //! completions as JSON. Never: HTTP, a clock, or a field that is neither honoured nor refused by its name.
 
 mod beside;
-mod check;
-mod completion;
+mod chat;
 mod form;
 mod model_ids;
-mod request;
 mod responses;
 mod rules;
 mod sampling;
 #[cfg(all(test, feature = "embedded-stories"))]
 mod tests;
 mod text;
-mod text_completion;
 mod usage;
 
-pub use completion::{Completion, error_event};
+pub use chat::{
+    Asked, ChatRequest, Completion, Effort, FunctionName, Given, NamedTool, Reasoning, StreamOptions,
+    TemplateArguments, Thinking, ThinkingType, ToolChoiceField, ToolChoiceWord, error_event,
+};
 pub use form::{JsonSchema, ResponseFormat, StructuredOutputs};
 pub use model_ids::{Alias, ModelId, ModelIds};
-pub use request::{
-    Asked, ChatRequest, Effort, FunctionName, Given, NamedTool, Reasoning, StreamOptions, TemplateArguments, Thinking,
-    ThinkingType, ToolChoiceField, ToolChoiceWord,
-};
 pub use responses::{Response, ResponsesRequest};
 pub use rules::{Compat, Rules};
 pub use sampling::Stop;
-pub use text::{Given as TextGiven, PromptField, TextAsked, TextRequest};
-pub use text_completion::TextCompletion;
+pub use text::{Given as TextGiven, PromptField, TextAsked, TextCompletion, TextRequest};
 pub use usage::{CompletionDetails, PromptDetails, Timings, Usage};

@@ -8,7 +8,7 @@ use crate::chat::message::{FunctionCall, FunctionType};
 use crate::chat::{Content, Message, Role, Tool, ToolCall};
 use crate::error::{Result, quote};
 use crate::json::text_or_list;
-use crate::wire::openai::request::{FunctionName, NamedTool, Reasoning, ToolChoiceWord};
+use crate::wire::openai::chat::{FunctionName, NamedTool, Reasoning, ToolChoiceWord};
 use crate::wire::openai::rules::{self, Compat, Rules, refuse};
 use crate::wire::openai::{ChatRequest, Effort, JsonSchema, ResponseFormat, ToolChoiceField};
 

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::generate::{Event, Finish, Timings, Voice};
 use crate::platform;
 use crate::text::Tokenizer;
-use crate::wire::openai::completion::{entry, listed};
+use crate::wire::openai::chat::{entry, listed};
 
 /// What a thought begins with that a client sends back as `encrypted_content`. It is not encrypted: it is the client's own.
 pub(super) const ENCRYPTED: &str = "lyn1:";

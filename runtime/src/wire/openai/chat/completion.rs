@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::beside::Beside;
-use super::usage::together;
-use super::{Timings, Usage};
 use crate::chat::{Delta, Parsed, control};
 use crate::error::Error;
 use crate::generate::{self, Event, Finish, Known, Logprobs, SpelledToken, Voice};
 use crate::platform;
 use crate::text::Tokenizer;
+use crate::wire::openai::beside::Beside;
+use crate::wire::openai::usage::together;
+use crate::wire::openai::{Timings, Usage};
 
 /// The answer to one request: one choice, or several made side by side.
 ///
@@ -123,7 +123,7 @@ impl Completion {
     }
 
     /// Tells more than text and calls.
-    pub(super) fn with_beside(self, beside: Option<Beside>) -> Completion {
+    pub(in crate::wire::openai) fn with_beside(self, beside: Option<Beside>) -> Completion {
         Completion { beside, ..self }
     }
 
@@ -383,7 +383,7 @@ pub fn error_event(error: &Error) -> Value {
 }
 
 /// A token with its log probability; none for tokens that are marks and not text.
-pub(super) fn listed(tokenizer: &Tokenizer, id: u32, logprobs: &Logprobs) -> Option<Value> {
+pub(in crate::wire::openai) fn listed(tokenizer: &Tokenizer, id: u32, logprobs: &Logprobs) -> Option<Value> {
     if tokenizer.is_special(id) || tokenizer.token_id(control::END_THINK) == Some(id) {
         return None;
     }
@@ -393,7 +393,7 @@ pub(super) fn listed(tokenizer: &Tokenizer, id: u32, logprobs: &Logprobs) -> Opt
 }
 
 /// A token with its log probability.
-pub(super) fn entry(SpelledToken { bytes, logprob, top }: &SpelledToken) -> Value {
+pub(in crate::wire::openai) fn entry(SpelledToken { bytes, logprob, top }: &SpelledToken) -> Value {
     let token = |bytes| String::from_utf8_lossy(bytes);
     let top = top
         .iter()
@@ -403,6 +403,6 @@ pub(super) fn entry(SpelledToken { bytes, logprob, top }: &SpelledToken) -> Valu
 }
 
 /// JSON has no infinity.
-pub(super) fn finite(logprob: f32) -> f64 {
+pub(in crate::wire::openai) fn finite(logprob: f32) -> f64 {
     if logprob.is_finite() { f64::from(logprob) } else { -9999.0 }
 }

@@ -9,12 +9,8 @@ use serde::de::IntoDeserializer;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Number, Value};
 
-use super::beside::{Beside, Kind, Wishes};
+use super::Completion;
 use super::check;
-use super::form::{FormFields, ResponseFormat, StructuredOutputs};
-use super::rules::{self, Rules, misshapen};
-use super::sampling::{Sampling, Stop};
-use super::{Completion, ModelId};
 use crate::chat::message::{FunctionType, Tool};
 use crate::chat::{
     ChatFormat, Conversation, Dialect, Message, Options, ResponseShape, Role, Shape, ToolChoice, ToolSpec,
@@ -23,6 +19,11 @@ use crate::error::{Code, Error, Result, quote};
 use crate::generate::{Request, SamplingParams, room};
 use crate::json::text_or_object;
 use crate::language::Language;
+use crate::wire::openai::ModelId;
+use crate::wire::openai::beside::{Beside, Kind, Wishes};
+use crate::wire::openai::form::{FormFields, ResponseFormat, StructuredOutputs};
+use crate::wire::openai::rules::{self, Rules, misshapen};
+use crate::wire::openai::sampling::{Sampling, Stop};
 
 /// Tokens of an answer: where the request does not say, and DeepSeek's cap.
 const CHAT_TOKENS: (u32, u32) = (4096, 8192);
@@ -133,8 +134,8 @@ pub struct ChatRequest {
 /// What is known of a request beside its body: [`ChatRequest::checked`] fills it in.
 #[derive(Clone, Debug, Default)]
 pub struct Given {
-    pub(super) model: ModelId,
-    pub(super) rules: Rules,
+    pub(in crate::wire::openai) model: ModelId,
+    pub(in crate::wire::openai) rules: Rules,
     ignored: Vec<String>,
 }
 
@@ -481,7 +482,7 @@ impl ChatRequest {
     ///
     /// # Errors
     /// `bad_request` where two are asked for, or one that is not known.
-    pub(super) fn form(&self) -> Result<ResponseShape> {
+    pub(in crate::wire::openai) fn form(&self) -> Result<ResponseShape> {
         let fields = FormFields {
             response_format: self.response_format.as_ref(),
             structured_outputs: self.structured_outputs.as_ref(),
@@ -496,13 +497,13 @@ impl ChatRequest {
     }
 
     /// Whether the last message is continued instead of answered.
-    pub(super) fn continues(&self) -> bool {
+    pub(in crate::wire::openai) fn continues(&self) -> bool {
         let prefix = |last: &Message| last.role == Role::Assistant && last.prefix == Some(true);
         self.continue_final_message == Some(true) || self.messages.last().is_some_and(prefix)
     }
 
     /// DeepSeek's default and cap of the tokens of an answer.
-    pub(super) const fn token_limits(thinking: bool) -> (u32, u32) {
+    pub(in crate::wire::openai) const fn token_limits(thinking: bool) -> (u32, u32) {
         if thinking { THINKING_TOKENS } else { CHAT_TOKENS }
     }
 
@@ -517,7 +518,7 @@ impl ChatRequest {
         fit(prompt, most, context, self.asked_tokens().is_some() && self.given.rules.compat.is_strict())
     }
 
-    pub(super) fn sampling(&self) -> Sampling<'_> {
+    pub(in crate::wire::openai) fn sampling(&self) -> Sampling<'_> {
         Sampling {
             temperature: self.temperature,
             top_p: self.top_p,
@@ -573,7 +574,7 @@ impl ChatRequest {
 }
 
 /// What a request's model stands for.
-pub(super) fn resolve(rules: &Rules, model: Option<&str>) -> Result<ModelId> {
+pub(in crate::wire::openai) fn resolve(rules: &Rules, model: Option<&str>) -> Result<ModelId> {
     match model {
         Some(id) => rules.models.resolve(id).ok_or_else(|| {
             let message = match rules.compat.is_strict() {
@@ -587,7 +588,7 @@ pub(super) fn resolve(rules: &Rules, model: Option<&str>) -> Result<ModelId> {
 }
 
 /// vLLM's `prompt_logprobs`, which chats and texts take alike.
-pub(super) fn check_prompt_logprobs(count: Option<i64>, streams: bool) -> Result<()> {
+pub(in crate::wire::openai) fn check_prompt_logprobs(count: Option<i64>, streams: bool) -> Result<()> {
     let Some(count) = count else { return Ok(()) };
     if !(0..=20).contains(&count) {
         return Err(rules::invalid("prompt_logprobs", "[0, 20]", count));
@@ -600,7 +601,7 @@ pub(super) fn check_prompt_logprobs(count: Option<i64>, streams: bool) -> Result
 }
 
 /// Refuses log probabilities of so many tokens of prompts, those of the most probable ones counted.
-pub(super) fn check_scored(field: &str, entries: usize) -> Result<()> {
+pub(in crate::wire::openai) fn check_scored(field: &str, entries: usize) -> Result<()> {
     if entries <= MAX_SCORED {
         return Ok(());
     }
@@ -612,7 +613,7 @@ pub(super) fn check_scored(field: &str, entries: usize) -> Result<()> {
 }
 
 /// The tokens that an answer to `prompt` may have: `most`, or what the context holds, unless that is to be refused.
-pub(super) fn fit(prompt: &[u32], most: u32, context: u32, refuse_more: bool) -> Result<u32> {
+pub(in crate::wire::openai) fn fit(prompt: &[u32], most: u32, context: u32, refuse_more: bool) -> Result<u32> {
     let room = match room(prompt, context) {
         Ok(room) if most <= room || !refuse_more => return Ok(most.min(room)),
         Err(error) if error.code() != Code::ContextOverflow => return Err(error),

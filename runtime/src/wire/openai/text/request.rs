@@ -8,12 +8,7 @@ use serde::de::{DeserializeSeed, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Number, Value};
 
-use super::beside::{Beside, Kind, Wishes};
-use super::form::{FormFields, ResponseFormat, StructuredOutputs};
-use super::request::{ChatRequest, StreamOptions, check_prompt_logprobs, check_scored, fit, resolve};
-use super::rules::{self, Rules, invalid, refuse};
-use super::sampling::{Sampling, Stop};
-use super::{ModelId, TextCompletion};
+use super::TextCompletion;
 use crate::chat::control::{BOS, EOT};
 use crate::chat::{Dialect, ResponseShape, Shape};
 use crate::error::Result;
@@ -21,6 +16,12 @@ use crate::generate::{Request, SamplingParams};
 use crate::json::at_most;
 use crate::language::Language;
 use crate::text::Tokenizer;
+use crate::wire::openai::ModelId;
+use crate::wire::openai::beside::{Beside, Kind, Wishes};
+use crate::wire::openai::chat::{ChatRequest, StreamOptions, check_prompt_logprobs, check_scored, fit, resolve};
+use crate::wire::openai::form::{FormFields, ResponseFormat, StructuredOutputs};
+use crate::wire::openai::rules::{self, Rules, invalid, refuse};
+use crate::wire::openai::sampling::{Sampling, Stop};
 
 /// DeepSeek's default and cap of the tokens that fill a hole.
 const FIM_TOKENS: u32 = 4096;
