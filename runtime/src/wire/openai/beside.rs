@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::chat::finite;
+use super::logprobs::finite;
 use crate::generate::{Event, Logprobs};
 use crate::text::Tokenizer;
 

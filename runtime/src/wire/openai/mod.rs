@@ -6,6 +6,8 @@
 mod beside;
 mod chat;
 mod form;
+mod limits;
+mod logprobs;
 mod model_ids;
 mod responses;
 mod rules;
@@ -16,13 +18,13 @@ mod text;
 mod usage;
 
 pub use chat::{
-    Asked, ChatRequest, Completion, Effort, FunctionName, Given, NamedTool, Reasoning, StreamOptions,
-    TemplateArguments, Thinking, ThinkingType, ToolChoiceField, ToolChoiceWord, error_event,
+    Asked, ChatRequest, Completion, Effort, FunctionName, NamedTool, Reasoning, StreamOptions, TemplateArguments,
+    Thinking, ThinkingType, ToolChoiceField, ToolChoiceWord, error_event,
 };
 pub use form::{JsonSchema, ResponseFormat, StructuredOutputs};
 pub use model_ids::{Alias, ModelId, ModelIds};
 pub use responses::{Response, ResponsesRequest};
-pub use rules::{Compat, Rules};
+pub use rules::{Compat, Given, Rules};
 pub use sampling::Stop;
-pub use text::{Given as TextGiven, PromptField, TextAsked, TextCompletion, TextRequest};
+pub use text::{PromptField, TextAsked, TextCompletion, TextRequest};
 pub use usage::{CompletionDetails, PromptDetails, Timings, Usage};

@@ -2,8 +2,8 @@
 
 use serde::de::DeserializeOwned;
 
-use super::ModelIds;
-use crate::error::{Code, Error, Result, escape};
+use super::model_ids::{ModelId, ModelIds};
+use crate::error::{Code, Error, Result, escape, quote};
 use crate::json::{self, Misread};
 
 /// Whose refusals are repeated.
@@ -84,4 +84,26 @@ pub(super) fn parse<T: DeserializeOwned>(body: &[u8], compat: Compat) -> Result<
         Misread::Syntax(error) => error,
         Misread::Form { path, what } => misshapen(&path, &what, compat),
     })
+}
+
+/// What is known of a request beside its body: their `checked` fills it in.
+#[derive(Clone, Debug, Default)]
+pub struct Given {
+    pub(super) model: ModelId,
+    pub(super) rules: Rules,
+    pub(super) ignored: Vec<String>,
+}
+
+/// What a request's model stands for.
+pub(super) fn resolve(rules: &Rules, model: Option<&str>) -> Result<ModelId> {
+    match model {
+        Some(id) => rules.models.resolve(id).ok_or_else(|| {
+            let message = match rules.compat.is_strict() {
+                true => "Model Not Exist".to_owned(),
+                false => format!("Model Not Exist: {} is not served here; {}", quote(id), rules.models.sentence()),
+            };
+            refuse("model", message)
+        }),
+        None => rules.models.unnamed().ok_or_else(|| misshapen("model", "missing field `model`", rules.compat)),
+    }
 }

@@ -2,17 +2,18 @@
 
 use serde_json::Value;
 
-use super::request::{ChatRequest, ToolChoiceField, ToolChoiceWord, check_prompt_logprobs};
+use super::request::{ChatRequest, ToolChoiceField, ToolChoiceWord};
 use crate::chat::message::{self, INSUFFICIENT, literal};
 use crate::chat::{ChatFormat, Message, Role};
 use crate::error::{Result, quote};
+use crate::wire::openai::limits::check_prompt_logprobs;
 use crate::wire::openai::rules::{invalid, misshapen, refuse};
 
 /// Functions, and characters of a name, that DeepSeek takes.
 const STRICT_TOOLS: (usize, usize) = (128, 64);
 
 /// Fields on their own, and those that do not go together.
-pub(in crate::wire::openai) fn ranges(request: &ChatRequest) -> Result<()> {
+pub(super) fn ranges(request: &ChatRequest) -> Result<()> {
     let strict = request.given.rules.compat.is_strict();
     let thinking = request.mode();
     request.sampling().check()?;
@@ -174,7 +175,7 @@ fn tool_choice(request: &ChatRequest, refused: bool) -> Result<()> {
 }
 
 /// The conversation, as far as it does not depend on the format.
-pub(in crate::wire::openai) fn messages(request: &ChatRequest) -> Result<()> {
+pub(super) fn messages(request: &ChatRequest) -> Result<()> {
     let rules = &request.given.rules;
     let (messages, strict) = (&request.messages, rules.compat.is_strict());
     if messages.is_empty() {
@@ -210,7 +211,7 @@ pub(in crate::wire::openai) fn messages(request: &ChatRequest) -> Result<()> {
 }
 
 /// A conversation must end where the format opens an answer, and hold the thoughts that it needs.
-pub(in crate::wire::openai) fn end(request: &ChatRequest, format: ChatFormat, thinking: bool) -> Result<()> {
+pub(super) fn end(request: &ChatRequest, format: ChatFormat, thinking: bool) -> Result<()> {
     let messages = &request.messages;
     let is_system = |message: &Message| matches!(message.role, Role::System | Role::Developer);
     if format != ChatFormat::Exp && messages.iter().all(is_system) {

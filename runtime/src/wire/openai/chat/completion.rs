@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use crate::chat::{Delta, Parsed, control};
+use crate::chat::{Delta, Parsed};
 use crate::error::Error;
-use crate::generate::{self, Event, Finish, Known, Logprobs, SpelledToken, Voice};
+use crate::generate::{self, Event, Finish, Known, Voice};
 use crate::platform;
 use crate::text::Tokenizer;
 use crate::wire::openai::beside::Beside;
-use crate::wire::openai::usage::together;
-use crate::wire::openai::{Timings, Usage};
+use crate::wire::openai::logprobs::{entry, listed};
+use crate::wire::openai::usage::{Timings, Usage, together};
 
 /// The answer to one request: one choice, or several made side by side.
 ///
@@ -123,7 +123,7 @@ impl Completion {
     }
 
     /// Tells more than text and calls.
-    pub(in crate::wire::openai) fn with_beside(self, beside: Option<Beside>) -> Completion {
+    pub(super) fn with_beside(self, beside: Option<Beside>) -> Completion {
         Completion { beside, ..self }
     }
 
@@ -380,29 +380,4 @@ impl Completion {
 #[must_use]
 pub fn error_event(error: &Error) -> Value {
     json!({ "error": { "message": error.message(), "type": "server_error", "param": null, "code": "internal_error" } })
-}
-
-/// A token with its log probability; none for tokens that are marks and not text.
-pub(in crate::wire::openai) fn listed(tokenizer: &Tokenizer, id: u32, logprobs: &Logprobs) -> Option<Value> {
-    if tokenizer.is_special(id) || tokenizer.token_id(control::END_THINK) == Some(id) {
-        return None;
-    }
-    let bytes = |id: u32| tokenizer.piece_bytes(id).to_vec();
-    let top = logprobs.top.iter().map(|&(id, logprob)| (bytes(id), logprob)).collect();
-    Some(entry(&SpelledToken { bytes: bytes(id), logprob: Some(logprobs.sampled), top }))
-}
-
-/// A token with its log probability.
-pub(in crate::wire::openai) fn entry(SpelledToken { bytes, logprob, top }: &SpelledToken) -> Value {
-    let token = |bytes| String::from_utf8_lossy(bytes);
-    let top = top
-        .iter()
-        .map(|(bytes, logprob)| json!({ "token": token(bytes), "logprob": finite(*logprob), "bytes": bytes }));
-    let (top, logprob) = (top.collect::<Vec<_>>(), logprob.map(finite));
-    json!({ "token": token(bytes), "logprob": logprob, "bytes": bytes, "top_logprobs": top })
-}
-
-/// JSON has no infinity.
-pub(in crate::wire::openai) fn finite(logprob: f32) -> f64 {
-    if logprob.is_finite() { f64::from(logprob) } else { -9999.0 }
 }

@@ -3,19 +3,23 @@
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 
-use super::response::ENCRYPTED;
 use crate::chat::message::{FunctionCall, FunctionType};
 use crate::chat::{Content, Message, Role, Tool, ToolCall};
 use crate::error::{Result, quote};
 use crate::json::text_or_list;
-use crate::wire::openai::chat::{FunctionName, NamedTool, Reasoning, ToolChoiceWord};
+use crate::wire::openai::chat::{
+    ChatRequest, Effort, FunctionName, NamedTool, Reasoning, ToolChoiceField, ToolChoiceWord,
+};
+use crate::wire::openai::form::{JsonSchema, ResponseFormat};
 use crate::wire::openai::rules::{self, Compat, Rules, refuse};
-use crate::wire::openai::{ChatRequest, Effort, JsonSchema, ResponseFormat, ToolChoiceField};
 
 /// The log probabilities of the text.
 const LOGPROBS: &str = "message.output_text.logprobs";
 /// What a client needs to send a thought back.
 const ENCRYPTED_REASONING: &str = "reasoning.encrypted_content";
+
+/// What a thought begins with that a client sends back as `encrypted_content`. It is not encrypted: it is the client's own.
+pub(super) const ENCRYPTED: &str = "lyn1:";
 
 /// The body of a request. Nothing is kept between two of them.
 #[derive(Clone, Debug, Deserialize)]

@@ -4,15 +4,12 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::ResponsesRequest;
+use super::request::{ENCRYPTED, ResponsesRequest};
 use crate::error::Error;
 use crate::generate::{Event, Finish, Timings, Voice};
 use crate::platform;
 use crate::text::Tokenizer;
-use crate::wire::openai::chat::{entry, listed};
-
-/// What a thought begins with that a client sends back as `encrypted_content`. It is not encrypted: it is the client's own.
-pub(super) const ENCRYPTED: &str = "lyn1:";
+use crate::wire::openai::logprobs::{entry, listed};
 
 /// An answer in the making. Every [`Event`] goes through [`Response::events`], whether the answer is streamed or not.
 pub struct Response {

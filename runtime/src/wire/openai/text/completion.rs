@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::TextAsked;
+use super::prompt::TextAsked;
 use crate::error::Error;
 use crate::generate::{self, Event, Finish, Known, Logprobs, SpelledToken};
 use crate::text::{Pieces, Tokenizer};
-use crate::wire::openai::Usage;
 use crate::wire::openai::beside::Beside;
-use crate::wire::openai::chat::{error_event, finite};
-use crate::wire::openai::usage::{add, together};
+use crate::wire::openai::chat::error_event;
+use crate::wire::openai::logprobs::finite;
+use crate::wire::openai::usage::{Usage, add, together};
 
 /// The answers to one request, in the order of [`TextAsked::requests`].
 ///
@@ -203,7 +203,7 @@ impl TextCompletion {
     }
 
     /// Reports the log probabilities of prompts that are echoed.
-    pub(in crate::wire::openai) fn with_scored_echoes(mut self, asked: &TextAsked) -> TextCompletion {
+    pub(super) fn with_scored_echoes(mut self, asked: &TextAsked) -> TextCompletion {
         let Some(listing) = &self.listing else { return self };
         for (choice, request) in self.choices.iter_mut().zip(&asked.requests) {
             // Without an echo the prompt is none of the text.
@@ -227,7 +227,7 @@ impl TextCompletion {
     }
 
     /// Tells more than text.
-    pub(in crate::wire::openai) fn with_beside(self, beside: Option<Beside>) -> TextCompletion {
+    pub(super) fn with_beside(self, beside: Option<Beside>) -> TextCompletion {
         TextCompletion { beside, ..self }
     }
 
