@@ -10,10 +10,12 @@ use serde_json::{Map, Value};
 use crate::chat::format::template;
 #[cfg(feature = "chat-template")]
 use crate::chat::template::{ChatTemplate, Ends};
-use crate::chat::{ChatFormat, CheckpointFiles, Conversation, Detected, Grammars, Options, control, encode};
+use crate::chat::{
+    ChatFormat, CheckpointFiles, Conversation, Detected, Grammars, Options, OutputParser, control, encode,
+};
 use crate::checkpoint::{Checkpoint, GenerationDefaults, optional_small_file};
 use crate::error::{Code, Error, Result, quote};
-use crate::generate::Vocabulary;
+use crate::generate::{Request, Vocabulary};
 use crate::text::{MAX_TOKENIZER_BYTES, MAX_TOKENIZER_CONFIG_BYTES, Tokenizer};
 
 /// A model's language.
@@ -72,8 +74,12 @@ impl Language {
         let allowed: Arc<[bool]> = tokenizer.sampleable().into();
         let tokenizer = Arc::new(tokenizer);
         let grammars = Grammars::new(Arc::clone(&tokenizer), format, Arc::clone(&allowed), &eos);
+        let parser = move |request: &Request| {
+            let format = format.format().filter(|_| request.calls);
+            Box::new(OutputParser::new(format, request.thinking)) as _
+        };
         Ok(Some(Language {
-            vocabulary: Arc::new(Vocabulary { tokenizer, eos, allowed }),
+            vocabulary: Arc::new(Vocabulary { tokenizer, eos, allowed, parser: Box::new(parser) }),
             format,
             #[cfg(feature = "chat-template")]
             template,

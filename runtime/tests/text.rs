@@ -4,7 +4,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use lyn::chat::{ChatFormat, Conversation, Delta, Message, Options, OutputParser, Parsed, Segment, control, encode};
+use lyn::chat::{ChatFormat, Conversation, Message, Options, OutputParser, Parsed, Segment, control, encode};
+use lyn::generate::{Event, Parser};
 use lyn::text::{Pieces, Tokenizer};
 use serde_json::Value;
 
@@ -411,9 +412,9 @@ fn completions_are_parsed_in_any_pieces() {
         let check = |parts: &[&str]| {
             let mut parser = OutputParser::new(Some(format), case["thinking"] == true);
             let mut parsed = Parsed::default();
-            let mut deltas: Vec<Delta> = parts.iter().flat_map(|part| parser.push(part)).collect();
-            deltas.extend(parser.finish());
-            deltas.into_iter().for_each(|delta| parsed.take(delta));
+            let mut events: Vec<Event> = parts.iter().flat_map(|part| parser.push(part)).collect();
+            events.extend(parser.finish());
+            events.iter().for_each(|event| parsed.take(event));
             let calls: Vec<Value> = parsed
                 .calls()
                 .iter()

@@ -43,7 +43,7 @@ pub use encode::{Options, encode};
 pub use format::{ChatFormat, CheckpointFiles, Detected};
 pub use grammar::Grammars;
 pub use message::{Content, Conversation, FunctionCall, FunctionType, Message, Part, Role, Tool, ToolCall};
-pub use parse::{Delta, OutputParser, Parsed, ParsedCall};
+pub use parse::{OutputParser, Parsed, ParsedCall};
 pub use prompt::{Prompt, Segment};
 pub use schema::{Dialect, Schema};
 pub use shape::{ResponseShape, Shape, ToolChoice, ToolSpec};

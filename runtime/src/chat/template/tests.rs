@@ -359,6 +359,6 @@ fn a_checkpoint_of_an_unknown_format_answers() {
     };
     let asked = request("auto").unwrap();
     assert!(engine.tokenizer().unwrap().decode(&asked.request.prompt).contains("weather"));
-    assert_eq!((asked.request.calls, asked.request.constraint.is_some()), (None, false));
+    assert_eq!((asked.request.calls, asked.request.constraint.is_some()), (false, false));
     assert_eq!(request("required").unwrap_err().code(), Code::BadRequest);
 }

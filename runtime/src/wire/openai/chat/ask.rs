@@ -138,7 +138,7 @@ impl ChatRequest {
             ignore_eos: self.ignore_eos == Some(true),
             thinking: thought_open,
             prompt_logprobs,
-            calls: format.filter(|_| calls),
+            calls: calls && format.is_some(),
             ..Request::new(prompt)
         };
         Ok(Asked { request, thinking, thinking_disabled_by_tools, answers: self.sampling().answers() })

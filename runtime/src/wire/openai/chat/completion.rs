@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use crate::chat::{Delta, Parsed};
+use crate::chat::Parsed;
 use crate::error::Error;
 use crate::generate::{self, Event, Finish, Known, Voice};
 use crate::platform;
@@ -159,6 +159,7 @@ impl Completion {
     fn tell(&mut self, choice: u32, event: &Event) -> Option<Value> {
         let tokenizer = self.tokenizer.as_deref();
         let state = self.choices.get_mut(choice as usize)?;
+        state.said.take(event);
         match event {
             Event::Prompt { total, cached, .. } => {
                 (state.timings.prompt_tokens, state.timings.cached_tokens) = (*total, *cached);
@@ -178,7 +179,6 @@ impl Completion {
             Event::Call { index, name, id } => {
                 state.waiting.clear();
                 let id = id.clone().unwrap_or_else(|| format!("call_{index:02}_{}", platform::name(24)));
-                state.said.take(Delta::Call { index: *index, name: name.clone() });
                 state.call_ids.push(id.clone());
                 let function = json!({ "name": name, "arguments": "" });
                 let call = json!({ "index": index, "id": id, "type": "function", "function": function });
@@ -186,18 +186,13 @@ impl Completion {
             }
             Event::Arguments { index, text } => {
                 state.waiting.clear();
-                state.said.take(Delta::Arguments { index: *index, text: text.clone() });
                 Some(self.call(choice, json!({ "index": index, "function": { "arguments": text } })))
-            }
-            Event::CallEnd { index } => {
-                state.said.take(Delta::CallEnd { index: *index });
-                None
             }
             Event::End { finish, timings, .. } => {
                 state.timings = *timings;
                 Some(self.end(choice, *finish))
             }
-            Event::Trace(_) | Event::PromptLogprobs { .. } | Event::EndToken { .. } => None,
+            Event::CallEnd { .. } | Event::Trace(_) | Event::PromptLogprobs { .. } | Event::EndToken { .. } => None,
         }
     }
 
@@ -208,14 +203,12 @@ impl Completion {
         let logprobs = std::mem::take(&mut state.waiting);
         let key = match voice {
             Voice::Content => {
-                state.said.take(Delta::Content(text.to_owned()));
                 if !self.by_chunks {
                     state.content_logprobs.extend_from_slice(&logprobs);
                 }
                 "content"
             }
             Voice::Reasoning => {
-                state.said.take(Delta::Reasoning(text.to_owned()));
                 if !self.by_chunks {
                     state.reasoning_logprobs.extend_from_slice(&logprobs);
                 }
