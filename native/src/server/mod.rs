@@ -31,7 +31,6 @@ mod sse;
 #[cfg(test)]
 mod tests;
 mod text;
-mod time;
 mod tokens;
 mod told;
 mod work;

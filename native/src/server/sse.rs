@@ -46,6 +46,12 @@ pub(crate) fn data(value: &Value) -> String {
     format!("data: {value}\n\n")
 }
 
+/// Events that go by their names, which are also their types.
+pub(crate) fn named(events: &[Value]) -> String {
+    let name = |event: &Value| event.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
+    events.iter().map(|event| format!("event: {}\ndata: {event}\n\n", name(event))).collect()
+}
+
 enum State {
     Begin,
     Going,

@@ -24,4 +24,7 @@
     )
 )]
 
+pub mod anthropic;
+pub mod ollama;
 pub mod openai;
+pub mod time;

@@ -1,19 +1,36 @@
 //! Anthropic's requests, as requests of a chat completion.
 
-use lyn::chat::{Content, FunctionCall, FunctionType, Message, Role, Tool, ToolCall};
-use lyn::error::{Code, Error, Result, quote};
-use lyn::json::text_or_list;
-use lyn::wire::openai::{
-    ChatRequest, FunctionName, JsonSchema, NamedTool, ResponseFormat, Stop, Thinking, ThinkingType, ToolChoiceField,
-    ToolChoiceWord,
-};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::chat::{Content, FunctionCall, FunctionType, Message, Role, Tool, ToolCall};
+use crate::error::{Code, Error, Result, quote};
+use crate::json::text_or_list;
+use crate::wire::openai::{
+    ChatRequest, FunctionName, JsonSchema, NamedTool, ResponseFormat, Rules, Stop, Thinking, ThinkingType,
+    ToolChoiceField, ToolChoiceWord,
+};
+
+/// A request as that of a chat completion, checked. `counts`: its tokens are only counted.
+///
+/// ```
+/// use lyn::wire::{anthropic, openai::Rules};
+/// let body = r#"{"model": "claude", "max_tokens": 8, "system": "Be brief.", "messages": [{"role": "user", "content": "Hi"}]}"#;
+/// assert_eq!(anthropic::chat_request(&Rules::default(), body.as_bytes(), false)?.messages.len(), 2);
+/// # Ok::<(), lyn::Error>(())
+/// ```
+///
+/// # Errors
+/// `bad_request`, with the field in its details as `param`.
+pub fn chat_request(rules: &Rules, body: &[u8], counts: bool) -> Result<ChatRequest> {
+    let (request, ignored) = crate::json::read::<MessagesRequest>(body)?;
+    request.into_chat(counts)?.checked(rules, ignored)
+}
+
 /// What is honoured of a request.
 #[derive(Deserialize)]
-pub(super) struct MessagesRequest {
+struct MessagesRequest {
     model: String,
     messages: Vec<Turn>,
     system: Option<Text>,
@@ -104,8 +121,8 @@ fn refuse(place: &str, message: impl std::fmt::Display) -> Error {
 }
 
 impl MessagesRequest {
-    /// The same request of a chat completion, not yet checked. `counts`: its tokens are only counted.
-    pub(super) fn into_chat(self, counts: bool) -> Result<ChatRequest> {
+    /// The same request of a chat completion, not yet checked.
+    fn into_chat(self, counts: bool) -> Result<ChatRequest> {
         match self.max_tokens {
             None if !counts => return Err(refuse("max_tokens", "field required")),
             Some(most) if most < 1 => {

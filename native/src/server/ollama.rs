@@ -1,10 +1,7 @@
-//! Ollama's API, for the editors that speak it: the same conversation, answered in lines of JSON.
+//! Ollama's API, for the editors that speak it: the same conversation, over HTTP.
 //!
 //! In: requests to chat and to generate, and questions about models. Out: Ollama's shapes, its errors too. Never: a model that
 //! is fetched, made, renamed or deleted.
-
-mod lines;
-mod request;
 
 use std::time::{Duration, SystemTime};
 
@@ -16,27 +13,49 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::response::Response;
 use lyn::chat::control::{FIM_BEGIN, FIM_END, FIM_HOLE};
 use lyn::error::{escape, quote};
-use lyn::generate::Request;
+use lyn::generate::{Event, Request};
+use lyn::wire::ollama::{self, Lines, What, fields, plain_name};
 use lyn::wire::openai::TextRequest;
+use lyn::wire::time::timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use self::lines::{Lines, fields};
-use self::request::{OllamaRequest, What, plain_name};
 use super::answer::Answer;
 use super::chat::{self, Started};
 use super::guard::Visitor;
 use super::refusal::{Refusal, ok};
 use super::sse::{self, Pieces};
-use super::time::timestamp;
-use super::worker::Loaded;
+use super::worker::{Cut, Loaded};
 use super::{Server, Shared, Who, parsed};
 
 /// Whose API this is. Clients refuse servers that are older than what they use; lyn's own number is at `/version`.
 const VERSION: &str = "0.13.5";
 /// Nothing unloads the model while the server runs.
 const FOREVER: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+/// The time since 1970.
+fn now() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+}
+
+impl Pieces for Lines {
+    const KIND: &'static str = "application/x-ndjson";
+    // An empty line is no line.
+    const KEEP_ALIVE: &'static str = "\n";
+
+    fn begin(&mut self) -> String {
+        String::new()
+    }
+
+    fn event(&mut self, _choice: u32, event: &Event) -> String {
+        self.take(event, false, now()).map_or(String::new(), |line| format!("{}\n", Value::Object(line)))
+    }
+
+    fn end(&mut self, cut: Option<Cut>) -> String {
+        cut.map_or(String::new(), |cut| format!("{}\n", envelope(&Refusal::from(cut))))
+    }
+}
 
 /// A refusal in Ollama's envelope.
 pub(crate) fn envelope(refusal: &Refusal) -> Value {
@@ -61,16 +80,12 @@ async fn respond(
 ) -> Result<Response, Refusal> {
     server.check_open()?;
     let rules = server.rules(true, true);
-    let parse = move |bytes: &[u8]| {
-        let (request, ignored) = lyn::json::read::<OllamaRequest>(bytes)?;
-        request.asked(&rules, ignored, generates)
-    };
-    let asked = parsed(&server, body, parse).await?;
+    let asked = parsed(&server, body, move |bytes| ollama::asked(&rules, bytes, generates)).await?;
     let lines = Lines::new(asked.model, generates);
     let (mut answer, headers) = match asked.what {
         What::Load { done_reason } => {
             server.loaded()?;
-            return Ok(ok(&Value::Object(lines.empty(done_reason))));
+            return Ok(ok(&Value::Object(lines.empty(done_reason, now()))));
         }
         What::Chat(request) => {
             let Started { answer, headers, .. } = chat::start(&server, visitor, *request).await?;
@@ -83,7 +98,7 @@ async fn respond(
     } else {
         let (mut lines, mut last) = (lines, Map::new());
         while let Some((_, event)) = answer.next().await? {
-            last = lines.take(&event, true).unwrap_or(last);
+            last = lines.take(&event, true, now()).unwrap_or(last);
         }
         ok(&Value::Object(last))
     };
@@ -152,11 +167,9 @@ pub(crate) async fn ps(State(server): State<Shared>) -> Response {
     let bytes = loaded.plan.total_bytes;
     let mut model = fields(json!({ "name": name, "model": name }));
     model.extend(described(&server, Some(&loaded)));
-    let forever = SystemTime::now() + FOREVER;
-    let forever = forever.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
     model.extend(fields(json!({
         "size": bytes,
-        "expires_at": timestamp(forever, None),
+        "expires_at": timestamp((now() + FOREVER).as_secs(), None),
         "size_vram": if loaded.adapter.is_some() { bytes } else { 0 },
         "context_length": loaded.plan.context,
     })));

@@ -1,7 +1,12 @@
 //! Times as texts.
 
 /// Seconds since 1970, and where given their microseconds, as `2026-01-02T03:04:05.678901Z`.
-pub(crate) fn timestamp(seconds: u64, microseconds: Option<u32>) -> String {
+#[must_use]
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "seconds of any year that has four digits are far from the ends of u64"
+)]
+pub fn timestamp(seconds: u64, microseconds: Option<u32>) -> String {
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
     // Howard Hinnant's civil_from_days, for dates after 1970: years begin in March.
     let days = days + 719_468;

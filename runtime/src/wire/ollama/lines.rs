@@ -1,17 +1,15 @@
 //! An answer in Ollama's words: lines of JSON, or all of it in one.
 
-use std::time::SystemTime;
+use std::time::Duration;
 
-use lyn::generate::{Event, Finish, Timings, Voice};
 use serde_json::{Map, Value, json};
 
-use crate::server::refusal::Refusal;
-use crate::server::sse::Pieces;
-use crate::server::time::timestamp;
-use crate::server::worker::Cut;
+use crate::generate::{Event, Finish, Timings, Voice};
+use crate::platform;
+use crate::wire::time::timestamp;
 
-/// The answer so far.
-pub(super) struct Lines {
+/// The answer so far. Times are since 1970.
+pub struct Lines {
     model: String,
     generates: bool,
     content: String,
@@ -30,18 +28,21 @@ struct Pending {
 }
 
 impl Lines {
-    pub(super) fn new(model: String, generates: bool) -> Lines {
+    /// An answer without text yet. `generates`: to a request to generate, else to chat.
+    #[must_use]
+    pub fn new(model: String, generates: bool) -> Lines {
         Lines { model, generates, content: String::new(), thought: String::new(), calls: vec![], pending: vec![] }
     }
 
     /// The answer to a request that says nothing.
-    pub(super) fn empty(&self, done_reason: &str) -> Map<String, Value> {
-        let mut line = self.line("", "", &[]);
+    #[must_use]
+    pub fn empty(&self, done_reason: &str, now: Duration) -> Map<String, Value> {
+        let mut line = self.line("", "", &[], now);
         line.extend(fields(json!({ "done": true, "done_reason": done_reason })));
         line
     }
 
-    fn line(&self, content: &str, thought: &str, calls: &[Value]) -> Map<String, Value> {
+    fn line(&self, content: &str, thought: &str, calls: &[Value], now: Duration) -> Map<String, Value> {
         let thought = (!thought.is_empty()).then_some(thought);
         let calls = (!calls.is_empty()).then_some(calls);
         let said = match self.generates {
@@ -53,7 +54,6 @@ impl Lines {
                 json!({ "message": message })
             }
         };
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let created = timestamp(now.as_secs(), Some(now.subsec_micros()));
         let mut line = fields(json!({ "model": self.model, "created_at": created }));
         line.extend(fields(said));
@@ -62,15 +62,15 @@ impl Lines {
     }
 
     /// Takes an event; text, whole calls and the end are lines. `whole`: the end says all that was said.
-    pub(super) fn take(&mut self, event: &Event, whole: bool) -> Option<Map<String, Value>> {
+    pub fn take(&mut self, event: &Event, whole: bool, now: Duration) -> Option<Map<String, Value>> {
         match event {
             Event::Text { voice: Voice::Content, text } => {
                 self.content.push_str(text);
-                (!whole).then(|| self.line(text, "", &[]))
+                (!whole).then(|| self.line(text, "", &[], now))
             }
             Event::Text { voice: Voice::Reasoning, text } => {
                 self.thought.push_str(text);
-                (!whole).then(|| self.line("", text, &[]))
+                (!whole).then(|| self.line("", text, &[], now))
             }
             Event::Call { index, name, id } => {
                 let (id, name) = (id.clone(), name.clone());
@@ -85,9 +85,9 @@ impl Lines {
             Event::CallEnd { index } => {
                 self.call_end(*index)?;
                 let last = self.calls.last().map(std::slice::from_ref)?;
-                (!whole).then(|| self.line("", "", last))
+                (!whole).then(|| self.line("", "", last, now))
             }
-            Event::End { finish, timings, .. } => Some(self.last(*finish, timings, whole)),
+            Event::End { finish, timings, .. } => Some(self.last(*finish, timings, whole, now)),
             _ => None,
         }
     }
@@ -101,16 +101,16 @@ impl Lines {
             tracing::warn!(bytes = arguments.len(), "a call was left out: its arguments are not a JSON object");
             return None;
         };
-        let id = id.unwrap_or_else(|| format!("call_{}", uuid::Uuid::new_v4().simple()));
+        let id = id.unwrap_or_else(|| format!("call_{}", platform::name(32)));
         let function = json!({ "index": self.calls.len(), "name": name, "arguments": arguments });
         self.calls.push(json!({ "id": id, "function": function }));
         Some(())
     }
 
-    fn last(&self, finish: Finish, timings: &Timings, whole: bool) -> Map<String, Value> {
+    fn last(&self, finish: Finish, timings: &Timings, whole: bool, now: Duration) -> Map<String, Value> {
         let mut line = match whole {
-            true => self.line(&self.content, &self.thought, &self.calls),
-            false => self.line("", "", &[]),
+            true => self.line(&self.content, &self.thought, &self.calls, now),
+            false => self.line("", "", &[], now),
         };
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "times of answers are short")]
         let nanoseconds = |ms: f64| (ms.max(0.0) * 1e6) as u64;
@@ -131,29 +131,11 @@ impl Lines {
 }
 
 /// The fields of an object that are not null.
-pub(super) fn fields(object: Value) -> Map<String, Value> {
+#[must_use]
+pub fn fields(object: Value) -> Map<String, Value> {
     match object {
         Value::Object(fields) => fields.into_iter().filter(|(_, value)| !value.is_null()).collect(),
         _ => Map::new(),
-    }
-}
-
-impl Pieces for Lines {
-    const KIND: &'static str = "application/x-ndjson";
-    // An empty line is no line.
-    const KEEP_ALIVE: &'static str = "\n";
-
-    fn begin(&mut self) -> String {
-        String::new()
-    }
-
-    fn event(&mut self, _choice: u32, event: &Event) -> String {
-        let line = self.take(event, false);
-        line.map_or(String::new(), |line| format!("{}\n", Value::Object(line)))
-    }
-
-    fn end(&mut self, cut: Option<Cut>) -> String {
-        cut.map_or(String::new(), |cut| format!("{}\n", super::envelope(&Refusal::from(cut))))
     }
 }
 
@@ -195,7 +177,7 @@ mod tests {
             events.push(end(finish));
             for whole in [true, false] {
                 let mut lines = Lines::new("x".to_owned(), false);
-                let all: Vec<_> = events.iter().filter_map(|event| lines.take(event, whole)).collect();
+                let all: Vec<_> = events.iter().filter_map(|event| lines.take(event, whole, Duration::ZERO)).collect();
                 let calls = all.iter().filter_map(|line| line["message"]["tool_calls"].as_array()).flatten();
                 let functions: Vec<Value> = calls.map(|call| call["function"].clone()).collect();
                 assert_eq!(json!(functions), told);

@@ -1,16 +1,17 @@
 //! Ollama's requests, as requests of a chat or of a text.
 
-use lyn::chat::{Content, FunctionCall, Message, Role, Tool, ToolCall};
-use lyn::error::{Code, Error, Result, quote};
-use lyn::wire::openai::{
-    ChatRequest, JsonSchema, PromptField, ResponseFormat, Rules, Stop, TextRequest, Thinking, ThinkingType,
-};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Number, Value};
 
+use crate::chat::{Content, FunctionCall, Message, Role, Tool, ToolCall};
+use crate::error::{Code, Error, Result, quote};
+use crate::wire::openai::{
+    ChatRequest, JsonSchema, PromptField, ResponseFormat, Rules, Stop, TextRequest, Thinking, ThinkingType,
+};
+
 /// The fields of chat and of generate.
 #[derive(Deserialize)]
-pub(super) struct OllamaRequest {
+struct OllamaRequest {
     model: String,
     messages: Option<Vec<Turn>>,
     tools: Option<Vec<Tool>>,
@@ -79,21 +80,35 @@ impl<'de> Deserialize<'de> for Think {
 }
 
 /// What is to be done.
-pub(super) struct Asked {
+pub struct Asked {
     /// The model, as it was named.
-    pub(super) model: String,
-    pub(super) streams: bool,
-    pub(super) what: What,
+    pub model: String,
+    /// Whether the answer is to come by lines.
+    pub streams: bool,
+    /// The rest.
+    pub what: What,
 }
 
-pub(super) enum What {
+/// What a request asks for.
+pub enum What {
     /// Nothing is said: the model is to be there.
     Load {
         /// What the answer says of it.
         done_reason: &'static str,
     },
+    /// The answer to a conversation.
     Chat(Box<ChatRequest>),
+    /// What follows a text, or fills the hole in one.
     Text(Box<TextRequest>),
+}
+
+/// What a request asks for, checked. `generates`: by generate, else by chat.
+///
+/// # Errors
+/// `bad_request`, with the field in its details as `param`.
+pub fn asked(rules: &Rules, body: &[u8], generates: bool) -> Result<Asked> {
+    let (request, ignored) = crate::json::read::<OllamaRequest>(body)?;
+    request.asked(rules, ignored, generates)
 }
 
 fn refuse(place: &str, message: impl std::fmt::Display) -> Error {
@@ -101,13 +116,14 @@ fn refuse(place: &str, message: impl std::fmt::Display) -> Error {
 }
 
 /// A name without the tag that Ollama adds to names without one.
-pub(super) fn plain_name(name: &str) -> &str {
+#[must_use]
+pub fn plain_name(name: &str) -> &str {
     name.strip_suffix(":latest").unwrap_or(name)
 }
 
 impl OllamaRequest {
-    /// What is asked, checked. `ignored`: fields without a meaning. `generates`: by generate, else by chat.
-    pub(super) fn asked(mut self, rules: &Rules, mut ignored: Vec<String>, generates: bool) -> Result<Asked> {
+    /// `ignored`: fields without a meaning.
+    fn asked(mut self, rules: &Rules, mut ignored: Vec<String>, generates: bool) -> Result<Asked> {
         // Ollama asks for no word in a message.
         let rules = Rules { json_word: false, ..rules.clone() };
         let (model, streams) = (self.model.clone(), self.stream.unwrap_or(true));

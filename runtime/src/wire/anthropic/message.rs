@@ -1,11 +1,10 @@
 //! An answer in Anthropic's words: a whole message, or the events of a stream.
 
-use lyn::generate::{Event, Finish, Voice};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::server::sse::{self, Pieces};
-use crate::server::worker::Cut;
+use crate::generate::{Event, Finish, Voice};
+use crate::platform;
 
 /// A part of an answer.
 enum Block {
@@ -28,8 +27,8 @@ struct Pending {
     arguments: String,
 }
 
-/// The answer so far.
-pub(super) struct Message {
+/// The answer so far. Every [`Event`] goes through [`Message::events`], whether the answer is streamed or not.
+pub struct Message {
     id: String,
     model: String,
     prompt_tokens: u32,
@@ -46,9 +45,11 @@ pub(super) struct Message {
 }
 
 impl Message {
-    pub(super) fn new(model: String) -> Message {
+    /// An answer without blocks yet. `model`: as the request names it.
+    #[must_use]
+    pub fn new(model: String) -> Message {
         Message {
-            id: format!("msg_{}", uuid::Uuid::new_v4().simple()),
+            id: format!("msg_{}", platform::name(32)),
             model,
             prompt_tokens: 0,
             cached_tokens: 0,
@@ -62,14 +63,14 @@ impl Message {
         }
     }
 
-    /// Takes an event, and says it as events of a stream.
-    pub(super) fn take(&mut self, event: &Event) -> String {
-        let mut said = String::new();
+    /// The events of a stream that an event of the answer is. Each has its name as `type`.
+    pub fn events(&mut self, event: &Event) -> Vec<Value> {
+        let mut said = vec![];
         if let Event::Prompt { total, cached, .. } = event {
             (self.prompt_tokens, self.cached_tokens) = (*total, *cached);
         }
         if !std::mem::replace(&mut self.begun, true) {
-            said.push_str(&named("message_start", json!({ "message": self.whole() })));
+            said.push(named("message_start", json!({ "message": self.whole() })));
         }
         match event {
             Event::Token { .. } => self.output_tokens = self.output_tokens.saturating_add(1),
@@ -103,7 +104,7 @@ impl Message {
         said
     }
 
-    fn text(&mut self, voice: Voice, text: &str, said: &mut String) {
+    fn text(&mut self, voice: Voice, text: &str, said: &mut Vec<Value>) {
         let grows = self.open
             && matches!(
                 (self.blocks.last(), voice),
@@ -131,20 +132,20 @@ impl Message {
     }
 
     /// A call is complete.
-    fn call(&mut self, Pending { id, name, arguments, .. }: Pending, said: &mut String) {
+    fn call(&mut self, Pending { id, name, arguments, .. }: Pending, said: &mut Vec<Value>) {
         let written = if arguments.trim().is_empty() { "{}" } else { &arguments };
         let Ok(input) = serde_json::from_str(written) else {
             // Nobody could run it, and there is no place for its text.
             tracing::warn!(bytes = arguments.len(), "a call was left out: its arguments are not a JSON object");
             return;
         };
-        let id = id.unwrap_or_else(|| format!("toolu_{}", uuid::Uuid::new_v4().simple()));
+        let id = id.unwrap_or_else(|| format!("toolu_{}", platform::name(32)));
         self.push(Block::Call { id, name, input }, said);
         self.delta(&json!({ "type": "input_json_delta", "partial_json": written }), said);
         self.close(said);
     }
 
-    fn push(&mut self, block: Block, said: &mut String) {
+    fn push(&mut self, block: Block, said: &mut Vec<Value>) {
         self.close(said);
         let start = match &block {
             Block::Thinking(_) => json!({ "type": "thinking", "thinking": "", "signature": "" }),
@@ -152,12 +153,12 @@ impl Message {
             Block::Call { id, name, .. } => json!({ "type": "tool_use", "id": id, "name": name, "input": {} }),
         };
         let index = self.blocks.len();
-        said.push_str(&named("content_block_start", json!({ "index": index, "content_block": start })));
+        said.push(named("content_block_start", json!({ "index": index, "content_block": start })));
         self.blocks.push(block);
         self.open = true;
     }
 
-    fn close(&mut self, said: &mut String) {
+    fn close(&mut self, said: &mut Vec<Value>) {
         if !std::mem::take(&mut self.open) {
             return;
         }
@@ -165,15 +166,15 @@ impl Message {
             self.delta(&json!({ "type": "signature_delta", "signature": signature(thought) }), said);
         }
         let index = self.blocks.len().saturating_sub(1);
-        said.push_str(&named("content_block_stop", json!({ "index": index })));
+        said.push(named("content_block_stop", json!({ "index": index })));
     }
 
-    fn delta(&self, delta: &Value, said: &mut String) {
+    fn delta(&self, delta: &Value, said: &mut Vec<Value>) {
         let index = self.blocks.len().saturating_sub(1);
-        said.push_str(&named("content_block_delta", json!({ "index": index, "delta": delta })));
+        said.push(named("content_block_delta", json!({ "index": index, "delta": delta })));
     }
 
-    fn finish(&mut self, finish: Finish, stop: Option<&str>, said: &mut String) {
+    fn finish(&mut self, finish: Finish, stop: Option<&str>, said: &mut Vec<Value>) {
         let calls = self.blocks.iter().any(|block| matches!(block, Block::Call { .. }));
         self.stop_sequence = stop.map(str::to_owned);
         self.stop_reason = Some(match finish {
@@ -186,8 +187,8 @@ impl Message {
             _ => "end_turn",
         });
         let delta = json!({ "stop_reason": self.stop_reason, "stop_sequence": self.stop_sequence });
-        said.push_str(&named("message_delta", json!({ "delta": delta, "usage": self.usage() })));
-        said.push_str(&named("message_stop", json!({})));
+        said.push(named("message_delta", json!({ "delta": delta, "usage": self.usage() })));
+        said.push(named("message_stop", json!({})));
     }
 
     fn usage(&self) -> Value {
@@ -199,7 +200,8 @@ impl Message {
     }
 
     /// The whole message.
-    pub(super) fn whole(&self) -> Value {
+    #[must_use]
+    pub fn whole(&self) -> Value {
         let block = |block: &Block| match block {
             Block::Thinking(text) => json!({ "type": "thinking", "thinking": text, "signature": signature(text) }),
             Block::Text(text) => json!({ "type": "text", "text": text }),
@@ -219,45 +221,23 @@ fn signature(thought: &str) -> String {
     Sha256::digest(thought).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A named event; its type is also in its data.
-fn named(name: &str, fields: Value) -> String {
-    let mut data = json!({ "type": name });
-    if let (Value::Object(data), Value::Object(fields)) = (&mut data, fields) {
-        data.extend(fields);
+fn named(name: &str, fields: Value) -> Value {
+    let mut event = json!({ "type": name });
+    if let (Value::Object(event), Value::Object(fields)) = (&mut event, fields) {
+        event.extend(fields);
     }
-    format!("event: {name}\ndata: {data}\n\n")
-}
-
-impl Pieces for Message {
-    const KIND: &'static str = sse::EVENT_STREAM;
-    const KEEP_ALIVE: &'static str = "event: ping\ndata: {\"type\":\"ping\"}\n\n";
-
-    /// The first event says how long the prompt is.
-    fn begin(&mut self) -> String {
-        String::new()
-    }
-
-    fn event(&mut self, _choice: u32, event: &Event) -> String {
-        self.take(event)
-    }
-
-    fn end(&mut self, cut: Option<Cut>) -> String {
-        let error = |cut: Cut| named("error", super::envelope(&cut.into(), None));
-        cut.map_or(String::new(), error)
-    }
+    event
 }
 
 #[cfg(test)]
 mod tests {
-    use lyn::generate::Timings;
-
     use super::*;
+    use crate::generate::Timings;
 
     fn told(events: &[Event]) -> (Vec<Value>, Value) {
         let mut message = Message::new("x".to_owned());
-        let said: String = events.iter().map(|event| message.take(event)).collect();
-        let data = |event: &str| serde_json::from_str(event.split_once("\ndata: ").unwrap().1).unwrap();
-        (said.split_terminator("\n\n").map(data).collect(), message.whole())
+        let told = events.iter().flat_map(|event| message.events(event)).collect();
+        (told, message.whole())
     }
 
     fn text(voice: Voice, text: &str) -> Event {
