@@ -11,20 +11,14 @@ use lyn::wire::anthropic::{self, Message, chat_request};
 use serde_json::{Value, json};
 
 use super::chat::{self, Started};
+use super::cut::Cut;
+use super::dialect::Dialect;
 use super::refusal::{Refusal, ok};
 use super::sse::{self, Pieces};
-use super::worker::Cut;
 use super::{Server, Shared, Who, parsed};
 
-/// Sent by all of Anthropic's clients.
-pub(crate) const VERSION: HeaderName = HeaderName::from_static("anthropic-version");
 /// Where they look for a request's id.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
-
-/// A refusal in Anthropic's envelope.
-pub(crate) fn envelope(refusal: &Refusal, id: Option<&str>) -> Value {
-    anthropic::error(refusal.status().as_u16(), refusal.message(), refusal.overflow(), id)
-}
 
 /// `POST /v1/messages`
 pub(crate) async fn messages(
@@ -100,6 +94,6 @@ impl Pieces for Message {
     }
 
     fn end(&mut self, cut: Option<Cut>) -> String {
-        cut.map_or(String::new(), |cut| sse::named(&[envelope(&cut.into(), None)]))
+        cut.map_or(String::new(), |cut| sse::named(&[Dialect::Anthropic.envelope(&cut.into(), None)]))
     }
 }

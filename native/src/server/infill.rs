@@ -15,10 +15,10 @@ use serde_json::{Number, Value, json};
 
 use super::answer::Answer;
 use super::chat::{SEED, ignored};
+use super::cut::Cut;
 use super::guard::Visitor;
 use super::refusal::{Refusal, ok};
 use super::sse::{self, Pieces};
-use super::worker::Cut;
 use super::{Server, Shared, Who, parsed};
 
 /// What llama.cpp puts between the texts of other files.

@@ -14,6 +14,8 @@ mod answer;
 mod anthropic;
 mod chat;
 pub(crate) mod connection;
+mod cut;
+mod dialect;
 mod elsewhere;
 mod feed;
 mod framing;
@@ -26,6 +28,7 @@ mod models;
 mod ollama;
 pub(crate) mod page;
 mod refusal;
+mod relay;
 mod responses;
 mod sse;
 #[cfg(test)]
@@ -63,11 +66,12 @@ use tracing::Instrument;
 
 use self::admission::{Admission, Ticket};
 use self::connection::Address;
+use self::dialect::Dialect;
 use self::gather::Gather;
 use self::guard::{Guard, KeyId, Visitor};
 use self::metrics::Metrics;
 use self::page::Page;
-use self::refusal::{Dialect, Refusal};
+use self::refusal::Refusal;
 use self::worker::{Loaded, Worker};
 use crate::upstream::route::Routes;
 

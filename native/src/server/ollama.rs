@@ -23,10 +23,12 @@ use sha2::{Digest, Sha256};
 
 use super::answer::Answer;
 use super::chat::{self, Started};
+use super::cut::Cut;
+use super::dialect::Dialect;
 use super::guard::Visitor;
 use super::refusal::{Refusal, ok};
 use super::sse::{self, Pieces};
-use super::worker::{Cut, Loaded};
+use super::worker::Loaded;
 use super::{Server, Shared, Who, parsed};
 
 /// Whose API this is. Clients refuse servers that are older than what they use; lyn's own number is at `/version`.
@@ -53,13 +55,8 @@ impl Pieces for Lines {
     }
 
     fn end(&mut self, cut: Option<Cut>) -> String {
-        cut.map_or(String::new(), |cut| format!("{}\n", envelope(&Refusal::from(cut))))
+        cut.map_or(String::new(), |cut| format!("{}\n", Dialect::Ollama.envelope(&cut.into(), None)))
     }
-}
-
-/// A refusal in Ollama's envelope.
-pub(crate) fn envelope(refusal: &Refusal) -> Value {
-    json!({ "error": refusal.message() })
 }
 
 /// `POST /api/chat`

@@ -9,9 +9,9 @@ use lyn::generate::Event;
 use lyn::wire::openai::{self, ResponsesRequest};
 
 use super::chat::{self, Started};
+use super::cut::Cut;
 use super::refusal::{Refusal, ok};
 use super::sse::{self, Pieces};
-use super::worker::Cut;
 use super::{Shared, Who, parsed, unix_seconds};
 
 /// `POST /v1/responses`

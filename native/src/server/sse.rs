@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
 use super::answer::Answer;
-use super::worker::Cut;
+use super::cut::Cut;
 
 /// Silence before a sign of life.
 pub(super) const SILENCE: Duration = Duration::from_secs(10);

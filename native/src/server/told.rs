@@ -7,9 +7,9 @@ use lyn::wire::openai::{Completion, TextCompletion};
 use serde_json::Value;
 
 use super::answer::Answer;
+use super::cut::Cut;
 use super::refusal::{Refusal, ok};
 use super::sse::{self, Pieces};
-use super::worker::Cut;
 
 /// What ends a stream of server-sent events.
 const DONE: &str = "data: [DONE]\n\n";

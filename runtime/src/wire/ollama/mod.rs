@@ -5,5 +5,13 @@
 mod lines;
 mod request;
 
+use serde_json::{Value, json};
+
 pub use lines::{Lines, fields};
 pub use request::{Asked, What, asked, plain_name};
+
+/// A refusal.
+#[must_use]
+pub fn error(message: &str) -> Value {
+    json!({ "error": message })
+}
