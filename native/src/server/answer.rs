@@ -4,7 +4,6 @@ use lyn::Language;
 use lyn::generate::{Event, Request};
 use tokio::sync::watch;
 
-use super::Server;
 use super::admission::Ticket;
 use super::cut::Cut;
 use super::feed::Reader;
@@ -12,6 +11,7 @@ use super::guard::KeyId;
 use super::metrics::Meter;
 use super::refusal::Refusal;
 use super::relay::Relay;
+use super::shared::Server;
 
 /// An answer in the making. Dropping it ends its work and makes room for another.
 pub(crate) struct Answer {

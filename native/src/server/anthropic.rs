@@ -10,12 +10,14 @@ use lyn::generate::Event;
 use lyn::wire::anthropic::{self, Message, chat_request};
 use serde_json::{Value, json};
 
+use super::body::parsed;
 use super::chat::{self, Started};
 use super::cut::Cut;
 use super::dialect::Dialect;
+use super::guard::Who;
 use super::refusal::{Refusal, ok};
+use super::shared::{Server, Shared};
 use super::sse::{self, Pieces};
-use super::{Server, Shared, Who, parsed};
 
 /// Where they look for a request's id.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");

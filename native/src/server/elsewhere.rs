@@ -14,11 +14,12 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::answer::Answer;
+use super::body::parsed_bytes;
 use super::guard::Visitor;
 use super::refusal::Refusal;
 use super::relay::{Relay, Starting};
+use super::shared::{Server, unix_seconds};
 use super::sse::SILENCE;
-use super::{Server, parsed_bytes, unix_seconds};
 use crate::upstream::profile::wanted;
 use crate::upstream::route::{PARTS, Part, Route};
 use crate::upstream::{Kind, Reply};
@@ -86,8 +87,7 @@ fn part(body: &Map<String, Value>) -> Part {
     Part::try_from(number % u64::from(PARTS)).unwrap_or(0)
 }
 
-/// Copies under way at most, bytes of one, and the time that it has.
-pub(super) const COPIES: usize = 32;
+/// Bytes of a copy, and the time that it has.
 const COPY_BYTES: usize = 1 << 20;
 const COPY_TIME: Duration = Duration::from_secs(600);
 

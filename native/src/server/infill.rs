@@ -14,12 +14,13 @@ use serde::Deserialize;
 use serde_json::{Number, Value, json};
 
 use super::answer::Answer;
+use super::body::parsed;
 use super::chat::{SEED, ignored};
 use super::cut::Cut;
-use super::guard::Visitor;
+use super::guard::{Visitor, Who};
 use super::refusal::{Refusal, ok};
+use super::shared::{Server, Shared};
 use super::sse::{self, Pieces};
-use super::{Server, Shared, Who, parsed};
 
 /// What llama.cpp puts between the texts of other files.
 const SNIPPET: &str = "\n\n--- snippet ---\n\n";

@@ -7,9 +7,10 @@ use lyn::error::quote;
 use lyn::wire::openai::ModelIds;
 use serde_json::{Value, json};
 
+use super::anthropic;
 use super::dialect::ANTHROPIC_VERSION;
 use super::refusal::{Refusal, ok};
-use super::{Server, Shared, anthropic};
+use super::shared::{Server, Shared};
 
 fn model(server: &Server, id: &str) -> Value {
     let ModelIds { loaded, aliases, .. } = &server.settings.models;

@@ -22,14 +22,15 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::answer::Answer;
+use super::body::parsed;
 use super::chat::{self, Started};
 use super::cut::Cut;
 use super::dialect::Dialect;
-use super::guard::Visitor;
+use super::guard::{Visitor, Who};
 use super::refusal::{Refusal, ok};
+use super::shared::{Server, Shared};
 use super::sse::{self, Pieces};
 use super::worker::Loaded;
-use super::{Server, Shared, Who, parsed};
 
 /// Whose API this is. Clients refuse servers that are older than what they use; lyn's own number is at `/version`.
 const VERSION: &str = "0.13.5";

@@ -8,11 +8,13 @@ use lyn::error::{Code, Error};
 use lyn::generate::Event;
 use lyn::wire::openai::{self, ResponsesRequest};
 
+use super::body::parsed;
 use super::chat::{self, Started};
 use super::cut::Cut;
+use super::guard::Who;
 use super::refusal::{Refusal, ok};
+use super::shared::{Shared, unix_seconds};
 use super::sse::{self, Pieces};
-use super::{Shared, Who, parsed, unix_seconds};
 
 /// `POST /v1/responses`
 pub(crate) async fn create(

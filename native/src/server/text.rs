@@ -9,9 +9,12 @@ use lyn::generate::Request;
 use lyn::wire::openai::{PromptField, TextRequest};
 
 use super::answer::Answer;
+use super::body::{parsed_bytes, whole_body};
 use super::chat::{SEED, ignored, loosened};
+use super::guard::Who;
 use super::refusal::Refusal;
-use super::{Shared, Who, elsewhere, parsed_bytes, told, unix_seconds, whole_body};
+use super::shared::{Shared, unix_seconds};
+use super::{elsewhere, told};
 use crate::upstream::Kind;
 
 /// `POST /v1/completions`
