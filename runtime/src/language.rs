@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::chat::format::template;
 #[cfg(feature = "chat-template")]
-use crate::chat::template::{ChatTemplate, Ends};
+use crate::chat::formats::template::{ChatTemplate, Ends};
+use crate::chat::formats::template_of;
 use crate::chat::{
     ChatFormat, CheckpointFiles, Conversation, Detected, Grammars, Options, OutputParser, control, encode,
 };
@@ -65,7 +65,9 @@ impl Language {
         let format = ChatFormat::detect(files, &tokenizer)?;
         #[cfg(feature = "chat-template")]
         let template = match format {
-            Detected::Template => template(files)?.map(|(file, source)| ChatTemplate::new(file, &source, &tokenizer)),
+            Detected::Template => {
+                template_of(files)?.map(|(file, source)| ChatTemplate::new(file, &source, &tokenizer))
+            }
             _ => None,
         };
         let tokenizer_info = tokenizer_info(files, config.bos_token_id, &config.eos_token_ids, &tokenizer)?;
@@ -246,7 +248,7 @@ fn tokenizer_info(
     };
     let mut info: Map<String, Value> = all.into_iter().flatten().filter_map(plain).collect();
     let text = |id: Option<u32>| id.map_or(Value::Null, |id| Value::String(tokenizer.decode(&[id])));
-    let template = template(files)?.map_or(Value::Null, |(_, text)| Value::String(text));
+    let template = template_of(files)?.map_or(Value::Null, |(_, text)| Value::String(text));
     info.insert("chat_template".to_owned(), template);
     let defaults = [
         ("tokenizer_class", Value::String("PreTrainedTokenizerFast".to_owned())),

@@ -223,7 +223,7 @@ fn prompts_are_those_of_the_originals() {
 #[cfg(feature = "chat-template")]
 #[test]
 fn a_template_renders_what_the_renderer_does() {
-    use lyn::chat::template::{ChatTemplate, Ends};
+    use lyn::chat::formats::template::{ChatTemplate, Ends};
 
     let source = std::fs::read_to_string(root().join("tests/data/chat/exp.jinja")).expect("exp.jinja");
     let golden = golden("tests/data/chat/cases.json");
@@ -253,7 +253,7 @@ fn a_template_renders_what_the_renderer_does() {
 #[test]
 fn preambles_are_the_golden_ones() {
     let golden = golden("tests/data/chat/preambles.json");
-    let folder = root().join("runtime/src/chat/preambles");
+    let folder = root().join("runtime/src/chat/formats/preambles");
     let files = [
         ("v3.2.tools.head", "dsml_tools_head.txt"),
         ("v3.2.tools.tail", "dsml_tools_tail.txt"),

@@ -22,13 +22,8 @@
     )
 )]
 
-#[cfg(feature = "chat-template")]
-mod clock;
 pub mod control;
-mod dsml;
-pub mod encode;
-mod exp;
-pub mod format;
+pub mod formats;
 pub mod grammar;
 pub mod json;
 pub mod message;
@@ -36,16 +31,13 @@ pub mod parse;
 pub mod prompt;
 pub mod schema;
 pub mod shape;
-#[cfg(feature = "chat-template")]
-pub mod template;
 
-pub use encode::{Options, encode};
-pub use format::{ChatFormat, CheckpointFiles, Detected};
+#[cfg(feature = "chat-template")]
+pub use formats::template::ChatTemplate;
+pub use formats::{ChatFormat, CheckpointFiles, Detected, encode};
 pub use grammar::Grammars;
 pub use message::{Content, Conversation, FunctionCall, FunctionType, Message, Part, Role, Tool, ToolCall};
 pub use parse::{OutputParser, Parsed, ParsedCall};
-pub use prompt::{Prompt, Segment};
+pub use prompt::{Options, Prompt, Segment};
 pub use schema::{Dialect, Schema};
 pub use shape::{ResponseShape, Shape, ToolChoice, ToolSpec};
-#[cfg(feature = "chat-template")]
-pub use template::ChatTemplate;

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use lyn::chat::template::Ends;
+use lyn::chat::formats::template::Ends;
 use lyn::chat::{ChatFormat, ChatTemplate, Conversation, Options, OutputParser, Parsed};
 use lyn::checkpoint::{Checkpoint, GenerationDefaults, MemorySource, ModelConfig, Source, read_header};
 use lyn::generate::{Constraint, Parser, Request};

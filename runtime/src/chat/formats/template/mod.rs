@@ -15,6 +15,8 @@
 //! for each. Only if both outputs are the same character by character but for covers, and the second one holds the same
 //! token there, was it the template that wrote all of it. Where the outputs differ otherwise, it stays text.
 
+mod clock;
+
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -26,9 +28,10 @@ use minijinja::{Environment, ErrorKind, State, Value};
 use minijinja_contrib::pycompat::unknown_method_callback;
 use serde_json::Value as Json;
 
-use super::json::{indented, spaced};
-use super::message::{CallArguments, Conversation, Message, Role, Tool, ToolCall, Turn, refuse};
-use super::{Options, Prompt, control};
+use crate::chat::control;
+use crate::chat::json::{indented, spaced};
+use crate::chat::message::{CallArguments, Conversation, Message, Role, Tool, ToolCall, Turn, refuse};
+use crate::chat::prompt::{Options, Prompt};
 use crate::error::{Class, Code, Error, Result, escape, escape_whole};
 use crate::text::Tokenizer;
 
@@ -256,7 +259,7 @@ impl ChatTemplate {
         );
         environment.add_filter("tojson", tojson);
         environment.add_function("raise_exception", raise_exception);
-        environment.add_function("strftime_now", super::clock::strftime_now);
+        environment.add_function("strftime_now", clock::strftime_now);
         // No file name: its ending would choose an escaping.
         let marked = marks.mark(source, tokenizer);
         let compiled = deep(|| environment.add_template_owned("chat", marked));

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::control;
+use crate::chat::control;
 use crate::error::{Class, Error, Result, escape};
 use crate::text::{MAX_TOKENIZER_CONFIG_BYTES, Tokenizer};
 
@@ -51,7 +51,7 @@ impl Detected {
     }
 
     /// Whether the checkpoint's own template renders it.
-    pub(super) fn is_own_template(self) -> bool {
+    pub(crate) fn is_own_template(self) -> bool {
         !matches!(self, Detected::Format(_) | Detected::Raw(_))
     }
 
@@ -101,7 +101,7 @@ impl ChatFormat {
     /// # Errors
     /// `bad_checkpoint` when a file is there and cannot be read.
     pub fn detect(files: CheckpointFiles<'_>, tokenizer: &Tokenizer) -> Result<Detected> {
-        let format = match template(files)?.map(|(_, text)| text) {
+        let format = match template_of(files)?.map(|(_, text)| text) {
             _ if files.has_dsv32_encoder => ChatFormat::Dsml,
             None => ChatFormat::Dsml,
             // V3 and R1 call tools another way, and their turns hold no think tokens.
@@ -124,7 +124,7 @@ impl ChatFormat {
 }
 
 /// The chat template and the file that holds it.
-pub(crate) fn template(files: CheckpointFiles<'_>) -> Result<Option<(&'static str, String)>> {
+pub(crate) fn template_of(files: CheckpointFiles<'_>) -> Result<Option<(&'static str, String)>> {
     if let Some(bytes) = files.chat_template {
         let text = std::str::from_utf8(bytes);
         let text = text.map_err(|_| Error::file(Class::Template, "chat_template.jinja", "expected UTF-8"))?;
@@ -198,12 +198,12 @@ mod tests {
         let named = json!({"chat_template": [{"name": "rag", "template": "x"}, {"name": "default", "template": "tool▁calls▁begin"}]});
         let named = named.to_string();
         let files = CheckpointFiles { tokenizer_config: Some(named.as_bytes()), ..CheckpointFiles::default() };
-        assert_eq!(template(files).unwrap(), Some(("tokenizer_config.json", "tool▁calls▁begin".to_owned())));
+        assert_eq!(template_of(files).unwrap(), Some(("tokenizer_config.json", "tool▁calls▁begin".to_owned())));
         let own = CheckpointFiles { chat_template: Some(b"own"), ..files };
-        assert_eq!(template(own).unwrap(), Some(("chat_template.jinja", "own".to_owned())));
+        assert_eq!(template_of(own).unwrap(), Some(("chat_template.jinja", "own".to_owned())));
         for (bytes, class) in [(&b"{"[..], "E-JSON"), (&vec![b' '; (4 << 20) + 1][..], "E-LIMIT")] {
             let files = CheckpointFiles { tokenizer_config: Some(bytes), ..CheckpointFiles::default() };
-            assert_eq!(template(files).unwrap_err().class(), Some(class));
+            assert_eq!(template_of(files).unwrap_err().class(), Some(class));
         }
     }
 }

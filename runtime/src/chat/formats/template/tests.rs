@@ -9,7 +9,7 @@ use crate::generate::Request;
 use crate::platform::block_on;
 
 static TOKENIZER: LazyLock<Tokenizer> = LazyLock::new(|| {
-    let bytes = include_bytes!("../../../../models/stories/tokenizer.json");
+    let bytes = include_bytes!("../../../../../models/stories/tokenizer.json");
     Tokenizer::from_json("tokenizer.json", bytes, 2048).unwrap()
 });
 

@@ -1,35 +1,17 @@
-//! The one entry to both prompt formats.
+//! Formats of conversations, a file for each, and the one entry to those that are rendered here.
 
+mod detect;
+mod dsml;
+mod exp;
+#[cfg(feature = "chat-template")]
+pub mod template;
+
+pub(crate) use self::detect::template_of;
+pub use self::detect::{ChatFormat, CheckpointFiles, Detected};
+use super::control;
 use super::message::{Conversation, Role, refuse};
-use super::{ChatFormat, Prompt, control, dsml, exp};
+use super::prompt::{Options, Prompt};
 use crate::error::Result;
-
-/// How a conversation is rendered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Options {
-    /// The model is to think first. With tools, format exp was trained without thinking only: the caller decides.
-    pub thinking: bool,
-    /// End with the opening of an assistant turn. DSML has it at the end of user and result turns in any case.
-    pub add_generation_prompt: bool,
-    /// Begin with the token that begins every prompt.
-    pub add_bos: bool,
-    /// DSML, thinking: leave out developer messages before the last user message.
-    pub drop_thinking: bool,
-    /// Continue the last message, an assistant's, instead of closing it and opening another.
-    pub continue_final: bool,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Options {
-            thinking: false,
-            add_generation_prompt: true,
-            add_bos: true,
-            drop_thinking: true,
-            continue_final: false,
-        }
-    }
-}
 
 /// Renders a conversation.
 ///

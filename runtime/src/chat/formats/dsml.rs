@@ -5,10 +5,10 @@
 
 use serde_json::Value;
 
-use super::control::{ASSISTANT, END_THINK, EOS, THINK, USER};
-use super::json::spaced;
-use super::message::{CallArguments, Conversation, FunctionCall, Message, Role, Tool};
-use super::{Options, Prompt};
+use crate::chat::control::{ASSISTANT, END_THINK, EOS, THINK, USER};
+use crate::chat::json::spaced;
+use crate::chat::message::{CallArguments, Conversation, FunctionCall, Message, Role, Tool};
+use crate::chat::prompt::{Options, Prompt};
 use crate::error::Result;
 
 const TOOLS_HEAD: &str = include_str!("preambles/dsml_tools_head.txt");

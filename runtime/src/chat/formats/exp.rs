@@ -5,13 +5,14 @@
 
 use serde_json::Value;
 
-use super::control::{
+use super::detect::ChatFormat;
+use crate::chat::control::{
     ASSISTANT, CALL_BEGIN, CALL_END, CALLS_BEGIN, CALLS_END, END_THINK, EOS, OUTPUT_BEGIN, OUTPUT_END, SEPARATOR,
     THINK, USER,
 };
-use super::json::spaced;
-use super::message::{Conversation, Message, Role, Tool};
-use super::{ChatFormat, Options, Prompt};
+use crate::chat::json::spaced;
+use crate::chat::message::{Conversation, Message, Role, Tool};
+use crate::chat::prompt::{Options, Prompt};
 use crate::error::Result;
 
 const TOOLS_HEAD: &str = include_str!("preambles/exp_tools_head.txt");
