@@ -2,8 +2,7 @@
 //!
 //! In: an element of a row of the cache. Out: its word. Never: a page, which only says which rows a sequence has.
 
-/// Positions of a panel.
-pub const PANEL_ROWS: u32 = 32;
+use crate::encodings::PANEL;
 
 /// A row of f32, one for each position of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,7 +32,7 @@ impl CacheRow {
     /// The word of an element in the tensor of all rows.
     #[must_use]
     pub const fn word(&self, row: u32, element: u32) -> usize {
-        let (row, width, element, lanes) = (row as usize, self.width as usize, element as usize, PANEL_ROWS as usize);
+        let (row, width, element, lanes) = (row as usize, self.width as usize, element as usize, PANEL as usize);
         match self.order {
             RowOrder::RowMajor => row * width + element,
             RowOrder::Panels => ((row / lanes * (width / 4) + element / 4) * lanes + row % lanes) * 4 + element % 4,

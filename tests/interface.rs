@@ -6,12 +6,15 @@ use std::collections::HashSet;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+use lyn_shaders::common::PAGE;
+use lyn_shaders::encodings::{BLOCK, ENCODINGS};
+use lyn_shaders::experts::TILE_ENTRIES;
 use lyn_shaders::kernel::{Access, Interface, Variant, source};
-use lyn_shaders::{Entry, KERNELS};
+use lyn_shaders::{Entry, KERNELS, index_score, linear, mla_sparse, route, topk};
 use naga::back::{PipelineConstants, hlsl, msl, pipeline_constants, spv};
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy, Layouter};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
-use naga::{AddressSpace, Module, ShaderStage, StorageAccess, TypeInner};
+use naga::{AddressSpace, Expression, Literal, Module, ShaderStage, StorageAccess, TypeInner};
 
 /// Storage buffers that WebGPU guarantees to a stage.
 const STORAGE_BUFFERS: usize = 8;
@@ -19,6 +22,45 @@ const STORAGE_BUFFERS: usize = 8;
 const INVOCATIONS: u32 = 128;
 /// Workgroup memory that WebGPU guarantees.
 const WORKGROUP_BYTES: u32 = 16 << 10;
+
+/// Numbers that WGSL and host both state: in each kernel that declares one of these names it has this value.
+const TWINS: &[(&str, u32)] = &[
+    ("BLOCK_VECTORS", BLOCK.columns / 4),
+    ("HEADS", mla_sparse::HEADS),
+    ("MAX_EXPERTS", route::MAX_EXPERTS + 1),
+    ("NONE", topk::NONE),
+    ("PAGE", PAGE),
+    ("SPLIT", mla_sparse::SPLIT),
+    ("TILE_ENTRIES", TILE_ENTRIES),
+    ("TILE_KEYS", index_score::TILE_KEYS),
+];
+
+/// The constants of a module that are integers.
+fn constants(module: &Module) -> impl Iterator<Item = (&str, u32)> {
+    module.constants.iter().filter_map(|(_, constant)| match module.global_expressions[constant.init] {
+        Expression::Literal(Literal::U32(value)) => Some((constant.name.as_deref()?, value)),
+        _ => None,
+    })
+}
+
+#[test]
+fn wgsl_and_host_state_the_same_numbers() {
+    let mut unseen: HashSet<_> = TWINS.iter().map(|&(name, _)| name).collect();
+    every_variant(|interface, variant, _| {
+        for (name, value) in constants(&parse(interface, variant).0) {
+            for &(_, twin) in TWINS.iter().filter(|(twin, _)| *twin == name) {
+                assert_eq!(value, twin, "{}: {name} in WGSL and on the host", interface.name);
+                unseen.remove(name);
+            }
+        }
+    });
+    assert!(unseen.is_empty(), "no kernel declares {unseen:?}");
+    for encoding in ENCODINGS {
+        let (module, _) = parse(&linear::VEC, &encoding.panels_variant());
+        let vectors = constants(&module).find(|(name, _)| *name == "PIECE_VECTORS");
+        assert_eq!(vectors, Some(("PIECE_VECTORS", encoding.piece() / 4)), "{encoding:?}");
+    }
+}
 
 /// Every kernel in every variant that its cases have, with the bytes of its parameters.
 fn every_variant(mut check: impl FnMut(&'static Interface, &Variant, usize)) {

@@ -1,8 +1,8 @@
 //! The tests are tested: planted faults, each caught by at least one case. Oracle: the references.
 
 use lyn::gpu::CaseRunner;
-use lyn_shaders::KERNELS;
 use lyn_shaders::bound::Verdict;
+use lyn_shaders::{Entry, KERNELS};
 
 /// A fault, by edits of a kernel's text.
 struct Mutant {
@@ -110,7 +110,77 @@ fn store(",
         edits: &[("if (d >= params.width) { return; }", "if (d + 1u >= params.width) { return; }")],
     },
     Mutant { fault: "rows written one place further", kernel: "gather_rows", edits: &[("y[", "y[params.dim + ")] },
+    Mutant {
+        fault: "place within a page by the page",
+        kernel: "cache_write",
+        edits: &[("* PAGE + position % PAGE", "* PAGE + position / PAGE")],
+    },
+    Mutant {
+        fault: "variance around zero",
+        kernel: "index_key_write",
+        edits: &[("let deviation = k[key + d] - mean;", "let deviation = k[key + d];")],
+    },
+    Mutant {
+        fault: "scales by the row of the shard instead of the table's",
+        kernel: "embed",
+        edits: &[("weight_scale((id / GROUP_ROWS)", "weight_scale((row / GROUP_ROWS)")],
+    },
+    Mutant {
+        fault: "output rows taken for tokens",
+        kernel: "advance",
+        edits: &[("let token = 1u + step[1u + r].w;", "let token = 1u + r;")],
+    },
+    Mutant {
+        fault: "scales as if kv_b_proj had no values",
+        kernel: "absorb",
+        edits: &[("let row = head * params.source_rows + d;", "let row = head * params.nope_dim + d;")],
+    },
+    Mutant {
+        fault: "splits added without their common maximum",
+        kernel: "mla_combine",
+        edits: &[("let b = vec4<f32>(decay(split_m - next));", "let b = vec4<f32>(1.0);")],
+    },
+    Mutant {
+        fault: "equal experts in reversed order",
+        kernel: "expert_bin",
+        edits: &[(
+            "for (var l = 0u; l < lane; l += 1u) { before +=",
+            "for (var l = lane + 1u; l < min(LANES, count - start); l += 1u) { before +=",
+        )],
+    },
+    Mutant {
+        fault: "gate and up swapped",
+        kernel: "expert_gate_up",
+        edits: &[("vec4<u32>(gate, panels + gate)", "vec4<u32>(panels + gate, gate)")],
+    },
+    Mutant {
+        fault: "inputs by the entry instead of its token",
+        kernel: "expert_gate_up_tile",
+        edits: &[("rows = entries / params.slots * columns4;", "rows = entries * columns4;")],
+    },
+    Mutant {
+        fault: "the shared expert as wide as a routed one",
+        kernel: "expert_down",
+        edits: &[("columns4 = width_of(expert) / 4u;", "columns4 = params.width / 4u;")],
+    },
+    Mutant {
+        fault: "the last entry of a full tile left out",
+        kernel: "expert_down_tile",
+        edits: &[("store(7u < tile.z,", "store(8u < tile.z,")],
+    },
+    Mutant {
+        fault: "all entries with the weight of the first",
+        kernel: "expert_combine",
+        edits: &[("bitcast<f32>(entries[i].y)", "bitcast<f32>(entries[first].y)")],
+    },
 ];
+
+#[test]
+fn every_kernel_has_a_mutant() {
+    let named = |entry: &&Entry| MUTANTS.iter().any(|mutant| mutant.kernel == entry.interface.name);
+    let without: Vec<_> = KERNELS.iter().filter(|entry| !named(entry)).map(|entry| entry.interface.name).collect();
+    assert!(without.is_empty(), "no planted fault in {without:?}");
+}
 
 #[test]
 fn every_planted_fault_is_caught() {

@@ -471,3 +471,23 @@ fn rules_beyond_the_goldens() {
     assert_eq!(render(ChatFormat::Dsml, keep, developer.clone()), format!("{developer_turn}{}", user_turn("<think>")));
     assert_eq!(render(ChatFormat::Dsml, plain, developer), format!("{developer_turn}{}", user_turn("</think>")));
 }
+
+/// One word may be as long as a body: its making ends with whoever waits for it, not at the next word.
+#[test]
+fn a_long_word_is_left_when_nobody_waits() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/stories/tokenizer.json");
+    let bytes = std::fs::read(path).expect("stories are there");
+    let tokenizer = Tokenizer::from_json("tokenizer.json", &bytes, 2048).expect("a tokenizer");
+    let word = "once".repeat(1 << 20);
+    let unwanted = Arc::new(AtomicBool::new(false));
+    let waiting = Arc::clone(&unwanted);
+    let leaves = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        waiting.store(true, Ordering::Relaxed);
+    });
+    let ended = lyn::cancel::unless(unwanted, || tokenizer.encode(&word, false));
+    leaves.join().expect("it only sleeps");
+    assert_eq!(ended.expect_err("nobody waits").code(), lyn::Code::Cancelled);
+}

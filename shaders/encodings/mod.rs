@@ -74,7 +74,7 @@ pub struct Encoding {
 }
 
 /// fp8's block of 128 × 128, and for one order of summation that of every encoding without scales.
-const BLOCK: Group = Group { rows: 128, columns: 128 };
+pub const BLOCK: Group = Group { rows: 128, columns: 128 };
 
 const NO_SCALES: Scales =
     Scales { bits: 0, wgsl: include_str!("scale_none.wgsl"), decode: |_, _| 1.0, encode: |_| Vec::new() };
@@ -204,6 +204,12 @@ impl Encoding {
     #[must_use]
     pub const fn scale_count(&self, rows: u32, columns: u32) -> u64 {
         if self.is_scaled() { rows.div_ceil(self.group.rows) as u64 * self.blocks(columns) as u64 } else { 0 }
+    }
+
+    /// Words that hold `count` scales without gaps.
+    #[must_use]
+    pub const fn scale_words(&self, count: u64) -> u64 {
+        (count * self.scales.bits as u64).div_ceil(32)
     }
 
     /// What the columns of a matrix must be a multiple of: 4, or a piece where zero bytes, which pad it, are no zeros.

@@ -85,7 +85,7 @@ pub static INTERFACE: Interface = Interface {
 };
 
 /// Keys of one workgroup: two pages of the cache.
-const TILE_KEYS: u32 = 128;
+pub const TILE_KEYS: u32 = 2 * common::PAGE;
 
 impl Kernel for IndexScore {
     fn interface(&self) -> &'static Interface {

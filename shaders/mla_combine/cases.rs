@@ -4,7 +4,7 @@ use super::{MlaCombine, reference};
 use crate::bound::{self, Bound, ROUNDING, TINY};
 use crate::case::{Case, Data, Random, bits, poison};
 use crate::kernel::{Extent, Slot, floats, floats_mut};
-use crate::mla_sparse::SPLIT;
+use crate::mla_sparse::{keys, splits};
 
 /// The cases.
 #[must_use]
@@ -28,7 +28,7 @@ fn case(sizes: [u32; 2], k: u32, positions: &[u32], range: (u32, u32), spread: f
     let mut random = Random::new(u64::from(heads * 1000 + kv_lora_rank + k + positions[0]));
     let rank = kv_lora_rank as usize;
     let tokens = positions.len() as u32;
-    let count = |position: u32| super::keys(k, position + 1).div_ceil(SPLIT);
+    let count = |position: u32| splits(keys(k, position + 1));
     let splits = positions.iter().map(|&position| count(position)).max().unwrap_or(0) + 1;
     let mut step = vec![tokens, 1, 1, 0];
     step.extend(positions.iter().flat_map(|&position| [7, position, 0, 0]));

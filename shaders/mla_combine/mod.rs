@@ -7,7 +7,7 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::kernel::{Extent, Interface, Kernel, Slot, floats, floats_mut, read, write};
 use crate::layout;
-use crate::mla_sparse::{self, keys};
+use crate::mla_sparse;
 
 /// out[t, h] = Σ_s e^(m_s − m)·o_s / Σ_s e^(m_s − m)·l_s over the splits s of a token, m the largest m_s; with `mla_sparse`
 /// in its split form, the bits of its other form.

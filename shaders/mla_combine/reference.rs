@@ -1,8 +1,8 @@
 //! The formula, in f64; `term` is the value, or its magnitude where a bound is wanted.
 
-use super::{MlaCombine, keys};
+use super::MlaCombine;
 use crate::common;
-use crate::mla_sparse::SPLIT;
+use crate::mla_sparse::{keys, splits};
 
 pub(super) fn combine(
     combine: &MlaCombine,
@@ -16,7 +16,7 @@ pub(super) fn combine(
     for local in 0..tokens {
         let t = combine.first_token + local;
         let [_, position, ..] = common::step_entry(step, 1 + t);
-        let splits = keys(combine.k, position + 1).div_ceil(SPLIT).min(combine.splits);
+        let splits = splits(keys(combine.k, position + 1)).min(combine.splits);
         for head in 0..combine.heads {
             let states: Vec<&[f32]> = (0..splits)
                 .map(|split| ((local * combine.splits + split) * combine.heads + head) as usize * (rank + 2))

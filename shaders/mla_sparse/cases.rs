@@ -128,7 +128,7 @@ fn case(setup: &Setup) -> Case {
         }
     }
 
-    let splits = lengths.iter().map(|&length| super::keys(k, length).div_ceil(SPLIT)).max().unwrap_or(0) + 1;
+    let splits = lengths.iter().map(|&length| super::splits(super::keys(k, length))).max().unwrap_or(0) + 1;
     let (first_token, max_tokens) = (range.0, range.1.min(count));
     let out = if split { max_tokens * splits * heads * (kv_lora_rank + 2) } else { count * heads * kv_lora_rank };
     let kernel = MlaSparse {

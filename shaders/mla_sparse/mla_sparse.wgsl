@@ -33,7 +33,7 @@ struct Params {
 @group(0) @binding(7) var<storage, read_write> out: array<f32>;   // [tokens, heads, rank], or [y, z, heads, rank + 2]
 
 const SPLIT: u32 = 128u; // keys of a split, and lanes
-const BLOCK4: u32 = 32u; // vec4s of a canonical block
+const BLOCK_VECTORS: u32 = 32u; // vec4s of a canonical block
 const HEADS: u32 = 16u;  // of a workgroup, in 4 quads
 override QUADS: u32 = 4u; // quads that any workgroup needs
 const PARTS: u32 = 16u;  // parts of a split, 8 keys each, that one lane reduces
@@ -101,12 +101,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         var score1 = vec4<f32>(0.0);
         var score2 = vec4<f32>(0.0);
         var score3 = vec4<f32>(0.0);
-        for (var block = 0u; block < rank4; block += BLOCK4) {
+        for (var block = 0u; block < rank4; block += BLOCK_VECTORS) {
             var sum0 = vec4<f32>(0.0);
             var sum1 = vec4<f32>(0.0);
             var sum2 = vec4<f32>(0.0);
             var sum3 = vec4<f32>(0.0);
-            let block_end = min(block + BLOCK4, rank4);
+            let block_end = min(block + BLOCK_VECTORS, rank4);
             for (var i = block; i < block_end; i += 1u) {
                 let a = qa[qa_row.x + i];
                 let b = qa[qa_row.y + i];

@@ -82,7 +82,19 @@ pub const SPLIT: u32 = 128;
 /// WGSL that merges splits, shared with `mla_combine`.
 pub(crate) const MERGE: &str = include_str!("merge.wgsl");
 /// Heads of a workgroup.
-const HEADS: u32 = 16;
+pub const HEADS: u32 = 16;
+
+/// Splits of a token's keys, of which there are `keys`.
+#[must_use]
+pub const fn splits(keys: u32) -> u32 {
+    keys.div_ceil(SPLIT)
+}
+
+/// Workgroups of a token, and of each of its splits where they are spread.
+#[must_use]
+pub const fn groups(heads: u32) -> u32 {
+    heads.div_ceil(HEADS)
+}
 
 /// The kernel's interface.
 pub static INTERFACE: Interface = Interface {
@@ -149,9 +161,8 @@ impl Kernel for MlaSparse {
     }
 
     fn workgroups(&self, extent: &Extent) -> [u32; 3] {
-        let groups = self.heads.div_ceil(HEADS);
-        let splits = if self.split { keys(self.k, extent.length).div_ceil(SPLIT).min(self.splits) } else { 1 };
-        [groups, tokens(extent, self.first_token, self.max_tokens), splits]
+        let splits = if self.split { splits(keys(self.k, extent.length)).min(self.splits) } else { 1 };
+        [groups(self.heads), tokens(extent, self.first_token, self.max_tokens), splits]
     }
 
     fn reference(&self, extent: &Extent, reads: &[&[u32]], writes: &mut [&mut [u32]]) {

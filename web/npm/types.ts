@@ -82,6 +82,8 @@ export interface Plan {
   sequences: number;
   max_position_embeddings: number;
   chunk: number;
+  /** Of the files. */
+  stored_bytes: number;
   weights_bytes: number;
   cache_bytes: number;
   scratch_bytes: number;

@@ -281,6 +281,8 @@ impl Relay {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use http_body_util::BodyExt;
     use lyn::{Code, Error};
     use tokio::sync::watch;
@@ -288,6 +290,41 @@ mod tests {
     use super::*;
     use crate::server::admission::Admission;
     use crate::server::told;
+
+    /// Answers are long, and clients many: what a stream has told is not kept beside it.
+    #[tokio::test]
+    async fn a_stream_is_told_by_chunks_and_a_whole_answer_is_not() {
+        struct Noting(Arc<AtomicBool>);
+        impl told::Told for Noting {
+            fn by_chunks(&mut self) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+            fn begin(&self, _: u32) -> Option<Value> {
+                None
+            }
+            fn hear(&mut self, _: u32, _: &Event) -> Option<Value> {
+                None
+            }
+            fn counts(&self) -> Option<Value> {
+                None
+            }
+            fn cut(&mut self) -> Option<Vec<Value>> {
+                None
+            }
+            fn whole(&self) -> Value {
+                Value::Null
+            }
+        }
+        for streams in [true, false] {
+            let starting: Starting = Box::pin(async { Err(Error::new(Code::Upstream, "a test's own")) });
+            let relay = Relay { source: Source::Starting(starting), open: vec![0] };
+            let ticket = Admission::new(1, None).enter(None, 1).unwrap();
+            let answer = Answer::of_elsewhere(relay, ticket, watch::Sender::new(false).subscribe(), None);
+            let by_chunks = Arc::new(AtomicBool::new(false));
+            let _ = told::respond(answer, Noting(Arc::clone(&by_chunks)), 1, streams).await;
+            assert_eq!(by_chunks.load(Ordering::Relaxed), streams);
+        }
+    }
 
     /// An engine that says nothing for 25 s and then refuses: two signs of life, and an error in place of a chunk.
     #[tokio::test(start_paused = true)]

@@ -78,7 +78,7 @@ fn describe(plan: &Plan, cache_row: &str, place: &str) -> String {
     let free = plan.available_bytes.map_or(String::new(), |free| format!(" of {} free", bytes(free)));
     let mut rows = vec![
         ("model", format!("{} · {} layers · {} parameters", plan.model_type, plan.layers, parameters(plan.parameters))),
-        ("weights", format!("{:>10} as stored: {}", bytes(plan.weights_bytes), formats.join(", "))),
+        ("weights", format!("{:>10}, stored as {}", bytes(plan.weights_bytes), formats.join(", "))),
         (
             "cache",
             format!(
@@ -88,7 +88,7 @@ fn describe(plan: &Plan, cache_row: &str, place: &str) -> String {
                 plan.layers
             ),
         ),
-        ("scratch", format!("{:>10} at most, for steps of {} tokens", bytes(plan.scratch_bytes), plan.chunk)),
+        ("scratch", format!("{:>10} for steps of {} tokens", bytes(plan.scratch_bytes), plan.chunk)),
         ("total", format!("{:>10}{free} on {place}     {verdict}", bytes(plan.total_bytes))),
     ];
     if let Err(error) = plan.check() {

@@ -1,5 +1,5 @@
-//! `lyn serve` as a process with a port: sockets that misbehave, signals, keys, what is in the log. The rows are those of the
-//! fault plan that the server is written after; what needs no socket is tested in `src/server/tests.rs`.
+//! `lyn serve` as a process with a port: sockets that misbehave, signals, keys, what is in the log. What
+//! needs no socket is tested in `src/server/tests.rs`.
 
 #[path = "../cli/replay.rs"]
 mod replay;
@@ -180,7 +180,7 @@ fn begin_stream(server: &Server) -> BufReader<TcpStream> {
     reader
 }
 
-/// S5–S8, S11, S12 on one server: after each the next is served.
+/// All on one server: after each the next client is served.
 #[test]
 fn sockets_that_misbehave() {
     let server = Server::ready(&["--max-body", "100000"], &[]);
@@ -200,7 +200,7 @@ fn sockets_that_misbehave() {
     assert_eq!(status_and_body(&server.raw(target.as_bytes())).0, 414);
     server.expect_service();
 
-    // S7: a body that is too long, said at once, said piece by piece, or not said.
+    // A body that is too long, said at once, said piece by piece, or not said.
     let large = chat(json!({ "user": "x".repeat(200_000) }));
     assert_eq!(server.post("", &large).0, 413);
     let mut chunked =
@@ -217,13 +217,13 @@ fn sockets_that_misbehave() {
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400"), "{answer}");
     server.expect_service();
 
-    // S8: what is no request.
+    // What is no request.
     assert_eq!(server.post("", "{\"messages\": [").0, 400);
     assert_eq!(server.post("", &"[".repeat(10_000)).0, 400);
     let keys: String = (0..9000).map(|index| format!("\"k{index}\":1,")).collect();
     assert_eq!(server.post("", &format!("{{{keys}\"model\":\"deepseek-chat\"}}")).0, 400);
 
-    // S12: one request never becomes two.
+    // One request never becomes two.
     for smuggled in [
         "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\nContent-Length: 40\r\n\r\nabcdGET /health HTTP/1.1\r\nHost: localhost\r\n\r\n",
         "GET /health HTTP/1.1\r\nHost: localhost\r\n X-Folded: 1\r\n\r\n",
@@ -246,13 +246,13 @@ fn sockets_that_misbehave() {
     two.write_all(format!("{next}\r\n{next}Connection: close\r\n\r\n").as_bytes()).unwrap();
     assert_eq!(rest(&mut two).matches("HTTP/1.1 200").count(), 2);
 
-    // S11: connections that come and go.
+    // Connections that come and go.
     for _ in 0..1000 {
         drop(TcpStream::connect(&server.address).unwrap());
     }
     server.expect_service();
 
-    // S4, over a socket: the client leaves in the middle of a stream, and of a wait.
+    // The client leaves in the middle of a stream, and of a wait.
     drop(begin_stream(&server));
     let mut leaving = server.connect();
     leaving.write_all(post("", &chat(json!({ "max_tokens": 480, "logit_bias": { "1": -100 } }))).as_bytes()).unwrap();
@@ -270,7 +270,7 @@ fn sockets_that_misbehave() {
     }
     assert!(figure("lyn_aborted_total{reason=\"client_gone\"} ") >= 2.0);
 
-    // S5: a head has its time from its first byte on, and a connection may be idle for longer.
+    // A head has its time from its first byte on, and a connection may be idle for longer.
     let _ = rest(&mut slow);
     idle.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
     assert!(idle.read(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock), "an idle connection ended");
@@ -290,7 +290,7 @@ fn sockets_that_misbehave() {
 
 #[cfg(unix)]
 #[test]
-fn c83_s13_a_signal_lets_streams_end() {
+fn a_signal_lets_streams_end() {
     let mut server = Server::ready(&["--drain-seconds", "1"], &[]);
     let mut stream = begin_stream(&server);
     server.signal("TERM");
@@ -312,10 +312,10 @@ fn while_the_model_is_loaded_clients_are_told_to_wait() {
     server.expect_service();
 }
 
-/// P1: nothing that was asked, answered or used as a key is in the log, at its most talkative.
+/// Nothing that was asked, answered or used as a key is in the log, at its most talkative.
 #[cfg(unix)]
 #[test]
-fn p1_the_log_holds_no_prompt_no_answer_and_no_key() {
+fn the_log_holds_no_prompt_no_answer_and_no_key() {
     let canary = "zebracanary";
     let key = "secretkeycanary-0123456789";
     let mut server = Server::ready(&[], &[("LYN_API_KEY", key)]);
@@ -378,7 +378,7 @@ fn what_cannot_be_served_is_said_before_it_is_tried() {
 /// What one process has read another finds on disk, if every byte is as it was.
 #[cfg(unix)]
 #[test]
-fn c79_blocks_survive_a_restart_and_broken_ones_are_read_anew() {
+fn blocks_survive_a_restart_and_broken_ones_are_read_anew() {
     let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("blocks-{}", std::process::id()));
     let words = "Once there was a little dog who liked to run and play in the park. ".repeat(12);
     let body = chat(json!({ "messages": [{ "role": "user", "content": words }], "max_tokens": 12 }));

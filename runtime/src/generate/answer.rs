@@ -6,11 +6,11 @@ use std::sync::Arc;
 use super::constraint::Constraint;
 use super::pages::Block;
 use super::request::{Event, Finish, Request, Timings, Voice, room};
-use super::runner::Settings;
 use super::sampler::{Logprobs, MAX_TOP_LOGPROBS, Sampler, Step};
 use super::stop::{Released, StopStrings};
 use crate::chat::{Delta, OutputParser};
 use crate::error::{Code, Error, Result};
+use crate::model::Settings;
 use crate::platform::Instant;
 use crate::text::{Pieces, Tokenizer};
 

@@ -5,18 +5,17 @@ use lyn_shaders::absorb::Absorb;
 use lyn_shaders::attention_weights::{self, AttentionWeights as WeighAll};
 use lyn_shaders::cache_write::CacheWrite;
 use lyn_shaders::mla_combine::MlaCombine;
-use lyn_shaders::mla_sparse::MlaSparse;
+use lyn_shaders::mla_sparse::{self, MlaSparse};
 use lyn_shaders::rope::{Rope, RopeSegment};
 
 use super::cache::{CacheTensor, LayerCache};
 use super::dims::IndexerDims;
 use super::indexer::{self, Inputs, Selected};
 use super::recorder::{StepRecorder, queries_at_once};
-use super::weights::{AttentionWeights, TableShard};
+use super::weights::AttentionWeights;
+use crate::layout::TableShard;
 use crate::record::{Columns, WEIGHTS};
 
-/// Keys of one split of the selection.
-const SPLIT: u32 = 128;
 /// eps of the two latent norms: a constant of the architecture, not the config's `rms_norm_eps`.
 const LATENT_EPS: f32 = 1e-6;
 /// Workgroups that occupy a large GPU.
@@ -153,8 +152,7 @@ fn attend(r: &mut StepRecorder<'_>, read: &Reading) -> Columns {
     let out = r.tokens(read.absorbed.width);
     let k = read.selected.map_or(0, |selected| selected.width);
     let keys = if k == 0 { r.shape.length } else { k.min(r.shape.length) };
-    let splits = keys.div_ceil(SPLIT);
-    let groups = dims.heads.div_ceil(8);
+    let (splits, groups) = (mla_sparse::splits(keys), mla_sparse::groups(dims.heads));
     // Few queries leave a GPU idle unless their keys are spread over workgroups; many queries fill it without. Both ways
     // give the same bits, so that the choice may depend on the step.
     let row_words = u64::from(splits * dims.heads) * u64::from(dims.kv_lora_rank + 2);

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{Alias, ChatRequest, Compat, Completion, ModelIds, ResponseShape, Rules, Shape, ToolChoice, ToolSpec};
+use super::{
+    Alias, ChatRequest, Compat, Completion, ModelIds, Response, ResponseShape, ResponsesRequest, Rules, Shape,
+    ToolChoice, ToolSpec,
+};
 use crate::chat::ChatFormat;
 use crate::engine::{Engine, Options};
 use crate::error::Code;
@@ -533,6 +536,9 @@ fn a_request_says_what_its_answer_looks_like() {
     ] {
         assert_eq!(request(fields.clone()).unwrap().shape(), expected, "{fields}");
     }
+    // Beside functions that are free, strict ones are held.
+    let mixed = request(json!({ "tools": [tool("f"), strict_tool] })).unwrap().shape();
+    assert_eq!(mixed.tools, [spec("f", &json!({}), false), spec("g", &schema, true)]);
     // DeepSeek keeps to schemas by the beta path only.
     let strictness =
         |rules: &Rules| request_by(rules, json!({ "tools": [strict_tool] })).unwrap().shape().tools[0].strict;
@@ -946,6 +952,29 @@ fn a_cut_call_is_told_as_what_it_was() {
     let choice = &completion.response()["choices"][0];
     assert_eq!((&choice["message"]["content"], &choice["finish_reason"]), (&json!(""), &json!("length")));
     assert_eq!(choice["message"]["tool_calls"][0]["function"], json!({ "name": "f", "arguments": "" }));
+}
+
+/// Whatever ended the answer: who runs a call that is told as complete runs half of one.
+#[test]
+fn a_response_that_ends_within_a_call_is_incomplete() {
+    let asked = ResponsesRequest::parse(Compat::Local, br#"{"input": "x"}"#).unwrap();
+    for (complete, finish, status) in [
+        (true, Finish::ToolCalls, "completed"),
+        (false, Finish::ToolCalls, "incomplete"),
+        (false, Finish::Stop, "incomplete"),
+        (false, Finish::Length, "incomplete"),
+    ] {
+        let mut response = Response::new(7, "m", &asked);
+        response.begin();
+        for event in call_events(complete).iter().chain([&end(finish)]) {
+            response.events(event);
+        }
+        let whole = response.whole();
+        let last = whole["output"].as_array().unwrap().last().unwrap();
+        assert_eq!((&whole["status"], &last["status"]), (&json!(status), &json!(status)), "{whole}");
+        let details = if complete { Value::Null } else { json!({ "reason": "max_output_tokens" }) };
+        assert_eq!(whole["incomplete_details"], details);
+    }
 }
 
 #[test]
