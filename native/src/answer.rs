@@ -4,13 +4,13 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use lyn::chat::openai;
 use lyn::engine::Engine;
 use lyn::error::Result;
 use lyn::generate::{Event, Finish, Request, Selection, Timings, Voice};
 use lyn::inspect::trace as lines;
 use lyn::platform::block_on;
 use lyn::text::Tokenizer;
+use lyn::wire::openai;
 use serde_json::{Value, json};
 
 use crate::App;

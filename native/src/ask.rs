@@ -2,11 +2,11 @@
 //!
 //! In: flags and messages. Out: a [`ChatRequest`] or a [`TextRequest`], checked; for the engine here a [`Request`].
 
-use lyn::chat::openai::{ChatRequest, PromptField, ResponseFormat, Rules, Stop, TextRequest, Thinking, ThinkingType};
 use lyn::chat::{Content, Message, Role};
 use lyn::error::{Code, Error, Result, escape_whole};
 use lyn::generate::{Constraint, Request};
 use lyn::language::Language;
+use lyn::wire::openai::{ChatRequest, PromptField, ResponseFormat, Rules, Stop, TextRequest, Thinking, ThinkingType};
 use serde_json::Number;
 
 use crate::App;

@@ -7,9 +7,9 @@ use std::str::FromStr;
 
 use clap::builder::FalseyValueParser;
 use clap::{Arg, ArgAction, Args, Command, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
-use lyn::chat::openai::{Alias, Compat};
 use lyn::engine::{Attention, Options};
 use lyn::memory::ContextSize;
+use lyn::wire::openai::{Alias, Compat};
 
 use crate::upstream::Profile;
 

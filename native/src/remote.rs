@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use lyn::chat::Message;
-use lyn::chat::openai::{ChatRequest, Usage};
 use lyn::error::{Code, Error, Result, escape};
 use lyn::generate::{Event, Finish, Known, Timings, Voice};
 use lyn::memory::ContextSize;
+use lyn::wire::openai::{ChatRequest, Usage};
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 

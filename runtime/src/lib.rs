@@ -28,6 +28,7 @@ pub mod platform;
 pub mod record;
 pub mod text;
 mod upload;
+pub mod wire;
 
 pub use engine::{Attention, Engine, Options, Place, Progress};
 pub use error::{Class, Code, Error, Result};

@@ -7,8 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use lyn::chat::openai::{ResponseShape, Shape, ToolChoice, ToolSpec};
-use lyn::chat::{ChatFormat, Detected, Dialect, Grammars};
+use lyn::chat::{ChatFormat, Detected, Dialect, Grammars, ResponseShape, Shape, ToolChoice, ToolSpec};
 use lyn::generate::Constraint;
 use lyn::text::Tokenizer;
 use lyn::{Code, Result};

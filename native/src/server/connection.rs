@@ -27,10 +27,11 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 use tower::ServiceExt;
 
+use super::app;
 use super::framing::{Framing, Phase};
-use super::guard::{MAX_HEADER_BYTES, MAX_HEADERS};
+use super::guard::{Address, MAX_HEADER_BYTES, MAX_HEADERS};
+use super::shared::Shared;
 use super::worker::Stage;
-use super::{Shared, app};
 
 /// Longer than the minute for which most clients and proxies keep connections.
 const IDLE_SECONDS: Duration = Duration::from_secs(75);
@@ -49,10 +50,6 @@ const WARNING: Duration = Duration::from_secs(60);
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// How often the end of all answers is looked for.
 const TICK: Duration = Duration::from_millis(20);
-
-/// Whose request it is.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Address(pub(crate) IpAddr);
 
 /// Serves until `stop` resolves or the engine is lost for good: then it accepts nobody, gives answers in the making `drain` to
 /// end, and ends the rest.

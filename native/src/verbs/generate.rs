@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use lyn::chat::openai::{self, JsonSchema};
 use lyn::chat::{Detected, Message, Role};
 use lyn::engine::Engine;
 use lyn::error::{Result, quote};
 use lyn::generate::{Finish, Request, TraceRequest};
+use lyn::wire::openai::{self, JsonSchema};
 
 use super::{fenced, refuse};
 use crate::answer::{Answer, Trace, answer};

@@ -7,9 +7,9 @@ use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use lyn::chat::openai::ModelIds;
 use lyn::error::{Code, Error, Result, escape, quote};
 use lyn::memory::bytes;
+use lyn::wire::openai::ModelIds;
 use lyn::{Engine, Options};
 use serde_json::json;
 use tokio::net::TcpListener;

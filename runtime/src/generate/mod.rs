@@ -14,6 +14,7 @@ pub mod session;
 pub mod stop;
 pub mod trace;
 
+pub use answer::Parser;
 pub(crate) use answer::Vocabulary;
 pub use constraint::{Constraint, Form, Free, Lexicon};
 pub use pages::{Block, Key};
