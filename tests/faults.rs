@@ -349,3 +349,37 @@ fn weights_in_many_shards_give_the_bits_of_whole_ones() {
         assert!(whole == split, "{name}: other bits with shards of {bytes} bytes");
     }
 }
+
+/// Oracle: what the executors hold after steps of every size.
+#[test]
+fn a_plan_is_what_is_allocated() {
+    for name in ["a_base", "d_v3_no_q_lora", "f_fp8_edge_blocks", "h_mtp", "l_youtu_tied"] {
+        let options = Options {
+            device: "cpu".to_owned(),
+            context: ContextSize::Tokens(96),
+            chunk: Some(6),
+            sequences: 3,
+            index_topk: Some(4),
+            prediction: true,
+            ..Options::default()
+        };
+        let mut places = vec![Place::Host];
+        places.extend(full_devices().into_iter().map(|(_, device)| Place::Gpu(Box::new(device))));
+        for place in places {
+            let mut engine = load(golden(name), place, &options);
+            let planned = engine.plan().total_bytes;
+            let runner = engine.runner();
+            let sequences = [(); 3].map(|()| runner.open().expect("a sequence"));
+            // Twice: only what is longer than `index_topk` is selected from.
+            for sizes in
+                [[2, 2, 2], [2, 1, 1], [1, 1, 0], [1, 0, 0], [2, 2, 2], [2, 2, 2], [2, 1, 1], [1, 1, 0], [1, 0, 0]]
+            {
+                let chunks = sequences.into_iter().zip(sizes).filter(|(_, tokens)| *tokens > 0);
+                let chunks =
+                    chunks.map(|(sequence, tokens)| Chunk { sequence, ids: &[1, 1][..tokens], wanted: Wanted::Last });
+                pollster::block_on(runner.step(&chunks.collect::<Vec<_>>(), true)).expect("a step");
+            }
+            assert_eq!(runner.executor().allocated_bytes(), planned, "{name}");
+        }
+    }
+}

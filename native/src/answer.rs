@@ -4,13 +4,13 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use lyn::chat::openai;
 use lyn::engine::Engine;
 use lyn::error::Result;
 use lyn::generate::{Event, Finish, Request, Selection, Timings, Voice};
 use lyn::inspect::trace as lines;
 use lyn::platform::block_on;
 use lyn::text::Tokenizer;
+use lyn::wire::openai;
 use serde_json::{Value, json};
 
 use crate::App;
@@ -197,7 +197,7 @@ impl Answer {
         let settings = *engine.runner().settings();
         let used = t.prompt_tokens + t.completion_tokens;
         let cached =
-            if t.cached_tokens > 0 { format!(" ({} known)", count(t.cached_tokens.into())) } else { String::new() };
+            if t.cached_tokens > 0 { format!(" ({} cached)", count(t.cached_tokens.into())) } else { String::new() };
         let mut parts = vec![
             format!("{} tokens", count(t.completion_tokens.into())),
             format!("{:.1} tok/s", speeds.predicted_per_second),

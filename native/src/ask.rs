@@ -1,12 +1,12 @@
-//! What the command line asks for, as the requests that the server takes: the engine here and engines elsewhere get the same.
+//! Command-line options as the requests that the server takes: the local engine and other engines get the same.
 //!
 //! In: flags and messages. Out: a [`ChatRequest`] or a [`TextRequest`], checked; for the engine here a [`Request`].
 
-use lyn::chat::openai::{ChatRequest, PromptField, ResponseFormat, Rules, Stop, TextRequest, Thinking, ThinkingType};
 use lyn::chat::{Content, Message, Role};
 use lyn::error::{Code, Error, Result, escape_whole};
 use lyn::generate::{Constraint, Request};
 use lyn::language::Language;
+use lyn::wire::openai::{ChatRequest, PromptField, ResponseFormat, Rules, Stop, TextRequest, Thinking, ThinkingType};
 use serde_json::Number;
 
 use crate::App;
@@ -89,7 +89,7 @@ impl Ask<'_> {
         let loosened = request.constraint.as_ref().map_or(&[][..], Constraint::loosened);
         if !loosened.is_empty() {
             let what: Vec<String> = loosened.iter().map(|name| escape_whole(name)).collect();
-            app.terminal.warn("loosened", &format!("the answer is not held to {}", what.join(", ")));
+            app.terminal.warn("loosened", &format!("not enforced: {}", what.join(", ")));
         }
         let (prompt, context) = (request.prompt.len() as u64, language.context());
         let needed = prompt + u64::from(self.answer.max_tokens().unwrap_or(0));
@@ -98,7 +98,8 @@ impl Ask<'_> {
         }
         let answer = count(needed - prompt);
         let message = format!("prompt {} + answer {answer} > context {}", count(prompt), count(context.into()));
-        let help = format!("--context {needed} where the model allows it; a shorter prompt; or a smaller --max-tokens");
+        let help =
+            format!("raise --context to {needed} if the model allows it, shorten the prompt, or lower --max-tokens");
         Err(Error::new(Code::ContextOverflow, message)
             .with_help(help)
             .with_detail("prompt_tokens", prompt)

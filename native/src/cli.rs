@@ -7,9 +7,9 @@ use std::str::FromStr;
 
 use clap::builder::FalseyValueParser;
 use clap::{Arg, ArgAction, Args, Command, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
-use lyn::chat::openai::{Alias, Compat};
 use lyn::engine::{Attention, Options};
 use lyn::memory::ContextSize;
+use lyn::wire::openai::{Alias, Compat};
 
 use crate::upstream::Profile;
 
@@ -17,24 +17,24 @@ use crate::upstream::Profile;
 pub(crate) const DOCS: &str = "https://github.com/lyn-run/lyn/blob/main/docs";
 
 /// What `lyn` alone says.
-pub(crate) const SHORT_HELP: &str = "  lyn generate \"Once upon a time\"     one answer, then exits
-  lyn chat                            a conversation in the terminal
-  lyn serve                           a server for OpenAI's clients
+pub(crate) const SHORT_HELP: &str = "  lyn generate \"Once upon a time\"     answer a prompt and exit
+  lyn chat                            chat in the terminal
+  lyn serve                           serve an OpenAI-compatible API
 
-lyn runs DeepSeek-V3.2-family models on any GPU through WebGPU; the model `stories` is built in.
+lyn runs DeepSeek-V3.2-family models through WebGPU; the model `stories` is built in.
 A MODEL is stories, a folder with config.json and *.safetensors, or a .safetensors file.
 
-  answers     generate · chat · serve   models      show · plan · verify · tokenize
-  adapters    devices · doctor          measuring   bench · conform
-  settings    config · cache · completions · man
+  inference   generate · chat · serve   models      show · plan · verify · tokenize
+  adapters    devices · doctor          testing     bench · conform
+  setup       config · cache · completions · man
 
-lyn VERB --help says more.  Docs: https://github.com/lyn-run/lyn/blob/main/docs/cli.md
+Options: lyn VERB --help  Docs: https://github.com/lyn-run/lyn/blob/main/docs/cli.md
 ";
 
 /// `version (commit) · wgpu version · target`.
 pub(crate) const VERSION: &str = env!("LYN_VERSION");
 
-/// DeepSeek-V3.2-family models on any GPU, from the terminal
+/// Run DeepSeek-V3.2-family models through WebGPU
 #[derive(Debug, Parser)]
 #[command(name = "lyn", version = VERSION, max_term_width = 110)]
 #[command(before_help = "Examples:\n  lyn generate \"Once upon a time\"\n  lyn chat\n  lyn plan path/to/model")]
@@ -45,29 +45,29 @@ pub(crate) struct Cli {
     pub(crate) common: Common,
 }
 
-/// Options of every verb.
+/// Global options.
 #[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Options of every verb")]
+#[command(next_help_heading = "Global options")]
 pub(crate) struct Common {
-    /// auto, an index, part of a name, discrete, integrated, software, vulkan:1, or cpu (the references); see: lyn devices
+    /// Adapter: auto, an index, part of a name, discrete, integrated, software, vulkan:1, or cpu (slow host references)
     #[arg(long, global = true, value_name = "SEL", default_value = "auto")]
     pub(crate) device: String,
-    /// One JSON document on stdout; verbs that stream write JSON Lines
+    /// Print one JSON document to stdout, or JSON Lines when streaming
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Errors only on stderr
+    /// Print only errors to stderr
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
-    /// Log what happens (-vv: all of it); LYN_LOG takes tracing filters
+    /// Log details to stderr; -vv logs everything. LYN_LOG sets tracing filters
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
-    /// Colours; NO_COLOR, CLICOLOR_FORCE and TERM=dumb are obeyed
+    /// When to use colour; NO_COLOR, CLICOLOR_FORCE and TERM=dumb are honoured
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub(crate) color: When,
-    /// How progress is shown: a bar if stderr is a terminal, else a line every 30 s; plain: a line for each 10 %
-    #[arg(long, global = true, value_name = "HOW", default_value = "auto")]
+    /// Progress display. auto: a bar on a terminal, otherwise a line every 30 s; plain: a line per 10 %
+    #[arg(long, global = true, value_name = "MODE", default_value = "auto")]
     pub(crate) progress: Progress,
-    /// Another settings file
+    /// Read settings from FILE
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) config: Option<PathBuf>,
 }
@@ -89,69 +89,69 @@ pub(crate) enum Progress {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// One answer, then exits
+    /// Answer a prompt and exit
     #[command(
         before_help = "Examples:\n  lyn generate \"Once upon a time\"\n  git diff | lyn generate \"Write a commit message\"\n  lyn generate -f notes.md --json\n  lyn generate --upstream https://api.deepseek.com --model deepseek-chat \"Hello!\""
     )]
     Generate(Box<Generate>),
-    /// A conversation in the terminal; with piped stdin each line is a turn
+    /// Chat in the terminal; with piped stdin, each line is a turn
     #[command(before_help = "Examples:\n  lyn chat\n  lyn chat --system \"Answer in one sentence\" --thinking on")]
     Chat(Box<Chat>),
-    /// A server for OpenAI's and DeepSeek's clients, and the page at /
+    /// Serve an OpenAI- and DeepSeek-compatible API, and the page at /
     #[command(
         before_help = "Examples:\n  lyn serve\n  lyn serve -m path/to/model --port 0\n  LYN_API_KEY=… lyn serve --host 0.0.0.0"
     )]
     Serve(Box<Serve>),
-    /// Speeds: reading prompts and writing tokens, sparse against dense
+    /// Measure prompt and generation speed, sparse against dense attention
     #[command(
         before_help = "Examples:\n  lyn bench\n  lyn bench -p 512,1024 -n 64 -d 0,1024 --attention sparse,dense -o md"
     )]
     Bench(Bench),
-    /// Facts of a model, from its headers
+    /// Show a model's architecture and size, from its headers
     #[command(before_help = "Examples:\n  lyn show\n  lyn show path/to/model --json")]
     Show(Model),
-    /// Memory that a model will need, from its headers; reads no weights
+    /// Estimate the memory a model needs, without reading weights
     #[command(before_help = "Examples:\n  lyn plan path/to/model\n  lyn plan path/to/model --context 131072")]
     Plan(Plan),
-    /// Checks a model's files without a GPU: headers, names, shapes, small values, tokenizer
+    /// Check a model's files without a GPU: headers, names, shapes, finite norms and scales, tokenizer
     #[command(before_help = "Examples:\n  lyn verify path/to/model")]
     Verify(Model),
-    /// The GPU adapters of this machine; * marks the default
+    /// List GPU adapters; * marks the default
     #[command(before_help = "Examples:\n  lyn devices\n  lyn devices --json")]
     Devices,
-    /// Diagnosis: adapters, limits, paths, a short self-check, a story
+    /// Diagnose adapters, limits and paths; run a self-check and a short story
     #[command(before_help = "Examples:\n  lyn doctor\n  lyn doctor --device vulkan:1")]
     Doctor,
-    /// Every kernel on the GPU against its reference
+    /// Test every kernel on the GPU against its reference
     #[command(
         before_help = "Examples:\n  lyn conform\n  lyn conform --kernel \"linear*\" --report report.json\n  lyn conform --golden path/to/checkpoint"
     )]
     Conform(Conform),
-    /// Text to token ids, and back
+    /// Convert text to token ids, or ids to text
     #[command(
         before_help = "Examples:\n  lyn tokenize \"Once upon a time\"\n  lyn tokenize --decode \"1 2 3\"\n  lyn tokenize -m path/to/model < text.txt"
     )]
     Tokenize(Tokenize),
-    /// Completions for a shell, on stdout
+    /// Print a shell completion script
     #[command(before_help = "Examples:\n  lyn completions bash > ~/.local/share/bash-completion/completions/lyn")]
     Completions {
-        /// The shell
+        /// Shell to print the script for
         shell: clap_complete::Shell,
     },
-    /// Man pages: that of lyn on stdout, or all of them into a folder
+    /// Print the man page of lyn, or write the pages of all verbs to a folder
     #[command(before_help = "Examples:\n  lyn man | man -l -\n  lyn man ~/.local/share/man/man1")]
     Man {
-        /// Folder for a page of each verb
+        /// Folder for the man pages
         #[arg(value_hint = ValueHint::DirPath)]
         folder: Option<PathBuf>,
     },
-    /// Settings: values with where each came from, or where the file is
+    /// Show the settings and their sources, or the path of the settings file
     #[command(before_help = "Examples:\n  lyn config show\n  lyn config path")]
     Config {
         #[command(subcommand)]
         action: ConfigAction,
     },
-    /// The prefix cache on disk: what it holds, or removing all of it
+    /// Show or clear the prefix cache on disk
     #[command(
         before_help = "Examples:\n  lyn cache show\n  lyn cache clear\n  lyn cache clear --cache-dir path/to/blocks"
     )]
@@ -159,32 +159,32 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         action: CacheAction,
     },
-    /// docs/cli.md, on stdout
+    /// Print docs/cli.md
     #[command(hide = true)]
     Docs,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum CacheAction {
-    /// Its folder, how many blocks of 64 tokens it holds, their bytes and age
+    /// Show the folder, and the number, size and age of its 64-token blocks
     Show(CacheFolder),
-    /// Removes every block, and no other file; prompts could be read back from them
+    /// Remove every block, and no other file
     Clear(CacheFolder),
 }
 
 /// Which cache.
 #[derive(Debug, Args)]
 pub(crate) struct CacheFolder {
-    /// The folder; default: lyn/blocks where the system keeps caches
+    /// Cache folder; default: lyn/blocks in the system's cache folder
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) cache_dir: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub(crate) enum ConfigAction {
-    /// Each value, with where it came from: environment, settings file or default
+    /// Show every value and its source: environment, settings file or default
     Show,
-    /// The path of the settings file
+    /// Print the path of the settings file
     Path,
 }
 
@@ -203,19 +203,27 @@ pub(crate) struct EngineArgs {
     /// stories (built in), a folder, or a .safetensors file
     #[arg(short, long, default_value = "stories", value_hint = ValueHint::AnyPath)]
     pub(crate) model: PathBuf,
-    /// Tokens of prompt and answer together: a number, auto (up to 8192) or max
+    /// Context length in tokens, prompt plus answer: a number, auto (up to 8192) or max
     #[arg(short, long, value_name = "N", default_value = "auto", value_parser = context)]
     pub(crate) context: ContextSize,
-    /// Positions that attention reads: those the indexer keeps, or all
-    #[arg(long, value_name = "HOW", default_value = "sparse")]
+    /// Positions to attend to: those the indexer selects, or all
+    ///
+    /// A model with an indexer was trained with sparse attention; dense attention changes its answers.
+    #[arg(long, value_name = "MODE", default_value = "sparse")]
     pub(crate) attention: AttentionArg,
-    /// Tokens the indexer keeps (not sampling's top-k); default: the model's
+    /// Positions the indexer selects per token (unrelated to --top-k); default: the model's
+    ///
+    /// The model was trained with its own number; another one changes its answers.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) index_topk: Option<u32>,
-    /// Prompt tokens of one step; default: by adapter
+    /// Prompt tokens per step; default: 128 on software adapters, otherwise 256
+    ///
+    /// Smaller steps need less scratch memory and read prompts more slowly.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub(crate) chunk: Option<u32>,
-    /// Load although the plan says that memory is short
+    /// Load even if the memory plan does not fit
+    ///
+    /// A device that then runs out of memory ends the load with out_of_memory; see: lyn plan
     #[arg(long)]
     pub(crate) force: bool,
 }
@@ -262,22 +270,22 @@ fn context(text: &str) -> Result<ContextSize, String> {
     }
 }
 
-/// An engine elsewhere.
+/// Another engine.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Upstream")]
 pub(crate) struct UpstreamArgs {
-    /// Another engine with OpenAI's API in place of one here; --model of generate and chat is then an id there
+    /// Use another engine with OpenAI's API; generate and chat then load no model, and --model is a model id there
     #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
     pub(crate) upstream: Option<String>,
-    /// What kind of engine it is; default: found out
+    /// Kind of engine; default: detected
     #[arg(long, value_name = "KIND")]
     pub(crate) upstream_profile: Option<Profile>,
-    /// A file with its key, or with lines of hosts and keys; default: what LYN_UPSTREAM_KEY holds
+    /// File with its API key, or one host and key per line; default: LYN_UPSTREAM_KEY
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) upstream_key_file: Option<PathBuf>,
 }
 
-/// Which requests go to an engine elsewhere.
+/// Which requests go to other engines.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Upstream")]
 pub(crate) struct RouteArgs {
@@ -285,12 +293,19 @@ pub(crate) struct RouteArgs {
     #[arg(
         long,
         value_name = "RULE",
-        help = "MODEL_ID=URL[#ID][@N%]: requests for this model go there, under another ID, or N percent of them; MODEL_ID \
-                may end in *, URL may be local; shadow:MODEL_ID=… sends copies, whose answers are only counted; may be \
-                given again"
+        help = "Route requests for a model: MODEL_ID=URL[#ID][@N%]; #ID renames the model there, @N% takes a share of the \
+                requests; MODEL_ID may end in *, URL may be local; shadow:MODEL_ID=… sends copies and only counts their \
+                answers; repeatable",
+        long_help = "Route requests for a model; repeatable, and the first rule that matches decides:\n  \
+                     MODEL_ID=URL        all requests for this id, which may end in *\n  \
+                     MODEL_ID=URL#ID     the same, asking that engine for the model ID\n  \
+                     MODEL_ID=URL@10%    a tenth of the conversations; further rules for the id share the rest\n  \
+                     MODEL_ID=local@90%  the share of the local engine\n  \
+                     shadow:MODEL_ID=…   copies of the requests, whose answers are only counted\n\
+                     See docs/scale-out.md."
     )]
     pub(crate) route: Vec<String>,
-    /// Another engine for requests that find the queue here full
+    /// Send requests to another engine while the queue is full
     #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
     pub(crate) fallback: Option<String>,
 }
@@ -299,28 +314,28 @@ pub(crate) struct RouteArgs {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Sampling")]
 pub(crate) struct SamplingArgs {
-    /// 0 to 2; 0 always takes the most probable token; default: the model's
+    /// Sampling temperature, 0 (greedy) to 2; default: the model's
     #[arg(short, long, alias = "temp", value_name = "F")]
     pub(crate) temperature: Option<f32>,
-    /// Only the N most probable tokens; 0: all
+    /// Sample from the N most probable tokens; 0: no limit
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) top_k: u32,
-    /// The most probable tokens with this share together; default: the model's
+    /// Sample from the most probable tokens that together reach probability F; default: the model's
     #[arg(long, value_name = "F")]
     pub(crate) top_p: Option<f32>,
-    /// Only tokens at least this probable, relative to the most probable
+    /// Exclude tokens less probable than F times the most probable one
     #[arg(long, value_name = "F", default_value_t = 0.0)]
     pub(crate) min_p: f32,
-    /// Above 1: tokens of prompt and answer become less probable
+    /// Penalise tokens that occur in prompt or answer; 1: off
     #[arg(long, value_name = "F", default_value_t = 1.0)]
     pub(crate) repetition_penalty: f32,
-    /// Taken off tokens that the answer has
+    /// Subtract F from the logits of tokens that occur in the answer
     #[arg(long, value_name = "F", default_value_t = 0.0)]
     pub(crate) presence_penalty: f32,
-    /// Taken off tokens for each time that the answer has them
+    /// Subtract F from the logits of tokens per occurrence in the answer
     #[arg(long, value_name = "F", default_value_t = 0.0)]
     pub(crate) frequency_penalty: f32,
-    /// Same seed, model, adapter and flags: same text; default, and -1: drawn, and shown in the statistics
+    /// Random seed; same seed, model, adapter and flags: same text; default and -1: random, shown by --stats
     #[arg(short, long, value_name = "N", value_parser = number_or_default::<u64>)]
     seed: Option<OrDefault<u64>>,
 }
@@ -329,25 +344,25 @@ pub(crate) struct SamplingArgs {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Answer")]
 pub(crate) struct AnswerArgs {
-    /// Tokens of the answer at most; default, and -1: as many as the context holds
+    /// Maximum tokens of the answer; default and -1: as many as the context allows
     #[arg(short = 'n', long, value_name = "N", value_parser = number_or_default::<u32>)]
     max_tokens: Option<OrDefault<u32>>,
-    /// Text that ends the answer; may be given again
+    /// Stop before this text; repeatable
     #[arg(long, value_name = "S")]
     pub(crate) stop: Vec<String>,
-    /// A system message
+    /// System message
     #[arg(long, value_name = "S")]
     pub(crate) system: Option<String>,
-    /// Whether the model thinks before it answers
-    #[arg(long, value_name = "WHETHER", default_value = "off")]
+    /// Let the model reason before it answers
+    #[arg(long, value_name = "SWITCH", default_value = "off")]
     pub(crate) thinking: Switch,
-    /// Where the thought goes
+    /// Where to print the reasoning
     #[arg(long, value_name = "WHERE", default_value = "stderr")]
     pub(crate) reasoning: ReasoningTo,
-    /// Go on where the model would end
+    /// Continue past the end-of-text token
     #[arg(long)]
     pub(crate) ignore_eos: bool,
-    /// Counts and speeds after the answer, on stderr; auto: if it is a terminal
+    /// Print token counts and speeds to stderr after the answer; auto: on a terminal only
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub(crate) stats: When,
 }
@@ -391,7 +406,7 @@ pub(crate) fn number_or_default<T: FromStr + Bounded>(text: &str) -> Result<OrDe
     }
 }
 
-/// A type whose largest number can be told.
+/// A type with a largest number.
 pub(crate) trait Bounded {
     /// The largest number.
     const LARGEST: u64;
@@ -426,27 +441,27 @@ pub(crate) enum ResponseFormat {
 
 #[derive(Debug, Args)]
 pub(crate) struct Generate {
-    /// The prompt; files and piped stdin come after it
+    /// Prompt; files and piped stdin are appended
     pub(crate) prompt: Option<String>,
-    /// A file to read into the prompt; may be given again
+    /// Append a file to the prompt; repeatable
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) file: Vec<PathBuf>,
-    /// The prompt as it is, without a chat format; the default for models that have none
+    /// Send the prompt verbatim, without a chat format; default for models without one
     #[arg(long)]
     pub(crate) raw: bool,
-    /// Shape of the answer: any text, or one JSON object
-    #[arg(long, value_name = "SHAPE", default_value = "text")]
+    /// Format of the answer: free text, or one JSON object
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) response_format: ResponseFormat,
-    /// JSON schema that the answer fits: a file, or the schema itself
+    /// Constrain the answer to a JSON schema: a file, or the schema itself
     #[arg(long, value_name = "SCHEMA", value_hint = ValueHint::FilePath, conflicts_with = "response_format")]
     pub(crate) json_schema: Option<OsString>,
-    /// Write what attention reads for each token, as JSON Lines
+    /// Write the positions that attention reads for each token, as JSON Lines
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) trace: Option<PathBuf>,
-    /// Layers of the trace: numbers with commas between, or all
+    /// Layers to trace: comma-separated numbers, or all
     #[arg(long, value_name = "LIST", default_value = "all", requires = "trace")]
     pub(crate) trace_layers: String,
-    /// Also write what dense attention would weigh
+    /// Also trace the weights of dense attention
     #[arg(long, requires = "trace")]
     pub(crate) trace_dense: bool,
     #[command(flatten)]
@@ -473,31 +488,34 @@ pub(crate) struct Chat {
 
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
-    /// The address to listen on; others than this machine's own need a key
+    /// Address to listen on; non-loopback addresses need a key
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1", value_parser = host)]
     pub(crate) host: IpAddr,
-    /// The port; 0: any that is free
+    /// Port to listen on; 0: any free port
     #[arg(long, value_name = "N", default_value_t = 8080)]
     pub(crate) port: u16,
-    /// Another name for the model; :thinking behind it lets it think first; may be given again
+    /// Additional name for the model; the suffix :thinking turns reasoning on; repeatable
     #[arg(long, value_name = "NAME[:thinking]", value_parser = alias)]
     pub(crate) alias: Vec<Alias>,
-    /// Serve a request whatever model it names
+    /// Accept any model name in requests
     #[arg(long)]
     pub(crate) accept_any_model: bool,
-    /// local serves all that can be served; deepseek refuses what the hosted API refuses
-    #[arg(long, value_name = "WHOSE", default_value = "local")]
+    /// local: accept everything supported; deepseek: refuse what the hosted API refuses
+    #[arg(long, value_name = "MODE", default_value = "local")]
     pub(crate) compat: CompatArg,
-    /// A folder with the built page, shown at /; default: the one of the repository that lyn was built in
+    /// Folder of the built page, served at /; default: web/dist of the repository that lyn was built in
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with = "no_page")]
     pub(crate) page: Option<PathBuf>,
-    /// Show no page
+    /// Do not serve the page
     #[arg(long)]
     pub(crate) no_page: bool,
-    /// Log prompts and answers; else they are in no log
+    /// Log prompts and answers, which are otherwise never logged
     #[arg(long)]
     pub(crate) log_prompts: bool,
-    /// Keep what prompts have in common in this folder too, for the next start; it holds prompts in effect
+    /// Also keep the prefix cache in this folder, across restarts; prompts can be read from it
+    ///
+    /// Its files hold token ids of prompts and answers, unencrypted. The folder is created for its owner alone; one that
+    /// others can write to is refused.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) cache_dir: Option<PathBuf>,
     #[command(flatten)]
@@ -517,7 +535,7 @@ pub(crate) enum CompatArg {
     Local,
     #[value(name = "deepseek")]
     DeepSeek,
-    /// With status 422 for requests of the wrong form, as before November 2025
+    /// With status 422 for malformed requests, as before November 2025
     #[value(name = "deepseek-422")]
     DeepSeek422,
 }
@@ -546,25 +564,27 @@ fn alias(text: &str) -> Result<Alias, String> {
         _ => (text, false),
     };
     match name.trim() {
-        "" => Err("expected a name, with :thinking or :nothinking behind it or not".to_owned()),
+        "" => Err("expected a name, optionally followed by :thinking or :nothinking".to_owned()),
         name => Ok(Alias { name: name.to_owned(), thinking }),
     }
 }
 
-/// Who may ask a server.
+/// Who may use a server.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Access")]
 pub(crate) struct Access {
-    /// A file with a key in each line; # begins a comment. Keys also come from LYN_API_KEY and DEEPSEEK_API_KEY
+    /// File of API keys, one per line, # for comments; also read: LYN_API_KEY, DEEPSEEK_API_KEY
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) api_key_file: Option<PathBuf>,
-    /// Listen beyond this machine without a key: whoever reaches the port may ask
+    /// Listen on a non-loopback address without a key: anyone who can reach the port can use the model
+    ///
+    /// Traffic is not encrypted either; a proxy in front can add TLS.
     #[arg(long)]
     pub(crate) no_auth: bool,
-    /// An origin whose pages may ask, as scheme://host:port; * is all of them; may be given again
+    /// Allow web pages of this origin, scheme://host:port; *: all; repeatable
     #[arg(long, value_name = "ORIGIN")]
     pub(crate) cors_origin: Vec<String>,
-    /// A name under which this server is reached; * is all of them; may be given again
+    /// Accept requests addressed to this host name; *: any; repeatable
     #[arg(long, value_name = "NAME")]
     pub(crate) allowed_host: Vec<String>,
 }
@@ -573,53 +593,55 @@ pub(crate) struct Access {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Load")]
 pub(crate) struct LoadLimits {
-    /// Answers at once
+    /// Answers generated at the same time
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) parallel: u16,
-    /// Answers that wait for their turn; more are refused
+    /// Requests that may wait; further ones are refused
     #[arg(long, value_name = "N", default_value_t = 64)]
     pub(crate) max_queue: u16,
-    /// Of these, with one key, where there are several
+    /// Requests that may wait per key, if there are several keys
     #[arg(long, value_name = "N", default_value_t = 16)]
     pub(crate) max_queue_per_key: u16,
-    /// Seconds that an answer may wait for its turn; 0: as long as it takes
+    /// Maximum wait in the queue, in seconds; 0: no limit
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub(crate) queue_timeout: u32,
-    /// Seconds that an answer may take in all; 0: as long as it takes
+    /// Maximum time per answer, queue included, in seconds; 0: no limit
     #[arg(long, value_name = "SECONDS", default_value_t = 1800)]
     pub(crate) request_timeout: u32,
-    /// Bytes of a request's body
+    /// Maximum size of a request body
     #[arg(long, value_name = "BYTES", default_value_t = 8 << 20)]
     pub(crate) max_body: u32,
-    /// Seconds that answers get to end when the server is stopped
+    /// Grace period at shutdown
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     pub(crate) drain_seconds: u32,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Bench {
-    /// Prompt lengths to read
+    /// Prompt lengths to measure
     #[arg(short, long, value_name = "N,…", value_delimiter = ',', default_value = "512")]
     pub(crate) prompt: Vec<u32>,
-    /// Answer lengths to write
+    /// Answer lengths to measure
     #[arg(short = 'n', long, value_name = "N,…", value_delimiter = ',', default_value = "64")]
     pub(crate) generate: Vec<u32>,
-    /// Tokens in the cache before each test
+    /// Cached tokens before each test
     #[arg(short, long, value_name = "N,…", value_delimiter = ',', default_value = "0")]
     pub(crate) depth: Vec<u32>,
-    /// Ways of attention to compare
-    #[arg(long, value_name = "HOW,…", value_delimiter = ',', default_value = "sparse,dense")]
+    /// Attention modes to compare
+    #[arg(long, value_name = "MODE,…", value_delimiter = ',', default_value = "sparse,dense")]
     pub(crate) attention: Vec<AttentionArg>,
-    /// Runs of each test
+    /// Runs per test
     #[arg(short, long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) repetitions: u32,
-    /// Form of the table
-    #[arg(short, long, value_name = "FORM", default_value = "table")]
+    /// Output format
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     pub(crate) output: TableForm,
     /// stories (built in), a folder, or a .safetensors file
     #[arg(short, long, default_value = "stories", value_hint = ValueHint::AnyPath)]
     pub(crate) model: PathBuf,
-    /// Load although the plan says that memory is short
+    /// Load even if the memory plan does not fit
+    ///
+    /// A device that then runs out of memory ends the load with out_of_memory; see: lyn plan
     #[arg(long)]
     pub(crate) force: bool,
 }
@@ -637,23 +659,25 @@ pub(crate) enum TableForm {
 pub(crate) struct Plan {
     #[command(flatten)]
     pub(crate) model: Model,
-    /// Tokens of prompt and answer together: a number, auto (up to 8192) or max
+    /// Context length in tokens, prompt plus answer: a number, auto (up to 8192) or max
     #[arg(short, long, value_name = "N", default_value = "auto", value_parser = context)]
     pub(crate) context: ContextSize,
-    /// Prompt tokens of one step; default: by adapter
+    /// Prompt tokens per step; default: 128 on software adapters, otherwise 256
+    ///
+    /// Smaller steps need less scratch memory and read prompts more slowly.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub(crate) chunk: Option<u32>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Conform {
-    /// Only kernels of this name; * and ? stand for any text and any character
+    /// Test only kernels with matching names; * and ? are wildcards
     #[arg(long, value_name = "GLOB")]
     pub(crate) kernel: Option<String>,
-    /// Write the report as JSON
+    /// Also write the report to FILE, as JSON
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) report: Option<PathBuf>,
-    /// A checkpoint with golden values of its stages, in place of the kernels; may be given again
+    /// Test the stages of a checkpoint against its golden values instead of the kernels; repeatable
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) golden: Vec<PathBuf>,
 }
@@ -662,10 +686,10 @@ pub(crate) struct Conform {
 pub(crate) struct Tokenize {
     /// Text, or ids with --decode; default: stdin
     pub(crate) text: Option<String>,
-    /// Ids to text
+    /// Convert ids to text
     #[arg(long)]
     pub(crate) decode: bool,
-    /// Let control tokens that the text spells out count as such
+    /// Encode control tokens spelled out in the text as such
     #[arg(long)]
     pub(crate) special: bool,
     /// stories (built in), a folder, or a .safetensors file
@@ -687,7 +711,7 @@ pub(crate) fn command() -> Command {
     })
 }
 
-/// The same, deaf to the environment.
+/// The same, without environment variables.
 pub(crate) fn command_without_environment() -> Command {
     fn linked(command: Command) -> Command {
         let link = match command.get_name() {

@@ -105,20 +105,20 @@ fn error(refused: &clap::Error, origin: Origin, settings: &Settings) -> Error {
             format!("{name}: expected {}, found {found}", expected(refused))
         }
         ErrorKind::UnknownArgument => {
-            format!("there is no option or argument {}", as_given(&text(ContextKind::InvalidArg).unwrap_or_default()))
+            format!("unknown option or argument {}", as_given(&text(ContextKind::InvalidArg).unwrap_or_default()))
         }
         ErrorKind::InvalidSubcommand => {
-            format!("there is no verb {}", as_given(&text(ContextKind::InvalidSubcommand).unwrap_or_default()))
+            format!("unknown verb {}", as_given(&text(ContextKind::InvalidSubcommand).unwrap_or_default()))
         }
         ErrorKind::ArgumentConflict => match text(ContextKind::PriorArg) {
             Some(prior) if named(&prior, origin) != name => {
-                format!("{name} and {} exclude each other", named(&prior, origin))
+                format!("{name} cannot be used with {}", named(&prior, origin))
             }
-            _ => format!("{name} is given twice"),
+            _ => format!("{name} was given more than once"),
         },
-        ErrorKind::MissingRequiredArgument => format!("expected also {name}"),
+        ErrorKind::MissingRequiredArgument => format!("missing argument {name}"),
         ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            "expected a verb behind this one".to_owned()
+            "expected a subcommand".to_owned()
         }
         ErrorKind::InvalidUtf8 => format!("expected UTF-8 text, found {}", not_utf8(origin)),
         // What no option of ours can bring about, in one line.
@@ -130,7 +130,7 @@ fn error(refused: &clap::Error, origin: Origin, settings: &Settings) -> Error {
             Error::new(Code::BadConfig, format!("{path}: {message}"))
         }
         Origin::Environment => {
-            Error::new(Code::BadRequest, message).with_help("correct this variable of the environment, or unset it")
+            Error::new(Code::BadRequest, message).with_help("correct or unset this environment variable")
         }
         Origin::Arguments => Error::new(Code::BadRequest, message).with_help(help(refused)),
     }
@@ -170,7 +170,7 @@ fn expected(refused: &clap::Error) -> String {
     };
     let range = why.split_once(" is not in ").and_then(|(_, range)| range.split_once(".."));
     match (range, why.strip_prefix("expected ")) {
-        (Some((from, "")), _) => format!("a whole number from {from} on"),
+        (Some((from, "")), _) => format!("a whole number of at least {from}"),
         (Some((from, to)), _) => format!("a whole number from {from} to {}", to.trim_start_matches('=')),
         (None, Some(expected)) => expected.to_owned(),
         // Rust's own words for numbers.
@@ -204,7 +204,7 @@ fn help(refused: &clap::Error) -> String {
     if let Some(ContextValue::StyledStrs(hints)) = refused.get(ContextKind::Suggested)
         && hints.iter().any(|hint| hint.to_string().contains("'-- "))
     {
-        return "if it is no option: -- stands before arguments that begin with a hyphen".to_owned();
+        return "put -- before arguments that begin with a hyphen and are not options".to_owned();
     }
     let command = cli::command_without_environment();
     let verb = std::env::args_os().nth(1).and_then(|verb| verb.into_string().ok());

@@ -53,7 +53,8 @@ pub(crate) fn engine_of(app: &App, source: Arc<dyn Source>, options: &Options) -
         return Err(Error::new(Code::Cancelled, "stopped while loading"));
     }
     if let Some(adapter) = engine.adapter().filter(|info| info.kind == "software" && options.device == "auto") {
-        let text = format!("running on {}: correct but slow; see: lyn devices", quote(&adapter.name));
+        let text =
+            format!("running on the software adapter {}: correct, but slow; see: lyn devices", quote(&adapter.name));
         app.terminal.warn("software_adapter", &text);
     }
     Ok(engine)

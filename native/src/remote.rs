@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use lyn::chat::Message;
-use lyn::chat::openai::{ChatRequest, Usage};
 use lyn::error::{Code, Error, Result, escape};
 use lyn::generate::{Event, Finish, Known, Timings, Voice};
 use lyn::memory::ContextSize;
+use lyn::wire::openai::{ChatRequest, Usage};
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 
@@ -80,17 +80,16 @@ impl Remote {
         }
         let idle = unused(engine);
         if !idle.is_empty() {
-            app.terminal
-                .note(&format!("note: with --upstream there is no engine here that {} could set", idle.join(", ")));
+            app.terminal.note(&format!("note: ignored with --upstream, which loads no model: {}", idle.join(", ")));
         }
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()
-            .map_err(|error| Error::new(Code::Internal, format!("no runtime for connections: {error}")))?;
+            .map_err(|error| Error::new(Code::Internal, format!("the connection runtime did not start: {error}")))?;
         let _working = app.interrupt.work();
         // The default names a model that is built in here, and hardly one there.
         let wanted = engine.model.to_str().ok_or_else(|| {
-            Error::new(Code::BadRequest, format!("--model {}: expected an id in UTF-8", quoted(&engine.model)))
+            Error::new(Code::BadRequest, format!("--model {}: expected a model id in UTF-8", quoted(&engine.model)))
         })?;
         let wanted = Some(wanted).filter(|model| *model != "stories");
         let model = runtime.block_on(async {
@@ -163,7 +162,7 @@ impl Remote {
             unknown.push("--thinking".to_owned());
         }
         if !unknown.is_empty() {
-            app.terminal.note(&format!("note: the engine there does not know {}", unknown.join(", ")));
+            app.terminal.note(&format!("note: not supported by the upstream engine: {}", unknown.join(", ")));
         }
     }
 }
@@ -207,7 +206,7 @@ impl Told {
             Event::End { finish, timings, .. } => {
                 self.timings = timings;
                 if finish == Finish::Aborted {
-                    let help = "ask again: the text so far is not the whole answer";
+                    let help = "ask again: the text so far is incomplete";
                     self.failure = Some(gave_up(&self.host).with_help(help));
                 } else {
                     self.finish = Some(finish);
@@ -232,14 +231,14 @@ impl Told {
     pub(crate) fn report(&self, app: &App, options: &AnswerArgs) {
         let why = match (self.finish, options.max_tokens()) {
             (Some(Finish::Length), Some(most)) => {
-                Some(format!("--max-tokens {most} or the engine's own limit is reached"))
+                Some(format!("--max-tokens {most} or the engine's own limit was reached"))
             }
-            (Some(Finish::Length), None) => Some("the engine's limit is reached".to_owned()),
+            (Some(Finish::Length), None) => Some("the engine's limit was reached".to_owned()),
             (Some(Finish::Stop) | None, _) => None,
             (Some(other), _) => Some(other.name().to_owned()),
         };
         if let Some(why) = why {
-            app.terminal.note(&format!("note: the answer ends here: {why}"));
+            app.terminal.note(&format!("note: the answer was cut off: {why}"));
         }
         let wanted = match options.stats {
             When::Always => true,
@@ -264,7 +263,7 @@ impl Told {
             parts.push(format!("{:.1} tok/s", f64::from(tokens - 1) / seconds));
         }
         let cached = usage.prompt_cache_hit_tokens.filter(|&cached| cached > 0);
-        let cached = cached.map(|cached| format!(" ({} known)", count(cached.into()))).unwrap_or_default();
+        let cached = cached.map(|cached| format!(" ({} cached)", count(cached.into()))).unwrap_or_default();
         parts.push(format!("prompt {}{cached}", known(usage.prompt_tokens)));
         if let Some(first) = self.first {
             parts.push(format!("first token {:.1} s", first.as_secs_f64()));

@@ -53,7 +53,7 @@ impl Settings {
                 return Ok(Settings { path: Some(path), ..Settings::default() });
             }
             (Err(error), true) if error.kind() == ErrorKind::PermissionDenied => {
-                let unread = format!("{}: {error}; going on without settings", quoted(&path));
+                let unread = format!("{}: {error}; continuing without settings", quoted(&path));
                 return Ok(Settings { path: Some(path), unread: Some(unread), ..Settings::default() });
             }
             (Err(error), _) => return Err(bad(error.to_string())),
@@ -183,7 +183,7 @@ pub(crate) fn state_folder() -> Option<PathBuf> {
 
 /// A path for people.
 pub(crate) fn shown(path: Option<&Path>) -> String {
-    path.map_or_else(|| "none: the system names no home folder".to_owned(), crate::text::shown)
+    path.map_or_else(|| "none: no home folder is set".to_owned(), crate::text::shown)
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ pub(crate) fn of_file(path: &Path) -> Result<String> {
 
 /// What to do about another encoding.
 pub(crate) const UTF8_HELP: &str =
-    "save it as UTF-8, for example with: iconv -f LATIN1 -t UTF-8, or an editor's \"save as\"";
+    "save it as UTF-8, for example with iconv -f LATIN1 -t UTF-8 or your editor's \"Save as\"";
 
 /// Bytes as text, without the byte order mark that some editors write, or what they are.
 pub(crate) fn decode(bytes: Vec<u8>) -> Result<String, String> {
@@ -50,7 +50,7 @@ pub(crate) fn decode(bytes: Vec<u8>) -> Result<String, String> {
     }
     let text = String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
-        format!("expected UTF-8 text, found another byte at {at}")
+        format!("expected UTF-8 text, found an invalid byte at offset {at}")
     })?;
     Ok(match text.strip_prefix('\u{feff}') {
         Some(rest) => rest.to_owned(),
@@ -84,7 +84,7 @@ mod tests {
         assert_eq!(decode("é".into()).unwrap(), "é");
         assert!(decode(b"\xff\xfek\0e\0".to_vec()).unwrap_err().contains("UTF-16"));
         assert!(decode(b"\xfe\xff\0k".to_vec()).unwrap_err().contains("UTF-16"));
-        assert!(decode(b"caf\xe9".to_vec()).unwrap_err().contains("byte at 3"));
+        assert!(decode(b"caf\xe9".to_vec()).unwrap_err().contains("byte at offset 3"));
     }
 
     #[cfg(unix)]

@@ -6,14 +6,15 @@ use crate::chat::{Conversation, Detected, Options as RenderOptions};
 use crate::checkpoint::{Checkpoint, GenerationDefaults, Source};
 use crate::error::{Code, Error, Result};
 use crate::executor::Executor;
-use crate::generate::{AnswerId, Block, Event, Generation, Key, Occupancy, Request, Runner, Scheduler, Settings};
+use crate::generate::{AnswerId, Block, Event, Generation, Key, Occupancy, Request, Runner, Scheduler};
 use crate::gpu::{AdapterInfo, Device, adapter};
 use crate::inspect::self_check;
 use crate::language::{Language, no_tokenizer};
-use crate::memory::{ContextSize, Plan};
-use crate::model::Dims;
+use crate::memory::{ContextSize, Plan, Planned, Wanted};
+use crate::model::{Dims, Settings};
 use crate::text::Tokenizer;
-use crate::{gpu, host, weights};
+use crate::upload::upload;
+use crate::{gpu, host};
 
 /// Tokens of a step at most.
 const MAX_CHUNK: u32 = 4096;
@@ -154,6 +155,14 @@ impl Place {
         is_software(self.adapter())
     }
 
+    /// Bytes of the largest tensor that can be bound.
+    fn binding_bytes(&self) -> u64 {
+        match self {
+            Place::Gpu(device) => device.limits().binding_bytes,
+            Place::Host => 1 << 31,
+        }
+    }
+
     fn executor(self) -> Executor {
         match self {
             Place::Gpu(device) => Executor::Gpu(Box::new(gpu::Executor::new(*device))),
@@ -194,6 +203,17 @@ impl Engine {
     /// `bad_request` for a context or a chunk that the model does not have.
     pub fn plan_for(checkpoint: &Checkpoint, adapter: Option<&AdapterInfo>, options: &Options) -> Result<Plan> {
         let dims = Dims::new(&checkpoint.config, u32::MAX);
+        let binding_bytes = adapter.map_or(1 << 31, |info| info.max_binding_bytes);
+        Ok(Engine::planned(checkpoint, &dims, adapter, binding_bytes, options)?.plan)
+    }
+
+    fn planned<'a>(
+        checkpoint: &'a Checkpoint,
+        dims: &Dims,
+        adapter: Option<&AdapterInfo>,
+        binding_bytes: u64,
+        options: &Options,
+    ) -> Result<Planned<'a>> {
         let software = is_software(adapter);
         let chunk = options.chunk.unwrap_or(if software { 128 } else { 256 });
         let entries = dims.router.as_ref().map_or(1, |router| router.experts_per_token + 1);
@@ -202,8 +222,22 @@ impl Engine {
             let message = format!("a chunk of {chunk} tokens; expected 1 to {most}");
             return Err(Error::new(Code::BadRequest, message));
         }
-        let available = options.memory_bytes.filter(|_| software);
-        Plan::new(checkpoint, &dims, options.context, chunk, options.sequences.max(1), available)
+        let sequences = options.sequences.max(1);
+        let scored = MAX_SCORED_LOGITS / dims.vocab_size.max(1);
+        let rows = match (options.all_logits, options.scores_prompts) {
+            (true, _) => chunk.max(sequences),
+            (false, true) => chunk.min(scored).max(sequences),
+            (false, false) => sequences,
+        };
+        let index_topk = options.attention.index_topk(dims, options.index_topk);
+        let wanted = Wanted {
+            context: options.context,
+            settings: Settings { context: 0, sequences, chunk, rows, index_topk },
+            prediction: options.prediction,
+            shard_bytes: binding_bytes.min(options.shard_bytes.unwrap_or(u64::MAX)),
+            available_bytes: options.memory_bytes.filter(|_| software),
+        };
+        Planned::new(checkpoint, dims, &wanted)
     }
 
     /// Opens a checkpoint and loads it. `progress` returns false to stop.
@@ -233,20 +267,12 @@ impl Engine {
         let language = Language::open(&checkpoint).await?;
         let vocab_limit = language.as_ref().map_or(usize::MAX, |language| language.tokenizer().size());
         let dims = Dims::new(&checkpoint.config, u32::try_from(vocab_limit).unwrap_or(u32::MAX));
-        let plan = Engine::plan_for(&checkpoint, place.adapter(), options)?;
-        let chunk = plan.chunk;
+        let binding_bytes = place.binding_bytes();
+        let planned = Engine::planned(&checkpoint, &dims, place.adapter(), binding_bytes, options)?;
+        let Planned { plan, layout, tensors, settings } = planned;
         if !options.force {
             plan.check()?;
         }
-        let index_topk = options.attention.index_topk(&dims, options.index_topk);
-        let sequences = options.sequences.max(1);
-        let scored = MAX_SCORED_LOGITS / dims.vocab_size.max(1);
-        let rows = match (options.all_logits, options.scores_prompts) {
-            (true, _) => chunk.max(sequences),
-            (false, true) => chunk.min(scored).max(sequences),
-            (false, false) => sequences,
-        };
-        let settings = Settings { context: plan.context, sequences, chunk, rows, index_topk };
         let adapter = place.adapter().cloned();
         if let (true, Place::Gpu(device)) = (options.self_check, &place) {
             go_on(progress(Progress::Check))?;
@@ -257,11 +283,9 @@ impl Engine {
         let total_bytes = checkpoint.totals(options.prediction).stored_bytes;
         // Vectors are widened and scales are read apart: what the loader counts is near the stored bytes, not equal.
         let mut report = |done: u64| progress(Progress::Upload { done_bytes: done.min(total_bytes), total_bytes });
-        let shard_bytes = executor.binding_bytes().min(options.shard_bytes.unwrap_or(u64::MAX));
-        let weights =
-            weights::load(&checkpoint, &dims, &mut executor, shard_bytes, options.prediction, &mut report).await?;
+        upload(&layout, &mut executor, &mut report).await?;
         go_on(progress(Progress::Upload { done_bytes: total_bytes, total_bytes }))?;
-        let mut runner = Runner::new(executor, dims, weights, settings).await?;
+        let mut runner = Runner::new(executor, dims, tensors, settings);
         runner.warm(&mut |done, total| progress(Progress::Compile { done, total })).await?;
         let answers = language.map(|language| {
             let language = Arc::new(language.with_context(plan.context));

@@ -38,15 +38,6 @@ impl Prepared {
 }
 
 impl Executor {
-    /// Largest tensor that can be bound, in bytes: larger ones are split.
-    #[must_use]
-    pub fn binding_bytes(&self) -> u64 {
-        match self {
-            Executor::Gpu(gpu) => gpu.limits().binding_bytes,
-            Executor::Host(_) => 1 << 31,
-        }
-    }
-
     /// The device; none on the host.
     #[must_use]
     pub fn device(&self) -> Option<&gpu::Device> {
@@ -149,6 +140,15 @@ impl Executor {
         match self {
             Executor::Gpu(gpu) => gpu.counts(),
             Executor::Host(_) => gpu::Counts::default(),
+        }
+    }
+
+    /// Bytes of all tensors, with the scratch of what was prepared so far.
+    #[must_use]
+    pub fn allocated_bytes(&self) -> u64 {
+        match self {
+            Executor::Gpu(gpu) => gpu.allocated_bytes(),
+            Executor::Host(host) => host.allocated_bytes(),
         }
     }
 

@@ -31,6 +31,12 @@ impl Executor {
         }
     }
 
+    /// Bytes of all tensors, with the scratch of what was prepared so far.
+    #[must_use]
+    pub fn allocated_bytes(&self) -> u64 {
+        self.slots.iter().chain(&self.scratch).map(|memory| memory.len() as u64 * 4).sum()
+    }
+
     /// Writes words into a slot.
     pub fn write(&mut self, slot: Slot, word: u64, words: &[u32]) {
         let target = self.slots.get_mut(slot.0 as usize).zip(usize::try_from(word).ok());

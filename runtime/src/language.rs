@@ -7,13 +7,15 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::chat::format::template;
 #[cfg(feature = "chat-template")]
-use crate::chat::template::{ChatTemplate, Ends};
-use crate::chat::{ChatFormat, CheckpointFiles, Conversation, Detected, Grammars, Options, control, encode};
+use crate::chat::formats::template::{ChatTemplate, Ends};
+use crate::chat::formats::template_of;
+use crate::chat::{
+    ChatFormat, CheckpointFiles, Conversation, Detected, Grammars, Options, OutputParser, control, encode,
+};
 use crate::checkpoint::{Checkpoint, GenerationDefaults, optional_small_file};
 use crate::error::{Code, Error, Result, quote};
-use crate::generate::Vocabulary;
+use crate::generate::{Request, Vocabulary};
 use crate::text::{MAX_TOKENIZER_BYTES, MAX_TOKENIZER_CONFIG_BYTES, Tokenizer};
 
 /// A model's language.
@@ -63,7 +65,9 @@ impl Language {
         let format = ChatFormat::detect(files, &tokenizer)?;
         #[cfg(feature = "chat-template")]
         let template = match format {
-            Detected::Template => template(files)?.map(|(file, source)| ChatTemplate::new(file, &source, &tokenizer)),
+            Detected::Template => {
+                template_of(files)?.map(|(file, source)| ChatTemplate::new(file, &source, &tokenizer))
+            }
             _ => None,
         };
         let tokenizer_info = tokenizer_info(files, config.bos_token_id, &config.eos_token_ids, &tokenizer)?;
@@ -72,8 +76,12 @@ impl Language {
         let allowed: Arc<[bool]> = tokenizer.sampleable().into();
         let tokenizer = Arc::new(tokenizer);
         let grammars = Grammars::new(Arc::clone(&tokenizer), format, Arc::clone(&allowed), &eos);
+        let parser = move |request: &Request| {
+            let format = format.format().filter(|_| request.calls);
+            Box::new(OutputParser::new(format, request.thinking)) as _
+        };
         Ok(Some(Language {
-            vocabulary: Arc::new(Vocabulary { tokenizer, eos, allowed }),
+            vocabulary: Arc::new(Vocabulary { tokenizer, eos, allowed, parser: Box::new(parser) }),
             format,
             #[cfg(feature = "chat-template")]
             template,
@@ -240,7 +248,7 @@ fn tokenizer_info(
     };
     let mut info: Map<String, Value> = all.into_iter().flatten().filter_map(plain).collect();
     let text = |id: Option<u32>| id.map_or(Value::Null, |id| Value::String(tokenizer.decode(&[id])));
-    let template = template(files)?.map_or(Value::Null, |(_, text)| Value::String(text));
+    let template = template_of(files)?.map_or(Value::Null, |(_, text)| Value::String(text));
     info.insert("chat_template".to_owned(), template);
     let defaults = [
         ("tokenizer_class", Value::String("PreTrainedTokenizerFast".to_owned())),

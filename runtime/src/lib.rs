@@ -19,6 +19,7 @@ pub mod host;
 pub mod inspect;
 pub mod json;
 pub mod language;
+pub mod layout;
 pub mod memory;
 pub mod model;
 #[cfg(feature = "embedded-stories")]
@@ -26,7 +27,8 @@ pub mod models;
 pub mod platform;
 pub mod record;
 pub mod text;
-mod weights;
+mod upload;
+pub mod wire;
 
 pub use engine::{Attention, Engine, Options, Place, Progress};
 pub use error::{Class, Code, Error, Result};

@@ -4,8 +4,10 @@ use serde::Serialize;
 
 use crate::checkpoint::Checkpoint;
 use crate::error::{Code, Error, Result};
-use crate::model::Dims;
-use crate::model::cache::bytes_per_position;
+use crate::layout::{Contents, Layout};
+use crate::model::cache::CacheTensor;
+use crate::model::{self, Dims, Parts, Settings, Tensors};
+use crate::record::Recording;
 
 /// Memory that a model, a context and a chunk need on an adapter.
 #[derive(Clone, Debug, Serialize)]
@@ -26,11 +28,13 @@ pub struct Plan {
     pub max_position_embeddings: u32,
     /// Tokens of a prefill step.
     pub chunk: u32,
-    /// Weights, as stored.
+    /// Bytes of the files that are read.
+    pub stored_bytes: u64,
+    /// Weights, as they lie in memory.
     pub weights_bytes: u64,
     /// Cache of all layers, f32.
     pub cache_bytes: u64,
-    /// Intermediate tensors of a step, an upper estimate.
+    /// Tensors of a step, those that its passes share included: as its recordings ask for.
     pub scratch_bytes: u64,
     /// All of these.
     pub total_bytes: u64,
@@ -68,24 +72,36 @@ pub enum ContextSize {
 
 const AUTO_CONTEXT: u32 = 8192;
 
-impl Plan {
-    /// The plan for `sequences` answers at once, each with the whole context.
+/// What a plan is made for.
+pub(crate) struct Wanted {
+    /// Positions.
+    pub(crate) context: ContextSize,
+    /// Everything else; its context is the plan's to choose.
+    pub(crate) settings: Settings,
+    /// Whether multi-token prediction is loaded too.
+    pub(crate) prediction: bool,
+    /// Bytes of a tensor at most, where it can be split.
+    pub(crate) shard_bytes: u64,
+    /// Memory that is there; none where the adapter does not say.
+    pub(crate) available_bytes: Option<u64>,
+}
+
+/// A plan, and the memory that it speaks of.
+pub(crate) struct Planned<'a> {
+    pub(crate) plan: Plan,
+    pub(crate) layout: Layout<'a>,
+    pub(crate) tensors: Tensors,
+    pub(crate) settings: Settings,
+}
+
+impl<'a> Planned<'a> {
+    /// Lays a model out for the context wanted, or for the largest that fits.
     ///
     /// # Errors
-    /// `bad_request` for a context that the model does not have.
-    pub fn new(
-        checkpoint: &Checkpoint,
-        dims: &Dims,
-        context: ContextSize,
-        chunk: u32,
-        sequences: u32,
-        available_bytes: Option<u64>,
-    ) -> Result<Plan> {
-        let config = &checkpoint.config;
-        let most = config.max_position_embeddings;
-        let totals = checkpoint.totals(false);
-        let weights_bytes = totals.stored_bytes;
-        let mut tokens = match context {
+    /// `bad_request` for a context that the model does not have; `bad_checkpoint` for tensors that cannot be laid out.
+    pub(crate) fn new(checkpoint: &'a Checkpoint, dims: &Dims, wanted: &Wanted) -> Result<Planned<'a>> {
+        let most = checkpoint.config.max_position_embeddings;
+        let mut tokens = match wanted.context {
             ContextSize::Auto => most.min(AUTO_CONTEXT),
             ContextSize::Max => most,
             ContextSize::Tokens(tokens) if (1..=most).contains(&tokens) => tokens,
@@ -94,41 +110,58 @@ impl Plan {
                 return Err(Error::new(Code::BadRequest, message).with_help(format!("--context {most}")));
             }
         };
-        let total = |tokens: u32| {
-            let cache = u64::from(tokens) * u64::from(sequences) * bytes_per_position(dims);
-            let scratch = scratch_bytes(dims, config.intermediate_size, chunk, tokens);
-            (cache, scratch, weights_bytes.saturating_add(cache).saturating_add(scratch))
-        };
-        if let (ContextSize::Auto, Some(available)) = (context, available_bytes) {
-            while total(tokens).2 > available && tokens > 512 {
-                tokens /= 2;
+        loop {
+            let planned = Planned::for_context(checkpoint, dims, wanted, tokens)?;
+            let fits = wanted.available_bytes.is_none_or(|available| planned.plan.total_bytes <= available);
+            if fits || wanted.context != ContextSize::Auto || tokens <= 512 {
+                return Ok(planned);
             }
+            tokens /= 2;
         }
-        let (cache_bytes, scratch_bytes, total_bytes) = total(tokens);
-        let fit = match available_bytes {
+    }
+
+    fn for_context(checkpoint: &'a Checkpoint, dims: &Dims, wanted: &Wanted, context: u32) -> Result<Planned<'a>> {
+        let (config, totals) = (&checkpoint.config, checkpoint.totals(false));
+        let settings = Settings { context, ..wanted.settings };
+        let mut layout = Layout::new(checkpoint, wanted.shard_bytes);
+        let tensors = Tensors::lay_out(&mut layout, dims, &settings, wanted.prediction)?;
+        let bytes_of = |tensors: &mut dyn Iterator<Item = CacheTensor>| -> u64 {
+            tensors.map(|tensor| tensor.page(0).1.saturating_mul(4)).fold(0, u64::saturating_add)
+        };
+        let cache_bytes = bytes_of(&mut tensors.cache.tensors()).saturating_mul(tensors.cache.pages.into());
+        let weights_bytes = layout.bytes_of(|laid| !matches!(laid.contents, Contents::Zeros));
+        let recordings = settings.shapes(dims).map(|shape| model::step(Parts { dims, tensors: &tensors, shape }));
+        let shared = Recording::scratch_of(recordings).saturating_mul(4);
+        let total_bytes = layout.bytes_of(|_| true).saturating_add(shared);
+        let scratch_bytes = total_bytes.saturating_sub(weights_bytes).saturating_sub(cache_bytes);
+        let fit = match wanted.available_bytes {
             None => Fit::Unknown,
             Some(available) if total_bytes > available => Fit::DoesNotFit,
             Some(available) if total_bytes > available / 10 * 9 => Fit::Tight,
             Some(_) => Fit::Fits,
         };
-        Ok(Plan {
+        let plan = Plan {
             model_type: config.model_type.clone(),
             layers: config.num_hidden_layers,
             parameters: totals.parameters,
             formats: totals.bytes_by_dtype.iter().map(|(dtype, &bytes)| (dtype.name().to_owned(), bytes)).collect(),
-            context: tokens,
-            sequences,
-            max_position_embeddings: most,
-            chunk,
+            context,
+            sequences: settings.sequences,
+            max_position_embeddings: config.max_position_embeddings,
+            chunk: settings.chunk,
+            stored_bytes: totals.stored_bytes,
             weights_bytes,
             cache_bytes,
             scratch_bytes,
             total_bytes,
-            available_bytes,
+            available_bytes: wanted.available_bytes,
             fit,
-        })
+        };
+        Ok(Planned { plan, layout, tensors, settings })
     }
+}
 
+impl Plan {
     /// Refuses a plan that does not fit.
     ///
     /// # Errors
@@ -153,19 +186,6 @@ impl Plan {
             error.with_help("use a smaller model, or --force to try all the same")
         })
     }
-}
-
-/// An upper estimate of what a prefill step keeps at once: its widest tensors, before lifetimes are shared.
-fn scratch_bytes(dims: &Dims, intermediate_size: u32, chunk: u32, context: u32) -> u64 {
-    let entries = dims.router.as_ref().map_or(1, |router| router.experts_per_token + 1);
-    let heads = u64::from(dims.heads);
-    let per_token = 4 * u64::from(dims.hidden_size)
-        + 2 * heads * u64::from(dims.kv_lora_rank)
-        + heads * u64::from(dims.q_head_dim() + dims.v_head_dim)
-        + 3 * u64::from(intermediate_size)
-        + 2 * u64::from(entries) * u64::from(dims.hidden_size);
-    let scores = (u64::from(context) * u64::from(chunk)).min(8 << 20);
-    4 * (u64::from(chunk) * per_token + scores + u64::from(dims.vocab_size))
 }
 
 /// Bytes as people read them: `10.5 GiB`.

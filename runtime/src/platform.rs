@@ -64,7 +64,7 @@ impl Apart {
     /// Why there is no result.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Undone> {
-        native::run(&self.room, work)
+        native::run(&self.room, native::LIMITS, work)
     }
 }
 
@@ -78,11 +78,17 @@ mod native {
     use super::Undone;
 
     /// Works at once; one that is late keeps its place.
-    const PLACES: usize = 4;
+    pub(super) const PLACES: usize = 4;
     const STACK_BYTES: usize = 64 << 20;
     /// Work is bounded by its input and takes milliseconds: this is for what nobody has thought of.
-    const TIME: Duration = Duration::from_secs(5);
-    const WAIT: Duration = Duration::from_secs(10);
+    pub(super) const LIMITS: Limits = Limits { time: Duration::from_secs(5), wait: Duration::from_secs(10) };
+
+    /// How long work may take, and wait for a place.
+    #[derive(Clone, Copy)]
+    pub(super) struct Limits {
+        pub(super) time: Duration,
+        pub(super) wait: Duration,
+    }
 
     #[derive(Debug, Default)]
     pub(super) struct Room {
@@ -101,9 +107,9 @@ mod native {
         }
     }
 
-    fn enter(room: &Arc<Room>) -> Option<Place> {
+    fn enter(room: &Arc<Room>, wait: Duration) -> Option<Place> {
         let taken = room.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = room.freed.wait_timeout_while(taken, WAIT, |taken| *taken >= PLACES);
+        let waited = room.freed.wait_timeout_while(taken, wait, |taken| *taken >= PLACES);
         let (mut taken, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
         if timeout.timed_out() {
             return None;
@@ -114,9 +120,10 @@ mod native {
 
     pub(super) fn run<T: Send + 'static>(
         room: &Arc<Room>,
+        limits: Limits,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Undone> {
-        let place = enter(room).ok_or(Undone::Full)?;
+        let place = enter(room, limits.wait).ok_or(Undone::Full)?;
         let (done, result) = mpsc::channel();
         let work = move || {
             let found = catch_unwind(AssertUnwindSafe(work));
@@ -126,7 +133,7 @@ mod native {
         };
         let thread = std::thread::Builder::new().name("apart".to_owned()).stack_size(STACK_BYTES).spawn(work);
         thread.map_err(|_| Undone::Broken)?;
-        match result.recv_timeout(TIME) {
+        match result.recv_timeout(limits.time) {
             Ok(found) => found,
             Err(RecvTimeoutError::Timeout) => Err(Undone::Late),
             Err(RecvTimeoutError::Disconnected) => Err(Undone::Broken),
@@ -150,5 +157,34 @@ mod tests {
         assert!(apart.run(|| deep(20_000)).is_ok(), "more than a thread has by itself");
         let all: Vec<_> = (0..20).map(|n| apart.run(move || n)).collect();
         assert_eq!(all, (0..20).map(Ok).collect::<Vec<_>>(), "places are given back");
+    }
+
+    /// Work that never ends may not make whoever asked wait, nor may more of it run than there are places.
+    #[test]
+    fn late_work_is_left_alone_and_keeps_its_place() {
+        use std::sync::{Arc, mpsc};
+        use std::time::Duration;
+
+        let room = Arc::default();
+        let limits = native::Limits { time: Duration::from_millis(20), wait: Duration::from_millis(20) };
+        let run = |work: Box<dyn FnOnce() + Send>| native::run(&room, limits, work);
+        let ends: Vec<mpsc::Sender<()>> = (0..native::PLACES)
+            .map(|_| {
+                let (end, ended) = mpsc::channel::<()>();
+                let work = move || {
+                    let _ = ended.recv_timeout(Duration::from_secs(60));
+                };
+                assert_eq!(run(Box::new(work)), Err(Undone::Late));
+                end
+            })
+            .collect();
+        assert_eq!(run(Box::new(|| ())), Err(Undone::Full), "all places are taken");
+        drop(ends);
+        let patient = native::Limits { time: Duration::from_secs(60), wait: Duration::from_secs(60) };
+        assert_eq!(native::run(&room, patient, || 7), Ok(7), "places are given back at the end");
+        for _ in 0..=native::PLACES {
+            assert_eq!(native::run(&room, patient, || -> u32 { panic!("a test's own") }), Err(Undone::Broken));
+        }
+        assert_eq!(native::run(&room, patient, || 7), Ok(7), "and after a panic");
     }
 }

@@ -7,8 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use lyn::chat::openai::{ResponseShape, Shape, ToolChoice, ToolSpec};
-use lyn::chat::{ChatFormat, Detected, Dialect, Grammars};
+use lyn::chat::{ChatFormat, Detected, Dialect, Grammars, ResponseShape, Shape, ToolChoice, ToolSpec};
 use lyn::generate::Constraint;
 use lyn::text::Tokenizer;
 use lyn::{Code, Result};
@@ -938,4 +937,74 @@ fn hostile_schemas_end_nothing() {
     }
     assert!(taken > 400 && refused > 100, "{taken} taken, {refused} refused");
     assert!(slowest < std::time::Duration::from_secs(5), "{slowest:?}");
+}
+
+#[test]
+fn values_are_written_digit_by_digit() {
+    let schema = r#"{"enum": [9007199254740993, 0.1000000000000000000001, -1e-7]}"#;
+    let constraint = of(&EXP, &response(serde_json::from_str(schema).unwrap()), false).unwrap();
+    assert!(takes(&constraint, "9007199254740993") && takes(&constraint, "0.1000000000000000000001"));
+    assert!(!takes(&constraint, "9007199254740992") && !takes(&constraint, "0.1"), "f64's neighbours");
+}
+
+/// What fits these schemas, and what does not although it would without one keyword.
+#[test]
+fn what_tools_write_about_objects_and_lists_is_held() {
+    for (schema, fit, unfit) in [
+        (
+            json!({"type": "object", "additionalProperties": {"type": "integer"}, "propertyNames": {"pattern": "^x"}}),
+            vec![r#"{"x1": 1}"#],
+            vec![r#"{"y": 1}"#],
+        ),
+        (
+            json!({"type": "object", "additionalProperties": {"type": "integer"}, "propertyNames": {"enum": ["a", "b"]}}),
+            vec![r#"{"a": 1, "b": 2}"#],
+            vec![r#"{"c": 1}"#],
+        ),
+        (
+            json!({"type": "object", "additionalProperties": {"type": "integer"}, "minProperties": 2}),
+            vec![r#"{"a": 1, "b": 2}"#],
+            vec!["{}", r#"{"a": 1}"#],
+        ),
+        (
+            json!({"type": "object", "additionalProperties": {"type": "integer"}, "maxProperties": 1}),
+            vec!["{}", r#"{"a": 1}"#],
+            vec![r#"{"a": 1, "b": 2}"#],
+        ),
+        (
+            json!({"type": "array", "prefixItems": [{"type": "integer"}, {"type": "boolean"}], "items": false}),
+            vec!["[1, true]"],
+            vec!["[true, 1]", "[1, true, 2]"],
+        ),
+        (
+            json!({"type": "array", "items": {"enum": ["a", "b"]}, "uniqueItems": true}),
+            vec![r#"["a", "b"]"#],
+            vec![r#"["a", "a"]"#],
+        ),
+        (json!({"oneOf": [{"type": "integer"}, {"type": "boolean"}]}), vec!["1", "true"], vec!["null", "\"a\""]),
+    ] {
+        let validator = validator(&schema);
+        let constraint = of(&EXP, &response(schema.clone()), false).unwrap();
+        for text in fit {
+            assert!(validator.is_valid(&parse(text)) && takes(&constraint, text), "{schema}: {text}");
+        }
+        for text in unfit {
+            assert!(!validator.is_valid(&parse(text)) && !takes(&constraint, text), "{schema}: {text}");
+        }
+    }
+}
+
+/// The compiler of grammars follows references by recursion.
+#[test]
+fn long_chains_of_references_are_refused_before_they_are_compiled() {
+    let link = |n: usize| json!({"type": "object", "properties": {"next": {"$ref": format!("#/$defs/d{n}")}}});
+    let chain = |length: usize| {
+        let mut definitions: Map<String, Value> = (0..length).map(|n| (format!("d{n}"), link(n + 1))).collect();
+        definitions.insert(format!("d{length}"), json!({"type": "null"}));
+        response(json!({"$defs": definitions, "$ref": "#/$defs/d0"}))
+    };
+    assert!(of(&EXP, &chain(20), false).is_ok());
+    let error = of(&EXP, &chain(900), false).unwrap_err();
+    assert_eq!(error.code(), Code::GrammarTooComplex, "{error}");
+    assert!(error.message().contains("refer to one another more than"), "{error}");
 }

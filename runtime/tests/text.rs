@@ -4,7 +4,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use lyn::chat::{ChatFormat, Conversation, Delta, Message, Options, OutputParser, Parsed, Segment, control, encode};
+use lyn::chat::{ChatFormat, Conversation, Message, Options, OutputParser, Parsed, Segment, control, encode};
+use lyn::generate::{Event, Parser};
 use lyn::text::{Pieces, Tokenizer};
 use serde_json::Value;
 
@@ -222,7 +223,7 @@ fn prompts_are_those_of_the_originals() {
 #[cfg(feature = "chat-template")]
 #[test]
 fn a_template_renders_what_the_renderer_does() {
-    use lyn::chat::template::{ChatTemplate, Ends};
+    use lyn::chat::formats::template::{ChatTemplate, Ends};
 
     let source = std::fs::read_to_string(root().join("tests/data/chat/exp.jinja")).expect("exp.jinja");
     let golden = golden("tests/data/chat/cases.json");
@@ -252,7 +253,7 @@ fn a_template_renders_what_the_renderer_does() {
 #[test]
 fn preambles_are_the_golden_ones() {
     let golden = golden("tests/data/chat/preambles.json");
-    let folder = root().join("runtime/src/chat/preambles");
+    let folder = root().join("runtime/src/chat/formats/preambles");
     let files = [
         ("v3.2.tools.head", "dsml_tools_head.txt"),
         ("v3.2.tools.tail", "dsml_tools_tail.txt"),
@@ -411,9 +412,9 @@ fn completions_are_parsed_in_any_pieces() {
         let check = |parts: &[&str]| {
             let mut parser = OutputParser::new(Some(format), case["thinking"] == true);
             let mut parsed = Parsed::default();
-            let mut deltas: Vec<Delta> = parts.iter().flat_map(|part| parser.push(part)).collect();
-            deltas.extend(parser.finish());
-            deltas.into_iter().for_each(|delta| parsed.take(delta));
+            let mut events: Vec<Event> = parts.iter().flat_map(|part| parser.push(part)).collect();
+            events.extend(parser.finish());
+            events.iter().for_each(|event| parsed.take(event));
             let calls: Vec<Value> = parsed
                 .calls()
                 .iter()
@@ -470,4 +471,24 @@ fn rules_beyond_the_goldens() {
     let keep = Options { drop_thinking: false, ..thinking };
     assert_eq!(render(ChatFormat::Dsml, keep, developer.clone()), format!("{developer_turn}{}", user_turn("<think>")));
     assert_eq!(render(ChatFormat::Dsml, plain, developer), format!("{developer_turn}{}", user_turn("</think>")));
+}
+
+/// One word may be as long as a body: its making ends with whoever waits for it, not at the next word.
+#[test]
+fn a_long_word_is_left_when_nobody_waits() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/stories/tokenizer.json");
+    let bytes = std::fs::read(path).expect("stories are there");
+    let tokenizer = Tokenizer::from_json("tokenizer.json", &bytes, 2048).expect("a tokenizer");
+    let word = "once".repeat(1 << 20);
+    let unwanted = Arc::new(AtomicBool::new(false));
+    let waiting = Arc::clone(&unwanted);
+    let leaves = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        waiting.store(true, Ordering::Relaxed);
+    });
+    let ended = lyn::cancel::unless(unwanted, || tokenizer.encode(&word, false));
+    leaves.join().expect("it only sleeps");
+    assert_eq!(ended.expect_err("nobody waits").code(), lyn::Code::Cancelled);
 }

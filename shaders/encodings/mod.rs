@@ -206,6 +206,12 @@ impl Encoding {
         if self.is_scaled() { rows.div_ceil(self.group.rows) as u64 * self.blocks(columns) as u64 } else { 0 }
     }
 
+    /// Words that hold `count` scales without gaps.
+    #[must_use]
+    pub const fn scale_words(&self, count: u64) -> u64 {
+        (count * self.scales.bits as u64).div_ceil(32)
+    }
+
     /// What the columns of a matrix must be a multiple of: 4, or a piece where zero bytes, which pad it, are no zeros.
     #[must_use]
     pub fn column_step(&self) -> u32 {

@@ -518,7 +518,7 @@ function engineOptions(o: CoreOptions): EngineOptions {
 async function describe(powerPreference: GPUPowerPreference | undefined): Promise<AdapterInfo> {
   const gpu = (navigator as { gpu?: GPU }).gpu;
   const adapter = await gpu?.requestAdapter(powerPreference ? { powerPreference } : {}).catch(() => null);
-  if (!adapter) throw new LynError("no_adapter", "this browser gives no GPU adapter", { help: ["Update the browser and the GPU driver; probe() says more."] });
+  if (!adapter) throw new LynError("no_adapter", "this browser offers no GPU adapter", { help: ["Update the browser and the GPU driver; see probe()."] });
   return adapterInfo(adapter);
 }
 

@@ -64,7 +64,7 @@ export function remoteOf(
   const [, repository, inline] = /^hf:([\w.-]+\/[\w.-]+)(?:@(.+))?$/.exec(model) ?? [];
   if (!repository || repository.split("/").some((part) => /^\.+$/.test(part))) {
     const help = ["Write hf:org/name or hf:org/name@revision."];
-    throw new LynError("bad_request", `${model.slice(0, 120)} names no repository of the Hub`, { help });
+    throw new LynError("bad_request", `${model.slice(0, 120)} is not a Hub repository`, { help });
   }
   const wanted = inline ?? revision ?? "main";
   const at = encodeURIComponent(wanted);
@@ -167,7 +167,7 @@ export function broken(net: Net, url: string, error: unknown): unknown {
   return new Transient(
     new LynError("network", message, {
       help: [
-        "Check the connection and load again: what is here is kept.",
+        "Check the connection and load again: downloads so far are kept.",
         ...(isSameOrigin(url)
           ? []
           : [`${host} has to allow requests from this page (CORS), and so has its content security policy.`]),
@@ -202,7 +202,7 @@ export function refused(response: Response, remote: Remote, file?: string): LynE
     });
   }
   const message = `${what}: ${hostOf(response.url || remote.folder)} answered ${status}`;
-  const error = new LynError("network", message, { help: ["Load again later: what is here is kept."], details });
+  const error = new LynError("network", message, { help: ["Load again later: downloads so far are kept."], details });
   if (status !== 408 && status !== 425 && status !== 429 && status < 500) return error;
   const asked = response.headers.get("retry-after");
   const wait = asked ? (/^\d+$/.test(asked) ? Number(asked) * 1000 : Date.parse(asked) - Date.now()) : 0;

@@ -52,7 +52,7 @@ export class RangeSource implements Source {
       if (!response.ok) throw refused(response, this.remote, file);
       const length = response.headers.get("content-length");
       if (length !== null && /^\d+$/.test(length)) return Number(length);
-      throw new LynError("network", `${file}: the server does not tell its size`);
+      throw new LynError("network", `${file}: the server does not report its size`);
     });
   }
 }

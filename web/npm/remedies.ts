@@ -5,13 +5,13 @@ import type { ErrorFacts } from "./errors.js";
 import type { ErrorCode } from "./types.js";
 
 const REMEDIES: Partial<Record<ErrorCode, string>> = {
-  no_adapter: "Update the browser and the GPU driver; probe() says more.",
-  adapter_not_found: "Leave out powerPreference.",
-  self_check_failed: "Update the GPU driver or use another browser; conform() says more.",
+  no_adapter: "Update the browser and the GPU driver; see probe().",
+  adapter_not_found: "Omit powerPreference.",
+  self_check_failed: "Update the GPU driver or use another browser; see conform().",
   limit_too_small: "Use a smaller context, a smaller model, or another adapter.",
   out_of_memory: "Use a smaller context or a smaller model, or load with force: true.",
-  device_lost: "Try again; if it happens again, update the driver or use a smaller context.",
-  gpu_timeout: "Try again; if it happens again, update the driver or use a smaller context.",
+  device_lost: "Try again; if it recurs, update the driver or use a smaller context.",
+  gpu_timeout: "Try again; if it recurs, update the driver or use a smaller context.",
   context_overflow: "Shorten the prompt, or load with a larger context.",
   bad_request: "Compare the request with the package's types.",
   grammar_too_complex: "Use a smaller schema: fewer alternatives, shorter patterns.",

@@ -8,7 +8,7 @@ import type { StoredModel } from "./types.js";
 export function originRoot(): Promise<FileSystemDirectoryHandle> {
   const manager = globalThis.navigator?.storage;
   if (typeof manager?.getDirectory !== "function")
-    return Promise.reject(new LynError("io", "this browser keeps no files for this page"));
+    return Promise.reject(new LynError("io", "this browser does not store files for this page"));
   return manager.getDirectory();
 }
 

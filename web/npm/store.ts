@@ -127,7 +127,7 @@ async function folderOf(id: string, { cache = "auto", root = originRoot }: OpenO
     }
     if (cache === "opfs") {
       const help = ['Private windows keep none; downloads can be kept from a worker only. Or use cache: "auto".'];
-      throw new LynError("io", "this browser keeps no files for this page", { help });
+      throw new LynError("io", "this browser does not store files for this page", { help });
     }
   }
   const folder = unfinished?.id === id ? unfinished.folder : new MemoryFolder();

@@ -1,11 +1,11 @@
-// Whether this browser can run lyn, and what to do where it cannot. Without WASM, and without ever throwing.
+// Whether this browser can run lyn, and what to do if not. Without WASM, and without ever throwing.
 
 import { LynError } from "./errors.js";
 import type { AdapterInfo, HelpKey, Support } from "./types.js";
 
-/** What each help line says. The page translates by key. */
+/** The help lines. The page translates them by key. */
 export const HELP: Record<HelpKey, string> = {
-  use_https: "Open this page by https, or from http://localhost: browsers give the GPU to secure pages only.",
+  use_https: "Open this page over https, or from http://localhost: only secure pages can use the GPU.",
   open_in_browser: "Open this page in the phone's own browser: in the app's menu, choose “Open in browser”.",
   update_browser:
     "Update the browser: WebGPU is in Chrome and Edge 113, Firefox 141 (Windows) and 145 (Mac), Safari 26.",
@@ -19,15 +19,15 @@ export const HELP: Record<HelpKey, string> = {
   firefox_android: "Firefox for Android has no WebGPU by default: use Chrome.",
   chrome_android: "WebGPU needs Chrome 121 or later and Android 12 or later.",
   acceleration_chrome:
-    "Switch on graphics acceleration in the browser's system settings and restart it; chrome://gpu tells more.",
+    "Switch on graphics acceleration in the browser's system settings and restart it; details: chrome://gpu.",
   acceleration_firefox:
-    "Switch on hardware acceleration in Firefox's performance settings and restart it; about:support tells more.",
+    "Switch on hardware acceleration in Firefox's performance settings and restart it; details: about:support.",
   update_driver: "Install or update the graphics driver.",
-  other_gpu: "Use another GPU or another browser: each shows other limits.",
+  other_gpu: "Use another GPU or browser: limits differ.",
   use_cli: "Or run the program lyn on this computer: it also uses GPUs that browsers do not.",
 };
 
-/** The least that the kernels need: `minimum_limits` of runtime/src/gpu/device.rs, by WebGPU's names. */
+/** The minimum limits of the kernels: `minimum_limits` of runtime/src/gpu/device.rs, by WebGPU's names. */
 export const MINIMUM_LIMITS = {
   maxStorageBuffersPerShaderStage: 8,
   maxStorageBufferBindingSize: 128 << 20,
@@ -61,13 +61,13 @@ export async function probe({ worker, powerPreference, surroundings = here() }: 
   if (!surroundings.isSecureContext) {
     return unsupported(
       "insecure_context",
-      "This page was not loaded by https, so the browser hides the GPU",
+      "This page was not loaded over https, so the browser hides the GPU",
       ["use_https"],
       browser,
     );
   }
   if (!surroundings.gpu) {
-    return unsupported(app ?? "no_webgpu", `${browser.name} offers no WebGPU here`, webgpuHelp(browser), browser);
+    return unsupported(app ?? "no_webgpu", `${browser.name} does not offer WebGPU here`, webgpuHelp(browser), browser);
   }
   let adapter: GPUAdapter | null = null;
   let reason = "";
@@ -79,7 +79,7 @@ export async function probe({ worker, powerPreference, surroundings = here() }: 
   if (!adapter) {
     return unsupported(
       app ?? "no_adapter",
-      `${browser.name} has WebGPU, but gives no GPU${reason}`,
+      `${browser.name} has WebGPU, but offers no GPU${reason}`,
       adapterHelp(browser),
       browser,
     );

@@ -1,30 +1,30 @@
-// What callers of lyn see: requests, events, results. No code but the error class's name lives elsewhere.
+// The public types of lyn: requests, events, results. The error class is in errors.ts.
 
-/** Where a model's files come from: the model that ships with lyn, a repository of the Hugging Face Hub
- * (`hf:org/name` or `hf:org/name@revision`), a folder's URL that ends in `/`, or files that the user picked. */
+/** The source of a model's files: the model that ships with lyn, a repository on the Hugging Face Hub
+ * (`hf:org/name` or `hf:org/name@revision`), a folder URL ending in `/`, or files picked by the user. */
 export type ModelSource = "stories" | `hf:${string}` | URL | File[] | FileSystemDirectoryHandle;
 
-/** How far loading has come. */
+/** Progress of loading. */
 export type Progress =
   | {
       stage: "download";
-      /** Bytes of the model that are here. */
+      /** Bytes of the model downloaded so far. */
       loaded: number;
       total: number;
       bytesPerSecond: number;
       etaSeconds?: number;
-      /** The file in work, and its place in the list. */
+      /** The current file, and its place in the list. */
       file: string;
       index: number;
       files: number;
-      /** Whether these bytes came from the store and not from the network. */
+      /** Whether these bytes came from the store rather than the network. */
       fromCache: boolean;
     }
   | { stage: "upload"; loaded: number; total: number }
   | { stage: "compile"; done: number; total: number }
   | { stage: "check" };
 
-/** What the adapter says of itself; the names of `lyn devices --json`. */
+/** The adapter's properties; same names as in `lyn devices --json`. */
 export interface AdapterInfo {
   index: number;
   name: string;
@@ -41,18 +41,18 @@ export interface AdapterInfo {
 
 /** Whether this browser can run lyn; `probe` never throws. */
 export type Support =
-  | { ok: true; adapter: AdapterInfo; /** Whether a worker can have the GPU too. */ worker: boolean }
+  | { ok: true; adapter: AdapterInfo; /** Whether workers can use the GPU too. */ worker: boolean }
   | {
       ok: false;
       code: ErrorCode;
       reason: "insecure_context" | "no_webgpu" | "no_adapter" | "limits" | "in_app_browser";
       message: string;
-      /** What to do, in English, and the stable name of each line for those who translate it. */
+      /** What to do, in English, and a stable key for each line, for translation. */
       help: string[];
       helpKeys: HelpKey[];
     };
 
-/** What a browser without a usable GPU can be told to do; `support.ts` has the sentences. */
+/** Remedies for a browser without a usable GPU; `support.ts` has the sentences. */
 export type HelpKey =
   | "use_https"
   | "open_in_browser"
@@ -71,17 +71,19 @@ export type HelpKey =
   | "other_gpu"
   | "use_cli";
 
-/** Memory that a model will use; the names of `lyn plan --json`. */
+/** The memory a model needs; same names as in `lyn plan --json`. */
 export interface Plan {
   model_type: string;
   layers: number;
   parameters: number;
   formats: [string, number][];
   context: number;
-  /** Answers at once, each with the whole context: 1 in a browser. */
+  /** Concurrent answers, each with the full context: 1 in a browser. */
   sequences: number;
   max_position_embeddings: number;
   chunk: number;
+  /** Of the files. */
+  stored_bytes: number;
   weights_bytes: number;
   cache_bytes: number;
   scratch_bytes: number;
@@ -90,30 +92,30 @@ export interface Plan {
   fit: "fits" | "tight" | "does_not_fit" | "unknown";
 }
 
-/** Sums over a sound model's tensors. */
+/** Totals over the tensors of a valid model. */
 export interface Verified {
   parameters: number;
   stored_bytes: number;
 }
 
 export interface ModelInfo {
-  /** What was asked for: `stories`, `hf:org/name`, a URL, a folder's name. */
+  /** The requested model: `stories`, `hf:org/name`, a URL, a folder's name. */
   id: string;
   model_type: string;
   num_hidden_layers: number;
   vocab_size: number;
   max_position_embeddings: number;
-  /** Positions that the indexer keeps for each token; null where attention is dense. */
+  /** Positions the indexer selects per token; null if attention is dense. */
   index_topk: number | null;
   /** Whether the model has an indexer at all. */
   sparse: boolean;
-  /** Whether the checkpoint has a chat format; without one only `generate` works. */
+  /** Whether the checkpoint has a chat format; if not, only `generate` works. */
   chat: boolean;
-  /** Whether that format can open a thought. */
+  /** Whether the chat format supports thinking. */
   thinking: boolean;
-  /** Positions that this engine has room for. */
+  /** Context length of this engine, in positions. */
   context: number;
-  /** Sampling that the checkpoint recommends. */
+  /** Sampling parameters recommended by the checkpoint. */
   defaults: { temperature: number; top_p: number };
 }
 
@@ -121,12 +123,12 @@ export interface LoadOptions {
   context?: number | "auto" | "max";
   attention?: "sparse" | "dense";
   indexTopk?: number;
-  /** Load although the plan does not fit. */
+  /** Load even if the plan does not fit. */
   force?: boolean;
   powerPreference?: GPUPowerPreference;
-  /** Where downloads are kept. `auto`: the origin private file system, else memory. */
+  /** Where downloads are kept. `auto`: the origin private file system if available, otherwise memory. */
   cache?: "auto" | "opfs" | "memory";
-  /** Run in a worker (default), in the page (`false`), or in a worker of your own making. */
+  /** Run in a worker (default), in the page (`false`), or in a worker that you create. */
   worker?: boolean | (() => Worker);
   wasmUrl?: string | URL;
   /** Folder of the model that ships with lyn. */
@@ -141,18 +143,18 @@ export interface LoadOptions {
 
 export interface TraceOptions {
   layers: number[] | "all";
-  /** Also what dense attention would weigh: one weight per visible position, averaged over the heads. */
+  /** Also record the weights of dense attention: one per visible position, averaged over the heads. */
   dense?: boolean;
 }
 
-/** What one layer's indexer chose for one token. */
+/** The positions that one layer's indexer selected for one token. */
 export interface Selection {
   layer: number;
-  /** Place of the token that asks. */
+  /** Position of the querying token. */
   position: number;
   /** Positions that attention reads, ascending. */
   indices: Uint32Array;
-  /** The indexer's score of each of them. */
+  /** The indexer's score of each. */
   scores: Float32Array;
   /** Dense attention of the same layer and token: `position + 1` weights, sum 1. */
   dense?: Float32Array;
@@ -181,11 +183,11 @@ export interface SamplingOptions {
 export interface GenerateOptions extends SamplingOptions {
   signal?: AbortSignal;
   trace?: TraceOptions;
-  /** Tokens of the prompt that have been read so far. */
+  /** Called as the prompt is read. */
   onPrompt?: (progress: { done: number; total: number; cached: number }) => void;
 }
 
-/** One token. `text` may be empty while a character is not whole yet. */
+/** One token. `text` is empty while a character is incomplete. */
 export interface TokenEvent {
   text: string;
   id: number;
@@ -204,7 +206,7 @@ export interface Usage {
   completion_tokens_details: { reasoning_tokens: number };
 }
 
-/** llama-server's names, which front ends know. */
+/** With llama-server's names, which front ends recognise. */
 export interface Timings {
   cache_n: number;
   prompt_n: number;
@@ -219,7 +221,7 @@ export interface Timings {
 export interface Result {
   text: string;
   reasoning: string;
-  /** Ids of prompt and answer, as they stand in the cache. */
+  /** Ids of prompt and answer, as cached. */
   promptIds: Uint32Array;
   ids: Uint32Array;
   finish_reason: FinishReason | "cancelled";
@@ -228,8 +230,8 @@ export interface Result {
   seed: number;
 }
 
-/** Events as they come, and the result once they have ended. Leaving the loop early, `stop()` and the signal all end
- * the GPU's work within one token; only the signal rejects. */
+/** Events as they arrive, and the final result. Leaving the loop early, `stop()` and the signal all stop GPU work
+ * within one token; only the signal rejects. */
 export interface Generation<T> extends AsyncIterable<T> {
   readonly result: Promise<Result>;
   stop(): void;
@@ -257,17 +259,17 @@ export interface ChatRequest {
   thinking?: { type: "enabled" | "disabled" };
 }
 
-/** What lyn takes beside the request: not sent to any server. */
+/** Options next to the request; never sent to a server. */
 export interface ChatOptions {
   signal?: AbortSignal;
   trace?: TraceOptions;
   onPrompt?: (progress: { done: number; total: number; cached: number }) => void;
 }
 
-/** Why a chat's answer ended. */
+/** Why an answer ended. */
 export type FinishReason = "stop" | "length" | "tool_calls" | "insufficient_system_resource";
 
-/** A call of a function, or in a chunk a part of one. */
+/** A function call, or in a chunk a part of one. */
 export interface ToolCall {
   index: number;
   id: string;
@@ -301,7 +303,7 @@ export interface ChatCompletionChunk {
       role?: "assistant";
       content?: string | null;
       reasoning_content?: string | null;
-      /** The first part of a call has its id and name, the others only arguments. */
+      /** The first part of a call has its id and name, later parts only arguments. */
       tool_calls?: (Pick<ToolCall, "index"> & Partial<Omit<ToolCall, "function">> & { function: Partial<ToolCall["function"]> })[];
     };
     finish_reason: FinishReason | null;
@@ -309,7 +311,7 @@ export interface ChatCompletionChunk {
   }[];
   usage?: Usage | null;
   timings?: Timings;
-  /** lyn's own: the tokens behind this chunk's text. Empty in chunks without text. */
+  /** lyn's extension: the tokens of this chunk's text. Empty in chunks without text. */
   lyn?: { ids: number[]; position: number; selection?: Selection[] };
 }
 
@@ -318,11 +320,11 @@ export interface ChatCreate {
   (request: ChatRequest & { stream?: false }, options?: ChatOptions): Promise<ChatCompletion>;
 }
 
-/** Two answers to one prompt. */
+/** Two answers to the same prompt. */
 export interface Comparison {
   a: Result;
   b: Result;
-  /** Index of the first token that differs; null where none does. */
+  /** Index of the first differing token; null if there is none. */
   firstDifference: number | null;
 }
 
@@ -334,7 +336,7 @@ export interface Variant {
 export interface KernelReport {
   kernel: string;
   cases: number;
-  /** Worst error as a share of its bound. */
+  /** Largest error as a fraction of its bound. */
   worst: number;
   ms: number;
   failures: { case: string; found: string }[];
@@ -358,20 +360,20 @@ export interface GoldenReport {
 export interface StoredModel {
   id: string;
   bytes: number;
-  /** Whether all of its bytes are here. */
+  /** Whether the download is complete. */
   complete: boolean;
   files: { name: string; bytes: number; loaded: number }[];
   usedAt: number;
 }
 
 export type LynEventMap = {
-  /** The device is gone; the engine is being rebuilt. */
+  /** The device was lost; the engine is being rebuilt. */
   lost: CustomEvent<{ reason: string; attempt: number }>;
-  /** It works again; conversations are read again with the next request. */
+  /** The engine works again; conversations are read again with the next request. */
   restored: CustomEvent<{ attempt: number }>;
-  /** It could not be rebuilt. */
+  /** The engine could not be rebuilt. */
   failed: CustomEvent<{ code: ErrorCode; message: string; help: string[] }>;
-  /** Progress of a rebuild. */
+  /** Progress of the rebuild. */
   progress: CustomEvent<Progress>;
 };
 
@@ -381,15 +383,15 @@ export interface Lyn extends AsyncDisposable {
   readonly plan: Plan;
   /** Whether the engine runs in a worker. */
   readonly worker: boolean;
-  /** The verdict of the self-check; null where it was skipped. */
+  /** Result of the self-check; null if skipped. */
   readonly selfCheck: { passed: boolean; fromCache: boolean } | null;
   readonly chat: { completions: { create: ChatCreate } };
   generate(prompt: string | ArrayLike<number>, options?: GenerateOptions): Generation<TokenEvent>;
-  /** Selections of a whole text; reads it again. */
+  /** Selections of a whole text, which is read again. */
   trace(prompt: string | ArrayLike<number>, options: TraceOptions & { signal?: AbortSignal }): Promise<Trace>;
   tokenize(text: string): Promise<Uint32Array>;
   detokenize(ids: ArrayLike<number>): Promise<string>;
-  /** Ids of a conversation in the checkpoint's own format. */
+  /** Ids of a conversation in the checkpoint's chat format. */
   render(request: Pick<ChatRequest, "messages" | "thinking">): Promise<Uint32Array>;
   compare(
     prompt: string | ArrayLike<number>,
@@ -397,11 +399,11 @@ export interface Lyn extends AsyncDisposable {
     b: Variant,
     options?: SamplingOptions & { signal?: AbortSignal },
   ): Promise<Comparison>;
-  /** Switches attention without loading again; what is cached of the last conversation is forgotten. */
+  /** Switches attention without reloading; discards the cache of the last conversation. */
   setAttention(variant: Variant): Promise<void>;
-  /** Forgets what is cached of the last conversation. */
+  /** Discards the cache of the last conversation. */
   reset(): Promise<void>;
-  /** Frees the GPU's memory. */
+  /** Frees GPU memory. */
   unload(): Promise<void>;
   addEventListener<K extends keyof LynEventMap>(
     type: K,
@@ -411,7 +413,7 @@ export interface Lyn extends AsyncDisposable {
   removeEventListener<K extends keyof LynEventMap>(type: K, listener: (event: LynEventMap[K]) => void): void;
 }
 
-/** Codes of docs/errors.md; those at the end exist in browsers only. */
+/** Codes from docs/errors.md; the last three occur in browsers only. */
 export type ErrorCode =
   | "no_adapter"
   | "adapter_not_found"

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use js_sys::{Array, Float32Array, Function, Object, Reflect, Uint32Array};
-use lyn::chat::openai::{ChatRequest, Completion, PromptField, Rules, Stop, TextRequest, Timings, Usage};
 use lyn::checkpoint::Checkpoint;
 use lyn::engine::Progress;
 use lyn::generate::{Event, Finish, Request, Selection, TraceRequest, Voice};
 use lyn::inspect::model_info::ModelInfo;
 use lyn::memory::ContextSize;
+use lyn::wire::openai::{ChatRequest, Completion, PromptField, Rules, Stop, TextRequest, Timings, Usage};
 use lyn::{Attention, Options, Place};
 use serde::Deserialize;
 use serde_json::{Value, json};

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use lyn::Language;
 use lyn::chat::Dialect;
-use lyn::chat::openai::ChatRequest;
 use lyn::checkpoint::Checkpoint;
 use lyn::language::no_tokenizer;
+use lyn::wire::openai::ChatRequest;
 use wasm_bindgen::prelude::*;
 
 use crate::source::{JsSource, Shared};

@@ -33,7 +33,7 @@ test("opened without any action, the page loads stories and writes a first story
   const seen = await lengths();
   expect(seen.length).toBeGreaterThan(20);
   expect(seen).toEqual([...seen].sort((a, b) => a - b));
-  await expect(ending(page)).toHaveText(/^(finished|the limit of the answer was reached) · [\d.,]+ tokens · [\d.,]+ tok\/s$/);
+  await expect(ending(page)).toHaveText(/^(finished|the answer reached its limit) · [\d.,]+ tokens · [\d.,]+ tok\/s$/);
   await expect(page.getByRole("group", { name: "Suggestions" }).getByRole("button")).toHaveCount(3);
   await expect(composer(page)).toBeFocused();
   await expect(page.getByText("Sent since load: 0")).toBeVisible();
@@ -91,7 +91,7 @@ test.describe("on a loaded page", () => {
     await expect(button(page, "Settings")).toBeFocused();
   }
 
-  const setMaxTokens = (count: string) => set("Most tokens of an answer", count);
+  const setMaxTokens = (count: string) => set("Max tokens", count);
 
   test("a stopped answer says so, and can be continued", async () => {
     await setMaxTokens("");
@@ -114,7 +114,7 @@ test.describe("on a loaded page", () => {
   test("the limit of an answer is named; asked again, the answer stands beside the first", async () => {
     await setMaxTokens("24");
     await ask(page, "Tell me a story about a duck.");
-    await expect(ending(page)).toHaveText(/^the limit of the answer was reached · 24 tokens/);
+    await expect(ending(page)).toHaveText(/^the answer reached its limit · 24 tokens/);
     const first = await answers(page).locator(".markdown").innerText();
     await set("Temperature", "1.5");
     await button(page, "Regenerate").click();

@@ -14,6 +14,7 @@ const plan: Plan = {
   sequences: 1,
   max_position_embeddings: 8192,
   chunk: 256,
+  stored_bytes: 8_900_000,
   weights_bytes: 8_900_000,
   cache_bytes: 2_000_000,
   scratch_bytes: 1_000_000,

@@ -52,7 +52,7 @@ test("a model of the Hub is fetched after a yes, paused, resumed after a reload,
   await check(site);
   // Until here only the weights' header was read.
   expect(site.server.sent(WEIGHTS)).toBeLessThan(SIZE / 10);
-  await expect(page.locator(".verdict")).toContainText(/fits|nobody knows if it fits/);
+  await expect(page.locator(".verdict")).toContainText(/fits|may not fit/);
   await expect(page.getByRole("link", { name: "Licence and description on its own page" })).toHaveAttribute("href", "https://huggingface.co/lyn-tests/stories");
   const before = site.server.sent(WEIGHTS);
   site.server.faults[WEIGHTS] = { bytesPerSecond: 2 ** 21 };
@@ -62,7 +62,7 @@ test("a model of the Hub is fetched after a yes, paused, resumed after a reload,
   await expect(numbers()).toHaveText(/^[\d.]+ MiB of 8\.\d MiB · [\d.]+ [KM]iB\/s · [\d.]+ s left · from the network$/);
   await expect(page.getByText(/^file \d of 5: model\.safetensors$/)).toBeVisible();
   await button(page, "Pause").click();
-  await expect(page.getByText("Paused. What is here is kept.")).toBeVisible();
+  await expect(page.getByText("Paused. Downloads so far are kept.")).toBeVisible();
   await button(page, "Resume").click();
   await downloaded(5);
   const resumed = site.server.requests.findLast(({ path }) => path === WEIGHTS)?.headers.range;
@@ -108,7 +108,7 @@ test("a kept model is not fetched again; deleting it gives its bytes back", asyn
 
 test("a download that is cancelled stays or goes, as people want it", async ({ site }) => {
   await withHook(page, "hub");
-  for (const [words, kept] of [["Cancel, keep what is here", /^lyn-tests\/stories [\d.]+ MiB of 8\.\d MiB/], ["Cancel and delete", null]] as const) {
+  for (const [words, kept] of [["Cancel and keep", /^lyn-tests\/stories [\d.]+ MiB of 8\.\d MiB/], ["Cancel and delete", null]] as const) {
     await check(site);
     site.server.faults[WEIGHTS] = { bytesPerSecond: 2 ** 21 };
     await download().click();
@@ -159,7 +159,7 @@ test("a checkpoint of this device is read in place; its missing parts are named"
   await openByLink(page, site, "&n=16&t=0");
   const input = page.getByLabel("Pick files");
   await input.setInputFiles(join(STORIES, "config.json"));
-  await expect(page.getByRole("alert")).toHaveText("The checkpoint is not complete. tokenizer.json, *.safetensors");
+  await expect(page.getByRole("alert")).toHaveText("The checkpoint is incomplete. tokenizer.json, *.safetensors");
   await expectGoodLooks(page);
   site.server.reset();
   await input.setInputFiles(FILES.map((name) => join(STORIES, name)));

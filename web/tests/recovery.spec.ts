@@ -41,7 +41,7 @@ test("a lost GPU is rebuilt: nothing of the conversation is lost, and the answer
   const after = await text();
   expect(after.slice(0, before.length)).toBe(before);
   expect(after.length).toBeGreaterThan(before.length);
-  await expect(ending(page)).toHaveText(/^(finished|the limit of the answer was reached)/);
+  await expect(ending(page)).toHaveText(/^(finished|the answer reached its limit)/);
 });
 
 test("a GPU that keeps dying is given up, and can be tried again", async ({ site }) => {
@@ -55,7 +55,7 @@ test("a GPU that keeps dying is given up, and can be tried again", async ({ site
   }
   await destroy();
   await inState(page, "failed");
-  await expect(page.getByRole("heading", { name: "The GPU could not be brought back" })).toBeVisible();
+  await expect(page.getByRole("heading", { name: "The GPU could not be recovered" })).toBeVisible();
   await expect(answers(page)).toContainText(/\w+ \w+/);
   await button(page, "Load again").click();
   await inState(page, "ready");
@@ -71,7 +71,7 @@ test("a panic of the engine is told, and loading again works", async ({ site }) 
   await inState(page, "decode");
   await page.evaluate(() => new BroadcastChannel("lyn-test").postMessage("panic"));
   await inState(page, "failed");
-  await expect(page.getByRole("alert")).toHaveText(/^A fault in lyn\./);
+  await expect(page.getByRole("alert")).toHaveText(/^A bug in lyn\./);
   await button(page, "Load again").click();
   await inState(page, "ready");
 });

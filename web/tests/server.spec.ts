@@ -148,15 +148,15 @@ test.describe("on a page that the server answers", () => {
     await ask(page, "Tell me a story about a duck.");
     for (const [name, sentence] of [
       ["Attention", "Attention is recorded only when the model runs in this tab"],
-      ["Memory", "Whoever started the server chose its context"],
-      ["Device", "This way of running the model cannot check kernels."],
+      ["Memory", "The server’s operator set its context"],
+      ["Device", "Kernels cannot be tested with this way of running the model."],
     ] as const) {
       await expect(await panel(page, name)).toContainText(sentence);
       await expectNoViolations(page);
     }
     await expect(await panel(page, "Device")).toContainText("the server");
     await button(page, "Settings").click();
-    await expect(page.getByText("Whoever started the server has decided this.")).toBeVisible();
+    await expect(page.getByText("Set by the server's operator.")).toBeVisible();
     await expect(page.getByLabel("Context", { exact: true })).toBeDisabled();
     await expectNoViolations(page);
     await button(page, "Close").click();
@@ -168,12 +168,12 @@ test.describe("on a page that the server answers", () => {
     );
     await composer(page).fill("Tell me a story.");
     await composer(page).press("Enter");
-    await expect(page.getByRole("alert")).toHaveText(/^The server has no room now\..* The server says: try again in 5 s\.$/);
+    await expect(page.getByRole("alert")).toHaveText(/^The server is busy\..* The server says: try again in 5 s\.$/);
     await expectNoViolations(page);
     await page.unroute("**/v1/chat/completions");
     await page.route("**/v1/chat/completions", (route) => route.abort("connectionrefused"));
     await button(page, "Regenerate").click();
-    await expect(page.getByRole("alert")).toHaveText(/^The server does not answer\./);
+    await expect(page.getByRole("alert")).toHaveText(/^The server is not responding\./);
     await page.unroute("**/v1/chat/completions");
     await button(page, "Regenerate").click();
     await inState(page, "prefill", "decode");
@@ -220,7 +220,7 @@ test.describe("on a page that the server answers", () => {
 test("a server with a key asks for it, and the page forgets it", async ({ page, locked }) => {
   await page.goto(locked.url);
   await inState(page, "key");
-  await expect(page.getByRole("heading", { name: "This server wants a key" })).toBeVisible();
+  await expect(page.getByRole("heading", { name: "This server requires a key" })).toBeVisible();
   await expectGoodLooks(page);
   const key = page.getByLabel("Key", { exact: true });
   await key.fill("another-key-0000");

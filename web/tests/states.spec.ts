@@ -112,7 +112,7 @@ test.describe("with a double of the engine", () => {
     await withDouble(page, { hold: ["load"] });
     await page.goto(`${site.url}/page/`);
     await inState(page, "downloading");
-    await expect(page.getByText("Asking for the files …")).toBeVisible();
+    await expect(page.getByText("Requesting the files …")).toBeVisible();
     const progress = {
       stage: "download",
       loaded: 4 * 2 ** 20,
@@ -133,7 +133,7 @@ test.describe("with a double of the engine", () => {
     await expect(status(page)).toHaveText(/^20.?% downloaded/);
     await expectGoodLooks(page);
     await button(page, "Pause").click();
-    await expect(page.getByText("Paused. What is here is kept.")).toBeVisible();
+    await expect(page.getByText("Paused. Downloads so far are kept.")).toBeVisible();
     await expectGoodLooks(page);
     await reply(page, "load", { error: { code: "cancelled", message: "stopped", help: [], details: {} } });
     await button(page, "Resume").click();
@@ -145,11 +145,11 @@ test.describe("with a double of the engine", () => {
     await page.goto(`${site.url}/page/`);
     await inState(page, "downloading");
     await reply(page, "load", { event: upload });
-    await expect(page.locator(".card .numbers")).toHaveText("Weights to the GPU: 3.8 MiB of 8.5 MiB");
+    await expect(page.locator(".card .numbers")).toHaveText("Uploading weights: 3.8 MiB of 8.5 MiB");
     await expect(page.locator(".clock")).toHaveText(/^for [\d.]+ s$/);
     await expectGoodLooks(page);
     await reply(page, "load", { event: { stage: "compile", done: 7, total: 17 } });
-    await expect(page.locator(".card .numbers")).toHaveText("Shaders 7 of 17");
+    await expect(page.locator(".card .numbers")).toHaveText("Compiling shaders: 7 of 17");
     await reply(page, "load", { event: { stage: "check" } });
     await expect(page.locator(".card .numbers")).toHaveText("Checking the adapter's arithmetic");
     await reply(page, "load", { value: whole });
@@ -209,7 +209,7 @@ test.describe("with a double of the engine", () => {
     await inState(page, "decode");
     await composer(page).fill('["second"]');
     await composer(page).press("Enter");
-    await expect(page.getByText("Will be sent when this answer has ended")).toBeVisible();
+    await expect(page.getByText("Will be sent when this answer is finished")).toBeVisible();
     await expect(answers(page)).toHaveCount(2);
     await expect(answers(page).last()).toContainText("second");
     await expect(answers(page).first()).toContainText("word ".repeat(30).trim());
@@ -247,7 +247,7 @@ test.describe("with a double of the engine", () => {
     await reply(page, "chat", { error: { code: "device_lost", message: "the device was lost", help: [], details: {} } });
     await inState(page, "recovering");
     await notify(page, { notice: { type: "progress", progress: upload } });
-    await expect(page.getByRole("heading", { name: "The GPU was reset. Rebuilding" })).toBeVisible();
+    await expect(page.getByRole("heading", { name: "The GPU was reset. Recovering" })).toBeVisible();
     await expect(page.locator(".card .numbers")).toContainText(/45.?%/);
     await expect(page.locator(".clock")).toHaveText(/^for [\d.]+ s$/);
     await expect(answers(page)).toContainText("Half an ans");
@@ -293,7 +293,7 @@ test.describe("with a double of the engine", () => {
     await inState(page, "decode");
     await notify(page, { fatal: { code: "internal", message: "unreachable", help: [], details: { panic: true } } });
     await inState(page, "failed");
-    await expect(alert(page)).toHaveText(/^A fault in lyn\./);
+    await expect(alert(page)).toHaveText(/^A bug in lyn\./);
     await expect(answers(page)).toContainText("Half an answer");
     await expect(button(page, "Load again")).toBeVisible();
     await expectGoodLooks(page);

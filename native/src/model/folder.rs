@@ -58,11 +58,11 @@ fn snapshot(folder: &Path) -> Result<Option<PathBuf>> {
     match (found.pop(), found.is_empty()) {
         (Some(only), true) => Ok(Some(snapshots.join(only))),
         (None, _) => {
-            let message = format!("no such file in {}, a hub's cache without a snapshot", quoted(folder));
+            let message = format!("no such file in {}, a Hub cache without a snapshot", quoted(folder));
             Err(Error::file(Class::Io, CONFIG_FILE, message).with_help("download the model, or give another folder"))
         }
         (Some(last), false) => {
-            let message = format!("no such file in {}, a hub's cache with several snapshots", quoted(folder));
+            let message = format!("no such file in {}, a Hub cache with several snapshots", quoted(folder));
             let help = format!("give one of them, such as {}", quoted(snapshots.join(last)));
             Err(Error::file(Class::Io, CONFIG_FILE, message).with_help(help))
         }
@@ -73,9 +73,9 @@ fn snapshot(folder: &Path) -> Result<Option<PathBuf>> {
 pub(super) fn kind(name: &OsStr) -> Option<&'static str> {
     let extension = Path::new(name).extension()?.to_str()?.to_ascii_lowercase();
     Some(match extension.as_str() {
-        "gguf" | "ggml" => "a GGUF file, which lyn does not read",
-        "bin" | "pt" | "pth" | "ckpt" | "pkl" => "a PyTorch file, which lyn does not read",
-        "onnx" | "h5" | "msgpack" | "tflite" | "npz" => "a model of another program, which lyn does not read",
+        "gguf" | "ggml" => "a GGUF file, which lyn cannot read",
+        "bin" | "pt" | "pth" | "ckpt" | "pkl" => "a PyTorch file, which lyn cannot read",
+        "onnx" | "h5" | "msgpack" | "tflite" | "npz" => "a model in another format, which lyn cannot read",
         _ => return None,
     })
 }
@@ -89,11 +89,11 @@ fn without_config(folder: &Path) -> Error {
         .collect();
     let (what, help) = if let Some((first, others)) = inside.split_first() {
         let more = if others.is_empty() { String::new() } else { format!(", or one of {} others", others.len()) };
-        (String::new(), format!("a model lies in the folder below; give {}{more}", quoted(first)))
+        (String::new(), format!("the model is one folder down; give {}{more}", quoted(first)))
     } else if let Some(what) = unread(&names) {
-        (what, "lyn reads models as config.json with *.safetensors; get this model in that form".to_owned())
+        (what, "lyn reads config.json with *.safetensors; get the model in that format".to_owned())
     } else if names.iter().any(|name| is_safetensors(name)) {
-        let help = "take config.json from where the weights come from, and put it beside them";
+        let help = "get the config.json published with the weights, and put it beside them";
         (", which has weights".to_owned(), help.to_owned())
     } else {
         (String::new(), "give a folder with config.json and *.safetensors, or stories".to_owned())
@@ -116,15 +116,14 @@ fn without_weights(folder: &Path) -> Error {
             few if few.len() <= 8 => format!(", and the shards {}", few.join(", ")),
             many => format!(", and {} of the shards", many.len()),
         };
-        let help =
-            format!("download {INDEX_FILE}{absent} into the folder too; the index says what lies in which shard");
+        let help = format!("also download {INDEX_FILE}{absent} to this folder; the index maps tensors to shards");
         return Error::file(Class::Io, INDEX_FILE, message).with_help(help);
     }
     let others: Vec<&OsString> = names.iter().filter(|name| is_safetensors(name)).collect();
     let (what, help) = match others.first() {
         Some(other) => (
             format!(", only {}", quoted(other)),
-            format!("call the file {SINGLE_FILE}, or add the {INDEX_FILE} that names it"),
+            format!("rename the file to {SINGLE_FILE}, or add the {INDEX_FILE} that names it"),
         ),
         None => (
             unread(&names).unwrap_or_default(),

@@ -33,14 +33,14 @@ pub(crate) fn source(model: &Path) -> Result<Arc<dyn Source>> {
         }
         if model.extension().is_none_or(|extension| extension != "safetensors") {
             let kind = folder::kind(name).map_or(String::new(), |kind| format!(": {kind}"));
-            let message = format!("{} is a file of another kind{kind}", quoted(model));
+            let message = format!("{} is not a .safetensors file{kind}", quoted(model));
             return Err(not_found(message).with_help("give a folder with config.json and *.safetensors, or stories"));
         }
         // The folder's other weights must not be taken in place of the file that was named.
         let is_whole = name == SINGLE_FILE || name == ONLY_SHARD_FILE && !folder.join(SINGLE_FILE).is_file();
         if !is_whole && !folder.join(INDEX_FILE).is_file() {
-            let message = format!("{} is not {SINGLE_FILE}, and no {INDEX_FILE} lies beside it", quoted(model));
-            return Err(not_found(message).with_help("give the folder of the model"));
+            let message = format!("{} is not {SINGLE_FILE}, and there is no {INDEX_FILE} next to it", quoted(model));
+            return Err(not_found(message).with_help("give the model's folder"));
         }
         return Ok(Arc::new(FolderSource::new(folder::of_model(folder)?)?));
     }
@@ -55,8 +55,8 @@ pub(crate) fn source(model: &Path) -> Result<Arc<dyn Source>> {
     let nearest = nearest(model);
     Err(match nearest {
         Some(nearest) => not_found(message).with_help(format!("did you mean {}?", quoted(&nearest))),
-        None if looks_like_one => not_found(format!("{message}; downloads from the Hub come with a later version"))
-            .with_help("download the repository's files into a folder, and give that folder"),
+        None if looks_like_one => not_found(format!("{message}; lyn cannot download from the Hub yet"))
+            .with_help("download the repository's files to a folder, and give that folder"),
         None => not_found(message),
     })
 }

@@ -4,14 +4,14 @@ use lyn::Language;
 use lyn::generate::{Event, Request};
 use tokio::sync::watch;
 
-use super::Server;
 use super::admission::Ticket;
-use super::elsewhere::Relay;
+use super::cut::Cut;
 use super::feed::Reader;
 use super::guard::KeyId;
 use super::metrics::Meter;
 use super::refusal::Refusal;
-use super::worker::Cut;
+use super::relay::Relay;
+use super::shared::Server;
 
 /// An answer in the making. Dropping it ends its work and makes room for another.
 pub(crate) struct Answer {

@@ -5,13 +5,15 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use axum::response::Response;
-use lyn::chat::openai::{ChatRequest, Completion};
 use lyn::generate::{Constraint, Request};
+use lyn::wire::openai::{ChatRequest, Completion};
 
 use super::answer::Answer;
-use super::guard::Visitor;
+use super::body::{parsed_bytes, whole_body};
+use super::guard::{Visitor, Who};
 use super::refusal::Refusal;
-use super::{Server, Shared, Who, elsewhere, parsed_bytes, told, unix_seconds, whole_body};
+use super::shared::{Server, Shared, unix_seconds};
+use super::{elsewhere, told};
 use crate::upstream::Kind;
 
 /// The seed in use, also where the request had none.

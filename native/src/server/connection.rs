@@ -27,10 +27,11 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 use tower::ServiceExt;
 
+use super::app;
 use super::framing::{Framing, Phase};
-use super::guard::{MAX_HEADER_BYTES, MAX_HEADERS};
+use super::guard::{Address, MAX_HEADER_BYTES, MAX_HEADERS};
+use super::shared::Shared;
 use super::worker::Stage;
-use super::{Shared, app};
 
 /// Longer than the minute for which most clients and proxies keep connections.
 const IDLE_SECONDS: Duration = Duration::from_secs(75);
@@ -49,10 +50,6 @@ const WARNING: Duration = Duration::from_secs(60);
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// How often the end of all answers is looked for.
 const TICK: Duration = Duration::from_millis(20);
-
-/// Whose request it is.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Address(pub(crate) IpAddr);
 
 /// Serves until `stop` resolves or the engine is lost for good: then it accepts nobody, gives answers in the making `drain` to
 /// end, and ends the rest.
@@ -352,6 +349,8 @@ impl AsyncWrite for Patient {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
 
     #[test]
@@ -364,6 +363,48 @@ mod tests {
         }
         assert_eq!(trouble.rest(), LONGEST_REST);
         assert_eq!(trouble.note(began + WARNING), Some(59));
+    }
+
+    /// A socket with its client's end, and what counts its requests: as one that is served has them.
+    async fn connected() -> (Patient, TcpStream, [Arc<()>; 2]) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let service = Arc::new(());
+        (Patient::new(stream, Arc::clone(&service)), client, [Arc::clone(&service), service])
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_may_be_idle_and_its_client_silent_while_an_answer_is_made() {
+        let (mut socket, _client, [service, request]) = connected().await;
+        let mut bytes = [0; 64];
+        assert!(
+            timeout(IDLE_SECONDS * 20, socket.read(&mut bytes)).await.is_err(),
+            "it ended in the middle of an answer"
+        );
+        drop(request);
+        let began = Instant::now();
+        let read = timeout(IDLE_SECONDS * 2, socket.read(&mut bytes)).await;
+        assert_eq!(read.unwrap().unwrap(), 0, "as if the client had closed it");
+        assert_eq!(began.elapsed().as_secs(), 75);
+        drop(service);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_has_its_time_from_its_first_byte_on_and_no_more_with_each() {
+        let (mut socket, mut client, [service, request]) = connected().await;
+        drop(request);
+        let mut bytes = [0; 64];
+        assert!(timeout(IDLE_SECONDS - HEAD_SECONDS / 2, socket.read(&mut bytes)).await.is_err());
+        client.write_all(b"GET /hea").await.unwrap();
+        assert_eq!(socket.read(&mut bytes).await.unwrap(), 8);
+        let began = Instant::now();
+        assert!(timeout(HEAD_SECONDS * 9 / 10, socket.read(&mut bytes)).await.is_err(), "its time is its own");
+        client.write_all(b"l").await.unwrap();
+        assert_eq!(socket.read(&mut bytes).await.unwrap(), 1);
+        let ended = timeout(IDLE_SECONDS, socket.read(&mut bytes)).await.unwrap().unwrap_err();
+        assert_eq!((ended.kind(), began.elapsed().as_secs()), (io::ErrorKind::TimedOut, 10));
+        drop(service);
     }
 
     #[test]

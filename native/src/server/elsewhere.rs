@@ -3,23 +3,23 @@
 //! In: a request in DeepSeek's form. Out: the events of its answer. Never: an id, a header or a key of the other side, but the
 //! model that it names, in `x-upstream-model`.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
-use lyn::chat::openai::{Completion, TextAsked, TextCompletion};
-use lyn::error::Result;
-use lyn::generate::{Event, Finish, Known, Timings, Voice};
+use lyn::generate::{Event, Voice};
+use lyn::wire::openai::{Completion, TextAsked, TextCompletion};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::answer::Answer;
+use super::body::parsed_bytes;
 use super::guard::Visitor;
 use super::refusal::Refusal;
+use super::relay::{Relay, Starting};
+use super::shared::{Server, unix_seconds};
 use super::sse::SILENCE;
-use super::{Server, parsed_bytes, unix_seconds};
 use crate::upstream::profile::wanted;
 use crate::upstream::route::{PARTS, Part, Route};
 use crate::upstream::{Kind, Reply};
@@ -87,8 +87,7 @@ fn part(body: &Map<String, Value>) -> Part {
     Part::try_from(number % u64::from(PARTS)).unwrap_or(0)
 }
 
-/// Copies under way at most, bytes of one, and the time that it has.
-pub(super) const COPIES: usize = 32;
+/// Bytes of a copy, and the time that it has.
 const COPY_BYTES: usize = 1 << 20;
 const COPY_TIME: Duration = Duration::from_secs(600);
 
@@ -230,57 +229,16 @@ impl Elsewhere {
         let fingerprint = reply.as_ref().and_then(Reply::fingerprint).map(str::to_owned);
         let thinks = |event: &Event| matches!(event, Event::Text { voice: Voice::Reasoning, .. });
         let thinking = thinking == Some(true) || reply.as_ref().and_then(Reply::peek).is_some_and(thinks);
-        let source = match reply {
-            Some(reply) => Source::Reply(Box::new(reply)),
-            None => Source::Starting(starting),
-        };
-        let relay = Relay { source, open: (0..choices).collect() };
+        let relay = Relay::new(reply.ok_or(starting), choices);
         let answer = Answer::of_elsewhere(relay, ticket, server.stopping.subscribe(), Some(meter));
         Ok(Begun { answer, headers, thinking, fingerprint })
     }
 }
 
-type Starting = Pin<Box<dyn Future<Output = Result<Reply>> + Send>>;
-
-enum Source {
-    Starting(Starting),
-    Reply(Box<Reply>),
-}
-
-/// The events of another engine's answer. Dropping it ends the work there.
-pub(super) struct Relay {
-    source: Source,
-    /// Choices that have not ended.
-    open: Vec<u32>,
-}
-
-impl Relay {
-    /// The next event with its choice; none after the last. Safe to drop and call again.
-    ///
-    /// # Errors
-    /// `upstream`.
-    pub(super) async fn next(&mut self) -> Result<Option<(u32, Event)>> {
-        let reply = loop {
-            match &mut self.source {
-                Source::Reply(reply) => break reply,
-                Source::Starting(starting) => self.source = Source::Reply(Box::new(starting.await?)),
-            }
-        };
-        let next = reply.next().await?;
-        if let Some((choice, Event::End { .. })) = &next {
-            self.open.retain(|open| open != choice);
-        }
-        // An engine that makes fewer answers than it was asked for has not made these.
-        let missing = || {
-            let timings = Timings { known: Known::NOTHING, ..Timings::default() };
-            Some((self.open.pop()?, Event::End { finish: Finish::Aborted, stop: None, timings }))
-        };
-        Ok(next.or_else(missing))
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use http_body_util::BodyExt;
     use lyn::{Code, Error};
     use tokio::sync::watch;
@@ -289,6 +247,41 @@ mod tests {
     use crate::server::admission::Admission;
     use crate::server::told;
 
+    /// Answers are long, and clients many: what a stream has told is not kept beside it.
+    #[tokio::test]
+    async fn a_stream_is_told_by_chunks_and_a_whole_answer_is_not() {
+        struct Noting(Arc<AtomicBool>);
+        impl told::Told for Noting {
+            fn by_chunks(&mut self) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+            fn begin(&self, _: u32) -> Option<Value> {
+                None
+            }
+            fn hear(&mut self, _: u32, _: &Event) -> Option<Value> {
+                None
+            }
+            fn counts(&self) -> Option<Value> {
+                None
+            }
+            fn cut(&mut self) -> Option<Vec<Value>> {
+                None
+            }
+            fn whole(&self) -> Value {
+                Value::Null
+            }
+        }
+        for streams in [true, false] {
+            let starting: Starting = Box::pin(async { Err(Error::new(Code::Upstream, "a test's own")) });
+            let relay = Relay::new(Err(starting), 1);
+            let ticket = Admission::new(1, None).enter(None, 1).unwrap();
+            let answer = Answer::of_elsewhere(relay, ticket, watch::Sender::new(false).subscribe(), None);
+            let by_chunks = Arc::new(AtomicBool::new(false));
+            let _ = told::respond(answer, Noting(Arc::clone(&by_chunks)), 1, streams).await;
+            assert_eq!(by_chunks.load(Ordering::Relaxed), streams);
+        }
+    }
+
     /// An engine that says nothing for 25 s and then refuses: two signs of life, and an error in place of a chunk.
     #[tokio::test(start_paused = true)]
     async fn a_stream_that_waits_shows_that_it_lives_and_can_still_be_refused() {
@@ -296,7 +289,7 @@ mod tests {
             tokio::time::sleep(Duration::from_secs(25)).await;
             Err(Error::new(Code::Upstream, "h answered 400: too long").with_detail("status", 400))
         });
-        let relay = Relay { source: Source::Starting(starting), open: vec![0] };
+        let relay = Relay::new(Err(starting), 1);
         let ticket = Admission::new(1, None).enter(None, 1).unwrap();
         let answer = Answer::of_elsewhere(relay, ticket, watch::Sender::new(false).subscribe(), None);
         let completion = Completion::new("1", 7, "m", false).of_elsewhere();

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use lyn::generate::Event;
 use tokio::sync::Notify;
 
-use super::worker::Cut;
+use super::cut::Cut;
 
 /// Events before texts are joined.
 const JOIN_FROM: usize = 256;

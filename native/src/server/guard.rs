@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use axum::Extension;
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, AUTHORIZATION,
@@ -68,6 +69,13 @@ pub(crate) struct Visitor {
     /// Its key; none where nobody asks for one.
     pub(crate) key: Option<KeyId>,
 }
+
+/// Who asks, as the guard has found out.
+pub(crate) type Who = Extension<Visitor>;
+
+/// Whose request it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Address(pub(crate) IpAddr);
 
 /// The digest of a key.
 pub(crate) fn digest(key: &[u8]) -> [u8; 32] {

@@ -1,11 +1,13 @@
 //! Whether the server serves, and what it is.
 
 use axum::extract::State;
-use axum::response::Response;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use super::Shared;
+use super::metrics;
 use super::refusal::{Refusal, ok};
+use super::shared::Shared;
 use crate::cli::VERSION;
 
 /// `GET /health`: 200 while requests are served, else 503. It says no more than that.
@@ -50,4 +52,12 @@ pub(crate) async fn props(State(server): State<Shared>) -> Result<Response, Refu
             "self_check": loaded.adapter.as_ref().map(|_| json!({ "passed": true, "fromCache": false })),
         },
     })))
+}
+
+/// `GET /metrics`
+pub(crate) async fn metrics(State(server): State<Shared>) -> Response {
+    if let Some(store) = server.worker.loaded().ok().and_then(|loaded| loaded.blocks.clone()) {
+        server.metrics.blocks(&store.figures());
+    }
+    ([(CONTENT_TYPE, metrics::TEXT)], server.metrics.render()).into_response()
 }

@@ -7,19 +7,20 @@ use axum::http::HeaderValue;
 use axum::response::Response;
 use lyn::Language;
 use lyn::chat::control;
-use lyn::chat::openai::{self, Compat, PromptField, Stop, TextRequest, Timings};
 use lyn::error::{Code, Error};
 use lyn::generate::{self, Event, Finish};
+use lyn::wire::openai::{self, Compat, PromptField, Stop, TextRequest, Timings};
 use serde::Deserialize;
 use serde_json::{Number, Value, json};
 
 use super::answer::Answer;
+use super::body::parsed;
 use super::chat::{SEED, ignored};
-use super::guard::Visitor;
+use super::cut::Cut;
+use super::guard::{Visitor, Who};
 use super::refusal::{Refusal, ok};
+use super::shared::{Server, Shared};
 use super::sse::{self, Pieces};
-use super::worker::Cut;
-use super::{Server, Shared, Who, parsed};
 
 /// What llama.cpp puts between the texts of other files.
 const SNIPPET: &str = "\n\n--- snippet ---\n\n";

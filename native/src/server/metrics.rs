@@ -3,18 +3,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::extract::State;
-use axum::http::header::CONTENT_TYPE;
-use axum::response::{IntoResponse, Response};
 use lyn::generate::{Event, Finish, Occupancy, Timings};
 use metrics::{Counter, Gauge, Histogram, Unit, with_local_recorder};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
-use super::Shared;
 use crate::block_store::Figures;
 
 /// Prometheus' text format.
-const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+pub(super) const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// From a token on a fast card to a request that waited for its turn.
 const BUCKETS: [f64; 16] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
@@ -238,12 +234,4 @@ impl Meter {
     pub(crate) fn fail(&self) {
         self.count("lyn_route_errors_total");
     }
-}
-
-/// `GET /metrics`
-pub(crate) async fn metrics(State(server): State<Shared>) -> Response {
-    if let Some(store) = server.worker.loaded().ok().and_then(|loaded| loaded.blocks.clone()) {
-        server.metrics.blocks(&store.figures());
-    }
-    ([(CONTENT_TYPE, TEXT)], server.metrics.render()).into_response()
 }

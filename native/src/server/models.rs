@@ -3,12 +3,14 @@
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use lyn::chat::openai::ModelIds;
 use lyn::error::quote;
+use lyn::wire::openai::ModelIds;
 use serde_json::{Value, json};
 
+use super::anthropic;
+use super::dialect::ANTHROPIC_VERSION;
 use super::refusal::{Refusal, ok};
-use super::{Server, Shared, anthropic};
+use super::shared::{Server, Shared};
 
 fn model(server: &Server, id: &str) -> Value {
     let ModelIds { loaded, aliases, .. } = &server.settings.models;
@@ -32,7 +34,7 @@ fn model(server: &Server, id: &str) -> Value {
 
 /// `GET /v1/models`, in Anthropic's shape for its clients.
 pub(crate) async fn list(State(server): State<Shared>, headers: HeaderMap) -> Response {
-    if headers.contains_key(anthropic::VERSION) {
+    if headers.contains_key(ANTHROPIC_VERSION) {
         return ok(&anthropic::models(&server, &server.settings.models.listed()));
     }
     let listed = server.settings.models.listed();
@@ -60,7 +62,7 @@ pub(crate) async fn retrieve(
         Refusal::invalid(StatusCode::NOT_FOUND, "model_not_found", message)
     };
     let id = found.ok_or_else(missing)?.canonical;
-    Ok(ok(&match headers.contains_key(anthropic::VERSION) {
+    Ok(ok(&match headers.contains_key(ANTHROPIC_VERSION) {
         true => anthropic::model(&server, &id),
         false => model(&server, &id),
     }))

@@ -3,15 +3,15 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY};
 use axum::http::{HeaderValue, Method, Uri};
 use axum::response::{IntoResponse, Response};
 use tower::ServiceExt;
 use tower_http::services::ServeDir;
 
+use super::absent::not_found;
 use super::refusal::Refusal;
-use super::{Shared, not_found};
 
 /// What the page may do: `web/page/csp.ts`, and, as only a header can say, that no page may frame it.
 const POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' blob:; \
@@ -123,10 +123,10 @@ async fn document(page: &Page, uri: &Uri) -> Result<Response, Refusal> {
 }
 
 /// Everything that is no route: a file of the page, or 404.
-pub(crate) async fn page(State(server): State<Shared>, request: Request) -> Result<Response, Refusal> {
+pub(crate) async fn page(page: Option<&Page>, request: Request) -> Result<Response, Refusal> {
     let path = request.uri().path();
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-    match &server.page {
+    match page {
         Some(page) if reads && page.has(path) => {
             let mut response = match path.trim_start_matches('/') {
                 "" | INDEX => document(page, request.uri()).await?,

@@ -4,13 +4,11 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, RETRY_AFTER};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use lyn::error::{Code, Error};
 use serde_json::{Value, json};
-
-use super::{anthropic, ollama};
 
 /// The media type of every JSON answer.
 pub(crate) const JSON: &str = "application/json; charset=utf-8";
@@ -130,55 +128,11 @@ impl Refusal {
 }
 
 impl IntoResponse for Refusal {
-    /// In OpenAI's envelope; [`Dialect::retell`] knows the others.
+    /// In OpenAI's envelope; `Dialect::retell` knows the others.
     fn into_response(self) -> Response {
         let mut response = self.with_body(&self.to_json());
         response.extensions_mut().insert(self);
         response
-    }
-}
-
-/// Whose words a client understands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Dialect {
-    /// And DeepSeek's.
-    OpenAi,
-    /// Known by its paths, and by a header that all its clients send.
-    Anthropic,
-    /// Known by its paths.
-    Ollama,
-}
-
-impl Dialect {
-    /// The dialect of a request, whatever becomes of it.
-    pub(crate) fn of(path: &str, headers: &HeaderMap) -> Dialect {
-        // As a path is read: `//api/chat` is `/api/chat`.
-        let mut parts = path.split('/').filter(|part| !part.is_empty());
-        match (parts.next(), parts.next()) {
-            (Some("api"), _) => Dialect::Ollama,
-            (Some("anthropic"), _) | (Some("v1"), Some("messages")) => Dialect::Anthropic,
-            _ if headers.contains_key(anthropic::VERSION) => Dialect::Anthropic,
-            _ => Dialect::OpenAi,
-        }
-    }
-
-    /// A refusal in the dialect's envelope. `id`: of the request.
-    fn envelope(self, refusal: &Refusal, id: &str) -> Value {
-        match self {
-            Dialect::OpenAi => refusal.to_json(),
-            Dialect::Anthropic => anthropic::envelope(refusal, Some(id)),
-            Dialect::Ollama => ollama::envelope(refusal),
-        }
-    }
-
-    /// Puts a refusal, by whomever, into the dialect's envelope. Its status and headers stay.
-    pub(crate) fn retell(self, response: &mut Response, id: &HeaderValue) {
-        let Some(refusal) = response.extensions_mut().remove::<Refusal>() else { return };
-        if self != Dialect::OpenAi {
-            let body = self.envelope(&refusal, id.to_str().unwrap_or_default());
-            *response.body_mut() = Body::from(body.to_string());
-            response.headers_mut().remove(CONTENT_LENGTH);
-        }
     }
 }
 

@@ -4,16 +4,17 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
-use lyn::chat::openai::{self, ResponsesRequest};
 use lyn::error::{Code, Error};
 use lyn::generate::Event;
-use serde_json::Value;
+use lyn::wire::openai::{self, ResponsesRequest};
 
+use super::body::parsed;
 use super::chat::{self, Started};
+use super::cut::Cut;
+use super::guard::Who;
 use super::refusal::{Refusal, ok};
+use super::shared::{Shared, unix_seconds};
 use super::sse::{self, Pieces};
-use super::worker::Cut;
-use super::{Shared, Who, parsed, unix_seconds};
 
 /// `POST /v1/responses`
 pub(crate) async fn create(
@@ -54,26 +55,21 @@ pub(crate) async fn create(
 /// An answer by named events.
 struct Events(openai::Response);
 
-fn named(events: Vec<Value>) -> String {
-    let name = |event: &Value| event.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
-    events.iter().map(|event| format!("event: {}\ndata: {event}\n\n", name(event))).collect()
-}
-
 impl Pieces for Events {
     const KIND: &'static str = sse::EVENT_STREAM;
     const KEEP_ALIVE: &'static str = sse::COMMENT;
 
     fn begin(&mut self) -> String {
-        named(self.0.begin())
+        sse::named(&self.0.begin())
     }
 
     fn event(&mut self, _choice: u32, event: &Event) -> String {
-        named(self.0.events(event))
+        sse::named(&self.0.events(event))
     }
 
     fn end(&mut self, cut: Option<Cut>) -> String {
         let Some(cut) = cut else { return String::new() };
         let refusal = Refusal::from(cut);
-        named(self.0.fail("server_error", &Error::new(Code::Internal, refusal.message())))
+        sse::named(&self.0.fail("server_error", &Error::new(Code::Internal, refusal.message())))
     }
 }

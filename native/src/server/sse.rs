@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
 use super::answer::Answer;
-use super::worker::Cut;
+use super::cut::Cut;
 
 /// Silence before a sign of life.
 pub(super) const SILENCE: Duration = Duration::from_secs(10);
@@ -44,6 +44,12 @@ pub(crate) const COMMENT: &str = ": keep-alive\n\n";
 /// One event.
 pub(crate) fn data(value: &Value) -> String {
     format!("data: {value}\n\n")
+}
+
+/// Events that go by their names, which are also their types.
+pub(crate) fn named(events: &[Value]) -> String {
+    let name = |event: &Value| event.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
+    events.iter().map(|event| format!("event: {}\ndata: {event}\n\n", name(event))).collect()
 }
 
 enum State {

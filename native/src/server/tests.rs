@@ -9,10 +9,10 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
 use futures_util::future::join_all;
 use http_body_util::BodyExt;
-use lyn::chat::openai::{Alias, Compat, ModelIds};
 use lyn::engine::{Engine, Options};
 use lyn::memory::ContextSize;
 use lyn::platform::block_on;
+use lyn::wire::openai::{Alias, Compat, ModelIds};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -453,7 +453,7 @@ async fn c40_c43_the_whole_answer() {
     let answer = answer.ok();
     assert!(uuid::Uuid::parse_str(answer["id"].as_str().unwrap()).is_ok());
     assert_eq!(answer["object"], "chat.completion");
-    assert!(answer["created"].as_u64().unwrap().abs_diff(super::unix_seconds()) <= 5);
+    assert!(answer["created"].as_u64().unwrap().abs_diff(super::shared::unix_seconds()) <= 5);
     let usage = |key: &str| answer["usage"][key].as_u64().unwrap();
     assert_eq!(usage("total_tokens"), usage("prompt_tokens") + usage("completion_tokens"));
     assert_eq!(usage("prompt_tokens"), usage("prompt_cache_hit_tokens") + usage("prompt_cache_miss_tokens"));

@@ -5,13 +5,16 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderValue, Uri};
 use axum::response::Response;
-use lyn::chat::openai::{PromptField, TextRequest};
 use lyn::generate::Request;
+use lyn::wire::openai::{PromptField, TextRequest};
 
 use super::answer::Answer;
+use super::body::{parsed_bytes, whole_body};
 use super::chat::{SEED, ignored, loosened};
+use super::guard::Who;
 use super::refusal::Refusal;
-use super::{Shared, Who, elsewhere, parsed_bytes, told, unix_seconds, whole_body};
+use super::shared::{Shared, unix_seconds};
+use super::{elsewhere, told};
 use crate::upstream::Kind;
 
 /// `POST /v1/completions`

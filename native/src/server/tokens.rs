@@ -4,14 +4,15 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use lyn::Language;
-use lyn::chat::openai::ChatRequest;
 use lyn::error::{Code, Error, Result};
+use lyn::wire::openai::ChatRequest;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::body::{parsed, whole_body};
 use super::chat::ignored;
 use super::refusal::{Refusal, ok, ok_text};
-use super::{Shared, parsed, whole_body};
+use super::shared::Shared;
 
 /// Both shapes; `content` makes it llama.cpp's.
 #[derive(Deserialize)]

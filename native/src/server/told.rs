@@ -1,15 +1,15 @@
 //! OpenAI's two completions, of chats and of texts, told alike: whole, or as chunks in server-sent events.
 
 use axum::response::Response;
-use lyn::chat::openai::{Completion, TextCompletion};
 use lyn::error::{Code, Error};
 use lyn::generate::Event;
+use lyn::wire::openai::{Completion, TextCompletion};
 use serde_json::Value;
 
 use super::answer::Answer;
+use super::cut::Cut;
 use super::refusal::{Refusal, ok};
 use super::sse::{self, Pieces};
-use super::worker::Cut;
 
 /// What ends a stream of server-sent events.
 const DONE: &str = "data: [DONE]\n\n";

@@ -70,3 +70,52 @@ pub(super) async fn long<T: Send + 'static>(
     });
     done.await
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use futures_util::future::join_all;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn work_ends_when_its_client_has_left() {
+        let (begun, begins) = tokio::sync::oneshot::channel();
+        let (ended, ends) = tokio::sync::oneshot::channel();
+        let work = apart(move || {
+            let _ = begun.send(());
+            let patience = std::time::Instant::now() + Duration::from_secs(10);
+            while cancel::check().is_ok() && std::time::Instant::now() < patience {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            let _ = ended.send(cancel::check().is_err());
+            Ok(())
+        });
+        let client = tokio::spawn(work);
+        begins.await.unwrap();
+        client.abort();
+        assert!(ends.await.unwrap(), "it goes on for nobody");
+    }
+
+    /// The most that ran at once, of many.
+    async fn most_at_once(is_long: bool) -> usize {
+        static COUNTS: [(AtomicUsize, AtomicUsize); 2] = [const { (AtomicUsize::new(0), AtomicUsize::new(0)) }; 2];
+        let (now, seen) = &COUNTS[usize::from(is_long)];
+        let work = || {
+            seen.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            std::thread::sleep(Duration::from_millis(5));
+            now.fetch_sub(1, Ordering::SeqCst);
+            Ok(())
+        };
+        let all = (0..24).map(|_| async { if is_long { long(work).await } else { apart(work).await } });
+        assert!(join_all(all).await.into_iter().all(|done| done.is_ok()));
+        seen.load(Ordering::SeqCst)
+    }
+
+    #[tokio::test]
+    async fn a_few_work_at_once_and_long_texts_leave_a_turn() {
+        assert!(most_at_once(false).await <= most());
+        assert!(most_at_once(true).await < most());
+    }
+}

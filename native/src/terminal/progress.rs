@@ -16,13 +16,15 @@ const SHORT_FOR_LINES: Duration = Duration::from_secs(2);
 /// Without a terminal, between two signs of life.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// Whether a line may be written now: one in a while, whatever the stage.
-fn is_line_due() -> bool {
-    static LAST: Mutex<Option<Instant>> = Mutex::new(None);
-    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
-    let is_due = last.is_none_or(|last| last.elapsed() >= SILENCE);
+/// When a stage last wrote a line now and then.
+static LAST_LINE: Mutex<Option<Instant>> = Mutex::new(None);
+
+/// Whether a stage that has not ended may write a line now: one in a while, whatever the stage.
+fn is_line_due(elapsed: Duration, last: &mut Option<Instant>, now: Instant) -> bool {
+    let rests = last.is_some_and(|last| now.duration_since(last) < SILENCE);
+    let is_due = elapsed >= SHORT_FOR_LINES && !rests;
     if is_due {
-        *last = Some(Instant::now());
+        *last = Some(now);
     }
     is_due
 }
@@ -49,7 +51,7 @@ pub(crate) enum Unit {
     Pieces,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Style {
     Bar,
     /// A line for each tenth, and where one takes long.
@@ -59,15 +61,23 @@ enum Style {
     None,
 }
 
+impl Style {
+    fn of(wanted: cli::Progress, is_terminal: bool) -> Style {
+        match wanted {
+            cli::Progress::None => Style::None,
+            cli::Progress::Plain => Style::Tenths,
+            cli::Progress::Auto | cli::Progress::Bar if is_terminal => Style::Bar,
+            cli::Progress::Auto | cli::Progress::Bar => Style::Rare,
+        }
+    }
+}
+
 impl Progress {
     /// Progress of a stage that `what` names.
     pub(crate) fn new(terminal: &Terminal, what: &'static str, unit: Unit) -> Progress {
-        let style = match terminal.progress {
-            _ if terminal.quiet => Style::None,
-            cli::Progress::None => Style::None,
-            cli::Progress::Plain => Style::Tenths,
-            cli::Progress::Auto | cli::Progress::Bar if terminal.stderr_is_terminal() => Style::Bar,
-            cli::Progress::Auto | cli::Progress::Bar => Style::Rare,
+        let style = match terminal.quiet {
+            true => Style::None,
+            false => Style::of(terminal.progress, terminal.stderr_is_terminal()),
         };
         let started = Instant::now();
         Progress { terminal: terminal.clone(), what, style, unit, started, bar: None, shown: None }
@@ -89,7 +99,12 @@ impl Progress {
             Style::Bar if elapsed >= SHORT => self.bar(total).set_position(done),
             Style::Tenths if elapsed >= SHORT => self.tenth(done, total),
             // What is done has been told by its end.
-            Style::Rare if elapsed >= SHORT_FOR_LINES && done < total && is_line_due() => self.line(done, total),
+            Style::Rare if done < total => {
+                let mut last = LAST_LINE.lock().unwrap_or_else(PoisonError::into_inner);
+                if is_line_due(elapsed, &mut last, Instant::now()) {
+                    self.line(done, total);
+                }
+            }
             Style::Bar | Style::Tenths | Style::Rare => {}
         }
     }
@@ -132,5 +147,32 @@ impl Progress {
 impl Drop for Progress {
     fn drop(&mut self) {
         self.finish();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A log shall not fill with what nobody watches.
+    #[test]
+    fn without_a_terminal_a_line_comes_now_and_then() {
+        assert!(
+            Style::of(cli::Progress::Auto, false) == Style::Rare && Style::of(cli::Progress::Auto, true) == Style::Bar
+        );
+        assert_eq!(Style::of(cli::Progress::Plain, false), Style::Tenths);
+        let began = Instant::now();
+        let mut last = None;
+        let mut lines = vec![];
+        for tenth in 0..900_u64 {
+            let elapsed = Duration::from_millis(tenth * 100);
+            if is_line_due(elapsed, &mut last, began + elapsed) {
+                lines.push(elapsed.as_secs());
+            }
+        }
+        assert_eq!(lines, [2, 32, 62], "seconds of a stage of 90");
+        // The next stage waits for its turn, and a short one says nothing.
+        assert!(!is_line_due(Duration::from_secs(3), &mut last, began + Duration::from_secs(80)));
+        assert!(!is_line_due(Duration::from_millis(1900), &mut None, began));
     }
 }

@@ -146,6 +146,15 @@ mod tests {
     }
 
     #[test]
+    fn a_mark_before_a_file_of_keys_is_no_part_of_a_key() {
+        let path = std::env::temp_dir().join(format!("lyn-upstream-keys-{}", std::process::id()));
+        std::fs::write(&path, b"\xef\xbb\xbfsk-of-a-file\r\n").unwrap();
+        let keys = Keys::read(Some(&path));
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(keys.unwrap().any, Some(Key("sk-of-a-file".to_owned())));
+    }
+
+    #[test]
     fn a_service_has_its_variable_and_only_encrypted() {
         assert_eq!(of("", "https://api.deepseek.com").as_deref(), Some("DEEPSEEK_API_KEY"));
         assert_eq!(of("", "http://api.deepseek.com"), None);

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lyn::Error;
-use lyn::chat::openai::Usage;
 use lyn::error::Code;
 use lyn::generate::{Event, Finish, Voice};
+use lyn::wire::openai::Usage;
 use serde_json::{Map, Value, json};
 
 use super::client::{Patience, Upstream};

@@ -52,8 +52,8 @@ pub(super) fn spelled(logprobs: &Value) -> Vec<SpelledToken> {
 
 #[cfg(test)]
 mod tests {
-    use lyn::chat::openai::Usage;
     use lyn::generate::Known;
+    use lyn::wire::openai::Usage;
     use serde_json::json;
 
     use super::*;

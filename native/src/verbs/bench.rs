@@ -36,7 +36,7 @@ pub(crate) fn run(app: &App, options: &Bench) -> Ended {
         let engine = load::engine(app, &options.model, &engine)?;
         let report = measure(app, engine, options)?;
         if Attention::from(attention) == Attention::Sparse && report.attention == "dense" {
-            app.terminal.note("note: this model has no indexer: its attention is dense");
+            app.terminal.note("note: this model has no indexer, so its attention is dense");
         }
         reports.push(report);
     }

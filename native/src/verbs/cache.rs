@@ -1,4 +1,4 @@
-//! The prefix cache on disk, from outside: what it holds, and removing all of it.
+//! Shows and clears the prefix cache on disk.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -47,18 +47,18 @@ pub(crate) fn run(app: &App, action: CacheAction) -> Ended {
         app.terminal.bytes(facts(&rows).as_bytes());
     }
     if is_cleared && survey.is_in_use {
-        app.terminal.warn("cache_in_use", "a process uses this cache, and may add blocks again");
+        app.terminal.warn("cache_in_use", "another process is using this cache and may add blocks again");
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn named(options: CacheFolder) -> Result<PathBuf> {
     let folder = options.cache_dir.or_else(blocks_folder);
-    folder.ok_or_else(|| refuse("the system names no cache folder; name the cache's with --cache-dir"))
+    folder.ok_or_else(|| refuse("no cache folder is set; give one with --cache-dir"))
 }
 
 fn held(survey: &Survey) -> String {
-    let oldest = survey.oldest.map(|age| format!(", the oldest used {} ago", ago(age))).unwrap_or_default();
+    let oldest = survey.oldest.map(|age| format!(", oldest last used {} ago", ago(age))).unwrap_or_default();
     format!("{}, {}{oldest}", count(survey.entries), bytes(survey.bytes))
 }
 

@@ -38,12 +38,12 @@ pub(crate) fn run(app: &App, options: &cli::Conform) -> Ended {
 
 fn kernels(app: &App, pattern: Option<&str>) -> Result<(Value, bool)> {
     if app.device == "cpu" {
-        return Err(refuse("conform compares a GPU with the references; cpu is the references"));
+        return Err(refuse("conform compares a GPU with the host references, which --device cpu runs"));
     }
     let wanted = |name: &str| pattern.is_none_or(|pattern| glob(pattern, name));
     let total = conform::names().filter(|name| wanted(name)).count() as u64;
     if total == 0 {
-        return Err(refuse(format!("no kernel is named {}", quote(pattern.unwrap_or("*")))));
+        return Err(refuse(format!("no kernel matches {}", quote(pattern.unwrap_or("*")))));
     }
     let device = block_on(async { Device::open(&adapter::choose(&app.device).await?, false).await })?;
     let mut progress = Progress::new(&app.terminal, "kernels", Unit::Pieces);

@@ -8,8 +8,8 @@ use crate::{App, Ended};
 pub(crate) fn run(app: &App) -> Ended {
     let mut command = crate::cli::command().term_width(110);
     command.build();
-    let mut text = "# The command line\n\nMade from the definition of the flags: `lyn docs > docs/cli.md`. Every long option has an environment twin, \
-         shown behind it. A flag beats the environment, the environment beats the settings file, that beats the default.\n"
+    let mut text = "# The command line\n\nGenerated from the flag definitions by `lyn docs > docs/cli.md`. Every long option can also be set by the environment \
+         variable shown after it. Precedence: flag, environment, settings file, default.\n"
         .to_owned();
     let mut all = vec![command.clone()];
     all.extend(command.get_subcommands().filter(|verb| !verb.is_hide_set() && verb.get_name() != "help").cloned());

@@ -42,7 +42,7 @@ pub(crate) fn run(app: &App) -> Ended {
                 Ok(Some(info)) => {
                     format!("#{} {} ({}, {})", info.index, escape(&info.name), info.backend, escape(&info.driver))
                 }
-                Ok(None) => "the references on the host".to_owned(),
+                Ok(None) => "the host references".to_owned(),
                 Err(error) => format!("FAILED {error}"),
             },
         ),
@@ -80,20 +80,20 @@ fn open(info: &AdapterInfo, minimum: bool) -> Result<Device> {
 }
 
 fn limits(chosen: &Option<AdapterInfo>) -> Result<String> {
-    let Some(info) = chosen else { return Ok("the host has none".to_owned()) };
+    let Some(info) = chosen else { return Ok("none on the host".to_owned()) };
     open(info, true)?;
     let needs =
         "8 storage buffers, bindings of 128 MiB, buffers of 256 MiB, 128 invocations, 16 KiB of workgroup memory";
-    Ok(format!("enough for every kernel ({needs})"))
+    Ok(format!("sufficient for every kernel ({needs})"))
 }
 
 /// Every kernel against its reference, in small cases.
 fn self_check(chosen: &Option<AdapterInfo>) -> Result<String> {
     let Some(info) = chosen else {
-        return Ok("not needed: the references are what others are compared with".to_owned());
+        return Ok("not needed: the host references are the standard of comparison".to_owned());
     };
     let passed = block_on(self_check::run(&open(info, false)?))?;
-    Ok(format!("{} cases of {} kernels right", passed.cases(), passed.kernels.len()))
+    Ok(format!("{} cases of {} kernels passed", passed.cases(), passed.kernels.len()))
 }
 
 /// The first words of a story.

@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use lyn::chat::openai::{self, JsonSchema};
 use lyn::chat::{Detected, Message, Role};
 use lyn::engine::Engine;
 use lyn::error::{Result, quote};
 use lyn::generate::{Finish, Request, TraceRequest};
+use lyn::wire::openai::{self, JsonSchema};
 
 use super::{fenced, refuse};
 use crate::answer::{Answer, Trace, answer};
@@ -41,7 +41,7 @@ pub(crate) fn run(app: &App, options: &Generate) -> Ended {
 /// The same by another engine.
 fn run_there(app: &App, options: &Generate, remote: &Remote) -> Ended {
     if options.raw || options.trace.is_some() {
-        return Err(refuse("--raw and --trace need an engine here, not one behind --upstream"));
+        return Err(refuse("--raw and --trace need a local engine and cannot be used with --upstream"));
     }
     let form = form(options)?;
     let ask = Ask { answer: &options.answer, sampling: &options.sampling, form: form.as_ref() };
@@ -106,13 +106,13 @@ fn request(app: &App, options: &Generate, engine: &Engine, prompt: &str, ask: As
     let raw = match engine.chat_format() {
         _ if options.raw => true,
         Detected::Raw(why) => {
-            app.terminal.note(&format!("note: the prompt goes in as it is: {why}"));
+            app.terminal.note(&format!("note: sending the prompt without a chat format: {why}"));
             true
         }
         _ => false,
     };
     if raw && (ask.answer.system.is_some() || ask.answer.thinking == Switch::On) {
-        return Err(refuse("--system and --thinking need a chat format; this prompt goes in as it is"));
+        return Err(refuse("--system and --thinking need a chat format, and this prompt is sent without one"));
     }
     let request = match raw {
         true => ask.text_here(app, engine.language()?, prompt)?,
@@ -132,15 +132,15 @@ fn request(app: &App, options: &Generate, engine: &Engine, prompt: &str, ask: As
 fn trace_layers(list: &str, dense: bool, engine: &Engine) -> Result<Vec<u32>> {
     let layers = engine.plan().layers;
     if engine.index_topk().is_none() && !dense {
-        return Err(refuse("--trace shows what an indexer selects; dense attention has none")
-            .with_help("--trace-dense writes what dense attention weighs"));
+        return Err(refuse("--trace records the indexer's selection, and dense attention has none")
+            .with_help("add --trace-dense to record the weights of dense attention"));
     }
     if list == "all" {
         return Ok((0..layers).collect());
     }
     let parsed = list.split(',').map(|number| number.trim().parse().ok().filter(|&layer| layer < layers));
     let mut chosen: Vec<u32> = parsed.collect::<Option<_>>().ok_or_else(|| {
-        refuse(format!("--trace-layers {}: expected all, or numbers below {layers} with commas between", quote(list)))
+        refuse(format!("--trace-layers {}: expected all, or comma-separated numbers below {layers}", quote(list)))
     })?;
     chosen.sort_unstable();
     chosen.dedup();
@@ -152,10 +152,10 @@ pub(crate) fn report(app: &App, made: &Answer, engine: &mut Engine, options: &An
     if made.finish == Some(Finish::Length) {
         let context = engine.plan().context;
         let why = match options.max_tokens() {
-            Some(most) if made.timings.completion_tokens >= most => format!("--max-tokens {most} is reached"),
-            _ => format!("the context of {context} tokens is full; --context makes room where the model allows it"),
+            Some(most) if made.timings.completion_tokens >= most => format!("--max-tokens {most} was reached"),
+            _ => format!("the context of {context} tokens is full; raise --context if the model allows it"),
         };
-        app.terminal.note(&format!("note: the answer ends here: {why}"));
+        app.terminal.note(&format!("note: the answer was cut off: {why}"));
     }
     let wanted = match options.stats {
         When::Always => true,

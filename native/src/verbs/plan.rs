@@ -49,7 +49,7 @@ fn adapter(app: &App) -> Result<Option<AdapterInfo>> {
     match block_on(adapter::choose(&app.device)) {
         Ok(adapter) => Ok(Some(adapter.info())),
         Err(error) if error.code() == Code::NoAdapter => {
-            app.terminal.note("note: there is no GPU adapter; the plan is for this machine's memory");
+            app.terminal.note("note: no GPU adapter found; planning for this machine's memory");
             Ok(None)
         }
         Err(error) => Err(error),
@@ -73,12 +73,12 @@ fn describe(plan: &Plan, cache_row: &str, place: &str) -> String {
         Fit::Fits => "FITS",
         Fit::Tight => "TIGHT",
         Fit::DoesNotFit => "DOES NOT FIT",
-        Fit::Unknown => "UNKNOWN: the adapter does not say how much memory is free",
+        Fit::Unknown => "UNKNOWN: the adapter does not report free memory",
     };
     let free = plan.available_bytes.map_or(String::new(), |free| format!(" of {} free", bytes(free)));
     let mut rows = vec![
         ("model", format!("{} · {} layers · {} parameters", plan.model_type, plan.layers, parameters(plan.parameters))),
-        ("weights", format!("{:>10} as stored: {}", bytes(plan.weights_bytes), formats.join(", "))),
+        ("weights", format!("{:>10}, stored as {}", bytes(plan.weights_bytes), formats.join(", "))),
         (
             "cache",
             format!(
@@ -88,11 +88,11 @@ fn describe(plan: &Plan, cache_row: &str, place: &str) -> String {
                 plan.layers
             ),
         ),
-        ("scratch", format!("{:>10} at most, for steps of {} tokens", bytes(plan.scratch_bytes), plan.chunk)),
+        ("scratch", format!("{:>10} for steps of {} tokens", bytes(plan.scratch_bytes), plan.chunk)),
         ("total", format!("{:>10}{free} on {place}     {verdict}", bytes(plan.total_bytes))),
     ];
     if let Err(error) = plan.check() {
-        rows.push(("ways out", error.help().join(" · ")));
+        rows.push(("remedies", error.help().join(" · ")));
     }
     facts(&rows)
 }

@@ -7,9 +7,9 @@ use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use lyn::chat::openai::ModelIds;
 use lyn::error::{Code, Error, Result, escape, quote};
 use lyn::memory::bytes;
+use lyn::wire::openai::ModelIds;
 use lyn::{Engine, Options};
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -47,8 +47,8 @@ pub(crate) fn run(app: &App, options: &Serve) -> Ended {
     let keys = keys(&options.access)?;
     let public = !options.host.is_loopback();
     if public && keys.is_empty() && !options.access.no_auth {
-        let message = format!("--host {} can be reached by others, and no key is set", options.host);
-        return Err(refuse(message).with_help("set LYN_API_KEY, or give --api-key-file; or --no-auth if all may ask"));
+        let message = format!("--host {} is reachable from other machines, and no API key is set", options.host);
+        return Err(refuse(message).with_help("set LYN_API_KEY or --api-key-file, or let anyone in with --no-auth"));
     }
     // What is wrong with the name of a model is said before anyone connects.
     crate::model::source(&options.engine.model)?;
@@ -94,7 +94,7 @@ pub(crate) fn run(app: &App, options: &Serve) -> Ended {
         while !app.interrupt.asked() {
             tokio::time::sleep(TICK).await;
         }
-        app.terminal.note("note: stopping; answers in the making may end");
+        app.terminal.note("note: shutting down; running answers may finish");
         drop(working);
     };
     let drain = Duration::from_secs(options.load.drain_seconds.into());
@@ -144,13 +144,13 @@ fn keys(access: &Access) -> Result<Vec<[u8; 32]>> {
         let shown = quoted(path);
         let size = path.metadata().map_err(|error| text::io_error(path, &error))?.len();
         if size > MAX_KEY_FILE_BYTES {
-            return Err(refuse(format!("{shown}: {} is too long for a file of keys", bytes(size))));
+            return Err(refuse(format!("{shown}: {} is too large for a key file", bytes(size))));
         }
         let text = text::of_file(path)?;
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
         keys.extend(lines.map(|key| digest(key.as_bytes())));
         if keys.is_empty() {
-            return Err(refuse(format!("{shown}: expected a key in each line, found none")));
+            return Err(refuse(format!("{shown}: expected one key per line, found none")));
         }
     }
     let set = KEY_VARIABLES.iter().filter_map(|name| std::env::var(name).ok());
@@ -166,8 +166,8 @@ fn page(options: &Serve) -> Result<Option<Page>> {
     }
     if let Some(folder) = &options.page {
         let missing = || {
-            let message = format!("--page {}: there is no index.html", quoted(folder));
-            refuse(message).with_help("build the page with: web/build, and give web/dist")
+            let message = format!("--page {}: no index.html found", quoted(folder));
+            refuse(message).with_help("build the page with web/build, then give web/dist")
         };
         return Page::open(folder).map(Some).ok_or_else(missing);
     }
@@ -196,10 +196,12 @@ async fn listen(host: IpAddr, port: u16) -> Result<TcpListener> {
         let (message, help) = match error.kind() {
             ErrorKind::AddrInUse => {
                 let who = owner(port).map_or(String::new(), |who| format!(" by {}", quote(&who)));
-                (format!("port {port} is taken{who}"), "--port 0 takes any that is free; or give another --port")
+                (format!("port {port} is in use{who}"), "choose another --port, or --port 0 for any free one")
             }
-            ErrorKind::PermissionDenied => (format!("port {port} is not for everyone"), "give a --port from 1024 on"),
-            _ => (format!("{address}: {error}"), "give an address of this machine: --host 127.0.0.1"),
+            ErrorKind::PermissionDenied => {
+                (format!("port {port} needs elevated privileges"), "choose a --port of 1024 or above")
+            }
+            _ => (format!("{address}: {error}"), "use an address of this machine, such as --host 127.0.0.1"),
         };
         Error::new(Code::Io, message).with_help(help)
     })
@@ -248,7 +250,8 @@ fn loader(app: &App, options: &Serve, address: SocketAddr, kept: Arc<Kept>) -> L
         if kept.get().is_none() {
             let store = BlockStore::open(folder, fingerprint, StoreLimits::default());
             let store = store.unwrap_or_else(|error| {
-                app.terminal.warn("cache_dir", &format!("{}: nothing is kept there", error.message()));
+                app.terminal
+                    .warn("cache_dir", &format!("{}; continuing without the prefix cache on disk", error.message()));
                 None
             });
             if let Some(store) = store {
@@ -275,15 +278,15 @@ fn say_where(app: &App, options: &Serve, address: SocketAddr, page: bool, keys: 
     if app.terminal.json {
         app.terminal.json_line(&json!({ "schema": "lyn.serve/1", "url": url, "base_url": format!("{url}/v1") }));
     }
-    app.terminal.note(&format!("listening on {url}{}", if page { "  (the page is there)" } else { "" }));
+    app.terminal.note(&format!("listening on {url}{}", if page { "  (page included)" } else { "" }));
     if !address.ip().is_loopback() {
-        app.terminal.warn("no_tls", "what is sent can be read on the way; put a proxy with TLS in front");
+        app.terminal.warn("no_tls", "traffic is not encrypted; put a TLS proxy in front");
         if !keys {
-            app.terminal.warn("no_auth", "whoever reaches this port may use the model");
+            app.terminal.warn("no_auth", "anyone who can reach this port can use the model");
         }
     }
     if options.log_prompts {
-        app.terminal.warn("log_prompts", "prompts and answers are in the log");
+        app.terminal.warn("log_prompts", "prompts and answers are logged");
     }
 }
 
@@ -299,7 +302,7 @@ fn say_what(app: &App, model: &str, engine: &Engine, address: SocketAddr) {
         bytes(plan.cache_bytes),
         bytes(plan.scratch_bytes),
     ));
-    app.terminal.note(&format!("base URL for OpenAI's clients: {url}"));
+    app.terminal.note(&format!("base URL for OpenAI clients: {url}"));
     let body = json!({ "model": model, "messages": [{ "role": "user", "content": "Tell me a story" }] });
     // For a shell: a name may hold what would end the quotes.
     let body = plain_json(&body.to_string()).replace('\'', r"\u0027");

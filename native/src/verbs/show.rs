@@ -87,10 +87,10 @@ fn describe(model: &Path, checkpoint: &Checkpoint, text: Option<&Language>) -> S
         rows.push(("stored", format!("{} {dtype}", bytes(*size))));
     }
     let unused = checkpoint.unused_count;
-    let unused = if unused > 0 { format!(" · {unused} not used") } else { String::new() };
+    let unused = if unused > 0 { format!(" · {unused} unused") } else { String::new() };
     rows.push(("tensors", format!("{}{unused}", count(checkpoint.tensors().count() as u64))));
     if checkpoint.prediction_layers > 0 {
-        rows.push(("prediction", format!("{} modules of multi-token prediction", checkpoint.prediction_layers)));
+        rows.push(("prediction", format!("{} multi-token prediction modules", checkpoint.prediction_layers)));
     }
     rows.push(("chat format", format(text)));
     facts(&rows)

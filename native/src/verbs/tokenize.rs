@@ -16,7 +16,9 @@ pub(crate) fn run(app: &App, options: &cli::Tokenize) -> Ended {
     let given = match &options.text {
         Some(text) => text.clone(),
         None if app.terminal.stdin_is_terminal() => {
-            return Err(refuse("give a text, or pipe one into stdin").with_help("lyn tokenize \"Once upon a time\""));
+            return Err(
+                refuse("give text as an argument, or pipe it to stdin").with_help("lyn tokenize \"Once upon a time\"")
+            );
         }
         None => text::of_stdin()?,
     };
@@ -53,7 +55,9 @@ fn ids(text: &str, vocab_size: u32) -> Result<Vec<u32>> {
     let words = text.split(|c: char| c.is_whitespace() || matches!(c, ',' | '[' | ']')).filter(|word| !word.is_empty());
     let parsed = words.map(|word| {
         let id = word.parse().ok().filter(|&id| id < vocab_size);
-        id.ok_or_else(|| refuse(format!("{} is not an id: expected 0 to {}", lyn::error::quote(word), vocab_size - 1)))
+        id.ok_or_else(|| {
+            refuse(format!("{} is not a token id: expected 0 to {}", lyn::error::quote(word), vocab_size - 1))
+        })
     });
     parsed.collect()
 }

@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use lyn::Language;
 use lyn::error::{Code, Error, Result};
 use lyn::memory::bytes;
 use lyn::platform::block_on;
+use lyn::{Engine, Language, Options};
 use serde_json::{Value, json};
 
 use super::show::format;
@@ -29,9 +29,10 @@ pub(crate) fn run(app: &App, model: &Path) -> Ended {
         Ok(checkpoint) => {
             let totals = checkpoint.totals(true);
             let tensors = count(checkpoint.tensors().count() as u64);
-            let found =
-                format!("{tensors} tensors, {}, every one where the config wants it", bytes(totals.stored_bytes));
-            checks.push(Check { name: "names, shapes, types", found: Ok(found) });
+            let found = format!("{tensors} tensors, {}, all as the config expects", bytes(totals.stored_bytes));
+            // What a plan cannot lay out, loading cannot either.
+            let planned = Engine::plan_for(&checkpoint, None, &Options::default());
+            checks.push(Check { name: "names, shapes, types", found: planned.map(|_| found) });
             let values = block_on(checkpoint.check_values());
             let found = values.map(|()| "norms, biases, scales and the head are finite".to_owned());
             checks.push(Check { name: "values", found });
@@ -40,7 +41,7 @@ pub(crate) fn run(app: &App, model: &Path) -> Ended {
                 Some(open) => {
                     format!("{} ids, chat format: {}", count(open.tokenizer().size() as u64), format(Some(open)))
                 }
-                None => "the folder has none: the model can be run on ids only".to_owned(),
+                None => "none in this folder: the model accepts token ids only".to_owned(),
             });
             checks.push(Check { name: "tokenizer", found });
         }

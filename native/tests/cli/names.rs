@@ -58,7 +58,7 @@ fn shards_without_an_index_are_read_or_asked_for() {
     let named = folder("named");
     links(&named, &[("config.json", "config.json"), ("model.safetensors", "weights.safetensors")]);
     let run = lyn([Path::new("show"), &named]).expect_code(3);
-    assert!(run.err.contains("\"weights.safetensors\"") && run.err.contains("call the file"), "{}", run.err);
+    assert!(run.err.contains("\"weights.safetensors\"") && run.err.contains("rename the file"), "{}", run.err);
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn folders_say_what_they_hold_in_place_of_a_model() {
     // Of a model's files, those that name it.
     lyn([Path::new("show"), &stories().join("config.json")]).expect_code(0);
     let run = lyn([Path::new("show"), &stories().join("tokenizer.json")]).expect_code(3);
-    assert!(run.err.contains("a file of another kind"), "{}", run.err);
+    assert!(run.err.contains("is not a .safetensors file"), "{}", run.err);
 }
 
 #[cfg(unix)]

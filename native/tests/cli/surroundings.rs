@@ -158,7 +158,11 @@ fn text_of_another_code_page_is_the_same_mistake_everywhere() {
             command(verb).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(b"caf\xe9\nhi\n").unwrap();
         let run = finished(child.wait_with_output().unwrap()).expect_code(2);
-        assert!(run.err.contains("stdin: expected UTF-8 text, found another byte at 3"), "{verb:?}: {}", run.err);
+        assert!(
+            run.err.contains("stdin: expected UTF-8 text, found an invalid byte at offset 3"),
+            "{verb:?}: {}",
+            run.err
+        );
         assert!(!run.err.contains("check the path"), "{}", run.err);
     }
 }

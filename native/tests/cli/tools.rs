@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{command, finished, folder, lyn, lyn_with, stories};
+use super::{command, copy_of_stories, finished, folder, lyn, lyn_with, stories};
 
 #[test]
 fn devices_are_listed_with_the_default_marked() {
@@ -117,7 +117,7 @@ fn the_cache_on_disk_is_shown_and_cleared() {
     std::fs::write(&block, [0; 2048]).unwrap();
     std::fs::write(blocks.join("notes.txt"), "mine").unwrap();
     let shown = of(&["show"]).out;
-    assert!(shown.contains("blocks  1, 2.0 KiB, the oldest used ") && shown.contains("in use  no"), "{shown}");
+    assert!(shown.contains("blocks  1, 2.0 KiB, oldest last used ") && shown.contains("in use  no"), "{shown}");
     let json = of(&["show", "--json"]).json();
     assert_eq!((&json["blocks"], &json["bytes"], &json["in_use"]), (&1.into(), &2048.into(), &false.into()));
     assert_eq!(of(&["clear", "--json"]).json()["cleared"], true);
@@ -125,4 +125,37 @@ fn the_cache_on_disk_is_shown_and_cleared() {
     // Where no folder is named, it lies where caches do.
     let shown = finished(command(["cache", "show"]).env("XDG_CACHE_HOME", &cache).output().unwrap()).expect_code(0);
     assert!(shown.out.contains("lyn/blocks"), "{}", shown.out);
+}
+
+/// A long continuation that goes wrong at its end: it is compared to its last id.
+#[test]
+fn every_id_of_a_continuation_is_compared() {
+    let text = std::fs::read_to_string(stories().join("golden.json")).unwrap();
+    let golden: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let ids = |case: &serde_json::Value, name: &str| -> Vec<i64> {
+        case[name].as_array().unwrap().iter().map(|id| id.as_i64().unwrap()).collect()
+    };
+    let longest = golden["cases"].as_array().unwrap().iter().max_by_key(|case| ids(case, "greedy").len()).unwrap();
+    let (prompt, mut greedy) = (ids(longest, "ids"), ids(longest, "greedy"));
+    assert!(greedy.len() > 32, "{}", greedy.len());
+    let folder = copy_of_stories("every-id");
+    let conform = |greedy: &[i64]| {
+        let (first, all) = (prompt.len() * 8, (prompt.len() + greedy.len()) * 8);
+        let header = serde_json::json!({
+            "story.ids": { "dtype": "I64", "shape": [prompt.len()], "data_offsets": [0, first] },
+            "story.greedy": { "dtype": "I64", "shape": [greedy.len()], "data_offsets": [first, all] },
+        });
+        let mut header = header.to_string().into_bytes();
+        header.resize(header.len().next_multiple_of(8), b' ');
+        let mut file = (header.len() as u64).to_le_bytes().to_vec();
+        file.extend(header);
+        file.extend(prompt.iter().chain(greedy).flat_map(|id| id.to_le_bytes()));
+        std::fs::write(folder.join("golden.safetensors"), file).unwrap();
+        lyn(["conform", "--golden", folder.to_str().unwrap()])
+    };
+    conform(&greedy).expect_code(0);
+    let last = greedy.len() - 1;
+    greedy[last] = (greedy[last] + 7) % 2048;
+    let run = conform(&greedy).expect_code(8);
+    assert!(run.out.contains(&format!("FAILED story.greedy, token {last}: expected {}", greedy[last])), "{}", run.out);
 }

@@ -65,7 +65,11 @@ fn a_request_says_what_was_asked_for_and_notes_what_is_not_known_there() {
     }
     let more = ["--upstream-profile", "openai", "--top-k", "5", "-c", "512", "--model", "other"];
     let run = generate(&server, &more).expect_code(0);
-    assert!(run.err.contains("does not know --top-k, --thinking") && run.err.contains("--context"), "{}", run.err);
+    assert!(
+        run.err.contains("not supported by the upstream engine: --top-k, --thinking") && run.err.contains("--context"),
+        "{}",
+        run.err
+    );
     let body = server.chats()[1].json();
     assert_eq!((&body["model"], body.get("top_k"), body.get("thinking")), (&json!("other"), None, None));
 }
@@ -112,7 +116,7 @@ fn keys_come_from_a_file_too() {
 fn what_needs_an_engine_here_is_refused() {
     let server = Replay::chat(Said::stream(recorded!("vllm.sse")));
     let run = generate(&server, &["--raw"]).expect_code(2);
-    assert!(run.err.contains("--raw and --trace need an engine here"), "{}", run.err);
+    assert!(run.err.contains("--raw and --trace need a local engine"), "{}", run.err);
     let run = lyn(["generate", "--upstream", "https://me:secret@host", "x"]).expect_code(2);
     assert!(run.err.contains("password") && !run.err.contains("secret"), "{}", run.err);
     assert_eq!(server.chats().len(), 0);
@@ -125,7 +129,7 @@ fn a_conversation_there() {
     let script = "1 + 1?\n/stats\n/context\n/regen\nAnd 2 + 2?\n";
     let run = super::lyn_with(&["chat", "--upstream", &url, "--thinking", "on"], script).expect_code(0);
     assert_eq!(run.out, "It is 2 €.\n".repeat(3));
-    assert!(run.err.contains("prompt 18 (16 known)") && run.err.contains("unknown"), "{}", run.err);
+    assert!(run.err.contains("prompt 18 (16 cached)") && run.err.contains("unknown"), "{}", run.err);
     let chats = server.chats();
     let roles = |at: usize| -> Vec<Value> {
         let body: Value = chats[at].json();

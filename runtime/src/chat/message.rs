@@ -44,7 +44,7 @@ pub enum Role {
 #[cfg(feature = "chat-template")]
 impl Role {
     /// The name in requests and templates.
-    pub(super) const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Role::System => "system",
             Role::Developer => "developer",
@@ -139,7 +139,7 @@ pub struct Tool {
 
 /// What the arguments of a call are, whoever wrote them.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum CallArguments<'a> {
+pub(crate) enum CallArguments<'a> {
     /// An object; an empty one where there is nothing.
     Object(Cow<'a, Map<String, Value>>),
     /// Text that holds no object, such as one that was cut.
@@ -150,7 +150,7 @@ pub(super) enum CallArguments<'a> {
 
 impl FunctionCall {
     /// The arguments: some clients send the object itself, or nothing for a function without parameters.
-    pub(super) fn arguments(&self) -> CallArguments<'_> {
+    pub(crate) fn arguments(&self) -> CallArguments<'_> {
         match &self.arguments {
             None | Some(Value::Null) => CallArguments::Object(Cow::Owned(Map::new())),
             Some(Value::Object(object)) => CallArguments::Object(Cow::Borrowed(object)),
@@ -164,7 +164,7 @@ impl FunctionCall {
     }
 
     /// The arguments as text: as they were written, where they were.
-    pub(super) fn arguments_text(&self) -> Cow<'_, str> {
+    pub(crate) fn arguments_text(&self) -> Cow<'_, str> {
         match (&self.arguments, self.arguments()) {
             (Some(Value::String(text)), CallArguments::Object(_) | CallArguments::Text(_))
                 if !text.trim().is_empty() =>
@@ -179,12 +179,12 @@ impl FunctionCall {
 }
 
 /// A refusal that names a message.
-pub(super) fn refuse(index: usize, message: impl std::fmt::Display) -> Error {
+pub(crate) fn refuse(index: usize, message: impl std::fmt::Display) -> Error {
     literal(index, format!("messages[{index}]: {message}"))
 }
 
 /// A refusal whose text is fixed by the API; the index is in its details.
-pub(super) fn literal(index: usize, message: impl Into<String>) -> Error {
+pub(crate) fn literal(index: usize, message: impl Into<String>) -> Error {
     Error::new(Code::BadRequest, message)
         .with_detail("param", format!("messages[{index}]"))
         .with_detail("message_index", index)
@@ -207,7 +207,7 @@ impl Message {
     }
 
     /// The whole text, without separators between parts; `None` when absent.
-    pub(super) fn text(&self, index: usize) -> Result<Option<Cow<'_, str>>> {
+    pub(crate) fn text(&self, index: usize) -> Result<Option<Cow<'_, str>>> {
         let text: Cow<'_, str> = match &self.content {
             None => return Ok(None),
             Some(Content::Text(text)) => text.into(),
@@ -234,50 +234,50 @@ impl Message {
     }
 
     /// As [`Message::text`]; nothing is an empty text.
-    pub(super) fn text_or_empty(&self, index: usize) -> Result<Cow<'_, str>> {
+    pub(crate) fn text_or_empty(&self, index: usize) -> Result<Cow<'_, str>> {
         Ok(self.text(index)?.unwrap_or_default())
     }
 
     /// The thought, where there is one that is not empty.
-    pub(super) fn thought(&self) -> Option<&str> {
+    pub(crate) fn thought(&self) -> Option<&str> {
         self.reasoning_content.as_deref().or(self.reasoning.as_deref()).filter(|text| !text.is_empty())
     }
 
     /// Whether a thought is told, be it an empty one.
-    pub(super) fn has_thought(&self) -> bool {
+    pub(crate) fn has_thought(&self) -> bool {
         self.reasoning_content.is_some() || self.reasoning.is_some()
     }
 
     /// The calls; an empty list is none.
-    pub(super) fn calls(&self) -> &[ToolCall] {
+    pub(crate) fn calls(&self) -> &[ToolCall] {
         self.tool_calls.as_deref().unwrap_or_default()
     }
 }
 
 impl Tool {
-    pub(super) fn field(&self, name: &str) -> Option<&Value> {
+    pub(crate) fn field(&self, name: &str) -> Option<&Value> {
         self.function.get(name).filter(|value| !value.is_null())
     }
 
     /// The function's name, checked by [`check_tools`].
-    pub(super) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         self.field("name").and_then(Value::as_str).unwrap_or_default()
     }
 
     /// Whether arguments have to fit the function's schema.
-    pub(super) fn is_strict(&self) -> bool {
+    pub(crate) fn is_strict(&self) -> bool {
         self.field("strict").and_then(Value::as_bool) == Some(true)
     }
 }
 
 impl Conversation {
     /// The tools on offer.
-    pub(super) fn tools(&self) -> &[Tool] {
+    pub(crate) fn tools(&self) -> &[Tool] {
         self.tools.as_deref().unwrap_or_default()
     }
 
     /// As [`turns`], with the tools checked too.
-    pub(super) fn turns(&self) -> Result<Vec<Turn<'_>>> {
+    pub(crate) fn turns(&self) -> Result<Vec<Turn<'_>>> {
         check_tools(self.tools())?;
         turns(&self.messages)
     }
@@ -285,7 +285,7 @@ impl Conversation {
 
 /// The messages with their indices, the results of each assistant turn in the order of its calls: all formats tell results
 /// apart by position only. Histories that others wrote are taken as far as it is clear what they mean: see [`in_call_order`].
-pub(super) fn turns(messages: &[Message]) -> Result<Vec<Turn<'_>>> {
+pub(crate) fn turns(messages: &[Message]) -> Result<Vec<Turn<'_>>> {
     if messages.is_empty() {
         return Err(Error::new(Code::BadRequest, "Empty input messages").with_detail("param", "messages"));
     }
@@ -313,7 +313,7 @@ pub(super) fn turns(messages: &[Message]) -> Result<Vec<Turn<'_>>> {
 
 /// What DeepSeek refuses of a history: results without their call, calls without their results, arguments that are no object,
 /// messages without a text.
-pub(super) fn check_strictly(messages: &[Message]) -> Result<()> {
+pub(crate) fn check_strictly(messages: &[Message]) -> Result<()> {
     let mut rest = messages.iter().enumerate().peekable();
     while let Some((index, message)) = rest.next() {
         let may_lack = message.role == Role::Assistant && (!message.calls().is_empty() || message.thought().is_some());
@@ -357,7 +357,7 @@ pub(super) fn check_strictly(messages: &[Message]) -> Result<()> {
 }
 
 /// Limits and names of tools.
-pub(super) fn check_tools(tools: &[Tool]) -> Result<()> {
+pub(crate) fn check_tools(tools: &[Tool]) -> Result<()> {
     let refuse = |message: String| Err(Error::new(Code::BadRequest, message).with_detail("param", "tools"));
     if tools.len() > MAX_TOOLS {
         return refuse(format!("tools: at most {MAX_TOOLS}, found {}", tools.len()));
@@ -378,11 +378,11 @@ pub(super) fn check_tools(tools: &[Tool]) -> Result<()> {
 }
 
 /// What is said of calls without their results.
-pub(super) const INSUFFICIENT: &str = "An assistant message with 'tool_calls' must be followed by tool messages responding \
+pub(crate) const INSUFFICIENT: &str = "An assistant message with 'tool_calls' must be followed by tool messages responding \
     to each 'tool_call_id'. (insufficient tool messages following tool_calls message)";
 
 /// A message with its index in the request.
-pub(super) type Turn<'m> = (usize, &'m Message);
+pub(crate) type Turn<'m> = (usize, &'m Message);
 
 /// Results in the order of their calls. A result belongs to the first open call of its id; one without an id that is asked for,
 /// to the first call that no other result is for. A call without a result has an empty one, so that the others keep their

@@ -22,29 +22,22 @@
     )
 )]
 
-#[cfg(feature = "chat-template")]
-mod clock;
 pub mod control;
-mod dsml;
-pub mod encode;
-mod exp;
-pub mod format;
+pub mod formats;
 pub mod grammar;
 pub mod json;
 pub mod message;
-pub mod openai;
 pub mod parse;
 pub mod prompt;
 pub mod schema;
-#[cfg(feature = "chat-template")]
-pub mod template;
+pub mod shape;
 
-pub use encode::{Options, encode};
-pub use format::{ChatFormat, CheckpointFiles, Detected};
+#[cfg(feature = "chat-template")]
+pub use formats::template::ChatTemplate;
+pub use formats::{ChatFormat, CheckpointFiles, Detected, encode};
 pub use grammar::Grammars;
 pub use message::{Content, Conversation, FunctionCall, FunctionType, Message, Part, Role, Tool, ToolCall};
-pub use parse::{Delta, OutputParser, Parsed, ParsedCall};
-pub use prompt::{Prompt, Segment};
+pub use parse::{OutputParser, Parsed, ParsedCall};
+pub use prompt::{Options, Prompt, Segment};
 pub use schema::{Dialect, Schema};
-#[cfg(feature = "chat-template")]
-pub use template::ChatTemplate;
+pub use shape::{ResponseShape, Shape, ToolChoice, ToolSpec};

@@ -1,41 +1,14 @@
 //! What a model writes, while it is being written, as thought, answer and calls.
 //!
-//! In: whole characters, in any pieces. Out: [`Delta`]s that may be shown at once; the result never depends on how the text
+//! In: whole characters, in any pieces. Out: [`Event`]s that may be shown at once; the result never depends on how the text
 //! was split. Never: a call that the model did not write, a marker shown as text.
 
 use std::mem;
 
 use super::ChatFormat;
 use super::control::{CALL_BEGIN, CALL_END, CALLS_BEGIN, CALLS_END, END_THINK, SEPARATOR, THINK};
+use crate::generate::{Event, Parser, Voice};
 use crate::text::held::held_bytes;
-
-/// Text that may be shown now. None of the texts is empty, but a name may be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Delta {
-    /// Part of the thought.
-    Reasoning(String),
-    /// Part of the answer.
-    Content(String),
-    /// A call begins.
-    Call {
-        /// Its place among the calls of the answer, from 0.
-        index: u32,
-        /// The function, as the model wrote it.
-        name: String,
-    },
-    /// Part of the arguments of the call that began last.
-    Arguments {
-        /// The call's place.
-        index: u32,
-        /// All parts together are the arguments as JSON.
-        text: String,
-    },
-    /// The call is complete. Where this never comes, the answer ended in the middle of the call.
-    CallEnd {
-        /// The call's place.
-        index: u32,
-    },
-}
 
 /// How a format marks calls.
 struct Markup {
@@ -106,13 +79,15 @@ enum State {
 /// because one that is not becomes a string.
 ///
 /// ```
-/// # use lyn::chat::{ChatFormat, Delta, OutputParser};
+/// # use lyn::chat::{ChatFormat, OutputParser};
+/// # use lyn::generate::{Event, Parser, Voice};
 /// let mut parser = OutputParser::new(Some(ChatFormat::Exp), true);
-/// assert_eq!(parser.push("hm</thi"), [Delta::Reasoning("hm".to_owned())]);
-/// assert_eq!(parser.push("nk>Yes<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>f"), [Delta::Content("Yes".to_owned())]);
-/// let call = Delta::Call { index: 0, name: "f".to_owned() };
-/// assert_eq!(parser.push("<｜tool▁sep｜>{}"), [call, Delta::Arguments { index: 0, text: "{}".to_owned() }]);
-/// assert_eq!(parser.push("<｜tool▁call▁end｜>"), [Delta::CallEnd { index: 0 }]);
+/// let text = |voice, text: &str| Event::Text { voice, text: text.to_owned() };
+/// assert_eq!(parser.push("hm</thi"), [text(Voice::Reasoning, "hm")]);
+/// assert_eq!(parser.push("nk>Yes<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>f"), [text(Voice::Content, "Yes")]);
+/// let call = Event::Call { index: 0, name: "f".to_owned(), id: None };
+/// assert_eq!(parser.push("<｜tool▁sep｜>{}"), [call, Event::Arguments { index: 0, text: "{}".to_owned() }]);
+/// assert_eq!(parser.push("<｜tool▁call▁end｜>"), [Event::CallEnd { index: 0 }]);
 /// assert_eq!((parser.finish(), parser.calls()), (vec![], 1));
 /// ```
 #[derive(Clone)]
@@ -147,43 +122,38 @@ impl OutputParser {
             any_text: false,
         }
     }
+}
 
-    /// Whether the thought has not been closed yet.
-    #[must_use]
-    pub fn is_thinking(&self) -> bool {
+impl Parser for OutputParser {
+    fn is_thinking(&self) -> bool {
         matches!(self.state, State::ThoughtStart | State::Thought)
     }
 
-    /// Calls that are complete.
-    #[must_use]
-    pub fn calls(&self) -> u32 {
+    fn calls(&self) -> u32 {
         self.calls
     }
 
-    /// What `text` releases.
-    pub fn push(&mut self, text: &str) -> Vec<Delta> {
+    fn push(&mut self, text: &str) -> Vec<Event> {
         self.held.push_str(text);
         let mut out = vec![];
         while self.step(&mut out) {}
         out
     }
 
-    /// What still waits, at the end of generation.
-    pub fn finish(&mut self) -> Vec<Delta> {
+    fn finish(&mut self) -> Vec<Event> {
         let rest = mem::take(&mut self.held);
-        let delta = match mem::replace(&mut self.state, State::After) {
-            State::ThoughtStart | State::Thought => Delta::Reasoning(rest),
-            State::Content => Delta::Content(rest),
+        let part = match mem::replace(&mut self.state, State::After) {
+            State::ThoughtStart | State::Thought => thought(rest),
+            State::Content => content(rest),
             // What waits may begin a marker: it is none of the arguments.
             _ => return vec![],
         };
         let mut out = vec![];
-        emit(delta, &mut out);
+        emit(part, &mut out);
         out
     }
 
-    /// What still waits, where the end was not the model's: what may begin a call then is none of the text.
-    pub fn cut(&mut self) -> Vec<Delta> {
+    fn cut(&mut self) -> Vec<Event> {
         let markers = self.markup.map_or(&[][..], |markup| markup.content);
         let mut calls = markers.iter().filter(|marker| **marker != END_THINK);
         if self.state == State::Content && calls.any(|marker| marker.starts_with(self.held.as_str())) {
@@ -191,9 +161,11 @@ impl OutputParser {
         }
         self.finish()
     }
+}
 
+impl OutputParser {
     /// One state's share of the text that waits; true where another state goes on with the rest.
-    fn step(&mut self, out: &mut Vec<Delta>) -> bool {
+    fn step(&mut self, out: &mut Vec<Event>) -> bool {
         match self.state {
             State::ThoughtStart => {
                 if let Some(rest) = self.held.strip_prefix(THINK) {
@@ -205,7 +177,7 @@ impl OutputParser {
             }
             State::Thought => {
                 let (text, marker) = self.take_until(&[END_THINK]);
-                emit(Delta::Reasoning(text), out);
+                emit(thought(text), out);
                 marker.is_some() && self.go(State::Content)
             }
             State::Content => self.content(out),
@@ -218,16 +190,16 @@ impl OutputParser {
         }
     }
 
-    fn content(&mut self, out: &mut Vec<Delta>) -> bool {
+    fn content(&mut self, out: &mut Vec<Event>) -> bool {
         let (text, marker) = self.take_until(self.markup.map_or(&[END_THINK], |markup| markup.content));
-        emit(Delta::Content(text), out);
+        emit(content(text), out);
         if marker.is_some_and(|marker| marker != END_THINK) {
             self.state = State::Block;
         }
         marker.is_some()
     }
 
-    fn call(&mut self, markup: &'static Markup, out: &mut Vec<Delta>) -> bool {
+    fn call(&mut self, markup: &'static Markup, out: &mut Vec<Event>) -> bool {
         match self.state {
             State::Block => match self.take_until(&[markup.call, markup.block_end]).1 {
                 Some(marker) if marker == markup.call => self.go(State::Name),
@@ -237,7 +209,7 @@ impl OutputParser {
             State::Name => {
                 let Some(written) = self.whole(markup.name_end) else { return false };
                 let name = if markup.tagged { after_name(&written) } else { &written };
-                out.push(Delta::Call { index: self.calls, name: name.trim().to_owned() });
+                out.push(Event::Call { index: self.calls, name: name.trim().to_owned(), id: None });
                 (self.any_parameter, self.any_text) = (false, false);
                 self.go(if markup.tagged { State::Parameters } else { State::Arguments })
             }
@@ -273,7 +245,7 @@ impl OutputParser {
         }
     }
 
-    fn parameters(&mut self, markup: &'static Markup, out: &mut Vec<Delta>) -> bool {
+    fn parameters(&mut self, markup: &'static Markup, out: &mut Vec<Event>) -> bool {
         // Some models write the arguments as JSON where parameters belong.
         if !self.any_parameter && !self.any_text && self.held.trim_start().starts_with('{') {
             return self.go(State::Arguments);
@@ -290,9 +262,9 @@ impl OutputParser {
         }
     }
 
-    fn end_call(&mut self, out: &mut Vec<Delta>) -> bool {
+    fn end_call(&mut self, out: &mut Vec<Event>) -> bool {
         self.partial.clear();
-        out.push(Delta::CallEnd { index: self.calls });
+        out.push(Event::CallEnd { index: self.calls });
         self.calls = self.calls.saturating_add(1);
         self.go(State::Block)
     }
@@ -325,7 +297,7 @@ impl OutputParser {
     }
 
     /// Arguments as the model wrote them, without white space at either end.
-    fn trimmed(&mut self, text: &str, out: &mut Vec<Delta>) {
+    fn trimmed(&mut self, text: &str, out: &mut Vec<Event>) {
         let text = if self.any_text { text } else { text.trim_start() };
         let shown = text.trim_end();
         if !shown.is_empty() {
@@ -336,18 +308,26 @@ impl OutputParser {
         self.partial.push_str(text.get(shown.len()..).unwrap_or_default());
     }
 
-    fn arguments(&self, text: String, out: &mut Vec<Delta>) {
-        emit(Delta::Arguments { index: self.calls, text }, out);
+    fn arguments(&self, text: String, out: &mut Vec<Event>) {
+        emit(Event::Arguments { index: self.calls, text }, out);
     }
 }
 
-fn emit(delta: Delta, out: &mut Vec<Delta>) {
-    if let Delta::Reasoning(text) | Delta::Content(text) | Delta::Arguments { text, .. } = &delta
+fn thought(text: String) -> Event {
+    Event::Text { voice: Voice::Reasoning, text }
+}
+
+fn content(text: String) -> Event {
+    Event::Text { voice: Voice::Content, text }
+}
+
+fn emit(part: Event, out: &mut Vec<Event>) {
+    if let Event::Text { text, .. } | Event::Arguments { text, .. } = &part
         && text.is_empty()
     {
         return;
     }
-    out.push(delta);
+    out.push(part);
 }
 
 /// What an opening tag says behind `name="`.
@@ -388,27 +368,30 @@ impl Parsed {
     pub fn of(format: Option<ChatFormat>, thinking: bool, text: &str) -> Parsed {
         let mut parser = OutputParser::new(format, thinking);
         let mut parsed = Parsed::default();
-        parser.push(text).into_iter().for_each(|delta| parsed.take(delta));
-        parser.finish().into_iter().for_each(|delta| parsed.take(delta));
+        parser.push(text).iter().for_each(|event| parsed.take(event));
+        parser.finish().iter().for_each(|event| parsed.take(event));
         parsed
     }
 
-    /// Appends a part.
-    pub fn take(&mut self, delta: Delta) {
-        match delta {
-            Delta::Reasoning(text) => self.reasoning.push_str(&text),
-            Delta::Content(text) => self.content.push_str(&text),
-            Delta::Call { index, name } => self.calls.push(ParsedCall { name, index, ..ParsedCall::default() }),
-            Delta::Arguments { index, text } => {
-                if let Some(call) = self.call(index) {
-                    call.arguments.push_str(&text);
+    /// Appends what an event tells.
+    pub fn take(&mut self, event: &Event) {
+        match event {
+            Event::Text { voice: Voice::Reasoning, text } => self.reasoning.push_str(text),
+            Event::Text { voice: Voice::Content, text } => self.content.push_str(text),
+            Event::Call { index, name, .. } => {
+                self.calls.push(ParsedCall { name: name.clone(), index: *index, ..ParsedCall::default() });
+            }
+            Event::Arguments { index, text } => {
+                if let Some(call) = self.call(*index) {
+                    call.arguments.push_str(text);
                 }
             }
-            Delta::CallEnd { index } => {
-                if let Some(call) = self.call(index) {
+            Event::CallEnd { index } => {
+                if let Some(call) = self.call(*index) {
                     call.complete = true;
                 }
             }
+            _ => {}
         }
     }
 
@@ -439,11 +422,11 @@ mod tests {
     fn parts(format: Option<ChatFormat>, thinking: bool, parts: &[&str]) -> Parsed {
         let mut parser = OutputParser::new(format, thinking);
         let mut parsed = Parsed::default();
-        let mut deltas: Vec<Delta> = parts.iter().flat_map(|part| parser.push(part)).collect();
-        deltas.extend(parser.finish());
-        assert!(!deltas.iter().any(|delta| matches!(delta,
-            Delta::Reasoning(text) | Delta::Content(text) | Delta::Arguments { text, .. } if text.is_empty())));
-        deltas.into_iter().for_each(|delta| parsed.take(delta));
+        let mut events: Vec<Event> = parts.iter().flat_map(|part| parser.push(part)).collect();
+        events.extend(parser.finish());
+        assert!(!events.iter().any(|event| matches!(event,
+            Event::Text { text, .. } | Event::Arguments { text, .. } if text.is_empty())));
+        events.iter().for_each(|event| parsed.take(event));
         assert_eq!((parser.calls() as usize).saturating_add(usize::from(parsed.is_in_call())), parsed.calls().len());
         parsed
     }
@@ -531,18 +514,18 @@ mod tests {
     }
 
     /// Each row: a piece of text, and what it releases.
-    fn stream(format: Option<ChatFormat>, rows: &[(&str, &[Delta])]) {
+    fn stream(format: Option<ChatFormat>, rows: &[(&str, &[Event])]) {
         let mut parser = OutputParser::new(format, false);
-        for (text, deltas) in rows {
-            assert_eq!(parser.push(text), *deltas, "{text}");
+        for (text, events) in rows {
+            assert_eq!(parser.push(text), *events, "{text}");
         }
     }
 
     #[test]
     fn text_is_shown_as_soon_as_it_can_be() {
-        let content = |text: &str| Delta::Content(text.to_owned());
-        let name = |index, name: &str| Delta::Call { index, name: name.to_owned() };
-        let part = |index, text: &str| Delta::Arguments { index, text: text.to_owned() };
+        let content = |text: &str| content(text.to_owned());
+        let name = |index, name: &str| Event::Call { index, name: name.to_owned(), id: None };
+        let part = |index, text: &str| Event::Arguments { index, text: text.to_owned() };
         stream(None, &[("a < b", &[content("a < b")]), ("</", &[]), ("p>\n", &[content("</p>\n")])]);
         stream(
             DSML,
@@ -558,10 +541,10 @@ mod tests {
                 ("p></｜DSML｜parameter>", &[part(0, "</p>\"")]),
                 ("<｜DSML｜parameter name=\"b\" string=\"false\">[1", &[part(0, ", \"b\": ")]),
                 (",2]</｜DSML｜parameter>\n", &[part(0, "[1,2]")]),
-                ("</｜DSML｜invoke>", &[part(0, "}"), Delta::CallEnd { index: 0 }]),
+                ("</｜DSML｜invoke>", &[part(0, "}"), Event::CallEnd { index: 0 }]),
                 (
                     "<｜DSML｜invoke name=\"g\"></｜DSML｜invoke>",
-                    &[name(1, "g"), part(1, "{}"), Delta::CallEnd { index: 1 }],
+                    &[name(1, "g"), part(1, "{}"), Event::CallEnd { index: 1 }],
                 ),
                 ("</｜DSML｜function_calls>bye", &[]),
             ],
@@ -574,7 +557,7 @@ mod tests {
                 ("<｜tool▁sep｜> ", &[name(0, "f")]),
                 ("{ ", &[part(0, "{")]),
                 ("}\n", &[part(0, " }")]),
-                ("<｜tool▁call▁end｜>", &[Delta::CallEnd { index: 0 }]),
+                ("<｜tool▁call▁end｜>", &[Event::CallEnd { index: 0 }]),
             ],
         );
     }
@@ -590,9 +573,9 @@ mod tests {
         ] {
             for (is_cut, expected) in [(false, finished), (true, cut)] {
                 let (mut parser, mut parsed) = (OutputParser::new(format, false), Parsed::default());
-                parser.push(text).into_iter().for_each(|delta| parsed.take(delta));
+                parser.push(text).iter().for_each(|event| parsed.take(event));
                 let rest = if is_cut { parser.cut() } else { parser.finish() };
-                rest.into_iter().for_each(|delta| parsed.take(delta));
+                rest.iter().for_each(|event| parsed.take(event));
                 assert_eq!(parsed.content, expected, "{text:?}");
             }
         }

@@ -7,6 +7,33 @@ use super::control;
 use crate::error::{Code, Error, Result};
 use crate::text::Tokenizer;
 
+/// How a conversation is rendered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// The model is to think first. With tools, format exp was trained without thinking only: the caller decides.
+    pub thinking: bool,
+    /// End with the opening of an assistant turn. DSML has it at the end of user and result turns in any case.
+    pub add_generation_prompt: bool,
+    /// Begin with the token that begins every prompt.
+    pub add_bos: bool,
+    /// DSML, thinking: leave out developer messages before the last user message.
+    pub drop_thinking: bool,
+    /// Continue the last message, an assistant's, instead of closing it and opening another.
+    pub continue_final: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            thinking: false,
+            add_generation_prompt: true,
+            add_bos: true,
+            drop_thinking: true,
+            continue_final: false,
+        }
+    }
+}
+
 /// A part of a prompt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Segment {
@@ -51,7 +78,7 @@ impl Prompt {
     }
 
     /// Appends text of our own, in which control tokens are meant as such (the examples of the preambles).
-    pub(super) fn trusted(&mut self, mut text: &str) {
+    pub(crate) fn trusted(&mut self, mut text: &str) {
         while let Some((token, (before, after))) =
             first_control(text).and_then(|token| Some((token, text.split_once(token)?)))
         {
@@ -63,7 +90,7 @@ impl Prompt {
     }
 
     /// Takes a last `token` off again.
-    pub(super) fn drop_last_control(&mut self, token: &str) {
+    pub(crate) fn drop_last_control(&mut self, token: &str) {
         self.segments.pop_if(|last| matches!(last, Segment::Control(control) if control == token));
     }
 

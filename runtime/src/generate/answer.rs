@@ -6,11 +6,10 @@ use std::sync::Arc;
 use super::constraint::Constraint;
 use super::pages::Block;
 use super::request::{Event, Finish, Request, Timings, Voice, room};
-use super::runner::Settings;
 use super::sampler::{Logprobs, MAX_TOP_LOGPROBS, Sampler, Step};
 use super::stop::{Released, StopStrings};
-use crate::chat::{Delta, OutputParser};
 use crate::error::{Code, Error, Result};
+use crate::model::Settings;
 use crate::platform::Instant;
 use crate::text::{Pieces, Tokenizer};
 
@@ -21,6 +20,30 @@ pub(crate) struct Vocabulary {
     pub(crate) eos: Vec<u32>,
     /// `[vocab_size]`: ids that may ever be sampled.
     pub(crate) allowed: Arc<[bool]>,
+    /// How the text of an answer to a request is read.
+    pub(crate) parser: MakeParser,
+}
+
+/// Makes the parser for the answer to a request.
+pub(crate) type MakeParser = Box<dyn Fn(&Request) -> Box<dyn Parser> + Send + Sync>;
+
+/// Tells the parts of a text apart while the model writes it. Whoever knows the model's markup is one.
+pub trait Parser: Send {
+    /// The text and calls that `text` releases, as [`Event::Text`], [`Event::Call`] and the like. None of the texts is
+    /// empty, but a name may be.
+    fn push(&mut self, text: &str) -> Vec<Event>;
+
+    /// What still waits, at the end of generation.
+    fn finish(&mut self) -> Vec<Event>;
+
+    /// What still waits, where the end was not the model's: what may begin a call then is none of the text.
+    fn cut(&mut self) -> Vec<Event>;
+
+    /// Whether the thought has not been closed yet.
+    fn is_thinking(&self) -> bool;
+
+    /// Calls that are complete.
+    fn calls(&self) -> u32;
 }
 
 /// An answer in the making.
@@ -32,7 +55,7 @@ pub(crate) struct Answer {
     sampler: Sampler,
     stop: StopStrings,
     pieces: Pieces,
-    parser: OutputParser,
+    parser: Box<dyn Parser>,
     /// The stop string that ended the answer.
     stopped_by: Option<String>,
     /// Whether a token without text ended the answer.
@@ -71,7 +94,7 @@ impl Answer {
             sampler,
             stop: StopStrings::new(request.stop.clone())?,
             pieces: Pieces::default(),
-            parser: OutputParser::new(request.calls, request.thinking),
+            parser: (vocabulary.parser)(&request),
             stopped_by: None,
             ended_by_token: false,
             budget: request.max_tokens.unwrap_or(room).min(room),
@@ -268,33 +291,24 @@ impl Answer {
 
     /// Passes text through the parser and, where it is content, stop strings; true where one of those ends the answer.
     fn release(&mut self, text: &str) -> bool {
-        let deltas = self.parser.push(text);
-        self.show(deltas)
+        let parts = self.parser.push(text);
+        self.show(parts)
     }
 
-    fn show(&mut self, deltas: Vec<Delta>) -> bool {
-        for delta in deltas {
-            let event = match delta {
-                Delta::Reasoning(text) => Event::Text { voice: Voice::Reasoning, text },
-                Delta::Content(text) => {
-                    let released = self.stop.push(&text);
-                    if self.content(released) {
-                        return true;
-                    }
-                    continue;
-                }
-                Delta::Call { index, name } => {
-                    // What waited for the rest of a stop string will not get it.
-                    let released = self.stop.flush();
-                    if self.content(released) {
-                        return true;
-                    }
-                    Event::Call { index, name, id: None }
-                }
-                Delta::Arguments { index, text } => Event::Arguments { index, text },
-                Delta::CallEnd { index } => Event::CallEnd { index },
+    fn show(&mut self, parts: Vec<Event>) -> bool {
+        for part in parts {
+            let released = match &part {
+                Event::Text { voice: Voice::Content, text } => Some(self.stop.push(text)),
+                // What waited for the rest of a stop string will not get it.
+                Event::Call { .. } => Some(self.stop.flush()),
+                _ => None,
             };
-            self.events.push(event);
+            if released.is_some_and(|released| self.content(released)) {
+                return true;
+            }
+            if !matches!(part, Event::Text { voice: Voice::Content, .. }) {
+                self.events.push(part);
+            }
         }
         false
     }
@@ -314,8 +328,8 @@ impl Answer {
         self.ended = true;
         let rest = std::mem::take(&mut self.pieces).finish();
         let mut stopped = self.release(&rest);
-        let deltas = if finish == Finish::Length { self.parser.cut() } else { self.parser.finish() };
-        stopped |= self.show(deltas);
+        let parts = if finish == Finish::Length { self.parser.cut() } else { self.parser.finish() };
+        stopped |= self.show(parts);
         if !stopped {
             let released = self.stop.flush();
             stopped = self.content(released);

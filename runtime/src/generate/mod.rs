@@ -14,12 +14,13 @@ pub mod session;
 pub mod stop;
 pub mod trace;
 
+pub use answer::Parser;
 pub(crate) use answer::Vocabulary;
 pub use constraint::{Constraint, Form, Free, Lexicon};
 pub use pages::{Block, Key};
 pub(crate) use request::room;
 pub use request::{Event, Finish, Known, Request, SpelledToken, Timings, Voice};
-pub use runner::{Chunk, Runner, Settings, Wanted};
+pub use runner::{Chunk, Runner, Wanted};
 pub use sampler::{Logprobs, Sampled, Sampler, SamplingParams, Step};
 pub(crate) use scheduler::Scheduler;
 pub use scheduler::{AnswerId, Occupancy};

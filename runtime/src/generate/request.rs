@@ -4,7 +4,6 @@ use super::constraint::Constraint;
 use super::pages::Block;
 use super::sampler::{Logprobs, SamplingParams};
 use super::trace::{Selection, TraceRequest};
-use crate::chat::ChatFormat;
 use crate::error::{Code, Error, Result};
 
 /// What is asked for.
@@ -20,8 +19,8 @@ pub struct Request {
     pub stop: Vec<String>,
     /// Whether the prompt ended by opening a thought.
     pub thinking: bool,
-    /// Whose markup of calls is looked for; none: all text of the answer is content.
-    pub calls: Option<ChatFormat>,
+    /// Whether calls are looked for; if not, all text of the answer is content.
+    pub calls: bool,
     /// Ids that end the answer, beside those that end a text. They have no text.
     pub stop_ids: Vec<u32>,
     /// Tokens before which no id ends the answer.
@@ -51,7 +50,7 @@ impl Request {
             max_tokens: None,
             stop: Vec::new(),
             thinking: false,
-            calls: None,
+            calls: false,
             stop_ids: Vec::new(),
             min_tokens: 0,
             ignore_eos: false,
@@ -103,7 +102,7 @@ impl Finish {
 }
 
 /// What happens while an answer is made.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// Prompt tokens read so far, of all; the first `cached` were known: whole pages of 64 tokens.
     Prompt {

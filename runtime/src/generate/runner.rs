@@ -13,24 +13,8 @@ use super::sequences::{SequenceId, Sequences};
 use crate::error::{Code, Error, Result};
 use crate::executor::{Executor, Prepared, Read, Tapped};
 use crate::model::cache::{CacheTensor, PAGE};
-use crate::model::weights::Weights;
-use crate::model::{self, Cache, Dims, Parts, Shape, StepSlots};
+use crate::model::{self, Dims, Parts, Settings, Shape, Tensors};
 use crate::record::{Recording, Taps};
-
-/// How a runner is set up.
-#[derive(Clone, Copy, Debug)]
-pub struct Settings {
-    /// Positions that a sequence can have.
-    pub context: u32,
-    /// Sequences at once.
-    pub sequences: u32,
-    /// Tokens of a step at most: longer prompts are read in chunks.
-    pub chunk: u32,
-    /// Rows of logits of a step at most: a row is as long as the vocabulary.
-    pub rows: u32,
-    /// Positions that attention reads for each token; none: all visible ones.
-    pub index_topk: Option<u32>,
-}
 
 /// Which rows of logits a chunk wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,9 +54,7 @@ impl Chunk<'_> {
 pub struct Runner {
     executor: Executor,
     dims: Dims,
-    weights: Weights,
-    cache: Cache,
-    slots: StepSlots,
+    tensors: Tensors,
     settings: Settings,
     sequences: Sequences,
     recordings: HashMap<Shape, Prepared>,
@@ -82,41 +64,25 @@ pub struct Runner {
 }
 
 impl Runner {
-    /// A runner over loaded weights; allocates caches and the tensors of a step.
-    ///
-    /// # Errors
-    /// `out_of_memory`, `limit_too_small`, `device_lost`.
-    pub async fn new(mut executor: Executor, dims: Dims, weights: Weights, settings: Settings) -> Result<Runner> {
-        let pages_per_sequence = settings.context.div_ceil(PAGE);
-        let pages = pages_per_sequence.saturating_mul(settings.sequences);
-        let cache = Cache::allocate(&mut executor, &dims, pages, pages_per_sequence).await?;
-        let tokens = settings.chunk.max(settings.sequences);
-        let positions = pages_per_sequence * PAGE;
-        let slots = StepSlots {
-            step: executor.allocate("step", (1 + u64::from(tokens)) * 4).await?,
-            pages: executor.allocate("pages", u64::from(pages)).await?,
-            rope_table: executor.allocate("rope table", u64::from(positions) * u64::from(dims.rope_pairs) * 2).await?,
-            logits: executor.allocate("logits", u64::from(settings.rows) * u64::from(weights.head.width)).await?,
-            chosen: executor.allocate("chosen", u64::from(settings.rows) * 2).await?,
-        };
+    /// A runner over tensors whose memory is the executor's.
+    pub fn new(mut executor: Executor, dims: Dims, tensors: Tensors, settings: Settings) -> Runner {
+        let (slots, positions) = (tensors.slots, settings.pages_per_sequence() * PAGE);
         let piece = 8192;
         for first in (0..positions).step_by(piece) {
             let table = model::rope::table(&dims.rope, first, (positions - first).min(8192));
             let word = u64::from(first) * u64::from(dims.rope_pairs) * 2;
             executor.write(slots.rope_table, word, bytemuck::cast_slice(&table));
         }
-        Ok(Runner {
+        Runner {
             executor,
             dims,
-            weights,
-            cache,
-            slots,
+            tensors,
             settings,
             sequences: Sequences::new(settings.sequences, settings.context),
             recordings: HashMap::new(),
             batch: Vec::new(),
             extent: Extent { tokens: 0, rows: 0, length: 0 },
-        })
+        }
     }
 
     /// Sizes of the model.
@@ -137,7 +103,7 @@ impl Runner {
         if taps == Taps::None {
             return self.settings.chunk;
         }
-        let words = u64::from(self.cache.pages_per_sequence * PAGE) * u64::from(taps.long_rows());
+        let words = u64::from(self.tensors.cache.pages_per_sequence * PAGE) * u64::from(taps.long_rows());
         // A recording has room for a power of two of tokens.
         1 << model::queries_at_once(self.settings.chunk, words).ilog2()
     }
@@ -197,7 +163,7 @@ impl Runner {
             let (word, words) = tensor.page(page);
             self.executor.read(tensor.slot, word, words)
         };
-        self.cache.tensors().map(read).collect()
+        self.tensors.cache.tensors().map(read).collect()
     }
 
     /// Appends a block to a sequence of full pages and publishes it; false where its rows are not this model's.
@@ -205,7 +171,7 @@ impl Runner {
     /// # Errors
     /// `context_overflow`, `out_of_memory`.
     pub(crate) fn restore(&mut self, id: SequenceId, key: Key, words: &[u32]) -> Result<bool> {
-        let expected: u64 = self.cache.tensors().map(|tensor| tensor.page(0).1).sum();
+        let expected: u64 = self.tensors.cache.tensors().map(|tensor| tensor.page(0).1).sum();
         if words.len() as u64 != expected {
             return Ok(false);
         }
@@ -213,7 +179,7 @@ impl Runner {
         self.sequences.extend(id, PAGE as usize)?;
         let page = self.sequences.pages_of(id)[place];
         let mut rest = words;
-        for tensor in self.cache.tensors() {
+        for tensor in self.tensors.cache.tensors() {
             let (word, words) = tensor.page(page);
             let (part, after) = rest.split_at(usize::try_from(words).unwrap_or(usize::MAX).min(rest.len()));
             self.executor.write(tensor.slot, word, part);
@@ -238,7 +204,7 @@ impl Runner {
     /// As [`Runner::step`].
     pub async fn step_tapped(&mut self, chunks: &[Chunk<'_>], greedy: bool, taps: Taps) -> Result<Tapped> {
         let words = self.assemble(chunks)?;
-        self.executor.write(self.slots.step, 0, &words);
+        self.executor.write(self.tensors.slots.step, 0, &words);
         self.run(greedy, taps).await
     }
 
@@ -268,7 +234,7 @@ impl Runner {
     /// Words of the step buffer for these chunks; the sequences grow.
     fn assemble(&mut self, chunks: &[Chunk<'_>]) -> Result<Vec<u32>> {
         let tokens: usize = chunks.iter().map(|chunk| chunk.ids.len()).sum();
-        let capacity = self.settings.chunk.max(self.settings.sequences) as usize;
+        let capacity = self.settings.tokens() as usize;
         if tokens == 0 || tokens > capacity {
             let message = format!("a step of {tokens} tokens; it holds 1 to {capacity}");
             return Err(Error::new(Code::Internal, message));
@@ -312,19 +278,7 @@ impl Runner {
     }
 
     fn shape(&self, greedy: bool, taps: Taps) -> Shape {
-        let Extent { tokens, rows, length } = self.extent;
-        let room = |count: u32, most: u32| count.max(1).checked_next_power_of_two().unwrap_or(most).min(most);
-        let index_topk = self.settings.index_topk.filter(|_| self.dims.indexer.is_some());
-        Shape {
-            tokens: room(tokens, self.settings.chunk.max(self.settings.sequences)),
-            rows: room(rows, self.settings.rows),
-            length: self.cache.pages_per_sequence * PAGE,
-            index_topk,
-            // Scores are wanted even where every visible position is kept.
-            select: index_topk.is_some_and(|k| length > k || taps != Taps::None),
-            greedy,
-            taps,
-        }
+        self.settings.shape(&self.dims, &self.extent, greedy, taps)
     }
 
     async fn run(&mut self, greedy: bool, taps: Taps) -> Result<Tapped> {
@@ -340,12 +294,12 @@ impl Runner {
     /// Brings the device's page table up to date.
     fn write_pages(&mut self) {
         for (word, pages) in self.sequences.take_changes() {
-            self.executor.write(self.slots.pages, word, &pages);
+            self.executor.write(self.tensors.slots.pages, word, &pages);
         }
     }
 
     fn record(&self, shape: Shape) -> Recording {
-        model::step(Parts { dims: &self.dims, weights: &self.weights, cache: &self.cache, slots: self.slots, shape })
+        model::step(Parts { dims: &self.dims, tensors: &self.tensors, shape })
     }
 
     async fn prepare(&mut self, shape: Shape) -> Result<()> {
@@ -365,7 +319,7 @@ impl Runner {
     /// As [`Runner::step`].
     pub async fn step_timed(&mut self, chunks: &[Chunk<'_>]) -> Result<Option<f64>> {
         let words = self.assemble(chunks)?;
-        self.executor.write(self.slots.step, 0, &words);
+        self.executor.write(self.tensors.slots.step, 0, &words);
         let shape = self.shape(true, Taps::None);
         self.prepare(shape).await?;
         self.write_pages();
@@ -399,10 +353,10 @@ impl Runner {
     /// As [`Runner::step`].
     pub(crate) fn other_step(&mut self, chunk: Chunk<'_>, taps: Taps) -> Result<(&mut Executor, Parts<'_>, Extent)> {
         let words = self.assemble(&[chunk])?;
-        self.executor.write(self.slots.step, 0, &words);
+        self.executor.write(self.tensors.slots.step, 0, &words);
         self.write_pages();
         let shape = self.shape(false, taps);
-        let parts = Parts { dims: &self.dims, weights: &self.weights, cache: &self.cache, slots: self.slots, shape };
+        let parts = Parts { dims: &self.dims, tensors: &self.tensors, shape };
         Ok((&mut self.executor, parts, self.extent))
     }
 
@@ -418,7 +372,7 @@ impl Runner {
             });
             Ok((tensor.row, pages.collect::<Result<_>>()?))
         };
-        self.cache.layers[layer as usize].tensors().map(read).collect()
+        self.tensors.cache.layers[layer as usize].tensors().map(read).collect()
     }
 
     /// The recording that the last step ran.
@@ -434,7 +388,7 @@ impl Runner {
     /// `device_lost`.
     pub async fn logits(&mut self, row: u32) -> Result<Vec<f32>> {
         let width = self.row_words() as u64;
-        let words = self.executor.read(self.slots.logits, u64::from(row) * width, width)?.await?;
+        let words = self.executor.read(self.tensors.slots.logits, u64::from(row) * width, width)?.await?;
         let mut logits: Vec<f32> = bytemuck::cast_vec(words);
         logits.truncate(self.dims.vocab_size as usize);
         Ok(logits)
@@ -443,7 +397,7 @@ impl Runner {
     /// Words of a row of logits: those of the vocabulary, then padding.
     #[must_use]
     pub(crate) fn row_words(&self) -> usize {
-        self.weights.head.width as usize
+        self.tensors.weights.head.width as usize
     }
 
     /// The first rows of logits of the last step, on their way: `[rows, row_words]`.
@@ -451,7 +405,7 @@ impl Runner {
     /// # Errors
     /// `device_lost`.
     pub(crate) fn rows(&mut self, rows: u32) -> Result<Read> {
-        self.executor.read(self.slots.logits, 0, u64::from(rows) * self.row_words() as u64)
+        self.executor.read(self.tensors.slots.logits, 0, u64::from(rows) * self.row_words() as u64)
     }
 
     /// What the last greedy step chose, on its way: `[rows]` of (id, flags).
@@ -459,7 +413,7 @@ impl Runner {
     /// # Errors
     /// `device_lost`.
     pub fn chosen(&mut self) -> Result<Read> {
-        self.executor.read(self.slots.chosen, 0, u64::from(self.extent.rows.max(1)) * 2)
+        self.executor.read(self.tensors.slots.chosen, 0, u64::from(self.extent.rows.max(1)) * 2)
     }
 
     /// A word that is there once the steps submitted so far are done.
@@ -467,7 +421,7 @@ impl Runner {
     /// # Errors
     /// `device_lost`.
     pub(crate) fn mark(&mut self) -> Result<Read> {
-        self.executor.read(self.slots.step, 0, 1)
+        self.executor.read(self.tensors.slots.step, 0, 1)
     }
 
     /// Waits until the steps submitted so far are done.

@@ -111,6 +111,12 @@ impl Executor {
         }
     }
 
+    /// Bytes of all tensors, with the scratch of what was prepared so far.
+    #[must_use]
+    pub fn allocated_bytes(&self) -> u64 {
+        self.slots.iter().flatten().chain(&self.scratch).map(wgpu::Buffer::size).sum()
+    }
+
     fn slot(&self, slot: Slot) -> Option<&wgpu::Buffer> {
         self.slots.get(slot.0 as usize)?.as_ref()
     }

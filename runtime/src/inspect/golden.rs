@@ -13,8 +13,8 @@ use crate::engine::{Engine, Options, Place};
 use crate::error::{Class, Code, Error, Result};
 use crate::generate::{Chunk, Runner, SequenceId, Wanted};
 use crate::memory::ContextSize;
+use crate::model;
 use crate::model::cache::PAGE;
-use crate::model::{self, LayerCache};
 use crate::record::{Tap, Taps};
 
 /// The file of expected values.
@@ -430,17 +430,17 @@ async fn cached(runner: &mut Runner, layer: u32, id: SequenceId) -> Result<(Vec<
 /// stage read.
 async fn predict(runner: &mut Runner, chunk: Chunk<'_>, hidden: &[f32]) -> Result<Vec<(Tap, Vec<u32>)>> {
     let (executor, parts, extent) = runner.other_step(chunk, Taps::All)?;
-    let Some(module) = parts.weights.prediction.first() else {
+    let Some(module) = parts.tensors.weights.prediction.first() else {
         return Err(Error::new(Code::Internal, "multi-token prediction was not loaded"));
     };
-    let layer = parts.dims.num_hidden_layers;
-    let cache = LayerCache::allocate(executor, parts.dims, parts.cache.pages, layer).await?;
+    let Some(cache) = parts.tensors.cache.prediction.first() else {
+        return Err(Error::new(Code::Internal, "multi-token prediction has no cache"));
+    };
     let words = u64::from(parts.shape.tokens) * u64::from(parts.dims.hidden_size);
     let slot = executor.allocate("hidden", words).await?;
     executor.write(slot, 0, bytemuck::cast_slice(hidden));
-    let prepared = executor.prepare(model::predict_step(parts, module, &cache, slot)).await?;
+    let prepared = executor.prepare(model::predict_step(parts, module, cache, slot)).await?;
     let tapped = executor.run(&prepared, &extent)?.read().await;
-    cache.tensors().for_each(|tensor| executor.free(tensor.slot));
     executor.free(slot);
     tapped
 }

@@ -12,7 +12,8 @@ use super::cache::{CacheTensor, LayerCache};
 use super::dims::IndexerDims;
 use super::indexer::{self, Inputs, Selected};
 use super::recorder::{StepRecorder, queries_at_once};
-use super::weights::{AttentionWeights, TableShard};
+use super::weights::AttentionWeights;
+use crate::layout::TableShard;
 use crate::record::{Columns, WEIGHTS};
 
 /// eps of the two latent norms: a constant of the architecture, not the config's `rms_norm_eps`.

@@ -8,14 +8,15 @@ pub use lyn_shaders::common::paging::PAGE;
 use lyn_shaders::{Slot, cache_write, index_key_write};
 
 use super::dims::Dims;
-use crate::error::Result;
-use crate::executor::Executor;
+use crate::layout::Layout;
 
 /// Cache of all layers.
 #[derive(Clone, Debug)]
 pub struct Cache {
     /// One for each decoder layer.
     pub layers: Vec<LayerCache>,
+    /// One for each module of multi-token prediction that is loaded.
+    pub prediction: Vec<LayerCache>,
     /// Pages that each layer has room for.
     pub pages: u32,
     /// Pages that one sequence can own: the context.
@@ -41,19 +42,21 @@ pub struct CacheTensor {
 }
 
 impl Cache {
-    /// Memory for `pages` pages in every layer.
-    ///
-    /// # Errors
-    /// `out_of_memory`, `limit_too_small`, `device_lost`.
-    pub async fn allocate(executor: &mut Executor, dims: &Dims, pages: u32, pages_per_sequence: u32) -> Result<Cache> {
-        let mut layers = Vec::new();
-        for layer in 0..dims.num_hidden_layers {
-            layers.push(LayerCache::allocate(executor, dims, pages, layer).await?);
-        }
-        Ok(Cache { layers, pages, pages_per_sequence })
+    /// Memory for `pages` pages in every layer, and in those of `modules` of multi-token prediction.
+    pub(crate) fn lay_out(
+        layout: &mut Layout<'_>,
+        dims: &Dims,
+        modules: u32,
+        pages: u32,
+        pages_per_sequence: u32,
+    ) -> Cache {
+        let count = dims.num_hidden_layers;
+        let mut layers: Vec<_> = (0..count + modules).map(|i| LayerCache::lay_out(layout, dims, i, pages)).collect();
+        let prediction = layers.split_off(count as usize);
+        Cache { layers, prediction, pages, pages_per_sequence }
     }
 
-    /// Every tensor, layer by layer.
+    /// Every tensor of the main model, layer by layer.
     pub fn tensors(&self) -> impl Iterator<Item = CacheTensor> + '_ {
         self.layers.iter().flat_map(LayerCache::tensors)
     }
@@ -65,23 +68,18 @@ impl LayerCache {
         std::iter::once(self.latents).chain(self.index_keys)
     }
 
-    /// Memory for one layer.
-    ///
-    /// # Errors
-    /// As [`Cache::allocate`].
-    pub async fn allocate(executor: &mut Executor, dims: &Dims, pages: u32, layer: u32) -> Result<LayerCache> {
-        let (latents, index_keys) = rows(dims, layer);
+    fn lay_out(layout: &mut Layout<'_>, dims: &Dims, layer: u32, pages: u32) -> LayerCache {
         let positions = u64::from(pages) * u64::from(PAGE);
-        let slot = executor.allocate(&format!("layer {layer} latent cache"), positions * latents.words()).await?;
-        let latents = CacheTensor { slot, row: latents };
-        let index_keys = match index_keys {
-            Some(row) => {
-                let name = format!("layer {layer} index key cache");
-                Some(CacheTensor { slot: executor.allocate(&name, positions * row.words()).await?, row })
-            }
-            None => None,
+        let mut tensor = |name: &str, row: CacheRow| {
+            let slot = layout.zeros(&format!("layer {layer} {name}"), positions * row.words());
+            CacheTensor { slot, row }
         };
-        Ok(LayerCache { latents, index_keys })
+        let latents = cache_write::row(dims.kv_lora_rank, dims.rope_pairs);
+        let indexer = dims.indexer.as_ref().filter(|_| dims.owns_indexer(layer));
+        LayerCache {
+            latents: tensor("latent cache", latents),
+            index_keys: indexer.map(|it| tensor("index key cache", index_key_write::row(it.head_dim))),
+        }
     }
 }
 
@@ -92,21 +90,4 @@ impl CacheTensor {
         let words = u64::from(PAGE) * self.row.words();
         (u64::from(page) * words, words)
     }
-}
-
-/// What a layer keeps of a position: the latent with its rope key, and an index key where it owns an indexer.
-fn rows(dims: &Dims, layer: u32) -> (CacheRow, Option<CacheRow>) {
-    let indexer = dims.indexer.as_ref().filter(|_| dims.owns_indexer(layer));
-    (
-        cache_write::row(dims.kv_lora_rank, dims.rope_pairs),
-        indexer.map(|indexer| index_key_write::row(indexer.head_dim)),
-    )
-}
-
-/// Bytes of cache for one position, all layers.
-#[must_use]
-pub fn bytes_per_position(dims: &Dims) -> u64 {
-    let words =
-        |(latents, index_keys): (CacheRow, Option<CacheRow>)| latents.words() + index_keys.map_or(0, |row| row.words());
-    (0..dims.num_hidden_layers).map(|layer| 4 * words(rows(dims, layer))).sum()
 }

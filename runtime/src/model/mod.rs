@@ -11,6 +11,7 @@ mod feed_forward;
 mod indexer;
 mod recorder;
 pub mod rope;
+pub mod tensors;
 pub mod weights;
 
 use lyn_shaders::Slot;
@@ -20,68 +21,21 @@ use lyn_shaders::embed::Embed;
 use lyn_shaders::gather_rows::GatherRows;
 use lyn_shaders::rms_norm::Rows;
 
-use crate::record::{Columns, Part, Recording, Taps};
+use crate::layout::TableShard;
+use crate::record::{Columns, Part, Recording};
 pub use cache::{Cache, LayerCache};
 pub use dims::Dims;
 use indexer::Selected;
 use recorder::StepRecorder;
 pub use recorder::queries_at_once;
-use weights::{FeedForward, LayerWeights, PredictionWeights, TableShard, Weights};
-
-/// What a step's tensors are for all layers.
-#[derive(Clone, Copy, Debug)]
-pub struct StepSlots {
-    /// `[1 + tokens, 4]`: what changes from step to step; see `common/step.wgsl`.
-    pub step: Slot,
-    /// `[sequences, pages_per_sequence]`
-    pub pages: Slot,
-    /// `[context, qk_rope_head_dim / 2, 2]`: cos and sin.
-    pub rope_table: Slot,
-    /// `[rows, vocab_size]`
-    pub logits: Slot,
-    /// `[rows, 2]`: the greedy choice and its flags.
-    pub chosen: Slot,
-}
-
-/// What a recording is made for. Equal shapes share one recording.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Shape {
-    /// Tokens at most.
-    pub tokens: u32,
-    /// Rows of logits at most.
-    pub rows: u32,
-    /// Positions at most: bounds score rows and attention splits.
-    pub length: u32,
-    /// Positions that attention reads for each token; none: all visible ones.
-    pub index_topk: Option<u32>,
-    /// Whether some token may see more than `index_topk` positions, so that the indexer has to choose; or its choice is
-    /// looked at.
-    pub select: bool,
-    /// Whether the step chooses the likeliest ids and feeds them to the next step, on the GPU.
-    pub greedy: bool,
-    /// Which tensors can be read.
-    pub taps: Taps,
-}
-
-/// Everything that a step is recorded from.
-#[derive(Clone, Copy)]
-pub struct Parts<'a> {
-    /// Sizes.
-    pub dims: &'a Dims,
-    /// Weights.
-    pub weights: &'a Weights,
-    /// Caches.
-    pub cache: &'a Cache,
-    /// Tensors of the step.
-    pub slots: StepSlots,
-    /// What the recording is made for.
-    pub shape: Shape,
-}
+pub use tensors::{Parts, Settings, Shape, StepSlots, Tensors};
+use weights::{FeedForward, LayerWeights, PredictionWeights};
 
 /// One step: embedding, layers, final norm, head; with `greedy` also the choice of the next ids.
 #[must_use]
-pub fn step(Parts { dims, weights, cache, slots, shape }: Parts<'_>) -> Recording {
-    let mut recorder = StepRecorder::new(dims, shape, slots, cache.pages_per_sequence);
+pub fn step(Parts { dims, tensors, shape }: Parts<'_>) -> Recording {
+    let Tensors { weights, cache, slots } = tensors;
+    let mut recorder = StepRecorder::new(dims, shape, *slots, cache.pages_per_sequence);
     let r = &mut recorder;
     let x = embed(r, &weights.embedding); // residual stream [tokens, hidden_size]
     let mut selected = None; // shared by the layers that own no indexer
@@ -107,13 +61,14 @@ pub fn step(Parts { dims, weights, cache, slots, shape }: Parts<'_>) -> Recordin
 /// after its final norm. Its logits predict the token after the next.
 #[must_use]
 pub fn predict_step(
-    Parts { dims, weights, cache: Cache { pages_per_sequence, .. }, slots, shape }: Parts<'_>,
+    Parts { dims, tensors, shape }: Parts<'_>,
     module: &PredictionWeights,
     cache: &LayerCache,
     hidden: Slot,
 ) -> Recording {
+    let Tensors { weights, cache: Cache { pages_per_sequence, .. }, slots } = tensors;
     let size = dims.hidden_size;
-    let mut recorder = StepRecorder::new(dims, shape, slots, *pages_per_sequence);
+    let mut recorder = StepRecorder::new(dims, shape, *slots, *pages_per_sequence);
     let r = &mut recorder;
     let embedded = embed(r, &weights.embedding); // [tokens, hidden_size]
     let both = r.tokens(2 * size); // [tokens, embedding | hidden]

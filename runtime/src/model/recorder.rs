@@ -4,8 +4,8 @@ use lyn_shaders::Slot;
 use lyn_shaders::linear::{Linear, Rows};
 use lyn_shaders::rms_norm::RmsNorm;
 
-use super::weights::LinearWeights;
 use super::{Dims, Shape, StepSlots};
+use crate::layout::LinearWeights;
 use crate::record::{Columns, Recorder, Recording, Taps};
 
 /// Tokens from which `linear_tile` beats `linear_vec`; both give the same bits.

@@ -1,8 +1,12 @@
-//! Weights as slots: what `weights.rs` at the root of the crate loads and the prose names.
+//! Weights as slots: which tensors each part of the model has, by the names of the checkpoint, and where they lie.
 
+use lyn_shaders::Slot;
 use lyn_shaders::experts::{ExpertPanels, ExpertShard};
-use lyn_shaders::{Encoding, Panels, Slot};
 
+use super::Dims;
+use crate::checkpoint::{RouterConfig, names};
+use crate::error::{Code, Error, Result};
+use crate::layout::{ExpertMatrix, Layout, LinearWeights, StoredRows, TableShard};
 use crate::record::Part;
 
 /// All weights of a model.
@@ -18,43 +22,6 @@ pub struct Weights {
     pub head: LinearWeights,
     /// Multi-token prediction; empty unless asked for.
     pub prediction: Vec<PredictionWeights>,
-}
-
-/// Some rows of a row-major table.
-#[derive(Clone, Debug)]
-pub struct TableShard {
-    /// `[rows, hidden_size]`, row-major
-    pub weight: Slot,
-    /// Scales of the whole table; one word where the encoding has none.
-    pub scales: Slot,
-    /// How they are packed.
-    pub encoding: &'static Encoding,
-    /// First row here.
-    pub first_row: u32,
-    /// Rows here.
-    pub rows: u32,
-}
-
-/// One or several matrices over the same input, one below the other.
-#[derive(Clone, Debug)]
-pub struct LinearWeights {
-    /// Panels, split by encoding and by the largest binding.
-    pub shards: Vec<LinearShard>,
-    /// Columns of the output. Where several matrices lie side by side, their owner has the [`Part`] of each.
-    pub width: u32,
-}
-
-/// Some rows of a [`LinearWeights`].
-#[derive(Clone, Debug)]
-pub struct LinearShard {
-    /// Panels.
-    pub weight: Slot,
-    /// Their scales; else one word.
-    pub scales: Slot,
-    /// Their sizes.
-    pub panels: Panels,
-    /// Column of the output where they begin.
-    pub offset: u32,
 }
 
 /// One decoder layer.
@@ -152,7 +119,7 @@ pub struct ExpertsWeights {
     pub gate_up: Vec<ExpertShard>,
     /// Down matrices, whole experts to a shard.
     pub down: Vec<ExpertShard>,
-    /// The shared expert where its encoding is not that of the routed ones.
+    /// The shared expert where its number format is not that of the routed ones.
     pub shared_apart: Option<DenseWeights>,
 }
 
@@ -169,4 +136,161 @@ pub struct PredictionWeights {
     pub layer: LayerWeights,
     /// `shared_head.norm`: `[hidden_size]`
     pub head_norm: Slot,
+}
+
+impl Weights {
+    /// Lays out the weights of a checkpoint, with multi-token prediction where it is wanted and there.
+    ///
+    /// # Errors
+    /// `bad_checkpoint` for tensors that cannot lie side by side.
+    pub(crate) fn lay_out(layout: &mut Layout<'_>, dims: &Dims, prediction: bool) -> Result<Weights> {
+        let checkpoint = layout.checkpoint();
+        let embedding = layout.table(names::EMBED)?;
+        let layers = (0..dims.num_hidden_layers).map(|layer| LayerWeights::lay_out(layout, dims, layer));
+        let layers = layers.collect::<Result<_>>()?;
+        let norm = layout.vector(names::NORM.to_owned())?;
+        let head = layout.matrix(names::head(&checkpoint.config).to_owned())?;
+        let modules = if prediction { checkpoint.prediction_layers } else { 0 };
+        let modules =
+            (0..modules).map(|module| PredictionWeights::lay_out(layout, dims, dims.num_hidden_layers + module));
+        Ok(Weights { embedding, layers, norm, head, prediction: modules.collect::<Result<_>>()? })
+    }
+}
+
+impl LayerWeights {
+    fn lay_out(layout: &mut Layout<'_>, dims: &Dims, layer: u32) -> Result<LayerWeights> {
+        let config = &layout.checkpoint().config;
+        let experts = config.layers.get(layer as usize).is_some_and(|kind| kind.moe);
+        let feed_forward = match config.router.filter(|_| experts) {
+            Some(router) => FeedForward::Experts(Box::new(ExpertsWeights::lay_out(layout, dims, &router, layer)?)),
+            None => FeedForward::Dense(DenseWeights::lay_out(layout, layer, "mlp")?),
+        };
+        Ok(LayerWeights {
+            input_norm: layout.vector(names::layer(layer, "input_layernorm"))?,
+            post_attention_norm: layout.vector(names::layer(layer, "post_attention_layernorm"))?,
+            attention: AttentionWeights::lay_out(layout, dims, layer)?,
+            feed_forward,
+        })
+    }
+}
+
+impl AttentionWeights {
+    fn lay_out(layout: &mut Layout<'_>, dims: &Dims, layer: u32) -> Result<AttentionWeights> {
+        let name = |part: &str| names::layer(layer, &format!("self_attn.{part}"));
+        let has_indexer = dims.owns_indexer(layer);
+        let mut down = vec![name(if dims.q_lora_rank.is_some() { "q_a_proj" } else { "q_proj" })];
+        down.push(name("kv_a_proj_with_mqa"));
+        let mut up = vec![name("q_b_proj")];
+        if has_indexer {
+            down.extend([name("indexer.wk"), name("indexer.weights_proj")]);
+            up.push(name("indexer.wq_b"));
+        }
+        let (down, down_parts) = layout.matrices(&down)?;
+        let (up, index_query) = match dims.q_lora_rank {
+            Some(_) => {
+                let norm = layout.vector(name("q_a_layernorm"))?;
+                let (matrix, parts) = layout.matrices(&up)?;
+                (Some(UpWeights { norm, matrix, query: parts[0] }), parts.get(1).copied())
+            }
+            None => (None, None),
+        };
+        let indexer = match (index_query, down_parts.as_slice()) {
+            (Some(query), &[_, _, key, head_weights]) => Some(IndexerWeights {
+                query,
+                key,
+                head_weights,
+                key_norm: layout.vector(name("indexer.k_norm"))?,
+                key_norm_bias: layout.vector(names::indexer_norm_bias(layer))?,
+            }),
+            _ => None,
+        };
+        // `kv_b_proj` holds for each head key rows, then value rows. The absorbed form contracts the first over rows, so that
+        // they stay row-major, and the second over columns, as any linear layer.
+        let (keys, values) = (dims.qk_nope_head_dim, dims.v_head_dim);
+        let of_heads = |first_row, rows| StoredRows {
+            tensor: name("kv_b_proj"),
+            groups: dims.heads,
+            rows,
+            first_row,
+            group_stride: keys + values,
+        };
+        Ok(AttentionWeights {
+            down,
+            query: down_parts[0],
+            kv: down_parts[1],
+            up,
+            indexer,
+            key_up: layout.row_groups(of_heads(0, keys))?,
+            value_up: layout.panel_groups(of_heads(keys, values))?,
+            kv_norm: layout.vector(name("kv_a_layernorm"))?,
+            output: layout.matrix(name("o_proj"))?,
+        })
+    }
+}
+
+impl DenseWeights {
+    /// `prefix`: `mlp`, `mlp.shared_experts`.
+    fn lay_out(layout: &mut Layout<'_>, layer: u32, prefix: &str) -> Result<DenseWeights> {
+        let name = |part: &str| names::layer(layer, &format!("{prefix}.{part}"));
+        let (gate_up, parts) = layout.matrices(&[name("gate_proj"), name("up_proj")])?;
+        Ok(DenseWeights { gate_up, up: parts[1], down: layout.matrix(name("down_proj"))? })
+    }
+}
+
+impl ExpertsWeights {
+    fn lay_out(layout: &mut Layout<'_>, dims: &Dims, router: &RouterConfig, layer: u32) -> Result<ExpertsWeights> {
+        const SHARED: &str = "mlp.shared_experts";
+        let routed = router.n_routed_experts;
+        let name = |expert: u32, part: &str| match expert == routed {
+            true => names::layer(layer, &format!("{SHARED}.{part}")),
+            false => names::expert(layer, expert, part),
+        };
+        let encoding = layout.encoding(&name(0, "gate_proj"))?;
+        for expert in 0..routed {
+            for part in ["gate_proj", "up_proj", "down_proj"] {
+                let name = name(expert, part);
+                if layout.encoding(&name)? != encoding {
+                    let tensor = &layout.checkpoint().tensor(&name)?.name;
+                    let message = format!("{tensor}: experts of one layer in different number formats");
+                    return Err(Error::new(Code::BadCheckpoint, message));
+                }
+            }
+        }
+        let has_shared = router.n_shared_experts > 0;
+        let beside = has_shared && layout.encoding(&name(routed, "gate_proj"))? == encoding;
+        let panels = ExpertPanels {
+            encoding,
+            hidden_size: dims.hidden_size,
+            width: router.moe_intermediate_size,
+            shared_width: if beside { router.n_shared_experts * router.moe_intermediate_size } else { 0 },
+            total_experts: routed,
+        };
+        let gate_up = |expert| vec![name(expert, "gate_proj"), name(expert, "up_proj")];
+        Ok(ExpertsWeights {
+            panels,
+            gate_up: layout.expert_shards(&panels, ExpertMatrix::GateUp, gate_up),
+            down: layout.expert_shards(&panels, ExpertMatrix::Down, |expert| vec![name(expert, "down_proj")]),
+            router: layout.matrix(names::layer(layer, "mlp.gate"))?,
+            bias: match router.has_bias {
+                true => Some(layout.vector(names::router_bias(layer))?),
+                false => None,
+            },
+            shared_apart: match has_shared && !beside {
+                true => Some(DenseWeights::lay_out(layout, layer, SHARED)?),
+                false => None,
+            },
+        })
+    }
+}
+
+impl PredictionWeights {
+    fn lay_out(layout: &mut Layout<'_>, dims: &Dims, layer: u32) -> Result<PredictionWeights> {
+        Ok(PredictionWeights {
+            embedding_norm: layout.vector(names::layer(layer, "enorm"))?,
+            hidden_norm: layout.vector(names::layer(layer, "hnorm"))?,
+            projection: layout.matrix(names::layer(layer, "eh_proj"))?,
+            head_norm: layout.vector(names::layer(layer, "shared_head.norm"))?,
+            layer: LayerWeights::lay_out(layout, dims, layer)?,
+        })
+    }
 }

@@ -40,6 +40,17 @@ impl Recording {
         (slot.0 >= SCRATCH).then(|| (slot.0 - SCRATCH) as usize)
     }
 
+    /// Words of the shared scratch slots that several recordings need, one after another.
+    #[must_use]
+    pub fn scratch_of(recordings: impl IntoIterator<Item = Recording>) -> u64 {
+        let mut most: Vec<u64> = vec![];
+        for recording in recordings {
+            most.resize(most.len().max(recording.scratch_words.len()), 0);
+            most.iter_mut().zip(recording.scratch_words).for_each(|(most, words)| *most = (*most).max(words));
+        }
+        most.into_iter().sum()
+    }
+
     /// Dispatches of a step of this extent, by layer: `(layers' largest, all)`.
     #[must_use]
     pub fn dispatches(&self, extent: &Extent) -> (usize, usize) {

@@ -2,12 +2,12 @@
 
 use std::sync::{Arc, LazyLock};
 
-use lyn::chat::openai::{ChatRequest, Rules, TextRequest};
-use lyn::chat::template::Ends;
+use lyn::chat::formats::template::Ends;
 use lyn::chat::{ChatFormat, ChatTemplate, Conversation, Options, OutputParser, Parsed};
 use lyn::checkpoint::{Checkpoint, GenerationDefaults, MemorySource, ModelConfig, Source, read_header};
-use lyn::generate::{Constraint, Request};
+use lyn::generate::{Constraint, Parser, Request};
 use lyn::text::Tokenizer;
+use lyn::wire::openai::{ChatRequest, Rules, TextRequest};
 use lyn::{Code, Error, Language};
 use pollster::block_on;
 use serde_json::{Value, json};
@@ -199,10 +199,10 @@ fn output(bytes: &[u8]) -> Result<(), String> {
                     end += 1;
                 }
                 let (piece, after) = rest.split_at(end);
-                parser.push(piece).into_iter().for_each(|delta| pieces.take(delta));
+                parser.push(piece).iter().for_each(|event| pieces.take(event));
                 rest = after;
             }
-            parser.finish().into_iter().for_each(|delta| pieces.take(delta));
+            parser.finish().iter().for_each(|event| pieces.take(event));
             if whole != pieces {
                 return Err(format!("{format:?}, thinking {thinking}: whole {whole:?}, in pieces {pieces:?}"));
             }

@@ -123,7 +123,7 @@ test("a limit that is too small is named with both figures", async () => {
 
 test("a request that throws is no adapter", async () => {
   const support = await tell(around(AGENTS.edgeWindows, new TypeError("denied")));
-  assert.match(support.message, /gives no GPU: denied/);
+  assert.match(support.message, /offers no GPU: denied/);
   assert.equal((await probe()).ok, false);
 });
 

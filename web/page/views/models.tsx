@@ -235,7 +235,7 @@ function Verdict({ wanted }: { wanted: Wish }): VNode {
         class={fits ? "button primary" : "button"}
         onClick={() => use(fits ? wanted : { ...wanted, force: true })}
       >
-        {!fits ? words.loadAnyway : remote ? words.download(bytes(plan.weights_bytes)) : words.load}
+        {!fits ? words.loadAnyway : remote ? words.download(bytes(plan.stored_bytes)) : words.load}
       </button>
     </div>
   );

@@ -154,3 +154,27 @@ fn entries_are_listed_without_being_opened() {
     assert_eq!(store.figures().entries, 2000);
     assert!(!disk.calls().contains(&"open"));
 }
+
+#[test]
+fn a_disk_that_is_full_or_fails_is_told_of_once_a_minute() {
+    let scratch = Scratch::new("told");
+    let disk = Arc::new(TestDisk::default());
+    let told = warnings_of(&scratch);
+    let store = open_on(&disk, &scratch.0, Limits::default());
+    save_all(&store, [0]);
+    assert_eq!(told(), [""; 0], "nothing is wrong yet");
+    disk.set_free_bytes(0);
+    save_all(&store, 1..4);
+    assert_eq!(told().len(), 1, "{:?}", told());
+    assert!(
+        told()[0].contains("is not kept: the cache may take") && told()[0].contains("free on the disk"),
+        "{:?}",
+        told()
+    );
+    disk.pass_time(Duration::from_secs(61));
+    disk.set_free_bytes(1 << 40);
+    disk.fail_after(0, disk::Fault::Forever(std::io::ErrorKind::StorageFull));
+    save_all(&store, [5]);
+    assert_eq!(told().len(), 2, "{:?}", told());
+    assert!(told()[1].contains("nothing is written for 10 minutes: "), "{:?}", told());
+}

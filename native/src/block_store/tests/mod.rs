@@ -8,7 +8,7 @@ mod faults;
 mod kill;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::files::Files;
@@ -150,4 +150,28 @@ fn once_unlocked<E>(open: impl Fn() -> Result<Option<BlockStore>, E>) -> Result<
         std::thread::sleep(Duration::from_millis(1));
     }
     panic!("another process uses the folder");
+}
+
+/// What is warned of in a folder, so far. Stores warn on a thread of their own: all tests share one log.
+fn warnings_of(scratch: &Scratch) -> impl Fn() -> Vec<String> {
+    static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+    struct Log;
+    impl std::io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            LOG.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let log = tracing_subscriber::fmt().with_env_filter("lyn::block_store=warn").with_ansi(false).with_writer(|| Log);
+    // Another test may have done it.
+    let _ = log.try_init();
+    let folder = scratch.0.to_string_lossy().into_owned();
+    move || {
+        let text = String::from_utf8_lossy(&LOG.lock().unwrap()).into_owned();
+        text.lines().filter(|line| line.contains(&folder)).map(str::to_owned).collect()
+    }
 }

@@ -27,6 +27,23 @@ async fn forms_are_asked_for_in_other_engines_words() {
         let said = content(&chat(&app, fields.clone()).await.ok());
         assert!(said == "north" || said == "south", "{fields}: {said}");
     }
+    let schema = json!({ "type": "object", "properties": { "north": { "const": 7 } } });
+    for fields in [
+        json!({ "guided_json": schema }),
+        json!({ "guided_json": schema.to_string() }),
+        json!({ "json_schema": schema }),
+        json!({ "structured_outputs": { "json": schema } }),
+        json!({ "response_format": { "type": "json_object", "schema": schema } }),
+        json!({ "guided_grammar": "root ::= \"{\\\"north\\\": 7}\"" }),
+        json!({ "structured_outputs": { "grammar": "root ::= \"{\\\"north\\\": 7}\"" } }),
+        json!({ "structured_outputs": { "regex": "\\{\"north\": 7\\}" } }),
+    ] {
+        let mut asked = fields.clone();
+        asked["max_tokens"] = json!(40);
+        asked["messages"] = json!([{ "role": "user", "content": "Some JSON" }]);
+        let said = content(&chat(&app, asked).await.ok());
+        assert_eq!(serde_json::from_str::<Value>(&said).ok(), Some(json!({ "north": 7 })), "{fields}: {said}");
+    }
     let two = json!({ "guided_choice": ["a"], "guided_regex": "b" });
     assert!(chat(&app, two).await.refused(400).contains("guided_"));
     let text = json!({ "model": "stories", "prompt": "A", "guided_regex": "[0-9]{3}", "max_tokens": 20 });

@@ -15,19 +15,19 @@ use crate::text;
 
 /// Commands and what they do, for `/help` and completion.
 pub(super) const COMMANDS: &[(&str, &str)] = &[
-    ("/help", "this list"),
-    ("/exit", "leave; so does Ctrl-D"),
-    ("/clear", "begin again, with the same system message"),
-    ("/undo", "take the last turn and its answer back"),
-    ("/regen", "answer the last turn anew"),
-    ("/system", "TEXT: the system message; without text: none"),
-    ("/set", "KEY VALUE: temperature, top_k, top_p, min_p, the penalties, seed, max_tokens; default resets"),
-    ("/thinking", "on or off"),
-    ("/file", "PATH: put a file before the next turn"),
-    ("/save", "FILE: write the conversation, as JSON"),
-    ("/load", "FILE: go on with a written conversation"),
-    ("/stats", "counts and speeds of the last answer"),
-    ("/context", "tokens by turn"),
+    ("/help", "list the commands"),
+    ("/exit", "leave the chat, as does Ctrl-D"),
+    ("/clear", "start over, keeping the system message"),
+    ("/undo", "remove the last turn and its answer"),
+    ("/regen", "answer the last turn again"),
+    ("/system", "TEXT: set the system message; without TEXT, remove it"),
+    ("/set", "KEY VALUE: temperature, top_k, top_p, min_p, the penalties, seed, max_tokens; the value default resets"),
+    ("/thinking", "on or off: reason before answering"),
+    ("/file", "PATH: attach a file to the next turn"),
+    ("/save", "FILE: save the conversation as JSON"),
+    ("/load", "FILE: load a saved conversation"),
+    ("/stats", "token counts and speeds of the last answer"),
+    ("/context", "tokens per turn"),
 ];
 
 impl Chat<'_> {
@@ -65,7 +65,7 @@ impl Chat<'_> {
                     (Some(Last::There(last)), _) => Some(last.statistics()),
                     _ => None,
                 };
-                self.say(&format!("{}\n", said.as_deref().unwrap_or("nothing has been said yet")));
+                self.say(&format!("{}\n", said.as_deref().unwrap_or("no answer yet")));
             }
             "context" => self.context()?,
             _ => return Err(unknown(name)),
@@ -80,7 +80,7 @@ impl Chat<'_> {
 
     fn undo(&mut self) -> Result<()> {
         let last = self.messages.iter().rposition(|message| message.role == Role::User);
-        let last = last.ok_or_else(|| refuse("/undo: there is no turn to take back"))?;
+        let last = last.ok_or_else(|| refuse("/undo: no turn to undo"))?;
         self.messages.truncate(last);
         self.last = None;
         Ok(())
@@ -88,7 +88,7 @@ impl Chat<'_> {
 
     fn regenerate(&mut self) -> Result<()> {
         let last = self.messages.iter().rposition(|message| message.role == Role::User);
-        let last = last.ok_or_else(|| refuse("/regen: there is no turn to answer"))?;
+        let last = last.ok_or_else(|| refuse("/regen: no turn to answer"))?;
         let old = self.messages.split_off(last + 1);
         let replied = self.reply();
         if replied.is_err() && self.messages.len() == last + 1 {
@@ -100,7 +100,7 @@ impl Chat<'_> {
     /// Sets a value of sampling, or takes it back. A value out of range changes nothing.
     fn set(&mut self, rest: &str) -> Result<()> {
         fn read<T: std::str::FromStr>(key: &str, value: &str) -> Result<T> {
-            value.parse().map_err(|_| refuse(format!("/set {key}: {} is not a number for it", quote(value))))
+            value.parse().map_err(|_| refuse(format!("/set {key}: {} is not a number", quote(value))))
         }
         fn optional<T: std::str::FromStr>(key: &str, value: &str) -> Result<Option<T>> {
             if value == "default" { Ok(None) } else { read(key, value).map(Some) }
@@ -110,7 +110,7 @@ impl Chat<'_> {
         }
         fn whole<T: std::str::FromStr + Bounded>(key: &str, value: &str) -> Result<Option<OrDefault<T>>> {
             let read = |value| number_or_default(value).map(Some);
-            let wrong = |why| refuse(format!("/set {key}: {} is not a number for it: {why}", quote(value)));
+            let wrong = |why| refuse(format!("/set {key}: {} is not a valid value: {why}", quote(value)));
             if value == "default" { Ok(None) } else { read(value).map_err(wrong) }
         }
         let (key, value) = rest.split_once(char::is_whitespace).ok_or_else(|| refuse("/set: expected KEY VALUE"))?;

@@ -36,13 +36,13 @@ pub(crate) fn run(app: &App, options: cli::Chat) -> Ended {
     }
     let mut input = Input::open(app);
     if input.is_editor() {
-        app.terminal.note(&format!("{}. /help lists commands, Ctrl-D leaves.", speaker.name(&options.engine.model)));
+        app.terminal.note(&format!("{}. /help lists commands, Ctrl-D exits.", speaker.name(&options.engine.model)));
     }
     let mut chat = Chat { app, speaker, options, messages: vec![], files: vec![], last: None };
     loop {
         match input.next(&chat.prompt())? {
             Line::End => return Ok(ExitCode::SUCCESS),
-            Line::Interrupted => app.terminal.note("Ctrl-D or /exit leaves; /help lists commands"),
+            Line::Interrupted => app.terminal.note("press Ctrl-D or type /exit to leave; /help lists commands"),
             Line::Text(text) if text.trim().is_empty() => {}
             Line::Text(text) => match chat.line(&text) {
                 Ok(true) => {}

@@ -14,9 +14,9 @@ use serde_json::{Map, Value, json};
 
 use self::json::Layout;
 use super::control::{CALL_BEGIN, CALL_END, CALLS_BEGIN, CALLS_END, END_THINK, SEPARATOR};
-use super::openai::{ResponseShape, Shape, ToolChoice, ToolSpec};
 use super::schema::{Dialect, List, MAX_DEPTH, Need, Numbers, Object, Part, Rest, Schema, Texts, Written};
 use super::{ChatFormat, Detected};
+use super::{ResponseShape, Shape, ToolChoice, ToolSpec};
 use crate::error::{Code, Error, Result};
 use crate::generate::{Constraint, Form, Free, Lexicon};
 use crate::platform::{Apart, Undone};

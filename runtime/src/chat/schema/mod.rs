@@ -372,4 +372,57 @@ mod tests {
         assert!(check(&text(MAX_BYTES), Dialect::Local).is_ok());
         refused(&text(MAX_BYTES + 1), Dialect::Local, "$: the schema has 262145 bytes, at most 262144 are allowed");
     }
+
+    /// What a library is given lies in the range that it is safe for, whatever a client writes.
+    #[test]
+    fn counts_are_brought_into_range_or_refused() {
+        for text in
+            [r#"{"type": "array", "maxItems": 18446744073709551615}"#, r#"{"type": "array", "maxItems": 1e300}"#]
+        {
+            let schema = check(&serde_json::from_str(text).unwrap(), Dialect::Local).unwrap();
+            let Part::List(list) = schema.root() else { panic!("{schema:?}") };
+            assert_eq!(list.most, Some(10_000), "{text}");
+        }
+        let many: Value = serde_json::from_str(r#"{"type": "object", "maxProperties": 18446744073709551615}"#).unwrap();
+        assert_eq!(object(&check(&many, Dialect::Local).unwrap()).most, Some(10_000));
+        for (key, kind) in [("minItems", "array"), ("minProperties", "object")] {
+            let schema = json!({ "type": kind, key: 10_001 });
+            refused(&schema, Dialect::Local, &format!("$: '{key}' is 10001, at most 10000 is allowed"));
+        }
+    }
+
+    /// Rules for one text are each cheap, and together not.
+    #[test]
+    fn patterns_that_take_too_much_work_are_refused() {
+        let heavy =
+            json!({"type": "string", "pattern": "^(?=(.*a.{20}))(?=(.*b.{21}))(?=(.*c.{22}))(?!.*d.{23}).{60}$"});
+        refused(&heavy, Dialect::Local, "$: 'pattern' takes too much work to check; use a shorter one");
+    }
+
+    #[test]
+    fn borders_are_excluded_as_older_drafts_say_it_too() {
+        let part = |schema: Value| check(&schema, Dialect::Local).unwrap().root().clone();
+        for (older, newer) in [
+            (json!({"minimum": 1, "exclusiveMinimum": true}), json!({"exclusiveMinimum": 1})),
+            (json!({"maximum": 1, "exclusiveMaximum": true}), json!({"exclusiveMaximum": 1})),
+            (json!({"minimum": 1, "exclusiveMinimum": false}), json!({"minimum": 1})),
+        ] {
+            assert_eq!(part(older), part(newer));
+        }
+    }
+
+    /// f64 has one value for these three.
+    #[test]
+    fn values_beyond_f64_are_told_apart() {
+        let part =
+            |schema: &str| check(&serde_json::from_str(schema).unwrap(), Dialect::Local).map(|it| it.root().clone());
+        let next = Part::Values(vec![json!(9_007_199_254_740_993_u64)]);
+        assert_eq!(part(r#"{"enum": [9007199254740992, 9007199254740993], "const": 9007199254740993}"#).unwrap(), next);
+        assert_eq!(
+            part(r#"{"enum": [9007199254740992, 9007199254740993], "not": {"const": 9007199254740992}}"#).unwrap(),
+            next
+        );
+        assert!(part(r#"{"enum": [0.1], "const": 0.1000000000000000000001}"#).is_err());
+        assert!(part(r#"{"enum": [1], "const": 1.0}"#).is_ok(), "one number, however it is written");
+    }
 }

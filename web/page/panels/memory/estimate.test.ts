@@ -12,6 +12,7 @@ const plan = {
   context: 1000,
   sequences: 1,
   chunk: 128,
+  stored_bytes: 500,
   weights_bytes: 500,
   cache_bytes: 4000,
   scratch_bytes: 100,

@@ -1,0 +1,101 @@
+//! Anthropic's messages over HTTP.
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::HeaderName;
+use axum::response::Response;
+use lyn::error::Code;
+use lyn::generate::Event;
+use lyn::wire::anthropic::{self, Message, chat_request};
+use serde_json::{Value, json};
+
+use super::body::parsed;
+use super::chat::{self, Started};
+use super::cut::Cut;
+use super::dialect::Dialect;
+use super::guard::Who;
+use super::refusal::{Refusal, ok};
+use super::shared::{Server, Shared};
+use super::sse::{self, Pieces};
+
+/// Where they look for a request's id.
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
+
+/// `POST /v1/messages`
+pub(crate) async fn messages(
+    State(server): State<Shared>,
+    Extension(visitor): Who,
+    body: Body,
+) -> Result<Response, Refusal> {
+    server.check_open()?;
+    // Names of other makers' models mean the one that is here.
+    let rules = server.rules(true, true);
+    let request = parsed(&server, body, move |bytes| chat_request(&rules, bytes, false)).await?;
+    let mut message = Message::new(request.model.clone().unwrap_or_default());
+    let streams = request.is_stream();
+    let Started { mut answer, headers, .. } = chat::start(&server, visitor, request).await?;
+    let mut response = if streams {
+        sse::stream(answer, message)
+    } else {
+        while let Some((_, event)) = answer.next().await? {
+            message.events(&event);
+        }
+        ok(&message.whole())
+    };
+    response.headers_mut().extend(headers);
+    Ok(response)
+}
+
+/// `POST /v1/messages/count_tokens`
+pub(crate) async fn count_tokens(State(server): State<Shared>, body: Body) -> Result<Response, Refusal> {
+    server.check_open()?;
+    let rules = server.rules(true, true);
+    let request = parsed(&server, body, move |bytes| chat_request(&rules, bytes, true)).await?;
+    let headers = chat::ignored(request.ignored());
+    let counted = server.with_language(move |language| match request.to_request(language) {
+        Ok(asked) => Ok(json!(asked.request.prompt.len())),
+        // What is too long to be answered can be counted.
+        Err(error) if error.code() == Code::ContextOverflow => {
+            error.details().get("prompt_tokens").cloned().ok_or(error)
+        }
+        Err(error) => Err(error),
+    });
+    let mut response = ok(&json!({ "input_tokens": counted.await? }));
+    response.headers_mut().extend(headers);
+    Ok(response)
+}
+
+/// The length of the context; null while the model is loaded.
+fn context(server: &Server) -> Value {
+    let loaded = server.worker.loaded().ok();
+    loaded.and_then(|loaded| loaded.model.get("context").cloned()).unwrap_or_default()
+}
+
+/// A model as Anthropic's clients know it.
+pub(crate) fn model(server: &Server, id: &str) -> Value {
+    anthropic::model(id, server.started, &context(server))
+}
+
+/// All models, on one page.
+pub(crate) fn models(server: &Server, ids: &[&str]) -> Value {
+    anthropic::models(ids, server.started, &context(server))
+}
+
+impl Pieces for Message {
+    const KIND: &'static str = sse::EVENT_STREAM;
+    const KEEP_ALIVE: &'static str = "event: ping\ndata: {\"type\":\"ping\"}\n\n";
+
+    /// The first event says how long the prompt is.
+    fn begin(&mut self) -> String {
+        String::new()
+    }
+
+    fn event(&mut self, _choice: u32, event: &Event) -> String {
+        sse::named(&self.events(event))
+    }
+
+    fn end(&mut self, cut: Option<Cut>) -> String {
+        cut.map_or(String::new(), |cut| sse::named(&[Dialect::Anthropic.envelope(&cut.into(), None)]))
+    }
+}

@@ -1,0 +1,209 @@
+//! Which prompt format a checkpoint was trained on.
+
+use serde::Deserialize;
+
+use crate::chat::control;
+use crate::error::{Class, Error, Result, escape};
+use crate::text::{MAX_TOKENIZER_CONFIG_BYTES, Tokenizer};
+
+/// A prompt format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChatFormat {
+    /// V3.2-Exp (and V3.1-Terminus, whose template is the same in all that we know).
+    Exp,
+    /// V3.1: opens an assistant turn only after a user turn.
+    V31,
+    /// V3.2 of December 2025.
+    Dsml,
+}
+
+/// The files of a checkpoint that say how it was trained to chat.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CheckpointFiles<'a> {
+    /// Bytes of `tokenizer_config.json`.
+    pub tokenizer_config: Option<&'a [u8]>,
+    /// Bytes of `chat_template.jinja`, which goes before the one in `tokenizer_config.json`.
+    pub chat_template: Option<&'a [u8]>,
+    /// Whether `encoding/encoding_dsv32.py` is there; it is never read.
+    pub has_dsv32_encoder: bool,
+}
+
+/// What [`ChatFormat::detect`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detected {
+    /// A format that lyn renders.
+    Format(ChatFormat),
+    /// None of these; the checkpoint's own template renders it, and calls in answers are not known as such.
+    #[cfg(feature = "chat-template")]
+    Template,
+    /// None: prompts go in as they are. The text says why, for the user.
+    Raw(&'static str),
+}
+
+impl Detected {
+    /// The format, where it is one that lyn renders itself.
+    #[must_use]
+    pub fn format(self) -> Option<ChatFormat> {
+        match self {
+            Detected::Format(format) => Some(format),
+            _ => None,
+        }
+    }
+
+    /// Whether the checkpoint's own template renders it.
+    pub(crate) fn is_own_template(self) -> bool {
+        !matches!(self, Detected::Format(_) | Detected::Raw(_))
+    }
+
+    /// The name of the format, `template` for the checkpoint's own; none where prompts go in as they are.
+    #[must_use]
+    pub fn name(self) -> Option<String> {
+        match self {
+            Detected::Format(format) => Some(format!("{format:?}").to_lowercase()),
+            #[cfg(feature = "chat-template")]
+            Detected::Template => Some("template".to_owned()),
+            Detected::Raw(_) => None,
+        }
+    }
+
+    /// What becomes of a template whose format is unknown; `why` where nothing can render it.
+    #[cfg_attr(feature = "chat-template", expect(unused_variables, reason = "it can be rendered"))]
+    fn unknown(why: &'static str) -> Detected {
+        #[cfg(feature = "chat-template")]
+        return Detected::Template;
+        #[cfg(not(feature = "chat-template"))]
+        return Detected::Raw(why);
+    }
+}
+
+#[derive(Deserialize)]
+struct TokenizerConfig {
+    chat_template: Option<Template>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "a string or a list of named templates")]
+enum Template {
+    One(String),
+    Named(Vec<NamedTemplate>),
+}
+
+#[derive(Deserialize)]
+struct NamedTemplate {
+    name: String,
+    template: String,
+}
+
+impl ChatFormat {
+    /// Reads the checkpoint's files: DeepSeek's encoder or no template means DSML; a template with V3.1's calls means exp.
+    /// A format counts only if the tokenizer has its control tokens.
+    ///
+    /// # Errors
+    /// `bad_checkpoint` when a file is there and cannot be read.
+    pub fn detect(files: CheckpointFiles<'_>, tokenizer: &Tokenizer) -> Result<Detected> {
+        let format = match template_of(files)?.map(|(_, text)| text) {
+            _ if files.has_dsv32_encoder => ChatFormat::Dsml,
+            None => ChatFormat::Dsml,
+            // V3 and R1 call tools another way, and their turns hold no think tokens.
+            Some(text) if text.contains("<｜tool▁outputs▁begin｜>") => {
+                return Ok(Detected::unknown("its chat template is that of V3 or R1, which lyn does not render"));
+            }
+            Some(text) if text.contains("tool▁calls▁begin") => {
+                // V3.2-Exp added the flag for conversations of systems only; V3.1's last condition asks for a user turn.
+                let only_after_user = text.contains("add_generation_prompt and ns.is_last_user");
+                if only_after_user && !text.contains("is_only_sys") { ChatFormat::V31 } else { ChatFormat::Exp }
+            }
+            Some(_) => return Ok(Detected::unknown("its chat template is not one that lyn renders")),
+        };
+        let needed = if format == ChatFormat::Dsml { &control::ALL[..6] } else { &control::ALL[..] };
+        if needed.iter().any(|token| tokenizer.token_id(token).is_none()) {
+            return Ok(Detected::Raw("its tokenizer lacks the control tokens of a chat format"));
+        }
+        Ok(Detected::Format(format))
+    }
+}
+
+/// The chat template and the file that holds it.
+pub(crate) fn template_of(files: CheckpointFiles<'_>) -> Result<Option<(&'static str, String)>> {
+    if let Some(bytes) = files.chat_template {
+        let text = std::str::from_utf8(bytes);
+        let text = text.map_err(|_| Error::file(Class::Template, "chat_template.jinja", "expected UTF-8"))?;
+        return Ok(Some(("chat_template.jinja", text.to_owned())));
+    }
+    let Some(bytes) = files.tokenizer_config else { return Ok(None) };
+    let refuse = |class, message: String| Error::file(class, "tokenizer_config.json", message);
+    if bytes.len() as u64 > MAX_TOKENIZER_CONFIG_BYTES {
+        let limit = format!("expected at most {MAX_TOKENIZER_CONFIG_BYTES} bytes, found {}", bytes.len());
+        return Err(refuse(Class::Limit, limit));
+    }
+    let config: TokenizerConfig =
+        serde_json::from_slice(bytes).map_err(|error| refuse(Class::Json, escape(&error.to_string())))?;
+    let text = config.chat_template.and_then(|template| match template {
+        Template::One(text) => Some(text),
+        Template::Named(list) => list.into_iter().find(|named| named.name == "default").map(|named| named.template),
+    });
+    Ok(text.map(|text| ("tokenizer_config.json", text)))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn tokenizer(tokens: &[&str]) -> Tokenizer {
+        let added: Vec<_> = (1..).zip(tokens).map(|(id, token)| json!({"id": id, "content": token})).collect();
+        let file = json!({
+            "added_tokens": added, "model": {"type": "BPE", "vocab": {"a": 0}, "merges": []},
+            "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "use_regex": false},
+        });
+        Tokenizer::from_json("tokenizer.json", file.to_string().as_bytes(), 100).unwrap()
+    }
+
+    fn detect(template: Option<&str>, encoder: bool, tokens: &[&str]) -> Detected {
+        let config = json!({"bos_token": "x", "chat_template": template}).to_string();
+        let files = CheckpointFiles {
+            tokenizer_config: Some(config.as_bytes()),
+            chat_template: None,
+            has_dsv32_encoder: encoder,
+        };
+        ChatFormat::detect(files, &tokenizer(tokens)).unwrap()
+    }
+
+    #[test]
+    fn files_say_the_format() {
+        let exp = "{%- if ns.is_last_user or ns.is_only_sys %}<｜tool▁calls▁begin｜>{% if add_generation_prompt and not ns.is_tool %}";
+        let v31 = "<｜tool▁calls▁begin｜>{%- if add_generation_prompt and ns.is_last_user and not ns.is_tool %}";
+        let v3 = "<｜tool▁calls▁begin｜><｜tool▁outputs▁begin｜>";
+        let all = &control::ALL;
+        assert_eq!(detect(Some(exp), false, all), Detected::Format(ChatFormat::Exp));
+        assert_eq!(detect(Some(v31), false, all), Detected::Format(ChatFormat::V31));
+        assert_eq!(detect(None, false, all), Detected::Format(ChatFormat::Dsml));
+        assert_eq!(detect(Some(v3), true, all), Detected::Format(ChatFormat::Dsml));
+        assert_eq!(detect(None, false, &all[..6]), Detected::Format(ChatFormat::Dsml));
+        for (template, tokens) in [(Some(exp), &all[..6]), (None, &[])] {
+            assert!(matches!(detect(template, false, tokens), Detected::Raw(_)), "{template:?}");
+        }
+        for template in [v3, "{{ messages }}"] {
+            let found = detect(Some(template), false, all);
+            #[cfg(feature = "chat-template")]
+            assert_eq!(found, Detected::Template, "{template}");
+            #[cfg(not(feature = "chat-template"))]
+            assert!(matches!(found, Detected::Raw(_)), "{template}");
+        }
+    }
+
+    #[test]
+    fn templates_are_found_where_they_may_be() {
+        let named = json!({"chat_template": [{"name": "rag", "template": "x"}, {"name": "default", "template": "tool▁calls▁begin"}]});
+        let named = named.to_string();
+        let files = CheckpointFiles { tokenizer_config: Some(named.as_bytes()), ..CheckpointFiles::default() };
+        assert_eq!(template_of(files).unwrap(), Some(("tokenizer_config.json", "tool▁calls▁begin".to_owned())));
+        let own = CheckpointFiles { chat_template: Some(b"own"), ..files };
+        assert_eq!(template_of(own).unwrap(), Some(("chat_template.jinja", "own".to_owned())));
+        for (bytes, class) in [(&b"{"[..], "E-JSON"), (&vec![b' '; (4 << 20) + 1][..], "E-LIMIT")] {
+            let files = CheckpointFiles { tokenizer_config: Some(bytes), ..CheckpointFiles::default() };
+            assert_eq!(template_of(files).unwrap_err().class(), Some(class));
+        }
+    }
+}

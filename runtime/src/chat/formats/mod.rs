@@ -1,0 +1,50 @@
+//! Formats of conversations, a file for each, and the one entry to those that are rendered here.
+
+mod detect;
+mod dsml;
+mod exp;
+#[cfg(feature = "chat-template")]
+pub mod template;
+
+pub(crate) use self::detect::template_of;
+pub use self::detect::{ChatFormat, CheckpointFiles, Detected};
+use super::control;
+use super::message::{Conversation, Role, refuse};
+use super::prompt::{Options, Prompt};
+use crate::error::Result;
+
+/// Renders a conversation.
+///
+/// ```
+/// use lyn::chat::{ChatFormat, Conversation, Options, encode};
+/// let conversation: Conversation = serde_json::from_str(r#"{"messages": [{"role": "user", "content": "Hello"}]}"#)?;
+/// let prompt = encode(ChatFormat::Exp, &conversation, Options::default())?;
+/// assert_eq!(prompt.to_string(), "<｜begin▁of▁sentence｜><｜User｜>Hello<｜Assistant｜></think>");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// `bad_request`, with `message_index` in its details where one message is at fault: limits, a result without its call,
+/// calls without their results, content that cannot be rendered.
+pub fn encode(format: ChatFormat, conversation: &Conversation, options: Options) -> Result<Prompt> {
+    let turns = conversation.turns()?;
+    if options.continue_final {
+        match turns.last() {
+            Some((_, last)) if last.role == Role::Assistant && last.calls().is_empty() => {}
+            Some((index, _)) => return Err(refuse(*index, "only an assistant message without calls can be continued")),
+            None => {}
+        }
+    }
+    let mut prompt = Prompt::default();
+    if options.add_bos {
+        prompt.control(control::BOS);
+    }
+    match format {
+        ChatFormat::Exp | ChatFormat::V31 => exp::render(&mut prompt, format, conversation, &turns, options)?,
+        ChatFormat::Dsml => dsml::render(&mut prompt, conversation, &turns, options)?,
+    }
+    if options.continue_final {
+        prompt.drop_last_control(control::EOS);
+    }
+    Ok(prompt)
+}

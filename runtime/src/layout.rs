@@ -1,0 +1,377 @@
+//! Where everything lies in a device's memory, worked out before the first byte moves.
+//!
+//! In: the headers of a checkpoint, sizes. Out: slots with their sizes and encodings, and for each the stored tensors and the
+//! repacking that fill it. Never: a byte of a weight, a device. What cannot be laid out is refused here: by a plan and by
+//! `verify` as by loading.
+
+use lyn_shaders::Slot;
+use lyn_shaders::encodings::{self, Encoding, PANEL, Panels};
+use lyn_shaders::experts::{ExpertPanels, ExpertShard};
+
+use crate::checkpoint::{Checkpoint, Dtype, Tensor};
+use crate::error::{Code, Error, Result};
+use crate::record::Part;
+
+/// Memory of a model, slot by slot.
+pub(crate) struct Layout<'a> {
+    checkpoint: &'a Checkpoint,
+    /// Bytes of a tensor at most, where it can be split.
+    shard_bytes: u64,
+    tensors: Vec<Laid>,
+    /// What encodings without scales bind in their place.
+    none: Slot,
+}
+
+/// One slot.
+pub(crate) struct Laid {
+    /// What it is, for errors.
+    pub(crate) name: String,
+    /// Its words.
+    pub(crate) words: u64,
+    /// What fills it.
+    pub(crate) contents: Contents,
+}
+
+/// What fills a slot.
+pub(crate) enum Contents {
+    /// Zeros, until a step writes it.
+    Zeros,
+    /// A short tensor, widened to f32.
+    Vector(String),
+    /// Rows as they are stored, one after another.
+    Rows(StoredRows),
+    /// Rows repacked to panels, from a word on each.
+    Panels(Vec<(StoredRows, Panels, u64)>),
+    /// The scales of a whole row-major tensor.
+    Table(String, &'static Encoding),
+    /// The scales of panels, one after another.
+    PanelScales(&'static Encoding, Vec<(StoredRows, Panels)>),
+}
+
+/// Rows of a stored matrix: row group g has rows `first_row + g · group_stride` and the `rows − 1` behind.
+#[derive(Clone)]
+pub(crate) struct StoredRows {
+    /// Name of the matrix.
+    pub(crate) tensor: String,
+    /// Row groups.
+    pub(crate) groups: u32,
+    /// Rows of a group.
+    pub(crate) rows: u32,
+    /// The first row of the first group.
+    pub(crate) first_row: u32,
+    /// Rows from one group to the next.
+    pub(crate) group_stride: u32,
+}
+
+/// Some rows of a row-major table.
+#[derive(Clone, Debug)]
+pub struct TableShard {
+    /// `[rows, columns]`, row-major
+    pub weight: Slot,
+    /// Scales of the whole table, for encodings that have them; else one word.
+    pub scales: Slot,
+    /// How its weights are packed.
+    pub encoding: &'static Encoding,
+    /// First row here.
+    pub first_row: u32,
+    /// Rows here.
+    pub rows: u32,
+}
+
+/// One or several matrices over the same input, one below the other.
+#[derive(Clone, Debug)]
+pub struct LinearWeights {
+    /// Panels, split by encoding and by the largest binding.
+    pub shards: Vec<LinearShard>,
+    /// Columns of the output. Where several matrices lie side by side, their owner has the [`Part`] of each.
+    pub width: u32,
+}
+
+/// Some rows of a [`LinearWeights`].
+#[derive(Clone, Debug)]
+pub struct LinearShard {
+    /// Panels.
+    pub weight: Slot,
+    /// Their scales; else one word.
+    pub scales: Slot,
+    /// Their sizes.
+    pub panels: Panels,
+    /// Column of the output where they begin.
+    pub offset: u32,
+}
+
+/// Which of an expert's matrices a shard holds.
+#[derive(Clone, Copy)]
+pub(crate) enum ExpertMatrix {
+    /// `gate_proj`, then `up_proj`.
+    GateUp,
+    /// `down_proj`.
+    Down,
+}
+
+impl<'a> Layout<'a> {
+    /// Memory without a tensor yet, in tensors of at most `shard_bytes` where they can be split.
+    pub(crate) fn new(checkpoint: &'a Checkpoint, shard_bytes: u64) -> Layout<'a> {
+        let mut layout = Layout { checkpoint, shard_bytes, tensors: vec![], none: Slot(0) };
+        layout.none = layout.zeros("no scales", 4);
+        layout
+    }
+
+    /// The files that fill it.
+    pub(crate) fn checkpoint(&self) -> &'a Checkpoint {
+        self.checkpoint
+    }
+
+    /// Every slot, in the order of their numbers.
+    pub(crate) fn tensors(&self) -> &[Laid] {
+        &self.tensors
+    }
+
+    /// Bytes of some slots.
+    pub(crate) fn bytes_of(&self, wanted: impl Fn(&Laid) -> bool) -> u64 {
+        let words = self.tensors.iter().filter(|laid| wanted(laid)).map(|laid| laid.words);
+        words.fold(0, u64::saturating_add).saturating_mul(4)
+    }
+
+    /// Memory that a step writes.
+    pub(crate) fn zeros(&mut self, name: &str, words: u64) -> Slot {
+        self.add(name, words, Contents::Zeros)
+    }
+
+    /// A short tensor as f32.
+    pub(crate) fn vector(&mut self, name: String) -> Result<Slot> {
+        let words = self.checkpoint.tensor(&name)?.elements();
+        Ok(self.add(&name.clone(), words, Contents::Vector(name)))
+    }
+
+    /// A row-major table, by shards of rows.
+    pub(crate) fn table(&mut self, name: &str) -> Result<Vec<TableShard>> {
+        let Stored { rows, columns, encoding } = self.stored(name)?;
+        let scales = self.table_scales(name, encoding, rows, columns);
+        let (row_bytes, group_rows) = (encoding.bytes(columns.into()), u64::from(encoding.group.rows));
+        // Scales are found by the row's place in the whole table, so that a shard starts with a group of rows.
+        let fit = count((self.shard_bytes / row_bytes / group_rows).max(1) * group_rows).min(rows);
+        let mut shards = Vec::new();
+        for first_row in (0..rows).step_by(fit as usize) {
+            let rows = fit.min(rows - first_row);
+            let stored = StoredRows { tensor: name.to_owned(), groups: 1, rows, first_row, group_stride: 0 };
+            let words = encoding.words(u64::from(rows) * u64::from(columns));
+            let weight = self.add(name, words, Contents::Rows(stored));
+            shards.push(TableShard { weight, scales, encoding, first_row, rows });
+        }
+        Ok(shards)
+    }
+
+    /// Row groups of a matrix, row-major: what a kernel contracts over rows.
+    pub(crate) fn row_groups(&mut self, stored: StoredRows) -> Result<TableShard> {
+        let name = stored.tensor.clone();
+        let Stored { rows, columns, encoding } = self.stored(&name)?;
+        let scales = self.table_scales(&name, encoding, rows, columns);
+        let rows = stored.groups * stored.rows;
+        let weight = self.add(&name, encoding.words(u64::from(rows) * u64::from(columns)), Contents::Rows(stored));
+        Ok(TableShard { weight, scales, encoding, first_row: 0, rows })
+    }
+
+    /// Row groups of a matrix, in panels: each is multiplied with its own columns of the input.
+    pub(crate) fn panel_groups(&mut self, stored: StoredRows) -> Result<LinearWeights> {
+        let name = stored.tensor.clone();
+        let Stored { columns, encoding, .. } = self.stored(&name)?;
+        let StoredRows { groups, rows, .. } = stored;
+        let panels = Panels { encoding, groups, rows, columns, row_scales: true };
+        let scales = self.panel_scales(&name, encoding, vec![(stored.clone(), panels)]);
+        let weight = self.add(&name, panels.words(), Contents::Panels(vec![(stored, panels, 0)]));
+        let shard = LinearShard { weight, scales, panels, offset: 0 };
+        Ok(LinearWeights { shards: vec![shard], width: groups * rows })
+    }
+
+    /// A matrix, as panels.
+    pub(crate) fn matrix(&mut self, name: String) -> Result<LinearWeights> {
+        self.matrices(&[name]).map(|(weights, _)| weights)
+    }
+
+    /// Matrices over the same input, one below the other, as panels; and the columns of each in the output.
+    pub(crate) fn matrices(&mut self, names: &[String]) -> Result<(LinearWeights, Vec<Part>)> {
+        let (mut runs, mut parts, mut width) = (Vec::<Run>::new(), Vec::new(), 0u32);
+        for name in names {
+            let Stored { rows, columns, encoding } = self.stored(name)?;
+            width = width.next_multiple_of(PANEL);
+            parts.push(Part { first: width, width: rows });
+            width += rows;
+            match runs.last_mut().filter(|run| run.encoding == encoding) {
+                Some(run) => run.append(name, rows),
+                None => runs.push(Run { encoding, columns, matrices: vec![(name.clone(), 0, rows)], rows }),
+            }
+        }
+        let (mut shards, mut offset) = (Vec::new(), 0);
+        for run in &runs {
+            self.run(run, offset, &mut shards);
+            offset = (offset + run.rows).next_multiple_of(PANEL);
+        }
+        // Later kernels read rows of several matrices in steps of four.
+        let width = if names.len() > 1 { width.next_multiple_of(4) } else { width };
+        Ok((LinearWeights { shards, width }, parts))
+    }
+
+    /// One run of matrices, split where it exceeds the largest binding.
+    fn run(&mut self, run: &Run, offset: u32, shards: &mut Vec<LinearShard>) {
+        let Run { encoding, columns, ref matrices, rows } = *run;
+        let whole = Panels { encoding, groups: 1, rows, columns, row_scales: false };
+        let fit = count(self.shard_bytes / 4 / whole.panel_words()).max(1);
+        for first_panel in (0..whole.panels()).step_by(fit as usize) {
+            let panels = Panels { rows: fit.saturating_mul(PANEL).min(rows - first_panel * PANEL), ..whole };
+            let (first, end) = (first_panel * PANEL, first_panel * PANEL + panels.rows);
+            let mut weights = Vec::new();
+            for (name, start, rows) in matrices {
+                // The part of this matrix that lies in this shard; it begins with a panel.
+                let (from, to) = (first.max(*start), end.min(start + rows));
+                if from < to {
+                    let stored = StoredRows {
+                        tensor: name.clone(),
+                        groups: 1,
+                        rows: to - from,
+                        first_row: from - start,
+                        group_stride: 0,
+                    };
+                    let word = u64::from((from - first) / PANEL) * whole.panel_words();
+                    weights.push((stored, Panels { rows: to - from, ..whole }, word));
+                }
+            }
+            let name = &matrices[0].0;
+            let scaled = weights.iter().map(|(stored, panels, _)| (stored.clone(), *panels)).collect();
+            let scales = self.panel_scales(name, encoding, scaled);
+            let weight = self.add(name, panels.words(), Contents::Panels(weights));
+            shards.push(LinearShard { weight, scales, panels, offset: offset + first });
+        }
+    }
+
+    /// Whole experts, as many to a shard as a binding holds; the shared one follows the last routed one, or stands alone
+    /// in a shard where there is no room beside them. `names`: of the matrices of expert e, where `total_experts` is the shared
+    /// one.
+    pub(crate) fn expert_shards(
+        &mut self,
+        experts: &ExpertPanels,
+        matrix: ExpertMatrix,
+        names: impl Fn(u32) -> Vec<String>,
+    ) -> Vec<ExpertShard> {
+        let (words, limit) = (matrix.words(experts, false), self.shard_bytes / 4);
+        let shared_words = if experts.shared_width > 0 { matrix.words(experts, true) } else { 0 };
+        let (fit, total) = (count(limit / words).max(1), experts.total_experts);
+        let mut plan: Vec<(u32, u32, bool)> =
+            (0..total).step_by(fit as usize).map(|first| (first, fit.min(total - first), false)).collect();
+        match plan.last_mut() {
+            Some(last) if shared_words == 0 || u64::from(last.1) * words + shared_words <= limit => {
+                last.2 = shared_words > 0;
+            }
+            _ => plan.push((total, 0, true)),
+        }
+        let shards = plan.into_iter().map(|(first_expert, routed, has_shared)| {
+            let mut weights = Vec::new();
+            let shared = has_shared.then_some(total);
+            for (place, expert) in (0..).zip((first_expert..first_expert + routed).chain(shared)) {
+                let (panels, mut word) = (matrix.panels(experts, expert == total), place * words);
+                for tensor in names(expert) {
+                    let stored = StoredRows { tensor, groups: 1, rows: panels.rows, first_row: 0, group_stride: 0 };
+                    weights.push((stored, panels, word));
+                    word += panels.words();
+                }
+            }
+            let scaled = weights.iter().map(|(stored, panels, _)| (stored.clone(), *panels)).collect();
+            let scales = self.panel_scales("expert scales", experts.encoding, scaled);
+            let words = u64::from(routed) * words + if has_shared { shared_words } else { 0 };
+            let weight = self.add("experts", words, Contents::Panels(weights));
+            ExpertShard { weight, scales, first_expert, experts: routed, has_shared }
+        });
+        shards.collect()
+    }
+
+    /// How a matrix is packed.
+    pub(crate) fn encoding(&self, name: &str) -> Result<&'static Encoding> {
+        self.stored(name).map(|stored| stored.encoding)
+    }
+
+    fn stored(&self, name: &str) -> Result<Stored> {
+        let tensor = self.checkpoint.tensor(name)?;
+        let dimension = |axis: usize| {
+            let size = tensor.shape.get(axis).and_then(|&size| u32::try_from(size).ok());
+            size.ok_or_else(|| Error::new(Code::Internal, format!("{}: its shape passed the check", tensor.name)))
+        };
+        Ok(Stored { rows: dimension(0)?, columns: dimension(1)?, encoding: encoding_of(tensor)? })
+    }
+
+    fn table_scales(&mut self, name: &str, encoding: &'static Encoding, rows: u32, columns: u32) -> Slot {
+        let words = encoding.scale_words(encoding.scale_count(rows, columns));
+        if words == 0 {
+            return self.none;
+        }
+        self.add(name, words, Contents::Table(name.to_owned(), encoding))
+    }
+
+    fn panel_scales(&mut self, name: &str, encoding: &'static Encoding, of: Vec<(StoredRows, Panels)>) -> Slot {
+        let words = encoding.scale_words(of.iter().map(|(_, panels)| panels.scales()).sum());
+        if words == 0 {
+            return self.none;
+        }
+        self.add(name, words, Contents::PanelScales(encoding, of))
+    }
+
+    fn add(&mut self, name: &str, words: u64, contents: Contents) -> Slot {
+        let slot = Slot(u32::try_from(self.tensors.len()).expect("a model has far fewer than 2^32 tensors"));
+        self.tensors.push(Laid { name: name.to_owned(), words, contents });
+        slot
+    }
+}
+
+/// What a matrix is in the files.
+struct Stored {
+    rows: u32,
+    columns: u32,
+    encoding: &'static Encoding,
+}
+
+/// Consecutive matrices of one encoding, one below the other.
+struct Run {
+    encoding: &'static Encoding,
+    columns: u32,
+    /// Name, first row, rows.
+    matrices: Vec<(String, u32, u32)>,
+    rows: u32,
+}
+
+impl Run {
+    /// Adds a matrix, from the next panel on.
+    fn append(&mut self, name: &str, rows: u32) {
+        let first = self.rows.next_multiple_of(PANEL);
+        self.matrices.push((name.to_owned(), first, rows));
+        self.rows = first + rows;
+    }
+}
+
+impl ExpertMatrix {
+    fn panels(self, experts: &ExpertPanels, shared: bool) -> Panels {
+        match self {
+            ExpertMatrix::GateUp => experts.gate_up_panels(shared),
+            ExpertMatrix::Down => experts.down_panels(shared),
+        }
+    }
+
+    fn words(self, experts: &ExpertPanels, shared: bool) -> u64 {
+        match self {
+            ExpertMatrix::GateUp => experts.gate_up_words(shared),
+            ExpertMatrix::Down => experts.down_words(shared),
+        }
+    }
+}
+
+fn encoding_of(tensor: &Tensor) -> Result<&'static Encoding> {
+    match tensor.dtype {
+        Dtype::F32 => Ok(&encodings::F32),
+        Dtype::F16 => Ok(&encodings::F16),
+        Dtype::BF16 => Ok(&encodings::BF16),
+        Dtype::F8_E4M3 => Ok(&encodings::FP8),
+        other => Err(Error::new(Code::Internal, format!("{}: dtype {other} passed the check of dtypes", tensor.name))),
+    }
+}
+
+fn count(value: u64) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,30 @@
+//! OpenAI's completions of chats and texts, for every transport: what a client sends, and what it gets back.
+//!
+//! In: the JSON of a request; the events of an answer. Out: a [`generate::Request`](crate::generate::Request); chunks and
+//! completions as JSON. Never: HTTP, a clock, or a field that is neither honoured nor refused by its name.
+
+mod beside;
+mod chat;
+mod form;
+mod limits;
+mod logprobs;
+mod model_ids;
+mod responses;
+mod rules;
+mod sampling;
+#[cfg(all(test, feature = "embedded-stories"))]
+mod tests;
+mod text;
+mod usage;
+
+pub use chat::{
+    Asked, ChatRequest, Completion, Effort, FunctionName, NamedTool, Reasoning, StreamOptions, TemplateArguments,
+    Thinking, ThinkingType, ToolChoiceField, ToolChoiceWord, error_event,
+};
+pub use form::{JsonSchema, ResponseFormat, StructuredOutputs};
+pub use model_ids::{Alias, ModelId, ModelIds};
+pub use responses::{Response, ResponsesRequest};
+pub use rules::{Compat, Given, Rules};
+pub use sampling::Stop;
+pub use text::{PromptField, TextAsked, TextCompletion, TextRequest};
+pub use usage::{CompletionDetails, PromptDetails, Timings, Usage};
