@@ -56,6 +56,13 @@ pub struct Place {
     pub shared: bool,
 }
 
+impl Place {
+    /// Where the expert begins in its shard, counted in what a routed expert has `each` of: words, or scales.
+    pub(crate) const fn first(self, each: u64) -> u64 {
+        self.before as u64 * each
+    }
+}
+
 impl ExpertPanels {
     /// Rows of gate and of up: the width of the shared or of a routed expert.
     #[must_use]
@@ -107,42 +114,6 @@ impl ExpertPanels {
     #[must_use]
     pub const fn down_scales(&self, shared: bool) -> u64 {
         self.down_panels(shared).scales()
-    }
-
-    /// First word of a gate in its shard's gate_up weights.
-    #[must_use]
-    pub const fn gate_word(&self, place: Place) -> u64 {
-        place.before as u64 * self.gate_up_words(false)
-    }
-
-    /// First word of an up in its shard's gate_up weights.
-    #[must_use]
-    pub const fn up_word(&self, place: Place) -> u64 {
-        self.gate_word(place) + self.gate_up_panels(place.shared).words()
-    }
-
-    /// First word of a down in its shard's down weights.
-    #[must_use]
-    pub const fn down_word(&self, place: Place) -> u64 {
-        place.before as u64 * self.down_words(false)
-    }
-
-    /// First scale of a gate in its shard's gate_up scales.
-    #[must_use]
-    pub const fn gate_scale(&self, place: Place) -> u64 {
-        place.before as u64 * self.gate_up_scales(false)
-    }
-
-    /// First scale of an up in its shard's gate_up scales.
-    #[must_use]
-    pub const fn up_scale(&self, place: Place) -> u64 {
-        self.gate_scale(place) + self.gate_up_panels(place.shared).scales()
-    }
-
-    /// First scale of a down in its shard's down scales.
-    #[must_use]
-    pub const fn down_scale(&self, place: Place) -> u64 {
-        place.before as u64 * self.down_scales(false)
     }
 }
 
