@@ -26,6 +26,7 @@ pub mod control;
 pub mod formats;
 pub mod grammar;
 pub mod json;
+mod markup;
 pub mod message;
 pub mod parse;
 pub mod prompt;

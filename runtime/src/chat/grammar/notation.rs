@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 
 use super::super::schema::terminal;
-use super::quote;
+use super::lark::quote;
 use crate::error::{Code, Error, Result, escape};
 
 /// Bytes of a grammar at most.
