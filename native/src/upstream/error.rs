@@ -27,6 +27,13 @@ impl Failure {
     pub(super) fn passing(error: Error) -> Failure {
         Failure { error, retry: true, after: None }
     }
+
+    /// An error that came as an event: it may pass where its status says so.
+    pub(super) fn of_stream(error: Error) -> Failure {
+        let status =
+            error.details().get("status").and_then(Value::as_u64).and_then(|status| u16::try_from(status).ok());
+        Failure { retry: status.is_some_and(may_pass), error, after: None }
+    }
 }
 
 /// An error about the engine at `host`.
