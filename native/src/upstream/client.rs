@@ -12,12 +12,13 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use lyn::error::{Code, Error, Result, quote};
+use lyn::wire::openai::reply::{one_line, upstream};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use super::address::Address;
 use super::connect::{self, Connector};
-use super::error::{self, Failure, upstream};
+use super::error::{self, Failure};
 use super::key::{Key, Keys};
 use super::profile::Profile;
 use super::reply::{ANSWER_BYTES, Reply};
@@ -318,7 +319,7 @@ impl Upstream {
     }
 
     fn unreachable(&self, cause: &str) -> Error {
-        upstream(self.address.shown(), format!("cannot be reached: {}", error::one_line(cause)))
+        upstream(self.address.shown(), format!("cannot be reached: {}", one_line(cause)))
     }
 
     fn silent(&self) -> Error {

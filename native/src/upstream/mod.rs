@@ -8,7 +8,6 @@ pub(crate) mod address;
 pub(crate) mod client;
 mod connect;
 mod error;
-mod events;
 pub(crate) mod key;
 pub(crate) mod profile;
 mod reply;
@@ -16,8 +15,6 @@ pub(crate) mod route;
 mod sse;
 #[cfg(test)]
 pub(crate) mod tests;
-mod thought;
-mod usage;
 
 pub(crate) use address::Address;
 pub(crate) use client::{Kind, Patience, Upstream};

@@ -7,12 +7,12 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use lyn::error::{Error, Result};
 use lyn::generate::{Event, Finish};
+use lyn::wire::openai::reply::{Normaliser, one_line, upstream};
 use serde_json::Value;
 use tokio::time::Instant;
 
 use super::connect;
-use super::error::{self, Failure, upstream};
-use super::events::Normaliser;
+use super::error::Failure;
 use super::key::Key;
 use super::sse;
 
@@ -125,7 +125,7 @@ impl Reply {
                 Err(Failure::last(error.with_detail("status", 504)))
             }
             Ok(Some(Err(error))) => {
-                let cause = error::one_line(&connect::cause(&error));
+                let cause = one_line(&connect::cause(&error));
                 Err(Failure::passing(upstream(&self.host, format!("broke off: {cause}"))))
             }
             Ok(Some(Ok(frame))) => {
@@ -182,7 +182,7 @@ impl Reply {
             let chunk: Value = chunk.map_err(|_| {
                 let hidden =
                     self.key.as_ref().map_or_else(|| data.as_bytes().to_vec(), |key| key.hide(data.as_bytes()));
-                let shown = error::one_line(&String::from_utf8_lossy(&hidden));
+                let shown = one_line(&String::from_utf8_lossy(&hidden));
                 Failure::last(upstream(&self.host, format!("sent {shown} in place of a chunk")))
             })?;
             let events = self.chunk(&chunk)?;
