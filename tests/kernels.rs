@@ -1,8 +1,8 @@
 //! Every kernel × case × variant on every adapter, with all limits and with minimum limits. Oracle: the references.
 
 use lyn::gpu::CaseRunner;
-use lyn::inspect::conform::{self, Failure};
-use lyn::inspect::self_check;
+use lyn::gpu::conform::{self, Failure};
+use lyn::gpu::self_check;
 use lyn::{Code, Result};
 
 #[test]

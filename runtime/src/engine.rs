@@ -7,8 +7,8 @@ use crate::checkpoint::{Checkpoint, GenerationDefaults, Source};
 use crate::error::{Code, Error, Result};
 use crate::executor::Executor;
 use crate::generate::{AnswerId, Block, Event, Generation, Key, Occupancy, Request, Runner, Scheduler};
-use crate::gpu::{AdapterInfo, Device, adapter};
-use crate::inspect::self_check;
+use crate::gpu::{AdapterInfo, Device, adapter, self_check};
+
 use crate::language::{Language, no_tokenizer};
 use crate::memory::{ContextSize, Plan, Planned, Wanted};
 use crate::model::{Dims, Settings};

@@ -5,7 +5,7 @@
 use lyn_shaders::{Access, Extent, Slot};
 
 use crate::error::{Code, Error, Result};
-use crate::record::{Recording, Tap};
+use crate::record::{Recording, Tap, scratch_index};
 
 /// Memory of slots on the host.
 #[derive(Default)]
@@ -116,7 +116,7 @@ impl Executor {
     }
 
     fn memory(&self, slot: Slot) -> Result<&Vec<u32>> {
-        let found = match Recording::scratch_index(slot) {
+        let found = match scratch_index(slot) {
             Some(i) => self.scratch.get(i),
             None => self.slots.get(slot.0 as usize),
         };
@@ -124,7 +124,7 @@ impl Executor {
     }
 
     fn memory_mut(&mut self, slot: Slot) -> Result<&mut Vec<u32>> {
-        let found = match Recording::scratch_index(slot) {
+        let found = match scratch_index(slot) {
             Some(i) => self.scratch.get_mut(i),
             None => self.slots.get_mut(slot.0 as usize),
         };

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use lyn::error::{Result, escape};
 use lyn::generate::{Event, Request, SamplingParams};
+use lyn::gpu::self_check;
 use lyn::gpu::{AdapterInfo, Device, adapter};
-use lyn::inspect::self_check;
 use lyn::memory::bytes;
 use lyn::platform::block_on;
 use lyn::{Engine, Options};

@@ -48,7 +48,7 @@ pub(crate) fn run(app: &App, options: &Serve) -> Ended {
     let public = !options.host.is_loopback();
     if public && keys.is_empty() && !options.access.no_auth {
         let message = format!("--host {} is reachable from other machines, and no API key is set", options.host);
-        return Err(refuse(message).with_help("set LYN_API_KEY or --api-key-file, or let anyone in with --no-auth"));
+        return Err(refuse(message).with_help("set LYN_API_KEY or --api-key-file, or allow everyone with --no-auth"));
     }
     // What is wrong with the name of a model is said before anyone connects.
     crate::model::source(&options.engine.model)?;

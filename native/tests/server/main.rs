@@ -366,7 +366,7 @@ fn what_cannot_be_served_is_said_before_it_is_tried() {
         assert_eq!(output.status.code(), Some(code), "{err}");
         assert!(err.contains(says), "{err}");
     };
-    fails(&["--host", "0.0.0.0", "--port", "0"], 2, "no key is set");
+    fails(&["--host", "0.0.0.0", "--port", "0"], 2, "no API key is set");
     fails(&["--model", "/nonexistent/model", "--port", "0"], 3, "error[model_not_found]");
     fails(&["--page", "/nonexistent", "--port", "0"], 2, "index.html");
     fails(&["--api-key-file", "/nonexistent/keys", "--port", "0"], 6, "error[io]");

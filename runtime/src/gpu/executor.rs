@@ -9,7 +9,7 @@ use super::pipelines::{self, Pipelines};
 use super::readback::{Pool, Read};
 use crate::error::{Code, Error, Result};
 use crate::platform::Instant;
-use crate::record::{Recording, Tap};
+use crate::record::{Recording, Tap, scratch_index};
 
 /// Bytes between the parameters of two passes: the largest offset alignment WebGPU allows.
 const PARAMS_STRIDE: usize = 256;
@@ -231,7 +231,7 @@ impl Executor {
     }
 
     fn memory(&self, slot: Slot) -> Result<&wgpu::Buffer> {
-        let buffer = match Recording::scratch_index(slot) {
+        let buffer = match scratch_index(slot) {
             Some(i) => self.scratch.get(i),
             None => self.slot(slot),
         };
@@ -254,7 +254,7 @@ impl Executor {
             while let Some(tap) = taps.next_if(|tap| tap.after == at) {
                 self.encode(&mut encoder, prepared, extent, start..at);
                 start = at;
-                let source = match Recording::scratch_index(tap.columns.slot) {
+                let source = match scratch_index(tap.columns.slot) {
                     Some(i) => prepared.scratch.get(i),
                     None => self.slot(tap.columns.slot),
                 };

@@ -4,12 +4,14 @@
 
 pub mod adapter;
 mod case_runner;
+pub mod conform;
 mod device;
 mod executor;
 mod health;
 mod pipelines;
 mod poller;
 mod readback;
+pub mod self_check;
 
 pub use adapter::{Adapter, AdapterInfo};
 pub use case_runner::CaseRunner;

@@ -4,10 +4,12 @@
 //! Never: a device, a number that changes from token to token.
 
 mod columns;
+mod pass;
 mod recording;
 mod scratch;
 mod taps;
 
 pub use columns::{Columns, Part};
-pub use recording::{Pass, Recorder, Recording};
+pub use pass::{Pass, scratch_index};
+pub use recording::{Recorder, Recording};
 pub use taps::{Layers, SCORES, SELECTED, Tap, Taps, Trace, WEIGHTS};

@@ -5,22 +5,9 @@ use std::fmt;
 use lyn_shaders::{Extent, Kernel, Slot};
 
 use super::columns::Columns;
+use super::pass::{Pass, SCRATCH, scratch_index};
 use super::scratch;
 use super::taps::{Tap, Taps};
-
-/// Slots from here on are a recording's own scratch, until [`Recorder::finish`] gives them memory.
-pub(super) const SCRATCH: u32 = 1 << 24;
-
-/// One dispatch.
-#[derive(Debug)]
-pub struct Pass {
-    /// What is computed.
-    pub kernel: Box<dyn Kernel>,
-    /// Memory of each binding, in the interface's order.
-    pub slots: Vec<Slot>,
-    /// The decoder layer it belongs to; none for embedding and head.
-    pub layer: Option<u32>,
-}
 
 /// The passes of a step, for a number of tokens and rows at most.
 #[derive(Debug, Default)]
@@ -34,12 +21,6 @@ pub struct Recording {
 }
 
 impl Recording {
-    /// Whether a slot of a pass is shared scratch, and which.
-    #[must_use]
-    pub fn scratch_index(slot: Slot) -> Option<usize> {
-        (slot.0 >= SCRATCH).then(|| (slot.0 - SCRATCH) as usize)
-    }
-
     /// Words of the shared scratch slots that several recordings need, one after another.
     #[must_use]
     pub fn scratch_of(recordings: impl IntoIterator<Item = Recording>) -> u64 {
@@ -131,7 +112,7 @@ impl Recorder {
     pub fn finish(mut self) -> Recording {
         let (places, scratch_words) = scratch::lay_out(&self.passes, &self.taps, &self.scratch_words);
         let place = |slot: &mut Slot| {
-            if let Some(i) = Recording::scratch_index(*slot) {
+            if let Some(i) = scratch_index(*slot) {
                 *slot = Slot(SCRATCH + places[i]);
             }
         };

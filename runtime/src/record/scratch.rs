@@ -3,14 +3,14 @@
 //! WebGPU forbids one buffer as `read` and `read_write` in one dispatch even at disjoint ranges, so scratch tensors are
 //! buffers of their own; two whose lifetimes do not meet share one.
 
-use super::recording::{Pass, Recording};
+use super::pass::{Pass, scratch_index};
 use super::taps::Tap;
 
 /// For each scratch tensor the shared slot it gets, and the words of each shared slot.
 pub(super) fn lay_out(passes: &[Pass], taps: &[Tap], words: &[u64]) -> (Vec<u32>, Vec<u64>) {
     let mut lives: Vec<Option<(usize, usize)>> = vec![None; words.len()];
     let mut use_at = |slot, at: usize| {
-        if let Some(i) = Recording::scratch_index(slot) {
+        if let Some(i) = scratch_index(slot) {
             let life = lives[i].get_or_insert((at, at));
             life.1 = life.1.max(at);
         }

@@ -9,6 +9,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
+use super::refusal::Refusal;
 use super::split::Split;
 use crate::error::{Class, quote};
 
@@ -24,10 +25,6 @@ const MAX_STEPS: usize = 16;
 const MAX_ADDED_BYTES: usize = 1 << 20;
 /// GPT-2's own pattern, which `ByteLevel` applies when `use_regex` is set.
 const GPT2_PATTERN: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
-
-/// Why a tokenizer file is refused; the file's name is added where it is known.
-#[derive(Debug)]
-pub(super) struct Refusal(pub(super) Class, pub(super) String);
 
 fn structure<T>(message: impl Into<String>) -> Result<T, Refusal> {
     Err(Refusal(Class::Tok, message.into()))

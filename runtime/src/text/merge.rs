@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
 use super::alphabet::Alphabet;
-use super::file::Refusal;
+use super::refusal::Refusal;
 use crate::cancel;
 use crate::error::{Class, Code, Error, Result, quote};
 

@@ -20,6 +20,7 @@ mod file;
 pub(crate) mod held;
 mod merge;
 pub mod pieces;
+mod refusal;
 mod split;
 pub mod tokenizer;
 

@@ -6,7 +6,7 @@
 
 use regex::{Regex, RegexBuilder};
 
-use super::file::Refusal;
+use super::refusal::Refusal;
 use crate::error::{Class, quote};
 
 const PATTERN_BYTES: usize = 1024;

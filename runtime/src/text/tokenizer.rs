@@ -9,9 +9,10 @@ use std::fmt;
 use aho_corasick::{AhoCorasick, MatchKind};
 
 use super::alphabet::Alphabet;
-use super::file::{Added, Parsed, Refusal, parse};
+use super::file::{Added, Parsed, parse};
 use super::merge::{Merges, Scratch};
 use super::pieces::Pieces;
+use super::refusal::Refusal;
 use super::split::Split;
 use crate::cancel;
 use crate::error::{Class, Code, Error, Result, escape};

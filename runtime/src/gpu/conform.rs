@@ -4,8 +4,8 @@ use lyn_shaders::KERNELS;
 use lyn_shaders::bound::Verdict;
 use serde::Serialize;
 
+use super::{AdapterInfo, CaseRunner, Device};
 use crate::error::{Code, Error, Result};
-use crate::gpu::{AdapterInfo, CaseRunner, Device};
 use crate::platform::Instant;
 
 /// All kernels on one device; its JSON is the report file of `lyn conform`.

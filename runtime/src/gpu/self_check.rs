@@ -7,8 +7,8 @@ use lyn_shaders::bound::Verdict;
 use serde::Serialize;
 
 use super::conform::KernelReport;
+use super::{CaseRunner, Device};
 use crate::error::{Code, Error, Result, quote};
-use crate::gpu::{CaseRunner, Device};
 use crate::platform::Instant;
 
 /// A device whose arithmetic was found right.
