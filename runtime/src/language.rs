@@ -13,10 +13,10 @@ use crate::chat::formats::template_of;
 use crate::chat::{
     ChatFormat, CheckpointFiles, Conversation, Detected, Grammars, Options, OutputParser, control, encode,
 };
-use crate::checkpoint::{Checkpoint, GenerationDefaults, optional_small_file};
+use crate::checkpoint::{Checkpoint, GenerationDefaults};
 use crate::error::{Code, Error, Result, quote};
 use crate::generate::{Request, Vocabulary};
-use crate::text::{MAX_TOKENIZER_BYTES, MAX_TOKENIZER_CONFIG_BYTES, Tokenizer};
+use crate::text::Tokenizer;
 
 /// A model's language.
 pub struct Language {
@@ -48,19 +48,13 @@ impl Language {
     /// # Errors
     /// `bad_checkpoint` where a file is there and broken.
     pub async fn open(checkpoint: &Checkpoint) -> Result<Option<Language>> {
-        let source = &**checkpoint.source();
-        let Some(bytes) = optional_small_file(source, "tokenizer.json", MAX_TOKENIZER_BYTES).await? else {
-            return Ok(None);
-        };
+        let Some(text) = checkpoint.text().await? else { return Ok(None) };
         let config = &checkpoint.config;
-        let tokenizer = Tokenizer::from_json("tokenizer.json", &bytes, config.vocab_size)?;
-        let tokenizer_config = optional_small_file(source, "tokenizer_config.json", MAX_TOKENIZER_CONFIG_BYTES).await?;
-        let chat_template = optional_small_file(source, "chat_template.jinja", MAX_TOKENIZER_CONFIG_BYTES).await?;
+        let tokenizer = Tokenizer::from_json("tokenizer.json", &text.tokenizer, config.vocab_size)?;
         let files = CheckpointFiles {
-            tokenizer_config: tokenizer_config.as_deref(),
-            chat_template: chat_template.as_deref(),
-            // A source of plain names cannot have it; then the absent chat template says the same.
-            has_dsv32_encoder: source.size("encoding/encoding_dsv32.py").await.is_ok_and(|size| size.is_some()),
+            tokenizer_config: text.tokenizer_config.as_deref(),
+            chat_template: text.chat_template.as_deref(),
+            has_dsv32_encoder: text.has_dsv32_encoder,
         };
         let format = ChatFormat::detect(files, &tokenizer)?;
         #[cfg(feature = "chat-template")]

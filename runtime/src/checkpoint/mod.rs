@@ -33,10 +33,10 @@ mod config;
 mod dtype;
 mod fields;
 mod files;
-mod header;
-mod index;
 pub mod names;
+mod safetensors;
 mod source;
+mod stored;
 mod tensors;
 
 pub use config::{
@@ -45,15 +45,18 @@ pub use config::{
 };
 pub use dtype::Dtype;
 pub use files::{CONFIG_BYTES, INDEX_BYTES, optional_small_file, other_encoding, small_file};
-pub use header::read as read_header;
-pub use header::{HEADER_BYTES, NAME_BYTES, RANK, TENSORS, Tensor};
-pub use index::{INDEX_FILE, ONLY_SHARD_FILE, SHARDS, SINGLE_FILE};
 pub use names::Role;
+pub use safetensors::{
+    HEADER_BYTES, INDEX_FILE, NAME_BYTES, ONLY_SHARD_FILE, RANK, SHARDS, SINGLE_FILE, TENSORS, read_header,
+};
 #[cfg(not(target_arch = "wasm32"))]
 pub use source::FolderSource;
 pub use source::{BoxFuture, Bytes, MemorySource, Shareable, Source};
 
+pub use stored::{Tensor, TextFiles};
+
 use crate::error::{Class, Code, Error, Result, quote};
+use stored::Stored;
 
 /// Most bytes of one read of a weight.
 pub const SLICE_BYTES: usize = 16 << 20;
@@ -103,18 +106,21 @@ impl Checkpoint {
     /// [`Code::BadCheckpoint`], [`Code::UnsupportedModel`], [`Code::MissingTensor`], each with the file, the tensor or
     /// field, what was found and what was expected.
     pub async fn open(source: Arc<dyn Source>) -> Result<Checkpoint> {
-        let config = ModelConfig::parse(&small_file(&*source, CONFIG_FILE, CONFIG_BYTES).await?)?;
-        let generation = match optional_small_file(&*source, GENERATION_FILE, CONFIG_BYTES).await? {
-            Some(bytes) => GenerationDefaults::parse(&bytes, config.vocab_size)?,
-            None => GenerationDefaults::default(),
-        };
-        let (file, stored) = index::read(&*source).await?;
-        let claims = tensors::claim(&config, file, stored)?;
+        let Stored { config, generation, file, tensors } = safetensors::open(&*source).await?;
+        let claims = tensors::claim(&config, file, tensors)?;
         if claims.unused_count > 0 {
             tracing::warn!(count = claims.unused_count, "tensors of the checkpoint are not used");
         }
         let tensors::Claims { tensors, prediction_layers, unused, unused_count } = claims;
         Ok(Checkpoint { config, generation, unused, unused_count, prediction_layers, source, tensors })
+    }
+
+    /// What the checkpoint says of text; none where it has no tokenizer.
+    ///
+    /// # Errors
+    /// [`Code::BadCheckpoint`] for files that are too large or cannot be read.
+    pub async fn text(&self) -> Result<Option<TextFiles>> {
+        safetensors::text(&*self.source).await
     }
 
     /// The files.

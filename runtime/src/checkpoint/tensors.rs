@@ -6,8 +6,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::config::ModelConfig;
 use super::dtype::Dtype;
-use super::header::Tensor;
 use super::names::{self, Expected, Role};
+use super::stored::Tensor;
 use crate::error::{Class, Error, Result, quote};
 
 /// Names kept of unused tensors; more are only counted.

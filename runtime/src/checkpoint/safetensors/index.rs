@@ -6,9 +6,10 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::files::{INDEX_BYTES, optional_small_file};
-use super::header::{self, NAME_BYTES, TENSORS, Tensor};
-use super::source::Source;
+use super::header::{self, NAME_BYTES, TENSORS};
+use crate::checkpoint::files::{INDEX_BYTES, optional_small_file};
+use crate::checkpoint::source::Source;
+use crate::checkpoint::stored::Tensor;
 use crate::error::{Class, Error, Result, quote};
 use crate::json::{Kind, Reader};
 

@@ -8,9 +8,10 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::dtype::Dtype;
-use super::files::{self, JSON_START};
-use super::source::Source;
+use crate::checkpoint::dtype::Dtype;
+use crate::checkpoint::files::{self, JSON_START};
+use crate::checkpoint::source::Source;
+use crate::checkpoint::stored::{Tensor, tensor_error};
 use crate::error::{Class, Error, Result, quote};
 use crate::json::{Kind, Reader};
 
@@ -22,42 +23,6 @@ pub const RANK: usize = 8;
 pub const NAME_BYTES: usize = 1024;
 /// Most tensors of a checkpoint.
 pub const TENSORS: usize = 1_000_000;
-
-/// A stored tensor: its type, its shape and its place in a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tensor {
-    /// Name as stored.
-    pub name: String,
-    /// The file it lies in.
-    pub file: Arc<str>,
-    /// Element type.
-    pub dtype: Dtype,
-    /// Dimensions, slowest first.
-    pub shape: Vec<u64>,
-    /// First byte in the file, at any alignment.
-    pub offset: u64,
-    /// Length in bytes.
-    pub bytes: u64,
-}
-
-impl Tensor {
-    /// Number of elements.
-    #[must_use]
-    pub fn elements(&self) -> u64 {
-        self.shape.iter().fold(1, |product, &dim| product.saturating_mul(dim))
-    }
-
-    /// An error about this tensor that names its file.
-    #[must_use]
-    pub fn error(&self, class: Class, message: impl std::fmt::Display) -> Error {
-        tensor_error(class, &self.file, &self.name, message)
-    }
-}
-
-fn tensor_error(class: Class, file: &str, name: &str, message: impl std::fmt::Display) -> Error {
-    Error::file(class, file, format_args!("tensor {}: {message}", quote(name)))
-        .with_detail("tensor", crate::error::escape(name))
-}
 
 /// Reads and checks the header of `file`.
 ///

@@ -1,0 +1,40 @@
+//! A folder as Hugging Face has it: config.json, safetensors files, tokenizer.json.
+
+mod header;
+mod index;
+
+pub use header::read as read_header;
+pub use header::{HEADER_BYTES, NAME_BYTES, RANK, TENSORS};
+pub use index::{INDEX_FILE, ONLY_SHARD_FILE, SHARDS, SINGLE_FILE};
+
+use super::config::{CONFIG_FILE, GENERATION_FILE, GenerationDefaults, ModelConfig};
+use super::files::{CONFIG_BYTES, optional_small_file, small_file};
+use super::source::Source;
+use super::stored::{Stored, TextFiles};
+use crate::error::Result;
+use crate::text::{MAX_TOKENIZER_BYTES, MAX_TOKENIZER_CONFIG_BYTES};
+
+/// Reads the config, the index and the headers, and no weight.
+pub(super) async fn open(source: &dyn Source) -> Result<Stored> {
+    let config = ModelConfig::parse(&small_file(source, CONFIG_FILE, CONFIG_BYTES).await?)?;
+    let generation = match optional_small_file(source, GENERATION_FILE, CONFIG_BYTES).await? {
+        Some(bytes) => GenerationDefaults::parse(&bytes, config.vocab_size)?,
+        None => GenerationDefaults::default(),
+    };
+    let (file, tensors) = index::read(source).await?;
+    Ok(Stored { config, generation, file, tensors })
+}
+
+/// The files about text; none where there is no tokenizer.
+pub(super) async fn text(source: &dyn Source) -> Result<Option<TextFiles>> {
+    let Some(tokenizer) = optional_small_file(source, "tokenizer.json", MAX_TOKENIZER_BYTES).await? else {
+        return Ok(None);
+    };
+    Ok(Some(TextFiles {
+        tokenizer,
+        tokenizer_config: optional_small_file(source, "tokenizer_config.json", MAX_TOKENIZER_CONFIG_BYTES).await?,
+        chat_template: optional_small_file(source, "chat_template.jinja", MAX_TOKENIZER_CONFIG_BYTES).await?,
+        // A source of plain names cannot have it; then the absent chat template says the same.
+        has_dsv32_encoder: source.size("encoding/encoding_dsv32.py").await.is_ok_and(|size| size.is_some()),
+    }))
+}

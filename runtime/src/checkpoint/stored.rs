@@ -1,0 +1,72 @@
+//! What a container gives: the config, where each tensor lies, and what it says of text.
+//!
+//! A container is a folder here, `safetensors/` so far. It claims nothing: which tensors the model needs is known to
+//! `tensors.rs` alone.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::config::{GenerationDefaults, ModelConfig};
+use super::dtype::Dtype;
+use crate::error::{Class, Error, quote};
+
+/// An open container.
+pub(super) struct Stored {
+    /// The model's sizes and switches.
+    pub(super) config: ModelConfig,
+    /// Sampling that the checkpoint recommends.
+    pub(super) generation: GenerationDefaults,
+    /// The file that lists the tensors, named where one is missing.
+    pub(super) file: &'static str,
+    /// Every stored tensor, by name.
+    pub(super) tensors: HashMap<String, Tensor>,
+}
+
+/// What a container says of text, unread.
+#[derive(Clone, Debug)]
+pub struct TextFiles {
+    /// The tokenizer, `tokenizer.json`.
+    pub tokenizer: Vec<u8>,
+    /// Bytes of `tokenizer_config.json`.
+    pub tokenizer_config: Option<Vec<u8>>,
+    /// Bytes of `chat_template.jinja`.
+    pub chat_template: Option<Vec<u8>>,
+    /// Whether `encoding/encoding_dsv32.py` is there; it is never read.
+    pub has_dsv32_encoder: bool,
+}
+
+/// A stored tensor: its type, its shape and its place in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tensor {
+    /// Name as stored.
+    pub name: String,
+    /// The file it lies in.
+    pub file: Arc<str>,
+    /// Element type.
+    pub dtype: Dtype,
+    /// Dimensions, slowest first.
+    pub shape: Vec<u64>,
+    /// First byte in the file, at any alignment.
+    pub offset: u64,
+    /// Length in bytes.
+    pub bytes: u64,
+}
+
+impl Tensor {
+    /// Number of elements.
+    #[must_use]
+    pub fn elements(&self) -> u64 {
+        self.shape.iter().fold(1, |product, &dim| product.saturating_mul(dim))
+    }
+
+    /// An error about this tensor that names its file.
+    #[must_use]
+    pub fn error(&self, class: Class, message: impl std::fmt::Display) -> Error {
+        tensor_error(class, &self.file, &self.name, message)
+    }
+}
+
+pub(super) fn tensor_error(class: Class, file: &str, name: &str, message: impl std::fmt::Display) -> Error {
+    Error::file(class, file, format_args!("tensor {}: {message}", quote(name)))
+        .with_detail("tensor", crate::error::escape(name))
+}
