@@ -27,13 +27,6 @@ struct Params {
 const LANES: u32 = 32u; // 128 columns, all of one group
 override TOKENS: u32 = 4u; // 4, or 1 where no more than that come
 
-fn mac4(sums: vec4<f32>, a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>, v: vec4<f32>) -> vec4<f32> {
-    var sum = fma(a, vec4<f32>(v.x), sums);
-    sum = fma(b, vec4<f32>(v.y), sum);
-    sum = fma(c, vec4<f32>(v.z), sum);
-    return fma(d, vec4<f32>(v.w), sum);
-}
-
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let column = group.x * LANES + lane; // of vec4

@@ -3,7 +3,7 @@
 use super::{Absorb, reference};
 use crate::bound::{self, Bound, TINY};
 use crate::case::{Case, Data, Random, bits, poison};
-use crate::encodings::data::{random_rows, random_scales, scale_words};
+use crate::encodings::data::{encoded_scales, random_rows, random_scales};
 use crate::encodings::{ENCODINGS, Encoding, STORED};
 use crate::kernel::{Extent, Slot, floats, floats_mut};
 
@@ -42,7 +42,7 @@ fn case(encoding: &'static Encoding, shape: (u32, u32, u32, u32), tokens: u32, d
     let q = data.floats(&mut random, (tokens * q_stride) as usize);
     let weight = random_rows(&mut random, encoding, heads * nope_dim * kv_lora_rank);
     let scales = random_scales(&mut random, encoding.scale_count(heads * source_rows, kv_lora_rank));
-    let scales = scale_words(encoding, &scales);
+    let scales = encoded_scales(encoding, &scales);
     let absorb = Absorb {
         q: Slot(0),
         weight: Slot(1),

@@ -3,6 +3,7 @@
 pub mod cases;
 mod reference;
 
+use crate::common;
 use crate::encodings::Encoding;
 use crate::kernel::{Extent, Interface, Kernel, Slot, Variant, floats, floats_mut, params, read, write};
 
@@ -46,7 +47,7 @@ params! {
 /// The kernel's interface.
 pub static INTERFACE: Interface = Interface {
     name: "absorb",
-    parts: &[include_str!("absorb.wgsl")],
+    parts: &[include_str!("absorb.wgsl"), common::MAC4],
     bindings: &[read("q"), read("weight"), read("scales"), write("y")],
     params: Params::FIELDS,
 };
@@ -74,6 +75,7 @@ impl Kernel for Absorb {
     }
 
     fn variant(&self) -> Variant {
+        assert!(Absorb::takes(self.encoding), "{:?} has scales that rows do not share", self.encoding);
         let mut variant = self.encoding.rows_variant();
         variant.constants.push(("TOKENS", self.tile()));
         variant

@@ -14,14 +14,6 @@ var<workgroup> keys: array<u32, LANES>;
 var<workgroup> ids: array<u32, LANES>;
 var<workgroup> flags: array<u32, LANES>;
 
-// Ascends as the number does; 0 for NaN.
-fn sort_key(word: u32) -> u32 {
-    let magnitude = word & 0x7fffffffu;
-    if (magnitude > 0x7f800000u) { return 0u; }
-    if (magnitude == 0u) { return 0x80000000u; }
-    return select(word | 0x80000000u, ~word, word != magnitude);
-}
-
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let row = group.x * params.vocab_size;

@@ -3,6 +3,7 @@
 pub mod cases;
 mod reference;
 
+use crate::common;
 use crate::kernel::{Extent, Interface, Kernel, Slot, floats, params, read, write};
 
 /// `chosen[r] = (argmax of logits[r, ..limit], flags)`: larger first, ties to the lower id, −0 = +0, NaN last.
@@ -23,7 +24,7 @@ params! { vocab_size: u32, limit: u32 }
 /// The kernel's interface.
 pub static INTERFACE: Interface = Interface {
     name: "argmax",
-    parts: &[include_str!("argmax.wgsl")],
+    parts: &[include_str!("argmax.wgsl"), common::SORT_KEY],
     bindings: &[read("logits"), write("chosen")],
     params: Params::FIELDS,
 };

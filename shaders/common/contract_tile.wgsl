@@ -27,13 +27,6 @@ var<private> rows: vec4<u32>;  // vec4 indices of input rows 0..3 of the tile
 var<private> rows2: vec4<u32>; // of rows 4..7
 var<private> columns4: u32;    // their length in vec4
 
-fn mac4(sums: vec4<f32>, a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>, v: vec4<f32>) -> vec4<f32> {
-    var sum = fma(a, vec4<f32>(v.x), sums);
-    sum = fma(b, vec4<f32>(v.y), sum);
-    sum = fma(c, vec4<f32>(v.z), sum);
-    return fma(d, vec4<f32>(v.w), sum);
-}
-
 fn mac(a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>, k4: u32) {
     let k = min(k4, columns4 - 1u); // columns beyond the last have zero weights
     let column0 = vec4<f32>(a.x, b.x, c.x, d.x);

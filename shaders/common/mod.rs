@@ -7,7 +7,11 @@ pub const REDUCE: &str = include_str!("reduce.wgsl");
 /// `contract`: the canonical sum of 4 rows of a matrix in panels, for one input row.
 pub const CONTRACT_VEC: &str = include_str!("contract_vec.wgsl");
 /// `contract`: the same for 8 input rows, with the same bits.
-pub const CONTRACT_TILE: &str = include_str!("contract_tile.wgsl");
+pub const CONTRACT_TILE: &str = concat!(include_str!("contract_tile.wgsl"), include_str!("mac4.wgsl"));
+/// `mac4`: one step of the canonical sum, for four sums at once.
+pub const MAC4: &str = include_str!("mac4.wgsl");
+/// `sort_key`: floats as words that ascend as they do.
+pub const SORT_KEY: &str = include_str!("sort_key.wgsl");
 /// The layout of `step` and `pages`, and `cache_row`.
 pub const STEP: &str = include_str!("step.wgsl");
 /// `rotate`, `first_of_pair`, `second_of_pair`: rotary position embedding of one pair.

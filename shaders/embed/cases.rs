@@ -3,7 +3,7 @@
 use super::Embed;
 use crate::bound::Bound;
 use crate::case::{Case, Random, poison};
-use crate::encodings::data::{random_rows, random_scales, scale_words};
+use crate::encodings::data::{encoded_scales, random_rows, random_scales};
 use crate::encodings::{ENCODINGS, Encoding};
 use crate::kernel::{Extent, Slot};
 
@@ -52,7 +52,7 @@ fn case(encoding: &'static Encoding, tokens: u32, hidden_size: u32, first_row: u
             rows,
             hidden_size,
         }),
-        buffers: vec![step, weight, scale_words(encoding, &scales), poison(((tokens + 2) * hidden_size) as usize)],
+        buffers: vec![step, weight, encoded_scales(encoding, &scales), poison(((tokens + 2) * hidden_size) as usize)],
         extent: Extent { tokens, rows: 1, length: 1 },
         bounds: vec![Bound::Bits],
     }

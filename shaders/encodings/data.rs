@@ -35,7 +35,7 @@ pub fn random_scales(random: &mut Random, count: u64) -> Vec<f32> {
 
 /// The words of scales, or the one word that is bound where there are none.
 #[must_use]
-pub fn scale_words(encoding: &Encoding, scales: &[f32]) -> Vec<u32> {
+pub fn encoded_scales(encoding: &Encoding, scales: &[f32]) -> Vec<u32> {
     let mut words = (encoding.scales.encode)(scales);
     words.resize(words.len().max(1), 0);
     words

@@ -2,7 +2,7 @@
 
 use super::{ExpertPanels, ExpertShard, max_tiles};
 use crate::case::{Data, Random, poison};
-use crate::encodings::data::{random_panels, scale_words};
+use crate::encodings::data::{encoded_scales, random_panels};
 use crate::encodings::{ENCODINGS, Panels, STORED};
 use crate::expert_bin::reference::bin;
 use crate::kernel::Slot;
@@ -60,7 +60,7 @@ fn matrices(
         words.extend(own_words);
         scales.extend(own_scales);
     }
-    (words, scale_words(panels.encoding, &scales))
+    (words, encoded_scales(panels.encoding, &scales))
 }
 
 /// One case of gate_up or down before it has data.

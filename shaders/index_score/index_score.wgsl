@@ -30,13 +30,6 @@ const TILE_KEYS: u32 = 128u;
 const TILE_HEADS: u32 = 8u;
 const BLOCK_VECTORS: u32 = 32u; // 128 dims
 
-fn mac4(sums: vec4<f32>, a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>, v: vec4<f32>) -> vec4<f32> {
-    var sum = fma(a, vec4<f32>(v.x), sums);
-    sum = fma(b, vec4<f32>(v.y), sum);
-    sum = fma(c, vec4<f32>(v.z), sum);
-    return fma(d, vec4<f32>(v.w), sum);
-}
-
 // Adds a head's part; heads beyond the last weigh nothing.
 fn add_head(total: vec4<f32>, products: vec4<f32>, w_row: u32, head: u32) -> vec4<f32> {
     let weight = select(0.0, w[w_row + min(head, params.heads - 1u)] * params.scale, head < params.heads);

@@ -55,7 +55,7 @@ params! {
 /// The kernel's interface.
 pub static INTERFACE: Interface = Interface {
     name: "index_score",
-    parts: &[include_str!("index_score.wgsl"), common::STEP],
+    parts: &[include_str!("index_score.wgsl"), common::STEP, common::MAC4],
     bindings: &[read("q"), read("w"), read("cache"), read("step"), read("pages"), write("scores")],
     params: Params::FIELDS,
 };

@@ -3,7 +3,7 @@
 use super::{Linear, Rows, reference};
 use crate::bound::{self, Bound, ROUNDING};
 use crate::case::{Case, Data, Random, bits, poison};
-use crate::encodings::data::{random_panels, scale_words};
+use crate::encodings::data::{encoded_scales, random_panels};
 use crate::encodings::{ENCODINGS, Panels, STORED};
 use crate::kernel::{Extent, Slot, floats, floats_mut};
 
@@ -47,7 +47,7 @@ fn case(mut panels: Panels, tokens: u32, data: Data, accumulate: bool, tiled: bo
     let (y_stride, y_offset) = (panels.groups * panels.rows + 5, 3);
     let x = data.floats(&mut random, (tokens * x_stride) as usize);
     let (weight, scales) = random_panels(&mut random, &panels);
-    let scales = scale_words(panels.encoding, &scales);
+    let scales = encoded_scales(panels.encoding, &scales);
     let y = if accumulate {
         bits(&random.floats((tokens * y_stride) as usize))
     } else {

@@ -36,7 +36,7 @@ params! { k: u32, score_stride: u32, first_token: u32 }
 /// The kernel's interface.
 pub static INTERFACE: Interface = Interface {
     name: "topk",
-    parts: &[include_str!("topk.wgsl")],
+    parts: &[include_str!("topk.wgsl"), common::SORT_KEY],
     bindings: &[read("scores"), read("step"), write("selected")],
     params: Params::FIELDS,
 };

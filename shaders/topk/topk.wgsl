@@ -26,13 +26,6 @@ var<workgroup> histogram: array<atomic<u32>, BUCKETS>;
 var<workgroup> partial: array<vec2<u32>, 256>; // 2 * LANES: one half is read while the other is written
 var<workgroup> chosen: vec2<u32>;              // (bucket, keys above it)
 
-fn sort_key(bits: u32) -> u32 {
-    let magnitude = bits & 0x7fffffffu;
-    let positive = bits == magnitude || magnitude == 0u;
-    let key = select(~bits, magnitude | 0x80000000u, positive);
-    return select(key, 0u, magnitude > 0x7f800000u);
-}
-
 // Sums over the lanes before this one. All lanes must call it.
 fn sum_before(lane: u32, value: vec2<u32>) -> vec2<u32> {
     var sum = value;
