@@ -4,6 +4,7 @@
 //! completions as JSON. Never: HTTP, a clock, or a field that is neither honoured nor refused by its name.
 
 mod beside;
+mod body;
 mod chat;
 mod chunked;
 mod form;
