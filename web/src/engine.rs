@@ -8,7 +8,7 @@ use lyn::engine::Progress;
 use lyn::generate::{Event, Finish, Request, Selection, TraceRequest, Voice};
 use lyn::inspect::model_info::ModelInfo;
 use lyn::memory::ContextSize;
-use lyn::wire::openai::{ChatRequest, Completion, PromptField, Rules, Stop, TextRequest, Timings, Usage};
+use lyn::wire::openai::{ChatRequest, Chunked, Completion, PromptField, Rules, Stop, TextRequest, Timings, Usage};
 use lyn::{Attention, Options, Place};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -294,8 +294,8 @@ impl Engine {
         let seed = generation.seed();
         let tell = |value: &JsValue| event.call1(&JsValue::NULL, value).map(|answer| !is_false(&answer));
         let mut finish = None;
-        if let Some(completion) = &mut completion {
-            tell(&chunk(&completion.first_chunk(0))?)?;
+        if let Some(first) = completion.as_ref().and_then(|completion| completion.first_chunk(0)) {
+            tell(&chunk(&first)?)?;
         }
         while let Some(next) = generation.next().await.map_err(thrown)? {
             if let Event::End { finish: reason, .. } = &next {

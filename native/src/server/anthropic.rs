@@ -7,8 +7,8 @@ use axum::http::HeaderName;
 use axum::response::Response;
 use lyn::error::Code;
 use lyn::generate::Event;
-use lyn::wire::anthropic::{self, Message, chat_request};
-use serde_json::{Value, json};
+use lyn::wire::anthropic::{Message, chat_request};
+use serde_json::json;
 
 use super::body::parsed;
 use super::chat::{self, Started};
@@ -16,7 +16,7 @@ use super::cut::Cut;
 use super::dialect::Dialect;
 use super::guard::Who;
 use super::refusal::{Refusal, ok};
-use super::shared::{Server, Shared};
+use super::shared::Shared;
 use super::sse::{self, Pieces};
 
 /// Where they look for a request's id.
@@ -64,22 +64,6 @@ pub(crate) async fn count_tokens(State(server): State<Shared>, body: Body) -> Re
     let mut response = ok(&json!({ "input_tokens": counted.await? }));
     response.headers_mut().extend(headers);
     Ok(response)
-}
-
-/// The length of the context; null while the model is loaded.
-fn context(server: &Server) -> Value {
-    let loaded = server.worker.loaded().ok();
-    loaded.and_then(|loaded| loaded.model.get("context").cloned()).unwrap_or_default()
-}
-
-/// A model as Anthropic's clients know it.
-pub(crate) fn model(server: &Server, id: &str) -> Value {
-    anthropic::model(id, server.started, &context(server))
-}
-
-/// All models, on one page.
-pub(crate) fn models(server: &Server, ids: &[&str]) -> Value {
-    anthropic::models(ids, server.started, &context(server))
 }
 
 impl Pieces for Message {

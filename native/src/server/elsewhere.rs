@@ -240,6 +240,7 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use http_body_util::BodyExt;
+    use lyn::wire::openai::Chunked;
     use lyn::{Code, Error};
     use tokio::sync::watch;
 
@@ -251,23 +252,26 @@ mod tests {
     #[tokio::test]
     async fn a_stream_is_told_by_chunks_and_a_whole_answer_is_not() {
         struct Noting(Arc<AtomicBool>);
-        impl told::Told for Noting {
-            fn by_chunks(&mut self) {
+        impl Chunked for Noting {
+            fn tell_by_chunks(&mut self) {
                 self.0.store(true, Ordering::Relaxed);
             }
-            fn begin(&self, _: u32) -> Option<Value> {
+            fn first_chunk(&self, _: u32) -> Option<Value> {
                 None
             }
-            fn hear(&mut self, _: u32, _: &Event) -> Option<Value> {
+            fn chunk(&mut self, _: u32, _: &Event) -> Option<Value> {
                 None
             }
-            fn counts(&self) -> Option<Value> {
+            fn usage_chunk(&self) -> Option<Value> {
                 None
             }
-            fn cut(&mut self) -> Option<Vec<Value>> {
-                None
+            fn has_begun(&self) -> bool {
+                false
             }
-            fn whole(&self) -> Value {
+            fn abort(&mut self, _: &Error) -> Vec<Value> {
+                vec![]
+            }
+            fn response(&self) -> Value {
                 Value::Null
             }
         }

@@ -4,10 +4,10 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use lyn::error::quote;
+use lyn::wire::anthropic;
 use lyn::wire::openai::ModelIds;
 use serde_json::{Value, json};
 
-use super::anthropic;
 use super::dialect::ANTHROPIC_VERSION;
 use super::refusal::{Refusal, ok};
 use super::shared::{Server, Shared};
@@ -32,10 +32,16 @@ fn model(server: &Server, id: &str) -> Value {
     model
 }
 
+/// The length of the context; null while the model is loaded.
+fn context(server: &Server) -> Value {
+    let loaded = server.worker.loaded().ok();
+    loaded.and_then(|loaded| loaded.model.get("context").cloned()).unwrap_or_default()
+}
+
 /// `GET /v1/models`, in Anthropic's shape for its clients.
 pub(crate) async fn list(State(server): State<Shared>, headers: HeaderMap) -> Response {
     if headers.contains_key(ANTHROPIC_VERSION) {
-        return ok(&anthropic::models(&server, &server.settings.models.listed()));
+        return ok(&anthropic::models(&server.settings.models.listed(), server.started, &context(&server)));
     }
     let listed = server.settings.models.listed();
     let routes = &server.settings.routes;
@@ -63,7 +69,7 @@ pub(crate) async fn retrieve(
     };
     let id = found.ok_or_else(missing)?.canonical;
     Ok(ok(&match headers.contains_key(ANTHROPIC_VERSION) {
-        true => anthropic::model(&server, &id),
+        true => anthropic::model(&id, server.started, &context(&server)),
         false => model(&server, &id),
     }))
 }

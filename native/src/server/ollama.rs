@@ -27,10 +27,10 @@ use super::chat::{self, Started};
 use super::cut::Cut;
 use super::dialect::Dialect;
 use super::guard::{Visitor, Who};
+use super::loaded::Loaded;
 use super::refusal::{Refusal, ok};
 use super::shared::{Server, Shared};
 use super::sse::{self, Pieces};
-use super::worker::Loaded;
 
 /// Whose API this is. Clients refuse servers that are older than what they use; lyn's own number is at `/version`.
 const VERSION: &str = "0.13.5";

@@ -9,11 +9,12 @@ use tokio::sync::{Semaphore, watch};
 
 use super::admission::{Admission, Ticket};
 use super::guard::{Guard, KeyId};
+use super::loaded::Loaded;
 use super::metrics::Metrics;
 use super::page::Page;
 use super::refusal::Refusal;
 use super::work;
-use super::worker::{Loaded, Worker};
+use super::worker::Worker;
 use crate::upstream::route::Routes;
 
 /// Copies of requests under way at most.

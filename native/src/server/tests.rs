@@ -16,10 +16,12 @@ use lyn::wire::openai::{Alias, Compat, ModelIds};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
+use super::floor::Limits;
 use super::guard::{Guard, Rules, digest};
+use super::loaded::Model;
 use super::metrics::Metrics;
 use super::page::Page;
-use super::worker::{Limits, Load, Model, Stage, Worker};
+use super::worker::{Load, Stage, Worker};
 use super::{BALANCE, CHAT, COMPLETIONS, COUNT_TOKENS, HEALTH, MESSAGES, MODELS, Server, Settings, Shared, app};
 
 mod anthropic;

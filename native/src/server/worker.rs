@@ -4,7 +4,7 @@
 //! device is lost or the engine panics, its answers end, the model is loaded again, and the process lives on. Never: waiting
 //! for a connection.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,22 +14,15 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use lyn::error::{Code, Error, Result};
-use lyn::generate::{AnswerId, Block, Event, Occupancy, Request};
-use lyn::gpu::AdapterInfo;
-use lyn::inspect::model_info::ModelInfo;
-use lyn::memory::Plan;
-use lyn::platform::block_on;
-use lyn::{Engine, Language};
-use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
+use lyn::generate::{Block, Request};
 use tokio::sync::{oneshot, watch};
 
 use super::cut::Cut;
-use super::feed::{Reader, Writer, feed};
+use super::feed::Reader;
+use super::floor::{Floor, Limits};
+use super::loaded::{Loaded, Model};
 use super::metrics::Metrics;
 use super::refusal::Refusal;
-use crate::block_store::BlockStore;
-use crate::cli::VERSION;
 
 /// As many losses within [`LOSS_WINDOW`] end the server: its supervisor may do better.
 const MOST_LOSSES: usize = 3;
@@ -50,79 +43,8 @@ pub(crate) enum Stage {
     Stopped,
 }
 
-/// What is known of a loaded model without asking the engine.
-pub(crate) struct Loaded {
-    language: Option<Arc<Language>>,
-    /// [`ModelInfo`], as fields.
-    pub(crate) model: Map<String, Value>,
-    /// Memory in use.
-    pub(crate) plan: Plan,
-    /// Where it runs; none: on the host.
-    pub(crate) adapter: Option<AdapterInfo>,
-    /// What makes answers: model, version, adapter and the choices that change numbers.
-    pub(crate) fingerprint: String,
-    /// Where blocks of the prefix cache are kept beside the device.
-    pub(crate) blocks: Option<Arc<BlockStore>>,
-}
-
-impl Loaded {
-    fn new(Model { engine, blocks }: &Model) -> Loaded {
-        let adapter = engine.adapter().map(|adapter| (&adapter.name, &adapter.driver, &adapter.backend));
-        let facts = json!([engine.plan().model_type, engine.plan().formats, engine.index_topk(), VERSION, adapter]);
-        let digest = Sha256::digest(facts.to_string());
-        let hex: String = digest.iter().take(5).map(|byte| format!("{byte:02x}")).collect();
-        let backend = engine.adapter().map_or("host".to_owned(), |adapter| adapter.backend.to_lowercase());
-        let model = match json!(ModelInfo::of(engine)) {
-            Value::Object(fields) => fields,
-            _ => Map::new(),
-        };
-        Loaded {
-            language: engine.language().ok().cloned(),
-            model,
-            plan: engine.plan().clone(),
-            adapter: engine.adapter().cloned(),
-            fingerprint: format!("fp_{hex}_{backend}"),
-            blocks: blocks.clone(),
-        }
-    }
-
-    /// The chat format's name; empty where there is none.
-    pub(crate) fn chat_format(&self) -> String {
-        self.language.as_ref().and_then(|language| language.chat_format().name()).unwrap_or_default()
-    }
-
-    /// What the model knows of text.
-    ///
-    /// # Errors
-    /// `bad_checkpoint` where it has no tokenizer.
-    pub(crate) fn language(&self) -> Result<Arc<Language>> {
-        let missing = || {
-            let message = "the checkpoint has no tokenizer.json: text can be neither read nor written";
-            Error::new(Code::BadRequest, message)
-        };
-        self.language.clone().ok_or_else(missing)
-    }
-}
-
-/// How long answers may take; none: as long as they like.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Limits {
-    /// Until the prompt is read.
-    pub(crate) queue: Option<Duration>,
-    /// In all.
-    pub(crate) total: Option<Duration>,
-}
-
 /// How the model is loaded, and loaded again.
 pub(crate) type Load = Box<dyn FnMut() -> Result<Model> + Send>;
-
-/// A loaded model.
-pub(crate) struct Model {
-    /// The engine.
-    pub(crate) engine: Engine,
-    /// Where blocks of its prefix cache are kept beside the device, for this model on this device.
-    pub(crate) blocks: Option<Arc<BlockStore>>,
-}
 
 type Job = Box<dyn FnOnce(&mut Floor) + Send>;
 
@@ -260,8 +182,7 @@ impl Thread {
                 let warm = move || language.grammars().lexicon().map(drop);
                 let _ = std::thread::Builder::new().name("lexicon".to_owned()).spawn(warm);
             }
-            let (Model { engine, blocks }, metrics) = (model, Arc::clone(&self.metrics));
-            let mut floor = Floor { engine, blocks, limits: self.limits, metrics, running: HashMap::new() };
+            let mut floor = Floor::new(model, self.limits, Arc::clone(&self.metrics));
             self.stage.send_replace(Stage::Ready(loaded));
             // Nothing of the floor is used after a panic but its feeds.
             let served = catch_unwind(AssertUnwindSafe(|| self.serve(&mut floor))).unwrap_or_else(|_| Err(panicked()));
@@ -326,158 +247,4 @@ fn still_there(lost: Pin<&mut impl Future<Output = Error>>) -> Result<()> {
 
 fn panicked() -> Error {
     Error::new(Code::Internal, "the engine panicked")
-}
-
-/// An engine with the answers that it makes.
-struct Floor {
-    engine: Engine,
-    blocks: Option<Arc<BlockStore>>,
-    limits: Limits,
-    metrics: Arc<Metrics>,
-    running: HashMap<AnswerId, Running>,
-}
-
-/// An answer in the making or waiting.
-struct Running {
-    writer: Writer,
-    accepted: Instant,
-    /// When its prompt was begun.
-    started: Option<Instant>,
-    first_token: Option<Instant>,
-    tokens: u32,
-}
-
-impl Floor {
-    /// Accepts all of these, or none.
-    fn accept(&mut self, requests: Vec<Request>, accepted: Instant) -> Result<Reader> {
-        let mut ids = vec![];
-        for request in requests {
-            match self.engine.submit(request) {
-                Ok(id) => ids.push(id),
-                Err(error) => {
-                    ids.iter().for_each(|&id| self.engine.cancel(id));
-                    return Err(error);
-                }
-            }
-        }
-        let (writers, reader) = feed(u32::try_from(ids.len()).unwrap_or(u32::MAX));
-        for (id, writer) in ids.into_iter().zip(writers) {
-            self.running.insert(id, Running { writer, accepted, started: None, first_token: None, tokens: 0 });
-        }
-        Ok(reader)
-    }
-
-    /// Ends what nobody waits for any more and what took too long. Whether there is still work.
-    fn tidy(&mut self) -> bool {
-        let late = |since: Instant, limit: Option<Duration>| limit.is_some_and(|limit| since.elapsed() > limit);
-        let cuts: Vec<(AnswerId, Option<Cut>)> = self
-            .running
-            .iter()
-            .filter_map(|(&id, answer)| match answer {
-                _ if answer.writer.is_abandoned() => Some((id, None)),
-                _ if late(answer.accepted, self.limits.total) => Some((id, Some(Cut::Late))),
-                _ if answer.started.is_none() && late(answer.accepted, self.limits.queue) => {
-                    Some((id, Some(Cut::Waited)))
-                }
-                _ => None,
-            })
-            .collect();
-        for (id, cut) in cuts {
-            self.engine.cancel(id);
-            self.finish(id, cut.map_or(Ending::Abandoned, Ending::Cut));
-        }
-        self.metrics.occupancy(&self.engine.occupancy());
-        !self.running.is_empty()
-    }
-
-    fn step(&mut self) -> Result<()> {
-        for (id, event) in block_on(self.engine.step())? {
-            match event {
-                Ok(event) => self.pass_on(id, event),
-                Err(error) => self.finish(id, Ending::Cut(Cut::Failed(error))),
-            }
-        }
-        if let Some(store) = &self.blocks {
-            for Block { key, ids, scope, words } in self.engine.take_blocks() {
-                store.save(*key.bytes(), ids, words, Sha256::digest(scope).into());
-            }
-        }
-        if self.engine.is_idle() && !self.running.is_empty() {
-            // A promise broke: these would wait for ever.
-            self.end_all(&Cut::Failed(Error::new(Code::Internal, "an answer was lost")));
-        }
-        Ok(())
-    }
-
-    fn pass_on(&mut self, id: AnswerId, event: Event) {
-        let Some(answer) = self.running.get_mut(&id) else { return };
-        let now = Instant::now();
-        if answer.started.is_none() {
-            answer.started = Some(now);
-        }
-        let mut ended = None;
-        match &event {
-            Event::Token { .. } => {
-                answer.tokens += 1;
-                self.metrics.generation_tokens.increment(1);
-                if answer.first_token.is_none() {
-                    answer.first_token = Some(now);
-                    self.metrics.first_token_seconds.record(now.duration_since(answer.accepted).as_secs_f64());
-                }
-            }
-            Event::End { timings, .. } => {
-                let uncounted = timings.completion_tokens.saturating_sub(answer.tokens);
-                self.metrics.generation_tokens.increment(uncounted.into());
-                self.metrics.finished(timings);
-                self.metrics.queue_seconds.record(timings.queue_ms / 1e3);
-                if let (Some(first), 2..) = (answer.first_token, timings.completion_tokens) {
-                    let seconds = now.duration_since(first).as_secs_f64();
-                    self.metrics.token_seconds.record(seconds / f64::from(timings.completion_tokens - 1));
-                }
-                ended = Some(Ending::Whole);
-            }
-            _ => {}
-        }
-        if !answer.writer.send(event) {
-            self.engine.cancel(id);
-            let unread = if answer.writer.is_abandoned() { Ending::Abandoned } else { Ending::Cut(Cut::Unread) };
-            ended.get_or_insert(unread);
-        }
-        if let Some(ended) = ended {
-            self.finish(id, ended);
-        }
-    }
-
-    fn finish(&mut self, id: AnswerId, ending: Ending) {
-        let Some(answer) = self.running.remove(&id) else { return };
-        self.metrics.answer_seconds.record(answer.accepted.elapsed().as_secs_f64());
-        let end = match ending {
-            Ending::Whole => Ok(()),
-            Ending::Abandoned => {
-                self.metrics.aborted("client_gone");
-                Err(Cut::Unread)
-            }
-            Ending::Cut(cut) => {
-                self.metrics.aborted(cut.reason());
-                Err(cut)
-            }
-        };
-        answer.writer.end(end);
-    }
-
-    /// Ends all answers. The engine may be broken.
-    fn end_all(&mut self, cut: &Cut) {
-        let ids: Vec<AnswerId> = self.running.keys().copied().collect();
-        for id in ids {
-            self.finish(id, Ending::Cut(cut.clone()));
-        }
-        self.metrics.occupancy(&Occupancy::default());
-    }
-}
-
-/// How an answer ends.
-enum Ending {
-    Whole,
-    Abandoned,
-    Cut(Cut),
 }

@@ -25,6 +25,7 @@
 )]
 
 pub mod anthropic;
+mod calls;
 pub mod ollama;
 pub mod openai;
 pub mod time;

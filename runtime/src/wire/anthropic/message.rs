@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 
 use crate::generate::{Event, Finish, Voice};
 use crate::platform;
+use crate::wire::calls::{Call, Pending};
 
 /// A part of an answer.
 enum Block {
@@ -18,15 +19,6 @@ enum Block {
     },
 }
 
-/// A call in the making. A block that has begun cannot be taken back, and clients run what is in it: a call is told when
-/// it is complete.
-struct Pending {
-    index: u32,
-    id: Option<String>,
-    name: String,
-    arguments: String,
-}
-
 /// The answer so far. Every [`Event`] goes through [`Message::events`], whether the answer is streamed or not.
 pub struct Message {
     id: String,
@@ -37,8 +29,8 @@ pub struct Message {
     blocks: Vec<Block>,
     /// Whether the last block can still grow.
     open: bool,
-    /// An engine elsewhere may write several at once.
-    pending: Vec<Pending>,
+    /// A block that has begun cannot be taken back: these are in none.
+    pending: Pending,
     begun: bool,
     stop_reason: Option<&'static str>,
     stop_sequence: Option<String>,
@@ -56,7 +48,7 @@ impl Message {
             output_tokens: 0,
             blocks: vec![],
             open: false,
-            pending: vec![],
+            pending: Pending::default(),
             begun: false,
             stop_reason: None,
             stop_sequence: None,
@@ -75,23 +67,7 @@ impl Message {
         match event {
             Event::Token { .. } => self.output_tokens = self.output_tokens.saturating_add(1),
             Event::Text { voice, text } => self.text(*voice, text, &mut said),
-            Event::Call { index, name, id } => {
-                self.close(&mut said);
-                let (id, name) = (id.clone(), name.clone());
-                self.pending.push(Pending { index: *index, id, name, arguments: String::new() });
-            }
-            Event::Arguments { index, text } => {
-                if let Some(call) = self.pending.iter_mut().find(|call| call.index == *index) {
-                    call.arguments.push_str(text);
-                }
-            }
-            Event::CallEnd { index } => {
-                let place = self.pending.iter().position(|call| call.index == *index);
-                if let Some(place) = place {
-                    let call = self.pending.remove(place);
-                    self.call(call, &mut said);
-                }
-            }
+            Event::Call { .. } => self.close(&mut said),
             Event::End { finish, stop, timings } => {
                 self.prompt_tokens = timings.prompt_tokens;
                 self.cached_tokens = timings.cached_tokens;
@@ -100,6 +76,9 @@ impl Message {
                 self.finish(*finish, stop.as_deref(), &mut said);
             }
             _ => {}
+        }
+        if let Some(call) = self.pending.take(event) {
+            self.call(call, &mut said);
         }
         said
     }
@@ -132,13 +111,7 @@ impl Message {
     }
 
     /// A call is complete.
-    fn call(&mut self, Pending { id, name, arguments, .. }: Pending, said: &mut Vec<Value>) {
-        let written = if arguments.trim().is_empty() { "{}" } else { &arguments };
-        let Ok(input) = serde_json::from_str(written) else {
-            // Nobody could run it, and there is no place for its text.
-            tracing::warn!(bytes = arguments.len(), "a call was left out: its arguments are not a JSON object");
-            return;
-        };
+    fn call(&mut self, Call { id, name, written, arguments: input }: Call, said: &mut Vec<Value>) {
         let id = id.unwrap_or_else(|| format!("toolu_{}", platform::name(32)));
         self.push(Block::Call { id, name, input }, said);
         self.delta(&json!({ "type": "input_json_delta", "partial_json": written }), said);

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::generate::{Event, Finish, Timings, Voice};
 use crate::platform;
+use crate::wire::calls::{Call, Pending};
 use crate::wire::time::timestamp;
 
 /// The answer so far. Times are since 1970.
@@ -16,22 +17,22 @@ pub struct Lines {
     thought: String,
     /// Those that are complete.
     calls: Vec<Value>,
-    /// Those in the making: clients run what they are told of. An engine elsewhere may write several at once.
-    pending: Vec<Pending>,
-}
-
-struct Pending {
-    index: u32,
-    id: Option<String>,
-    name: String,
-    arguments: String,
+    /// Those that are not.
+    pending: Pending,
 }
 
 impl Lines {
     /// An answer without text yet. `generates`: to a request to generate, else to chat.
     #[must_use]
     pub fn new(model: String, generates: bool) -> Lines {
-        Lines { model, generates, content: String::new(), thought: String::new(), calls: vec![], pending: vec![] }
+        Lines {
+            model,
+            generates,
+            content: String::new(),
+            thought: String::new(),
+            calls: vec![],
+            pending: Pending::default(),
+        }
     }
 
     /// The answer to a request that says nothing.
@@ -72,39 +73,17 @@ impl Lines {
                 self.thought.push_str(text);
                 (!whole).then(|| self.line("", text, &[], now))
             }
-            Event::Call { index, name, id } => {
-                let (id, name) = (id.clone(), name.clone());
-                self.pending.push(Pending { index: *index, id, name, arguments: String::new() });
-                None
-            }
-            Event::Arguments { index, text } => {
-                let call = self.pending.iter_mut().find(|call| call.index == *index)?;
-                call.arguments.push_str(text);
-                None
-            }
-            Event::CallEnd { index } => {
-                self.call_end(*index)?;
+            Event::Call { .. } | Event::Arguments { .. } | Event::CallEnd { .. } => {
+                let Call { id, name, arguments, .. } = self.pending.take(event)?;
+                let id = id.unwrap_or_else(|| format!("call_{}", platform::name(32)));
+                let function = json!({ "index": self.calls.len(), "name": name, "arguments": arguments });
+                self.calls.push(json!({ "id": id, "function": function }));
                 let last = self.calls.last().map(std::slice::from_ref)?;
                 (!whole).then(|| self.line("", "", last, now))
             }
             Event::End { finish, timings, .. } => Some(self.last(*finish, timings, whole, now)),
             _ => None,
         }
-    }
-
-    /// A call is complete. One whose arguments are no object is left out: nobody could run it.
-    fn call_end(&mut self, index: u32) -> Option<()> {
-        let place = self.pending.iter().position(|call| call.index == index)?;
-        let Pending { id, name, arguments, .. } = self.pending.remove(place);
-        let written = if arguments.trim().is_empty() { "{}" } else { &arguments };
-        let Ok(arguments) = serde_json::from_str::<Map<String, Value>>(written) else {
-            tracing::warn!(bytes = arguments.len(), "a call was left out: its arguments are not a JSON object");
-            return None;
-        };
-        let id = id.unwrap_or_else(|| format!("call_{}", platform::name(32)));
-        let function = json!({ "index": self.calls.len(), "name": name, "arguments": arguments });
-        self.calls.push(json!({ "id": id, "function": function }));
-        Some(())
     }
 
     fn last(&self, finish: Finish, timings: &Timings, whole: bool, now: Duration) -> Map<String, Value> {

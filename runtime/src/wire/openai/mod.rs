@@ -4,7 +4,9 @@
 //! completions as JSON. Never: HTTP, a clock, or a field that is neither honoured nor refused by its name.
 
 mod beside;
+mod body;
 mod chat;
+mod chunked;
 mod form;
 mod limits;
 mod logprobs;
@@ -22,6 +24,7 @@ pub use chat::{
     Asked, ChatRequest, Completion, Effort, FunctionName, NamedTool, Reasoning, StreamOptions, TemplateArguments,
     Thinking, ThinkingType, ToolChoiceField, ToolChoiceWord, error_event,
 };
+pub use chunked::Chunked;
 pub use form::{JsonSchema, ResponseFormat, StructuredOutputs};
 pub use model_ids::{Alias, ModelId, ModelIds};
 pub use responses::{Response, ResponsesRequest};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{Alias, ChatRequest, Compat, Completion, ModelIds, Response, ResponsesRequest, Rules};
+use super::{Alias, ChatRequest, Chunked, Compat, Completion, ModelIds, Response, ResponsesRequest, Rules};
 use crate::chat::{ChatFormat, ResponseShape, Shape, ToolChoice, ToolSpec};
 use crate::engine::{Engine, Options};
 use crate::error::Code;
@@ -587,7 +587,7 @@ fn end(finish: Finish) -> Event {
 
 /// All chunks of an answer to these events.
 fn chunks(completion: &mut Completion, events: &[Event]) -> Vec<Value> {
-    let mut chunks = vec![completion.first_chunk(0)];
+    let mut chunks = Vec::from_iter(completion.first_chunk(0));
     chunks.extend(events.iter().filter_map(|event| completion.chunk(0, event)));
     chunks.extend(completion.chunk(0, &end(Finish::Stop)));
     chunks.extend(completion.usage_chunk());
@@ -694,7 +694,7 @@ fn answer(engine: &mut Engine, request: &ChatRequest) -> (Vec<Value>, Value) {
     let mut chunks = vec![];
     for (choice, request) in (0..).zip(requests) {
         let mut generation = engine.generate(request).unwrap();
-        chunks.push(completion.first_chunk(choice));
+        chunks.extend(completion.first_chunk(choice));
         while let Some(event) = block_on(generation.next()).unwrap() {
             chunks.extend(completion.chunk(choice, &event));
         }

@@ -9,7 +9,7 @@ use crate::chat::{ChatFormat, Conversation, Dialect, Options, ResponseShape, Rol
 use crate::error::Result;
 use crate::generate::{Request, SamplingParams};
 use crate::language::Language;
-use crate::wire::openai::beside::{Beside, Kind, Wishes};
+use crate::wire::openai::beside::{Beside, Kind};
 use crate::wire::openai::limits::{check_scored, fit};
 use crate::wire::openai::rules::{self, Given, Rules, resolve};
 use crate::wire::openai::sampling::Sampling;
@@ -149,20 +149,14 @@ impl ChatRequest {
     pub fn completion(&self, language: &Language, asked: &Asked, id: impl Into<String>, created: u64) -> Completion {
         let model = self.model.clone().unwrap_or_else(|| language.model_type().to_owned());
         let mut completion = Completion::new(id, created, model, asked.thinking).with_answers(asked.answers);
-        if self.is_stream() && self.stream_options.and_then(|options| options.include_usage) == Some(true) {
+        if self.has_usage_apart() {
             completion = completion.with_usage_apart();
         }
         if self.logprobs == Some(true) {
             completion = completion.with_logprobs(Arc::clone(language.tokenizer()));
         }
-        let wishes = Wishes {
-            token_ids: self.return_token_ids == Some(true),
-            progress: self.return_progress == Some(true),
-            prompt_logprobs: self.prompt_logprobs.and_then(|count| usize::try_from(count).ok()),
-            streams: self.is_stream(),
-        };
         let prompts = (0..asked.answers).map(|_| asked.request.prompt.as_slice());
-        completion.with_beside(Beside::new(Kind::Chat, wishes, language.tokenizer(), prompts))
+        completion.with_beside(Beside::new(Kind::Chat, self.wishes(), language.tokenizer(), prompts))
     }
 
     fn most_tokens(&self, prompt: &[u32], thinking: bool, context: u32) -> Result<u32> {

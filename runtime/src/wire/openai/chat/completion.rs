@@ -13,12 +13,13 @@ use crate::generate::{self, Event, Finish, Known, Voice};
 use crate::platform;
 use crate::text::Tokenizer;
 use crate::wire::openai::beside::Beside;
+use crate::wire::openai::chunked::Chunked;
 use crate::wire::openai::logprobs::{entry, listed};
 use crate::wire::openai::usage::{Timings, Usage, together};
 
 /// The answer to one request: one choice, or several made side by side.
 ///
-/// Every [`Event`] of a choice goes through [`Completion::chunk`], whether the answer is streamed or not.
+/// Every [`Event`] of a choice goes through [`Chunked::chunk`], whether the answer is streamed or not.
 pub struct Completion {
     id: String,
     created: u64,
@@ -127,35 +128,6 @@ impl Completion {
         Completion { beside, ..self }
     }
 
-    /// The chunk before all others of a choice: whose it is.
-    #[must_use]
-    pub fn first_chunk(&self, choice: u32) -> Value {
-        let mut delta = Map::new();
-        delta.insert("role".to_owned(), json!("assistant"));
-        delta.insert("content".to_owned(), if self.thinking { Value::Null } else { json!("") });
-        self.insert_thought(&mut delta, &json!(""));
-        let mut chunk = self.delta(choice, delta, Value::Null, None);
-        if let Some(beside) = &self.beside {
-            beside.begin(choice, &mut chunk);
-        }
-        chunk
-    }
-
-    /// From now on log probabilities are kept until they are told by a chunk: [`Completion::response`] lacks them.
-    pub fn tell_by_chunks(&mut self) {
-        self.by_chunks = true;
-    }
-
-    /// Takes an event of a choice. Text, calls and the end are chunks; other events are none. The last end among the choices
-    /// holds the counts, unless those come apart.
-    pub fn chunk(&mut self, choice: u32, event: &Event) -> Option<Value> {
-        let chunk = self.tell(choice, event);
-        let Some(mut beside) = self.beside.take() else { return chunk };
-        let chunk = beside.hear(choice, event, chunk, || self.delta(choice, Map::new(), Value::Null, None));
-        self.beside = Some(beside);
-        chunk
-    }
-
     fn tell(&mut self, choice: u32, event: &Event) -> Option<Value> {
         let tokenizer = self.tokenizer.as_deref();
         let state = self.choices.get_mut(choice as usize)?;
@@ -252,51 +224,8 @@ impl Completion {
     }
 
     /// Whether every choice has ended.
-    #[must_use]
-    pub fn has_ended(&self) -> bool {
+    fn has_ended(&self) -> bool {
         self.choices.iter().all(|choice| choice.finish.is_some())
-    }
-
-    /// Whether text or a call of any choice has been told: then an answer that fails is cut, and not an error.
-    #[must_use]
-    pub fn has_begun(&self) -> bool {
-        self.choices.iter().any(|choice| choice.said != Parsed::default())
-    }
-
-    /// Ends all choices that have not ended, because of an error. What is left to send: the ends, where something had been
-    /// told; else an error.
-    pub fn abort(&mut self, error: &Error) -> Vec<Value> {
-        let begun = self.has_begun();
-        let open = (0_u32..).zip(&self.choices).filter(|(_, choice)| choice.finish.is_none()).map(|(at, _)| at);
-        let open: Vec<u32> = open.collect();
-        let ends: Vec<Value> = open.into_iter().map(|choice| self.end(choice, Finish::Aborted)).collect();
-        if begun { ends.into_iter().chain(self.usage_chunk()).collect() } else { vec![error_event(error)] }
-    }
-
-    /// The chunk of counts after the last one, where they come apart.
-    #[must_use]
-    pub fn usage_chunk(&self) -> Option<Value> {
-        if !self.usage_apart || !self.has_ended() {
-            return None;
-        }
-        let mut chunk = self.head("chat.completion.chunk");
-        chunk.insert("choices".to_owned(), json!([]));
-        chunk.extend(self.totals());
-        Some(Value::Object(chunk))
-    }
-
-    /// The whole answer. Before its end `finish_reason` is null.
-    #[must_use]
-    pub fn response(&self) -> Value {
-        let choices: Vec<Value> = (0_u32..).zip(&self.choices).map(|(at, choice)| self.whole(at, choice)).collect();
-        let mut response = self.head("chat.completion");
-        response.insert("choices".to_owned(), json!(choices));
-        response.extend(self.totals());
-        let mut response = Value::Object(response);
-        if let Some(beside) = &self.beside {
-            beside.whole(&mut response);
-        }
-        response
     }
 
     fn whole(&self, at: u32, choice: &Choice) -> Value {
@@ -366,6 +295,66 @@ impl Completion {
         let timings = (!self.elsewhere).then(timings);
         let usage = self.usage().to_json();
         [("usage".to_owned(), usage)].into_iter().chain(timings.map(|timings| ("timings".to_owned(), timings)))
+    }
+}
+
+impl Chunked for Completion {
+    fn tell_by_chunks(&mut self) {
+        self.by_chunks = true;
+    }
+
+    fn first_chunk(&self, choice: u32) -> Option<Value> {
+        let mut delta = Map::new();
+        delta.insert("role".to_owned(), json!("assistant"));
+        delta.insert("content".to_owned(), if self.thinking { Value::Null } else { json!("") });
+        self.insert_thought(&mut delta, &json!(""));
+        let mut chunk = self.delta(choice, delta, Value::Null, None);
+        if let Some(beside) = &self.beside {
+            beside.begin(choice, &mut chunk);
+        }
+        Some(chunk)
+    }
+
+    fn chunk(&mut self, choice: u32, event: &Event) -> Option<Value> {
+        let chunk = self.tell(choice, event);
+        let Some(mut beside) = self.beside.take() else { return chunk };
+        let chunk = beside.hear(choice, event, chunk, || self.delta(choice, Map::new(), Value::Null, None));
+        self.beside = Some(beside);
+        chunk
+    }
+
+    fn has_begun(&self) -> bool {
+        self.choices.iter().any(|choice| choice.said != Parsed::default())
+    }
+
+    fn abort(&mut self, error: &Error) -> Vec<Value> {
+        let begun = self.has_begun();
+        let open = (0_u32..).zip(&self.choices).filter(|(_, choice)| choice.finish.is_none()).map(|(at, _)| at);
+        let open: Vec<u32> = open.collect();
+        let ends: Vec<Value> = open.into_iter().map(|choice| self.end(choice, Finish::Aborted)).collect();
+        if begun { ends.into_iter().chain(self.usage_chunk()).collect() } else { vec![error_event(error)] }
+    }
+
+    fn usage_chunk(&self) -> Option<Value> {
+        if !self.usage_apart || !self.has_ended() {
+            return None;
+        }
+        let mut chunk = self.head("chat.completion.chunk");
+        chunk.insert("choices".to_owned(), json!([]));
+        chunk.extend(self.totals());
+        Some(Value::Object(chunk))
+    }
+
+    fn response(&self) -> Value {
+        let choices: Vec<Value> = (0_u32..).zip(&self.choices).map(|(at, choice)| self.whole(at, choice)).collect();
+        let mut response = self.head("chat.completion");
+        response.insert("choices".to_owned(), json!(choices));
+        response.extend(self.totals());
+        let mut response = Value::Object(response);
+        if let Some(beside) = &self.beside {
+            beside.whole(&mut response);
+        }
+        response
     }
 }
 

@@ -9,6 +9,8 @@ use serde_json::{Map, Number, Value};
 use crate::chat::{FunctionType, Message, ResponseShape, Role, Shape, Tool, ToolChoice, ToolSpec};
 use crate::error::Result;
 use crate::json::text_or_object;
+use crate::wire::openai::beside::Wishes;
+use crate::wire::openai::body::body;
 use crate::wire::openai::form::{FormFields, ResponseFormat, StructuredOutputs};
 use crate::wire::openai::model_ids::ModelId;
 use crate::wire::openai::rules::Given;
@@ -17,104 +19,46 @@ use crate::wire::openai::sampling::{Sampling, Stop};
 /// Tokens of an answer: where the request does not say, and DeepSeek's cap.
 const CHAT_TOKENS: (u32, u32) = (4096, 8192);
 const THINKING_TOKENS: (u32, u32) = (32_768, 65_536);
-/// The body of a chat completion.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-pub struct ChatRequest {
-    /// The conversation, at least one message.
-    pub messages: Vec<Message>,
-    /// Echoed in the answer; chooses the mode where nothing else does.
-    pub model: Option<String>,
-    /// Tokens of the answer at most; 0 counts as absent.
-    pub max_tokens: Option<i64>,
-    /// OpenAI's later name for it; the smaller one counts.
-    pub max_completion_tokens: Option<i64>,
-    /// 0 to 2.
-    pub temperature: Option<f64>,
-    /// Above 0, up to 1.
-    pub top_p: Option<f64>,
-    /// Only the k most probable; 0 and −1 mean all.
-    pub top_k: Option<i64>,
-    /// 0 to 1.
-    pub min_p: Option<f64>,
-    /// Any integer of 64 bits; absent: drawn.
-    pub seed: Option<Number>,
-    /// Texts that end the answer, 16 at most.
-    pub stop: Option<Stop>,
-    /// Ids that end the answer, 16 at most.
-    pub stop_token_ids: Option<Vec<u32>>,
-    /// Tokens before which no id ends the answer.
-    pub min_tokens: Option<u32>,
-    /// Do not let the model end its answer.
-    pub ignore_eos: Option<bool>,
-    /// −2 to 2.
-    pub presence_penalty: Option<f64>,
-    /// −2 to 2.
-    pub frequency_penalty: Option<f64>,
-    /// 0.01 to 10.
-    pub repetition_penalty: Option<f64>,
-    /// −100 to 100, by id; keys that are no ids are ignored.
-    pub logit_bias: Option<BTreeMap<String, f64>>,
-    /// Report log probabilities.
-    pub logprobs: Option<bool>,
-    /// And of this many of the most probable tokens, 20 at most.
-    pub top_logprobs: Option<u64>,
-    /// vLLM's: report log probabilities of the prompt, and of this many of the most probable tokens, 20 at most.
-    pub prompt_logprobs: Option<i64>,
-    /// vLLM's: report the ids of prompt and answer.
-    pub return_token_ids: Option<bool>,
-    /// llama.cpp's: report in a stream how far the prompt is read.
-    pub return_progress: Option<bool>,
-    /// Answer by chunks.
-    pub stream: Option<bool>,
-    /// How to stream.
-    pub stream_options: Option<StreamOptions>,
-    /// DeepSeek's switch of the mode.
-    pub thinking: Option<Thinking>,
-    /// OpenAI's; the model has no levels, only on and off.
-    pub reasoning_effort: Option<Effort>,
-    /// vLLM's and SGLang's.
-    pub chat_template_kwargs: Option<TemplateArguments>,
-    /// Another of theirs.
-    pub enable_thinking: Option<bool>,
-    /// `OpenRouter`'s.
-    pub reasoning: Option<Reasoning>,
-    /// Answers, 8 at most.
-    pub n: Option<i64>,
-    /// Functions on offer, 128 at most.
-    pub tools: Option<Vec<Tool>>,
-    /// Whether one is called; absent: as the model decides.
-    pub tool_choice: Option<ToolChoiceField>,
-    /// Whether several calls may be in one answer; absent: yes.
-    pub parallel_tool_calls: Option<bool>,
-    /// OpenAI's older name for `tools`, which is refused.
-    pub functions: Option<Value>,
-    /// And for `tool_choice`.
-    pub function_call: Option<Value>,
-    /// Shape of the answer.
-    pub response_format: Option<ResponseFormat>,
-    /// vLLM's ways to ask for a form.
-    pub structured_outputs: Option<StructuredOutputs>,
-    /// Its older name for a schema.
-    pub guided_json: Option<Value>,
-    /// And for a regular expression.
-    pub guided_regex: Option<String>,
-    /// And for answers of which one is given.
-    pub guided_choice: Option<Vec<String>>,
-    /// And for a grammar.
-    pub guided_grammar: Option<String>,
-    /// llama.cpp's name for a schema.
-    pub json_schema: Option<Value>,
-    /// And for a grammar.
-    pub grammar: Option<String>,
-    /// vLLM's name for `prefix` on the last message.
-    pub continue_final_message: Option<bool>,
-    /// Whether the prompt opens an answer; absent: yes, unless the last message is continued.
-    pub add_generation_prompt: Option<bool>,
-    /// Whose prompts may share what is cached: 1 to 512 of A-Z, a-z, 0-9, _ and -.
-    pub user_id: Option<String>,
-    /// Not part of the body: see [`ChatRequest::checked`].
-    #[serde(skip)]
-    pub given: Given,
+
+body! {
+    /// The body of a chat completion.
+    #[derive(Clone, Debug, Default, Deserialize, Serialize)]
+    pub struct ChatRequest {
+        /// The conversation, at least one message.
+        pub messages: Vec<Message>,
+        /// Tokens of the answer at most; 0 counts as absent.
+        pub max_tokens: Option<i64>,
+        /// OpenAI's later name for it; the smaller one counts.
+        pub max_completion_tokens: Option<i64>,
+        /// Report log probabilities.
+        pub logprobs: Option<bool>,
+        /// And of this many of the most probable tokens, 20 at most.
+        pub top_logprobs: Option<u64>,
+        /// DeepSeek's switch of the mode.
+        pub thinking: Option<Thinking>,
+        /// OpenAI's; the model has no levels, only on and off.
+        pub reasoning_effort: Option<Effort>,
+        /// vLLM's and SGLang's.
+        pub chat_template_kwargs: Option<TemplateArguments>,
+        /// Another of theirs.
+        pub enable_thinking: Option<bool>,
+        /// `OpenRouter`'s.
+        pub reasoning: Option<Reasoning>,
+        /// Functions on offer, 128 at most.
+        pub tools: Option<Vec<Tool>>,
+        /// Whether one is called; absent: as the model decides.
+        pub tool_choice: Option<ToolChoiceField>,
+        /// Whether several calls may be in one answer; absent: yes.
+        pub parallel_tool_calls: Option<bool>,
+        /// OpenAI's older name for `tools`, which is refused.
+        pub functions: Option<Value>,
+        /// And for `tool_choice`.
+        pub function_call: Option<Value>,
+        /// vLLM's name for `prefix` on the last message.
+        pub continue_final_message: Option<bool>,
+        /// Whether the prompt opens an answer; absent: yes, unless the last message is continued.
+        pub add_generation_prompt: Option<bool>,
+    }
 }
 
 /// How to stream.
@@ -249,12 +193,6 @@ impl ChatRequest {
         body
     }
 
-    /// Names of fields that mean nothing here, 32 at most, those within messages and tools left out.
-    #[must_use]
-    pub fn ignored(&self) -> &[String] {
-        &self.given.ignored
-    }
-
     /// What the request's model stands for.
     #[must_use]
     pub fn model_id(&self) -> &ModelId {
@@ -277,12 +215,6 @@ impl ChatRequest {
             reasoning.effort.map(effort),
         ];
         said.into_iter().flatten().next().unwrap_or(self.given.model.thinking)
-    }
-
-    /// Whether the answer is to come by chunks.
-    #[must_use]
-    pub fn is_stream(&self) -> bool {
-        self.stream == Some(true)
     }
 
     /// What the answer has to look like.
@@ -311,17 +243,7 @@ impl ChatRequest {
     /// # Errors
     /// `bad_request` where two are asked for, or one that is not known.
     pub(super) fn form(&self) -> Result<ResponseShape> {
-        let fields = FormFields {
-            response_format: self.response_format.as_ref(),
-            structured_outputs: self.structured_outputs.as_ref(),
-            guided_json: self.guided_json.as_ref(),
-            guided_regex: self.guided_regex.as_deref(),
-            guided_choice: self.guided_choice.as_deref(),
-            guided_grammar: self.guided_grammar.as_deref(),
-            json_schema: self.json_schema.as_ref(),
-            grammar: self.grammar.as_deref(),
-        };
-        fields.form(self.given.rules.compat.is_strict())
+        self.form_fields().form(self.given.rules.compat.is_strict())
     }
 
     /// Whether the last message is continued instead of answered.
@@ -342,21 +264,7 @@ impl ChatRequest {
     }
 
     pub(super) fn sampling(&self) -> Sampling<'_> {
-        Sampling {
-            temperature: self.temperature,
-            top_p: self.top_p,
-            top_k: self.top_k,
-            min_p: self.min_p,
-            presence_penalty: self.presence_penalty,
-            frequency_penalty: self.frequency_penalty,
-            repetition_penalty: self.repetition_penalty,
-            logit_bias: self.logit_bias.as_ref(),
-            seed: self.seed.as_ref(),
-            stop: self.stop.as_ref(),
-            stop_token_ids: self.stop_token_ids.as_ref(),
-            n: self.n,
-            logprobs: (self.logprobs == Some(true))
-                .then(|| self.top_logprobs.and_then(|k| k.try_into().ok()).unwrap_or(0)),
-        }
+        let most = || self.top_logprobs.and_then(|k| k.try_into().ok()).unwrap_or(0);
+        self.sampling_with((self.logprobs == Some(true)).then(most))
     }
 }

@@ -1,5 +1,6 @@
 //! OpenAI's Responses, without state: a request in other words than a chat completion's, and its answer as items.
 
+mod items;
 mod request;
 mod response;
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::request::{ENCRYPTED, ResponsesRequest};
+use super::items::ENCRYPTED;
+use super::request::ResponsesRequest;
 use crate::error::Error;
 use crate::generate::{Event, Finish, Timings, Voice};
 use crate::platform;

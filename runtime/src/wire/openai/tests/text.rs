@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::stories;
 use crate::engine::Engine;
 use crate::platform::block_on;
-use crate::wire::openai::{Alias, Compat, ModelIds, Rules, TextRequest};
+use crate::wire::openai::{Alias, Chunked, Compat, ModelIds, Rules, TextRequest};
 
 fn request(rules: &Rules, fields: Value) -> crate::Result<TextRequest> {
     let mut body = json!({ "prompt": "Once upon a time" });

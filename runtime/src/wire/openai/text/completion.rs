@@ -11,12 +11,13 @@ use crate::generate::{self, Event, Finish, Known, Logprobs, SpelledToken};
 use crate::text::{Pieces, Tokenizer};
 use crate::wire::openai::beside::Beside;
 use crate::wire::openai::chat::error_event;
+use crate::wire::openai::chunked::Chunked;
 use crate::wire::openai::logprobs::finite;
 use crate::wire::openai::usage::{Usage, add, together};
 
 /// The answers to one request, in the order of [`TextAsked::requests`].
 ///
-/// Every [`Event`] of an answer goes through [`TextCompletion::chunk`], whether it is streamed or not.
+/// Every [`Event`] of an answer goes through [`Chunked::chunk`], whether it is streamed or not.
 pub struct TextCompletion {
     id: String,
     created: u64,
@@ -238,39 +239,6 @@ impl TextCompletion {
         self
     }
 
-    /// From now on what was told by a chunk is not kept: [`TextCompletion::response`] lacks it.
-    pub fn tell_by_chunks(&mut self) {
-        self.by_chunks = true;
-    }
-
-    /// The chunk before all others of a choice: its prompt, where that is echoed.
-    #[must_use]
-    pub fn first_chunk(&self, choice: u32) -> Option<Value> {
-        let state = self.choices.get(choice as usize)?;
-        let tells_ids = self.beside.as_ref().is_some_and(Beside::tells_ids);
-        if state.echo.is_empty() && !tells_ids {
-            return None;
-        }
-        let mut chunk = match (&state.told, &self.listing) {
-            (Some(told), Some(listing)) => self.part(choice, &told.first, listing.to_json(&state.listed), None),
-            _ => self.part(choice, &state.echo, Value::Null, None),
-        };
-        if let Some(beside) = &self.beside {
-            beside.begin(choice, &mut chunk);
-        }
-        Some(chunk)
-    }
-
-    /// Takes an event of a choice. Text and the end are chunks, and so is what is told of a prompt; other events are none. The
-    /// last end among the choices holds the counts, unless those come apart.
-    pub fn chunk(&mut self, choice: u32, event: &Event) -> Option<Value> {
-        let chunk = self.tell(choice, event);
-        let Some(mut beside) = self.beside.take() else { return chunk };
-        let chunk = beside.hear(choice, event, chunk, || self.part(choice, "", Value::Null, None));
-        self.beside = Some(beside);
-        chunk
-    }
-
     fn tell(&mut self, choice: u32, event: &Event) -> Option<Value> {
         let listing = self.listing.as_ref();
         let state = self.choices.get_mut(choice as usize)?;
@@ -354,47 +322,8 @@ impl TextCompletion {
     }
 
     /// Whether every choice has ended.
-    #[must_use]
-    pub fn has_ended(&self) -> bool {
+    fn has_ended(&self) -> bool {
         self.choices.iter().all(|choice| choice.finish.is_some())
-    }
-
-    /// Whether a token of any choice has come: then an answer that fails is cut, and not an error.
-    #[must_use]
-    pub fn has_begun(&self) -> bool {
-        self.choices.iter().any(|choice| choice.timings.completion_tokens > 0)
-    }
-
-    /// Ends all choices that have not ended, because of an error. What is left to send: the ends, where something had been
-    /// told; else an error.
-    pub fn abort(&mut self, error: &Error) -> Vec<Value> {
-        let begun = self.has_begun();
-        let open = (0_u32..).zip(&self.choices).filter(|(_, choice)| choice.finish.is_none()).map(|(at, _)| at);
-        let open: Vec<u32> = open.collect();
-        let ends: Vec<Value> = open.into_iter().map(|choice| self.end(choice, Finish::Aborted)).collect();
-        if begun { ends.into_iter().chain(self.usage_chunk()).collect() } else { vec![error_event(error)] }
-    }
-
-    /// The chunk of counts after the last one, where they come apart.
-    #[must_use]
-    pub fn usage_chunk(&self) -> Option<Value> {
-        let chunk = || self.whole(&[]);
-        (self.usage_apart && self.has_ended()).then(chunk)
-    }
-
-    /// The whole answer. Before its end `finish_reason` is null.
-    #[must_use]
-    pub fn response(&self) -> Value {
-        let choice = |(index, choice): (u32, &Choice)| {
-            let logprobs = self.listing.as_ref().map_or(Value::Null, |listing| listing.to_json(&choice.listed));
-            let (text, finish) = (format!("{}{}", choice.echo, choice.text), choice.finish.map(Finish::name));
-            json!({ "text": text, "index": index, "logprobs": logprobs, "finish_reason": finish })
-        };
-        let mut whole = self.whole(&(0_u32..).zip(&self.choices).map(choice).collect::<Vec<_>>());
-        if let Some(beside) = &self.beside {
-            beside.whole(&mut whole);
-        }
-        whole
     }
 
     fn whole(&self, choices: &[Value]) -> Value {
@@ -431,5 +360,65 @@ impl TextCompletion {
         let prompts =
             self.choices.chunks(self.answers).map(|group| together(group.iter().map(|choice| &choice.timings)));
         Usage { completion_tokens_details: None, ..Usage::from(&prompts.reduce(add).unwrap_or_default()) }
+    }
+}
+
+impl Chunked for TextCompletion {
+    fn tell_by_chunks(&mut self) {
+        self.by_chunks = true;
+    }
+
+    fn first_chunk(&self, choice: u32) -> Option<Value> {
+        let state = self.choices.get(choice as usize)?;
+        let tells_ids = self.beside.as_ref().is_some_and(Beside::tells_ids);
+        if state.echo.is_empty() && !tells_ids {
+            return None;
+        }
+        let mut chunk = match (&state.told, &self.listing) {
+            (Some(told), Some(listing)) => self.part(choice, &told.first, listing.to_json(&state.listed), None),
+            _ => self.part(choice, &state.echo, Value::Null, None),
+        };
+        if let Some(beside) = &self.beside {
+            beside.begin(choice, &mut chunk);
+        }
+        Some(chunk)
+    }
+
+    fn chunk(&mut self, choice: u32, event: &Event) -> Option<Value> {
+        let chunk = self.tell(choice, event);
+        let Some(mut beside) = self.beside.take() else { return chunk };
+        let chunk = beside.hear(choice, event, chunk, || self.part(choice, "", Value::Null, None));
+        self.beside = Some(beside);
+        chunk
+    }
+
+    fn has_begun(&self) -> bool {
+        self.choices.iter().any(|choice| choice.timings.completion_tokens > 0)
+    }
+
+    fn abort(&mut self, error: &Error) -> Vec<Value> {
+        let begun = self.has_begun();
+        let open = (0_u32..).zip(&self.choices).filter(|(_, choice)| choice.finish.is_none()).map(|(at, _)| at);
+        let open: Vec<u32> = open.collect();
+        let ends: Vec<Value> = open.into_iter().map(|choice| self.end(choice, Finish::Aborted)).collect();
+        if begun { ends.into_iter().chain(self.usage_chunk()).collect() } else { vec![error_event(error)] }
+    }
+
+    fn usage_chunk(&self) -> Option<Value> {
+        let chunk = || self.whole(&[]);
+        (self.usage_apart && self.has_ended()).then(chunk)
+    }
+
+    fn response(&self) -> Value {
+        let choice = |(index, choice): (u32, &Choice)| {
+            let logprobs = self.listing.as_ref().map_or(Value::Null, |listing| listing.to_json(&choice.listed));
+            let (text, finish) = (format!("{}{}", choice.echo, choice.text), choice.finish.map(Finish::name));
+            json!({ "text": text, "index": index, "logprobs": logprobs, "finish_reason": finish })
+        };
+        let mut whole = self.whole(&(0_u32..).zip(&self.choices).map(choice).collect::<Vec<_>>());
+        if let Some(beside) = &self.beside {
+            beside.whole(&mut whole);
+        }
+        whole
     }
 }

@@ -15,6 +15,7 @@ use crate::generate::{Request, SamplingParams};
 use crate::language::Language;
 use crate::text::Tokenizer;
 use crate::wire::openai::beside::{Beside, Kind, Wishes};
+use crate::wire::openai::body::body;
 use crate::wire::openai::chat::{ChatRequest, StreamOptions};
 use crate::wire::openai::form::{FormFields, ResponseFormat, StructuredOutputs};
 use crate::wire::openai::limits::{check_prompt_logprobs, check_scored, fit};
@@ -25,83 +26,24 @@ use crate::wire::openai::sampling::{Sampling, Stop};
 const FIM_TOKENS: u32 = 4096;
 const MAX_TEXT_BYTES: usize = 4 << 20;
 
-/// The body of a text completion.
-#[derive(Clone, Debug, Default, Deserialize)]
-pub struct TextRequest {
-    /// What is continued, or goes before the hole.
-    pub prompt: PromptField,
-    /// What goes behind the hole; absent or empty: there is none.
-    pub suffix: Option<String>,
-    /// Echoed in the answer.
-    pub model: Option<String>,
-    /// Tokens of the answer at most. 0 means none where the prompt is reported, by `echo` or `prompt_logprobs`; else it counts
-    /// as absent.
-    pub max_tokens: Option<i64>,
-    /// The answer begins with the prompt, and so do its log probabilities.
-    pub echo: Option<bool>,
-    /// Report log probabilities, and of this many of the most probable tokens, 20 at most.
-    pub logprobs: Option<u64>,
-    /// vLLM's: report log probabilities of the prompt, and of this many of the most probable tokens, 20 at most.
-    pub prompt_logprobs: Option<i64>,
-    /// vLLM's: report the ids of prompt and answer.
-    pub return_token_ids: Option<bool>,
-    /// llama.cpp's: report in a stream how far the prompt is read.
-    pub return_progress: Option<bool>,
-    /// Texts of control tokens in the prompt are those tokens.
-    pub parse_special: Option<bool>,
-    /// 0 to 2.
-    pub temperature: Option<f64>,
-    /// Above 0, up to 1.
-    pub top_p: Option<f64>,
-    /// Only the k most probable; 0 and −1 mean all.
-    pub top_k: Option<i64>,
-    /// 0 to 1.
-    pub min_p: Option<f64>,
-    /// −2 to 2.
-    pub presence_penalty: Option<f64>,
-    /// −2 to 2.
-    pub frequency_penalty: Option<f64>,
-    /// 0.01 to 10.
-    pub repetition_penalty: Option<f64>,
-    /// −100 to 100, by id; keys that are no ids are ignored.
-    pub logit_bias: Option<BTreeMap<String, f64>>,
-    /// Any integer of 64 bits; absent: drawn.
-    pub seed: Option<Number>,
-    /// Texts that end the answer, 16 at most.
-    pub stop: Option<Stop>,
-    /// Ids that end the answer, 16 at most.
-    pub stop_token_ids: Option<Vec<u32>>,
-    /// Tokens before which no id ends the answer.
-    pub min_tokens: Option<u32>,
-    /// Do not let the model end its answer.
-    pub ignore_eos: Option<bool>,
-    /// Answers to each prompt, 8 at most.
-    pub n: Option<i64>,
-    /// Answer by chunks.
-    pub stream: Option<bool>,
-    /// How to stream.
-    pub stream_options: Option<StreamOptions>,
-    /// vLLM's ways to ask for a form.
-    pub structured_outputs: Option<StructuredOutputs>,
-    /// Its older name for a schema.
-    pub guided_json: Option<Value>,
-    /// And for a regular expression.
-    pub guided_regex: Option<String>,
-    /// And for answers of which one is given.
-    pub guided_choice: Option<Vec<String>>,
-    /// And for a grammar.
-    pub guided_grammar: Option<String>,
-    /// llama.cpp's name for a schema.
-    pub json_schema: Option<Value>,
-    /// And for a grammar.
-    pub grammar: Option<String>,
-    /// The form of an answer, as in chats.
-    pub response_format: Option<ResponseFormat>,
-    /// Whose prompts may share what is cached.
-    pub user_id: Option<String>,
-    /// Not part of the body: see [`TextRequest::checked`].
-    #[serde(skip)]
-    pub given: Given,
+body! {
+    /// The body of a text completion.
+    #[derive(Clone, Debug, Default, Deserialize)]
+    pub struct TextRequest {
+        /// What is continued, or goes before the hole.
+        pub prompt: PromptField,
+        /// What goes behind the hole; absent or empty: there is none.
+        pub suffix: Option<String>,
+        /// Tokens of the answer at most. 0 means none where the prompt is reported, by `echo` or `prompt_logprobs`; else it counts
+        /// as absent.
+        pub max_tokens: Option<i64>,
+        /// The answer begins with the prompt, and so do its log probabilities.
+        pub echo: Option<bool>,
+        /// Report log probabilities, and of this many of the most probable tokens, 20 at most.
+        pub logprobs: Option<u64>,
+        /// Texts of control tokens in the prompt are those tokens.
+        pub parse_special: Option<bool>,
+    }
 }
 
 impl TextRequest {
@@ -159,17 +101,8 @@ impl TextRequest {
 
     /// The one form that the answer is asked to have.
     fn form(&self) -> Result<ResponseShape> {
-        let fields = FormFields {
-            response_format: self.response_format.as_ref(),
-            structured_outputs: self.structured_outputs.as_ref(),
-            guided_json: self.guided_json.as_ref(),
-            guided_regex: self.guided_regex.as_deref(),
-            guided_choice: self.guided_choice.as_deref(),
-            guided_grammar: self.guided_grammar.as_deref(),
-            json_schema: self.json_schema.as_ref(),
-            grammar: self.grammar.as_deref(),
-        };
-        let form = if self.given.rules.compat.is_strict() { ResponseShape::None } else { fields.form(false)? };
+        let form =
+            if self.given.rules.compat.is_strict() { ResponseShape::None } else { self.form_fields().form(false)? };
         match form {
             ResponseShape::None => Ok(form),
             _ if self.suffix.is_some() => Err(refuse("suffix", "suffix: cannot be used beside a form of the answer")),
@@ -223,18 +156,6 @@ impl TextRequest {
             }
         }
         Ok(())
-    }
-
-    /// Names of fields that mean nothing here, 32 at most.
-    #[must_use]
-    pub fn ignored(&self) -> &[String] {
-        &self.given.ignored
-    }
-
-    /// Whether the answer is to come by chunks.
-    #[must_use]
-    pub fn is_stream(&self) -> bool {
-        self.stream == Some(true)
     }
 
     fn echoes(&self) -> bool {
@@ -327,20 +248,14 @@ impl TextRequest {
     ) -> TextCompletion {
         let model = self.model.clone().unwrap_or_else(|| language.model_type().to_owned());
         let mut completion = TextCompletion::new(id, created, model, asked);
-        if self.is_stream() && self.stream_options.and_then(|options| options.include_usage) == Some(true) {
+        if self.has_usage_apart() {
             completion = completion.with_usage_apart();
         }
         if let Some(count) = self.logprobs.and_then(|count| usize::try_from(count).ok()) {
             completion = completion.with_logprobs(Arc::clone(language.tokenizer()), count).with_scored_echoes(asked);
         }
-        let wishes = Wishes {
-            token_ids: self.return_token_ids == Some(true),
-            progress: self.return_progress == Some(true),
-            prompt_logprobs: self.prompt_logprobs.and_then(|count| usize::try_from(count).ok()),
-            streams: self.is_stream(),
-        };
         let prompts = asked.requests.iter().map(|request| request.prompt.as_slice());
-        completion.with_beside(Beside::new(Kind::Text, wishes, language.tokenizer(), prompts))
+        completion.with_beside(Beside::new(Kind::Text, self.wishes(), language.tokenizer(), prompts))
     }
 
     /// Default and cap of the tokens of an answer.
@@ -377,20 +292,6 @@ impl TextRequest {
     }
 
     fn sampling(&self) -> Sampling<'_> {
-        Sampling {
-            temperature: self.temperature,
-            top_p: self.top_p,
-            top_k: self.top_k,
-            min_p: self.min_p,
-            presence_penalty: self.presence_penalty,
-            frequency_penalty: self.frequency_penalty,
-            repetition_penalty: self.repetition_penalty,
-            logit_bias: self.logit_bias.as_ref(),
-            seed: self.seed.as_ref(),
-            stop: self.stop.as_ref(),
-            stop_token_ids: self.stop_token_ids.as_ref(),
-            n: self.n,
-            logprobs: self.logprobs.and_then(|count| count.try_into().ok()),
-        }
+        self.sampling_with(self.logprobs.and_then(|count| count.try_into().ok()))
     }
 }
