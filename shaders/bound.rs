@@ -146,3 +146,15 @@ fn judge_floats(got: &[u32], reference: &[u32], allowed: &[f64], nmse: f64) -> V
     }
     Verdict::Pass { worst }
 }
+
+/// Bounds of a rotated pair ([`crate::common::rotate`]) whose inputs are off by `errors`: the inputs' errors turn along, the products and their sum
+/// round once each, the reference is rounded to f32, and every input, product and result may be flushed to zero.
+#[must_use]
+pub fn rotate(a: f64, b: f64, errors: (f64, f64), turn: [f32; 2]) -> (f64, f64) {
+    let (cos, sin) = (f64::from(turn[0]).abs(), f64::from(turn[1]).abs());
+    let part = |a: f64, b: f64, error_a: f64, error_b: f64| {
+        let rounded = 3.0 * ROUNDING * (a.abs() * cos + b.abs() * sin);
+        rounded + (error_a + TINY) * cos + (error_b + TINY) * sin + 3.0 * TINY
+    };
+    (part(a, b, errors.0, errors.1), part(b, a, errors.1, errors.0))
+}

@@ -1,10 +1,10 @@
 //! Ranks around the workgroup's width, both pairings, several sequences on scattered pages, adversarial rows.
 
 use super::CacheWrite;
-use crate::bound::{Bound, ROUNDING, TINY};
+use crate::bound::{self, Bound, ROUNDING, TINY};
 use crate::case::{Case, Data, Random, bits, poison};
 use crate::common::paging::Paging;
-use crate::common::{cache_row, pair_places, position, rotate_bound, sequence, turn};
+use crate::common::{cache_row, pair_places, position, sequence, turn};
 use crate::kernel::Slot;
 use crate::rope::cases::table;
 
@@ -72,7 +72,7 @@ fn case(tokens: &[(u32, u32)], kv_lora_rank: u32, pairs: u32, interleaved: bool,
         let key = &kv[(t * stride + offset + kv_lora_rank) as usize..];
         for pair in 0..pairs {
             let (a, b) = pair_places(pair, pairs, interleaved);
-            let bound = rotate_bound(key[a].into(), key[b].into(), (0.0, 0.0), turn(&table, pairs, place, pair));
+            let bound = bound::rotate(key[a].into(), key[b].into(), (0.0, 0.0), turn(&table, pairs, place, pair));
             let out = start + kv_lora_rank as usize;
             (allowed[out + a], allowed[out + b]) = bound;
         }

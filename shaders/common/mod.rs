@@ -39,18 +39,6 @@ pub fn turn(table: &[f32], pairs: u32, position: u32, pair: u32) -> [f32; 2] {
     [table[at], table[at + 1]]
 }
 
-/// Bounds of a rotated pair whose inputs are off by `errors`: the inputs' errors turn along, the products and their sum
-/// round once each, the reference is rounded to f32, and every input, product and result may be flushed to zero.
-#[must_use]
-pub fn rotate_bound(a: f64, b: f64, errors: (f64, f64), turn: [f32; 2]) -> (f64, f64) {
-    let (cos, sin) = (f64::from(turn[0]).abs(), f64::from(turn[1]).abs());
-    let part = |a: f64, b: f64, error_a: f64, error_b: f64| {
-        let rounded = 3.0 * crate::bound::ROUNDING * (a.abs() * cos + b.abs() * sin);
-        rounded + (error_a + crate::bound::TINY) * cos + (error_b + crate::bound::TINY) * sin + 3.0 * crate::bound::TINY
-    };
-    (part(a, b, errors.0, errors.1), part(b, a, errors.1, errors.0))
-}
-
 /// One token of a step, or step 0: four words of `step` as references read them.
 #[must_use]
 pub fn step_entry(step: &[u32], index: u32) -> [u32; 4] {

@@ -4,7 +4,7 @@ use super::{IndexKeyWrite, reference};
 use crate::bound::{self, Bound, ROUNDING, TINY};
 use crate::case::{Case, Data, Random, bits, poison};
 use crate::common::paging::Paging;
-use crate::common::{cache_row, pair_places, position, rotate_bound, sequence, turn};
+use crate::common::{cache_row, pair_places, position, sequence, turn};
 use crate::kernel::Slot;
 use crate::rope::cases::table;
 
@@ -42,7 +42,7 @@ fn case(tokens: &[(u32, u32)], head_dim: u32, pairs: u32, interleaved: bool, dat
         for pair in 0..pairs {
             let (a, b) = pair_places(pair, pairs, interleaved);
             let turn = turn(&table, pairs, position, pair);
-            (errors[a], errors[b]) = rotate_bound(normed[a], normed[b], (errors[a], errors[b]), turn);
+            (errors[a], errors[b]) = bound::rotate(normed[a], normed[b], (errors[a], errors[b]), turn);
         }
         for (d, error) in (0..).zip(errors) {
             allowed[super::row(head_dim).word(row, d)] = error;

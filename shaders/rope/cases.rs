@@ -1,10 +1,10 @@
 //! Both pairings, one and two segments, head counts around the workgroup's width, far positions, adversarial rows.
 
 use super::{Rope, RopeSegment};
-use crate::bound::Bound;
+use crate::bound::{self, Bound};
 use crate::case::{Case, Data, Random, bits};
 use crate::common::paging::Paging;
-use crate::common::{pair_places, position, rotate_bound, turn};
+use crate::common::{pair_places, position, turn};
 use crate::kernel::Slot;
 
 /// The cases.
@@ -66,7 +66,7 @@ fn case(positions: &[u32], pairs: u32, heads: [u32; 2], interleaved: bool, data:
                     let (a, b) = pair_places(pair, pairs, segment.interleaved);
                     let (a, b) = (start as usize + a, start as usize + b);
                     let turn = turn(&table, pairs, position(&paging.step, t), pair);
-                    (allowed[a], allowed[b]) = rotate_bound(x[a].into(), x[b].into(), (0.0, 0.0), turn);
+                    (allowed[a], allowed[b]) = bound::rotate(x[a].into(), x[b].into(), (0.0, 0.0), turn);
                 }
             }
         }
