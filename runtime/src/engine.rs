@@ -9,12 +9,13 @@ use crate::executor::Executor;
 use crate::generate::{AnswerId, Block, Event, Generation, Key, Occupancy, Request, Runner, Scheduler};
 use crate::gpu::{AdapterInfo, Device, adapter, self_check};
 
+use crate::gpu;
+use crate::host;
 use crate::language::{Language, no_tokenizer};
 use crate::memory::{ContextSize, Plan, Planned, Wanted};
 use crate::model::{Dims, Settings};
 use crate::text::Tokenizer;
 use crate::upload::upload;
-use crate::{gpu, host};
 
 /// Tokens of a step at most.
 const MAX_CHUNK: u32 = 4096;

@@ -6,9 +6,10 @@ use std::task::{Context, Poll};
 
 use lyn_shaders::{Extent, Slot};
 
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
+use crate::gpu;
+use crate::host;
 use crate::record::{Recording, Tap};
-use crate::{gpu, host};
 
 /// Runs recordings over the memory of slots.
 pub enum Executor {
@@ -172,8 +173,8 @@ impl Executor {
     }
 }
 
-fn foreign() -> crate::Error {
-    crate::Error::new(crate::Code::Internal, "a recording was run by an executor that did not prepare it")
+fn foreign() -> Error {
+    Error::new(Code::Internal, "a recording was run by an executor that did not prepare it")
 }
 
 /// Rows behind the taps of a step, on their way. Dropping it forgets them.

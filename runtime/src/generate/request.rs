@@ -36,7 +36,7 @@ pub struct Request {
     pub constraint: Option<Constraint>,
     /// Whose texts this one may share cached rows with: those of the same scope.
     pub scope: Vec<u8>,
-    /// Blocks of the prompt that the cache may lack, from where it ends: see [`Engine::missing_blocks`](crate::Engine).
+    /// Blocks of the prompt that the cache may lack, from where it ends: see [`Engine::missing_blocks`](crate::engine::Engine).
     pub blocks: Vec<Block>,
 }
 

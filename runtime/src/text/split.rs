@@ -50,8 +50,8 @@ impl Split {
     pub(super) fn pieces<'t>(
         &self,
         text: &'t str,
-        sink: &mut dyn FnMut(&'t str) -> crate::Result<()>,
-    ) -> crate::Result<()> {
+        sink: &mut dyn FnMut(&'t str) -> crate::error::Result<()>,
+    ) -> crate::error::Result<()> {
         let mut cut = 0; // end of what has been a piece already
         let mut from = 0;
         while let Some(found) = self.pattern.find_at(text, from) {

@@ -15,11 +15,11 @@ use crate::text::Tokenizer;
 
 mod text;
 
-fn request(fields: Value) -> crate::Result<ChatRequest> {
+fn request(fields: Value) -> crate::error::Result<ChatRequest> {
     request_by(&Rules::default(), fields)
 }
 
-fn request_by(rules: &Rules, fields: Value) -> crate::Result<ChatRequest> {
+fn request_by(rules: &Rules, fields: Value) -> crate::error::Result<ChatRequest> {
     let mut body = json!({ "messages": [{ "role": "user", "content": "Tell me a story about a dragon." }] });
     body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
     ChatRequest::parse_by(rules, body.to_string())
@@ -976,7 +976,7 @@ fn a_response_that_ends_within_a_call_is_incomplete() {
 
 #[test]
 fn a_failure_ends_what_was_begun() {
-    let error = crate::Error::new(Code::DeviceLost, "gone");
+    let error = crate::error::Error::new(Code::DeviceLost, "gone");
     let mut silent = Completion::new("1", 7, "m", false);
     let told =
         json!({ "error": { "message": "gone", "type": "server_error", "param": null, "code": "internal_error" } });
@@ -1046,12 +1046,12 @@ fn a_prefix_is_continued_and_other_ends_are_refused() {
         let messages = json!([{ "role": "user", "content": "Hi" }, message]);
         let asked = request(json!({ "messages": messages, "thinking": { "type": thinking } })).unwrap();
         let prompt = asked.to_request(engine.language().unwrap())?.request;
-        Ok::<_, crate::Error>((engine.tokenizer()?.decode(&prompt.prompt), prompt.thinking))
+        Ok::<_, crate::error::Error>((engine.tokenizer()?.decode(&prompt.prompt), prompt.thinking))
     };
     let prefix = json!({ "role": "assistant", "content": "Once", "prefix": true });
     let thought = json!({ "role": "assistant", "content": "Once", "prefix": true, "reasoning_content": "hm" });
     let shown = |end: &str, opens| Ok((format!("<｜begin▁of▁sentence｜><｜User｜>Hi<｜Assistant｜>{end}"), opens));
-    let told = |result: crate::Result<(String, bool)>| result.map_err(|error| error.message().to_owned());
+    let told = |result: crate::error::Result<(String, bool)>| result.map_err(|error| error.message().to_owned());
     assert_eq!(told(last(prefix.clone(), "disabled")), shown("</think>Once", false));
     assert_eq!(told(last(prefix, "enabled")), shown("<think>Once", true));
     assert_eq!(told(last(thought, "enabled")), shown("<think>hm</think>Once", false));

@@ -17,7 +17,7 @@ pub(super) struct Item<'r> {
 }
 
 impl Item<'_> {
-    fn refuse(&self, what: impl std::fmt::Display) -> crate::Error {
+    fn refuse(&self, what: impl std::fmt::Display) -> crate::error::Error {
         refuse("input", format!("input[{}]{what}", self.index))
     }
 

@@ -7,7 +7,7 @@ use crate::engine::Engine;
 use crate::platform::block_on;
 use crate::wire::openai::{Alias, Chunked, Compat, ModelIds, Rules, TextRequest};
 
-fn request(rules: &Rules, fields: Value) -> crate::Result<TextRequest> {
+fn request(rules: &Rules, fields: Value) -> crate::error::Result<TextRequest> {
     let mut body = json!({ "prompt": "Once upon a time" });
     body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
     TextRequest::parse_by(rules, body.to_string())
@@ -141,7 +141,7 @@ fn prompts_come_as_text_or_ids() {
     let prompts = |fields: Value| {
         let asked =
             request(&Rules::default(), fields).and_then(|request| request.to_requests(engine.language().unwrap()))?;
-        Ok::<_, crate::Error>(asked.requests.into_iter().map(|request| request.prompt).collect::<Vec<_>>())
+        Ok::<_, crate::error::Error>(asked.requests.into_iter().map(|request| request.prompt).collect::<Vec<_>>())
     };
     assert_eq!(prompts(json!({ "prompt": [1, 2] })).unwrap(), [[1, 2]]);
     assert_eq!(prompts(json!({ "prompt": [[1, 2], [3, 4]] })).unwrap(), [[1, 2], [3, 4]]);
