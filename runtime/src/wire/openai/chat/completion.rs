@@ -26,8 +26,6 @@ pub struct Completion {
     model: String,
     fingerprint: Option<String>,
     thinking: bool,
-    /// Thoughts go by vLLM's name too.
-    reasoning_too: bool,
     /// Counts come in a chunk of their own.
     usage_apart: bool,
     /// Counts of thoughts are told where there is none.
@@ -67,7 +65,6 @@ impl Completion {
             model: model.into(),
             fingerprint: None,
             thinking,
-            reasoning_too: false,
             usage_apart: false,
             details: true,
             elsewhere: false,
@@ -90,12 +87,6 @@ impl Completion {
     #[must_use]
     pub fn with_fingerprint(self, fingerprint: impl Into<String>) -> Completion {
         Completion { fingerprint: Some(fingerprint.into()), ..self }
-    }
-
-    /// Tells thoughts by vLLM's name `reasoning` too.
-    #[must_use]
-    pub fn with_both_reasoning_fields(self) -> Completion {
-        Completion { reasoning_too: true, ..self }
     }
 
     /// Leaves `completion_tokens_details` out where there is no thought, as DeepSeek does.
@@ -256,9 +247,6 @@ impl Completion {
     fn insert_thought(&self, fields: &mut Map<String, Value>, thought: &Value) {
         if self.thinking {
             fields.insert("reasoning_content".to_owned(), thought.clone());
-            if self.reasoning_too {
-                fields.insert("reasoning".to_owned(), thought.clone());
-            }
         }
     }
 

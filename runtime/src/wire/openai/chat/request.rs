@@ -12,7 +12,6 @@ use crate::json::text_or_object;
 use crate::wire::openai::beside::Wishes;
 use crate::wire::openai::body::body;
 use crate::wire::openai::form::{FormFields, ResponseFormat, StructuredOutputs};
-use crate::wire::openai::model_ids::ModelId;
 use crate::wire::openai::rules::Given;
 use crate::wire::openai::sampling::{Sampling, Stop};
 
@@ -191,12 +190,6 @@ impl ChatRequest {
             schema.insert("strict".to_owned(), Value::from(true));
         }
         body
-    }
-
-    /// What the request's model stands for.
-    #[must_use]
-    pub fn model_id(&self) -> &ModelId {
-        &self.given.model
     }
 
     /// Whether the model is to think first: the body's own word, else what the model's id stands for.
