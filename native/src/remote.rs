@@ -47,7 +47,7 @@ pub(crate) struct Remote {
 
 /// What was said there.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Told {
+pub(crate) struct RemoteAnswer {
     /// The answer.
     pub(crate) text: String,
     /// The thought before it.
@@ -109,15 +109,21 @@ impl Remote {
     /// Asks for the answer to a conversation and shows it.
     ///
     /// # Errors
-    /// `bad_request` for values out of range; `upstream` where nothing was said. What breaks off later is in [`Told::failure`].
-    pub(crate) fn answer(&self, app: &App, ask: Ask<'_>, messages: Vec<Message>) -> Result<Told> {
+    /// `bad_request` for values out of range; `upstream` where nothing was said. What breaks off later is in [`RemoteAnswer::failure`].
+    pub(crate) fn answer(&self, app: &App, ask: Ask<'_>, messages: Vec<Message>) -> Result<RemoteAnswer> {
         let request = ChatRequest { model: Some(self.model.clone()), stream: Some(true), ..ask.chat(messages)? };
-        let Some(runtime) = &self.runtime else { return Ok(Told::default()) };
+        let Some(runtime) = &self.runtime else { return Ok(RemoteAnswer::default()) };
         let _working = app.interrupt.work();
         let mut screen = Screen::new(app, ask.answer.reasoning);
         let host = self.upstream.address().shown().to_owned();
         let timings = Timings { known: Known::NOTHING, ..Timings::default() };
-        let mut told = Told { host, seed: ask.sampling.seed(), model: self.model.clone(), timings, ..Told::default() };
+        let mut told = RemoteAnswer {
+            host,
+            seed: ask.sampling.seed(),
+            model: self.model.clone(),
+            timings,
+            ..RemoteAnswer::default()
+        };
         let answering = async {
             self.note_unknown(app, &request).await;
             let (start, mut first) = (Instant::now(), None);
@@ -193,7 +199,7 @@ fn unused(engine: &EngineArgs) -> Vec<&'static str> {
     set.into_iter().filter_map(|(name, set)| set.then_some(name)).collect()
 }
 
-impl Told {
+impl RemoteAnswer {
     fn take(&mut self, event: Event, screen: &mut Screen<'_>) {
         match event {
             Event::Text { voice, text } => {

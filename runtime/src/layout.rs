@@ -10,7 +10,7 @@ use lyn_shaders::experts::{ExpertPanels, ExpertShard};
 
 use crate::checkpoint::{Checkpoint, Dtype, Tensor};
 use crate::error::{Code, Error, Result};
-use crate::record::Part;
+use crate::record::ColumnRange;
 
 /// Memory of a model, slot by slot.
 pub(crate) struct Layout<'a> {
@@ -83,7 +83,7 @@ pub struct TableShard {
 pub struct LinearWeights {
     /// Panels, split by encoding and by the largest binding.
     pub shards: Vec<LinearShard>,
-    /// Columns of the output. Where several matrices lie side by side, their owner has the [`Part`] of each.
+    /// Columns of the output. Where several matrices lie side by side, their owner has the [`ColumnRange`] of each.
     pub width: u32,
 }
 
@@ -190,12 +190,12 @@ impl<'a> Layout<'a> {
     }
 
     /// Matrices over the same input, one below the other, as panels; and the columns of each in the output.
-    pub(crate) fn matrices(&mut self, names: &[String]) -> Result<(LinearWeights, Vec<Part>)> {
+    pub(crate) fn matrices(&mut self, names: &[String]) -> Result<(LinearWeights, Vec<ColumnRange>)> {
         let (mut runs, mut parts, mut width) = (Vec::<Run>::new(), Vec::new(), 0u32);
         for name in names {
             let Stored { rows, columns, encoding } = self.stored(name)?;
             width = width.next_multiple_of(PANEL);
-            parts.push(Part { first: width, width: rows });
+            parts.push(ColumnRange { first: width, width: rows });
             width += rows;
             match runs.last_mut().filter(|run| run.encoding == encoding) {
                 Some(run) => run.append(name, rows),

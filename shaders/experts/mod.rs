@@ -32,7 +32,7 @@ pub const fn max_tiles(entries: u32, experts: u32) -> u32 {
 /// One expert's gate_up matrix is the panels of gate, then those of up (`gate_up_panels` each); its down matrix is the
 /// panels of `down_panels`. In a shard, routed expert e starts at `(e - first_expert)` times the words of a routed expert;
 /// the shared expert, whose width may differ, follows the routed ones: at `experts` times these words. Scales lie
-/// likewise, and a shard's gate_up and down weights are two pairs of slots. An expert is addressed here as a [`Place`].
+/// likewise, and a shard's gate_up and down weights are two pairs of slots. An expert is addressed here as a [`ExpertPlace`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExpertPanels {
     /// How all of them are packed.
@@ -49,14 +49,14 @@ pub struct ExpertPanels {
 
 /// Where in its shard an expert lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct ExpertPlace {
     /// Routed experts before it in the shard.
     pub before: u32,
     /// Whether it is the shared expert.
     pub shared: bool,
 }
 
-impl Place {
+impl ExpertPlace {
     /// Where the expert begins in its shard, counted in what a routed expert has `each` of: words, or scales.
     pub(crate) const fn first(self, each: u64) -> u64 {
         self.before as u64 * each
@@ -135,13 +135,13 @@ pub struct ExpertShard {
 impl ExpertShard {
     /// Where an expert lies; nothing if in another shard.
     #[must_use]
-    pub const fn place(&self, panels: &ExpertPanels, expert: u32) -> Option<Place> {
+    pub const fn place(&self, panels: &ExpertPanels, expert: u32) -> Option<ExpertPlace> {
         let shared = expert == panels.total_experts;
         if shared {
-            return if self.has_shared { Some(Place { before: self.experts, shared }) } else { None };
+            return if self.has_shared { Some(ExpertPlace { before: self.experts, shared }) } else { None };
         }
         match expert.checked_sub(self.first_expert) {
-            Some(before) if before < self.experts => Some(Place { before, shared }),
+            Some(before) if before < self.experts => Some(ExpertPlace { before, shared }),
             _ => None,
         }
     }

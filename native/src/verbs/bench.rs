@@ -59,7 +59,7 @@ fn measure(app: &App, mut engine: Engine, options: &Bench) -> Result<Report> {
             return Err(Error::new(Code::Cancelled, "stopped"));
         }
         progress.update(done as u64, tests.len() as u64);
-        let one = bench::Options {
+        let one = bench::BenchOptions {
             prompts: prompt.iter().copied().collect(),
             generate: generate.iter().copied().collect(),
             depths: vec![*depth],

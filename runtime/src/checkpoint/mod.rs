@@ -45,7 +45,7 @@ pub use config::{
 };
 pub use dtype::Dtype;
 pub use files::{CONFIG_BYTES, INDEX_BYTES, optional_small_file, other_encoding, small_file};
-pub use names::Role;
+pub use names::TensorRole;
 pub use safetensors::{
     HEADER_BYTES, INDEX_FILE, NAME_BYTES, ONLY_SHARD_FILE, RANK, SHARDS, SINGLE_FILE, TENSORS, read_header,
 };
@@ -85,7 +85,7 @@ pub struct Checkpoint {
     /// Modules of multi-token prediction that are whole in the files, counted from the first.
     pub prediction_layers: u32,
     source: Arc<dyn Source>,
-    tensors: HashMap<String, (Tensor, Role)>,
+    tensors: HashMap<String, (Tensor, TensorRole)>,
 }
 
 /// Sums over tensors.
@@ -137,13 +137,13 @@ impl Checkpoint {
         self.entry(name).map(|(tensor, _)| tensor)
     }
 
-    fn entry(&self, name: &str) -> Result<&(Tensor, Role)> {
+    fn entry(&self, name: &str) -> Result<&(Tensor, TensorRole)> {
         let unknown = || Error::new(Code::Internal, format!("tensor {} is not one of the model", quote(name)));
         self.tensors.get(name).ok_or_else(unknown)
     }
 
     /// Every tensor of the model under its name from [`names`], in no order.
-    pub fn tensors(&self) -> impl Iterator<Item = (&str, &Tensor, Role)> {
+    pub fn tensors(&self) -> impl Iterator<Item = (&str, &Tensor, TensorRole)> {
         self.tensors.iter().map(|(name, (tensor, role))| (name.as_str(), tensor, *role))
     }
 
@@ -191,7 +191,8 @@ impl Checkpoint {
             .tensors
             .iter()
             .filter_map(|(name, (_, role))| {
-                let scanned = matches!(role, Role::Vector | Role::Scale) || name == names::head(&self.config);
+                let scanned =
+                    matches!(role, TensorRole::Vector | TensorRole::Scale) || name == names::head(&self.config);
                 scanned.then_some(name.as_str())
             })
             .collect();
@@ -232,7 +233,7 @@ impl Checkpoint {
         for (name, (tensor, role)) in &self.tensors {
             let main = names::split_layer(name).is_none_or(|(layer, _)| layer < self.config.num_hidden_layers);
             if main || prediction {
-                let parameters = if *role == Role::Scale { 0 } else { tensor.elements() };
+                let parameters = if *role == TensorRole::Scale { 0 } else { tensor.elements() };
                 totals.parameters = totals.parameters.saturating_add(parameters);
                 totals.stored_bytes = totals.stored_bytes.saturating_add(tensor.bytes);
                 let bytes = totals.bytes_by_dtype.entry(tensor.dtype).or_default();

@@ -61,7 +61,7 @@ pub(super) fn scale_shape(weight: &[u64]) -> Vec<u64> {
 
 /// What may be stored for a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
+pub enum TensorRole {
     /// A linear's weight `[out, in]`: F32, F16, BF16, or F8_E4M3 with scales.
     Matrix,
     /// A weight that is never quantised: F32, F16 or BF16.
@@ -80,10 +80,10 @@ pub struct Expected {
     /// Its shape, slowest first.
     pub shape: Vec<u64>,
     /// What may be stored there.
-    pub role: Role,
+    pub role: TensorRole,
 }
 
-fn one(name: String, shape: &[u64], role: Role) -> Expected {
+fn one(name: String, shape: &[u64], role: TensorRole) -> Expected {
     Expected { name, shape: shape.to_vec(), role }
 }
 
@@ -91,10 +91,10 @@ fn one(name: String, shape: &[u64], role: Role) -> Expected {
 pub fn expected(config: &ModelConfig) -> impl Iterator<Item = Expected> + '_ {
     let hidden = u64::from(config.hidden_size);
     let vocabulary = [u64::from(config.vocab_size), hidden];
-    let head = (!config.tie_word_embeddings).then(|| one(HEAD.to_owned(), &vocabulary, Role::PlainMatrix));
-    std::iter::once(one(EMBED.to_owned(), &vocabulary, Role::PlainMatrix))
+    let head = (!config.tie_word_embeddings).then(|| one(HEAD.to_owned(), &vocabulary, TensorRole::PlainMatrix));
+    std::iter::once(one(EMBED.to_owned(), &vocabulary, TensorRole::PlainMatrix))
         .chain((0..config.num_hidden_layers).flat_map(|index| expected_layer(config, index)))
-        .chain(std::iter::once(one(NORM.to_owned(), &[hidden], Role::Vector)))
+        .chain(std::iter::once(one(NORM.to_owned(), &[hidden], TensorRole::Vector)))
         .chain(head)
 }
 
@@ -104,12 +104,12 @@ pub fn expected(config: &ModelConfig) -> impl Iterator<Item = Expected> + '_ {
 pub fn expected_prediction(config: &ModelConfig, index: u32) -> Vec<Expected> {
     let hidden = u64::from(config.hidden_size);
     let mut list = vec![
-        one(layer(index, "enorm"), &[hidden], Role::Vector),
-        one(layer(index, "hnorm"), &[hidden], Role::Vector),
-        one(layer(index, "eh_proj"), &[hidden, hidden.saturating_mul(2)], Role::PlainMatrix),
+        one(layer(index, "enorm"), &[hidden], TensorRole::Vector),
+        one(layer(index, "hnorm"), &[hidden], TensorRole::Vector),
+        one(layer(index, "eh_proj"), &[hidden, hidden.saturating_mul(2)], TensorRole::PlainMatrix),
     ];
     list.extend(expected_layer(config, index));
-    list.push(one(layer(index, "shared_head.norm"), &[hidden], Role::Vector));
+    list.push(one(layer(index, "shared_head.norm"), &[hidden], TensorRole::Vector));
     list
 }
 
@@ -127,44 +127,44 @@ fn expected_layer(config: &ModelConfig, index: u32) -> Vec<Expected> {
     let mut list = Vec::new();
     let mut add = |part: &str, shape: &[u64], role| list.push(one(layer(index, part), shape, role));
 
-    add("input_layernorm", &[hidden], Role::Vector);
+    add("input_layernorm", &[hidden], TensorRole::Vector);
     match config.q_lora_rank.map(size) {
-        None => add("self_attn.q_proj", &[query, hidden], Role::Matrix),
+        None => add("self_attn.q_proj", &[query, hidden], TensorRole::Matrix),
         Some(rank) => {
-            add("self_attn.q_a_proj", &[rank, hidden], Role::Matrix);
-            add("self_attn.q_a_layernorm", &[rank], Role::Vector);
-            add("self_attn.q_b_proj", &[query, rank], Role::Matrix);
+            add("self_attn.q_a_proj", &[rank, hidden], TensorRole::Matrix);
+            add("self_attn.q_a_layernorm", &[rank], TensorRole::Vector);
+            add("self_attn.q_b_proj", &[query, rank], TensorRole::Matrix);
         }
     }
-    add("self_attn.kv_a_proj_with_mqa", &[kv_rank.saturating_add(rope), hidden], Role::Matrix);
-    add("self_attn.kv_a_layernorm", &[kv_rank], Role::Vector);
-    add("self_attn.kv_b_proj", &[times(heads, nope.saturating_add(value)), kv_rank], Role::Matrix);
-    add("self_attn.o_proj", &[hidden, times(heads, value)], Role::Matrix);
-    add("post_attention_layernorm", &[hidden], Role::Vector);
+    add("self_attn.kv_a_proj_with_mqa", &[kv_rank.saturating_add(rope), hidden], TensorRole::Matrix);
+    add("self_attn.kv_a_layernorm", &[kv_rank], TensorRole::Vector);
+    add("self_attn.kv_b_proj", &[times(heads, nope.saturating_add(value)), kv_rank], TensorRole::Matrix);
+    add("self_attn.o_proj", &[hidden, times(heads, value)], TensorRole::Matrix);
+    add("post_attention_layernorm", &[hidden], TensorRole::Vector);
 
     if let (Some(indexer), Some(LayerIndexer::Full), Some(rank)) = (&config.indexer, kind.indexer, config.q_lora_rank) {
         let (heads, dim) = (size(indexer.n_heads), size(indexer.head_dim));
-        add("self_attn.indexer.wq_b", &[times(heads, dim), size(rank)], Role::Matrix);
-        add("self_attn.indexer.wk", &[dim, hidden], Role::Matrix);
-        add("self_attn.indexer.k_norm", &[dim], Role::Vector);
-        add("self_attn.indexer.weights_proj", &[heads, hidden], Role::PlainMatrix);
-        list.push(one(indexer_norm_bias(index), &[dim], Role::Vector));
+        add("self_attn.indexer.wq_b", &[times(heads, dim), size(rank)], TensorRole::Matrix);
+        add("self_attn.indexer.wk", &[dim, hidden], TensorRole::Matrix);
+        add("self_attn.indexer.k_norm", &[dim], TensorRole::Vector);
+        add("self_attn.indexer.weights_proj", &[heads, hidden], TensorRole::PlainMatrix);
+        list.push(one(indexer_norm_bias(index), &[dim], TensorRole::Vector));
     }
     let feed_forward = |prefix: &str, width: u64| {
         let name = |part| layer(index, &format!("{prefix}.{part}"));
         [
-            one(name("gate_proj"), &[width, hidden], Role::Matrix),
-            one(name("up_proj"), &[width, hidden], Role::Matrix),
-            one(name("down_proj"), &[hidden, width], Role::Matrix),
+            one(name("gate_proj"), &[width, hidden], TensorRole::Matrix),
+            one(name("up_proj"), &[width, hidden], TensorRole::Matrix),
+            one(name("down_proj"), &[hidden, width], TensorRole::Matrix),
         ]
     };
     match config.router.filter(|_| kind.moe) {
         None => list.extend(feed_forward("mlp", size(config.intermediate_size))),
         Some(router) => {
             let (experts, width) = (size(router.n_routed_experts), size(router.moe_intermediate_size));
-            list.push(one(layer(index, "mlp.gate"), &[experts, hidden], Role::PlainMatrix));
+            list.push(one(layer(index, "mlp.gate"), &[experts, hidden], TensorRole::PlainMatrix));
             if router.has_bias {
-                list.push(one(router_bias(index), &[experts], Role::Vector));
+                list.push(one(router_bias(index), &[experts], TensorRole::Vector));
             }
             for expert in 0..router.n_routed_experts {
                 list.extend(feed_forward(&format!("mlp.experts.{expert}"), width));

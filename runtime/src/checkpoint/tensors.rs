@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::config::ModelConfig;
 use super::dtype::Dtype;
-use super::names::{self, Expected, Role};
+use super::names::{self, Expected, TensorRole};
 use super::stored::Tensor;
 use crate::error::{Class, Error, Result, quote};
 
@@ -15,7 +15,7 @@ const UNUSED_NAMES: usize = 100;
 
 /// Outcome of claiming.
 pub(super) struct Claims {
-    pub(super) tensors: HashMap<String, (Tensor, Role)>,
+    pub(super) tensors: HashMap<String, (Tensor, TensorRole)>,
     pub(super) prediction_layers: u32,
     pub(super) unused: Vec<String>,
     pub(super) unused_count: usize,
@@ -63,7 +63,7 @@ fn take(
     file: &str,
     own: &mut HashMap<String, Tensor>,
     expected: &Expected,
-    tensors: &mut HashMap<String, (Tensor, Role)>,
+    tensors: &mut HashMap<String, (Tensor, TensorRole)>,
 ) -> Result<()> {
     let Some(tensor) = own.remove(&expected.name) else {
         let name = format!("{}{}", config.tensor_prefix, expected.name);
@@ -75,7 +75,7 @@ fn take(
         let help = "config.json and the weights are of different models, or the file is broken";
         return Err(tensor.error(Class::Shape, message).with_help(help));
     }
-    let is_fp8 = expected.role == Role::Matrix && tensor.dtype == Dtype::F8_E4M3;
+    let is_fp8 = expected.role == TensorRole::Matrix && tensor.dtype == Dtype::F8_E4M3;
     if is_fp8 {
         let scale_name = names::scale(&expected.name);
         if config.quantization.is_none() {
@@ -93,11 +93,11 @@ fn take(
                 scale.error(Class::Quant, format_args!("expected scales in F32, U8 or F8_E8M0, found {}", scale.dtype))
             );
         }
-        tensors.insert(scale_name, (scale, Role::Scale));
+        tensors.insert(scale_name, (scale, TensorRole::Scale));
     } else if !tensor.dtype.is_plain_float() {
         let fp8 = matches!(tensor.dtype, Dtype::F8_E5M2 | Dtype::F8_E4M3FNUZ | Dtype::F8_E5M2FNUZ);
-        let class = if fp8 && expected.role == Role::Matrix { Class::Quant } else { Class::Dtype };
-        let or_fp8 = if expected.role == Role::Matrix { ", BF16 or F8_E4M3" } else { " or BF16" };
+        let class = if fp8 && expected.role == TensorRole::Matrix { Class::Quant } else { Class::Dtype };
+        let or_fp8 = if expected.role == TensorRole::Matrix { ", BF16 or F8_E4M3" } else { " or BF16" };
         return Err(tensor.error(class, format_args!("expected F32, F16{or_fp8}, found {}", tensor.dtype)));
     }
     tensors.insert(expected.name.clone(), (tensor, expected.role));
@@ -109,7 +109,7 @@ fn claim_prediction(
     config: &ModelConfig,
     file: &str,
     own: &mut HashMap<String, Tensor>,
-    tensors: &mut HashMap<String, (Tensor, Role)>,
+    tensors: &mut HashMap<String, (Tensor, TensorRole)>,
 ) -> u32 {
     let mut whole = 0u32;
     for index in config.num_hidden_layers..config.layers_with_prediction() {
@@ -159,7 +159,12 @@ fn may_be_left(config: &ModelConfig, name: &str, prediction: &BTreeSet<u32>) -> 
     }
 }
 
-fn left_over(config: &ModelConfig, tensors: &HashMap<String, (Tensor, Role)>, name: &str, tensor: &Tensor) -> Error {
+fn left_over(
+    config: &ModelConfig,
+    tensors: &HashMap<String, (Tensor, TensorRole)>,
+    name: &str,
+    tensor: &Tensor,
+) -> Error {
     if let Some((weight, _)) = name.strip_suffix("_scale_inv").and_then(|weight| tensors.get(weight)) {
         return tensor.error(Class::Quant, format_args!("scales of a weight that is {} and needs none", weight.dtype));
     }

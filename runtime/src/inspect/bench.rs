@@ -9,7 +9,7 @@ use crate::platform::Instant;
 
 /// What to measure.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct BenchOptions {
     /// Prompt lengths to read.
     pub prompts: Vec<u32>,
     /// Tokens to decode.
@@ -59,7 +59,7 @@ pub struct Row {
 ///
 /// # Errors
 /// `context_overflow` where depth and test exceed the context; faults of the device.
-pub async fn run(engine: &mut Engine, options: &Options) -> Result<Report> {
+pub async fn run(engine: &mut Engine, options: &BenchOptions) -> Result<Report> {
     let (adapter, driver) = engine.adapter().map_or_else(
         || ("host".to_owned(), String::new()),
         |info| (info.name.clone(), format!("{} {}", info.backend, info.driver)),

@@ -14,7 +14,7 @@ pub struct Dims {
     pub vocab_limit: u32,
     /// Decoder layers, without multi-token prediction.
     pub num_hidden_layers: u32,
-    /// Attention heads (`num_attention_heads`).
+    /// LayerAttention heads (`num_attention_heads`).
     pub heads: u32,
     /// Width of the q latent; none where queries are projected directly.
     pub q_lora_rank: Option<u32>,

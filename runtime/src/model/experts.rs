@@ -11,7 +11,7 @@ use lyn_shaders::route::Route;
 use super::dims::RouterDims;
 use super::weights::ExpertsWeights;
 use super::{StepRecorder, feed_forward};
-use crate::record::{Columns, Part};
+use crate::record::{ColumnRange, Columns};
 
 /// Tokens from which experts are binned, so that each weight is decoded once for several tokens; the same bits.
 const BIN_FROM: u32 = 5;
@@ -20,7 +20,7 @@ const BIN_FROM: u32 = 5;
 pub(super) fn routed_and_shared(r: &mut StepRecorder<'_>, moe: &ExpertsWeights, normed: Columns, x: Columns) {
     let router = r.dims.router.as_ref().expect("a layer has experts only where the config has a router");
     let logits = r.linear(normed, &moe.router); // [tokens, n_routed_experts]
-    r.tap("router_logits", logits.part(Part { first: 0, width: router.experts }));
+    r.tap("router_logits", logits.part(ColumnRange { first: 0, width: router.experts }));
     let chosen = route(r, router, moe, logits); // entries (expert, weight) of each token
     let hidden = gate_up(r, moe, &chosen, normed); // [tokens · entries, width]
     let y = down(r, moe, &chosen, hidden); // [tokens · entries, hidden_size]
@@ -65,7 +65,7 @@ fn route(r: &mut StepRecorder<'_>, router: &RouterDims, moe: &ExpertsWeights, lo
         scaling: router.scaling,
         shared,
     });
-    r.tap("router_entries", entries.part(Part { first: 0, width: 2 * router.experts_per_token }));
+    r.tap("router_entries", entries.part(ColumnRange { first: 0, width: 2 * router.experts_per_token }));
     let entries = entries.slot;
     let tokens = r.shape.tokens;
     let binned = (tokens >= BIN_FROM).then(|| {

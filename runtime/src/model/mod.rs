@@ -21,7 +21,7 @@ use lyn_shaders::gather_rows::GatherRows;
 use lyn_shaders::rms_norm::Rows;
 
 use crate::layout::TableShard;
-use crate::record::{Columns, Part, Recording};
+use crate::record::{ColumnRange, Columns, Recording};
 use attention::Shared;
 pub use dims::Dims;
 use recorder::StepRecorder;
@@ -48,7 +48,7 @@ pub fn step(Parts { dims, tensors, shape }: Parts<'_>) -> Recording {
     r.tap("final_norm", normed);
     let logits = Columns::whole(slots.logits, Rows::Outputs, weights.head.width);
     r.linear_into(normed, &weights.head, logits); // [rows, vocab_size]
-    r.tap("logits", logits.part(Part { first: 0, width: dims.vocab_size }));
+    r.tap("logits", logits.part(ColumnRange { first: 0, width: dims.vocab_size }));
     if shape.greedy {
         choose_next(r);
     }
@@ -65,7 +65,7 @@ pub fn predict_step(Parts { dims, tensors, shape }: Parts<'_>, module: &Predicti
     let r = &mut recorder;
     let embedded = embed(r, &weights.embedding); // [tokens, hidden_size]
     let both = r.tokens(2 * size); // [tokens, embedding | hidden]
-    let [left, right] = [0, size].map(|first| both.part(Part { first, width: size }));
+    let [left, right] = [0, size].map(|first| both.part(ColumnRange { first, width: size }));
     r.norm_into(embedded, module.embedding_norm, left, dims.rms_norm_eps);
     r.norm_into(Columns::whole(hidden, Rows::Tokens, size), module.hidden_norm, right, dims.rms_norm_eps);
     let x = r.linear(both, &module.projection); // residual stream [tokens, hidden_size]
@@ -79,7 +79,7 @@ pub fn predict_step(Parts { dims, tensors, shape }: Parts<'_>, module: &Predicti
     r.tap("mtp.final_norm", normed);
     let logits = Columns::whole(slots.logits, Rows::Outputs, weights.head.width);
     r.linear_into(normed, &weights.head, logits); // [rows, vocab_size]
-    r.tap("mtp.logits", logits.part(Part { first: 0, width: dims.vocab_size }));
+    r.tap("mtp.logits", logits.part(ColumnRange { first: 0, width: dims.vocab_size }));
     recorder.finish()
 }
 

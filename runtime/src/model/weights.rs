@@ -3,12 +3,12 @@
 use lyn_shaders::Slot;
 use lyn_shaders::experts::{ExpertPanels, ExpertShard};
 
-use super::attention::Attention;
+use super::attention::LayerAttention;
 use super::dims::Dims;
 use crate::checkpoint::{RouterConfig, names};
 use crate::error::{Code, Error, Result};
 use crate::layout::{ExpertMatrix, Layout, LinearWeights, TableShard};
-use crate::record::Part;
+use crate::record::ColumnRange;
 
 /// All weights of a model.
 #[derive(Clone, Debug)]
@@ -33,7 +33,7 @@ pub struct LayerWeights {
     /// `post_attention_layernorm`: `[hidden_size]`
     pub post_attention_norm: Slot,
     /// `self_attn`
-    pub attention: Attention,
+    pub attention: LayerAttention,
     /// `mlp`
     pub feed_forward: FeedForward,
 }
@@ -53,7 +53,7 @@ pub struct DenseWeights {
     /// `gate_proj`, `up_proj`
     pub gate_up: LinearWeights,
     /// Columns of `gate_up`: `up_proj`; those of `gate_proj` are as many, from the first on.
-    pub up: Part,
+    pub up: ColumnRange,
     /// `down_proj`
     pub down: LinearWeights,
 }
@@ -121,7 +121,7 @@ impl LayerWeights {
         Ok(LayerWeights {
             input_norm: layout.vector(names::layer(layer, "input_layernorm"))?,
             post_attention_norm: layout.vector(names::layer(layer, "post_attention_layernorm"))?,
-            attention: Attention::lay_out(layout, dims, layer, pages)?,
+            attention: LayerAttention::lay_out(layout, dims, layer, pages)?,
             feed_forward,
         })
     }

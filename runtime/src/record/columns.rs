@@ -20,7 +20,7 @@ pub struct Columns {
 
 /// Where one of several matrices side by side has its columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Part {
+pub struct ColumnRange {
     /// First column.
     pub first: u32,
     /// How many columns.
@@ -36,7 +36,7 @@ impl Columns {
 
     /// Some of these columns.
     #[must_use]
-    pub const fn part(self, part: Part) -> Columns {
+    pub const fn part(self, part: ColumnRange) -> Columns {
         assert!(part.first + part.width <= self.width, "a part lies within its tensor");
         Columns { first: self.first + part.first, width: part.width, ..self }
     }

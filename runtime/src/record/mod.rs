@@ -9,7 +9,7 @@ mod recording;
 mod scratch;
 mod taps;
 
-pub use columns::{Columns, Part};
+pub use columns::{ColumnRange, Columns};
 pub use pass::{Pass, scratch_index};
 pub use recording::{Recorder, Recording};
 pub use taps::{Layers, SCORES, SELECTED, Tap, Taps, Trace, WEIGHTS};

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use lyn::checkpoint::names::{self, Role};
+use lyn::checkpoint::names::{self, TensorRole};
 use lyn::checkpoint::{Checkpoint, MemorySource, ModelConfig};
 use lyn::{Error, Result};
 use serde_json::{Value, json};
@@ -68,7 +68,7 @@ impl Model {
         let mut model = Model::tiny();
         model.config["quantization_config"] = serde_json::from_str(QUANTIZATION).unwrap();
         for expected in names::expected(&ModelConfig::parse(model.config.to_string().as_bytes()).unwrap()) {
-            if expected.role == Role::Matrix {
+            if expected.role == TensorRole::Matrix {
                 model.tensors.insert(names::scale(&expected.name), Stored::new("F32", &[1, 1]));
                 model.tensors.insert(expected.name, Stored::new("F8_E4M3", &expected.shape));
             }

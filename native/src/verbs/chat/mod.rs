@@ -15,7 +15,7 @@ use super::refuse;
 use crate::answer::{Answer, answer};
 use crate::ask::{Ask, message};
 use crate::cli;
-use crate::remote::{Remote, Told};
+use crate::remote::{Remote, RemoteAnswer};
 use crate::text::shown;
 use crate::{App, Ended, load, terminal};
 
@@ -70,7 +70,7 @@ enum Speaker {
 #[derive(Clone)]
 enum Last {
     Here(Answer),
-    There(Told),
+    There(RemoteAnswer),
 }
 
 impl Speaker {
@@ -188,8 +188,8 @@ impl Chat<'_> {
         Ok(made)
     }
 
-    fn reply_there(&self) -> Result<Told> {
-        let Speaker::There(remote) = &self.speaker else { return Ok(Told::default()) };
+    fn reply_there(&self) -> Result<RemoteAnswer> {
+        let Speaker::There(remote) = &self.speaker else { return Ok(RemoteAnswer::default()) };
         let told = remote.answer(self.app, self.ask(), self.messages())?;
         end_of_answer(self.app, || told.to_json(SCHEMA));
         told.report(self.app, &self.options.answer);

@@ -18,7 +18,7 @@ use tensors::Latent;
 
 /// A layer's attention.
 #[derive(Clone, Debug)]
-pub enum Attention {
+pub enum LayerAttention {
     /// Multi-head latent attention, sparse where the model has an indexer.
     Latent(Box<Latent>),
 }
@@ -30,26 +30,28 @@ pub(super) struct Shared {
     selected: Option<Selected>,
 }
 
-impl Attention {
+impl LayerAttention {
     /// Memory for a layer's weights, and for `pages` pages of its rows.
     ///
     /// # Errors
     /// `bad_checkpoint` for tensors that cannot lie side by side.
-    pub(super) fn lay_out(layout: &mut Layout<'_>, dims: &Dims, layer: u32, pages: u32) -> Result<Attention> {
-        Latent::lay_out(layout, dims, layer, pages).map(|latent| Attention::Latent(Box::new(latent)))
+    pub(super) fn lay_out(layout: &mut Layout<'_>, dims: &Dims, layer: u32, pages: u32) -> Result<LayerAttention> {
+        Latent::lay_out(layout, dims, layer, pages).map(|latent| LayerAttention::Latent(Box::new(latent)))
     }
 
     /// What the layer keeps of each position, in the order in which pages are copied.
     pub fn cache(&self) -> impl Iterator<Item = CacheTensor> + use<> {
         match self {
-            Attention::Latent(w) => std::iter::once(w.latents).chain(w.indexer.as_ref().map(|indexer| indexer.keys)),
+            LayerAttention::Latent(w) => {
+                std::iter::once(w.latents).chain(w.indexer.as_ref().map(|indexer| indexer.keys))
+            }
         }
     }
 
     /// x += attention(normed). Writes the cache rows of this step's tokens first, then reads.
     pub(super) fn record(&self, r: &mut StepRecorder<'_>, normed: Columns, x: Columns, shared: &mut Shared) {
         match self {
-            Attention::Latent(w) => latent::attention(r, w, normed, x, &mut shared.selected),
+            LayerAttention::Latent(w) => latent::attention(r, w, normed, x, &mut shared.selected),
         }
     }
 }

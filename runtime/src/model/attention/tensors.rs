@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::layout::{Layout, LinearWeights, StoredRows, TableShard};
 use crate::model::cache::CacheTensor;
 use crate::model::dims::Dims;
-use crate::record::Part;
+use crate::record::ColumnRange;
 
 /// Multi-head latent attention: its weights, and its rows of the cache.
 #[derive(Clone, Debug)]
@@ -15,9 +15,9 @@ pub struct Latent {
     /// From the normed hidden: `q_a_proj` (or `q_proj`), `kv_a_proj_with_mqa`, and the indexer's `wk`, `weights_proj`.
     pub down: LinearWeights,
     /// Columns of `down`: the q latent, or the queries where there is none.
-    pub query: Part,
+    pub query: ColumnRange,
     /// Columns of `down`: the kv latent, then the rope key.
-    pub kv: Part,
+    pub kv: ColumnRange,
     /// From the q latent; none where queries are projected directly.
     pub up: Option<Up>,
     /// `kv_a_layernorm`: `[kv_lora_rank]`
@@ -42,18 +42,18 @@ pub struct Up {
     /// `q_b_proj`, and the indexer's `wq_b`.
     pub matrix: LinearWeights,
     /// Columns of `matrix`: the queries.
-    pub query: Part,
+    pub query: ColumnRange,
 }
 
 /// The indexer: where its projections lie among attention's, its LayerNorm, and its rows of the cache.
 #[derive(Clone, Debug)]
 pub struct Indexer {
     /// Columns of [`Up::matrix`]: `wq_b`.
-    pub query: Part,
+    pub query: ColumnRange,
     /// Columns of [`Latent::down`]: `wk`.
-    pub key: Part,
+    pub key: ColumnRange,
     /// Columns of [`Latent::down`]: `weights_proj`.
-    pub head_weights: Part,
+    pub head_weights: ColumnRange,
     /// `indexer.k_norm.weight`: `[index_head_dim]`
     pub key_norm: Slot,
     /// `indexer.k_norm.bias`: `[index_head_dim]`
