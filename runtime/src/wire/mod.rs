@@ -26,6 +26,7 @@
 
 pub mod anthropic;
 mod calls;
+pub mod llama_cpp;
 pub mod ollama;
 pub mod openai;
 pub mod time;
