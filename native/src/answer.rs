@@ -193,7 +193,7 @@ impl Trace {
 impl Answer {
     /// `212 tokens · 38.1 tok/s · …`
     pub(crate) fn statistics(&self, engine: &mut Engine) -> String {
-        let (t, speeds) = (&self.timings, openai::Timings::from(&self.timings));
+        let (t, speeds) = (&self.timings, openai::SpeedReport::from(&self.timings));
         let settings = *engine.runner().settings();
         let used = t.prompt_tokens + t.completion_tokens;
         let cached =
@@ -223,7 +223,7 @@ impl Answer {
             "reasoning_content": if self.reasoning.is_empty() { Value::Null } else { json!(self.reasoning) },
             "finish_reason": self.finish.map_or("stopped", Finish::name),
             "usage": openai::Usage::from(&self.timings).to_json(),
-            "timings": openai::Timings::from(&self.timings),
+            "timings": openai::SpeedReport::from(&self.timings),
             "seed": self.seed,
             "adapter": engine.adapter().map_or("host", |adapter| adapter.name.as_str()),
         })

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::chat::{Conversation, Detected, Options as RenderOptions};
+use crate::chat::{Conversation, Detected, RenderOptions};
 use crate::checkpoint::{Checkpoint, GenerationDefaults, Source};
 use crate::error::{Code, Error, Result};
 use crate::executor::Executor;

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use crate::chat::formats::template::{ChatTemplate, Ends};
 use crate::chat::formats::template_of;
 use crate::chat::{
-    ChatFormat, CheckpointFiles, Conversation, Detected, Grammars, Options, OutputParser, control, encode,
+    ChatFormat, CheckpointFiles, Conversation, Detected, Grammars, OutputParser, RenderOptions, control, encode,
 };
 use crate::checkpoint::{Checkpoint, GenerationDefaults};
 use crate::error::{Code, Error, Result, quote};
@@ -147,7 +147,7 @@ impl Language {
     ///
     /// # Errors
     /// `bad_request` where the checkpoint has no format that lyn renders, or a message cannot be rendered.
-    pub fn render(&self, conversation: &Conversation, options: Options) -> Result<Vec<u32>> {
+    pub fn render(&self, conversation: &Conversation, options: RenderOptions) -> Result<Vec<u32>> {
         let format: ChatFormat = match self.format {
             Detected::Format(format) => format,
             #[cfg(feature = "chat-template")]
@@ -190,7 +190,7 @@ impl Language {
     }
 
     #[cfg(feature = "chat-template")]
-    fn render_by_template(&self, conversation: &Conversation, options: Options) -> Result<Vec<u32>> {
+    fn render_by_template(&self, conversation: &Conversation, options: RenderOptions) -> Result<Vec<u32>> {
         let template = self.template.as_ref().ok_or_else(|| Error::new(Code::Internal, "the chat template is gone"))?;
         let template = template.as_ref().map_err(Clone::clone)?;
         let text = |id: Option<u32>| id.map(|id| self.tokenizer().decode(&[id])).unwrap_or_default();

@@ -1,4 +1,8 @@
-//! docs/errors.md has an entry with the exit code of every error code, and a row for every class of refused files.
+//! docs/errors.md has an entry with the exit code of every error code, and a row for every class of refused files; a public type
+//! has a name of its own.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use lyn::Code;
 
@@ -26,4 +30,40 @@ fn every_class_has_its_row() {
     let classes: Vec<&str> = arms.filter_map(|line| line.split_once("=> \"E-")?.1.strip_suffix("\",")).collect();
     assert!(!classes.is_empty());
     assert_eq!(rows, classes, "rows of docs/errors.md against the classes, in order");
+}
+
+/// One word per thing: a public type's name is given once in the library and its shaders.
+///
+/// Oracle: the sources. Where two types are faces of one thing, the pair is listed with the reason.
+#[test]
+fn public_types_have_names_of_their_own() {
+    // The executor that the engine holds, and the two that stand behind it, one of them chosen when it is opened.
+    const FACES: [&str; 3] = ["Executor", "Prepared", "Read"];
+    let mut homes: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut folders = vec![root.join("src"), root.join("../shaders")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("a folder of sources") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(&path).expect("a source");
+                let kinds = ["pub struct ", "pub enum ", "pub trait ", "pub type "];
+                let rests = text.lines().filter_map(|line| kinds.iter().find_map(|kind| line.strip_prefix(kind)));
+                for rest in rests {
+                    let end = rest.find(|c: char| !c.is_alphanumeric()).unwrap_or(rest.len());
+                    homes.entry(rest[..end].to_owned()).or_default().push(path.clone());
+                }
+            }
+        }
+    }
+    assert!(homes.len() > 100, "types were found");
+    // Twins of one file are the native and the browser's form of one type.
+    let twice = |(name, homes): (String, Vec<PathBuf>)| {
+        let alike = homes.iter().all(|home| home == &homes[0]);
+        (homes.len() > 1 && !alike && !FACES.contains(&name.as_str())).then(|| format!("{name}: {homes:?}"))
+    };
+    let twice: Vec<String> = homes.into_iter().filter_map(twice).collect();
+    assert!(twice.is_empty(), "names of two public types:\n{}", twice.join("\n"));
 }

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use lyn::chat::{ChatFormat, Detected, Dialect, Grammars, ResponseShape, Shape, ToolChoice, ToolSpec};
+use lyn::chat::{AnswerShape, ChatFormat, Detected, Dialect, Grammars, ResponseShape, ToolChoice, ToolSpec};
 use lyn::generate::Constraint;
 use lyn::text::Tokenizer;
 use lyn::{Code, Result};
@@ -29,7 +29,7 @@ fn grammars(format: ChatFormat) -> Grammars {
     Grammars::new(Arc::clone(&TOKENIZER), Detected::Format(format), sampleable, &[EOS])
 }
 
-fn of(grammars: &Grammars, shape: &Shape, thinking: bool) -> Result<Constraint> {
+fn of(grammars: &Grammars, shape: &AnswerShape, thinking: bool) -> Result<Constraint> {
     grammars.constraint(shape, thinking, Dialect::Local).map(|made| made.expect("the shape is not free"))
 }
 
@@ -79,7 +79,7 @@ fn draw(constraint: &mut Constraint, random: &mut Random, limit: usize) -> (Stri
 }
 
 /// Many answers; those that ended. At least half have to.
-fn answers(grammars: &Grammars, shape: &Shape, count: u64) -> Vec<String> {
+fn answers(grammars: &Grammars, shape: &AnswerShape, count: u64) -> Vec<String> {
     let constraint = of(grammars, shape, false).expect("it compiles");
     let drawn = (0..count).map(|seed| draw(&mut constraint.clone(), &mut Random(seed * 7919 + 1), 3000));
     let ended: Vec<String> = drawn.filter_map(|(text, ended)| ended.then_some(text)).collect();
@@ -106,14 +106,14 @@ fn parse(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text:?}"))
 }
 
-fn response(schema: Value) -> Shape {
-    Shape { response: ResponseShape::JsonSchema(schema), ..Shape::default() }
+fn response(schema: Value) -> AnswerShape {
+    AnswerShape { response: ResponseShape::JsonSchema(schema), ..AnswerShape::default() }
 }
 
-fn tools(choice: ToolChoice, strict: bool, tools: Value) -> Shape {
+fn tools(choice: ToolChoice, strict: bool, tools: Value) -> AnswerShape {
     let tools = tools.as_object().unwrap().iter();
     let tools = tools.map(|(name, parameters)| ToolSpec { name: name.clone(), parameters: parameters.clone(), strict });
-    Shape { tools: tools.collect(), choice, parallel: true, ..Shape::default() }
+    AnswerShape { tools: tools.collect(), choice, parallel: true, ..AnswerShape::default() }
 }
 
 /// One schema for each thing that has to hold.
@@ -155,7 +155,7 @@ fn schemas() -> Vec<Value> {
 
 #[test]
 fn json_mode_writes_objects() {
-    let shape = Shape { response: ResponseShape::JsonObject, ..Shape::default() };
+    let shape = AnswerShape { response: ResponseShape::JsonObject, ..AnswerShape::default() };
     for text in answers(&EXP, &shape, 40) {
         assert!(parse(&text).is_object() && text.ends_with('}'), "{text}");
     }
@@ -281,7 +281,7 @@ fn strict_calls_fit_their_functions() {
     for (grammars, read) in [(&*EXP, exp_calls as fn(&str) -> _), (&*DSML, dsml_calls)] {
         let mut seen: HashSet<String> = HashSet::new();
         for name in offered.as_object().unwrap().keys() {
-            let named = Shape { choice: ToolChoice::Named(name.clone()), ..shape.clone() };
+            let named = AnswerShape { choice: ToolChoice::Named(name.clone()), ..shape.clone() };
             for text in answers(grammars, &named, 6) {
                 for (called, arguments) in read(&text) {
                     assert_eq!(called, *name);
@@ -314,7 +314,7 @@ fn arguments_of_strict_functions_are_closed_objects() {
 
 #[test]
 fn one_call_where_calls_are_not_parallel() {
-    let shape = Shape { parallel: false, ..tools(ToolChoice::Required, false, json!({"f": {}, "g": {}})) };
+    let shape = AnswerShape { parallel: false, ..tools(ToolChoice::Required, false, json!({"f": {}, "g": {}})) };
     for text in answers(&EXP, &shape, 20) {
         assert_eq!(exp_calls(&text).len(), 1);
     }
@@ -324,7 +324,7 @@ fn one_call_where_calls_are_not_parallel() {
     let twice = "<｜tool▁call▁begin｜>f<｜tool▁sep｜>{}<｜tool▁call▁end｜>".repeat(2);
     let text = format!("<｜tool▁calls▁begin｜>{twice}<｜tool▁calls▁end｜>");
     assert!(!takes(&of(&EXP, &shape, false).unwrap(), &text));
-    assert!(takes(&of(&EXP, &Shape { parallel: true, ..shape }, false).unwrap(), &text));
+    assert!(takes(&of(&EXP, &AnswerShape { parallel: true, ..shape }, false).unwrap(), &text));
 }
 
 #[test]
@@ -403,7 +403,7 @@ fn tokens_that_reach_over_a_marker_are_judged() {
 
 #[test]
 fn json_comes_after_the_thought() {
-    let shape = Shape { response: ResponseShape::JsonObject, ..Shape::default() };
+    let shape = AnswerShape { response: ResponseShape::JsonObject, ..AnswerShape::default() };
     let constraint = of(&EXP, &shape, true).unwrap();
     assert!(takes(&constraint, "Let me see: {\"a\". </think>{\"a\": 1}"));
     assert!(!takes(&constraint, "No end of the thought"), "it may not end before its answer");
@@ -420,7 +420,7 @@ fn json_comes_after_the_thought() {
 #[test]
 fn json_or_calls_where_both_may_come() {
     let offered = json!({"f": {"type": "object", "properties": {"x": {"type": "integer"}}}});
-    let shape = Shape { response: ResponseShape::JsonObject, ..tools(ToolChoice::Auto, false, offered) };
+    let shape = AnswerShape { response: ResponseShape::JsonObject, ..tools(ToolChoice::Auto, false, offered) };
     for (grammars, opener) in [(&*EXP, "<｜tool▁calls▁begin｜>"), (&*DSML, "\n\n<｜DSML｜function_calls>")] {
         let mut calls = 0;
         for text in answers(grammars, &shape, 30) {
@@ -536,11 +536,11 @@ fn the_end_comes_once_and_last() {
 #[test]
 fn a_model_without_a_chat_format_writes_json_but_calls_nothing() {
     let raw = Grammars::new(Arc::clone(&TOKENIZER), Detected::Raw("none"), TOKENIZER.sampleable().into(), &[EOS]);
-    let shape = Shape { response: ResponseShape::JsonObject, ..Shape::default() };
+    let shape = AnswerShape { response: ResponseShape::JsonObject, ..AnswerShape::default() };
     assert!(takes(&of(&raw, &shape, false).unwrap(), "{}"));
     let error = of(&raw, &tools(ToolChoice::Required, false, json!({"f": {}})), false).unwrap_err();
     assert_eq!((error.code(), error.details()["param"].as_str()), (Code::BadRequest, Some("tools")));
-    assert!(raw.constraint(&Shape::default(), true, Dialect::Local).unwrap().is_none());
+    assert!(raw.constraint(&AnswerShape::default(), true, Dialect::Local).unwrap().is_none());
 }
 
 #[test]
@@ -576,7 +576,7 @@ fn the_cost_of_masks() {
     };
     let ((exp, first), (dsml, second)) = (lexicon(ChatFormat::Exp), lexicon(ChatFormat::Dsml));
     println!("lexicon of 129,280 ids: {:.2} s", first.min(second));
-    let object = Shape { response: ResponseShape::JsonObject, ..Shape::default() };
+    let object = AnswerShape { response: ResponseShape::JsonObject, ..AnswerShape::default() };
     let schema = response(schemas().swap_remove(2));
     let called = tools(ToolChoice::Required, true, offered());
     let auto = tools(ToolChoice::Auto, true, offered());
@@ -631,8 +631,9 @@ fn the_cost_of_masks() {
 
 #[test]
 fn regular_expressions_and_choices_are_whole_answers() {
-    let of_regex =
-        |regex: &str| of(&EXP, &Shape { response: ResponseShape::Regex(regex.to_owned()), ..Shape::default() }, false);
+    let of_regex = |regex: &str| {
+        of(&EXP, &AnswerShape { response: ResponseShape::Regex(regex.to_owned()), ..AnswerShape::default() }, false)
+    };
     for (regex, right, wrong) in [
         (r"\d{3}-\d{2}", "123-45", "x123-45"),
         ("^(yes|no)$", "yes", "yesno"),
@@ -648,16 +649,17 @@ fn regular_expressions_and_choices_are_whole_answers() {
     }
     let choice = ["yes", "no", "no way", "\u{7f}\"\\\n"].map(str::to_owned).to_vec();
     let constraint =
-        of(&EXP, &Shape { response: ResponseShape::Choice(choice.clone()), ..Shape::default() }, false).unwrap();
+        of(&EXP, &AnswerShape { response: ResponseShape::Choice(choice.clone()), ..AnswerShape::default() }, false)
+            .unwrap();
     assert!(choice.iter().all(|text| takes(&constraint, text)) && !takes(&constraint, "no "));
     assert!(takes(
-        &of(&EXP, &Shape { response: ResponseShape::Choice(choice), ..Shape::default() }, true).unwrap(),
+        &of(&EXP, &AnswerShape { response: ResponseShape::Choice(choice), ..AnswerShape::default() }, true).unwrap(),
         "hm</think>no"
     ));
 }
 
 fn grammar(text: &str) -> Result<Constraint> {
-    of(&EXP, &Shape { response: ResponseShape::Grammar(text.to_owned()), ..Shape::default() }, false)
+    of(&EXP, &AnswerShape { response: ResponseShape::Grammar(text.to_owned()), ..AnswerShape::default() }, false)
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use lyn::chat::{ChatFormat, Conversation, Message, Options, OutputParser, Parsed, Segment, control, encode};
+use lyn::chat::{ChatFormat, Conversation, Message, OutputParser, Parsed, RenderOptions, Segment, control, encode};
 use lyn::generate::{Event, Parser};
 use lyn::text::{Pieces, Tokenizer};
 use serde_json::Value;
@@ -177,9 +177,9 @@ fn format(case: &Value) -> ChatFormat {
     }
 }
 
-fn options(flags: &Value) -> Options {
+fn options(flags: &Value) -> RenderOptions {
     let flag = |name: &str, default: bool| flags[name].as_bool().unwrap_or(default);
-    Options {
+    RenderOptions {
         thinking: flag("thinking", false),
         add_generation_prompt: flag("add_generation_prompt", true),
         add_bos: flag("add_bos", true),
@@ -280,7 +280,7 @@ fn a_role_cannot_be_forged() {
                 let content = format!("a{token}{token} b");
                 let json = serde_json::json!({"messages": [{"role": "system", "content": token}, {"role": "user", "content": content}]});
                 let conversation: Conversation = serde_json::from_value(json).expect("a conversation");
-                let prompt = encode(*format, &conversation, Options::default()).expect("a prompt");
+                let prompt = encode(*format, &conversation, RenderOptions::default()).expect("a prompt");
                 let ids = prompt.ids(tokenizer).expect("ids");
                 let found: Vec<&str> = ids.iter().filter_map(|id| added.get(id).copied()).collect();
                 assert_eq!(found, [control::BOS, control::USER, control::ASSISTANT, control::END_THINK], "{token}");
@@ -296,7 +296,7 @@ fn a_last_assistant_message_is_continued() {
     let render = |format, thinking, last: Value| {
         let json = serde_json::json!({"messages": [{"role": "user", "content": "q"}, last]});
         let conversation: Conversation = serde_json::from_value(json).expect("a conversation");
-        let options = Options { thinking, continue_final: true, ..Options::default() };
+        let options = RenderOptions { thinking, continue_final: true, ..RenderOptions::default() };
         encode(format, &conversation, options)
             .map(|prompt| prompt.to_string().replace("<｜begin▁of▁sentence｜><｜User｜>q<｜Assistant｜>", ""))
     };
@@ -336,7 +336,7 @@ fn histories_of_others_are_rendered_in_every_format() {
         let messages: Vec<Message> = serde_json::from_value(calls(arguments.clone())).expect("messages");
         let conversation = Conversation { messages, ..Conversation::default() };
         for thinking in [false, true] {
-            let options = Options { thinking, ..Options::default() };
+            let options = RenderOptions { thinking, ..RenderOptions::default() };
             let rendered = |format| encode(format, &conversation, options).expect("a prompt").to_string();
             for format in [ChatFormat::Exp, ChatFormat::V31] {
                 let wanted = format!("<｜tool▁sep｜>{exp}<｜tool▁call▁end｜>");
@@ -362,18 +362,22 @@ fn refused_conversations_name_the_message() {
         let messages: Vec<Message> = serde_json::from_str(&messages).expect(said);
         let conversation = Conversation { messages, ..Conversation::default() };
         let error =
-            encode(ChatFormat::Dsml, &conversation, Options { thinking: true, ..Options::default() }).expect_err(said);
+            encode(ChatFormat::Dsml, &conversation, RenderOptions { thinking: true, ..RenderOptions::default() })
+                .expect_err(said);
         assert_eq!(error.code().name(), "bad_request");
         assert!(error.message().contains(said), "{error}");
         assert_eq!(error.details()["message_index"], index, "{error}");
     }
-    let empty = encode(ChatFormat::Exp, &Conversation::default(), Options::default()).expect_err("empty");
+    let empty = encode(ChatFormat::Exp, &Conversation::default(), RenderOptions::default()).expect_err("empty");
     assert_eq!(empty.message(), "Empty input messages");
     let tools =
         r#"{"messages":[{"role":"user","content":"q"}],"tools":[{"type":"function","function":{"name":"a b"}}]}"#;
     let conversation: Conversation = serde_json::from_str(tools).expect("a conversation");
     assert!(
-        encode(ChatFormat::Exp, &conversation, Options::default()).expect_err("name").message().contains("tools[0]")
+        encode(ChatFormat::Exp, &conversation, RenderOptions::default())
+            .expect_err("name")
+            .message()
+            .contains("tools[0]")
     );
     // Results in any order are rendered in the order of the calls.
     let user = r#"{"role":"user","content":"q"}"#;
@@ -382,7 +386,7 @@ fn refused_conversations_name_the_message() {
     let messages = format!("[{user},{calls},{},{}]", result("2"), result("1"));
     let conversation =
         Conversation { messages: serde_json::from_str(&messages).expect("messages"), ..Conversation::default() };
-    let prompt = encode(ChatFormat::Dsml, &conversation, Options::default()).expect("a prompt").to_string();
+    let prompt = encode(ChatFormat::Dsml, &conversation, RenderOptions::default()).expect("a prompt").to_string();
     assert!(prompt.contains("\n<result>r1</result>\n<result>r2</result>\n"), "{prompt}");
 }
 
@@ -390,8 +394,8 @@ fn refused_conversations_name_the_message() {
 fn content_may_come_in_parts() {
     let json = r#"{"messages":[{"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}],"name":null,"tool_calls":null}],"tools":null}"#;
     let conversation: Conversation = serde_json::from_str(json).expect("a conversation");
-    let prompt =
-        encode(ChatFormat::Exp, &conversation, Options { add_bos: false, ..Options::default() }).expect("a prompt");
+    let prompt = encode(ChatFormat::Exp, &conversation, RenderOptions { add_bos: false, ..RenderOptions::default() })
+        .expect("a prompt");
     assert_eq!(prompt.segments()[1], Segment::Text("ab".to_owned()));
 }
 
@@ -446,7 +450,7 @@ fn completions_are_parsed_in_any_pieces() {
 /// Rules of the formats that no golden shows (spec: api 3.2 and 3.3).
 #[test]
 fn rules_beyond_the_goldens() {
-    let render = |format, options: Options, messages: Value| {
+    let render = |format, options: RenderOptions, messages: Value| {
         let conversation = serde_json::from_value(serde_json::json!({ "messages": messages })).expect("a conversation");
         encode(format, &conversation, options).expect("a prompt").to_string().replacen(control::BOS, "", 1)
     };
@@ -459,16 +463,16 @@ fn rules_beyond_the_goldens() {
     ]);
     let rest = "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>f<｜tool▁sep｜>{\"a\": [1, 2]}<｜tool▁call▁end｜><｜tool▁calls▁end｜>\
         <｜end▁of▁sentence｜><｜tool▁output▁begin｜>r<｜tool▁output▁end｜>a</think>b<｜end▁of▁sentence｜><｜User｜>q<｜Assistant｜></think>";
-    let plain = Options::default();
+    let plain = RenderOptions::default();
     assert_eq!(render(ChatFormat::V31, plain, after_results.clone()), format!("S{rest}"));
     assert_eq!(render(ChatFormat::Exp, plain, after_results), format!("S<｜Assistant｜></think>{rest}"));
     // While thinking, developer messages before the last user message go with the thoughts of their turns.
     let developer = serde_json::json!([{"role": "developer", "content": "d"}, {"role": "user", "content": "q"}]);
-    let thinking = Options { thinking: true, ..plain };
+    let thinking = RenderOptions { thinking: true, ..plain };
     let developer_turn = "<｜User｜>\n\n# The user's message is: d<｜Assistant｜></think>";
     let user_turn = |mode| format!("<｜User｜>q<｜Assistant｜>{mode}");
     assert_eq!(render(ChatFormat::Dsml, thinking, developer.clone()), user_turn("<think>"));
-    let keep = Options { drop_thinking: false, ..thinking };
+    let keep = RenderOptions { drop_thinking: false, ..thinking };
     assert_eq!(render(ChatFormat::Dsml, keep, developer.clone()), format!("{developer_turn}{}", user_turn("<think>")));
     assert_eq!(render(ChatFormat::Dsml, plain, developer), format!("{developer_turn}{}", user_turn("</think>")));
 }

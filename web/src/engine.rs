@@ -8,7 +8,7 @@ use lyn::engine::Progress;
 use lyn::generate::{Event, Finish, Request, Selection, TraceRequest, Voice};
 use lyn::inspect::model_info::ModelInfo;
 use lyn::memory::ContextSize;
-use lyn::wire::openai::{ChatRequest, Chunked, Completion, PromptField, Rules, Stop, TextRequest, Timings, Usage};
+use lyn::wire::openai::{ChatRequest, Chunked, Completion, PromptField, Rules, SpeedReport, Stop, TextRequest, Usage};
 use lyn::{Attention, Options, Place};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -315,7 +315,7 @@ impl Engine {
         let timings = generation.timings();
         let ids = Uint32Array::from(generation.ids());
         drop(generation);
-        let (usage, times) = (Usage::from(&timings), Timings::from(&timings));
+        let (usage, times) = (Usage::from(&timings), SpeedReport::from(&timings));
         let end = object(&json!({
             "finish_reason": finish.map_or("cancelled", Finish::name),
             "usage": usage,

@@ -7,7 +7,7 @@ use axum::http::HeaderName;
 use axum::response::Response;
 use lyn::error::Code;
 use lyn::generate::Event;
-use lyn::wire::anthropic::{Message, chat_request};
+use lyn::wire::anthropic::{AnthropicMessage, chat_request};
 use serde_json::json;
 
 use super::body::parsed;
@@ -32,7 +32,7 @@ pub(crate) async fn messages(
     // Names of other makers' models mean the one that is here.
     let rules = server.rules(true, true);
     let request = parsed(&server, body, move |bytes| chat_request(&rules, bytes, false)).await?;
-    let mut message = Message::new(request.model.clone().unwrap_or_default());
+    let mut message = AnthropicMessage::new(request.model.clone().unwrap_or_default());
     let streams = request.is_stream();
     let Started { mut answer, headers, .. } = chat::start(&server, visitor, request).await?;
     let mut response = if streams {
@@ -66,7 +66,7 @@ pub(crate) async fn count_tokens(State(server): State<Shared>, body: Body) -> Re
     Ok(response)
 }
 
-impl Pieces for Message {
+impl Pieces for AnthropicMessage {
     const KIND: &'static str = sse::EVENT_STREAM;
     const KEEP_ALIVE: &'static str = "event: ping\ndata: {\"type\":\"ping\"}\n\n";
 

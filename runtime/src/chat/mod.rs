@@ -41,6 +41,6 @@ pub use grammar::Grammars;
 pub use message::{Content, Conversation, FunctionCall, FunctionType, Message, Part, Role, Tool, ToolCall};
 pub use parse::OutputParser;
 pub use parsed::{Parsed, ParsedCall};
-pub use prompt::{Options, Prompt, Segment};
+pub use prompt::{Prompt, RenderOptions, Segment};
 pub use schema::{Dialect, Schema};
-pub use shape::{ResponseShape, Shape, ToolChoice, ToolSpec};
+pub use shape::{AnswerShape, ResponseShape, ToolChoice, ToolSpec};

@@ -9,7 +9,7 @@ use crate::text::Tokenizer;
 
 /// How a conversation is rendered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Options {
+pub struct RenderOptions {
     /// The model is to think first. With tools, format exp was trained without thinking only: the caller decides.
     pub thinking: bool,
     /// End with the opening of an assistant turn. DSML has it at the end of user and result turns in any case.
@@ -22,9 +22,9 @@ pub struct Options {
     pub continue_final: bool,
 }
 
-impl Default for Options {
+impl Default for RenderOptions {
     fn default() -> Self {
-        Options {
+        RenderOptions {
             thinking: false,
             add_generation_prompt: true,
             add_bos: true,

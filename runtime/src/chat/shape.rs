@@ -4,7 +4,7 @@ use serde_json::Value;
 
 /// What must hold for the text of an answer, whatever the model would rather write.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Shape {
+pub struct AnswerShape {
     /// What the content has to be.
     pub response: ResponseShape,
     /// The functions that may be called, in the order of the request.
@@ -36,14 +36,14 @@ pub enum ResponseShape {
 /// Whether the model calls a function.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ToolChoice {
-    /// It calls none, though [`Shape::tools`] may be in its prompt.
+    /// It calls none, though [`AnswerShape::tools`] may be in its prompt.
     #[default]
     None,
     /// It decides.
     Auto,
     /// It calls at least one.
     Required,
-    /// It calls this one, which is in [`Shape::tools`].
+    /// It calls this one, which is in [`AnswerShape::tools`].
     Named(String),
 }
 
@@ -58,7 +58,7 @@ pub struct ToolSpec {
     pub strict: bool,
 }
 
-impl Shape {
+impl AnswerShape {
     /// Whether sampling may do as it likes: nothing is forced, forbidden, or held to a schema.
     #[must_use]
     pub fn is_free(&self) -> bool {
@@ -80,15 +80,16 @@ mod tests {
     #[test]
     fn only_a_shape_without_demands_is_free() {
         let tool = |strict| vec![ToolSpec { name: "f".to_owned(), parameters: json!({}), strict }];
-        let auto = Shape { tools: tool(false), choice: ToolChoice::Auto, parallel: true, ..Shape::default() };
-        assert!(Shape::default().is_free() && auto.is_free());
+        let auto =
+            AnswerShape { tools: tool(false), choice: ToolChoice::Auto, parallel: true, ..AnswerShape::default() };
+        assert!(AnswerShape::default().is_free() && auto.is_free());
         for bound in [
-            Shape { response: ResponseShape::JsonObject, ..Shape::default() },
-            Shape { choice: ToolChoice::None, ..auto.clone() },
-            Shape { choice: ToolChoice::Required, ..auto.clone() },
-            Shape { choice: ToolChoice::Named("f".to_owned()), ..auto.clone() },
-            Shape { tools: tool(true), ..auto.clone() },
-            Shape { parallel: false, ..auto },
+            AnswerShape { response: ResponseShape::JsonObject, ..AnswerShape::default() },
+            AnswerShape { choice: ToolChoice::None, ..auto.clone() },
+            AnswerShape { choice: ToolChoice::Required, ..auto.clone() },
+            AnswerShape { choice: ToolChoice::Named("f".to_owned()), ..auto.clone() },
+            AnswerShape { tools: tool(true), ..auto.clone() },
+            AnswerShape { parallel: false, ..auto },
         ] {
             assert!(!bound.is_free(), "{bound:?}");
         }

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Number, Value, json};
 
-use super::openai::{PromptField, Rules, Stop, TextRequest, Timings};
+use super::openai::{PromptField, Rules, SpeedReport, Stop, TextRequest};
 use crate::chat::control;
 use crate::error::{Code, Error, Result};
 use crate::generate::{self, Event, Finish, Request};
@@ -240,7 +240,7 @@ impl LlamaAnswer {
         let rest = json!({
             "stop": true, "model": self.model, "prompt": self.prompt, "has_new_line": self.has_new_line,
             "truncated": false, "stop_type": why, "stopping_word": self.stopping_word, "tokens_cached": self.counts.cached_tokens,
-            "timings": Timings::from(&self.counts),
+            "timings": SpeedReport::from(&self.counts),
         });
         if let (Value::Object(last), Value::Object(rest)) = (&mut last, rest) {
             last.extend(rest);

@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use lyn::chat::formats::template::Ends;
-use lyn::chat::{ChatFormat, ChatTemplate, Conversation, Options, OutputParser, Parsed};
+use lyn::chat::{ChatFormat, ChatTemplate, Conversation, OutputParser, Parsed, RenderOptions};
 use lyn::checkpoint::{Checkpoint, GenerationDefaults, MemorySource, ModelConfig, Source, read_header};
 use lyn::generate::{Constraint, Parser, Request};
 use lyn::text::Tokenizer;
@@ -132,7 +132,7 @@ fn template(bytes: &[u8]) -> Result<(), String> {
         return Ok(());
     };
     let ends = Ends { bos: "<｜begin▁of▁sentence｜>", eos: "<｜end▁of▁sentence｜>" };
-    judged(template.render(&CONVERSATION, Options::default(), LANGUAGE.tokenizer(), ends)).map(|_| ())
+    judged(template.render(&CONVERSATION, RenderOptions::default(), LANGUAGE.tokenizer(), ends)).map(|_| ())
 }
 
 fn chat(bytes: &[u8]) -> Result<(), String> {

@@ -12,7 +12,7 @@ use crate::chat::grammar::rules::Rules;
 use crate::chat::json::spaced;
 use crate::chat::markup::{Markup, Tags};
 use crate::chat::message::{CallArguments, Conversation, FunctionCall, Message, Role, Tool};
-use crate::chat::prompt::{Options, Prompt};
+use crate::chat::prompt::{Prompt, RenderOptions};
 use crate::chat::schema::{List, MAX_DEPTH, Need, Numbers, Object, Part, Rest, Schema, Texts, Written};
 use crate::chat::shape::ToolSpec;
 use crate::error::{self, Code, Error, Result};
@@ -61,7 +61,7 @@ pub(super) fn render(
     prompt: &mut Prompt,
     conversation: &Conversation,
     turns: &[(usize, &Message)],
-    options: Options,
+    options: RenderOptions,
 ) -> Result<()> {
     let last_user = turns.iter().rposition(|(_, message)| matches!(message.role, Role::User | Role::Developer));
     let mode = |thinks: bool| if options.thinking && thinks { THINK } else { END_THINK };

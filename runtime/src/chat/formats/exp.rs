@@ -16,7 +16,7 @@ use crate::chat::grammar::rules::Rules;
 use crate::chat::json::spaced;
 use crate::chat::markup::Markup;
 use crate::chat::message::{Conversation, Message, Role, Tool};
-use crate::chat::prompt::{Options, Prompt};
+use crate::chat::prompt::{Prompt, RenderOptions};
 use crate::chat::schema::Schema;
 use crate::chat::shape::ToolSpec;
 use crate::error::Result;
@@ -52,7 +52,7 @@ pub(super) fn render(
     format: ChatFormat,
     conversation: &Conversation,
     turns: &[(usize, &Message)],
-    options: Options,
+    options: RenderOptions,
 ) -> Result<()> {
     render_systems(prompt, conversation.tools(), turns)?;
     let mut after = After::Systems;

@@ -13,16 +13,16 @@ use super::grammar::lark::quote;
 use super::grammar::rules::Rules;
 use super::markup::Markup;
 use super::message::{Conversation, Role, refuse};
-use super::prompt::{Options, Prompt};
+use super::prompt::{Prompt, RenderOptions};
 use super::shape::ToolSpec;
 use crate::error::Result;
 
 /// Renders a conversation.
 ///
 /// ```
-/// use lyn::chat::{ChatFormat, Conversation, Options, encode};
+/// use lyn::chat::{ChatFormat, Conversation, RenderOptions, encode};
 /// let conversation: Conversation = serde_json::from_str(r#"{"messages": [{"role": "user", "content": "Hello"}]}"#)?;
-/// let prompt = encode(ChatFormat::Exp, &conversation, Options::default())?;
+/// let prompt = encode(ChatFormat::Exp, &conversation, RenderOptions::default())?;
 /// assert_eq!(prompt.to_string(), "<｜begin▁of▁sentence｜><｜User｜>Hello<｜Assistant｜></think>");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -30,7 +30,7 @@ use crate::error::Result;
 /// # Errors
 /// `bad_request`, with `message_index` in its details where one message is at fault: limits, a result without its call,
 /// calls without their results, content that cannot be rendered.
-pub fn encode(format: ChatFormat, conversation: &Conversation, options: Options) -> Result<Prompt> {
+pub fn encode(format: ChatFormat, conversation: &Conversation, options: RenderOptions) -> Result<Prompt> {
     let turns = conversation.turns()?;
     if options.continue_final {
         match turns.last() {

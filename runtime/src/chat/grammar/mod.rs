@@ -1,6 +1,6 @@
 //! What a request asks of the form of its answer, as a grammar over the text and the control tokens of a chat format.
 //!
-//! In: a [`Shape`]. Out: a [`Form`] for `generate::constraint`. Never: a mask, or an id that is not from the tokenizer.
+//! In: a [`AnswerShape`]. Out: a [`Form`] for `generate::constraint`. Never: a mask, or an id that is not from the tokenizer.
 //!
 //! Literals of one rule never begin with one another: llguidance's lexer takes the longest and does not go back.
 
@@ -15,7 +15,7 @@ use self::rules::Rules;
 use super::control::END_THINK;
 use super::formats::{ChatFormat, Detected};
 use super::schema::Dialect;
-use super::shape::{ResponseShape, Shape, ToolChoice, ToolSpec};
+use super::shape::{AnswerShape, ResponseShape, ToolChoice, ToolSpec};
 use crate::error::{Code, Error, Result};
 use crate::generate::{Constraint, Form, Free, Lexicon};
 use crate::platform::{Apart, Undone};
@@ -34,7 +34,7 @@ pub struct Grammars {
 }
 
 /// What a form is made from, as refusals name it.
-fn owner(shape: &Shape) -> String {
+fn owner(shape: &AnswerShape) -> String {
     match shape.tools.as_slice() {
         _ if !matches!(shape.response, ResponseShape::None) => "response_format".to_owned(),
         [tool] => format!("function '{}'", tool.name),
@@ -62,7 +62,7 @@ impl Grammars {
     ///
     /// # Errors
     /// `invalid_schema`, `grammar_too_complex`; `bad_request` for tools where the model has no chat format.
-    pub fn constraint(&self, shape: &Shape, thinking: bool, dialect: Dialect) -> Result<Option<Constraint>> {
+    pub fn constraint(&self, shape: &AnswerShape, thinking: bool, dialect: Dialect) -> Result<Option<Constraint>> {
         if shape.is_free() {
             return Ok(None);
         }
@@ -90,7 +90,7 @@ impl Grammars {
         .map(Some)
     }
 
-    fn compiled(&self, shape: &Shape, thinking: bool, dialect: Dialect) -> Result<Constraint> {
+    fn compiled(&self, shape: &AnswerShape, thinking: bool, dialect: Dialect) -> Result<Constraint> {
         let made = self.form(shape, thinking, dialect, true).and_then(|form| self.lexicon()?.constraint(&form));
         // Arguments of functions that are not strict may be any object; their schema is a help to the model.
         if made.is_err() && !shape.tools.is_empty() && shape.tools.iter().any(|tool| !tool.strict) {
@@ -99,7 +99,7 @@ impl Grammars {
         made
     }
 
-    fn form(&self, shape: &Shape, thinking: bool, dialect: Dialect, schemas: bool) -> Result<Form> {
+    fn form(&self, shape: &AnswerShape, thinking: bool, dialect: Dialect, schemas: bool) -> Result<Form> {
         let mut rules = Rules {
             tokenizer: &self.tokenizer,
             lark: String::new(),

@@ -19,8 +19,8 @@ enum Block {
     },
 }
 
-/// The answer so far. Every [`Event`] goes through [`Message::events`], whether the answer is streamed or not.
-pub struct Message {
+/// The answer so far. Every [`Event`] goes through [`AnthropicMessage::events`], whether the answer is streamed or not.
+pub struct AnthropicMessage {
     id: String,
     model: String,
     prompt_tokens: u32,
@@ -36,11 +36,11 @@ pub struct Message {
     stop_sequence: Option<String>,
 }
 
-impl Message {
+impl AnthropicMessage {
     /// An answer without blocks yet. `model`: as the request names it.
     #[must_use]
-    pub fn new(model: String) -> Message {
-        Message {
+    pub fn new(model: String) -> AnthropicMessage {
+        AnthropicMessage {
             id: format!("msg_{}", platform::name(32)),
             model,
             prompt_tokens: 0,
@@ -208,7 +208,7 @@ mod tests {
     use crate::generate::Timings;
 
     fn told(events: &[Event]) -> (Vec<Value>, Value) {
-        let mut message = Message::new("x".to_owned());
+        let mut message = AnthropicMessage::new("x".to_owned());
         let told = events.iter().flat_map(|event| message.events(event)).collect();
         (told, message.whole())
     }

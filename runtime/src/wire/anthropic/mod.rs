@@ -8,7 +8,7 @@ mod request;
 
 use serde_json::{Value, json};
 
-pub use self::message::Message;
+pub use self::message::AnthropicMessage;
 pub use self::request::chat_request;
 use super::time::timestamp;
 

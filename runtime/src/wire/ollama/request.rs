@@ -80,7 +80,7 @@ impl<'de> Deserialize<'de> for Think {
 }
 
 /// What is to be done.
-pub struct Asked {
+pub struct OllamaTask {
     /// The model, as it was named.
     pub model: String,
     /// Whether the answer is to come by lines.
@@ -106,7 +106,7 @@ pub enum What {
 ///
 /// # Errors
 /// `bad_request`, with the field in its details as `param`.
-pub fn asked(rules: &Rules, body: &[u8], generates: bool) -> Result<Asked> {
+pub fn asked(rules: &Rules, body: &[u8], generates: bool) -> Result<OllamaTask> {
     let (request, ignored) = crate::json::read::<OllamaRequest>(body)?;
     request.asked(rules, ignored, generates)
 }
@@ -123,7 +123,7 @@ pub fn plain_name(name: &str) -> &str {
 
 impl OllamaRequest {
     /// `ignored`: fields without a meaning.
-    fn asked(mut self, rules: &Rules, mut ignored: Vec<String>, generates: bool) -> Result<Asked> {
+    fn asked(mut self, rules: &Rules, mut ignored: Vec<String>, generates: bool) -> Result<OllamaTask> {
         // Ollama asks for no word in a message.
         let rules = Rules { json_word: false, ..rules.clone() };
         let (model, streams) = (self.model.clone(), self.stream.unwrap_or(true));
@@ -134,7 +134,7 @@ impl OllamaRequest {
         let unloads = self.keep_alive.take().is_some_and(|time| is_zero(&time));
         if empty && !self.has_suffix() {
             let done_reason = if unloads { "unload" } else { "load" };
-            return Ok(Asked { model, streams, what: What::Load { done_reason } });
+            return Ok(OllamaTask { model, streams, what: What::Load { done_reason } });
         }
         if self
             .options
@@ -147,7 +147,7 @@ impl OllamaRequest {
             true => self.generate(&rules, ignored)?,
             false => What::Chat(Box::new(self.chat(&rules, ignored)?)),
         };
-        Ok(Asked { model, streams, what })
+        Ok(OllamaTask { model, streams, what })
     }
 
     fn has_suffix(&self) -> bool {

@@ -31,4 +31,4 @@ pub use responses::{Response, ResponsesRequest};
 pub use rules::{Compat, Given, Rules};
 pub use sampling::Stop;
 pub use text::{PromptField, TextAsked, TextCompletion, TextRequest};
-pub use usage::{CompletionDetails, PromptDetails, Timings, Usage};
+pub use usage::{CompletionDetails, PromptDetails, SpeedReport, Usage};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{Alias, ChatRequest, Chunked, Compat, Completion, ModelIds, Response, ResponsesRequest, Rules};
-use crate::chat::{ChatFormat, ResponseShape, Shape, ToolChoice, ToolSpec};
+use crate::chat::{AnswerShape, ChatFormat, ResponseShape, ToolChoice, ToolSpec};
 use crate::engine::{Engine, Options};
 use crate::error::Code;
 use crate::generate::{self, Event, Finish, Logprobs, Voice};
@@ -506,29 +506,37 @@ fn a_request_says_what_its_answer_looks_like() {
         strict,
     };
     let free = spec("f", &json!({}), false);
-    let one = Shape { tools: vec![free.clone()], choice: ToolChoice::Auto, parallel: true, ..Shape::default() };
+    let one =
+        AnswerShape { tools: vec![free.clone()], choice: ToolChoice::Auto, parallel: true, ..AnswerShape::default() };
     let named = json!({ "type": "function", "function": { "name": "f" } });
     for (fields, expected) in [
-        (json!({}), Shape { parallel: true, ..Shape::default() }),
+        (json!({}), AnswerShape { parallel: true, ..AnswerShape::default() }),
         (json!({ "tools": [tool("f")] }), one.clone()),
-        (json!({ "tools": [tool("f")], "tool_choice": "none" }), Shape { choice: ToolChoice::None, ..one.clone() }),
+        (
+            json!({ "tools": [tool("f")], "tool_choice": "none" }),
+            AnswerShape { choice: ToolChoice::None, ..one.clone() },
+        ),
         (
             json!({ "tools": [tool("f")], "tool_choice": "required" }),
-            Shape { choice: ToolChoice::Required, ..one.clone() },
+            AnswerShape { choice: ToolChoice::Required, ..one.clone() },
         ),
         (
             json!({ "tools": [tool("f")], "tool_choice": named }),
-            Shape { choice: ToolChoice::Named("f".to_owned()), ..one.clone() },
+            AnswerShape { choice: ToolChoice::Named("f".to_owned()), ..one.clone() },
         ),
-        (json!({ "tools": [tool("f")], "parallel_tool_calls": false }), Shape { parallel: false, ..one.clone() }),
-        (json!({ "tools": [strict_tool] }), Shape { tools: vec![spec("g", &schema, true)], ..one }),
+        (json!({ "tools": [tool("f")], "parallel_tool_calls": false }), AnswerShape { parallel: false, ..one.clone() }),
+        (json!({ "tools": [strict_tool] }), AnswerShape { tools: vec![spec("g", &schema, true)], ..one }),
         (
             json!({ "messages": [user("JSON")], "response_format": { "type": "json_object" } }),
-            Shape { response: ResponseShape::JsonObject, parallel: true, ..Shape::default() },
+            AnswerShape { response: ResponseShape::JsonObject, parallel: true, ..AnswerShape::default() },
         ),
         (
             json!({ "response_format": { "type": "json_schema", "json_schema": { "schema": schema } } }),
-            Shape { response: ResponseShape::JsonSchema(schema.clone()), parallel: true, ..Shape::default() },
+            AnswerShape {
+                response: ResponseShape::JsonSchema(schema.clone()),
+                parallel: true,
+                ..AnswerShape::default()
+            },
         ),
     ] {
         assert_eq!(request(fields.clone()).unwrap().shape(), expected, "{fields}");

@@ -51,7 +51,7 @@ pub struct CompletionDetails {
 
 /// Times, by the names of llama-server, which front ends know.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct Timings {
+pub struct SpeedReport {
     /// Prompt tokens found in the cache.
     pub cache_n: u32,
     /// Prompt tokens read.
@@ -89,10 +89,10 @@ impl From<&generate::Timings> for Usage {
     }
 }
 
-impl From<&generate::Timings> for Timings {
-    fn from(timings: &generate::Timings) -> Timings {
+impl From<&generate::Timings> for SpeedReport {
+    fn from(timings: &generate::Timings) -> SpeedReport {
         let prompt_n = timings.prompt_tokens.saturating_sub(timings.cached_tokens);
-        Timings {
+        SpeedReport {
             cache_n: timings.cached_tokens,
             prompt_n,
             prompt_ms: timings.prompt_ms,

@@ -31,7 +31,7 @@ use self::cover::{Arguments, Cover};
 use self::json::{Jinja, tojson};
 use self::marks::{COVERING, Marks};
 use crate::chat::message::{CallArguments, Conversation, ToolCall, Turn};
-use crate::chat::prompt::{Options, Prompt};
+use crate::chat::prompt::{Prompt, RenderOptions};
 use crate::error::{Class, Code, Error, Result, escape, escape_whole};
 use crate::text::Tokenizer;
 
@@ -120,7 +120,7 @@ impl ChatTemplate {
     pub fn render(
         &self,
         conversation: &Conversation,
-        options: Options,
+        options: RenderOptions,
         tokenizer: &Tokenizer,
         ends: Ends<'_>,
     ) -> Result<Prompt> {
@@ -149,7 +149,7 @@ impl ChatTemplate {
         &self,
         conversation: &Conversation,
         turns: &[Turn<'_>],
-        options: Options,
+        options: RenderOptions,
         ends: Ends<'_>,
         arguments: Arguments,
         cover: &mut Cover<'_>,

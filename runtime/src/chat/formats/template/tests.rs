@@ -24,17 +24,17 @@ fn user(text: &str) -> Conversation {
     conversation(json!({ "messages": [{ "role": "user", "content": text }] }))
 }
 
-fn ids(source: &str, conversation: &Conversation, options: Options) -> Result<Vec<u32>> {
+fn ids(source: &str, conversation: &Conversation, options: RenderOptions) -> Result<Vec<u32>> {
     let template = ChatTemplate::new("chat_template.jinja", source, &TOKENIZER)?;
     template.render(conversation, options, &TOKENIZER, Ends::default())?.ids(&TOKENIZER)
 }
 
 fn text(source: &str, conversation: &Conversation) -> String {
-    TOKENIZER.decode(&ids(source, conversation, Options::default()).unwrap())
+    TOKENIZER.decode(&ids(source, conversation, RenderOptions::default()).unwrap())
 }
 
 fn refusal(source: &str) -> Error {
-    ids(source, &user("hi"), Options::default()).unwrap_err()
+    ids(source, &user("hi"), RenderOptions::default()).unwrap_err()
 }
 
 /// Added tokens in ids.
@@ -60,7 +60,7 @@ fn no_text_of_a_conversation_becomes_a_control_token() {
             ],
             "tools": [{ "function": tool }],
         }));
-        let rendered = ids(source, &conversation, Options::default()).unwrap();
+        let rendered = ids(source, &conversation, RenderOptions::default()).unwrap();
         assert_eq!(added(&rendered), ["<｜User｜>", "<｜User｜>", "<｜User｜>", "<｜Assistant｜>"], "{token}");
         assert_eq!(TOKENIZER.decode(&rendered).matches(&hostile).count(), 13, "{token}");
     }
@@ -78,7 +78,7 @@ fn text_makes_no_token_with_what_stands_next_to_it() {
         ("<{{ messages[0].content | tojson }}>{{ messages[0].content[:1] }}", "<think>"),
     ];
     for (source, content) in cases {
-        let rendered = ids(source, &user(content), Options::default()).unwrap();
+        let rendered = ids(source, &user(content), RenderOptions::default()).unwrap();
         assert_eq!(added(&rendered), Vec::<&str>::new(), "{source} {content}");
         assert!(TOKENIZER.decode(&rendered).contains(content.trim()), "{source} {content}");
     }
@@ -168,7 +168,7 @@ fn whatever_a_template_does_to_a_text_it_stays_text() {
         let template = ChatTemplate::new("x", &source, &TOKENIZER).unwrap();
         let ends = Ends { bos: control::BOS, eos: control::EOS };
         // Some filters do not go together: then the template refuses.
-        let Ok(prompt) = template.render(&conversation, Options::default(), &TOKENIZER, ends) else { continue };
+        let Ok(prompt) = template.render(&conversation, RenderOptions::default(), &TOKENIZER, ends) else { continue };
         let found = added(&prompt.ids(&TOKENIZER).unwrap());
         assert_eq!(found, [control::BOS, control::USER, control::ASSISTANT], "{round}: {source} {text}");
     }
@@ -183,7 +183,7 @@ fn tokens_that_a_template_composes_are_its_own() {
         ("<｜User｜>", vec!["<｜User｜>", "</think>"]),
         ("<think>", vec!["<｜User｜>", "</think>"]),
     ] {
-        let rendered = ids(source, &user(content), Options::default()).unwrap();
+        let rendered = ids(source, &user(content), RenderOptions::default()).unwrap();
         assert_eq!(added(&rendered), tokens, "{content}");
         assert_eq!(TOKENIZER.decode(&rendered), format!("<｜User｜>{content}</think>"));
     }
@@ -201,7 +201,7 @@ fn marks_stand_where_text_and_strings_are() {
         ("{{ 'a<b>c' }}{{ 1 if 1 < 2 else 3 }}", "a<b>c1", 0),
     ];
     for (source, expected, tokens) in cases {
-        let rendered = ids(source, &user("x"), Options::default()).unwrap();
+        let rendered = ids(source, &user("x"), RenderOptions::default()).unwrap();
         assert_eq!((TOKENIZER.decode(&rendered).as_str(), added(&rendered).len()), (expected, tokens), "{source}");
     }
 }
@@ -264,7 +264,7 @@ fn a_last_message_is_continued() {
     let source =
         "{% for m in messages %}{{ m.content | trim }}<｜end▁of▁sentence｜>{% endfor %}{{ add_generation_prompt }}";
     let turns = json!([{ "role": "user", "content": "q" }, { "role": "assistant", "content": "an" }]);
-    let options = Options { continue_final: true, ..Options::default() };
+    let options = RenderOptions { continue_final: true, ..RenderOptions::default() };
     let rendered = ids(source, &conversation(json!({ "messages": turns })), options).unwrap();
     assert_eq!(TOKENIZER.decode(&rendered), "q<｜end▁of▁sentence｜>an");
     assert_eq!(ids(source, &user("q"), options).unwrap_err().code(), Code::BadRequest);
@@ -306,12 +306,12 @@ fn hostile_templates_end() {
     // Dropping and writing what is deep takes stack, and the thread has it.
     let deep = "{% set n = namespace(a=1) %}{% for i in range(99999) %}{% set n.a = [n.a] %}{% endfor %}";
     assert_eq!(text(deep, &user("hi")), "");
-    let _ = ids(&format!("{deep}{{{{ n.a }}}}"), &user("hi"), Options::default());
+    let _ = ids(&format!("{deep}{{{{ n.a }}}}"), &user("hi"), RenderOptions::default());
 }
 
 #[test]
 fn a_template_refuses_in_its_own_words() {
-    let error = ids("{{ raise_exception('no ' + messages[0].content) }}", &user("<think> x"), Options::default());
+    let error = ids("{{ raise_exception('no ' + messages[0].content) }}", &user("<think> x"), RenderOptions::default());
     let error = error.unwrap_err();
     assert_eq!(error.message(), "chat_template.jinja: line 1: no <think> x");
     let long = refusal("{{ raise_exception('x' * 9999) }}");

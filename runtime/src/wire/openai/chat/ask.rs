@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::check;
 use super::completion::Completion;
 use super::request::ChatRequest;
-use crate::chat::{ChatFormat, Conversation, Dialect, Options, ResponseShape, Role, Shape, ToolChoice};
+use crate::chat::{AnswerShape, ChatFormat, Conversation, Dialect, RenderOptions, ResponseShape, Role, ToolChoice};
 use crate::error::Result;
 use crate::generate::{Request, SamplingParams};
 use crate::language::Language;
@@ -118,7 +118,8 @@ impl ChatRequest {
             check::end(self, format, thinking)?;
         }
         let add_generation_prompt = self.add_generation_prompt.unwrap_or(!continues);
-        let options = Options { thinking, add_generation_prompt, continue_final: continues, ..Options::default() };
+        let options =
+            RenderOptions { thinking, add_generation_prompt, continue_final: continues, ..RenderOptions::default() };
         let prompt = language.render(&self.conversation(&shape), options)?;
         let max_tokens = self.most_tokens(&prompt, thinking, language.context())?;
         let prompt_logprobs = self.prompt_logprobs.and_then(|count| u32::try_from(count).ok());
@@ -187,7 +188,7 @@ impl ChatRequest {
 
     /// The messages as the formats know them. Tools stay in the prompt where none is to be called: the cached beginning of
     /// a conversation is the same then.
-    fn conversation(&self, shape: &Shape) -> Conversation {
+    fn conversation(&self, shape: &AnswerShape) -> Conversation {
         let mut messages = self.messages.clone();
         for message in messages.iter_mut().filter(|message| message.role == Role::Developer) {
             message.role = Role::System;

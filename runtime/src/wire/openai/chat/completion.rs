@@ -15,7 +15,7 @@ use crate::text::Tokenizer;
 use crate::wire::openai::beside::Beside;
 use crate::wire::openai::chunked::Chunked;
 use crate::wire::openai::logprobs::{entry, listed};
-use crate::wire::openai::usage::{Timings, Usage, together};
+use crate::wire::openai::usage::{SpeedReport, Usage, together};
 
 /// The answer to one request: one choice, or several made side by side.
 ///
@@ -279,7 +279,7 @@ impl Completion {
     }
 
     fn totals(&self) -> impl Iterator<Item = (String, Value)> {
-        let timings = || json!(Timings::from(&together(self.choices.iter().map(|choice| &choice.timings))));
+        let timings = || json!(SpeedReport::from(&together(self.choices.iter().map(|choice| &choice.timings))));
         let timings = (!self.elsewhere).then(timings);
         let usage = self.usage().to_json();
         [("usage".to_owned(), usage)].into_iter().chain(timings.map(|timings| ("timings".to_owned(), timings)))

@@ -6,7 +6,7 @@ use serde::de::IntoDeserializer;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Number, Value};
 
-use crate::chat::{FunctionType, Message, ResponseShape, Role, Shape, Tool, ToolChoice, ToolSpec};
+use crate::chat::{AnswerShape, FunctionType, Message, ResponseShape, Role, Tool, ToolChoice, ToolSpec};
 use crate::error::Result;
 use crate::json::text_or_object;
 use crate::wire::openai::beside::Wishes;
@@ -212,7 +212,7 @@ impl ChatRequest {
 
     /// What the answer has to look like.
     #[must_use]
-    pub fn shape(&self) -> Shape {
+    pub fn shape(&self) -> AnswerShape {
         let response = self.form().unwrap_or_default();
         let keeps_schemas = self.given.rules.has_beta();
         let spec = |tool: &Tool| ToolSpec {
@@ -228,7 +228,7 @@ impl ChatRequest {
             Some(ToolChoiceField::Word(ToolChoiceWord::Required)) => ToolChoice::Required,
             Some(ToolChoiceField::Tool(tool)) => ToolChoice::Named(tool.function.name.clone()),
         };
-        Shape { response, tools, choice, parallel: self.parallel_tool_calls != Some(false) }
+        AnswerShape { response, tools, choice, parallel: self.parallel_tool_calls != Some(false) }
     }
 
     /// The one form that the answer is asked to have.

@@ -9,7 +9,7 @@ use serde_json::{Number, Value};
 use super::completion::TextCompletion;
 use super::prompt::{MAX_PROMPTS, Prompt, PromptField, TextAsked};
 use crate::chat::control::{BOS, EOT};
-use crate::chat::{Dialect, ResponseShape, Shape};
+use crate::chat::{AnswerShape, Dialect, ResponseShape};
 use crate::error::Result;
 use crate::generate::{Request, SamplingParams};
 use crate::language::Language;
@@ -195,7 +195,7 @@ impl TextRequest {
             stop_ids.extend(tokenizer.token_id(EOT));
         }
         let answers = self.sampling().answers();
-        let shape = Shape { response: self.form()?, ..Shape::default() };
+        let shape = AnswerShape { response: self.form()?, ..AnswerShape::default() };
         let constraint = language.grammars().constraint(&shape, false, Dialect::Local)?;
         let (mut all, mut entries) =
             (TextAsked { requests: vec![], answers, echoes: vec![], added_tokens: 0 }, 0_usize);
