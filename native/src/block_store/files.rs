@@ -112,6 +112,7 @@ impl Files for Disk {
 
 /// Options for files of this user alone. A link or a pipe that takes the place of a file is neither followed nor waited for.
 pub(super) fn plain() -> OpenOptions {
+    #[cfg_attr(not(unix), expect(unused_mut, reason = "only Unix has more to ask"))]
     let mut options = OpenOptions::new();
     #[cfg(unix)]
     {
