@@ -61,13 +61,24 @@ pub struct Interface {
     pub params: &'static [Field],
 }
 
-/// Names and offsets of the fields of a `#[repr(C)]` parameter struct.
-#[macro_export]
-macro_rules! layout {
-    ($type:ident { $($field:ident),* $(,)? }) => {
-        &[$($crate::kernel::Field { name: stringify!($field), offset: std::mem::offset_of!($type, $field) }),*]
+/// Declares a kernel's `Params`, with the `FIELDS` of its [`Interface`] and the `bytes` of the uniform. WGSL says what each is.
+macro_rules! params {
+    ($($field:ident: $type:ty),* $(,)?) => {
+        #[repr(C)]
+        #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+        struct Params { $($field: $type),* }
+
+        impl Params {
+            const FIELDS: &[$crate::kernel::Field] =
+                &[$($crate::kernel::Field { name: stringify!($field), offset: std::mem::offset_of!(Params, $field) }),*];
+
+            fn bytes(&self) -> Vec<u8> {
+                bytemuck::bytes_of(self).to_vec()
+            }
+        }
     };
 }
+pub(crate) use params;
 
 /// How much of a recording one step uses. A recording is made for capacities; a step fills part of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

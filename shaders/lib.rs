@@ -51,8 +51,8 @@ pub struct Entry {
 /// Every kernel there is.
 pub static KERNELS: &[Entry] = &[
     Entry { interface: &rms_norm::INTERFACE, cases: rms_norm::cases::cases },
-    Entry { interface: &linear::VEC, cases: linear::cases::vec_cases },
-    Entry { interface: &linear::TILE, cases: linear::cases::tile_cases },
+    Entry { interface: &linear::VEC, cases: || linear::cases::cases(false) },
+    Entry { interface: &linear::TILE, cases: || linear::cases::cases(true) },
     Entry { interface: &rope::INTERFACE, cases: rope::cases::cases },
     Entry { interface: &index_score::INTERFACE, cases: index_score::cases::cases },
     Entry { interface: &topk::INTERFACE, cases: topk::cases::cases },
@@ -69,10 +69,10 @@ pub static KERNELS: &[Entry] = &[
     Entry { interface: &mla_combine::INTERFACE, cases: mla_combine::cases::cases },
     Entry { interface: &attention_weights::INTERFACE, cases: attention_weights::cases::cases },
     Entry { interface: &expert_bin::INTERFACE, cases: expert_bin::cases::cases },
-    Entry { interface: &expert_gate_up::VEC, cases: expert_gate_up::cases::vec_cases },
-    Entry { interface: &expert_gate_up::TILE, cases: expert_gate_up::cases::tile_cases },
-    Entry { interface: &expert_down::VEC, cases: expert_down::cases::vec_cases },
-    Entry { interface: &expert_down::TILE, cases: expert_down::cases::tile_cases },
+    Entry { interface: &expert_gate_up::VEC, cases: || expert_gate_up::cases::cases(false) },
+    Entry { interface: &expert_gate_up::TILE, cases: || expert_gate_up::cases::cases(true) },
+    Entry { interface: &expert_down::VEC, cases: || expert_down::cases::cases(false) },
+    Entry { interface: &expert_down::TILE, cases: || expert_down::cases::cases(true) },
     Entry { interface: &expert_combine::INTERFACE, cases: expert_combine::cases::cases },
 ];
 

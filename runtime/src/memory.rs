@@ -5,7 +5,6 @@ use serde::Serialize;
 use crate::checkpoint::Checkpoint;
 use crate::error::{Code, Error, Result};
 use crate::layout::{Contents, Layout};
-use crate::model::cache::CacheTensor;
 use crate::model::{self, Dims, Parts, Settings, Tensors};
 use crate::record::Recording;
 
@@ -125,10 +124,8 @@ impl<'a> Planned<'a> {
         let settings = Settings { context, ..wanted.settings };
         let mut layout = Layout::new(checkpoint, wanted.shard_bytes);
         let tensors = Tensors::lay_out(&mut layout, dims, &settings, wanted.prediction)?;
-        let bytes_of = |tensors: &mut dyn Iterator<Item = CacheTensor>| -> u64 {
-            tensors.map(|tensor| tensor.page(0).1.saturating_mul(4)).fold(0, u64::saturating_add)
-        };
-        let cache_bytes = bytes_of(&mut tensors.cache.tensors()).saturating_mul(tensors.cache.pages.into());
+        let page_bytes = tensors.cache().map(|tensor| tensor.page(0).1.saturating_mul(4)).fold(0, u64::saturating_add);
+        let cache_bytes = page_bytes.saturating_mul(settings.pages().into());
         let weights_bytes = layout.bytes_of(|laid| !matches!(laid.contents, Contents::Zeros));
         let recordings = settings.shapes(dims).map(|shape| model::step(Parts { dims, tensors: &tensors, shape }));
         let shared = Recording::scratch_of(recordings).saturating_mul(4);

@@ -3,11 +3,8 @@
 pub mod cases;
 mod reference;
 
-use bytemuck::{Pod, Zeroable};
-
 use crate::encodings::Encoding;
-use crate::kernel::{Extent, Interface, Kernel, Slot, Variant, floats, floats_mut, read, write};
-use crate::layout;
+use crate::kernel::{Extent, Interface, Kernel, Slot, Variant, floats, floats_mut, params, read, write};
 
 /// y[t, h, c] = Σ_d q[t, h, d] · w[h, d, c].
 #[derive(Clone, Debug)]
@@ -41,18 +38,9 @@ pub struct Absorb {
     pub capacity: u32,
 }
 
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    q_stride4: u32,
-    q_offset4: u32,
-    head_stride4: u32,
-    heads: u32,
-    nope_dim: u32,
-    columns4: u32,
-    source_rows: u32,
-    scale_columns: u32,
-    capacity: u32,
+params! {
+    q_stride4: u32, q_offset4: u32, head_stride4: u32, heads: u32, nope_dim: u32, columns4: u32, source_rows: u32,
+    scale_columns: u32, capacity: u32,
 }
 
 /// The kernel's interface.
@@ -60,17 +48,7 @@ pub static INTERFACE: Interface = Interface {
     name: "absorb",
     parts: &[include_str!("absorb.wgsl")],
     bindings: &[read("q"), read("weight"), read("scales"), write("y")],
-    params: layout!(Params {
-        q_stride4,
-        q_offset4,
-        head_stride4,
-        heads,
-        nope_dim,
-        columns4,
-        source_rows,
-        scale_columns,
-        capacity,
-    }),
+    params: Params::FIELDS,
 };
 
 /// Columns of one workgroup.
@@ -117,7 +95,7 @@ impl Kernel for Absorb {
             scale_columns: self.encoding.blocks(self.kv_lora_rank),
             capacity: self.capacity,
         };
-        bytemuck::bytes_of(&params).to_vec()
+        params.bytes()
     }
 
     fn workgroups(&self, extent: &Extent) -> [u32; 3] {

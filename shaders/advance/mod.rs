@@ -3,10 +3,7 @@
 pub mod cases;
 mod reference;
 
-use bytemuck::{Pod, Zeroable};
-
-use crate::kernel::{Extent, Interface, Kernel, Slot, read, write};
-use crate::layout;
+use crate::kernel::{Extent, Interface, Kernel, Slot, params, read, write};
 
 /// Each output row's token gets the chosen id and the next position; the step gets a length and a counter more by one.
 #[derive(Clone, Debug)]
@@ -17,18 +14,14 @@ pub struct Advance {
     pub step: Slot,
 }
 
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    unused: u32,
-}
+params! { unused: u32 }
 
 /// The kernel's interface.
 pub static INTERFACE: Interface = Interface {
     name: "advance",
     parts: &[include_str!("advance.wgsl")],
     bindings: &[read("chosen"), write("step")],
-    params: layout!(Params { unused }),
+    params: Params::FIELDS,
 };
 
 impl Kernel for Advance {
@@ -41,7 +34,7 @@ impl Kernel for Advance {
     }
 
     fn params(&self) -> Vec<u8> {
-        bytemuck::bytes_of(&Params { unused: 0 }).to_vec()
+        Params { unused: 0 }.bytes()
     }
 
     fn workgroups(&self, extent: &Extent) -> [u32; 3] {

@@ -3,10 +3,7 @@
 pub mod cases;
 mod reference;
 
-use bytemuck::{Pod, Zeroable};
-
-use crate::kernel::{Extent, Interface, Kernel, Slot, floats, read, write};
-use crate::layout;
+use crate::kernel::{Extent, Interface, Kernel, Slot, floats, params, read, write};
 
 /// `chosen[r] = (argmax of logits[r, ..limit], flags)`: larger first, ties to the lower id, −0 = +0, NaN last.
 #[derive(Clone, Debug)]
@@ -21,19 +18,14 @@ pub struct Argmax {
     pub limit: u32,
 }
 
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    vocab_size: u32,
-    limit: u32,
-}
+params! { vocab_size: u32, limit: u32 }
 
 /// The kernel's interface.
 pub static INTERFACE: Interface = Interface {
     name: "argmax",
     parts: &[include_str!("argmax.wgsl")],
     bindings: &[read("logits"), write("chosen")],
-    params: layout!(Params { vocab_size, limit }),
+    params: Params::FIELDS,
 };
 
 impl Kernel for Argmax {
@@ -46,7 +38,7 @@ impl Kernel for Argmax {
     }
 
     fn params(&self) -> Vec<u8> {
-        bytemuck::bytes_of(&Params { vocab_size: self.vocab_size, limit: self.limit }).to_vec()
+        Params { vocab_size: self.vocab_size, limit: self.limit }.bytes()
     }
 
     fn workgroups(&self, extent: &Extent) -> [u32; 3] {

@@ -3,11 +3,8 @@
 pub mod cases;
 mod reference;
 
-use bytemuck::{Pod, Zeroable};
-
 use crate::common;
-use crate::kernel::{Extent, Interface, Kernel, Slot, floats_mut, read, write};
-use crate::layout;
+use crate::kernel::{Extent, Interface, Kernel, Slot, floats_mut, params, read, write};
 use crate::mla_sparse::MERGE;
 
 /// `out[t, p] (+)= 1 / heads · Σ_h softmax_p(scale · (qa[t, h]·c[p] + q_rope[t, h]·r[p]))` over the visible positions p of
@@ -52,19 +49,9 @@ pub struct AttentionWeights {
     pub pages_per_sequence: u32,
 }
 
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    q_stride4: u32,
-    q_rope4: u32,
-    head_stride4: u32,
-    heads: u32,
-    rank4: u32,
-    rope4: u32,
-    first_head: u32,
-    scale: f32,
-    out_stride: u32,
-    pages_per_sequence: u32,
+params! {
+    q_stride4: u32, q_rope4: u32, head_stride4: u32, heads: u32, rank4: u32, rope4: u32, first_head: u32, scale:
+    f32, out_stride: u32, pages_per_sequence: u32,
 }
 
 /// Heads of a pass.
@@ -75,18 +62,7 @@ pub static INTERFACE: Interface = Interface {
     name: "attention_weights",
     parts: &[include_str!("attention_weights.wgsl"), MERGE, common::REDUCE, common::STEP],
     bindings: &[read("q"), read("qa"), read("cache"), read("step"), read("pages"), write("out")],
-    params: layout!(Params {
-        q_stride4,
-        q_rope4,
-        head_stride4,
-        heads,
-        rank4,
-        rope4,
-        first_head,
-        scale,
-        out_stride,
-        pages_per_sequence,
-    }),
+    params: Params::FIELDS,
 };
 
 impl AttentionWeights {
@@ -118,7 +94,7 @@ impl Kernel for AttentionWeights {
             out_stride: self.out_stride,
             pages_per_sequence: self.pages_per_sequence,
         };
-        bytemuck::bytes_of(&params).to_vec()
+        params.bytes()
     }
 
     fn workgroups(&self, extent: &Extent) -> [u32; 3] {

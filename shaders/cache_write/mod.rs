@@ -3,12 +3,9 @@
 pub mod cases;
 mod reference;
 
-use bytemuck::{Pod, Zeroable};
-
 use crate::cache_row::{CacheRow, RowOrder};
 use crate::common;
-use crate::kernel::{Extent, Interface, Kernel, Slot, floats, floats_mut, read, write};
-use crate::layout;
+use crate::kernel::{Extent, Interface, Kernel, Slot, floats, floats_mut, params, read, write};
 
 /// `cache[row(t)] = [rms_norm(latent[t]) · weight | rope(key[t])]`, of columns `offset..` of kv.
 #[derive(Clone, Debug)]
@@ -47,16 +44,8 @@ pub const fn row(kv_lora_rank: u32, pairs: u32) -> CacheRow {
     CacheRow { width: kv_lora_rank + 2 * pairs, order: RowOrder::RowMajor }
 }
 
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    stride: u32,
-    offset: u32,
-    kv_lora_rank: u32,
-    pairs: u32,
-    interleaved: u32,
-    eps: f32,
-    pages_per_sequence: u32,
+params! {
+    stride: u32, offset: u32, kv_lora_rank: u32, pairs: u32, interleaved: u32, eps: f32, pages_per_sequence: u32,
 }
 
 /// The kernel's interface.
@@ -64,7 +53,7 @@ pub static INTERFACE: Interface = Interface {
     name: "cache_write",
     parts: &[include_str!("cache_write.wgsl"), common::REDUCE, common::STEP, common::ROTATE],
     bindings: &[read("kv"), read("weight"), read("table"), read("step"), read("pages"), write("cache")],
-    params: layout!(Params { stride, offset, kv_lora_rank, pairs, interleaved, eps, pages_per_sequence }),
+    params: Params::FIELDS,
 };
 
 impl Kernel for CacheWrite {
@@ -80,7 +69,7 @@ impl Kernel for CacheWrite {
         let CacheWrite { stride, offset, kv_lora_rank, pairs, eps, pages_per_sequence, .. } = *self;
         let interleaved = u32::from(self.interleaved);
         let params = Params { stride, offset, kv_lora_rank, pairs, interleaved, eps, pages_per_sequence };
-        bytemuck::bytes_of(&params).to_vec()
+        params.bytes()
     }
 
     fn workgroups(&self, extent: &Extent) -> [u32; 3] {

@@ -3,11 +3,8 @@
 pub mod cases;
 mod reference;
 
-use bytemuck::{Pod, Zeroable};
-
 use crate::encodings::Encoding;
-use crate::kernel::{Extent, Interface, Kernel, Slot, Variant, floats_mut, read, write};
-use crate::layout;
+use crate::kernel::{Extent, Interface, Kernel, Slot, Variant, floats_mut, params, read, write};
 
 /// x[t, :] = table[id(t) − first_row, :] where the shard has that row; other rows of x are left to the other shards.
 #[derive(Clone, Debug)]
@@ -30,21 +27,14 @@ pub struct Embed {
     pub hidden_size: u32,
 }
 
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    first_row: u32,
-    rows: u32,
-    columns4: u32,
-    scale_columns: u32,
-}
+params! { first_row: u32, rows: u32, columns4: u32, scale_columns: u32 }
 
 /// The kernel's interface.
 pub static INTERFACE: Interface = Interface {
     name: "embed",
     parts: &[include_str!("embed.wgsl")],
     bindings: &[read("step"), read("weight"), read("scales"), write("x")],
-    params: layout!(Params { first_row, rows, columns4, scale_columns }),
+    params: Params::FIELDS,
 };
 
 /// Columns of one workgroup.
@@ -70,7 +60,7 @@ impl Kernel for Embed {
             columns4: self.hidden_size / 4,
             scale_columns: self.encoding.blocks(self.hidden_size),
         };
-        bytemuck::bytes_of(&params).to_vec()
+        params.bytes()
     }
 
     fn workgroups(&self, extent: &Extent) -> [u32; 3] {

@@ -299,11 +299,21 @@ mod tests {
         assert!(decode_e4m3(0x7f).is_nan() && decode_e4m3(0xff).is_nan());
     }
 
+    /// Oracle: the value that the bit fields say, (−1)^s · 2^(e−15) · (1 + m/1024), in f64.
     #[test]
-    fn f16_codes() {
-        assert_eq!(decode_f16(0x3c00), 1.0);
-        assert_eq!(decode_f16(0xfbff), -65504.0);
-        assert_eq!(decode_f16(0x0001), 2f32.powi(-24));
+    fn every_half_is_exact() {
+        for bits in 0..=0xffff {
+            let (sign, exponent, mantissa) = (bits >> 15, (bits >> 10 & 31) as i32, f64::from(bits & 1023));
+            let magnitude = match exponent {
+                0 => mantissa * 2f64.powi(-24),
+                31 if mantissa == 0.0 => f64::INFINITY,
+                31 => f64::NAN,
+                _ => (1.0 + mantissa / 1024.0) * 2f64.powi(exponent - 15),
+            };
+            let expected = if sign == 1 { -magnitude } else { magnitude };
+            let got = f64::from(decode_f16(bits));
+            assert!(got == expected || got.is_nan() && expected.is_nan(), "{bits:#06x}: {got} {expected}");
+        }
     }
 
     /// Four bits, each row's 32 columns with a scale of 16: what encodings to come look like.

@@ -3,10 +3,7 @@
 pub mod cases;
 pub(crate) mod reference;
 
-use bytemuck::{Pod, Zeroable};
-
-use crate::kernel::{Extent, Interface, Kernel, Slot, read, write};
-use crate::layout;
+use crate::kernel::{Extent, Interface, Kernel, Slot, params, read, write};
 
 /// `order` and `tiles` of a step's entries: entry indices by expert, ascending within an expert, and tiles of at most
 /// [`TILE_ENTRIES`](crate::experts::TILE_ENTRIES) neighbours in it that share an expert, experts ascending.
@@ -27,19 +24,14 @@ pub struct ExpertBin {
     pub total_experts: u32,
 }
 
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    slots: u32,
-    experts: u32,
-}
+params! { slots: u32, experts: u32 }
 
 /// The kernel's interface.
 pub static INTERFACE: Interface = Interface {
     name: "expert_bin",
     parts: &[include_str!("expert_bin.wgsl")],
     bindings: &[read("entries"), read("step"), write("order"), write("tiles")],
-    params: layout!(Params { slots, experts }),
+    params: Params::FIELDS,
 };
 
 impl Kernel for ExpertBin {
@@ -52,7 +44,7 @@ impl Kernel for ExpertBin {
     }
 
     fn params(&self) -> Vec<u8> {
-        bytemuck::bytes_of(&Params { slots: self.slots, experts: self.total_experts }).to_vec()
+        Params { slots: self.slots, experts: self.total_experts }.bytes()
     }
 
     fn workgroups(&self, extent: &Extent) -> [u32; 3] {

@@ -3,10 +3,7 @@
 pub mod cases;
 mod reference;
 
-use bytemuck::{Pod, Zeroable};
-
-use crate::kernel::{Extent, Interface, Kernel, Slot, floats, floats_mut, read, write};
-use crate::layout;
+use crate::kernel::{Extent, Interface, Kernel, Slot, floats, floats_mut, params, read, write};
 
 /// `x[t] += Σ weight[t, i] · y[t, i]` over the entries i of token t in rank order.
 #[derive(Clone, Debug)]
@@ -23,19 +20,14 @@ pub struct ExpertCombine {
     pub hidden_size: u32,
 }
 
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    slots: u32,
-    columns4: u32,
-}
+params! { slots: u32, columns4: u32 }
 
 /// The kernel's interface.
 pub static INTERFACE: Interface = Interface {
     name: "expert_combine",
     parts: &[include_str!("expert_combine.wgsl")],
     bindings: &[read("y"), read("entries"), write("x")],
-    params: layout!(Params { slots, columns4 }),
+    params: Params::FIELDS,
 };
 
 impl Kernel for ExpertCombine {
@@ -48,7 +40,7 @@ impl Kernel for ExpertCombine {
     }
 
     fn params(&self) -> Vec<u8> {
-        bytemuck::bytes_of(&Params { slots: self.slots, columns4: self.hidden_size / 4 }).to_vec()
+        Params { slots: self.slots, columns4: self.hidden_size / 4 }.bytes()
     }
 
     fn workgroups(&self, extent: &Extent) -> [u32; 3] {

@@ -21,8 +21,9 @@ pub(super) fn down(
         let Some(place) = kernel.shard.place(panels, expert) else { continue };
         let width = panels.width_of(place.shared) as usize;
         let inputs: Vec<&[f32]> = entries.iter().map(|i| &hidden[i * stride..][..width]).collect();
-        let (weight, scale) = (&weight[index(panels.down_word(place))..], panels.down_scale(place));
-        let sums = contract(&panels.down_panels(place.shared), weight, scales, scale, &inputs, &term);
+        let (word, scale) = (place.first(panels.down_words(false)), place.first(panels.down_scales(false)));
+        let own = panels.down_panels(place.shared);
+        let sums = contract(&own, &weight[index(word)..], scales, scale, &inputs, &term);
         for (row, sums) in sums.iter().enumerate() {
             for (entry, sum) in entries.iter().zip(sums) {
                 store(entry * panels.hidden_size as usize + row, *sum);

@@ -6,16 +6,10 @@ use crate::case::{Case, bits, poison};
 use crate::experts::data::{Setup, gate_up};
 use crate::kernel::{Extent, Slot};
 
-/// The cases of the decode form.
+/// The cases of either form.
 #[must_use]
-pub fn vec_cases() -> Vec<Case> {
-    Setup::all(false).into_iter().map(case).collect()
-}
-
-/// The cases of the tile form.
-#[must_use]
-pub fn tile_cases() -> Vec<Case> {
-    Setup::all(true).into_iter().map(case).collect()
+pub fn cases(tiled: bool) -> Vec<Case> {
+    Setup::all(tiled).into_iter().map(case).collect()
 }
 
 /// Small cases of either form.

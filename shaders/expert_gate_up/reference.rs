@@ -21,11 +21,10 @@ pub(super) fn gate_up(
     for (expert, entries) in by_expert(reads, kernel.entries_of(extent), kernel.binned.is_some()) {
         let Some(place) = kernel.shard.place(panels, expert) else { continue };
         let inputs: Vec<&[f32]> = entries.iter().map(|i| &x[i / slots * hidden_size..][..hidden_size]).collect();
-        let sums = |word, scale| {
-            contract(&panels.gate_up_panels(place.shared), &weight[index(word)..], scales, scale, &inputs, &term)
-        };
-        let gate = sums(panels.gate_word(place), panels.gate_scale(place));
-        let up = sums(panels.up_word(place), panels.up_scale(place));
+        let own = panels.gate_up_panels(place.shared);
+        let sums = |word, scale| contract(&own, &weight[index(word)..], scales, scale, &inputs, &term);
+        let (word, scale) = (place.first(panels.gate_up_words(false)), place.first(panels.gate_up_scales(false)));
+        let (gate, up) = (sums(word, scale), sums(word + own.words(), scale + own.scales()));
         for (row, (gate, up)) in gate.iter().zip(&up).enumerate() {
             for (i, entry) in entries.iter().enumerate() {
                 store(entry * panels.hidden_stride() as usize + row, gate[i], up[i]);

@@ -8,11 +8,8 @@
 pub mod data;
 pub(crate) mod reference;
 
-use bytemuck::{Pod, Zeroable};
-
 use crate::encodings::{Encoding, Panels};
-use crate::kernel::{Field, Slot, Variant};
-use crate::layout;
+use crate::kernel::{Field, Slot, Variant, params};
 
 /// WGSL: `Params` of the expert kernels, `find_expert`, `place_of`.
 pub(crate) const SHARD: &str = include_str!("shard.wgsl");
@@ -57,6 +54,13 @@ pub struct Place {
     pub before: u32,
     /// Whether it is the shared expert.
     pub shared: bool,
+}
+
+impl Place {
+    /// Where the expert begins in its shard, counted in what a routed expert has `each` of: words, or scales.
+    pub(crate) const fn first(self, each: u64) -> u64 {
+        self.before as u64 * each
+    }
 }
 
 impl ExpertPanels {
@@ -111,42 +115,6 @@ impl ExpertPanels {
     pub const fn down_scales(&self, shared: bool) -> u64 {
         self.down_panels(shared).scales()
     }
-
-    /// First word of a gate in its shard's gate_up weights.
-    #[must_use]
-    pub const fn gate_word(&self, place: Place) -> u64 {
-        place.before as u64 * self.gate_up_words(false)
-    }
-
-    /// First word of an up in its shard's gate_up weights.
-    #[must_use]
-    pub const fn up_word(&self, place: Place) -> u64 {
-        self.gate_word(place) + self.gate_up_panels(place.shared).words()
-    }
-
-    /// First word of a down in its shard's down weights.
-    #[must_use]
-    pub const fn down_word(&self, place: Place) -> u64 {
-        place.before as u64 * self.down_words(false)
-    }
-
-    /// First scale of a gate in its shard's gate_up scales.
-    #[must_use]
-    pub const fn gate_scale(&self, place: Place) -> u64 {
-        place.before as u64 * self.gate_up_scales(false)
-    }
-
-    /// First scale of an up in its shard's gate_up scales.
-    #[must_use]
-    pub const fn up_scale(&self, place: Place) -> u64 {
-        self.gate_scale(place) + self.gate_up_panels(place.shared).scales()
-    }
-
-    /// First scale of a down in its shard's down scales.
-    #[must_use]
-    pub const fn down_scale(&self, place: Place) -> u64 {
-        place.before as u64 * self.down_scales(false)
-    }
 }
 
 /// One buffer of a layer's experts, for gate_up or for down.
@@ -177,66 +145,15 @@ impl ExpertShard {
             _ => None,
         }
     }
-
-    /// Words of the shard's gate_up weights.
-    #[must_use]
-    pub const fn gate_up_words(&self, panels: &ExpertPanels) -> u64 {
-        self.total(panels.gate_up_words(false), panels.gate_up_words(true))
-    }
-
-    /// Scales of the shard's gate_up weights.
-    #[must_use]
-    pub const fn gate_up_scales(&self, panels: &ExpertPanels) -> u64 {
-        self.total(panels.gate_up_scales(false), panels.gate_up_scales(true))
-    }
-
-    /// Words of the shard's down weights.
-    #[must_use]
-    pub const fn down_words(&self, panels: &ExpertPanels) -> u64 {
-        self.total(panels.down_words(false), panels.down_words(true))
-    }
-
-    /// Scales of the shard's down weights.
-    #[must_use]
-    pub const fn down_scales(&self, panels: &ExpertPanels) -> u64 {
-        self.total(panels.down_scales(false), panels.down_scales(true))
-    }
-
-    const fn total(&self, routed: u64, shared: u64) -> u64 {
-        self.experts as u64 * routed + if self.has_shared { shared } else { 0 }
-    }
 }
 
-/// `params` of gate_up and down, in both forms.
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub(crate) struct Params {
-    hidden_size: u32,
-    width: u32,
-    shared_width: u32,
-    hidden_stride: u32,
-    slots: u32,
-    total_experts: u32,
-    first_expert: u32,
-    experts: u32,
-    has_shared: u32,
-    expert_pieces: u32,
-    expert_scales: u32,
+// Of gate_up and down, in both forms.
+params! {
+    hidden_size: u32, width: u32, shared_width: u32, hidden_stride: u32, slots: u32, total_experts: u32,
+    first_expert: u32, experts: u32, has_shared: u32, expert_pieces: u32, expert_scales: u32,
 }
 
-pub(crate) const PARAMS: &[Field] = layout!(Params {
-    hidden_size,
-    width,
-    shared_width,
-    hidden_stride,
-    slots,
-    total_experts,
-    first_expert,
-    experts,
-    has_shared,
-    expert_pieces,
-    expert_scales,
-});
+pub(crate) const PARAMS: &[Field] = Params::FIELDS;
 
 /// The bytes of `params`, for routed experts of `words` words and `scales` scales.
 pub(crate) fn params(panels: &ExpertPanels, shard: &ExpertShard, slots: u32, words: u64, scales: u64) -> Vec<u8> {
@@ -253,7 +170,7 @@ pub(crate) fn params(panels: &ExpertPanels, shard: &ExpertShard, slots: u32, wor
         expert_pieces: (words / 4) as u32,
         expert_scales: scales as u32,
     };
-    bytemuck::bytes_of(&params).to_vec()
+    params.bytes()
 }
 
 /// Text and constants of an expert kernel.

@@ -3,10 +3,7 @@
 pub mod cases;
 mod reference;
 
-use bytemuck::{Pod, Zeroable};
-
-use crate::kernel::{Extent, Interface, Kernel, Slot, read, write};
-use crate::layout;
+use crate::kernel::{Extent, Interface, Kernel, Slot, params, read, write};
 
 /// y[r, :] = x[t, :] with t the token that the step names for output row r.
 #[derive(Clone, Debug)]
@@ -21,18 +18,14 @@ pub struct GatherRows {
     pub dim: u32,
 }
 
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    dim: u32,
-}
+params! { dim: u32 }
 
 /// The kernel's interface.
 pub static INTERFACE: Interface = Interface {
     name: "gather_rows",
     parts: &[include_str!("gather_rows.wgsl")],
     bindings: &[read("x"), read("step"), write("y")],
-    params: layout!(Params { dim }),
+    params: Params::FIELDS,
 };
 
 /// Columns of one workgroup.
@@ -48,7 +41,7 @@ impl Kernel for GatherRows {
     }
 
     fn params(&self) -> Vec<u8> {
-        bytemuck::bytes_of(&Params { dim: self.dim }).to_vec()
+        Params { dim: self.dim }.bytes()
     }
 
     fn workgroups(&self, extent: &Extent) -> [u32; 3] {

@@ -3,12 +3,9 @@
 pub mod cases;
 mod reference;
 
-use bytemuck::{Pod, Zeroable};
-
 use crate::cache_row::{CacheRow, RowOrder};
 use crate::common;
-use crate::kernel::{Extent, Interface, Kernel, Slot, floats, floats_mut, read, write};
-use crate::layout;
+use crate::kernel::{Extent, Interface, Kernel, Slot, floats, floats_mut, params, read, write};
 
 /// `cache[row(t)] = rope(layer_norm(k[t]) · weight + bias)`, of columns `offset..` of k.
 ///
@@ -51,16 +48,8 @@ pub const fn row(head_dim: u32) -> CacheRow {
     CacheRow { width: head_dim, order: RowOrder::Panels }
 }
 
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    stride: u32,
-    offset: u32,
-    head_dim: u32,
-    pairs: u32,
-    interleaved: u32,
-    eps: f32,
-    pages_per_sequence: u32,
+params! {
+    stride: u32, offset: u32, head_dim: u32, pairs: u32, interleaved: u32, eps: f32, pages_per_sequence: u32,
 }
 
 /// The kernel's interface.
@@ -68,7 +57,7 @@ pub static INTERFACE: Interface = Interface {
     name: "index_key_write",
     parts: &[include_str!("index_key_write.wgsl"), common::REDUCE, common::STEP, common::ROTATE],
     bindings: &[read("k"), read("weight"), read("bias"), read("table"), read("step"), read("pages"), write("cache")],
-    params: layout!(Params { stride, offset, head_dim, pairs, interleaved, eps, pages_per_sequence }),
+    params: Params::FIELDS,
 };
 
 impl Kernel for IndexKeyWrite {
@@ -84,7 +73,7 @@ impl Kernel for IndexKeyWrite {
         let IndexKeyWrite { stride, offset, head_dim, pairs, eps, pages_per_sequence, .. } = *self;
         let interleaved = u32::from(self.interleaved);
         let params = Params { stride, offset, head_dim, pairs, interleaved, eps, pages_per_sequence };
-        bytemuck::bytes_of(&params).to_vec()
+        params.bytes()
     }
 
     fn workgroups(&self, extent: &Extent) -> [u32; 3] {

@@ -3,11 +3,8 @@
 pub mod cases;
 mod reference;
 
-use bytemuck::{Pod, Zeroable};
-
 use crate::common;
-use crate::kernel::{Extent, Interface, Kernel, Slot, floats, floats_mut, read, write};
-use crate::layout;
+use crate::kernel::{Extent, Interface, Kernel, Slot, floats, floats_mut, params, read, write};
 
 /// `scores[t − first_token, s] = Σ_h w[t, h] · scale · max(q[t, h] · k[s], 0)`, for s ≤ position(t); others stay.
 ///
@@ -50,19 +47,9 @@ pub struct IndexScore {
     pub pages_per_sequence: u32,
 }
 
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    q_stride4: u32,
-    q_offset4: u32,
-    w_stride: u32,
-    w_offset: u32,
-    heads: u32,
-    head_dim4: u32,
-    scale: f32,
-    score_stride: u32,
-    first_token: u32,
-    pages_per_sequence: u32,
+params! {
+    q_stride4: u32, q_offset4: u32, w_stride: u32, w_offset: u32, heads: u32, head_dim4: u32, scale: f32,
+    score_stride: u32, first_token: u32, pages_per_sequence: u32,
 }
 
 /// The kernel's interface.
@@ -70,18 +57,7 @@ pub static INTERFACE: Interface = Interface {
     name: "index_score",
     parts: &[include_str!("index_score.wgsl"), common::STEP],
     bindings: &[read("q"), read("w"), read("cache"), read("step"), read("pages"), write("scores")],
-    params: layout!(Params {
-        q_stride4,
-        q_offset4,
-        w_stride,
-        w_offset,
-        heads,
-        head_dim4,
-        scale,
-        score_stride,
-        first_token,
-        pages_per_sequence,
-    }),
+    params: Params::FIELDS,
 };
 
 /// Keys of one workgroup: two pages of the cache.
@@ -109,7 +85,7 @@ impl Kernel for IndexScore {
             first_token: self.first_token,
             pages_per_sequence: self.pages_per_sequence,
         };
-        bytemuck::bytes_of(&params).to_vec()
+        params.bytes()
     }
 
     fn workgroups(&self, extent: &Extent) -> [u32; 3] {

@@ -7,18 +7,6 @@ use crate::encodings::data::{random_panels, scale_words};
 use crate::encodings::{ENCODINGS, Panels, STORED};
 use crate::kernel::{Extent, Slot, floats, floats_mut};
 
-/// The cases of `linear_vec`.
-#[must_use]
-pub fn vec_cases() -> Vec<Case> {
-    shapes(false)
-}
-
-/// The cases of `linear_tile`.
-#[must_use]
-pub fn tile_cases() -> Vec<Case> {
-    shapes(true)
-}
-
 /// Small cases of either.
 #[must_use]
 pub fn few(tiled: bool) -> Vec<Case> {
@@ -26,7 +14,9 @@ pub fn few(tiled: bool) -> Vec<Case> {
     STORED.iter().map(panels).map(|panels| case(panels, 2, Data::Random, false, tiled)).collect()
 }
 
-fn shapes(tiled: bool) -> Vec<Case> {
+/// The cases of `linear_tile` or `linear_vec`.
+#[must_use]
+pub fn cases(tiled: bool) -> Vec<Case> {
     let mut cases = Vec::new();
     let tokens: &[u32] = if tiled { &[2, 7, 8, 9, 33] } else { &[1, 3] };
     for &encoding in ENCODINGS {

@@ -3,12 +3,9 @@
 pub mod cases;
 mod reference;
 
-use bytemuck::{Pod, Zeroable};
-
 use crate::common;
 use crate::encodings::Panels;
-use crate::kernel::{Extent, Interface, Kernel, Slot, Variant, floats, floats_mut, read, write};
-use crate::layout;
+use crate::kernel::{Extent, Interface, Kernel, Slot, Variant, floats, floats_mut, params, read, write};
 pub use crate::rms_norm::Rows;
 
 /// y[t, n] (+)= Σ_k w[n, k] · x[t, k], over a matrix in panels.
@@ -46,44 +43,17 @@ pub struct Linear {
     pub tiled: bool,
 }
 
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    rows: u32,
-    columns4: u32,
-    panels: u32,
-    scale_lanes: u32,
-    x_stride4: u32,
-    x_offset4: u32,
-    x_group4: u32,
-    y_stride: u32,
-    y_offset: u32,
-    y_group: u32,
-    accumulate: u32,
-    tokens_capacity: u32,
+params! {
+    rows: u32, columns4: u32, panels: u32, scale_lanes: u32, x_stride4: u32, x_offset4: u32, x_group4: u32,
+    y_stride: u32, y_offset: u32, y_group: u32, accumulate: u32, tokens_capacity: u32,
 }
-
-const PARAMS: &[crate::Field] = layout!(Params {
-    rows,
-    columns4,
-    panels,
-    scale_lanes,
-    x_stride4,
-    x_offset4,
-    x_group4,
-    y_stride,
-    y_offset,
-    y_group,
-    accumulate,
-    tokens_capacity,
-});
 
 /// The interface of `linear_vec`.
 pub static VEC: Interface = Interface {
     name: "linear_vec",
     parts: &[include_str!("linear_vec.wgsl"), common::CONTRACT_VEC],
     bindings: &[read("x"), read("weight"), read("scales"), write("y")],
-    params: PARAMS,
+    params: Params::FIELDS,
 };
 
 /// The interface of `linear_tile`.
@@ -91,7 +61,7 @@ pub static TILE: Interface = Interface {
     name: "linear_tile",
     parts: &[include_str!("linear_tile.wgsl"), common::CONTRACT_TILE],
     bindings: &[read("x"), read("weight"), read("scales"), write("y")],
-    params: PARAMS,
+    params: Params::FIELDS,
 };
 
 /// Rows of one workgroup: 4 panels.
@@ -127,7 +97,7 @@ impl Kernel for Linear {
             accumulate: u32::from(self.accumulate),
             tokens_capacity: self.capacity,
         };
-        bytemuck::bytes_of(&params).to_vec()
+        params.bytes()
     }
 
     fn workgroups(&self, extent: &Extent) -> [u32; 3] {

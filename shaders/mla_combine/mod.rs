@@ -3,10 +3,7 @@
 pub mod cases;
 mod reference;
 
-use bytemuck::{Pod, Zeroable};
-
-use crate::kernel::{Extent, Interface, Kernel, Slot, floats, floats_mut, read, write};
-use crate::layout;
+use crate::kernel::{Extent, Interface, Kernel, Slot, floats, floats_mut, params, read, write};
 use crate::mla_sparse;
 
 /// out[t, h] = Σ_s e^(m_s − m)·o_s / Σ_s e^(m_s − m)·l_s over the splits s of a token, m the largest m_s; with `mla_sparse`
@@ -33,22 +30,14 @@ pub struct MlaCombine {
     pub max_tokens: u32,
 }
 
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    heads: u32,
-    rank4: u32,
-    k: u32,
-    splits: u32,
-    first_token: u32,
-}
+params! { heads: u32, rank4: u32, k: u32, splits: u32, first_token: u32 }
 
 /// The kernel's interface.
 pub static INTERFACE: Interface = Interface {
     name: "mla_combine",
     parts: &[include_str!("mla_combine.wgsl"), mla_sparse::MERGE],
     bindings: &[read("partial"), read("step"), write("out")],
-    params: layout!(Params { heads, rank4, k, splits, first_token }),
+    params: Params::FIELDS,
 };
 
 /// Elements of one workgroup.
@@ -65,7 +54,7 @@ impl Kernel for MlaCombine {
 
     fn params(&self) -> Vec<u8> {
         let MlaCombine { heads, kv_lora_rank, k, splits, first_token, .. } = *self;
-        bytemuck::bytes_of(&Params { heads, rank4: kv_lora_rank / 4, k, splits, first_token }).to_vec()
+        Params { heads, rank4: kv_lora_rank / 4, k, splits, first_token }.bytes()
     }
 
     fn workgroups(&self, extent: &Extent) -> [u32; 3] {

@@ -3,11 +3,8 @@
 pub mod cases;
 mod reference;
 
-use bytemuck::{Pod, Zeroable};
-
 use crate::common;
-use crate::kernel::{Extent, Interface, Kernel, Slot, Variant, floats_mut, read, write};
-use crate::layout;
+use crate::kernel::{Extent, Interface, Kernel, Slot, Variant, floats_mut, params, read, write};
 
 /// `out[t, h] = Σ_j p[h, j] · c[j]`, `p = softmax_j(scale · (qa[t, h]·c[j] + q_rope[t, h]·r[j]))`, over the selected keys j
 /// of the token's sequence: the first min(k, position + 1) of its row of `selected`, or positions 0 to its own where k is 0.
@@ -60,21 +57,9 @@ pub struct MlaSparse {
     pub splits: u32,
 }
 
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    q_stride4: u32,
-    q_rope4: u32,
-    head_stride4: u32,
-    heads: u32,
-    rank4: u32,
-    rope4: u32,
-    k: u32,
-    scale: f32,
-    first_token: u32,
-    pages_per_sequence: u32,
-    split: u32,
-    splits: u32,
+params! {
+    q_stride4: u32, q_rope4: u32, head_stride4: u32, heads: u32, rank4: u32, rope4: u32, k: u32, scale: f32,
+    first_token: u32, pages_per_sequence: u32, split: u32, splits: u32,
 }
 
 /// Keys of a split: a constant of the arithmetic, whatever the batch.
@@ -101,20 +86,7 @@ pub static INTERFACE: Interface = Interface {
     name: "mla_sparse",
     parts: &[include_str!("mla_sparse.wgsl"), MERGE, common::STEP],
     bindings: &[read("q"), read("qa"), read("cache"), read("selected"), read("step"), read("pages"), write("out")],
-    params: layout!(Params {
-        q_stride4,
-        q_rope4,
-        head_stride4,
-        heads,
-        rank4,
-        rope4,
-        k,
-        scale,
-        first_token,
-        pages_per_sequence,
-        split,
-        splits,
-    }),
+    params: Params::FIELDS,
 };
 
 /// Keys of a token that sees `visible` positions.
@@ -157,7 +129,7 @@ impl Kernel for MlaSparse {
             split: u32::from(self.split),
             splits: self.splits,
         };
-        bytemuck::bytes_of(&params).to_vec()
+        params.bytes()
     }
 
     fn workgroups(&self, extent: &Extent) -> [u32; 3] {

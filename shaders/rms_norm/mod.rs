@@ -3,11 +3,8 @@
 pub mod cases;
 mod reference;
 
-use bytemuck::{Pod, Zeroable};
-
 use crate::common;
-use crate::kernel::{Extent, Interface, Kernel, Slot, floats, floats_mut, read, write};
-use crate::layout;
+use crate::kernel::{Extent, Interface, Kernel, Slot, floats, floats_mut, params, read, write};
 
 /// `y[t, d] = x[t, d] / sqrt(mean(x[t, :]²) + eps) · weight[d]`
 #[derive(Clone, Debug)]
@@ -54,23 +51,14 @@ impl Rows {
     }
 }
 
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    dim: u32,
-    x_stride: u32,
-    x_offset: u32,
-    y_stride: u32,
-    y_offset: u32,
-    eps: f32,
-}
+params! { dim: u32, x_stride: u32, x_offset: u32, y_stride: u32, y_offset: u32, eps: f32 }
 
 /// The kernel's interface.
 pub static INTERFACE: Interface = Interface {
     name: "rms_norm",
     parts: &[include_str!("rms_norm.wgsl"), common::REDUCE],
     bindings: &[read("x"), read("weight"), write("y")],
-    params: layout!(Params { dim, x_stride, x_offset, y_stride, y_offset, eps }),
+    params: Params::FIELDS,
 };
 
 impl Kernel for RmsNorm {
@@ -84,7 +72,7 @@ impl Kernel for RmsNorm {
 
     fn params(&self) -> Vec<u8> {
         let RmsNorm { dim, x_stride, x_offset, y_stride, y_offset, eps, .. } = *self;
-        bytemuck::bytes_of(&Params { dim, x_stride, x_offset, y_stride, y_offset, eps }).to_vec()
+        Params { dim, x_stride, x_offset, y_stride, y_offset, eps }.bytes()
     }
 
     fn workgroups(&self, extent: &Extent) -> [u32; 3] {

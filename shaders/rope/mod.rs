@@ -3,11 +3,8 @@
 pub mod cases;
 mod reference;
 
-use bytemuck::{Pod, Zeroable};
-
 use crate::common;
-use crate::kernel::{Extent, Interface, Kernel, Slot, floats, floats_mut, read, write};
-use crate::layout;
+use crate::kernel::{Extent, Interface, Kernel, Slot, floats, floats_mut, params, read, write};
 
 /// Rotates pairs (a, b) of each token's row to (a cos − b sin, b cos + a sin), by the angles of the token's position.
 #[derive(Clone, Debug)]
@@ -47,21 +44,9 @@ impl RopeSegment {
         RopeSegment { offset: 0, heads: 0, head_stride: 0, rope_offset: 0, interleaved: false };
 }
 
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    stride: u32,
-    pairs: u32,
-    offset0: u32,
-    heads0: u32,
-    head_stride0: u32,
-    rope_offset0: u32,
-    interleaved0: u32,
-    offset1: u32,
-    heads1: u32,
-    head_stride1: u32,
-    rope_offset1: u32,
-    interleaved1: u32,
+params! {
+    stride: u32, pairs: u32, offset0: u32, heads0: u32, head_stride0: u32, rope_offset0: u32, interleaved0: u32,
+    offset1: u32, heads1: u32, head_stride1: u32, rope_offset1: u32, interleaved1: u32,
 }
 
 /// The kernel's interface.
@@ -69,20 +54,7 @@ pub static INTERFACE: Interface = Interface {
     name: "rope",
     parts: &[include_str!("rope.wgsl"), common::ROTATE],
     bindings: &[read("table"), read("step"), write("x")],
-    params: layout!(Params {
-        stride,
-        pairs,
-        offset0,
-        heads0,
-        head_stride0,
-        rope_offset0,
-        interleaved0,
-        offset1,
-        heads1,
-        head_stride1,
-        rope_offset1,
-        interleaved1,
-    }),
+    params: Params::FIELDS,
 };
 
 impl Kernel for Rope {
@@ -110,7 +82,7 @@ impl Kernel for Rope {
             rope_offset1: second.rope_offset,
             interleaved1: u32::from(second.interleaved),
         };
-        bytemuck::bytes_of(&params).to_vec()
+        params.bytes()
     }
 
     fn workgroups(&self, extent: &Extent) -> [u32; 3] {

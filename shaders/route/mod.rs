@@ -4,10 +4,7 @@ pub mod cases;
 mod reference;
 
 use crate::common;
-use crate::kernel::{Extent, Interface, Kernel, Slot, Variant, floats, read, write};
-use crate::layout;
-use bytemuck::{Pod, Zeroable};
-
+use crate::kernel::{Extent, Interface, Kernel, Slot, Variant, floats, params, read, write};
 /// Experts that the kernel can choose among: what its workgroup memory holds.
 pub const MAX_EXPERTS: u32 = 512;
 
@@ -57,19 +54,14 @@ impl Route {
     }
 }
 
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    slots: u32,
-    scaling: f32,
-}
+params! { slots: u32, scaling: f32 }
 
 /// The kernel's interface.
 pub static INTERFACE: Interface = Interface {
     name: "route",
     parts: &[include_str!("route.wgsl"), common::REDUCE, common::SIGMOID],
     bindings: &[read("logits"), read("bias"), write("entries")],
-    params: layout!(Params { slots, scaling }),
+    params: Params::FIELDS,
 };
 
 impl Kernel for Route {
@@ -98,7 +90,7 @@ impl Kernel for Route {
     }
 
     fn params(&self) -> Vec<u8> {
-        bytemuck::bytes_of(&Params { slots: self.entries_per_token(), scaling: self.scaling }).to_vec()
+        Params { slots: self.entries_per_token(), scaling: self.scaling }.bytes()
     }
 
     fn workgroups(&self, extent: &Extent) -> [u32; 3] {

@@ -4,10 +4,7 @@ pub mod cases;
 mod reference;
 
 use crate::common;
-use crate::kernel::{Extent, Interface, Kernel, Slot, floats, floats_mut, read, write};
-use crate::layout;
-use bytemuck::{Pod, Zeroable};
-
+use crate::kernel::{Extent, Interface, Kernel, Slot, floats, floats_mut, params, read, write};
 /// y[t, d] = silu(gate[t, d]) · up[t, d], silu(z) = z / (1 + e⁻ᶻ).
 #[derive(Clone, Debug)]
 pub struct SwiGlu {
@@ -23,20 +20,14 @@ pub struct SwiGlu {
     pub up_offset: u32,
 }
 
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    width: u32,
-    stride: u32,
-    up_offset: u32,
-}
+params! { width: u32, stride: u32, up_offset: u32 }
 
 /// The kernel's interface.
 pub static INTERFACE: Interface = Interface {
     name: "swiglu",
     parts: &[include_str!("swiglu.wgsl"), common::SIGMOID],
     bindings: &[read("gate_up"), write("y")],
-    params: layout!(Params { width, stride, up_offset }),
+    params: Params::FIELDS,
 };
 
 impl Kernel for SwiGlu {
@@ -50,7 +41,7 @@ impl Kernel for SwiGlu {
 
     fn params(&self) -> Vec<u8> {
         let SwiGlu { width, stride, up_offset, .. } = *self;
-        bytemuck::bytes_of(&Params { width, stride, up_offset }).to_vec()
+        Params { width, stride, up_offset }.bytes()
     }
 
     fn workgroups(&self, extent: &Extent) -> [u32; 3] {

@@ -3,11 +3,8 @@
 pub mod cases;
 mod reference;
 
-use bytemuck::{Pod, Zeroable};
-
 use crate::common;
-use crate::kernel::{Extent, Interface, Kernel, Slot, read, write};
-use crate::layout;
+use crate::kernel::{Extent, Interface, Kernel, Slot, params, read, write};
 
 /// `selected[t]` = positions of the k largest of `scores[t − first_token, 0..=position(t)]`, ascending, then 0xffffffff.
 ///
@@ -34,20 +31,14 @@ pub struct TopK {
 /// Fills a list of positions that is shorter than k.
 pub const NONE: u32 = u32::MAX;
 
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    k: u32,
-    score_stride: u32,
-    first_token: u32,
-}
+params! { k: u32, score_stride: u32, first_token: u32 }
 
 /// The kernel's interface.
 pub static INTERFACE: Interface = Interface {
     name: "topk",
     parts: &[include_str!("topk.wgsl")],
     bindings: &[read("scores"), read("step"), write("selected")],
-    params: layout!(Params { k, score_stride, first_token }),
+    params: Params::FIELDS,
 };
 
 impl Kernel for TopK {
@@ -61,7 +52,7 @@ impl Kernel for TopK {
 
     fn params(&self) -> Vec<u8> {
         let TopK { k, score_stride, first_token, .. } = *self;
-        bytemuck::bytes_of(&Params { k, score_stride, first_token }).to_vec()
+        Params { k, score_stride, first_token }.bytes()
     }
 
     fn workgroups(&self, extent: &Extent) -> [u32; 3] {

@@ -1,6 +1,5 @@
 //! One engine: requests to it, tried again where that may help, and its answer as events.
 
-use std::collections::VecDeque;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
@@ -13,20 +12,18 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use lyn::error::{Code, Error, Result, quote};
-use lyn::generate::{Event, Finish};
+use lyn::wire::openai::reply::{one_line, upstream};
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use super::address::Address;
 use super::connect::{self, Connector};
-use super::error::{self, Failure, upstream};
-use super::events::Normaliser;
+use super::error::{self, Failure};
 use super::key::{Key, Keys};
 use super::profile::Profile;
-use super::sse;
+use super::reply::{ANSWER_BYTES, Reply};
 
-/// Bytes of an answer in one piece, and of a refusal.
-const ANSWER_BYTES: usize = 64 << 20;
+/// Bytes of a refusal.
 const REFUSAL_BYTES: usize = 256 << 10;
 /// A wait longer than this is the user's to decide.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
@@ -223,7 +220,14 @@ impl Upstream {
     ) -> Result<Reply, Failure> {
         let asked = Instant::now();
         let response = self.call(Method::POST, kind.route(), body, address).await?;
-        let mut reply = Reply::new(self, response.into_body(), thinking, asked);
+        let mut reply = Reply::new(
+            self.address.shown(),
+            self.key.clone(),
+            self.patience.idle,
+            response.into_body(),
+            thinking,
+            asked,
+        );
         reply.begin().await?;
         Ok(reply)
     }
@@ -315,7 +319,7 @@ impl Upstream {
     }
 
     fn unreachable(&self, cause: &str) -> Error {
-        upstream(self.address.shown(), format!("cannot be reached: {}", error::one_line(cause)))
+        upstream(self.address.shown(), format!("cannot be reached: {}", one_line(cause)))
     }
 
     fn silent(&self) -> Error {
@@ -343,233 +347,6 @@ fn pause(failure: &Failure, attempt: u32, patience: &Patience, jitter: f64) -> O
 
 async fn collect(body: Incoming, most: usize) -> Result<Bytes, String> {
     Limited::new(body, most).collect().await.map(http_body_util::Collected::to_bytes).map_err(|error| error.to_string())
-}
-
-/// An answer that has begun.
-pub(crate) struct Reply {
-    host: String,
-    key: Option<Key>,
-    body: Incoming,
-    idle: Duration,
-    /// When the engine has been silent for too long.
-    deadline: Instant,
-    form: Form,
-    normaliser: Normaliser,
-    events: VecDeque<(u32, Event)>,
-    asked: Instant,
-    first: Option<Instant>,
-    /// What comes after the events.
-    end: Option<Option<Failure>>,
-}
-
-/// What the body is. The first byte tells: headers of engines are not to be relied on.
-enum Form {
-    Unknown,
-    Stream(sse::Reader),
-    Whole(Vec<u8>),
-}
-
-impl Reply {
-    fn new(upstream: &Upstream, body: Incoming, thinking: Option<bool>, asked: Instant) -> Reply {
-        let (host, idle) = (upstream.address.shown().to_owned(), upstream.patience.idle);
-        Reply {
-            normaliser: Normaliser::new(&host, thinking),
-            host,
-            key: upstream.key.clone(),
-            body,
-            idle,
-            deadline: Instant::now() + idle,
-            form: Form::Unknown,
-            events: VecDeque::new(),
-            asked,
-            first: None,
-            end: None,
-        }
-    }
-
-    /// The next event with its choice; none at the end. Dropping the future loses nothing; dropping the reply ends the engine's work.
-    ///
-    /// # Errors
-    /// `upstream` where the answer breaks off. Events before it have been returned.
-    pub(crate) async fn next(&mut self) -> Result<Option<(u32, Event)>> {
-        loop {
-            if let Some((choice, mut event)) = self.events.pop_front() {
-                let first = *self.first.get_or_insert_with(Instant::now);
-                if let Event::End { timings, .. } = &mut event {
-                    let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
-                    timings.first_token_ms = milliseconds(first.duration_since(self.asked));
-                    timings.decode_ms = milliseconds(first.elapsed());
-                }
-                return Ok(Some((choice, event)));
-            }
-            match &mut self.end {
-                Some(failure) => return failure.take().map_or(Ok(None), |failure| Err(failure.error)),
-                None => self.read().await,
-            }
-        }
-    }
-
-    /// The event that comes next, where one has come.
-    pub(crate) fn peek(&self) -> Option<&Event> {
-        self.events.front().map(|(_, event)| event)
-    }
-
-    /// The model that the engine says it is.
-    pub(crate) fn model(&self) -> Option<&str> {
-        self.normaliser.model()
-    }
-
-    /// The fingerprint that the engine names.
-    pub(crate) fn fingerprint(&self) -> Option<&str> {
-        self.normaliser.fingerprint()
-    }
-
-    /// Reads up to the first event.
-    async fn begin(&mut self) -> Result<(), Failure> {
-        while self.events.is_empty() && self.end.is_none() {
-            self.read().await;
-        }
-        match (self.events.front(), &mut self.end) {
-            (Some((_, Event::End { finish: Finish::Aborted, .. })), _) => Err(Failure::passing(gave_up(&self.host))),
-            (None, Some(failure)) => failure.take().map_or(Ok(()), Err),
-            _ => Ok(()),
-        }
-    }
-
-    async fn read(&mut self) {
-        let taken = match tokio::time::timeout_at(self.deadline, self.body.frame()).await {
-            Err(_) => {
-                let error = upstream(&self.host, format!("sent nothing for {} s", self.idle.as_secs()));
-                Err(Failure::last(error.with_detail("status", 504)))
-            }
-            Ok(Some(Err(error))) => {
-                let cause = error::one_line(&connect::cause(&error));
-                Err(Failure::passing(upstream(&self.host, format!("broke off: {cause}"))))
-            }
-            Ok(Some(Ok(frame))) => {
-                self.deadline = Instant::now() + self.idle;
-                frame.into_data().map_or(Ok(()), |data| self.take(&data))
-            }
-            Ok(None) => self.finish(),
-        };
-        if let Err(failure) = taken {
-            let (left, complete) = self.normaliser.cut();
-            self.events.extend(left);
-            self.end = Some((!complete).then_some(failure));
-        }
-    }
-
-    fn take(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        let bytes = match &self.form {
-            Form::Unknown => {
-                let bytes = bytes.trim_ascii_start();
-                match bytes.first() {
-                    None => return Ok(()),
-                    Some(b'{') => self.form = Form::Whole(vec![]),
-                    Some(b'<') => {
-                        let what = "answered with a page in place of an answer; check the address";
-                        return Err(Failure::last(upstream(&self.host, what)));
-                    }
-                    Some(_) => self.form = Form::Stream(sse::Reader::default()),
-                }
-                bytes
-            }
-            _ => bytes,
-        };
-        match &mut self.form {
-            Form::Whole(whole) if whole.len() + bytes.len() <= ANSWER_BYTES => whole.extend_from_slice(bytes),
-            Form::Stream(reader) => match reader.push(bytes) {
-                Ok(events) => return events.iter().try_for_each(|data| self.event(data)),
-                Err(sse::TooLong) => return Err(self.too_long()),
-            },
-            _ => return Err(self.too_long()),
-        }
-        Ok(())
-    }
-
-    /// The data of one event: a chunk, seldom several, or the mark of the end.
-    fn event(&mut self, data: &str) -> Result<(), Failure> {
-        if self.end.is_some() {
-            return Ok(());
-        }
-        let (chunks, done) = match data.trim().strip_suffix("[DONE]") {
-            Some(chunks) => (chunks, true),
-            None => (data, false),
-        };
-        for chunk in serde_json::Deserializer::from_str(chunks).into_iter() {
-            let chunk: Value = chunk.map_err(|_| {
-                let hidden =
-                    self.key.as_ref().map_or_else(|| data.as_bytes().to_vec(), |key| key.hide(data.as_bytes()));
-                let shown = error::one_line(&String::from_utf8_lossy(&hidden));
-                Failure::last(upstream(&self.host, format!("sent {shown} in place of a chunk")))
-            })?;
-            let events = self.chunk(&chunk)?;
-            self.events.extend(events);
-        }
-        if done { self.close(true) } else { Ok(()) }
-    }
-
-    fn chunk(&mut self, chunk: &Value) -> Result<Vec<(u32, Event)>, Failure> {
-        let events = match chunk.get("error") {
-            // What it says of a refused key must not show the key.
-            Some(Value::Object(_) | Value::String(_)) => {
-                let hidden = serde_json::from_str(&self.hide(&chunk.to_string())).unwrap_or(Value::Null);
-                self.normaliser.chunk(&hidden)
-            }
-            _ => self.normaliser.chunk(chunk),
-        };
-        events.map_err(Failure::of_stream)
-    }
-
-    fn hide(&self, text: &str) -> String {
-        let hidden = self.key.as_ref().map(|key| key.hide(text.as_bytes()));
-        hidden.map_or_else(|| text.to_owned(), |hidden| String::from_utf8_lossy(&hidden).into_owned())
-    }
-
-    fn finish(&mut self) -> Result<(), Failure> {
-        match std::mem::replace(&mut self.form, Form::Unknown) {
-            Form::Whole(whole) => {
-                let answer: Value = serde_json::from_slice(&whole).map_err(|error| {
-                    Failure::passing(upstream(&self.host, format!("sent an answer that is no JSON: {error}")))
-                })?;
-                let events = self.chunk(&answer)?;
-                self.events.extend(events);
-                self.close(true)
-            }
-            Form::Stream(mut reader) => {
-                if let Some(data) = reader.finish() {
-                    self.event(&data)?;
-                }
-                if self.end.is_none() { self.close(false) } else { Ok(()) }
-            }
-            Form::Unknown => Err(Failure::passing(upstream(&self.host, "sent nothing"))),
-        }
-    }
-
-    fn close(&mut self, marked: bool) -> Result<(), Failure> {
-        let events = self.normaliser.finish(marked).map_err(Failure::passing)?;
-        self.events.extend(events);
-        self.end = Some(None);
-        Ok(())
-    }
-
-    fn too_long(&self) -> Failure {
-        Failure::last(upstream(&self.host, "sent more than an answer can be"))
-    }
-}
-
-impl Failure {
-    /// An error that came as an event: it may pass where its status says so.
-    fn of_stream(error: Error) -> Failure {
-        let status =
-            error.details().get("status").and_then(Value::as_u64).and_then(|status| u16::try_from(status).ok());
-        Failure { retry: status.is_some_and(error::may_pass), error, after: None }
-    }
-}
-
-/// An end that says nothing about the answer: the engine ran out of something.
-pub(crate) fn gave_up(host: &str) -> Error {
-    upstream(host, "gave up in the middle of an answer").with_detail("status", 503)
 }
 
 #[cfg(test)]

@@ -8,17 +8,16 @@ pub(crate) mod address;
 pub(crate) mod client;
 mod connect;
 mod error;
-mod events;
 pub(crate) mod key;
 pub(crate) mod profile;
+mod reply;
 pub(crate) mod route;
 mod sse;
 #[cfg(test)]
 pub(crate) mod tests;
-mod thought;
-mod usage;
 
 pub(crate) use address::Address;
-pub(crate) use client::{Kind, Patience, Reply, Upstream, gave_up};
+pub(crate) use client::{Kind, Patience, Upstream};
 pub(crate) use key::Keys;
 pub(crate) use profile::Profile;
+pub(crate) use reply::{Reply, gave_up};

@@ -5,45 +5,11 @@
 
 use std::mem;
 
-use super::ChatFormat;
-use super::control::{CALL_BEGIN, CALL_END, CALLS_BEGIN, CALLS_END, END_THINK, SEPARATOR, THINK};
+use super::control::{END_THINK, THINK};
+use super::formats::ChatFormat;
+use super::markup::{Markup, Tags};
 use crate::generate::{Event, Parser, Voice};
 use crate::text::held::held_bytes;
-
-/// How a format marks calls.
-struct Markup {
-    /// All markers that text of an answer can run into. Newlines before an opener belong to it.
-    content: &'static [&'static str],
-    call: &'static str,
-    name_end: &'static str,
-    call_end: &'static str,
-    block_end: &'static str,
-    /// Whether arguments stand in tags of their own; else they are JSON.
-    tagged: bool,
-}
-
-static EXP: Markup = Markup {
-    content: &[END_THINK, CALLS_BEGIN],
-    call: CALL_BEGIN,
-    name_end: SEPARATOR,
-    call_end: CALL_END,
-    block_end: CALLS_END,
-    tagged: false,
-};
-
-static DSML: Markup = Markup {
-    content: &[END_THINK, "\n\n<｜DSML｜function_calls>", "\n<｜DSML｜function_calls>", "<｜DSML｜function_calls>"],
-    call: "<｜DSML｜invoke",
-    name_end: TAG_END,
-    call_end: "</｜DSML｜invoke>",
-    block_end: "</｜DSML｜function_calls>",
-    tagged: true,
-};
-
-/// End of an opening tag and of its last attribute.
-const TAG_END: &str = "\">";
-const PARAMETER: &str = "<｜DSML｜parameter";
-const PARAMETER_END: &str = "</｜DSML｜parameter>";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -75,7 +41,7 @@ enum State {
 /// and so is every further `</think>`. Between calls anything is skipped, and behind them too. Where an answer ends within
 /// a call, what there is of the call has been told, and what there is of its markup is dropped.
 ///
-/// Parameters of DSML become one JSON object. Text is escaped as it comes; a value that claims to be JSON waits for its end,
+/// Parameters in tags become one JSON object. Text is escaped as it comes; a value that claims to be JSON waits for its end,
 /// because one that is not becomes a string.
 ///
 /// ```
@@ -108,12 +74,8 @@ impl OutputParser {
     /// `format`: whose calls are looked for; none: all text is content. `thinking`: whether the prompt ended in `<think>`.
     #[must_use]
     pub fn new(format: Option<ChatFormat>, thinking: bool) -> Self {
-        let markup = format.map(|format| match format {
-            ChatFormat::Exp | ChatFormat::V31 => &EXP,
-            ChatFormat::Dsml => &DSML,
-        });
         OutputParser {
-            markup,
+            markup: format.map(ChatFormat::markup),
             state: if thinking { State::ThoughtStart } else { State::Content },
             held: String::new(),
             partial: String::new(),
@@ -199,7 +161,7 @@ impl OutputParser {
         marker.is_some()
     }
 
-    fn call(&mut self, markup: &'static Markup, out: &mut Vec<Event>) -> bool {
+    fn call(&mut self, markup: &Markup, out: &mut Vec<Event>) -> bool {
         match self.state {
             State::Block => match self.take_until(&[markup.call, markup.block_end]).1 {
                 Some(marker) if marker == markup.call => self.go(State::Name),
@@ -208,21 +170,28 @@ impl OutputParser {
             },
             State::Name => {
                 let Some(written) = self.whole(markup.name_end) else { return false };
-                let name = if markup.tagged { after_name(&written) } else { &written };
+                let name = markup.tags.as_ref().map_or(&*written, |tags| behind(&written, tags.name));
                 out.push(Event::Call { index: self.calls, name: name.trim().to_owned(), id: None });
                 (self.any_parameter, self.any_text) = (false, false);
-                self.go(if markup.tagged { State::Parameters } else { State::Arguments })
+                self.go(if markup.tags.is_some() { State::Parameters } else { State::Arguments })
             }
             State::Arguments => {
                 let (text, end) = self.take_until(&[markup.call_end]);
                 self.trimmed(&text, out);
                 end.is_some() && self.end_call(out)
             }
-            State::Parameters => self.parameters(markup, out),
+            // Only tags lead to the other states.
+            _ => markup.tags.as_ref().is_some_and(|tags| self.tagged(markup, tags, out)),
+        }
+    }
+
+    fn tagged(&mut self, markup: &Markup, tags: &Tags, out: &mut Vec<Event>) -> bool {
+        match self.state {
+            State::Parameters => self.parameters(markup, tags, out),
             State::Tag => {
-                let Some(tag) = self.whole(TAG_END) else { return false };
-                let written = after_name(&tag);
-                let (key, is_text) = written.split_once("\" string=\"").unwrap_or((written, ""));
+                let Some(tag) = self.whole(tags.tag_end) else { return false };
+                let written = behind(&tag, tags.name);
+                let (key, is_text) = written.split_once(tags.is_text).unwrap_or((written, ""));
                 let before = if mem::replace(&mut self.any_parameter, true) { ", " } else { "{" };
                 let is_text = is_text == "true";
                 let quote = if is_text { "\"" } else { "" };
@@ -230,30 +199,30 @@ impl OutputParser {
                 self.go(if is_text { State::Text } else { State::Json })
             }
             State::Text => {
-                let (text, end) = self.take_until(&[PARAMETER_END]);
+                let (text, end) = self.take_until(&[tags.parameter_end]);
                 let quote = if end.is_some() { "\"" } else { "" };
                 self.arguments(escaped(&text) + quote, out);
                 end.is_some() && self.go(State::Parameters)
             }
             State::Json => {
-                let Some(value) = self.whole(PARAMETER_END) else { return false };
+                let Some(value) = self.whole(tags.parameter_end) else { return false };
                 let is_json = serde_json::from_str::<serde::de::IgnoredAny>(&value).is_ok();
                 self.arguments(if is_json { value } else { format!("\"{}\"", escaped(&value)) }, out);
                 self.go(State::Parameters)
             }
-            State::ThoughtStart | State::Thought | State::Content | State::After => false,
+            _ => false,
         }
     }
 
-    fn parameters(&mut self, markup: &'static Markup, out: &mut Vec<Event>) -> bool {
+    fn parameters(&mut self, markup: &Markup, tags: &Tags, out: &mut Vec<Event>) -> bool {
         // Some models write the arguments as JSON where parameters belong.
         if !self.any_parameter && !self.any_text && self.held.trim_start().starts_with('{') {
             return self.go(State::Arguments);
         }
-        let (text, marker) = self.take_until(&[PARAMETER, markup.call_end]);
+        let (text, marker) = self.take_until(&[tags.parameter, markup.call_end]);
         self.any_text |= !text.trim().is_empty();
         match marker {
-            Some(PARAMETER) => self.go(State::Tag),
+            Some(marker) if marker == tags.parameter => self.go(State::Tag),
             Some(_) => {
                 self.arguments(if self.any_parameter { "}" } else { "{}" }.to_owned(), out);
                 self.end_call(out)
@@ -330,9 +299,9 @@ fn emit(part: Event, out: &mut Vec<Event>) {
     out.push(part);
 }
 
-/// What an opening tag says behind `name="`.
-fn after_name(tag: &str) -> &str {
-    tag.split_once("name=\"").map_or(tag, |(_, name)| name)
+/// What a tag says behind an attribute's beginning.
+fn behind<'t>(tag: &'t str, attribute: &str) -> &'t str {
+    tag.split_once(attribute).map_or(tag, |(_, value)| value)
 }
 
 /// The inside of a JSON string. Characters are escaped one by one, so texts can be joined afterwards.
@@ -341,80 +310,10 @@ fn escaped(text: &str) -> String {
     quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default().to_owned()
 }
 
-/// A whole answer.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Parsed {
-    /// The thought.
-    pub reasoning: String,
-    /// The answer.
-    pub content: String,
-    calls: Vec<ParsedCall>,
-}
-
-/// A call in an answer.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ParsedCall {
-    /// The function, as the model wrote it.
-    pub name: String,
-    /// The arguments, as JSON where the model kept to it.
-    pub arguments: String,
-    index: u32,
-    complete: bool,
-}
-
-impl Parsed {
-    /// Parses a whole text, as [`OutputParser`] does.
-    #[must_use]
-    pub fn of(format: Option<ChatFormat>, thinking: bool, text: &str) -> Parsed {
-        let mut parser = OutputParser::new(format, thinking);
-        let mut parsed = Parsed::default();
-        parser.push(text).iter().for_each(|event| parsed.take(event));
-        parser.finish().iter().for_each(|event| parsed.take(event));
-        parsed
-    }
-
-    /// Appends what an event tells.
-    pub fn take(&mut self, event: &Event) {
-        match event {
-            Event::Text { voice: Voice::Reasoning, text } => self.reasoning.push_str(text),
-            Event::Text { voice: Voice::Content, text } => self.content.push_str(text),
-            Event::Call { index, name, .. } => {
-                self.calls.push(ParsedCall { name: name.clone(), index: *index, ..ParsedCall::default() });
-            }
-            Event::Arguments { index, text } => {
-                if let Some(call) = self.call(*index) {
-                    call.arguments.push_str(text);
-                }
-            }
-            Event::CallEnd { index } => {
-                if let Some(call) = self.call(*index) {
-                    call.complete = true;
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn call(&mut self, index: u32) -> Option<&mut ParsedCall> {
-        self.calls.iter_mut().rfind(|call| call.index == index)
-    }
-
-    /// The calls; the last one may be cut.
-    #[must_use]
-    pub fn calls(&self) -> &[ParsedCall] {
-        &self.calls
-    }
-
-    /// Whether a call has begun and is not complete.
-    #[must_use]
-    pub fn is_in_call(&self) -> bool {
-        self.calls.last().is_some_and(|call| !call.complete)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chat::Parsed;
 
     const DSML: Option<ChatFormat> = Some(ChatFormat::Dsml);
     const EXP: Option<ChatFormat> = Some(ChatFormat::Exp);

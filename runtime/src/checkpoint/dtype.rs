@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use lyn_shaders::encodings::decode_f16;
+
 /// Declares the table once: variant, its name in a header, bits per element.
 macro_rules! dtypes {
     ($($variant:ident = $name:literal, $bits:literal;)*) => {
@@ -66,7 +68,7 @@ impl Dtype {
                 .map(f32::from_le_bytes)
                 .collect(),
             Dtype::BF16 => pairs().map(|bits| f32::from_bits(u32::from(bits) << 16)).collect(),
-            Dtype::F16 => pairs().map(f16_to_f32).collect(),
+            Dtype::F16 => pairs().map(|bits| decode_f16(u32::from(bits))).collect(),
             // 0 would be subnormal and 255 is NaN: both are refused by being decoded as NaN.
             Dtype::U8 | Dtype::F8_E8M0 => bytes
                 .iter()
@@ -77,39 +79,9 @@ impl Dtype {
     }
 }
 
-/// IEEE half to single, exact; infinities and NaN stay what they are.
-fn f16_to_f32(bits: u16) -> f32 {
-    let sign = u32::from(bits & 0x8000) << 16;
-    let exponent = u32::from(bits >> 10) & 0x1f;
-    let mantissa = u32::from(bits & 0x3ff);
-    match exponent {
-        // Below 2^-14: mantissa · 2^-24, which is exact in f32.
-        0 => f32::from_bits(sign | (f32::from(bits & 0x3ff) * f32::from_bits(0x3380_0000)).to_bits()),
-        0x1f => f32::from_bits(sign | 0x7f80_0000 | mantissa << 13),
-        _ => f32::from_bits(sign | exponent.saturating_add(112) << 23 | mantissa << 13),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Oracle: the value that the bit fields say, (−1)^s · 2^(e−15) · (1 + m/1024), in f64.
-    #[test]
-    fn every_half_is_exact() {
-        for bits in 0..=u16::MAX {
-            let (sign, exponent, mantissa) = (bits >> 15, i32::from(bits >> 10 & 31), f64::from(bits & 1023));
-            let magnitude = match exponent {
-                0 => mantissa * 2f64.powi(-24),
-                31 if mantissa == 0.0 => f64::INFINITY,
-                31 => f64::NAN,
-                _ => (1.0 + mantissa / 1024.0) * 2f64.powi(exponent - 15),
-            };
-            let expected = if sign == 1 { -magnitude } else { magnitude };
-            let got = f64::from(f16_to_f32(bits));
-            assert!(got == expected || got.is_nan() && expected.is_nan(), "{bits:#06x}: {got} {expected}");
-        }
-    }
 
     #[test]
     fn exponent_bytes_are_powers_of_two() {

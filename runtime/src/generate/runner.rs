@@ -103,7 +103,7 @@ impl Runner {
         if taps == Taps::None {
             return self.settings.chunk;
         }
-        let words = u64::from(self.tensors.cache.pages_per_sequence * PAGE) * u64::from(taps.long_rows());
+        let words = u64::from(self.settings.pages_per_sequence() * PAGE) * u64::from(taps.long_rows());
         // A recording has room for a power of two of tokens.
         1 << model::queries_at_once(self.settings.chunk, words).ilog2()
     }
@@ -163,7 +163,7 @@ impl Runner {
             let (word, words) = tensor.page(page);
             self.executor.read(tensor.slot, word, words)
         };
-        self.tensors.cache.tensors().map(read).collect()
+        self.tensors.cache().map(read).collect()
     }
 
     /// Appends a block to a sequence of full pages and publishes it; false where its rows are not this model's.
@@ -171,7 +171,7 @@ impl Runner {
     /// # Errors
     /// `context_overflow`, `out_of_memory`.
     pub(crate) fn restore(&mut self, id: SequenceId, key: Key, words: &[u32]) -> Result<bool> {
-        let expected: u64 = self.tensors.cache.tensors().map(|tensor| tensor.page(0).1).sum();
+        let expected: u64 = self.tensors.cache().map(|tensor| tensor.page(0).1).sum();
         if words.len() as u64 != expected {
             return Ok(false);
         }
@@ -179,7 +179,7 @@ impl Runner {
         self.sequences.extend(id, PAGE as usize)?;
         let page = self.sequences.pages_of(id)[place];
         let mut rest = words;
-        for tensor in self.tensors.cache.tensors() {
+        for tensor in self.tensors.cache() {
             let (word, words) = tensor.page(page);
             let (part, after) = rest.split_at(usize::try_from(words).unwrap_or(usize::MAX).min(rest.len()));
             self.executor.write(tensor.slot, word, part);
@@ -372,7 +372,7 @@ impl Runner {
             });
             Ok((tensor.row, pages.collect::<Result<_>>()?))
         };
-        self.tensors.cache.layers[layer as usize].tensors().map(read).collect()
+        self.tensors.weights.layers[layer as usize].attention.cache().map(read).collect()
     }
 
     /// The recording that the last step ran.

@@ -433,13 +433,10 @@ async fn predict(runner: &mut Runner, chunk: Chunk<'_>, hidden: &[f32]) -> Resul
     let Some(module) = parts.tensors.weights.prediction.first() else {
         return Err(Error::new(Code::Internal, "multi-token prediction was not loaded"));
     };
-    let Some(cache) = parts.tensors.cache.prediction.first() else {
-        return Err(Error::new(Code::Internal, "multi-token prediction has no cache"));
-    };
     let words = u64::from(parts.shape.tokens) * u64::from(parts.dims.hidden_size);
     let slot = executor.allocate("hidden", words).await?;
     executor.write(slot, 0, bytemuck::cast_slice(hidden));
-    let prepared = executor.prepare(model::predict_step(parts, module, cache, slot)).await?;
+    let prepared = executor.prepare(model::predict_step(parts, module, slot)).await?;
     let tapped = executor.run(&prepared, &extent)?.read().await;
     executor.free(slot);
     tapped

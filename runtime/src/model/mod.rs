@@ -3,12 +3,11 @@
 //! In: [`Dims`], weights and caches as slots, the shape of a step. Out: a [`Recording`].
 //! Never: a device, a file, index arithmetic of a shader, or a branch on a model's name.
 
-mod attention;
+pub mod attention;
 pub mod cache;
 pub mod dims;
 mod experts;
 mod feed_forward;
-mod indexer;
 mod recorder;
 pub mod rope;
 pub mod tensors;
@@ -23,9 +22,8 @@ use lyn_shaders::rms_norm::Rows;
 
 use crate::layout::TableShard;
 use crate::record::{Columns, Part, Recording};
-pub use cache::{Cache, LayerCache};
+use attention::Shared;
 pub use dims::Dims;
-use indexer::Selected;
 use recorder::StepRecorder;
 pub use recorder::queries_at_once;
 pub use tensors::{Parts, Settings, Shape, StepSlots, Tensors};
@@ -34,14 +32,14 @@ use weights::{FeedForward, LayerWeights, PredictionWeights};
 /// One step: embedding, layers, final norm, head; with `greedy` also the choice of the next ids.
 #[must_use]
 pub fn step(Parts { dims, tensors, shape }: Parts<'_>) -> Recording {
-    let Tensors { weights, cache, slots } = tensors;
-    let mut recorder = StepRecorder::new(dims, shape, *slots, cache.pages_per_sequence);
+    let Tensors { weights, slots } = tensors;
+    let mut recorder = StepRecorder::new(dims, shape, *slots);
     let r = &mut recorder;
     let x = embed(r, &weights.embedding); // residual stream [tokens, hidden_size]
-    let mut selected = None; // shared by the layers that own no indexer
-    for (i, (layer, cache)) in (0..).zip(weights.layers.iter().zip(&cache.layers)) {
+    let mut shared = Shared::default();
+    for (i, layer) in (0..).zip(&weights.layers) {
         r.enter_layer(Some(i));
-        decoder_layer(r, layer, cache, x, &mut selected);
+        decoder_layer(r, layer, x, &mut shared);
     }
     r.enter_layer(None);
     r.tap("final_input", x);
@@ -60,15 +58,10 @@ pub fn step(Parts { dims, tensors, shape }: Parts<'_>) -> Recording {
 /// One step of the multi-token-prediction module: `next` ids come through the step, `hidden` is the main model's output
 /// after its final norm. Its logits predict the token after the next.
 #[must_use]
-pub fn predict_step(
-    Parts { dims, tensors, shape }: Parts<'_>,
-    module: &PredictionWeights,
-    cache: &LayerCache,
-    hidden: Slot,
-) -> Recording {
-    let Tensors { weights, cache: Cache { pages_per_sequence, .. }, slots } = tensors;
+pub fn predict_step(Parts { dims, tensors, shape }: Parts<'_>, module: &PredictionWeights, hidden: Slot) -> Recording {
+    let Tensors { weights, slots } = tensors;
     let size = dims.hidden_size;
-    let mut recorder = StepRecorder::new(dims, shape, *slots, *pages_per_sequence);
+    let mut recorder = StepRecorder::new(dims, shape, *slots);
     let r = &mut recorder;
     let embedded = embed(r, &weights.embedding); // [tokens, hidden_size]
     let both = r.tokens(2 * size); // [tokens, embedding | hidden]
@@ -78,7 +71,7 @@ pub fn predict_step(
     let x = r.linear(both, &module.projection); // residual stream [tokens, hidden_size]
     r.tap("mtp.eh_proj", x);
     r.enter_layer(Some(dims.num_hidden_layers));
-    decoder_layer(r, &module.layer, cache, x, &mut None);
+    decoder_layer(r, &module.layer, x, &mut Shared::default());
     r.enter_layer(None);
     r.tap("mtp.output", x);
     let last = gather_rows(r, x); // [rows, hidden_size]
@@ -91,17 +84,11 @@ pub fn predict_step(
 }
 
 /// One decoder layer: x += attention(norm(x)); x += feed_forward(norm(x)).
-fn decoder_layer(
-    r: &mut StepRecorder<'_>,
-    layer: &LayerWeights,
-    cache: &LayerCache,
-    x: Columns,
-    selected: &mut Option<Selected>,
-) {
+fn decoder_layer(r: &mut StepRecorder<'_>, layer: &LayerWeights, x: Columns, shared: &mut Shared) {
     r.tap("input", x);
     let normed = r.norm(x, layer.input_norm); // [tokens, hidden_size]
     r.tap("attn_norm", normed);
-    attention::attention(r, &layer.attention, cache, normed, x, selected);
+    layer.attention.record(r, normed, x, shared);
     r.tap("after_attention", x);
     let normed = r.norm(x, layer.post_attention_norm); // [tokens, hidden_size]
     r.tap("ffn_norm", normed);

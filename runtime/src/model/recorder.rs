@@ -4,6 +4,7 @@ use lyn_shaders::Slot;
 use lyn_shaders::linear::{Linear, Rows};
 use lyn_shaders::rms_norm::RmsNorm;
 
+use super::cache::PAGE;
 use super::{Dims, Shape, StepSlots};
 use crate::layout::LinearWeights;
 use crate::record::{Columns, Recorder, Recording, Taps};
@@ -27,7 +28,8 @@ pub(super) struct StepRecorder<'a> {
 }
 
 impl<'a> StepRecorder<'a> {
-    pub(super) fn new(dims: &'a Dims, shape: Shape, slots: StepSlots, pages_per_sequence: u32) -> StepRecorder<'a> {
+    pub(super) fn new(dims: &'a Dims, shape: Shape, slots: StepSlots) -> StepRecorder<'a> {
+        let pages_per_sequence = shape.length / PAGE;
         StepRecorder { recorder: Recorder::new(shape.taps), dims, shape, slots, pages_per_sequence }
     }
 

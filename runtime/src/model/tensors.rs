@@ -5,7 +5,7 @@
 
 use lyn_shaders::{Extent, Slot};
 
-use super::cache::{Cache, PAGE};
+use super::cache::{CacheTensor, PAGE};
 use super::dims::Dims;
 use super::weights::Weights;
 use crate::error::Result;
@@ -65,10 +65,8 @@ pub struct Shape {
 /// Every tensor that outlives a step.
 #[derive(Clone, Debug)]
 pub struct Tensors {
-    /// Weights.
+    /// Weights, and what each layer's attention keeps of positions.
     pub weights: Weights,
-    /// Caches.
-    pub cache: Cache,
     /// Tensors of a step that all layers share.
     pub slots: StepSlots,
 }
@@ -89,6 +87,12 @@ impl Settings {
     #[must_use]
     pub const fn pages_per_sequence(&self) -> u32 {
         self.context.div_ceil(PAGE)
+    }
+
+    /// Pages of all sequences.
+    #[must_use]
+    pub const fn pages(&self) -> u32 {
+        self.pages_per_sequence().saturating_mul(self.sequences)
     }
 
     /// Tokens of a step at most.
@@ -131,12 +135,11 @@ impl Settings {
 impl StepSlots {
     /// Memory for a step's own tensors.
     pub(crate) fn lay_out(layout: &mut Layout<'_>, dims: &Dims, weights: &Weights, settings: &Settings) -> StepSlots {
-        let pages = u64::from(settings.pages_per_sequence());
-        let rows = u64::from(settings.rows);
+        let (rows, positions) = (u64::from(settings.rows), u64::from(settings.pages_per_sequence() * PAGE));
         StepSlots {
             step: layout.zeros("step", (1 + u64::from(settings.tokens())) * 4),
-            pages: layout.zeros("pages", pages * u64::from(settings.sequences)),
-            rope_table: layout.zeros("rope table", pages * u64::from(PAGE) * u64::from(dims.rope_pairs) * 2),
+            pages: layout.zeros("pages", settings.pages().into()),
+            rope_table: layout.zeros("rope table", positions * u64::from(dims.rope_pairs) * 2),
             logits: layout.zeros("logits", rows * u64::from(weights.head.width)),
             chosen: layout.zeros("chosen", rows * 2),
         }
@@ -154,11 +157,13 @@ impl Tensors {
         settings: &Settings,
         prediction: bool,
     ) -> Result<Tensors> {
-        let weights = Weights::lay_out(layout, dims, prediction)?;
-        let pages = settings.pages_per_sequence().saturating_mul(settings.sequences);
-        let modules = u32::try_from(weights.prediction.len()).unwrap_or(u32::MAX);
-        let cache = Cache::lay_out(layout, dims, modules, pages, settings.pages_per_sequence());
+        let weights = Weights::lay_out(layout, dims, settings.pages(), prediction)?;
         let slots = StepSlots::lay_out(layout, dims, &weights, settings);
-        Ok(Tensors { weights, cache, slots })
+        Ok(Tensors { weights, slots })
+    }
+
+    /// The cache of the main model, layer by layer.
+    pub fn cache(&self) -> impl Iterator<Item = CacheTensor> + '_ {
+        self.weights.layers.iter().flat_map(|layer| layer.attention.cache())
     }
 }

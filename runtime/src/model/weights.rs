@@ -3,10 +3,11 @@
 use lyn_shaders::Slot;
 use lyn_shaders::experts::{ExpertPanels, ExpertShard};
 
-use super::Dims;
+use super::attention::Attention;
+use super::dims::Dims;
 use crate::checkpoint::{RouterConfig, names};
 use crate::error::{Code, Error, Result};
-use crate::layout::{ExpertMatrix, Layout, LinearWeights, StoredRows, TableShard};
+use crate::layout::{ExpertMatrix, Layout, LinearWeights, TableShard};
 use crate::record::Part;
 
 /// All weights of a model.
@@ -32,58 +33,9 @@ pub struct LayerWeights {
     /// `post_attention_layernorm`: `[hidden_size]`
     pub post_attention_norm: Slot,
     /// `self_attn`
-    pub attention: AttentionWeights,
+    pub attention: Attention,
     /// `mlp`
     pub feed_forward: FeedForward,
-}
-
-/// Multi-head latent attention.
-#[derive(Clone, Debug)]
-pub struct AttentionWeights {
-    /// From the normed hidden: `q_a_proj` (or `q_proj`), `kv_a_proj_with_mqa`, and the indexer's `wk`, `weights_proj`.
-    pub down: LinearWeights,
-    /// Columns of `down`: the q latent, or the queries where there is none.
-    pub query: Part,
-    /// Columns of `down`: the kv latent, then the rope key.
-    pub kv: Part,
-    /// From the q latent; none where queries are projected directly.
-    pub up: Option<UpWeights>,
-    /// `kv_a_layernorm`: `[kv_lora_rank]`
-    pub kv_norm: Slot,
-    /// The indexer's own vectors; none where the layer owns no indexer.
-    pub indexer: Option<IndexerWeights>,
-    /// The key rows of `kv_b_proj`, row-major `[heads · qk_nope_head_dim, kv_lora_rank]`: contracted over rows.
-    pub key_up: TableShard,
-    /// The value rows of `kv_b_proj`, a row group for each head: `[heads, v_head_dim, kv_lora_rank]`.
-    pub value_up: LinearWeights,
-    /// `o_proj`: `[hidden_size, heads · v_head_dim]`
-    pub output: LinearWeights,
-}
-
-/// The query side behind the q latent.
-#[derive(Clone, Debug)]
-pub struct UpWeights {
-    /// `q_a_layernorm`: `[q_lora_rank]`
-    pub norm: Slot,
-    /// `q_b_proj`, and the indexer's `wq_b`.
-    pub matrix: LinearWeights,
-    /// Columns of `matrix`: the queries.
-    pub query: Part,
-}
-
-/// The indexer's own: where its projections lie among attention's, and its LayerNorm.
-#[derive(Clone, Debug)]
-pub struct IndexerWeights {
-    /// Columns of [`UpWeights::matrix`]: `wq_b`.
-    pub query: Part,
-    /// Columns of [`AttentionWeights::down`]: `wk`.
-    pub key: Part,
-    /// Columns of [`AttentionWeights::down`]: `weights_proj`.
-    pub head_weights: Part,
-    /// `indexer.k_norm.weight`: `[index_head_dim]`
-    pub key_norm: Slot,
-    /// `indexer.k_norm.bias`: `[index_head_dim]`
-    pub key_norm_bias: Slot,
 }
 
 /// The second half of a layer.
@@ -139,26 +91,27 @@ pub struct PredictionWeights {
 }
 
 impl Weights {
-    /// Lays out the weights of a checkpoint, with multi-token prediction where it is wanted and there.
+    /// Lays out the weights of a checkpoint, with multi-token prediction where it is wanted and there, and `pages` pages of every
+    /// layer's rows of the cache.
     ///
     /// # Errors
     /// `bad_checkpoint` for tensors that cannot lie side by side.
-    pub(crate) fn lay_out(layout: &mut Layout<'_>, dims: &Dims, prediction: bool) -> Result<Weights> {
+    pub(crate) fn lay_out(layout: &mut Layout<'_>, dims: &Dims, pages: u32, prediction: bool) -> Result<Weights> {
         let checkpoint = layout.checkpoint();
         let embedding = layout.table(names::EMBED)?;
-        let layers = (0..dims.num_hidden_layers).map(|layer| LayerWeights::lay_out(layout, dims, layer));
+        let layers = (0..dims.num_hidden_layers).map(|layer| LayerWeights::lay_out(layout, dims, layer, pages));
         let layers = layers.collect::<Result<_>>()?;
         let norm = layout.vector(names::NORM.to_owned())?;
         let head = layout.matrix(names::head(&checkpoint.config).to_owned())?;
         let modules = if prediction { checkpoint.prediction_layers } else { 0 };
         let modules =
-            (0..modules).map(|module| PredictionWeights::lay_out(layout, dims, dims.num_hidden_layers + module));
+            (0..modules).map(|module| PredictionWeights::lay_out(layout, dims, dims.num_hidden_layers + module, pages));
         Ok(Weights { embedding, layers, norm, head, prediction: modules.collect::<Result<_>>()? })
     }
 }
 
 impl LayerWeights {
-    fn lay_out(layout: &mut Layout<'_>, dims: &Dims, layer: u32) -> Result<LayerWeights> {
+    fn lay_out(layout: &mut Layout<'_>, dims: &Dims, layer: u32, pages: u32) -> Result<LayerWeights> {
         let config = &layout.checkpoint().config;
         let experts = config.layers.get(layer as usize).is_some_and(|kind| kind.moe);
         let feed_forward = match config.router.filter(|_| experts) {
@@ -168,62 +121,8 @@ impl LayerWeights {
         Ok(LayerWeights {
             input_norm: layout.vector(names::layer(layer, "input_layernorm"))?,
             post_attention_norm: layout.vector(names::layer(layer, "post_attention_layernorm"))?,
-            attention: AttentionWeights::lay_out(layout, dims, layer)?,
+            attention: Attention::lay_out(layout, dims, layer, pages)?,
             feed_forward,
-        })
-    }
-}
-
-impl AttentionWeights {
-    fn lay_out(layout: &mut Layout<'_>, dims: &Dims, layer: u32) -> Result<AttentionWeights> {
-        let name = |part: &str| names::layer(layer, &format!("self_attn.{part}"));
-        let has_indexer = dims.owns_indexer(layer);
-        let mut down = vec![name(if dims.q_lora_rank.is_some() { "q_a_proj" } else { "q_proj" })];
-        down.push(name("kv_a_proj_with_mqa"));
-        let mut up = vec![name("q_b_proj")];
-        if has_indexer {
-            down.extend([name("indexer.wk"), name("indexer.weights_proj")]);
-            up.push(name("indexer.wq_b"));
-        }
-        let (down, down_parts) = layout.matrices(&down)?;
-        let (up, index_query) = match dims.q_lora_rank {
-            Some(_) => {
-                let norm = layout.vector(name("q_a_layernorm"))?;
-                let (matrix, parts) = layout.matrices(&up)?;
-                (Some(UpWeights { norm, matrix, query: parts[0] }), parts.get(1).copied())
-            }
-            None => (None, None),
-        };
-        let indexer = match (index_query, down_parts.as_slice()) {
-            (Some(query), &[_, _, key, head_weights]) => Some(IndexerWeights {
-                query,
-                key,
-                head_weights,
-                key_norm: layout.vector(name("indexer.k_norm"))?,
-                key_norm_bias: layout.vector(names::indexer_norm_bias(layer))?,
-            }),
-            _ => None,
-        };
-        // `kv_b_proj` holds for each head key rows, then value rows. The absorbed form contracts the first over rows, so that
-        // they stay row-major, and the second over columns, as any linear layer.
-        let (keys, values) = (dims.qk_nope_head_dim, dims.v_head_dim);
-        let of_heads = |first_row, rows| StoredRows {
-            tensor: name("kv_b_proj"),
-            groups: dims.heads,
-            rows,
-            first_row,
-            group_stride: keys + values,
-        };
-        Ok(AttentionWeights {
-            down,
-            query: down_parts[0],
-            kv: down_parts[1],
-            up,
-            indexer,
-            key_up: layout.row_groups(of_heads(0, keys))?,
-            value_up: layout.panel_groups(of_heads(keys, values))?,
-            kv_norm: layout.vector(name("kv_a_layernorm"))?,
-            output: layout.matrix(name("o_proj"))?,
         })
     }
 }
@@ -284,13 +183,13 @@ impl ExpertsWeights {
 }
 
 impl PredictionWeights {
-    fn lay_out(layout: &mut Layout<'_>, dims: &Dims, layer: u32) -> Result<PredictionWeights> {
+    fn lay_out(layout: &mut Layout<'_>, dims: &Dims, layer: u32, pages: u32) -> Result<PredictionWeights> {
         Ok(PredictionWeights {
             embedding_norm: layout.vector(names::layer(layer, "enorm"))?,
             hidden_norm: layout.vector(names::layer(layer, "hnorm"))?,
             projection: layout.matrix(names::layer(layer, "eh_proj"))?,
             head_norm: layout.vector(names::layer(layer, "shared_head.norm"))?,
-            layer: LayerWeights::lay_out(layout, dims, layer)?,
+            layer: LayerWeights::lay_out(layout, dims, layer, pages)?,
         })
     }
 }

@@ -1,7 +1,7 @@
 //! Format "exp": V3.1, V3.1-Terminus and V3.2-Exp.
 //!
 //! Systems are hoisted to the front. Earlier thoughts are never rendered, while `</think>` stays in every past turn. No
-//! white space is ever added.
+//! white space is ever added. Calls are marked by control tokens, their arguments are JSON.
 
 use serde_json::Value;
 
@@ -10,13 +10,33 @@ use crate::chat::control::{
     ASSISTANT, CALL_BEGIN, CALL_END, CALLS_BEGIN, CALLS_END, END_THINK, EOS, OUTPUT_BEGIN, OUTPUT_END, SEPARATOR,
     THINK, USER,
 };
+use crate::chat::grammar::json::{Layout, nested};
+use crate::chat::grammar::lark::quote;
+use crate::chat::grammar::rules::Rules;
 use crate::chat::json::spaced;
+use crate::chat::markup::Markup;
 use crate::chat::message::{Conversation, Message, Role, Tool};
 use crate::chat::prompt::{Options, Prompt};
+use crate::chat::schema::Schema;
+use crate::chat::shape::ToolSpec;
 use crate::error::Result;
 
 const TOOLS_HEAD: &str = include_str!("preambles/exp_tools_head.txt");
 const TOOLS_TAIL: &str = include_str!("preambles/exp_tools_tail.txt");
+
+/// What opens the calls of a turn, and ends them.
+pub(super) const OPENER: &str = CALLS_BEGIN;
+pub(super) const END: &str = CALLS_END;
+
+/// What an answer's calls look like.
+pub(super) static MARKUP: Markup = Markup {
+    content: &[END_THINK, CALLS_BEGIN],
+    call: CALL_BEGIN,
+    name_end: SEPARATOR,
+    call_end: CALL_END,
+    block_end: CALLS_END,
+    tags: None,
+};
 
 /// What the turn to come follows.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -124,4 +144,13 @@ fn render_calls(prompt: &mut Prompt, message: &Message) {
     }
     prompt.control(CALLS_END);
     prompt.control(EOS);
+}
+
+/// Adds the rule for a call of a function.
+pub(super) fn call_rule(rules: &mut Rules<'_>, name: &str, tool: &ToolSpec) -> Result<()> {
+    let schema = rules.arguments(tool)?.unwrap_or_else(Schema::any_object);
+    let (begin, separator, end) = (rules.token(CALL_BEGIN)?, rules.token(SEPARATOR)?, rules.token(CALL_END)?);
+    let arguments = nested(&schema, schema.root(), Layout::Flexible)?;
+    rules.rule(name, &format!("{begin} {} {separator} {arguments} {end}", quote(&tool.name)));
+    Ok(())
 }

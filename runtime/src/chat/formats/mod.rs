@@ -9,8 +9,12 @@ pub mod template;
 pub(crate) use self::detect::template_of;
 pub use self::detect::{ChatFormat, CheckpointFiles, Detected};
 use super::control;
+use super::grammar::lark::quote;
+use super::grammar::rules::Rules;
+use super::markup::Markup;
 use super::message::{Conversation, Role, refuse};
 use super::prompt::{Options, Prompt};
+use super::shape::ToolSpec;
 use crate::error::Result;
 
 /// Renders a conversation.
@@ -47,4 +51,50 @@ pub fn encode(format: ChatFormat, conversation: &Conversation, options: Options)
         prompt.drop_last_control(control::EOS);
     }
     Ok(prompt)
+}
+
+impl ChatFormat {
+    /// What an answer's calls look like.
+    pub(super) fn markup(self) -> &'static Markup {
+        match self {
+            ChatFormat::Exp | ChatFormat::V31 => &exp::MARKUP,
+            ChatFormat::Dsml => &dsml::MARKUP,
+        }
+    }
+
+    /// What opens the calls of a turn, wherever it stands.
+    pub(super) fn calls_opener(self) -> &'static str {
+        match self {
+            ChatFormat::Exp | ChatFormat::V31 => exp::OPENER,
+            ChatFormat::Dsml => dsml::OPENER,
+        }
+    }
+
+    /// The same as a part of a grammar, where nothing but calls is written.
+    pub(super) fn calls_opening(self, rules: &Rules<'_>) -> Result<String> {
+        match self {
+            ChatFormat::Exp | ChatFormat::V31 => rules.token(exp::OPENER),
+            ChatFormat::Dsml => Ok(quote(&format!("\n\n{}", dsml::OPENER))),
+        }
+    }
+
+    /// The name of the rule for calls, after what opens them.
+    pub(super) fn calls(self, rules: &mut Rules<'_>, tools: &[&ToolSpec], parallel: bool) -> Result<String> {
+        let mut each = vec![];
+        for (place, tool) in tools.iter().enumerate() {
+            let name = format!("call{place}");
+            match self {
+                ChatFormat::Exp | ChatFormat::V31 => exp::call_rule(rules, &name, tool)?,
+                ChatFormat::Dsml => dsml::call_rule(rules, &name, tool)?,
+            }
+            each.push(name);
+        }
+        let end = match self {
+            ChatFormat::Exp | ChatFormat::V31 => rules.token(exp::END)?,
+            ChatFormat::Dsml => quote(&format!("\n{}", dsml::END)),
+        };
+        rules.rule("call", &each.join(" | "));
+        rules.rule("calls", &format!("{} {end}", if parallel { "call+" } else { "call" }));
+        Ok("calls".to_owned())
+    }
 }

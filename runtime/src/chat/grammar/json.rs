@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::super::schema::{List, Need, Object, Part, Rest, Schema, Texts, Written, terminal};
-use super::{DSML_PARAMETER_END, quote};
+use super::lark::quote;
 use crate::error::{Code, Error, Result};
 
 /// Rules inside rules at most: llguidance compiles them by recursion.
@@ -18,15 +18,20 @@ const MAX_STATES: usize = 3000;
 
 /// How JSON is laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Layout {
+pub(crate) enum Layout {
     /// With white space as the model likes it, but never more than two characters: a guard against endless space.
     Flexible,
-    /// As DSML has it: on one line, and without what ends a parameter in its strings.
-    Spaced,
+    /// On one line, in a tag that the first `end` closes, also inside of quotes: no string holds `never`.
+    Tagged {
+        /// The closing tag.
+        end: &'static str,
+        /// What closing tags begin with.
+        never: &'static str,
+    },
 }
 
 /// What one JSON value asks, as a grammar inside a grammar.
-pub(super) fn nested(schema: &Schema, part: &Part, layout: Layout) -> Result<String> {
+pub(crate) fn nested(schema: &Schema, part: &Part, layout: Layout) -> Result<String> {
     let mut rules = Rules {
         schema,
         layout,
@@ -41,7 +46,7 @@ pub(super) fn nested(schema: &Schema, part: &Part, layout: Layout) -> Result<Str
     let start = rules.value(part)?;
     let skip = match layout {
         Layout::Flexible => "%ignore /[ \\n\\r\\t]{1,2}/\n%llguidance {\"ignore_once\": true}\n",
-        Layout::Spaced => "",
+        Layout::Tagged { .. } => "",
     };
     Ok(format!("%lark {{\nstart: {start}\n{}{skip}}}", rules.lark))
 }
@@ -146,11 +151,13 @@ impl Rules<'_> {
         Ok(rule)
     }
 
-    /// Strings without `</｜` where the first closing tag ends a parameter, also inside of quotes.
+    /// Strings without a closing tag, where the first one ends the value.
     fn kept_inside(&self, body: String) -> String {
         match self.layout {
             Layout::Flexible => body,
-            Layout::Spaced => format!("{body} & ~/(?s:.*)<\\/｜(?s:.*)/"),
+            Layout::Tagged { never, .. } => {
+                format!("{body} & ~/(?s:.*){}(?s:.*)/", never.replace('/', "\\/"))
+            }
         }
     }
 
@@ -168,9 +175,11 @@ impl Rules<'_> {
                 let mut texts = vec![];
                 for value in values {
                     let text = spaced(value);
-                    if self.layout == Layout::Spaced && text.contains("</｜") {
+                    if let Layout::Tagged { end, never } = self.layout
+                        && text.contains(never)
+                    {
                         let message = format!(
-                            "a value holds the end of a parameter ({DSML_PARAMETER_END}), which this chat format cannot write"
+                            "a value holds the end of a parameter ({end}), which this chat format cannot write"
                         );
                         return Err(Error::new(Code::InvalidSchema, message));
                     }
@@ -315,7 +324,9 @@ impl Rules<'_> {
         for property in &object.properties {
             let Some(part) = &property.part else { continue };
             let key = spaced(&Value::from(property.name.as_str()));
-            if self.layout == Layout::Spaced && key.contains("</｜") {
+            if let Layout::Tagged { never, .. } = self.layout
+                && key.contains(never)
+            {
                 let message = "a property's name holds the end of a parameter, which this chat format cannot write";
                 return Err(Error::new(Code::InvalidSchema, message));
             }

@@ -3,8 +3,13 @@
 //! In: a schema as a client sent it. Out: what it asks, in the few forms that grammars are made from, or an error with the
 //! path of what is wrong. Never: a demand that is let go without its name in [`Schema::loosened`].
 
+mod decimal;
+mod keywords;
+mod kinds;
+mod multiple;
 mod number;
 mod part;
+mod ranges;
 mod read;
 mod settle;
 mod text;

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::number::{Decimal, Numbers, Written};
+use super::decimal::Decimal;
+use super::number::{Numbers, Written};
 use super::text::Texts;
 use super::{MAX_NODES, Wrong};
 

@@ -4,82 +4,12 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
-use super::number::{Bound, Decimal, Multiple, Numbers};
-use super::part::{List, Meet, Need, Object, Part, Property, Rest};
-use super::text::{self, Texts};
-use super::{Dialect, MAX_BYTES, MAX_DEPTH, MAX_NODES, MAX_PROPERTIES, Wrong, wrong};
+use super::keywords::{
+    ANNOTATIONS, COMBINED, DEEPSEEKS, DEFINITIONS, OF_ARRAYS, OF_NUMBERS, OF_OBJECTS, OF_STRINGS, TYPES,
+};
+use super::part::{Meet, Need, Part, Property};
+use super::{Dialect, MAX_BYTES, MAX_DEPTH, MAX_NODES, Wrong, wrong};
 use crate::error::escape;
-
-/// Keywords that ask nothing.
-const ANNOTATIONS: [&str; 28] = [
-    "title",
-    "description",
-    "$schema",
-    "$id",
-    "id",
-    "$comment",
-    "examples",
-    "example",
-    "default",
-    "nullable",
-    "deprecated",
-    "readOnly",
-    "writeOnly",
-    "$anchor",
-    "$vocabulary",
-    "$dynamicAnchor",
-    "discriminator",
-    "contentEncoding",
-    "contentMediaType",
-    "contentSchema",
-    "externalDocs",
-    "xml",
-    "strict",
-    "enumNames",
-    "enumDescriptions",
-    "propertyOrdering",
-    "markdownDescription",
-    "errorMessage",
-];
-const DEFINITIONS: [&str; 3] = ["$def", "$defs", "definitions"];
-const TYPES: [&str; 7] = ["object", "string", "number", "integer", "boolean", "array", "null"];
-/// Keywords by the type that they speak about.
-const OF_OBJECTS: [&str; 9] = [
-    "properties",
-    "required",
-    "additionalProperties",
-    "patternProperties",
-    "propertyNames",
-    "minProperties",
-    "maxProperties",
-    "unevaluatedProperties",
-    "dependentRequired",
-];
-const OF_STRINGS: [&str; 4] = ["pattern", "format", "minLength", "maxLength"];
-const OF_NUMBERS: [&str; 5] = ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"];
-const OF_ARRAYS: [&str; 8] =
-    ["items", "minItems", "maxItems", "prefixItems", "additionalItems", "uniqueItems", "unevaluatedItems", "contains"];
-const COMBINED: [&str; 6] = ["$ref", "anyOf", "oneOf", "allOf", "enum", "const"];
-/// What DeepSeek documents.
-const DEEPSEEKS: [&str; 15] = [
-    "type",
-    "properties",
-    "required",
-    "additionalProperties",
-    "pattern",
-    "format",
-    "minimum",
-    "maximum",
-    "exclusiveMinimum",
-    "exclusiveMaximum",
-    "multipleOf",
-    "items",
-    "$ref",
-    "anyOf",
-    "enum",
-];
-/// Items and properties that a list or an object may have to have.
-const MAX_COUNT: u64 = 10_000;
 
 /// A reader of one schema.
 pub(super) struct Reader<'a> {
@@ -91,7 +21,7 @@ pub(super) struct Reader<'a> {
     pub(super) definitions: Vec<Option<Part>>,
     reading: Vec<usize>,
     pub(super) nodes: usize,
-    properties: usize,
+    pub(super) properties: usize,
     /// What was let go, by its path.
     pub(super) loosened: Vec<String>,
 }
@@ -141,7 +71,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Lets a demand go that cannot be held, where that may be.
-    fn cannot(&mut self, path: &str, keyword: &str, what: String) -> Result<(), Wrong> {
+    pub(super) fn cannot(&mut self, path: &str, keyword: &str, what: String) -> Result<(), Wrong> {
         if self.dialect != Dialect::Loose {
             return wrong(path, what);
         }
@@ -157,7 +87,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn count(&mut self, path: &str) -> Result<(), Wrong> {
+    pub(super) fn count(&mut self, path: &str) -> Result<(), Wrong> {
         self.nodes = self.nodes.saturating_add(1);
         match self.nodes > MAX_NODES {
             true => Err(Wrong::limit(path, format!("the schema has more than {MAX_NODES} values"))),
@@ -166,7 +96,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Counts a value and all in it.
-    fn count_value(&mut self, value: &Value, path: &str) -> Result<(), Wrong> {
+    pub(super) fn count_value(&mut self, value: &Value, path: &str) -> Result<(), Wrong> {
         self.count(path)?;
         match value {
             Value::Array(list) => list.iter().try_for_each(|value| self.count_value(value, path)),
@@ -176,7 +106,7 @@ impl<'a> Reader<'a> {
     }
 
     /// What a schema asks; anything, by name, where that cannot be said and may be let go.
-    fn part(&mut self, schema: &'a Value, path: &str, depth: usize) -> Result<Part, Wrong> {
+    pub(super) fn part(&mut self, schema: &'a Value, path: &str, depth: usize) -> Result<Part, Wrong> {
         match self.strictly(schema, path, depth) {
             Err(found) if self.dialect == Dialect::Loose => {
                 self.loosen(&found.path, "");
@@ -246,12 +176,12 @@ impl<'a> Reader<'a> {
         Ok(whole)
     }
 
-    fn meet(&mut self, one: Part, two: Part, path: &str) -> Result<Part, Wrong> {
+    pub(super) fn meet(&mut self, one: Part, two: Part, path: &str) -> Result<Part, Wrong> {
         Meet { definitions: &self.definitions, nodes: &mut self.nodes, path }.meet(one, two)
     }
 
     /// Reads the definitions that a part refers to at its top, before it meets another.
-    fn prepare(&mut self, part: &Part, depth: usize) -> Result<(), Wrong> {
+    pub(super) fn prepare(&mut self, part: &Part, depth: usize) -> Result<(), Wrong> {
         match part {
             Part::Reference(name) => {
                 self.define(*name, depth.saturating_add(1))?;
@@ -464,366 +394,6 @@ impl<'a> Reader<'a> {
         }
         if taken { Ok(()) } else { self.cannot(path, "not", "unsupported keyword 'not'".to_owned()) }
     }
-
-    fn number(&mut self, map: &Map<String, Value>, integer: bool, path: &str) -> Result<Part, Wrong> {
-        let mut numbers = Numbers { integer, ..Numbers::default() };
-        for key in OF_NUMBERS {
-            let Some(value) = map.get(key) else { continue };
-            if let (true, Value::Bool(open)) = (key.starts_with("exclusive"), value) {
-                // As the fourth draft has it: a word about the bound beside.
-                let end = if key == "exclusiveMinimum" { &mut numbers.low } else { &mut numbers.high };
-                if let Some(end) = end {
-                    end.open = *open;
-                }
-                continue;
-            }
-            let found = value.as_number().map(|number| Decimal::parse(&number.to_string()));
-            let value = match found {
-                Some(Some(value)) => value,
-                Some(None) => {
-                    self.cannot(path, key, format!("'{key}' has an exponent that is too large"))?;
-                    continue;
-                }
-                None => {
-                    self.cannot(path, key, format!("'{key}' is not a number"))?;
-                    continue;
-                }
-            };
-            let bound = |open| Some(Bound { value: value.clone(), open });
-            let asked = match key {
-                "minimum" => Numbers { low: bound(false), ..Numbers::default() },
-                "maximum" => Numbers { high: bound(false), ..Numbers::default() },
-                "exclusiveMinimum" => Numbers { low: bound(true), ..Numbers::default() },
-                "exclusiveMaximum" => Numbers { high: bound(true), ..Numbers::default() },
-                _ => match Multiple::of(&value) {
-                    Some(Some(multiple)) => Numbers { multiple: Some(multiple), ..Numbers::default() },
-                    Some(None) => {
-                        self.cannot(path, key, "'multipleOf' is not above 0".to_owned())?;
-                        continue;
-                    }
-                    None => {
-                        self.cannot(
-                            path,
-                            key,
-                            "'multipleOf' has too many digits, at most 15 before and after the point are known"
-                                .to_owned(),
-                        )?;
-                        continue;
-                    }
-                },
-            };
-            numbers = numbers.both(asked).unwrap_or_default();
-        }
-        Ok(Part::Number(numbers, None))
-    }
-
-    fn string(&mut self, map: &Map<String, Value>, path: &str) -> Result<Part, Wrong> {
-        let mut texts = Texts::default();
-        if let Some(value) = map.get("pattern") {
-            match value.as_str().map(text::pattern) {
-                Some(Ok(rules)) => texts.rules = rules,
-                Some(Err(why)) => self.cannot(path, "pattern", why)?,
-                None => self.cannot(path, "pattern", "'pattern' is not a string".to_owned())?,
-            }
-        }
-        if let Some(value) = map.get("format") {
-            let deepseeks = self.dialect == Dialect::DeepSeek;
-            match value.as_str().map(|name| (name, text::format(name, deepseeks))) {
-                Some((_, Some(pattern))) => {
-                    if deepseeks && !texts.rules.is_empty() {
-                        return wrong(path, "unsupported keyword 'format' beside 'pattern'");
-                    }
-                    // Both, unless no text is known that fits both: a pattern says more than a format.
-                    let both =
-                        Texts { rules: [texts.rules.clone(), vec![(pattern, true)]].concat(), ..Texts::default() };
-                    if texts.rules.is_empty() || both.check().is_ok() {
-                        texts = both;
-                    } else {
-                        self.loosen(path, "format");
-                    }
-                }
-                Some((name, None)) if deepseeks => {
-                    return wrong(path, format!("unsupported format '{}'", escape(name)));
-                }
-                Some((_, None)) => self.loosen(path, "format"),
-                None => self.cannot(path, "format", "'format' is not a string".to_owned())?,
-            }
-        }
-        texts.least = self.whole(map, "minLength", path)?.unwrap_or(0);
-        texts.most = self.whole(map, "maxLength", path)?;
-        Ok(Part::Text(texts))
-    }
-
-    /// A count, such as `2` or `2.0`.
-    fn whole(&mut self, map: &Map<String, Value>, key: &str, path: &str) -> Result<Option<u64>, Wrong> {
-        let Some(value) = map.get(key) else { return Ok(None) };
-        let number = value.as_number().and_then(|number| Decimal::parse(&number.to_string()));
-        let count = number.filter(|number| number.is_integer() && *number >= Decimal::zero());
-        match count.map(|count| count.to_string().parse::<u64>().unwrap_or(u64::MAX)) {
-            Some(count) => Ok(Some(count)),
-            None => self.cannot(path, key, format!("'{key}' is not a count")).map(|()| None),
-        }
-    }
-
-    fn array(&mut self, map: &'a Map<String, Value>, path: &str, depth: usize) -> Result<Part, Wrong> {
-        let inner = depth.saturating_add(1);
-        let mut list = List { items: Some(Part::Any), ..List::default() };
-        let (first, rest) = match (map.get("items"), map.get("prefixItems")) {
-            // As older drafts have it.
-            (Some(Value::Array(first)), None) => {
-                (Some((first, "items")), map.get("additionalItems").map(|rest| (rest, "additionalItems")))
-            }
-            (rest, Some(Value::Array(first))) => {
-                let rest = rest.map(|rest| (rest, "items"));
-                (
-                    Some((first, "prefixItems")),
-                    rest.or(map.get("unevaluatedItems").map(|rest| (rest, "unevaluatedItems"))),
-                )
-            }
-            (_, Some(_)) => return wrong(path, "'prefixItems' is not a list"),
-            (rest, None) => (None, rest.map(|rest| (rest, "items"))),
-        };
-        list.least = self.whole(map, "minItems", path)?.unwrap_or(0);
-        list.most = self.whole(map, "maxItems", path)?;
-        if let Some((first, key)) = first {
-            for (place, item) in first.iter().enumerate() {
-                match self.part(item, &format!("{path}.{key}[{place}]"), inner) {
-                    Ok(part) => list.first.push(part),
-                    Err(found) if found.is_impossible() && list.least <= place as u64 => {
-                        list.most = Some(list.most.unwrap_or(u64::MAX).min(place as u64));
-                        break;
-                    }
-                    Err(found) => return Err(found),
-                }
-            }
-            // As with properties: all that are listed, and no others.
-            if rest.is_none() {
-                list.items = None;
-            }
-            if !map.contains_key("minItems") && self.dialect != Dialect::Loose {
-                list.least = (list.first.len() as u64).min(list.most.unwrap_or(u64::MAX));
-            }
-        }
-        if let Some((rest, key)) = rest {
-            list.items = match self.part(rest, &format!("{path}.{key}"), inner) {
-                Ok(part) => Some(part),
-                Err(found) if found.is_impossible() && list.least <= list.first.len() as u64 => None,
-                Err(found) => return Err(found),
-            };
-        }
-        list.unique = map.get("uniqueItems") == Some(&Value::Bool(true));
-        if map.contains_key("contains") {
-            self.cannot(path, "contains", "unsupported keyword 'contains'".to_owned())?;
-        }
-        if list.least > MAX_COUNT {
-            return Err(Wrong::impossible(
-                path,
-                format!("'minItems' is {}, at most {MAX_COUNT} is allowed", list.least),
-            ));
-        }
-        list.most = list.most.map(|most| most.min(MAX_COUNT));
-        if let (None, reached) = (&list.items, list.first.len() as u64) {
-            list.most = Some(list.most.unwrap_or(reached).min(reached));
-        }
-        match list.most {
-            Some(most) if list.least > most => {
-                Err(Wrong::impossible(path, format!("no list has at least {} and at most {most} items", list.least)))
-            }
-            _ => Ok(Part::List(Box::new(list))),
-        }
-    }
-
-    fn object(&mut self, map: &'a Map<String, Value>, path: &str, depth: usize) -> Result<Part, Wrong> {
-        let inner = depth.saturating_add(1);
-        let mut out = Object::default();
-        let listed = map.get("properties").map(|value| object(value, path, "properties")).transpose()?;
-        for (name, value) in listed.into_iter().flatten() {
-            self.properties = self.properties.saturating_add(1);
-            if self.properties > MAX_PROPERTIES {
-                return Err(Wrong::limit(path, format!("the schema has more than {MAX_PROPERTIES} properties")));
-            }
-            let part = match self.part(value, &format!("{path}.properties.{name}"), inner) {
-                Ok(part) => Some(part),
-                Err(found) if found.is_impossible() && !is_required(map, name) => None,
-                Err(found) => return Err(found),
-            };
-            let added = self.dialect != Dialect::Loose && part.is_some();
-            let need = if added { Need::Added } else { Need::Free };
-            out.properties.push(Property { name: name.clone(), part, need });
-        }
-        if let (Dialect::DeepSeek, Some(property)) =
-            (self.dialect, out.properties.iter().find(|property| !is_required(map, &property.name)))
-        {
-            return wrong(path, format!("property '{}' must be in 'required'", escape(&property.name)));
-        }
-        for (pattern, value) in map
-            .get("patternProperties")
-            .map(|value| object(value, path, "patternProperties"))
-            .transpose()?
-            .into_iter()
-            .flatten()
-        {
-            let inside = format!("{path}.patternProperties.{pattern}");
-            let rules = match text::pattern(pattern) {
-                Ok(rules) => rules,
-                Err(why) => {
-                    self.cannot(&inside, "", why)?;
-                    continue;
-                }
-            };
-            let part = self.part(value, &inside, inner)?;
-            out.patterns.push((Texts { rules, ..Texts::default() }, part));
-        }
-        out.rest = match map.get("additionalProperties").or(map.get("unevaluatedProperties")) {
-            Some(Value::Bool(false)) => Rest::Closed,
-            _ if self.dialect == Dialect::DeepSeek => return wrong(path, "'additionalProperties' must be false"),
-            // As those of a mapping: patterns are the only names.
-            None if !out.patterns.is_empty() => Rest::Closed,
-            None => Rest::Unsaid,
-            Some(value) => match self.part(value, &format!("{path}.additionalProperties"), inner) {
-                Ok(part) => Rest::Open(part),
-                Err(found) if found.is_impossible() => Rest::Closed,
-                Err(found) => return Err(found),
-            },
-        };
-        self.required(&mut out, map, path)?;
-        self.names(&mut out, map, path, inner)?;
-        self.patterned(&mut out, path)?;
-        if map.contains_key("dependentRequired") {
-            // Where all properties are written it holds by itself.
-            if self.dialect == Dialect::Loose {
-                self.loosen(path, "dependentRequired");
-            }
-        }
-        out.least = self.whole(map, "minProperties", path)?.unwrap_or(0);
-        out.most = self.whole(map, "maxProperties", path)?;
-        if out.least > MAX_COUNT {
-            return Err(Wrong::impossible(
-                path,
-                format!("'minProperties' is {}, at most {MAX_COUNT} is allowed", out.least),
-            ));
-        }
-        out.most = out.most.map(|most| most.min(MAX_COUNT));
-        Ok(Part::Object(Box::new(out)))
-    }
-
-    fn required(&mut self, out: &mut Object, map: &Map<String, Value>, path: &str) -> Result<(), Wrong> {
-        if let Some(value) = map.get("required") {
-            // The third draft says it of a property itself.
-            let names = match value {
-                Value::Bool(_) if self.dialect != Dialect::DeepSeek => &[][..],
-                value => list_or_empty(value, path, "required")?,
-            };
-            for name in names {
-                let Some(name) = name.as_str() else {
-                    return wrong(path, "'required' holds something else than names");
-                };
-                if let Some(property) = out.properties.iter_mut().find(|property| property.name == name) {
-                    property.need = Need::Said;
-                    continue;
-                }
-                let unknown = format!("'required' names '{}', which is not a property", escape(name));
-                let matching = out.patterns.iter().find(|(texts, _)| texts.accepts(name)).map(|(_, part)| part.clone());
-                let part = matching.or_else(|| out.unlisted(name));
-                match part {
-                    Some(part) if self.dialect != Dialect::DeepSeek => {
-                        self.count(path)?;
-                        out.properties.push(Property { name: name.to_owned(), part: Some(part), need: Need::Said });
-                    }
-                    _ if self.dialect == Dialect::Loose => self.loosen(path, "required"),
-                    _ => return Err(Wrong::impossible(path, unknown)),
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// `propertyNames`: names that are listed become properties, rules hold for the others.
-    fn names(&mut self, out: &mut Object, map: &'a Map<String, Value>, path: &str, depth: usize) -> Result<(), Wrong> {
-        let Some(value) = map.get("propertyNames") else { return Ok(()) };
-        let inside = format!("{path}.propertyNames");
-        let part = self.part(value, &inside, depth)?;
-        self.prepare(&part, depth)?;
-        let part = match part {
-            Part::Any => return Ok(()),
-            part => self.meet(part, Part::Text(Texts::default()), &inside)?,
-        };
-        let fits = |part: &Part, name: &str| {
-            let mut nodes = 0;
-            let meet = Meet { definitions: &[], nodes: &mut nodes, path: "" };
-            meet.accepts(part, &Value::from(name), 0)
-        };
-        for property in &mut out.properties {
-            if !fits(&part, &property.name) {
-                if property.need == Need::Said {
-                    let what = format!(
-                        "'required' names '{}', which is not one of its 'propertyNames'",
-                        escape(&property.name)
-                    );
-                    return Err(Wrong::impossible(path, what));
-                }
-                *property = Property { name: property.name.clone(), part: None, need: Need::Free };
-            }
-        }
-        match part {
-            Part::Values(names) => {
-                for name in names.iter().filter_map(Value::as_str) {
-                    if out.properties.iter().any(|property| property.name == name) {
-                        continue;
-                    }
-                    self.properties = self.properties.saturating_add(1);
-                    if self.properties > MAX_PROPERTIES {
-                        return Err(Wrong::limit(
-                            path,
-                            format!("the schema has more than {MAX_PROPERTIES} properties"),
-                        ));
-                    }
-                    let matching =
-                        out.patterns.iter().find(|(texts, _)| texts.accepts(name)).map(|(_, part)| part.clone());
-                    let part = matching.or_else(|| out.unlisted(name));
-                    out.properties.push(Property { name: name.to_owned(), part, need: Need::Free });
-                }
-                out.patterns.clear();
-                out.rest = Rest::Closed;
-                Ok(())
-            }
-            Part::Text(texts) => {
-                if let Err((why, _)) = texts.check() {
-                    return wrong(&inside, why);
-                }
-                out.names = Some(texts);
-                Ok(())
-            }
-            _ => self.cannot(
-                path,
-                "propertyNames",
-                "unsupported 'propertyNames': expected an enum, a pattern or a length".to_owned(),
-            ),
-        }
-    }
-
-    /// Properties that are listed and match a pattern have to fit both.
-    fn patterned(&mut self, out: &mut Object, path: &str) -> Result<(), Wrong> {
-        let mut properties = std::mem::take(&mut out.properties);
-        for property in &mut properties {
-            for (texts, other) in &out.patterns {
-                let Some(part) = property.part.clone() else { break };
-                if texts.accepts(&property.name) && part != *other {
-                    self.prepare(&part, 0)?;
-                    self.prepare(other, 0)?;
-                    property.part =
-                        Some(self.meet(part, other.clone(), &format!("{path}.properties.{}", property.name))?);
-                }
-            }
-        }
-        out.properties = properties;
-        Ok(())
-    }
-}
-
-fn is_required(map: &Map<String, Value>, name: &str) -> bool {
-    let names = map.get("required").and_then(Value::as_array);
-    names.is_some_and(|names| names.iter().any(|other| other.as_str() == Some(name)))
 }
 
 /// The path of a pointer, as it is written in errors.
@@ -857,15 +427,15 @@ fn percent_decoded(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-fn object<'v>(value: &'v Value, path: &str, key: &str) -> Result<&'v Map<String, Value>, Wrong> {
+pub(super) fn object<'v>(value: &'v Value, path: &str, key: &str) -> Result<&'v Map<String, Value>, Wrong> {
     value.as_object().map_or_else(|| wrong(path, format!("'{key}' is not an object")), Ok)
 }
 
-fn list_or_empty<'v>(value: &'v Value, path: &str, key: &str) -> Result<&'v [Value], Wrong> {
+pub(super) fn list_or_empty<'v>(value: &'v Value, path: &str, key: &str) -> Result<&'v [Value], Wrong> {
     value.as_array().map_or_else(|| wrong(path, format!("'{key}' is not a list")), |list| Ok(list.as_slice()))
 }
 
-fn list<'v>(value: &'v Value, path: &str, key: &str) -> Result<&'v [Value], Wrong> {
+pub(super) fn list<'v>(value: &'v Value, path: &str, key: &str) -> Result<&'v [Value], Wrong> {
     match list_or_empty(value, path, key)? {
         [] => wrong(path, format!("'{key}' is empty")),
         list => Ok(list),

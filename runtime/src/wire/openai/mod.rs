@@ -9,6 +9,7 @@ mod form;
 mod limits;
 mod logprobs;
 mod model_ids;
+pub mod reply;
 mod responses;
 mod rules;
 mod sampling;

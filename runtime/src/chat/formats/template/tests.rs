@@ -3,6 +3,7 @@ use std::sync::{Arc, LazyLock};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::chat::control;
 use crate::checkpoint::{MemorySource, optional_small_file};
 use crate::engine::Engine;
 use crate::generate::Request;

@@ -1,32 +1,24 @@
 //! Chunks of any engine to the events of an answer.
 //!
-//! In: the JSON of chunks, or of a whole answer, of a chat or a text, in whatever variant. Out: what [`lyn::generate`] says of
+//! In: the JSON of chunks, or of a whole answer, of a chat or a text, in whatever variant. Out: what [`generate`](crate::generate) says of
 //! an answer made here, a choice's end after everything else of all choices, because only then its counts are known. Thoughts
 //! come in a field of their own under two names, or at the beginning of the text between `<think>` marks.
 
 use std::collections::BTreeMap;
 
-use lyn::Error;
-use lyn::chat::control::{END_THINK, THINK};
-use lyn::error::Result;
-use lyn::generate::{Event, Finish, Known, SpelledToken, Timings, Voice};
 use serde_json::Value;
 
-use super::error;
-use super::thought::Splitter;
-use super::usage;
+use super::choice::{Choice, MOST_CALLS};
+use super::counts;
+use super::error::{in_stream, one_line, upstream};
+use crate::error::{Error, Result};
+use crate::generate::{Event, Known, Timings};
 
-/// Choices and calls of an answer beyond which an engine is not believed.
+/// Choices of an answer beyond which an engine is not believed.
 const MOST_CHOICES: u64 = 128;
-const MOST_CALLS: usize = 1024;
-/// Text that waits for the mark that would make it a thought.
-const HELD_BYTES: usize = 1 << 20;
-/// Tokens with log probabilities that wait for their text.
-const HELD_TOKENS: usize = 1 << 16;
 
 /// The state of one answer.
-#[derive(Debug)]
-pub(super) struct Normaliser {
+pub struct Normaliser {
     host: String,
     /// Whether thinking was asked for; none: the engine decides.
     thinking: Option<bool>,
@@ -36,43 +28,10 @@ pub(super) struct Normaliser {
     fingerprint: Option<String>,
 }
 
-#[derive(Debug)]
-struct Choice {
-    text: Text,
-    /// The engine keeps thoughts apart.
-    apart: bool,
-    calls: Vec<Call>,
-    /// The call that deltas without id and index belong to.
-    current: Option<usize>,
-    /// The last call may still get arguments.
-    in_call: bool,
-    finish: Option<Finish>,
-    /// Tokens whose text has not been said.
-    spelled: Vec<SpelledToken>,
-}
-
-/// What text of the field `content` is.
-#[derive(Debug)]
-enum Text {
-    /// Not clear yet: it may begin a thought.
-    Held(String),
-    /// The answer.
-    Plain,
-    /// A thought between marks, then the answer. `begun`: whether either voice has said something.
-    Marked { splitter: Splitter, begun: [bool; 2] },
-}
-
-#[derive(Debug)]
-struct Call {
-    /// The engine's number.
-    number: Option<u64>,
-    id: Option<String>,
-    has_arguments: bool,
-}
-
 impl Normaliser {
-    /// `thinking`: what the request asked for, where it did.
-    pub(super) fn new(host: &str, thinking: Option<bool>) -> Normaliser {
+    /// For an answer of the engine at `host`. `thinking`: what the request asked for, where it did.
+    #[must_use]
+    pub fn new(host: &str, thinking: Option<bool>) -> Normaliser {
         Normaliser {
             host: host.to_owned(),
             thinking,
@@ -84,12 +43,14 @@ impl Normaliser {
     }
 
     /// The model that the engine names.
-    pub(super) fn model(&self) -> Option<&str> {
+    #[must_use]
+    pub fn model(&self) -> Option<&str> {
         self.model.as_deref()
     }
 
     /// The fingerprint that the engine names.
-    pub(super) fn fingerprint(&self) -> Option<&str> {
+    #[must_use]
+    pub fn fingerprint(&self) -> Option<&str> {
         self.fingerprint.as_deref()
     }
 
@@ -97,14 +58,14 @@ impl Normaliser {
     ///
     /// # Errors
     /// `upstream` where it is an error, or no chunk at all.
-    pub(super) fn chunk(&mut self, chunk: &Value) -> Result<Vec<(u32, Event)>> {
+    pub fn chunk(&mut self, chunk: &Value) -> Result<Vec<(u32, Event)>> {
         let refused = chunk.get("error").is_some_and(|error| !error.is_null())
             || chunk.get("object").and_then(Value::as_str) == Some("error");
         if refused {
-            return Err(error::in_stream(&self.host, chunk));
+            return Err(in_stream(&self.host, chunk));
         }
         if !chunk.is_object() {
-            return Err(self.broken(format!("sent {} in place of a chunk", error::one_line(&chunk.to_string()))));
+            return Err(self.broken(format!("sent {} in place of a chunk", one_line(&chunk.to_string()))));
         }
         for (name, kept) in [("model", &mut self.model), ("system_fingerprint", &mut self.fingerprint)] {
             if let (None, Some(said)) = (&kept, chunk.get(name).and_then(Value::as_str)) {
@@ -112,7 +73,7 @@ impl Normaliser {
             }
         }
         if let Some(report) = chunk.get("usage").filter(|usage| usage.is_object()) {
-            usage::update(&mut self.timings, report);
+            counts::update(&mut self.timings, report);
         }
         let mut told = vec![];
         for choice in chunk.get("choices").and_then(Value::as_array).into_iter().flatten() {
@@ -131,7 +92,7 @@ impl Normaliser {
 
     /// What is left where the answer breaks off: text that still waited, and the ends of choices that are complete. Whether
     /// all are.
-    pub(super) fn cut(&mut self) -> (Vec<(u32, Event)>, bool) {
+    pub fn cut(&mut self) -> (Vec<(u32, Event)>, bool) {
         let mut told = vec![];
         for (&index, choice) in self.choices.iter_mut().filter(|(_, choice)| choice.finish.is_none()) {
             let mut events = vec![];
@@ -153,7 +114,7 @@ impl Normaliser {
     ///
     /// # Errors
     /// `upstream` where it is an end in the middle.
-    pub(super) fn finish(&mut self, marked: bool) -> Result<Vec<(u32, Event)>> {
+    pub fn finish(&mut self, marked: bool) -> Result<Vec<(u32, Event)>> {
         if self.choices.is_empty() {
             return Err(self.broken("sent no answer"));
         }
@@ -171,215 +132,16 @@ impl Normaliser {
     }
 
     fn broken(&self, what: impl std::fmt::Display) -> Error {
-        error::upstream(&self.host, what)
-    }
-}
-
-impl Choice {
-    fn new() -> Choice {
-        Choice {
-            text: Text::Held(String::new()),
-            apart: false,
-            calls: vec![],
-            current: None,
-            in_call: false,
-            finish: None,
-            spelled: vec![],
-        }
-    }
-
-    /// Takes a choice of a chunk; none where it has too many calls. What comes after its end is ignored.
-    fn take(&mut self, choice: &Value, thinking: Option<bool>, events: &mut Vec<Event>) -> Option<()> {
-        if self.finish.is_some() {
-            return Some(());
-        }
-        if let Some(logprobs) = choice.get("logprobs").filter(|_| self.spelled.len() < HELD_TOKENS) {
-            self.spelled.extend(usage::spelled(logprobs));
-        }
-        let said = ["delta", "message"].iter().find_map(|name| choice.get(*name)).unwrap_or(&Value::Null);
-        let field = |name: &str| said.get(name).and_then(Value::as_str);
-        if let Some(thought) = field("reasoning_content").or_else(|| field("reasoning")) {
-            self.apart = true;
-            if !thought.is_empty() {
-                self.release(thinking, events);
-                self.say(Voice::Reasoning, thought.to_owned(), events);
-            }
-        }
-        if let Some(text) = said.get("content").and_then(content).filter(|text| !text.is_empty()) {
-            self.content(&text, thinking, events);
-        }
-        // A text completion has no thoughts.
-        if let Some(text) = choice.get("text").and_then(Value::as_str).filter(|text| !text.is_empty()) {
-            self.say(Voice::Content, text.to_owned(), events);
-        }
-        for call in said.get("tool_calls").and_then(Value::as_array).into_iter().flatten() {
-            self.release(thinking, events);
-            self.call(call, events)?;
-        }
-        if let Some(reason) = choice.get("finish_reason").and_then(Value::as_str).filter(|reason| !reason.is_empty()) {
-            self.end(reason, thinking, events);
-        }
-        Some(())
-    }
-
-    fn say(&mut self, voice: Voice, text: String, events: &mut Vec<Event>) {
-        self.end_call(events);
-        events.extend(self.spelled.drain(..).map(Event::Spelled));
-        events.push(Event::Text { voice, text });
-    }
-
-    /// The last call is complete: something else follows.
-    fn end_call(&mut self, events: &mut Vec<Event>) {
-        if let (true, Some(last)) = (self.in_call, self.calls.len().checked_sub(1)) {
-            events.push(Event::CallEnd { index: place(last) });
-        }
-        self.in_call = false;
-    }
-
-    fn content(&mut self, text: &str, thinking: Option<bool>, events: &mut Vec<Event>) {
-        match &mut self.text {
-            Text::Plain => self.say(Voice::Content, text.to_owned(), events),
-            Text::Marked { splitter, .. } => {
-                let parts = splitter.push(text);
-                self.marked(parts, events);
-            }
-            Text::Held(held) => {
-                held.push_str(text);
-                self.decide(thinking, false, events);
-            }
-        }
-    }
-
-    /// Decides what held text is, where that is clear. A template may have put the opening mark into the prompt: where
-    /// thinking was asked for and no thought has come apart, all text waits for the closing mark.
-    fn decide(&mut self, thinking: Option<bool>, at_end: bool, events: &mut Vec<Event>) {
-        let Text::Held(held) = &mut self.text else { return };
-        let begin = held.trim_start();
-        let opens = begin.starts_with(THINK);
-        let closes = thinking != Some(false) && held.contains(END_THINK);
-        let may_open = THINK.starts_with(begin) && !begin.is_empty();
-        let may_close = thinking == Some(true) && held.len() < HELD_BYTES;
-        if !self.apart && (opens || closes) {
-            let mut splitter = Splitter::default();
-            let parts = splitter.push(begin);
-            self.text = Text::Marked { splitter, begun: [false; 2] };
-            return self.marked(parts, events);
-        }
-        if !self.apart && !at_end && (may_open || may_close || begin.is_empty()) {
-            return;
-        }
-        let held = std::mem::take(held);
-        self.text = Text::Plain;
-        if !held.is_empty() {
-            self.say(Voice::Content, held, events);
-        }
-    }
-
-    /// Says what the marks released. Line breaks between marks and text belong to neither.
-    fn marked(&mut self, parts: Vec<(Voice, String)>, events: &mut Vec<Event>) {
-        for (voice, text) in parts {
-            let Text::Marked { begun, .. } = &mut self.text else { return };
-            let begun = &mut begun[usize::from(voice == Voice::Content)];
-            let text = if *begun { text } else { text.trim_start_matches('\n').to_owned() };
-            *begun |= !text.is_empty();
-            if !text.is_empty() {
-                self.say(voice, text, events);
-            }
-        }
-    }
-
-    /// Lets go of everything that waits: something else follows.
-    fn release(&mut self, thinking: Option<bool>, events: &mut Vec<Event>) {
-        self.decide(thinking, true, events);
-        if let Text::Marked { splitter, .. } = &mut self.text {
-            let parts = splitter.finish();
-            self.marked(parts, events);
-        }
-    }
-
-    fn call(&mut self, delta: &Value, events: &mut Vec<Event>) -> Option<()> {
-        let id = delta.get("id").and_then(Value::as_str).filter(|id| !id.is_empty());
-        let name = delta.pointer("/function/name").and_then(Value::as_str).filter(|name| !name.is_empty());
-        let number = delta.get("index").and_then(Value::as_u64);
-        let arguments = match delta.pointer("/function/arguments") {
-            Some(Value::String(text)) => text.clone(),
-            // Some engines send the object itself.
-            Some(object @ Value::Object(_)) => object.to_string(),
-            _ => String::new(),
-        };
-        let known = match number {
-            Some(number) => self.calls.iter().rposition(|call| call.number == Some(number)),
-            None => self.current,
-        };
-        let known = known.filter(|&call| {
-            let call = &self.calls[call];
-            // Another id under the same number is another call; without any id, a new name after arguments is one.
-            match (&call.id, id) {
-                (Some(known), Some(id)) => known == id,
-                (None, Some(_)) => !call.has_arguments,
-                (_, None) => number.is_some() || name.is_none() || !call.has_arguments,
-            }
-        });
-        let call = match known {
-            Some(call) => call,
-            None if self.calls.len() == MOST_CALLS => return None,
-            None => {
-                self.end_call(events);
-                self.calls.push(Call { number, id: id.map(str::to_owned), has_arguments: false });
-                self.in_call = true;
-                let call = self.calls.len() - 1;
-                let (name, id) = (name.unwrap_or_default().to_owned(), id.map(str::to_owned));
-                events.push(Event::Call { index: place(call), name, id });
-                call
-            }
-        };
-        self.current = Some(call);
-        if !arguments.is_empty() {
-            self.calls[call].has_arguments = true;
-            events.push(Event::Arguments { index: place(call), text: arguments });
-        }
-        Some(())
-    }
-
-    /// Keeps the end until all counts are known.
-    fn end(&mut self, reason: &str, thinking: Option<bool>, events: &mut Vec<Event>) {
-        self.release(thinking, events);
-        let finish = match reason {
-            "length" | "max_tokens" => Finish::Length,
-            "content_filter" => Finish::Filtered,
-            // They say nothing about the answer: the engine ran out of something.
-            "insufficient_system_resource" | "aborted" | "abort" | "error" => Finish::Aborted,
-            "tool_calls" => Finish::ToolCalls,
-            // Engines say `stop` where a certain call was asked for; clients look at the reason to know that there is one.
-            "stop" | "function_call" if !self.calls.is_empty() => Finish::ToolCalls,
-            _ => Finish::Stop,
-        };
-        // A call that was cut is none.
-        if !matches!(finish, Finish::Length | Finish::Aborted) {
-            self.end_call(events);
-        }
-        self.finish = Some(finish);
-    }
-}
-
-/// A place among at most [`MOST_CALLS`].
-fn place(call: usize) -> u32 {
-    u32::try_from(call).unwrap_or(u32::MAX)
-}
-
-/// Text, or parts of text.
-fn content(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Array(parts) => Some(parts.iter().filter_map(|part| part.get("text").and_then(Value::as_str)).collect()),
-        _ => None,
+        upstream(&self.host, what)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use serde_json::json;
+
+    use super::*;
+    use crate::generate::{Finish, SpelledToken, Voice};
 
     /// Thought, answer, calls (name and arguments), reasons.
     type Whole = (String, String, Vec<(String, String)>, Vec<Finish>);

@@ -5,10 +5,10 @@ use lyn_shaders::index_key_write::IndexKeyWrite;
 use lyn_shaders::index_score::IndexScore;
 use lyn_shaders::topk::TopK;
 
-use super::cache::CacheTensor;
-use super::dims::IndexerDims;
-use super::recorder::{StepRecorder, queries_at_once};
-use super::weights::IndexerWeights;
+use super::tensors::Indexer;
+use crate::model::cache::CacheTensor;
+use crate::model::dims::IndexerDims;
+use crate::model::recorder::{StepRecorder, queries_at_once};
 use crate::record::{Columns, SCORES, SELECTED};
 
 /// eps of the key's LayerNorm: a constant of the architecture.
@@ -45,27 +45,20 @@ impl Selected {
 pub(super) fn select(
     r: &mut StepRecorder<'_>,
     indexer: &IndexerDims,
-    weights: &IndexerWeights,
-    keys: CacheTensor,
+    weights: &Indexer,
     inputs: &Inputs,
 ) -> Option<Selected> {
-    write_keys(r, indexer, weights, keys, inputs.key);
+    write_keys(r, indexer, weights, inputs.key);
     r.tap("idx_q", inputs.queries);
     r.tap("idx_w", inputs.head_weights);
     match r.shape.index_topk {
-        Some(k) if r.shape.select => Some(choose(r, indexer, keys, inputs, k)),
+        Some(k) if r.shape.select => Some(choose(r, indexer, weights.keys, inputs, k)),
         _ => None, // every visible position is kept
     }
 }
 
 /// cache[position] = rope(layer_norm(key))
-fn write_keys(
-    r: &mut StepRecorder<'_>,
-    indexer: &IndexerDims,
-    weights: &IndexerWeights,
-    keys: CacheTensor,
-    key: Columns,
-) {
+fn write_keys(r: &mut StepRecorder<'_>, indexer: &IndexerDims, weights: &Indexer, key: Columns) {
     r.push(IndexKeyWrite {
         k: key.slot,
         weight: weights.key_norm,
@@ -73,7 +66,7 @@ fn write_keys(
         table: r.slots.rope_table,
         step: r.slots.step,
         pages: r.slots.pages,
-        cache: keys.slot,
+        cache: weights.keys.slot,
         stride: key.stride,
         offset: key.first,
         head_dim: indexer.head_dim,

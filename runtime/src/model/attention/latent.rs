@@ -8,12 +8,12 @@ use lyn_shaders::mla_combine::MlaCombine;
 use lyn_shaders::mla_sparse::{self, MlaSparse};
 use lyn_shaders::rope::{Rope, RopeSegment};
 
-use super::cache::{CacheTensor, LayerCache};
-use super::dims::IndexerDims;
 use super::indexer::{self, Inputs, Selected};
-use super::recorder::{StepRecorder, queries_at_once};
-use super::weights::AttentionWeights;
+use super::tensors::Latent;
 use crate::layout::TableShard;
+use crate::model::cache::CacheTensor;
+use crate::model::dims::IndexerDims;
+use crate::model::recorder::{StepRecorder, queries_at_once};
 use crate::record::{Columns, WEIGHTS};
 
 /// eps of the two latent norms: a constant of the architecture, not the config's `rms_norm_eps`.
@@ -27,8 +27,7 @@ const SPREAD_BYTES: u64 = 32 << 20;
 /// of the nearest layer before with an indexer, and stays for those behind.
 pub(super) fn attention(
     r: &mut StepRecorder<'_>,
-    w: &AttentionWeights,
-    cache: &LayerCache,
+    w: &Latent,
     normed: Columns,
     x: Columns,
     selected: &mut Option<Selected>,
@@ -48,18 +47,18 @@ pub(super) fn attention(
         key: down.part(it.key),                   // [tokens, index_head_dim]
         head_weights: down.part(it.head_weights), // [tokens, index_n_heads]
     });
-    write_cache(r, cache.latents, down.part(w.kv), w.kv_norm);
+    write_cache(r, w.latents, down.part(w.kv), w.kv_norm);
     let indexer = r.dims.indexer.as_ref();
     rope(r, q, indexer.zip(inputs.as_ref()));
     r.tap("q", q);
-    if let (Some(sizes), Some(weights), Some(keys), Some(inputs)) = (indexer, &w.indexer, cache.index_keys, &inputs) {
-        *selected = indexer::select(r, sizes, weights, keys, inputs); // [tokens, index_topk], positions
+    if let (Some(sizes), Some(weights), Some(inputs)) = (indexer, &w.indexer, &inputs) {
+        *selected = indexer::select(r, sizes, weights, inputs); // [tokens, index_topk], positions
     }
     if let Some(selected) = selected {
         selected.tap(r);
     }
     let absorbed = absorb(r, q, &w.key_up); // [tokens, heads, kv_lora_rank]
-    let read = Reading { q, absorbed, latents: cache.latents, selected: selected.map(|it| it.list) };
+    let read = Reading { q, absorbed, latents: w.latents, selected: selected.map(|it| it.list) };
     if r.weighs() {
         weigh(r, &read);
     }

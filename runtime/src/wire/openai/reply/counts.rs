@@ -1,7 +1,8 @@
 //! Counts and log probabilities of an answer, as far as an engine tells them.
 
-use lyn::generate::{SpelledToken, Timings};
 use serde_json::Value;
+
+use crate::generate::{SpelledToken, Timings};
 
 /// Takes a report of counts. It replaces what earlier ones said, because engines repeat themselves: on every chunk, on the
 /// last, in one of its own. Adding them up would count twice. A count that nobody named stays unknown.
@@ -52,11 +53,11 @@ pub(super) fn spelled(logprobs: &Value) -> Vec<SpelledToken> {
 
 #[cfg(test)]
 mod tests {
-    use lyn::generate::Known;
-    use lyn::wire::openai::Usage;
     use serde_json::json;
 
     use super::*;
+    use crate::generate::Known;
+    use crate::wire::openai::Usage;
 
     fn after(reports: &[Value]) -> Value {
         let mut timings = Timings { known: Known::NOTHING, ..Timings::default() };
