@@ -82,7 +82,7 @@ pub(crate) async fn infill(
 ) -> Result<Response, Refusal> {
     let (request, fields) = parsed(&server, body, |bytes| lyn::json::read::<LlamaRequest>(bytes)).await?;
     if !matches!(request.prompt, None | Some(PromptField::Text(_))) {
-        return Err(refuse("prompt: expected a string: what the hole begins with").into());
+        return Err(refuse("prompt: expected a string, the text before the gap").into());
     }
     let mut request = LlamaRequest { ignored: fields, ..request };
     let language = server.loaded()?.language()?;
