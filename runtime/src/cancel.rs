@@ -31,7 +31,7 @@ pub fn unless<T>(unwanted: Arc<AtomicBool>, work: impl FnOnce() -> T) -> T {
 /// `cancelled`.
 pub fn check() -> Result<()> {
     let unwanted = UNWANTED.with_borrow(|flag| flag.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed)));
-    if unwanted { Err(Error::new(Code::Cancelled, "nobody waits for it any more")) } else { Ok(()) }
+    if unwanted { Err(Error::new(Code::Cancelled, "the request was cancelled")) } else { Ok(()) }
 }
 
 #[cfg(test)]

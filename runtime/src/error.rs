@@ -41,7 +41,7 @@ codes! {
     /// No GPU adapter at all.
     NoAdapter = "no_adapter", exit 4, "install or update the GPU driver; on Linux also libvulkan1; or run on the host with --device cpu";
     /// Adapters exist, but none matches the selection.
-    AdapterNotFound = "adapter_not_found", exit 4, "copy an index or part of a name from: lyn devices";
+    AdapterNotFound = "adapter_not_found", exit 4, "use an index or part of a name from: lyn devices";
     /// The adapter computes wrong values.
     SelfCheckFailed = "self_check_failed", exit 4, "try another backend or driver; see: lyn conform";
     /// A limit of the adapter is below what the model needs.
@@ -59,13 +59,13 @@ codes! {
     /// A file of the checkpoint is broken, or does not fit its config.
     BadCheckpoint = "bad_checkpoint", exit 3, "download the file again and compare its checksum";
     /// A tensor that the config asks for is absent.
-    MissingTensor = "missing_tensor", exit 3, "take config.json and all shards of the weights from one place";
+    MissingTensor = "missing_tensor", exit 3, "use config.json and all weight shards from the same source";
     /// Prompt and answer do not fit the context.
     ContextOverflow = "context_overflow", exit 2, "shorten the prompt, or raise --context";
     /// A request or an argument that cannot be honoured.
     BadRequest = "bad_request", exit 2, "see: lyn help";
     /// A schema that no answer can be held to.
-    InvalidSchema = "invalid_schema", exit 2, "keep to the keywords that docs/structured-output.md lists";
+    InvalidSchema = "invalid_schema", exit 2, "use only the keywords listed in docs/structured-output.md";
     /// A grammar or schema that takes more than its limits of time and memory.
     GrammarTooComplex = "grammar_too_complex", exit 2, "use a smaller schema: fewer alternatives, shorter patterns";
     /// A setting that cannot be read.
@@ -77,7 +77,7 @@ codes! {
     /// Reading or writing a file that is not part of a checkpoint failed.
     Io = "io", exit 6, "check the path and its permissions";
     /// Another engine that cannot be reached, refuses, or breaks off.
-    Upstream = "upstream", exit 6, "check the address, and that the engine there runs";
+    Upstream = "upstream", exit 6, "check the address, and that the engine is running";
     /// Stopped by the user.
     Cancelled = "cancelled", exit 130, "";
     /// A promise inside lyn broke.
@@ -145,21 +145,21 @@ impl Class {
     /// What to do first. To download again helps only where a file is damaged.
     const fn help(self) -> &'static str {
         match self {
-            Class::Io => "check that the file is there, is a regular file, and may be read",
-            Class::Kind => "take the file that its name promises from where the model is published",
+            Class::Io => "check that the file exists, is a regular file, and is readable",
+            Class::Kind => "the file is not what its name says: download it again from the model's publisher",
             Class::Len | Class::Value => Code::BadCheckpoint.default_help(),
-            Class::Limit => "see docs/errors.md for what is read; larger is refused before it takes memory",
-            Class::Json => "the file was cut or edited: correct it there, or take the published one",
+            Class::Limit => "the file exceeds a limit; limits are listed in docs/errors.md",
+            Class::Json => "the file was truncated or edited: correct it, or use the published one",
             Class::Entry | Class::Dtype | Class::Offset | Class::Cover | Class::Dup => {
-                "the file is damaged, or the program that wrote it is at fault: download it again, or write it anew"
+                "the file is damaged or was written incorrectly: download it again or re-export it"
             }
-            Class::Shape => "config.json and the weights are of different models; take both from one place",
+            Class::Shape => "config.json and the weights belong to different models; get both from the same source",
             Class::Missing => Code::MissingTensor.default_help(),
-            Class::Config => "correct the field, or take the published file",
+            Class::Config => "correct the field, or use the published file",
             Class::Arch => Code::UnsupportedModel.default_help(),
-            Class::Quant => "take the checkpoint in bf16, f16 or f32, or in FP8 with blocks of 128 × 128",
-            Class::Tok | Class::Vocab | Class::Regex => "take the tokenizer's files from where the weights come from",
-            Class::Index | Class::Path => "take the index and its shards from one place",
+            Class::Quant => "use the checkpoint in bf16, f16 or f32, or in FP8 with blocks of 128 × 128",
+            Class::Tok | Class::Vocab | Class::Regex => "get the tokenizer files from the same source as the weights",
+            Class::Index | Class::Path => "get the index and its shards from the same source",
             Class::Template => "correct the template, or use: lyn generate --raw",
         }
     }

@@ -38,7 +38,7 @@ pub struct Language {
 /// The error of a checkpoint without a tokenizer, where text is to be read or written.
 #[must_use]
 pub fn no_tokenizer() -> Error {
-    let message = "the checkpoint has no tokenizer.json: text can be neither read nor written";
+    let message = "the checkpoint has no tokenizer.json: text cannot be tokenized";
     Error::new(Code::BadCheckpoint, message).with_help("download tokenizer.json into the model's folder")
 }
 
@@ -269,7 +269,7 @@ fn turn_ids(tokenizer: &Tokenizer, format: Detected) -> Vec<u32> {
 /// A hole between two texts: its beginning, its place, its end, as tokens.
 fn around_hole(tokenizer: &Tokenizer, before: &[u32], behind: &[u32]) -> Result<Vec<u32>> {
     let token = |name: &str| {
-        let lacks = format!("suffix: the model has no token {}, so it cannot fill a hole", quote(name));
+        let lacks = format!("suffix: the model has no token {}, so fill-in-the-middle is not supported", quote(name));
         tokenizer.token_id(name).ok_or_else(|| {
             Error::new(Code::BadRequest, lacks).with_detail("param", "suffix").with_help("leave out suffix")
         })

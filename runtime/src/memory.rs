@@ -178,9 +178,9 @@ impl Plan {
         let fitting = rest / (self.cache_bytes / u64::from(self.context.max(1))).max(1) / 64 * 64;
         let error = Error::new(Code::OutOfMemory, message).with_detail("needed_bytes", self.total_bytes);
         Err(if fitting > 0 {
-            error.with_help(format!("--context {fitting} would fit, or --force to try all the same"))
+            error.with_help(format!("--context {fitting} would fit, or use --force to try anyway"))
         } else {
-            error.with_help("use a smaller model, or --force to try all the same")
+            error.with_help("use a smaller model, or use --force to try anyway")
         })
     }
 }

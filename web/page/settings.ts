@@ -108,7 +108,8 @@ export function fromFragment(hash: string): { model: string; settings: Settings;
 
 /** A string as one word of a POSIX shell. */
 function shellWord(text: string): string {
-  return /^[\w./:@=-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
+  if (/^[\w./:@=-]+$/.test(text)) return text;
+  return "'" + text.replaceAll("'", "'\\''") + "'";
 }
 
 export function asCommand(model: string, settings: Settings, prompt: string): string {

@@ -185,7 +185,7 @@ impl Shared {
         let caps = self.caps();
         if job.bytes > caps.bytes || caps.entries == 0 {
             self.warn(&format_args!(
-                "a block of {} is not kept: the cache may take {} here, at most a tenth of what is free on the disk",
+                "a block of {} was not stored: the cache may take {}, at most a tenth of the free disk space",
                 bytes(job.bytes),
                 bytes(caps.bytes)
             ));

@@ -34,7 +34,7 @@ pub(crate) fn not_found(uri: &Uri) -> Refusal {
     let bare = path.strip_prefix("/v1").unwrap_or(path);
     let message = match ABSENT.iter().find(|(end, _)| bare == *end) {
         Some((_, what)) => format!("{} is for {what}", lyn::error::quote(path)),
-        None => format!("there is nothing at {}", lyn::error::quote(path)),
+        None => format!("no such endpoint: {}", lyn::error::quote(path)),
     };
     Refusal::invalid(StatusCode::NOT_FOUND, "not_found", message)
 }

@@ -46,18 +46,15 @@ impl Admission {
     /// 400 where there never is so much room; 429 where the key has its share, 503 where there is no room for anybody.
     pub(crate) fn enter(self: &Arc<Admission>, key: Option<KeyId>, answers: usize) -> Result<Ticket, Refusal> {
         if answers > self.most {
-            return Err(Refusal::bad(format!("{answers} answers at once: this server makes {} at most", self.most)));
+            return Err(Refusal::bad(format!("{answers} answers requested; this server allows at most {}", self.most)));
         }
         let mut counts = self.lock();
         let own = key.and_then(|key| counts.by_key.get(&key)).copied().unwrap_or(0);
         if self.most_per_key.is_some_and(|most| key.is_some() && own + answers > most) {
-            return Err(Refusal::too_many(format!(
-                "this key has {own} answers in the making or waiting; try again later"
-            )));
+            return Err(Refusal::too_many(format!("this key has {own} answers running or waiting; try again later")));
         }
         if counts.all + answers > self.most {
-            let message =
-                format!("the queue is full: {} answers are in the making or waiting; try again later", counts.all);
+            let message = format!("the queue is full: {} answers are running or waiting; try again later", counts.all);
             return Err(Refusal::unavailable("overloaded", message));
         }
         counts.all += answers;

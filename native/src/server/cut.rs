@@ -37,7 +37,7 @@ impl From<Cut> for Refusal {
         match cut {
             Cut::Failed(error) => error.into(),
             Cut::Waited => {
-                Refusal::unavailable("overloaded", "the request waited too long for its turn; try again later")
+                Refusal::unavailable("overloaded", "the request waited too long in the queue; try again later")
             }
             Cut::Late => Refusal::unavailable("request_timeout", "the answer took longer than this server allows"),
             Cut::Unread => Refusal::unavailable("slow_reader", "the answer was not read"),

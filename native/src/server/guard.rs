@@ -110,13 +110,13 @@ impl Guard {
     pub(crate) fn check_place(&self, uri: &Uri, headers: &HeaderMap) -> Result<Option<HeaderValue>, Refusal> {
         let target = uri.path_and_query().map_or(0, |target| target.as_str().len());
         if target > MAX_URI_BYTES {
-            let message = format!("the target has {target} bytes, at most {MAX_URI_BYTES} are read");
+            let message = format!("the target has {target} bytes, at most {MAX_URI_BYTES} are accepted");
             return Err(Refusal::invalid(StatusCode::URI_TOO_LONG, "uri_too_long", message).closing());
         }
         let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
         if headers.len() > MAX_HEADERS || bytes > MAX_HEADER_BYTES {
             let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-            let message = format!("at most {MAX_HEADERS} headers with {MAX_HEADER_BYTES} bytes in all are read");
+            let message = format!("at most {MAX_HEADERS} headers of {MAX_HEADER_BYTES} bytes in total are accepted");
             return Err(Refusal::invalid(status, "headers_too_large", message).closing());
         }
         let host = self.check_host(uri, headers)?;
@@ -141,7 +141,7 @@ impl Guard {
         if local || (self.rules.public && address.is_some()) || self.rules.hosts.iter().any(listed) {
             return Ok(host);
         }
-        let message = format!("the host {} is not one of this server's; --allowed-host adds names", escape(&name));
+        let message = format!("unknown host {}; add it with --allowed-host", escape(&name));
         Err(Refusal::forbidden(message))
     }
 
@@ -158,7 +158,7 @@ impl Guard {
         if extra.is_none() && self.rules.origins.iter().any(listed) {
             return Ok(Some(origin.clone()));
         }
-        let message = format!("pages of {} may not ask this server; --cors-origin adds origins", escape(text));
+        let message = format!("pages from {} may not use this server; add the origin with --cors-origin", escape(text));
         Err(Refusal::forbidden(message))
     }
 
@@ -234,7 +234,7 @@ impl Guard {
             Refusal::invalid(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message).closing()
         };
         if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
-            return Err(unsupported("Content-Encoding: bodies are read as they are; expected none".to_owned()));
+            return Err(unsupported("Content-Encoding is not supported; send the body unencoded".to_owned()));
         }
         // Programs forget the header, and curl's own default is a form's. A page cannot: then it would need no preflight.
         if headers.contains_key(ORIGIN) && !is_json(headers.get(CONTENT_TYPE)) {

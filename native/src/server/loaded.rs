@@ -68,7 +68,7 @@ impl Loaded {
     /// `bad_checkpoint` where it has no tokenizer.
     pub(crate) fn language(&self) -> Result<Arc<Language>> {
         let missing = || {
-            let message = "the checkpoint has no tokenizer.json: text can be neither read nor written";
+            let message = "the checkpoint has no tokenizer.json: text cannot be tokenized";
             Error::new(Code::BadRequest, message)
         };
         self.language.clone().ok_or_else(missing)

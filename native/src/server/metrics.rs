@@ -59,19 +59,25 @@ impl Metrics {
         };
         with_local_recorder(&recorder, || {
             metrics::describe_counter!("lyn_requests_total", "Requests, by route and status");
-            metrics::describe_counter!("lyn_aborted_total", "Answers that ended before their time, by reason");
+            metrics::describe_counter!("lyn_aborted_total", "Answers that ended early, by reason");
             metrics::describe_counter!("lyn_disk_blocks_total", "What happened to blocks of the prefix cache on disk");
             metrics::describe_counter!("lyn_route_requests_total", "Requests of a route");
-            metrics::describe_counter!("lyn_route_errors_total", "Of these, without an answer or with a part of one");
+            metrics::describe_counter!("lyn_route_errors_total", "Requests of a route without a complete answer");
             metrics::describe_counter!(
                 "lyn_route_prompt_tokens_total",
-                "Tokens of prompts, where the engine tells them"
+                "Prompt tokens of a route, as reported by the engine"
             );
-            metrics::describe_counter!("lyn_route_cached_tokens_total", "Of these, found in the engine's cache");
-            metrics::describe_counter!("lyn_route_completion_tokens_total", "Tokens of answers, where they are told");
-            let text = "From a request of a route to the first text";
+            metrics::describe_counter!(
+                "lyn_route_cached_tokens_total",
+                "Prompt tokens of a route found in the engine's cache"
+            );
+            metrics::describe_counter!(
+                "lyn_route_completion_tokens_total",
+                "Answer tokens of a route, as reported by the engine"
+            );
+            let text = "Time from a routed request to its first text";
             metrics::describe_histogram!("lyn_route_first_token_seconds", Unit::Seconds, text);
-            metrics::describe_histogram!(ROUTE_RATE, "Tokens in a second, of an answer after its first token");
+            metrics::describe_histogram!(ROUTE_RATE, "Tokens per second of an answer after its first token");
             metrics::describe_gauge!("lyn_disk_blocks", "Blocks of the prefix cache on disk");
             metrics::describe_gauge!("lyn_disk_bytes", "Bytes of their files");
         });
@@ -79,21 +85,21 @@ impl Metrics {
             (
                 [
                     counter("lyn_generation_tokens_total", "Tokens of answers"),
-                    counter("lyn_device_losses_total", "Times that the engine was lost and loaded again"),
-                    counter("lyn_prompt_tokens_total", "Tokens of prompts of finished answers"),
-                    counter("lyn_prompt_cached_tokens_total", "Of these, found in the cache"),
-                    counter("lyn_reasoning_tokens_total", "Tokens of thoughts of finished answers"),
+                    counter("lyn_device_losses_total", "Engine reloads after a loss"),
+                    counter("lyn_prompt_tokens_total", "Prompt tokens of finished answers"),
+                    counter("lyn_prompt_cached_tokens_total", "Prompt tokens found in the cache, of finished answers"),
+                    counter("lyn_reasoning_tokens_total", "Reasoning tokens of finished answers"),
                 ],
                 [
-                    gauge("lyn_requests_running", "Answers in the making"),
-                    gauge("lyn_requests_waiting", "Answers that wait for their turn"),
+                    gauge("lyn_requests_running", "Answers being generated"),
+                    gauge("lyn_requests_waiting", "Answers waiting in the queue"),
                     gauge("lyn_kv_used_ratio", "Share of the cache's pages in use"),
                 ],
                 [
-                    histogram("lyn_queue_seconds", "From a request to the beginning of its prompt"),
-                    histogram("lyn_ttft_seconds", "From a request to its first token"),
-                    histogram("lyn_tpot_seconds", "Between two tokens of an answer, on average"),
-                    histogram("lyn_e2e_seconds", "From a request to the end of its answer"),
+                    histogram("lyn_queue_seconds", "Time from request to start of prefill"),
+                    histogram("lyn_ttft_seconds", "Time from request to first token"),
+                    histogram("lyn_tpot_seconds", "Average time between two tokens of an answer"),
+                    histogram("lyn_e2e_seconds", "Time from request to the end of its answer"),
                 ],
             )
         });

@@ -152,7 +152,7 @@ async fn fallback(State(server): State<Shared>, request: Request) -> Result<Resp
 
 /// 405; the router adds `Allow`.
 async fn wrong_method(method: Method) -> Refusal {
-    let message = format!("{} is not for this path; the header Allow says what is", escape(method.as_str()));
+    let message = format!("method {} is not allowed here; see the Allow header", escape(method.as_str()));
     Refusal::invalid(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
 }
 

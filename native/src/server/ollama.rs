@@ -189,7 +189,7 @@ async fn named(server: &Server, body: Body) -> Result<(String, Named), Refusal> 
     let name = plain_name(asked);
     if server.settings.models.resolve(name).is_none() {
         let names = server.settings.models.listed().join(", ");
-        let message = format!("model {} not found; here are {}", quote(asked), escape(&names));
+        let message = format!("model {} not found; available: {}", quote(asked), escape(&names));
         return Err(Refusal::invalid(StatusCode::NOT_FOUND, "model_not_found", message));
     }
     Ok((name.to_owned(), named))
@@ -259,11 +259,11 @@ pub(crate) async fn version() -> Response {
 pub(crate) async fn refused(method: Method, uri: Uri) -> Refusal {
     let what = match uri.path().trim_start_matches("/api/") {
         "embed" | "embeddings" => "this model writes text and has no embeddings; ask a server with an embedding model",
-        "push" => "lyn serves one model and sends none anywhere",
+        "push" => "lyn serves one model and cannot push models",
         "create" | "copy" | "delete" => {
             "lyn serves the model that it was started with; other names are given with lyn serve --alias"
         }
-        _ => "lyn keeps no files for its clients",
+        _ => "lyn does not store files",
     };
     let message = format!("{method} {}: {what}", escape(uri.path()));
     Refusal::invalid(StatusCode::NOT_IMPLEMENTED, "not_implemented", message)

@@ -76,7 +76,7 @@ impl Refusal {
 
     /// 500. What went wrong is for the log.
     pub(crate) fn internal() -> Refusal {
-        let message = "internal error; the server's log says more";
+        let message = "internal error; see the server log";
         Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "internal_error", message)
             .with_header(SHOULD_RETRY, HeaderValue::from_static("false"))
     }

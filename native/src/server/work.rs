@@ -42,7 +42,7 @@ impl Drop for Waiting {
 pub(super) async fn apart<T: Send + 'static>(
     work: impl FnOnce() -> lyn::Result<T> + Send + 'static,
 ) -> Result<T, Refusal> {
-    let late = || Refusal::unavailable("overloaded", "too many requests are being made ready; try again later");
+    let late = || Refusal::unavailable("overloaded", "too many requests are being prepared; try again later");
     let turn = timeout(WAIT, Arc::clone(&ALL).acquire_owned()).await.ok().and_then(Result::ok).ok_or_else(late)?;
     let waiting = Waiting(Arc::default());
     let unwanted = Arc::clone(&waiting.0);
@@ -62,7 +62,7 @@ pub(super) async fn apart<T: Send + 'static>(
 pub(super) async fn long<T: Send + 'static>(
     work: impl FnOnce() -> lyn::Result<T> + Send + 'static,
 ) -> Result<T, Refusal> {
-    let late = || Refusal::unavailable("overloaded", "too many texts are being made tokens; try again later");
+    let late = || Refusal::unavailable("overloaded", "too many texts are being tokenized; try again later");
     let turn = timeout(WAIT, Arc::clone(&LONG).acquire_owned()).await.ok().and_then(Result::ok).ok_or_else(late)?;
     let done = apart(move || {
         let _turn = turn;

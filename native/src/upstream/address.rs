@@ -30,12 +30,12 @@ impl Address {
         let spelled = match text.split_once("://") {
             Some(_) => text.to_owned(),
             None if is_loopback(text.split([':', '/']).next().unwrap_or_default()) => format!("http://{text}"),
-            None => return refuse("expected http:// or https:// at its beginning"),
+            None => return refuse("expected http:// or https:// at the start"),
         };
         if spelled.split("://").nth(1).is_some_and(|rest| rest.split('/').next().unwrap_or_default().contains('@')) {
-            return refuse("it holds a name or a password, which other users of this machine could see");
+            return refuse("it contains credentials, which other users of this machine could see");
         }
-        let Ok(uri) = spelled.parse::<Uri>() else { return refuse(&format!("{} is none", quote(&spelled))) };
+        let Ok(uri) = spelled.parse::<Uri>() else { return refuse(&format!("{} is not a URL", quote(&spelled))) };
         let parts = uri.into_parts();
         let (Some(scheme), Some(authority)) = (parts.scheme, parts.authority) else {
             return refuse(&format!("{} names no host", quote(&spelled)));
@@ -163,7 +163,7 @@ mod tests {
             assert_eq!(error.code(), Code::BadRequest, "{text}");
         }
         let error = Address::parse("https://me:hunter2@h/v1").unwrap_err();
-        assert!(error.message().contains("password") && !error.message().contains("hunter2"), "{error}");
+        assert!(error.message().contains("credentials") && !error.message().contains("hunter2"), "{error}");
     }
 
     #[test]

@@ -148,7 +148,8 @@ impl Upstream {
             .await
             .map_err(|_| upstream(host, "did not list its models in time"))?
             .map_err(|failure| failure.error)?;
-        serde_json::from_slice(&body).map_err(|error| upstream(host, format!("lists its models as no JSON: {error}")))
+        serde_json::from_slice(&body)
+            .map_err(|error| upstream(host, format!("sent a model list that is not JSON: {error}")))
     }
 
     /// The model to ask for: `wanted`, else the one behind `#` in the address, else the only one that the engine has.

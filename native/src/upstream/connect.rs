@@ -37,7 +37,7 @@ impl Connector {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let failed = |what: &dyn std::fmt::Display| {
             Error::new(Code::Upstream, format!("TLS: {what}"))
-                .with_help("install the system's certificates (ca-certificates), or name a file by SSL_CERT_FILE")
+                .with_help("install the system's certificates (ca-certificates), or set SSL_CERT_FILE")
         };
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()

@@ -56,12 +56,12 @@ pub(super) fn may_pass(status: u16) -> bool {
 fn help(status: u16) -> Option<&'static str> {
     Some(match status {
         401 | 403 => "check the key: LYN_UPSTREAM_KEY or --upstream-key-file",
-        402 => "the account there has no balance left",
-        300..=399 => "give the address that it names as the upstream",
-        400 | 404 | 405 | 422 => "check the address, and --model; GET /models there lists the ids",
+        402 => "the account has no balance left",
+        300..=399 => "set the upstream to the address it redirects to",
+        400 | 404 | 405 | 422 => "check the address, and --model; GET /models on that engine lists the ids",
         413 => "shorten the conversation",
-        429 => "wait, or ask for a higher limit there",
-        500.. => "try again later; its own log says more",
+        429 => "wait, or request a higher limit from the provider",
+        500.. => "try again later; see its log",
         _ => return None,
     })
 }

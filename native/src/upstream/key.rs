@@ -30,7 +30,7 @@ impl Key {
     /// `bad_request` where no header can hold it.
     pub(super) fn header(&self) -> Result<HeaderValue> {
         let mut value = HeaderValue::from_str(&format!("Bearer {}", self.0))
-            .map_err(|_| refuse("the key of the upstream holds a character that no header may hold"))?;
+            .map_err(|_| refuse("the upstream key contains a character that is not allowed in headers"))?;
         value.set_sensitive(true);
         Ok(value)
     }

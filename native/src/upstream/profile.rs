@@ -143,7 +143,7 @@ impl Profile {
     fn check_answers(self, body: &Map<String, Value>) -> Result<()> {
         let several = body.get("n").and_then(Value::as_u64).is_some_and(|n| n > 1);
         if several && matches!(self, Profile::Deepseek | Profile::Ollama) {
-            return Err(Error::new(Code::BadRequest, "n: this engine makes one answer to a request"));
+            return Err(Error::new(Code::BadRequest, "n: this engine returns one answer per request"));
         }
         Ok(())
     }

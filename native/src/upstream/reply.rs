@@ -149,7 +149,7 @@ impl Reply {
                     None => return Ok(()),
                     Some(b'{') => self.form = Form::Whole(vec![]),
                     Some(b'<') => {
-                        let what = "answered with a page in place of an answer; check the address";
+                        let what = "sent a web page instead of an answer; check the address";
                         return Err(Failure::last(upstream(&self.host, what)));
                     }
                     Some(_) => self.form = Form::Stream(sse::Reader::default()),
@@ -183,7 +183,7 @@ impl Reply {
                 let hidden =
                     self.key.as_ref().map_or_else(|| data.as_bytes().to_vec(), |key| key.hide(data.as_bytes()));
                 let shown = one_line(&String::from_utf8_lossy(&hidden));
-                Failure::last(upstream(&self.host, format!("sent {shown} in place of a chunk")))
+                Failure::last(upstream(&self.host, format!("sent {shown} instead of a chunk")))
             })?;
             let events = self.chunk(&chunk)?;
             self.events.extend(events);
@@ -212,7 +212,7 @@ impl Reply {
         match std::mem::replace(&mut self.form, Form::Unknown) {
             Form::Whole(whole) => {
                 let answer: Value = serde_json::from_slice(&whole).map_err(|error| {
-                    Failure::passing(upstream(&self.host, format!("sent an answer that is no JSON: {error}")))
+                    Failure::passing(upstream(&self.host, format!("sent an answer that is not JSON: {error}")))
                 })?;
                 let events = self.chunk(&answer)?;
                 self.events.extend(events);
@@ -236,7 +236,7 @@ impl Reply {
     }
 
     fn too_long(&self) -> Failure {
-        Failure::last(upstream(&self.host, "sent more than an answer can be"))
+        Failure::last(upstream(&self.host, "sent more data than an answer can have"))
     }
 }
 

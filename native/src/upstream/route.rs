@@ -220,7 +220,7 @@ fn rules(options: &RouteOptions<'_>, addresses: &mut Vec<Address>) -> Result<Rul
         let (pattern, url) = parts.ok_or_else(|| refuse("expected MODEL_ID=URL"))?;
         let (url, share) = match url.strip_suffix('%').and_then(|url| url.rsplit_once('@')) {
             Some((url, percent)) => {
-                let wanted = "expected a share from 0% to 100% behind @, in steps of 0.01";
+                let wanted = "expected a share from 0% to 100% after @, in steps of 0.01";
                 (url.trim_end(), Some(parts_of(percent).ok_or_else(|| refuse(wanted))?))
             }
             None => (url, None),
@@ -228,7 +228,7 @@ fn rules(options: &RouteOptions<'_>, addresses: &mut Vec<Address>) -> Result<Rul
         let name = pattern.to_string();
         if copy {
             if url == "local" {
-                return Err(refuse("a copy goes to another engine, and not to the one here"));
+                return Err(refuse("a shadow must go to another engine, not to local"));
             }
             shadows.push(Rule { pattern, target: target(&format!("shadow:{name}"), url)?, share });
             continue;
@@ -236,7 +236,7 @@ fn rules(options: &RouteOptions<'_>, addresses: &mut Vec<Address>) -> Result<Rul
         let sum = taken.entry(name.clone()).or_default();
         *sum = sum.saturating_add(share.unwrap_or(0));
         if *sum > PARTS {
-            return Err(refuse("the shares of this model are more than 100% together"));
+            return Err(refuse("the shares of this model add up to more than 100%"));
         }
         by_model.push(Rule { pattern, target: target(&name, url)?, share });
     }

@@ -159,7 +159,7 @@ fn what_was_said_before_a_break_is_kept() {
     let whole = answer_of(Said::stream(error), json!({}));
     assert!(whole.failed.unwrap().ends_with("broke off: out of memory"));
     let whole = answer_of(Said::stream(format!("{}data: oops\n\n", recorded!("cut.sse"))), json!({}));
-    assert!(whole.failed.unwrap().ends_with("sent oops in place of a chunk"));
+    assert!(whole.failed.unwrap().ends_with("sent oops instead of a chunk"));
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn nothing_at_all_is_tried_again_and_then_named() {
         (Said::stream(""), "sent nothing"),
         (Said::stream(": keep-alive\n\n"), "sent no answer"),
         (Said::new(200, "application/json", "{\"choices\":[]}"), "sent no answer"),
-        (Said::new(200, "application/json", "{\"choices\":"), "no JSON"),
+        (Said::new(200, "application/json", "{\"choices\":"), "not JSON"),
     ] {
         let server = Replay::chat(said);
         let error = run(ask(&upstream(&server.url(), Some(Profile::Vllm), None), json!({}))).unwrap_err();
@@ -177,7 +177,7 @@ fn nothing_at_all_is_tried_again_and_then_named() {
     }
     let page = Replay::chat(Said::new(200, "text/html", "<!doctype html><title>Welcome</title>"));
     let error = run(ask(&upstream(&page.url(), Some(Profile::Vllm), None), json!({}))).unwrap_err();
-    assert!(error.message().contains("a page") && page.chats().len() == 1, "{error}");
+    assert!(error.message().contains("a web page") && page.chats().len() == 1, "{error}");
 }
 
 #[test]

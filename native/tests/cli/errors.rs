@@ -103,7 +103,7 @@ fn no_adapter_and_the_wrong_one() {
     expect_error(blind(&["devices"]), 4, "no_adapter", "no GPU adapter found");
     expect_error(blind(&["generate", "x"]), 4, "no_adapter", "--device cpu");
     blind(&["plan"]).expect_code(0);
-    expect_error(lyn(["generate", "--device", "no such card", "x"]), 4, "adapter_not_found", "there are: #0");
+    expect_error(lyn(["generate", "--device", "no such card", "x"]), 4, "adapter_not_found", "available: #0");
 }
 
 #[test]

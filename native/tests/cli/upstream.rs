@@ -118,7 +118,7 @@ fn what_needs_an_engine_here_is_refused() {
     let run = generate(&server, &["--raw"]).expect_code(2);
     assert!(run.err.contains("--raw and --trace need a local engine"), "{}", run.err);
     let run = lyn(["generate", "--upstream", "https://me:secret@host", "x"]).expect_code(2);
-    assert!(run.err.contains("password") && !run.err.contains("secret"), "{}", run.err);
+    assert!(run.err.contains("credentials") && !run.err.contains("secret"), "{}", run.err);
     assert_eq!(server.chats().len(), 0);
 }
 

@@ -331,7 +331,7 @@ pub(crate) fn check_strictly(messages: &[Message]) -> Result<()> {
         for (place, call) in message.calls().iter().enumerate() {
             let id = call.id.as_deref().ok_or_else(|| refuse(index, format_args!("tool_calls[{place}] has no id")))?;
             if !open.insert(id) {
-                return Err(refuse(index, format_args!("tool_calls: id {} is there twice", quote(id))));
+                return Err(refuse(index, format_args!("tool_calls: duplicate id {}", quote(id))));
             }
             let is_text = !matches!(&call.function.arguments, Some(Value::String(text)) if text.trim().is_empty());
             if !is_text || !matches!(call.function.arguments(), CallArguments::Object(_)) {
@@ -342,7 +342,7 @@ pub(crate) fn check_strictly(messages: &[Message]) -> Result<()> {
         while let Some((at, result)) = rest.next_if(|(_, next)| next.role == Role::Tool) {
             let id = result.tool_call_id.as_deref().ok_or_else(|| refuse(at, "tool_call_id is missing"))?;
             if !open.remove(id) {
-                let what = format_args!("tool_call_id {} answers no open call of the turn before it", quote(id));
+                let what = format_args!("tool_call_id {} matches no pending call of the preceding turn", quote(id));
                 return Err(refuse(at, what));
             }
             if result.content.is_none() {
@@ -371,7 +371,7 @@ pub(crate) fn check_tools(tools: &[Tool]) -> Result<()> {
             return refuse(format!("tools[{index}].function.name: expected {rule}, found {}", quote(name)));
         }
         if !names.insert(name) {
-            return refuse(format!("tools[{index}].function.name: {} is there twice", quote(name)));
+            return refuse(format!("tools[{index}].function.name: duplicate name {}", quote(name)));
         }
     }
     Ok(())

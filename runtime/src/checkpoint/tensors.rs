@@ -172,9 +172,9 @@ fn left_over(
         Some((layer, _)) if layer >= config.num_hidden_layers => {
             format!("a layer beyond num_hidden_layers, {}, and not of multi-token prediction", config.num_hidden_layers)
         }
-        _ => "nothing in config.json asks for it".to_owned(),
+        _ => "not required by config.json".to_owned(),
     };
     tensor
         .error(Class::Config, what)
-        .with_help("config.json and the weights are of different models; take both from one place")
+        .with_help("config.json and the weights belong to different models; get both from the same source")
 }

@@ -81,7 +81,7 @@ impl Answer {
             Sampler::new(request.sampling.clone(), Arc::clone(&vocabulary.allowed), vocabulary.tokenizer.size())?;
         if request.ignore_eos && request.constraint.is_some() {
             let message =
-                "an answer that is held to a form ends with it: ignore_eos cannot be used beside a constraint";
+                "ignore_eos cannot be combined with structured output, which determines where the answer ends";
             return Err(Error::new(Code::BadRequest, message).with_detail("param", "ignore_eos"));
         }
         if request.prompt_logprobs.is_some_and(|count| count > MAX_TOP_LOGPROBS) {

@@ -205,7 +205,7 @@ fn refused(reason: &str) -> Error {
     let lower = reason.to_lowercase();
     if limit.iter().any(|word| lower.contains(word)) {
         tracing::debug!(reason, "a grammar reaches a limit");
-        return Error::new(Code::GrammarTooComplex, "the form takes more work than one request may have");
+        return Error::new(Code::GrammarTooComplex, "the grammar exceeds the work limit of one request");
     }
     Error::new(if reason.starts_with("panic") { Code::Internal } else { Code::InvalidSchema }, reason)
 }

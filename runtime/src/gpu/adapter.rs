@@ -132,7 +132,7 @@ pub async fn choose(selection: &str) -> Result<Adapter> {
     let found = adapters.iter().find(|adapter| matches(adapter, &selection, &adapters)).cloned();
     found.ok_or_else(|| {
         let names: Vec<_> = adapters.iter().map(|a| format!("#{} {}", a.index, quote(&a.info().name))).collect();
-        let message = format!("no adapter matches {}; there are: {}", quote(&selection), names.join(", "));
+        let message = format!("no adapter matches {}; available: {}", quote(&selection), names.join(", "));
         Error::new(Code::AdapterNotFound, message)
     })
 }

@@ -75,7 +75,7 @@ impl Device {
         let (inner, queue) = adapter.inner.request_device(&descriptor).await.map_err(|error| {
             Error::new(
                 Code::NoAdapter,
-                format!("#{} {} gave no device: {error}", info.index, crate::error::quote(&info.name)),
+                format!("#{} {}: cannot create a device: {error}", info.index, crate::error::quote(&info.name)),
             )
         })?;
         let health = Arc::new(Health::default());

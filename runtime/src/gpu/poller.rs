@@ -36,7 +36,7 @@ mod native {
                                 .lose(Code::GpuTimeout, format!("no answer within {} s: {error}", PATIENCE.as_secs()));
                             device.destroy();
                         }
-                        Err(_) => health.lose(Code::DeviceLost, "the driver failed while it was waited for".to_owned()),
+                        Err(_) => health.lose(Code::DeviceLost, "the driver failed during a wait".to_owned()),
                     }
                 }
             });

@@ -66,7 +66,7 @@ impl Future for Read {
         };
         let bytes = self.bytes;
         let Some(buffer) = self.buffer.take() else {
-            return Poll::Ready(Err(Error::new(Code::Internal, "a read was awaited twice")));
+            return Poll::Ready(Err(Error::new(Code::Internal, "a read-back was awaited twice")));
         };
         if let Err(error) = self.health.check() {
             return Poll::Ready(Err(error));

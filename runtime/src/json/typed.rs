@@ -291,10 +291,10 @@ impl<'de> Typed<'de> {
             Fault::Syntax(unreadable(format_args!("{path}: {what}")).with_detail("param", path))
         };
         if key.starts_with(PRIVATE) {
-            return Err(fault(self, "a key that no request may have"));
+            return Err(fault(self, "this key is reserved"));
         }
         if !known.insert(key.clone()) {
-            return Err(fault(self, "the key is there twice"));
+            return Err(fault(self, "duplicate key"));
         }
         Ok(())
     }
@@ -757,11 +757,7 @@ mod tests {
             (r#"{"choice": "x"}"#, "choice", "choice: expected `auto` or an inner"),
             (r#"{"choice": {"a": "x"}}"#, "choice.a", "choice.a: expected a whole number, found a string"),
             (r#""x""#, ".", "target type: expected an object, found a string"),
-            (
-                r#"{"value": {"x\u001b": {"a": 1, "a": 1}}}"#,
-                "value.x\\u{1b}.a",
-                "value.x\\u{1b}.a: the key is there twice",
-            ),
+            (r#"{"value": {"x\u001b": {"a": 1, "a": 1}}}"#, "value.x\\u{1b}.a", "value.x\\u{1b}.a: duplicate key"),
         ] {
             let error = read::<Sample>(text.as_bytes()).unwrap_err();
             assert!(error.message().ends_with(what), "{text}: {error}");

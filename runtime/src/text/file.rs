@@ -246,7 +246,7 @@ fn check_kind(bytes: &[u8]) -> Result<(), Refusal> {
 
 fn read(bytes: &[u8]) -> Result<File, Refusal> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
-        Refusal(Class::Json, format!("expected UTF-8, found another byte at offset {}", error.valid_up_to()))
+        Refusal(Class::Json, format!("expected UTF-8, found an invalid byte at offset {}", error.valid_up_to()))
     })?;
     check_depth(text)?;
     let mut json = serde_json::Deserializer::from_str(text);
@@ -325,10 +325,10 @@ fn unique_ids(vocab: &[(String, u32)], vocab_size: u32) -> Result<HashMap<&str, 
             ));
         }
         if ids.insert(piece.as_str(), *id).is_some() {
-            return Err(Refusal(Class::Json, format!("{}: the key is there twice", place())));
+            return Err(Refusal(Class::Json, format!("{}: duplicate key", place())));
         }
         if !taken.insert(*id) {
-            return Err(Refusal(Class::Vocab, format!("{}: id {id} belongs to another token too", place())));
+            return Err(Refusal(Class::Vocab, format!("{}: id {id} is already used by another token", place())));
         }
     }
     Ok(ids)
@@ -345,7 +345,7 @@ fn check_added(added: &[Added], ids: &HashMap<&str, u32>, vocab_size: u32) -> Re
     for (index, token) in added.iter().enumerate() {
         let place = || format!("added_tokens[{index}] {}", quote(&token.content));
         if token.content.is_empty() || !contents.insert(&token.content) {
-            return structure(format!("{}: expected a text of its own", place()));
+            return structure(format!("{}: expected a unique, non-empty text", place()));
         }
         if token.single_word || token.lstrip || token.rstrip {
             return structure(format!("{}: single_word, lstrip and rstrip are not supported", place()));

@@ -95,7 +95,7 @@ impl LlamaRequest {
         let (request, ignored) = crate::json::read::<LlamaRequest>(body)?;
         match (&request.prompt, fills) {
             (None | Some(PromptField::Text(_)), true) => {}
-            (_, true) => return Err(refuse("prompt: expected a string: what the hole begins with")),
+            (_, true) => return Err(refuse("prompt: expected a string, the text before the gap")),
             (Some(PromptField::Text(_) | PromptField::Ids(_)), false) => {}
             (Some(_), false) => return Err(refuse("prompt: expected one prompt, as a string or as ids")),
             (None, false) => return Err(refuse("prompt: expected a string or ids, found none")),

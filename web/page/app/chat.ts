@@ -15,7 +15,7 @@ import {
   type Finish,
   type Message,
 } from "../conversation.ts";
-import type { LiveToken } from "../panels/props.ts";
+import type { LiveToken } from "../run.ts";
 import { canAsk, isAnswering } from "../state.ts";
 import { toProblem } from "../tab.ts";
 import { format, text } from "../text/index.ts";

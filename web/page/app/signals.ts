@@ -3,7 +3,7 @@ import { computed, signal } from "@preact/signals";
 import type { AdapterInfo, ModelInfo, ModelSource, Plan, Support, TraceOptions } from "lyn";
 import type { ChatClient, Problem } from "../client.ts";
 import { emptyConversation, path, type Conversation } from "../conversation.ts";
-import type { LiveToken, Run } from "../panels/props.ts";
+import type { LiveToken, Run } from "../run.ts";
 import { DEFAULTS, type Settings } from "../settings.ts";
 import { canAsk, isAnswering, next, type Event, type State } from "../state.ts";
 

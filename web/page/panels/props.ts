@@ -1,34 +1,12 @@
 // What every panel on the right may look at. All fields are signals: a panel reads what it needs and is drawn again
 // only when that changes. Panels never change the conversation; what they may do is at the end.
 import type { ReadonlySignal, Signal } from "@preact/signals";
-import type { AdapterInfo, ModelInfo, Plan, Selection, Support, Timings, TraceOptions, Usage } from "lyn";
+import type { AdapterInfo, ModelInfo, Plan, Support, TraceOptions } from "lyn";
 import type { FunctionComponent } from "preact";
 import type { ChatClient } from "../client.ts";
+import type { LiveToken, Run } from "../run.ts";
 import type { Settings } from "../settings.ts";
 import type { Format, Language } from "../text/format.ts";
-
-/** One token of the answer, as it came. `text` may be empty while a character is not whole yet. */
-export interface LiveToken {
-  /** Negative where the transport does not know it; `position` then counts the answer's pieces. */
-  id: number;
-  text: string;
-  /** Its place in the context, counted from 0. */
-  position: number;
-  reasoning: boolean;
-  /** Only where the panel asked for traces before the answer began. */
-  selection?: Selection[];
-  /** Milliseconds since the page was opened, as `performance.now()`. */
-  at: number;
-}
-
-/** One finished answer; newest last. */
-export interface Run {
-  timings: Timings;
-  usage: Usage;
-  attention: "sparse" | "dense";
-  /** When it ended, as `Date.now()`. */
-  at: number;
-}
 
 export interface PanelProps {
   /** Panels bring their own catalogues: `{ en, nb: typeof en }[language.value]`. */

@@ -10,7 +10,7 @@ import { Dialog } from "./dialog.tsx";
 import { Header } from "./header.tsx";
 import { ModelsDialog } from "./models.tsx";
 import { Panels } from "./panel.tsx";
-import { SettingsDialog } from "./settings.tsx";
+import { SettingsDialog } from "./settings-dialog.tsx";
 import { Transcript } from "./transcript.tsx";
 
 export function App(): VNode {

@@ -167,7 +167,7 @@ fn a_disk_that_is_full_or_fails_is_told_of_once_a_minute() {
     save_all(&store, 1..4);
     assert_eq!(told().len(), 1, "{:?}", told());
     assert!(
-        told()[0].contains("is not kept: the cache may take") && told()[0].contains("free on the disk"),
+        told()[0].contains("was not stored: the cache may take") && told()[0].contains("free disk space"),
         "{:?}",
         told()
     );

@@ -90,9 +90,9 @@ async fn what_cannot_be_honoured_is_refused_by_its_name() {
         (json!({ "messages": [{ "role": "tool", "content": "x" }] }), "messages[0].role: expected user or assistant"),
         (
             json!({ "messages": [hello, call] }),
-            "messages[1]: expected a turn with a tool_result for each tool_use behind it: \"a\"",
+            "messages[1]: expected the next turn to have a tool_result for every tool_use: \"a\"",
         ),
-        (content(json!([{ "type": "tool_result", "tool_use_id": "b" }])), "messages[0]: a tool_result answers \"b\""),
+        (content(json!([{ "type": "tool_result", "tool_use_id": "b" }])), "messages[0]: tool_result \"b\""),
         (
             json!({ "tools": [{ "type": "web_search_20250305", "name": "web_search" }] }),
             "tools[0]: \"web_search_20250305\"",

@@ -70,10 +70,10 @@ async fn what_cannot_be_honoured_is_refused_by_its_name() {
     let call = json!({ "role": "assistant", "content": "", "tool_calls": [{ "function": { "name": "weather", "arguments": {} } }] });
     for (fields, says) in [
         (json!({ "messages": [{ "role": "user", "content": "x", "images": ["aGk="] }] }), "messages[0].images: images"),
-        (json!({ "messages": [user, { "role": "tool", "content": "x" }] }), "messages[1]: the result of a tool"),
+        (json!({ "messages": [user, { "role": "tool", "content": "x" }] }), "messages[1]: a tool result"),
         (
             json!({ "messages": [user, call] }),
-            "messages[1].tool_calls: expected a message of role tool behind it with what \"weather\" gave",
+            "messages[1].tool_calls: expected a following message of role tool with the result of \"weather\"",
         ),
         (json!({ "format": "xml" }), "format: expected json or a schema"),
         (json!({ "format": 5 }), "format: expected json or a schema"),

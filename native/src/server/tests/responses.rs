@@ -215,7 +215,7 @@ async fn what_cannot_be_done_is_refused_by_its_name() {
         (json!({ "tools": [{ "type": "web_search" }] }), "tools[0].type: \"web_search\""),
         (json!({ "tools": [tool(), { "type": "custom", "name": "x" }] }), "tools[1].type: \"custom\""),
         (json!({ "tool_choice": { "type": "mcp" } }), "tool_choice"),
-        (items(json!({ "type": "item_reference", "id": "msg_1" })), "input[1].type: this server keeps no items"),
+        (items(json!({ "type": "item_reference", "id": "msg_1" })), "input[1].type: this server is stateless"),
         (items(json!({ "type": "web_search_call" })), "input[1].type: \"web_search_call\""),
         (items(json!({ "role": "user", "content": [{ "type": "input_image" }] })), "input[1].content[0].type"),
         (items(json!({ "role": "nobody", "content": "x" })), "input[1].role"),

@@ -106,14 +106,14 @@ impl ChatFormat {
             None => ChatFormat::Dsml,
             // V3 and R1 call tools another way, and their turns hold no think tokens.
             Some(text) if text.contains("<｜tool▁outputs▁begin｜>") => {
-                return Ok(Detected::unknown("its chat template is that of V3 or R1, which lyn does not render"));
+                return Ok(Detected::unknown("it has the chat template of V3 or R1, which lyn does not support"));
             }
             Some(text) if text.contains("tool▁calls▁begin") => {
                 // V3.2-Exp added the flag for conversations of systems only; V3.1's last condition asks for a user turn.
                 let only_after_user = text.contains("add_generation_prompt and ns.is_last_user");
                 if only_after_user && !text.contains("is_only_sys") { ChatFormat::V31 } else { ChatFormat::Exp }
             }
-            Some(_) => return Ok(Detected::unknown("its chat template is not one that lyn renders")),
+            Some(_) => return Ok(Detected::unknown("lyn does not support its chat template")),
         };
         let needed = if format == ChatFormat::Dsml { &control::ALL[..6] } else { &control::ALL[..] };
         if needed.iter().any(|token| tokenizer.token_id(token).is_none()) {

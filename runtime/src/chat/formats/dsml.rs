@@ -276,10 +276,7 @@ struct Values {
 impl Values {
     fn add(&mut self, schema: &Schema, value: &Part, depth: usize) -> Result<()> {
         if depth > MAX_DEPTH {
-            return Err(Error::new(
-                Code::GrammarTooComplex,
-                "alternatives of a parameter refer to one another without end",
-            ));
+            return Err(Error::new(Code::GrammarTooComplex, "alternatives of a parameter recurse without end"));
         }
         match schema.resolve(value) {
             Part::Union(options) => {

@@ -103,7 +103,7 @@ impl Rules<'_> {
     /// The name of what a part asks.
     fn value(&mut self, part: &Part) -> Result<String> {
         if self.depth >= MAX_DEPTH {
-            let message = format!("the schema's parts refer to one another more than {MAX_DEPTH} deep");
+            let message = format!("the schema's references are nested more than {MAX_DEPTH} deep");
             return Err(Error::new(Code::GrammarTooComplex, message));
         }
         self.depth = self.depth.saturating_add(1);
@@ -162,7 +162,8 @@ impl Rules<'_> {
     }
 
     fn text(&self, texts: &Texts) -> Result<String> {
-        let json = texts.json().ok_or_else(|| Error::new(Code::Internal, "a pattern that was checked is none"))?;
+        let json =
+            texts.json().ok_or_else(|| Error::new(Code::Internal, "a checked pattern is not a regular expression"))?;
         Ok(self.kept_inside(json))
     }
 
@@ -179,7 +180,7 @@ impl Rules<'_> {
                         && text.contains(never)
                     {
                         let message = format!(
-                            "a value holds the end of a parameter ({end}), which this chat format cannot write"
+                            "a value contains the end-of-parameter marker ({end}), which this chat format cannot escape"
                         );
                         return Err(Error::new(Code::InvalidSchema, message));
                     }
@@ -215,7 +216,7 @@ impl Rules<'_> {
     fn automaton(&mut self, starts: &[(&'static str, usize)], states: &[Vec<(u8, usize)>]) -> Result<String> {
         self.states = self.states.saturating_add(states.len());
         if self.states > MAX_STATES {
-            let message = "the multiples in the schema take too much work together; use fewer 'multipleOf'";
+            let message = "the 'multipleOf' constraints take too much work in total; use fewer";
             return Err(Error::new(Code::GrammarTooComplex, message));
         }
         // A grammar of its own: no white space between digits.

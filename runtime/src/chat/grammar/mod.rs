@@ -157,7 +157,7 @@ fn written_in(format: Detected) -> Result<ChatFormat> {
         Detected::Format(format) => Ok(format),
         #[cfg(feature = "chat-template")]
         Detected::Template => {
-            let why = "lyn does not know how this checkpoint's own chat template has calls written";
+            let why = "lyn does not know the tool-call syntax of this checkpoint's chat template";
             Err(Error::new(Code::BadRequest, why).with_detail("param", "tool_choice"))
         }
         Detected::Raw(why) => {

@@ -82,7 +82,7 @@ impl<'a> Reader<'a> {
             match value.as_str().map(|name| (name, text::format(name, deepseeks))) {
                 Some((_, Some(pattern))) => {
                     if deepseeks && !texts.rules.is_empty() {
-                        return wrong(path, "unsupported keyword 'format' beside 'pattern'");
+                        return wrong(path, "unsupported combination of 'format' and 'pattern'");
                     }
                     // Both, unless no text is known that fits both: a pattern says more than a format.
                     let both =
@@ -267,7 +267,7 @@ impl<'a> Reader<'a> {
             };
             for name in names {
                 let Some(name) = name.as_str() else {
-                    return wrong(path, "'required' holds something else than names");
+                    return wrong(path, "'required' must be a list of property names");
                 };
                 if let Some(property) = out.properties.iter_mut().find(|property| property.name == name) {
                     property.need = Need::Said;

@@ -203,7 +203,8 @@ mod tests {
             let expected = format!("$.properties.a.items: unsupported keyword '{keyword}'");
             refused(&schema, Dialect::DeepSeek, &expected);
         }
-        let endless = "no finite value fits: it requires one like itself; make the inner one nullable with anyOf";
+        let endless =
+            "no finite value satisfies it, because it requires itself; make the inner one nullable with anyOf";
         for (schema, expected) in [
             (json!([]), "$: expected an object"),
             (json!({"type": "strin"}), "$: unknown type \\\"strin\\\""),
@@ -218,9 +219,9 @@ mod tests {
             (json!({"type": "integer", "minimum": "1"}), "$: 'minimum' is not a number"),
             (
                 json!({"$ref": "https://example.com/x"}),
-                "$: unsupported $ref: only references into the same schema (#/…) are known",
+                "$: unsupported $ref: only references into the same schema (#/…) are supported",
             ),
-            (json!({"$ref": "#/$defs/x"}), "$: $ref '#/$defs/x' points at nothing"),
+            (json!({"$ref": "#/$defs/x"}), "$: unresolved $ref '#/$defs/x'"),
             (json!({"anyOf": []}), "$: 'anyOf' is empty"),
             (
                 inside(json!({"enum": ["a"], "type": "integer"})),
@@ -261,7 +262,7 @@ mod tests {
             ),
             (
                 inside(json!({"allOf": [{"type": "string"}, {"type": "integer"}]})),
-                "$.properties.a: no value is of both types",
+                "$.properties.a: no value has both types",
             ),
             (
                 inside(json!({"type": "array", "minItems": 3, "maxItems": 2})),
@@ -319,7 +320,8 @@ mod tests {
 
     #[test]
     fn schemas_without_a_finite_value_are_refused() {
-        let endless = "no finite value fits: it requires one like itself; make the inner one nullable with anyOf";
+        let endless =
+            "no finite value satisfies it, because it requires itself; make the inner one nullable with anyOf";
         let circle = json!({"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"});
         refused(&circle, Dialect::Local, &format!("$.$defs.a: {endless}"));
         let own =

@@ -141,14 +141,15 @@ impl Meet<'_> {
             }
             (Part::List(one), Part::List(two)) => Part::List(Box::new(self.lists(*one, *two)?)),
             (Part::Object(one), Part::Object(two)) => Part::Object(Box::new(self.objects(*one, *two)?)),
-            _ => return self.impossible("no value is of both types"),
+            _ => return self.impossible("no value has both types"),
         })
     }
 
     fn definition(&mut self, name: usize) -> Result<Part, Wrong> {
         let target = self.definitions.get(name).and_then(Clone::clone);
-        let target = target
-            .ok_or_else(|| Wrong::unsupported(self.path, "unsupported keywords beside a $ref to what is around it"))?;
+        let target = target.ok_or_else(|| {
+            Wrong::unsupported(self.path, "unsupported keywords next to a $ref to an enclosing schema")
+        })?;
         *self.nodes = self.nodes.saturating_add(target.size());
         Ok(target)
     }
@@ -200,7 +201,10 @@ impl Meet<'_> {
 
     fn objects(&mut self, one: Object, two: Object) -> Result<Object, Wrong> {
         if (!one.patterns.is_empty() || !two.patterns.is_empty()) && one.patterns != two.patterns {
-            return Err(Wrong::unsupported(self.path, "unsupported keyword 'patternProperties' beside other objects"));
+            return Err(Wrong::unsupported(
+                self.path,
+                "unsupported keyword 'patternProperties' in a combination of objects",
+            ));
         }
         let mut properties = vec![];
         for Property { name, part, need } in &one.properties {

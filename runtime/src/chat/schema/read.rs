@@ -60,7 +60,9 @@ impl<'a> Reader<'a> {
         let known = self.definitions.get(name).is_some_and(Option::is_some) || self.reading.contains(&name);
         let Some(pointer) = self.references.get(name).filter(|_| !known).cloned() else { return Ok(()) };
         let path = path_of(&pointer);
-        let Some(target) = self.root.pointer(&pointer) else { return wrong(&path, "nothing is here to refer to") };
+        let Some(target) = self.root.pointer(&pointer) else {
+            return wrong(&path, "there is nothing to reference here");
+        };
         self.reading.push(name);
         let part = self.part(target, &path, depth);
         self.reading.pop();
@@ -205,7 +207,7 @@ impl<'a> Reader<'a> {
             let typed = matches!(alone, "enum" | "const");
             let mut others = demands.iter().filter(|key| **key != alone && !(typed && **key == "type"));
             if let (true, Some(other)) = (map.contains_key(alone), others.next()) {
-                return wrong(path, format!("unsupported keyword '{}' beside '{alone}'", escape(other)));
+                return wrong(path, format!("unsupported combination of '{}' and '{alone}'", escape(other)));
             }
         }
         match demands.iter().find(|key| !DEEPSEEKS.contains(key) && **key != "const") {
@@ -262,14 +264,14 @@ impl<'a> Reader<'a> {
         let text = value.as_str().unwrap_or_default();
         let inside = text.strip_prefix('#').or_else(|| text.strip_prefix(own)?.strip_prefix('#'));
         let Some(fragment) = inside else {
-            return wrong(path, "unsupported $ref: only references into the same schema (#/…) are known");
+            return wrong(path, "unsupported $ref: only references into the same schema (#/…) are supported");
         };
         // A fragment of a URI writes some characters by their bytes (RFC 6901, section 6).
         let decoded = percent_decoded(fragment);
         let exists = |pointer: &String| self.root.pointer(pointer).is_some();
         let candidates = [decoded.unwrap_or_default(), fragment.to_owned()];
         let Some(pointer) = candidates.into_iter().find(exists) else {
-            return wrong(path, format!("$ref '#{}' points at nothing", escape(fragment)));
+            return wrong(path, format!("unresolved $ref '#{}'", escape(fragment)));
         };
         let known = self.references.iter().position(|known| *known == pointer);
         let name = known.unwrap_or_else(|| {
@@ -362,7 +364,7 @@ impl<'a> Reader<'a> {
     fn negated(&mut self, map: &Map<String, Value>, parts: &mut [Part], path: &str) -> Result<(), Wrong> {
         let Some(not) = map.get("not") else { return Ok(()) };
         if *not == Value::Bool(true) || not.as_object().is_some_and(Map::is_empty) {
-            return Err(Wrong::impossible(path, "'not' takes every value away"));
+            return Err(Wrong::impossible(path, "'not' excludes every value"));
         }
         if *not == Value::Bool(false) {
             return Ok(());
@@ -380,7 +382,7 @@ impl<'a> Reader<'a> {
                 Part::Values(values) if plain => {
                     values.retain(|value| !out.iter().any(|other| super::part::equal(other, value)));
                     if values.is_empty() {
-                        return Err(Wrong::impossible(path, "'not' takes every value away"));
+                        return Err(Wrong::impossible(path, "'not' excludes every value"));
                     }
                     taken = !out.is_empty();
                 }

@@ -31,7 +31,7 @@ impl Reader<'_> {
             }
             finite = self::finite(&definitions);
         }
-        let what = "no finite value fits: it requires one like itself; make the inner one nullable with anyOf";
+        let what = "no finite value satisfies it, because it requires itself; make the inner one nullable with anyOf";
         for place in 0..definitions.len() {
             if finite.get(place) == Some(&true) {
                 continue;
@@ -231,7 +231,7 @@ impl Reader<'_> {
             }
         }
         if !is_open && object.least > all {
-            let what = format!("'minProperties' is {}, but only {all} properties may be there", object.least);
+            let what = format!("'minProperties' is {}, but only {all} properties are possible", object.least);
             return Err(Wrong::impossible(path, what));
         }
         if object.least <= count(object, &|need| need != Need::Free) {

@@ -207,7 +207,7 @@ fn parse(pattern: &str) -> Result<Hir, String> {
 /// A pattern that may match anywhere as one that has to match the whole text.
 fn whole(hir: &Hir) -> Result<String, String> {
     let written = anchored(hir)
-        .ok_or("unsupported 'pattern': only ^ at its begin and $ at its end are known, no other look-around")?;
+        .ok_or("unsupported 'pattern': only ^ at the start and $ at the end are supported, no other look-around")?;
     match written.len() {
         ..=MAX_WRITTEN_BYTES => Ok(written),
         _ => Err("unsupported 'pattern': its classes are too large".to_owned()),
@@ -387,10 +387,7 @@ impl Texts {
             ));
         }
         if self.least > MAX_LEAST {
-            return Err((
-                format!("'minLength' is {}: no answer is so long, at most {MAX_LEAST} is allowed", self.least),
-                true,
-            ));
+            return Err((format!("'minLength' is {}, but at most {MAX_LEAST} is supported", self.least), true));
         }
         if self.rules.is_empty() {
             return Ok(());

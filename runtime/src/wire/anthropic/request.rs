@@ -131,7 +131,7 @@ impl MessagesRequest {
             _ => {}
         }
         if self.mcp_servers.is_some_and(|servers| !servers.is_empty()) {
-            let message = "lyn calls no servers; offer their tools in tools, and run them where you are";
+            let message = "lyn does not call MCP servers; pass their tools in `tools` and run them yourself";
             return Err(refuse("mcp_servers", message));
         }
         let format = response_format(self.output_config.and_then(|config| config.format), self.output_format)?;
@@ -144,13 +144,11 @@ impl MessagesRequest {
         let continued = messages.last_mut().filter(|last| last.role == Role::Assistant);
         if let Some(last) = continued {
             if thinking.is_some_and(|thinking| thinking.r#type == ThinkingType::Enabled) {
-                let message =
-                    "an answer that is begun by the last message cannot be thought about first: leave one of both out";
+                let message = "a prefilled answer cannot be combined with thinking; omit one of them";
                 return Err(refuse("thinking", message));
             }
             if format.is_some() {
-                let message =
-                    "an answer that is begun by the last message cannot be held to a schema: leave one of both out";
+                let message = "a prefilled answer cannot be combined with a schema; omit one of them";
                 return Err(refuse("output_config.format", message));
             }
             last.prefix = Some(true);
@@ -225,7 +223,7 @@ fn offered((index, offer): (usize, Offer)) -> Result<Tool> {
     let place = format!("tools[{index}]");
     if let Some(kind) = offer.r#type.filter(|kind| kind != "custom") {
         let message = format_args!(
-            "{} is a tool that Anthropic defines, and unknown here; expected type custom, with a name and an input_schema",
+            "{} is an Anthropic-defined tool and not supported; expected type custom, with a name and an input_schema",
             quote(&kind)
         );
         return Err(refuse(&place, message));
@@ -288,7 +286,7 @@ fn conversation(turns: Vec<Turn>, messages: &mut Vec<Message>) -> Result<()> {
         Some((index, ids)) => {
             let ids: Vec<String> = ids.iter().map(|id| quote(id)).collect();
             let message =
-                format_args!("expected a turn with a tool_result for each tool_use behind it: {}", ids.join(", "));
+                format_args!("expected the next turn to have a tool_result for every tool_use: {}", ids.join(", "));
             Err(refuse(&format!("messages[{index}]"), message))
         }
     }
@@ -299,8 +297,7 @@ fn check_results(index: usize, calls: &[String], results: &[String]) -> Result<(
     match results.iter().find(|id| !calls.contains(id)) {
         None => Ok(()),
         Some(id) => {
-            let message =
-                format_args!("a tool_result answers {}, which no tool_use of the turn before it has", quote(id));
+            let message = format_args!("tool_result {} matches no tool_use of the preceding turn", quote(id));
             Err(refuse(&format!("messages[{index}]"), message))
         }
     }

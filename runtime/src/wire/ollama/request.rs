@@ -164,11 +164,11 @@ impl OllamaRequest {
             return Err(images("images"));
         }
         if self.template.take().is_some_and(|template| !template.is_empty()) {
-            let message = "templates of requests are not run; send the whole prompt with raw: true";
+            let message = "not supported; send the whole prompt with raw: true";
             return Err(refuse("template", message));
         }
         if self.context.take().is_some_and(|context| !context.is_empty()) {
-            let message = "a conversation as ids is not read; send its messages to /api/chat";
+            let message = "not supported; send the messages to /api/chat";
             return Err(refuse("context", message));
         }
         let prompt = self.prompt.take().unwrap_or_default();
@@ -220,7 +220,7 @@ impl OllamaRequest {
         let parse_special = Some(self.raw == Some(true));
         let asking = self.asking(vec![], rules)?;
         if asking.response_format.is_some() {
-            return Err(refuse("format", "a raw prompt and one with a suffix cannot be held to a form"));
+            return Err(refuse("format", "cannot be combined with raw or suffix"));
         }
         Ok(TextRequest { suffix, parse_special, ..TextRequest::asked_as(PromptField::Text(prompt), asking) })
     }
@@ -314,7 +314,7 @@ fn conversation(turns: Vec<Turn>) -> Result<Vec<Message>> {
             let by_name = || open.iter().position(|(_, _, function)| name.as_ref() == Some(function));
             let place = by_id.or_else(by_name).unwrap_or(0);
             if open.is_empty() {
-                let message = "the result of a tool that no message before it has called";
+                let message = "a tool result without a preceding call";
                 return Err(refuse(&format!("messages[{index}]"), message));
             }
             message.tool_call_id = Some(open.remove(place).1);
@@ -354,7 +354,8 @@ fn conversation(turns: Vec<Turn>) -> Result<Vec<Message>> {
     match open.first() {
         None => Ok(messages),
         Some((index, _, function)) => {
-            let message = format_args!("expected a message of role tool behind it with what {} gave", quote(function));
+            let message =
+                format_args!("expected a following message of role tool with the result of {}", quote(function));
             Err(refuse(&format!("messages[{index}].tool_calls"), message))
         }
     }

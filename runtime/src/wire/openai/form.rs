@@ -78,7 +78,10 @@ impl FormFields<'_> {
             self.others(&mut forms)?;
         }
         if let [(first, _), (second, _), ..] = forms.as_slice() {
-            return Err(refuse(second, format!("{second}: expected one form of the answer, found {first} too")));
+            return Err(refuse(
+                second,
+                format!("{second}: a request can have only one output format, found {first} too"),
+            ));
         }
         Ok(forms.pop().map_or(ResponseShape::None, |(_, form)| form))
     }
@@ -130,7 +133,7 @@ fn schema_of(field: &'static str, schema: Option<&Value>) -> Result<Option<Respo
 fn choice_of(field: &'static str, texts: Option<&[String]>) -> Result<Option<ResponseShape>> {
     match texts {
         Some(texts) if texts.is_empty() || texts.iter().any(String::is_empty) => {
-            Err(refuse(field, format!("{field}: expected texts that are not empty, at least one")))
+            Err(refuse(field, format!("{field}: expected one or more non-empty strings")))
         }
         texts => Ok(texts.map(|texts| ResponseShape::Choice(texts.to_vec()))),
     }

@@ -14,7 +14,7 @@ pub(super) fn check_prompt_logprobs(count: Option<i64>, streams: bool) -> Result
         return Err(invalid("prompt_logprobs", "[0, 20]", count));
     }
     if streams {
-        let message = "prompt_logprobs: expected an answer as a whole, found stream = true";
+        let message = "prompt_logprobs: not available with stream = true";
         return Err(refuse("prompt_logprobs", message));
     }
     Ok(())

@@ -265,12 +265,12 @@ fn values_out_of_range_are_refused_in_the_words_of_deepseek() {
             (
                 json!({ "tools": [tool("f")], "tool_choice": "required", "ignore_eos": true }),
                 "ignore_eos",
-                "ignore_eos: cannot be used beside response_format or tool_choice",
+                "ignore_eos: cannot be combined with response_format or tool_choice",
             ),
             (
                 json!({ "tools": [tool("f")], "tool_choice": "none", "min_tokens": 1 }),
                 "min_tokens",
-                "min_tokens: cannot be used beside response_format or tool_choice",
+                "min_tokens: cannot be combined with response_format or tool_choice",
             ),
             (json!({ "tools": vec![tool("f"); 513] }), "tools", "tools: at most 512, found 513"),
             (
@@ -278,7 +278,7 @@ fn values_out_of_range_are_refused_in_the_words_of_deepseek() {
                 "tools",
                 "tools[1].function.name: expected 1 to 128 of A-Z, a-z, 0-9, _ and -, found \"a b\"",
             ),
-            (json!({ "tools": [tool("f"), tool("f")] }), "tools", "tools[1].function.name: \"f\" is there twice"),
+            (json!({ "tools": [tool("f"), tool("f")] }), "tools", "tools[1].function.name: duplicate name \"f\""),
             (
                 json!({ "tools": [{ "function": { "name": "f", "parameters": 5 } }] }),
                 "tools",
@@ -334,12 +334,12 @@ fn histories_of_others_are_served_unless_deepseek_s_refusals_are_wanted() {
         (
             json!([user("a"), calls(&["1", "1"]), result("1"), result("1")]),
             "messages[1]",
-            "messages[1]: tool_calls: id \"1\" is there twice",
+            "messages[1]: tool_calls: duplicate id \"1\"",
         ),
         (
             json!([user("a"), calls(&["1"]), result("2")]),
             "messages[2]",
-            "messages[2]: tool_call_id \"2\" answers no open call of the turn before it",
+            "messages[2]: tool_call_id \"2\" matches no pending call of the preceding turn",
         ),
     ];
     let rows: Vec<_> =

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { signal } from "@preact/signals";
 import type { ModelInfo, Selection, Trace, TraceOptions } from "lyn";
-import type { LiveToken, PanelProps } from "../props.ts";
+import type { LiveToken } from "../../run.ts";
+import type { PanelProps } from "../props.ts";
 import { follow, readAgain, wanted } from "./live.ts";
 import { AttentionState } from "./state.ts";
 

@@ -81,7 +81,7 @@ impl ChatTemplate {
         environment.set_fuel(Some(FUEL));
         environment.set_recursion_limit(MAX_RECURSION);
         let marks = Marks::new(source, tokenizer).ok_or_else(|| {
-            Error::file(Class::Template, file, "the tokenizer has more added tokens than a template can tell apart")
+            Error::file(Class::Template, file, "the tokenizer has too many added tokens for a template")
         })?;
         let marks = Arc::new(marks);
         let of_methods = Arc::clone(&marks);
@@ -193,14 +193,16 @@ impl ChatTemplate {
 
     fn refused(&self, error: &minijinja::Error, cover: &Cover<'_>) -> Error {
         let reason = match error.kind() {
-            ErrorKind::OutOfFuel => "it takes more than its limit of work or memory".to_owned(),
+            ErrorKind::OutOfFuel => "it exceeds its limit of work or memory".to_owned(),
             ErrorKind::WriteFailure => format!("it writes more than {MAX_OUTPUT_BYTES} bytes"),
             _ => cover.uncovered(&reason(error)),
         };
         let line = error.line().unwrap_or_default();
         let message = format!("{}: line {line}: {}", escape(&self.file), escape_whole(&reason));
         Error::new(Code::BadRequest, message)
-            .with_help("the checkpoint's own chat template cannot render this conversation; or use: lyn generate --raw")
+            .with_help(
+                "the checkpoint's chat template cannot render this conversation; to bypass it, use: lyn generate --raw",
+            )
             .with_detail("class", Class::Template.name())
             .with_detail("file", escape(&self.file))
     }

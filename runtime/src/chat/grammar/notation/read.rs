@@ -130,17 +130,17 @@ impl<'a> Reader<'a> {
             let Some(name) = self.name() else { return self.wrong("expected the name of a rule") };
             self.space(false);
             if self.lark && self.take(".") {
-                return self.wrong("priorities of rules are not known");
+                return self.wrong("rule priorities are not supported");
             }
             if self.rest().starts_with(['[', '{']) {
-                return self.wrong("attributes and parameters of rules are not known");
+                return self.wrong("rule attributes and parameters are not supported");
             }
             if !self.take(if self.lark { ":" } else { "::=" }) {
                 return self.wrong(if self.lark { "expected ':'" } else { "expected '::='" });
             }
             self.space(!self.lark);
             if self.rules.iter().any(|(other, _)| *other == name) {
-                return self.wrong(&format!("the rule '{name}' is there twice"));
+                return self.wrong(&format!("duplicate rule '{name}'"));
             }
             let node = self.choice(false)?;
             self.rules.push((name, node));
@@ -157,7 +157,7 @@ impl<'a> Reader<'a> {
             Some("import") => {
                 self.space(false);
                 if !self.take("common.") {
-                    return self.wrong("only imports of common.NAME are known");
+                    return self.wrong("only %import common.NAME is supported");
                 }
                 let name = self.name().unwrap_or_default();
                 let Some((_, pattern)) = COMMON.iter().find(|(known, _)| *known == name) else {
@@ -173,7 +173,7 @@ impl<'a> Reader<'a> {
                 self.rules.push((name, Node::Pattern((*pattern).to_owned())));
                 Ok(())
             }
-            _ => self.wrong("only %ignore and %import are known"),
+            _ => self.wrong("only %ignore and %import are supported"),
         }
     }
 
@@ -267,7 +267,7 @@ impl<'a> Reader<'a> {
         let parsed = regex_syntax::ParserBuilder::new().nest_limit(60).build().parse(&pattern);
         match parsed {
             Ok(hir) if hir.properties().look_set().is_empty() => Ok(Node::Pattern(pattern)),
-            _ => self.wrong("a regular expression that is not known (no look-around, no back-references)"),
+            _ => self.wrong("unsupported regular expression (look-around and back-references are not supported)"),
         }
     }
 
@@ -325,14 +325,14 @@ impl<'a> Reader<'a> {
                 from
             };
             if from > to {
-                return self.wrong("the range of characters is the wrong way round");
+                return self.wrong("the character range is reversed");
             }
             let written = write!(out, "\\x{{{:x}}}-\\x{{{:x}}}", u32::from(from), u32::from(to));
             debug_assert!(written.is_ok(), "a String takes all text");
             empty = false;
         }
         if empty {
-            return self.wrong("the class has no characters");
+            return self.wrong("empty character class");
         }
         out.push(']');
         Ok(out)
@@ -420,7 +420,7 @@ impl<'a> Reader<'a> {
         let bad = least.is_none() && most.is_none()
             || most.is_some_and(|most| most < least.unwrap_or(0) || most > MAX_REPEAT);
         if bad || least.is_some_and(|least| least > MAX_REPEAT) || !self.take(end) {
-            return self.wrong(&format!("expected how often, at most {MAX_REPEAT} times"));
+            return self.wrong(&format!("expected a repetition count of at most {MAX_REPEAT}"));
         }
         Ok((least.unwrap_or(0), most))
     }

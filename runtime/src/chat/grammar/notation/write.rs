@@ -99,7 +99,7 @@ impl<'a> Writer<'a> {
 
     fn deeper<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         if self.chain >= MAX_CHAIN {
-            let message = format!("rules of the grammar refer to one another more than {MAX_CHAIN} deep");
+            let message = format!("grammar rules are nested more than {MAX_CHAIN} deep");
             return Err(Error::new(Code::GrammarTooComplex, message));
         }
         self.chain = self.chain.saturating_add(1);
@@ -181,7 +181,7 @@ impl<'a> Writer<'a> {
                         return Err(refused("a name is missing"));
                     };
                     if symbol.circular {
-                        return Err(refused(format!("'{}' calls itself and cannot be ignored", escape(name))));
+                        return Err(refused(format!("'{}' is recursive and cannot be ignored", escape(name))));
                     }
                     let named = format!("{}T", symbol.name);
                     if !symbol.written {

@@ -44,7 +44,7 @@ impl Asked {
     /// `bad_request` where more is asked for.
     pub fn single(self) -> Result<Request> {
         if self.answers > 1 {
-            return Err(rules::refuse("n", format!("n: expected 1 here, found {}", self.answers)));
+            return Err(rules::refuse("n", format!("n: expected 1, found {}", self.answers)));
         }
         Ok(self.request)
     }

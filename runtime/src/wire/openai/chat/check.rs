@@ -39,7 +39,7 @@ pub(super) fn ranges(request: &ChatRequest) -> Result<()> {
     let forms = [("ignore_eos", request.ignore_eos == Some(true)), ("min_tokens", request.min_tokens > Some(0))];
     match forms.into_iter().find(|&(_, asked)| asked && !request.shape().is_free()) {
         Some((field, _)) => {
-            let message = format!("{field}: cannot be used beside response_format or tool_choice");
+            let message = format!("{field}: cannot be combined with response_format or tool_choice");
             Err(refuse(field, message))
         }
         None => Ok(()),
@@ -112,7 +112,7 @@ fn functions(request: &ChatRequest) -> Result<()> {
         None => Ok(()),
         Some((field, instead, _)) => {
             let message = format!(
-                "{field}: this older form of calls is not served; send {instead}, and read tool_calls from the answer"
+                "{field}: this older form of function calls is not supported; send {instead}, and read tool_calls from the answer"
             );
             Err(refuse(field, message))
         }

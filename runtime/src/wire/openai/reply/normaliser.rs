@@ -65,7 +65,7 @@ impl Normaliser {
             return Err(in_stream(&self.host, chunk));
         }
         if !chunk.is_object() {
-            return Err(self.broken(format!("sent {} in place of a chunk", one_line(&chunk.to_string()))));
+            return Err(self.broken(format!("sent {} instead of a chunk", one_line(&chunk.to_string()))));
         }
         for (name, kept) in [("model", &mut self.model), ("system_fingerprint", &mut self.fingerprint)] {
             if let (None, Some(said)) = (&kept, chunk.get(name).and_then(Value::as_str)) {
@@ -274,7 +274,7 @@ mod tests {
     fn engines_are_not_believed_without_bound() {
         let error = |chunk: Value| Normaliser::new("h", None).chunk(&chunk).unwrap_err().to_string();
         assert!(error(json!({ "choices": [{ "index": 4_000_000_000_u32 }] })).contains("choice number"));
-        assert!(error(json!([1])).contains("in place of a chunk"));
+        assert!(error(json!([1])).contains("instead of a chunk"));
         let many: Vec<Value> = (0..=MOST_CALLS).map(|index| json!({ "index": index })).collect();
         assert!(error(json!({ "choices": [{ "delta": { "tool_calls": many } }] })).contains("calls"));
     }

@@ -136,7 +136,7 @@ impl Turns {
                 self.push(Message { role: Role::Tool, content, tool_call_id, ..Message::default() });
             }
             "item_reference" => {
-                let what = ".type: this server keeps no items: send the item itself in place of an item_reference";
+                let what = ".type: this server is stateless: send the item itself instead of an item_reference";
                 return Err(item.refuse(what));
             }
             other => return Err(item.refuse(format_args!(".type: {} is not supported", quote(other)))),

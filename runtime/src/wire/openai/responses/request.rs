@@ -176,7 +176,7 @@ impl ResponsesRequest {
 
     /// What needs memory of earlier answers, or work that nobody waits for.
     fn check_state(&self) -> Result<()> {
-        let advice = "this server keeps no answers: send the whole conversation as input";
+        let advice = "this server is stateless: send the whole conversation as input";
         let kept = [
             ("previous_response_id", self.previous_response_id.is_some()),
             ("conversation", self.conversation.is_some()),
@@ -186,9 +186,7 @@ impl ResponsesRequest {
             return Err(refuse(field, format!("{field}: {advice}")));
         }
         match self.background {
-            Some(true) => {
-                Err(refuse("background", "background: an answer is made while its client waits; leave it out"))
-            }
+            Some(true) => Err(refuse("background", "background: not supported; omit it")),
             _ => Ok(()),
         }
     }
@@ -323,10 +321,8 @@ fn choice_word(word: &str) -> Result<ToolChoiceWord> {
 fn function(index: usize, tool: &Value) -> Result<Tool> {
     let kind = tool.get("type").and_then(Value::as_str).unwrap_or_default();
     if kind != "function" {
-        let message = format!(
-            "tools[{index}].type: {} is not served here: this server runs no tools, and offers functions only; leave it out",
-            quote(kind)
-        );
+        let message =
+            format!("tools[{index}].type: {} is not supported: only function tools are; omit it", quote(kind));
         return Err(refuse("tools", message));
     }
     let flat = ["name", "description", "parameters", "strict"];

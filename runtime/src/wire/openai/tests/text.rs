@@ -41,7 +41,7 @@ fn texts_are_refused_by_their_rules() {
             &local,
             json!({ "prompt_logprobs": 0, "stream": true }),
             "prompt_logprobs",
-            said("prompt_logprobs: expected an answer as a whole, found stream = true"),
+            said("prompt_logprobs: not available with stream = true"),
         ),
         (
             &deepseek,
@@ -155,7 +155,10 @@ fn prompts_come_as_text_or_ids() {
     assert_eq!(prompts(json!({ "prompt": "a", "suffix": "" })).unwrap(), prompts(json!({ "prompt": "a" })).unwrap());
     // The built-in model was never asked to fill a hole.
     let lacks = prompts(json!({ "prompt": "a", "suffix": "x" })).unwrap_err();
-    assert_eq!(lacks.message(), "suffix: the model has no token \"<｜fim▁begin｜>\", so it cannot fill a hole");
+    assert_eq!(
+        lacks.message(),
+        "suffix: the model has no token \"<｜fim▁begin｜>\", so fill-in-the-middle is not supported"
+    );
 }
 
 const ROWS: [&str; 4] = ["tokens", "token_logprobs", "top_logprobs", "text_offset"];

@@ -105,9 +105,9 @@ impl TextRequest {
             if self.given.rules.compat.is_strict() { ResponseShape::None } else { self.form_fields().form(false)? };
         match form {
             ResponseShape::None => Ok(form),
-            _ if self.suffix.is_some() => Err(refuse("suffix", "suffix: cannot be used beside a form of the answer")),
+            _ if self.suffix.is_some() => Err(refuse("suffix", "suffix: cannot be combined with structured output")),
             _ if self.ignore_eos == Some(true) || self.min_tokens > Some(0) => {
-                Err(refuse("ignore_eos", "ignore_eos, min_tokens: cannot be used beside a form of the answer"))
+                Err(refuse("ignore_eos", "ignore_eos, min_tokens: cannot be combined with structured output"))
             }
             form => Ok(form),
         }
