@@ -1,7 +1,7 @@
 //! Kinds of attention: a variant and a file each. A kind owns its weights, its rows of the cache and its prose.
 //!
 //! In: a normed hidden state. Out: what attention adds to the residual stream. What layers hand on to one another within a
-//! step is [`Shared`].
+//! step is `Shared`.
 
 mod indexer;
 mod latent;
