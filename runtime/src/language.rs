@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-#[cfg(feature = "chat-template")]
 use crate::chat::formats::template::{ChatTemplate, Ends};
 use crate::chat::formats::template_of;
 use crate::chat::{
@@ -23,9 +22,7 @@ pub struct Language {
     vocabulary: Arc<Vocabulary>,
     format: Detected,
     /// Where the format is the checkpoint's own template: it, or why it cannot be used. Prompts still go in as they are then.
-    #[cfg(feature = "chat-template")]
     template: Option<Result<ChatTemplate>>,
-    #[cfg(feature = "chat-template")]
     eos_token: Option<u32>,
     grammars: Grammars,
     tokenizer_info: Map<String, Value>,
@@ -57,7 +54,6 @@ impl Language {
             has_dsv32_encoder: text.has_dsv32_encoder,
         };
         let format = ChatFormat::detect(files, &tokenizer)?;
-        #[cfg(feature = "chat-template")]
         let template = match format {
             Detected::Template => {
                 template_of(files)?.map(|(file, source)| ChatTemplate::new(file, &source, &tokenizer))
@@ -77,9 +73,7 @@ impl Language {
         Ok(Some(Language {
             vocabulary: Arc::new(Vocabulary { tokenizer, eos, allowed, parser: Box::new(parser) }),
             format,
-            #[cfg(feature = "chat-template")]
             template,
-            #[cfg(feature = "chat-template")]
             eos_token: config.eos_token_ids.first().copied(),
             grammars,
             tokenizer_info,
@@ -150,7 +144,6 @@ impl Language {
     pub fn render(&self, conversation: &Conversation, options: RenderOptions) -> Result<Vec<u32>> {
         let format: ChatFormat = match self.format {
             Detected::Format(format) => format,
-            #[cfg(feature = "chat-template")]
             Detected::Template => return self.render_by_template(conversation, options),
             Detected::Raw(why) => {
                 let message = format!("this checkpoint has no chat format: {why}");
@@ -189,7 +182,6 @@ impl Language {
         last.is_some_and(|&id| Some(id) == open)
     }
 
-    #[cfg(feature = "chat-template")]
     fn render_by_template(&self, conversation: &Conversation, options: RenderOptions) -> Result<Vec<u32>> {
         let template = self.template.as_ref().ok_or_else(|| Error::new(Code::Internal, "the chat template is gone"))?;
         let template = template.as_ref().map_err(Clone::clone)?;

@@ -36,8 +36,8 @@ pub fn spaced(value: &Value) -> String {
 }
 
 /// `value` on as many lines as it has parts, as Python's `indent` writes it.
-#[cfg(feature = "chat-template")]
-pub(crate) fn indented(value: &Value, width: usize) -> String {
+#[must_use]
+pub fn indented(value: &Value, width: usize) -> String {
     let mut bytes = vec![];
     let indent = b" ".repeat(width);
     let formatter = serde_json::ser::PrettyFormatter::with_indent(&indent);

@@ -41,10 +41,10 @@ pub enum Role {
     Tool,
 }
 
-#[cfg(feature = "chat-template")]
 impl Role {
     /// The name in requests and templates.
-    pub(crate) const fn name(self) -> &'static str {
+    #[must_use]
+    pub const fn name(self) -> &'static str {
         match self {
             Role::System => "system",
             Role::Developer => "developer",

@@ -34,7 +34,6 @@ pub mod prompt;
 pub mod schema;
 pub mod shape;
 
-#[cfg(feature = "chat-template")]
 pub use formats::template::ChatTemplate;
 pub use formats::{ChatFormat, CheckpointFiles, Detected, encode};
 pub use grammar::Grammars;

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::template::RENDERS;
 use crate::chat::control;
 use crate::error::{Class, Error, Result, escape};
 use crate::text::{MAX_TOKENIZER_CONFIG_BYTES, Tokenizer};
@@ -34,7 +35,6 @@ pub enum Detected {
     /// A format that lyn renders.
     Format(ChatFormat),
     /// None of these; the checkpoint's own template renders it, and calls in answers are not known as such.
-    #[cfg(feature = "chat-template")]
     Template,
     /// None: prompts go in as they are. The text says why, for the user.
     Raw(&'static str),
@@ -60,19 +60,14 @@ impl Detected {
     pub fn name(self) -> Option<String> {
         match self {
             Detected::Format(format) => Some(format!("{format:?}").to_lowercase()),
-            #[cfg(feature = "chat-template")]
             Detected::Template => Some("template".to_owned()),
             Detected::Raw(_) => None,
         }
     }
 
     /// What becomes of a template whose format is unknown; `why` where nothing can render it.
-    #[cfg_attr(feature = "chat-template", expect(unused_variables, reason = "it can be rendered"))]
     fn unknown(why: &'static str) -> Detected {
-        #[cfg(feature = "chat-template")]
-        return Detected::Template;
-        #[cfg(not(feature = "chat-template"))]
-        return Detected::Raw(why);
+        if RENDERS { Detected::Template } else { Detected::Raw(why) }
     }
 }
 
@@ -186,10 +181,8 @@ mod tests {
         }
         for template in [v3, "{{ messages }}"] {
             let found = detect(Some(template), false, all);
-            #[cfg(feature = "chat-template")]
-            assert_eq!(found, Detected::Template, "{template}");
-            #[cfg(not(feature = "chat-template"))]
-            assert!(matches!(found, Detected::Raw(_)), "{template}");
+            let expected = if RENDERS { found == Detected::Template } else { matches!(found, Detected::Raw(_)) };
+            assert!(expected, "{template}");
         }
     }
 

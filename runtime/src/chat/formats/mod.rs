@@ -3,7 +3,8 @@
 mod detect;
 mod dsml;
 mod exp;
-#[cfg(feature = "chat-template")]
+// The one place that knows the feature: without it, a browser's build has no Jinja in it.
+#[cfg_attr(not(feature = "chat-template"), path = "template_absent.rs")]
 pub mod template;
 
 pub(crate) use self::detect::template_of;

@@ -155,7 +155,6 @@ impl Grammars {
 fn written_in(format: Detected) -> Result<ChatFormat> {
     match format {
         Detected::Format(format) => Ok(format),
-        #[cfg(feature = "chat-template")]
         Detected::Template => {
             let why = "lyn does not know the tool-call syntax of this checkpoint's chat template";
             Err(Error::new(Code::BadRequest, why).with_detail("param", "tool_choice"))

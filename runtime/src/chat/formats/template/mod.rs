@@ -43,6 +43,9 @@ const MAX_OUTPUT_BYTES: usize = 16 << 20;
 const MAX_RECURSION: usize = 100;
 /// Fuel allows lists within lists some hundred thousand deep, which take a frame each to drop. Only touched pages count.
 const STACK_BYTES: usize = 512 << 20;
+/// Whether templates are rendered.
+pub(crate) const RENDERS: bool = true;
+
 /// A compiled template.
 #[derive(Debug)]
 pub struct ChatTemplate {
