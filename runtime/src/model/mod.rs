@@ -27,7 +27,7 @@ pub use dims::Dims;
 use recorder::StepRecorder;
 pub use recorder::queries_at_once;
 pub use tensors::{Parts, Settings, Shape, StepSlots, Tensors};
-use weights::{FeedForward, LayerWeights, PredictionWeights};
+use weights::{FeedForward, LayerWeights, PredictionWeights, Weights};
 
 /// One step: embedding, layers, final norm, head; with `greedy` also the choice of the next ids.
 #[must_use]
@@ -43,12 +43,7 @@ pub fn step(Parts { dims, tensors, shape }: Parts<'_>) -> Recording {
     }
     r.enter_layer(None);
     r.tap("final_input", x);
-    let last = gather_rows(r, x); // [rows, hidden_size]
-    let normed = r.norm(last, weights.norm); // [rows, hidden_size]
-    r.tap("final_norm", normed);
-    let logits = Columns::whole(slots.logits, Rows::Outputs, weights.head.width);
-    r.linear_into(normed, &weights.head, logits); // [rows, vocab_size]
-    r.tap("logits", logits.part(ColumnRange { first: 0, width: dims.vocab_size }));
+    head(r, weights, weights.norm, x, "");
     if shape.greedy {
         choose_next(r);
     }
@@ -74,12 +69,7 @@ pub fn predict_step(Parts { dims, tensors, shape }: Parts<'_>, module: &Predicti
     decoder_layer(r, &module.layer, x, &mut Shared::default());
     r.enter_layer(None);
     r.tap("mtp.output", x);
-    let last = gather_rows(r, x); // [rows, hidden_size]
-    let normed = r.norm(last, module.head_norm); // [rows, hidden_size]
-    r.tap("mtp.final_norm", normed);
-    let logits = Columns::whole(slots.logits, Rows::Outputs, weights.head.width);
-    r.linear_into(normed, &weights.head, logits); // [rows, vocab_size]
-    r.tap("mtp.logits", logits.part(ColumnRange { first: 0, width: dims.vocab_size }));
+    head(r, weights, module.head_norm, x, "mtp.");
     recorder.finish()
 }
 
@@ -115,6 +105,16 @@ fn embed(r: &mut StepRecorder<'_>, table: &[TableShard]) -> Columns {
         });
     }
     x
+}
+
+/// logits = head(norm(x)), for the rows wanted; `prefix` goes before the names of what is tapped.
+fn head(r: &mut StepRecorder<'_>, weights: &Weights, norm: Slot, x: Columns, prefix: &str) {
+    let last = gather_rows(r, x); // [rows, hidden_size]
+    let normed = r.norm(last, norm); // [rows, hidden_size]
+    r.tap(&format!("{prefix}final_norm"), normed);
+    let logits = Columns::whole(r.slots.logits, Rows::Outputs, weights.head.width);
+    r.linear_into(normed, &weights.head, logits); // [rows, vocab_size]
+    r.tap(&format!("{prefix}logits"), logits.part(ColumnRange { first: 0, width: r.dims.vocab_size }));
 }
 
 /// The rows of the tokens whose logits are wanted.
