@@ -1,7 +1,6 @@
 //! The project's tests, one process each: how long each takes, which faults each reaches, and whether one fails.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
@@ -44,7 +43,9 @@ impl Test {
             // The tests take variables of lyn away.
             command.env("HOST_MUTANTS_REACHED", path);
         }
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let Ok(mut child) = command.spawn() else { return Ended::Failed };
         let began = Instant::now();
         let ended = loop {
@@ -58,7 +59,7 @@ impl Test {
         // A server that the test started ends with it.
         let group = format!("-{}", child.id());
         let _ = Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status();
-        let _ = child.wait();
+        let _ = child.kill().and_then(|()| child.wait());
         ended
     }
 
