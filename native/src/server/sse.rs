@@ -124,7 +124,7 @@ mod tests {
 
     /// c52: an engine that is silent for 25 s gives two signs of life, and events without text are silence too.
     #[tokio::test(start_paused = true)]
-    async fn c52_silence_is_filled_with_comments() {
+    async fn silence_is_filled_with_comments() {
         let (mut writers, reader) = feed(1);
         let ticket = Admission::new(1, None).enter(None, 1).unwrap();
         let body = stream(Answer::new(reader, ticket, watch::Sender::new(false).subscribe()), Bare).into_body();

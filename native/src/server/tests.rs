@@ -179,7 +179,7 @@ async fn chat(app: &Router, fields: Value) -> Answer {
 }
 
 #[tokio::test]
-async fn c01_c03_a_request_is_answered_on_every_path() {
+async fn a_request_is_answered_on_every_path() {
     let app = app(&open_server().await);
     let body = json!({
         "model": "deepseek-v3.2-exp", "max_tokens": 12, "temperature": 0.7, "stream": false,
@@ -198,7 +198,7 @@ async fn c01_c03_a_request_is_answered_on_every_path() {
 }
 
 #[tokio::test]
-async fn c05_c07_thinking_follows_the_body_then_the_model() {
+async fn thinking_follows_the_body_then_the_model() {
     let app = app(&open_server().await);
     for (fields, thinks) in [
         (json!({ "model": "deepseek-chat" }), false),
@@ -219,7 +219,7 @@ async fn c05_c07_thinking_follows_the_body_then_the_model() {
 }
 
 #[tokio::test]
-async fn c09_c10_models_and_balance() {
+async fn models_and_balance() {
     let mut settings = settings();
     settings.models.aliases.push(Alias { name: "house/mine".to_owned(), thinking: true });
     let app = app(&server(settings, rules(&[]), None).await);
@@ -239,7 +239,7 @@ async fn c09_c10_models_and_balance() {
 }
 
 #[tokio::test]
-async fn c04_c08_names_of_models() {
+async fn names_of_models() {
     let app = app(&open_server().await);
     for id in ["DEEPSEEK-V3.2-EXP", " deepseek-chat ", "deepseek-ai/DeepSeek-V3.2-Exp", "stories"] {
         assert_eq!(chat(&app, json!({ "model": id })).await.ok()["model"], id);
@@ -253,7 +253,7 @@ async fn c04_c08_names_of_models() {
 }
 
 #[tokio::test]
-async fn c11_c12_health_and_what_is_not_there() {
+async fn health_and_what_is_not_there() {
     let app = app(&open_server().await);
     for path in HEALTH {
         assert_eq!(get(&app, path).await.ok()["status"], "ok");
@@ -269,7 +269,7 @@ async fn c11_c12_health_and_what_is_not_there() {
 
 /// Every route with every method, without a key: only one is open.
 #[tokio::test]
-async fn c13_a3_without_a_key_only_health_answers() {
+async fn without_a_key_only_health_answers() {
     let app = app(&server(settings(), rules(&[KEY]), None).await);
     let others =
         ["/ready", "/metrics", "/version", "/props", "/tokenize", "/detokenize", "/apply-template", "/", "/nope"];
@@ -292,7 +292,7 @@ async fn c13_a3_without_a_key_only_health_answers() {
 }
 
 #[tokio::test]
-async fn c16_an_open_server_takes_any_key() {
+async fn an_open_server_takes_any_key() {
     let app = app(&open_server().await);
     let long = format!("Bearer {}", "x".repeat(40_000));
     for key in ["", "Bearer ", "Bearer anything", "Basic eA==", &long] {
@@ -301,7 +301,7 @@ async fn c16_an_open_server_takes_any_key() {
 }
 
 #[tokio::test]
-async fn c18_pages_of_other_origins_ask_only_where_they_may() {
+async fn pages_of_other_origins_ask_only_where_they_may() {
     let origins = vec!["https://app.example".to_owned()];
     let app = app(&server(settings(), Rules { origins, ..rules(&[KEY]) }, None).await);
     let preflight = |origin: &'static str| {
@@ -331,7 +331,7 @@ async fn c18_pages_of_other_origins_ask_only_where_they_may() {
 }
 
 #[tokio::test]
-async fn c19_large_bodies_and_foreign_hosts_are_refused() {
+async fn large_bodies_and_foreign_hosts_are_refused() {
     let app = app(&server(settings(), Rules { max_body: 1000, ..rules(&[]) }, None).await);
     let long = asked(json!({ "user": "x".repeat(2000) })).to_string();
     let length = long.len().to_string();
@@ -348,7 +348,7 @@ async fn c19_large_bodies_and_foreign_hosts_are_refused() {
 }
 
 #[tokio::test]
-async fn c20_requests_have_ids() {
+async fn requests_have_ids() {
     let app = app(&open_server().await);
     let own = send(&app, request("GET", "/nope", &[("x-request-id", "my-id.1")], "")).await;
     assert_eq!(own.headers["x-request-id"], "my-id.1");
@@ -380,7 +380,7 @@ fn figure(metrics: &Metrics, name: &str) -> f64 {
 
 /// Clients that leave, in a stream and before an answer, with an engine of their own to watch.
 #[tokio::test]
-async fn c21_s4_what_nobody_waits_for_stops() {
+async fn what_nobody_waits_for_stops() {
     let (worker, metrics) = engine();
     ready(&worker).await;
     let server = Server::new(settings(), worker, Arc::clone(&metrics), Guard::new(rules(&[])), None);
@@ -407,7 +407,7 @@ async fn c21_s4_what_nobody_waits_for_stops() {
 
 /// A representative of each kind; the runtime's own tests go through all fields.
 #[tokio::test]
-async fn c22_c32_wrong_requests_are_400_with_the_field_s_name() {
+async fn wrong_requests_are_400_with_the_field_s_name() {
     let app = app(&open_server().await);
     let user = json!({ "role": "user", "content": "x" });
     for (fields, says) in [
@@ -442,7 +442,7 @@ async fn c22_c32_wrong_requests_are_400_with_the_field_s_name() {
 }
 
 #[tokio::test]
-async fn c40_c43_the_whole_answer() {
+async fn the_whole_answer() {
     let app = app(&open_server().await);
     let answer = chat(&app, json!({ "seed": 7, "temperature": 1 })).await;
     assert_eq!(
@@ -471,7 +471,7 @@ async fn c40_c43_the_whole_answer() {
 }
 
 #[tokio::test]
-async fn c46_c47_seeds_and_biases() {
+async fn seeds_and_biases() {
     let app = app(&open_server().await);
     let text = async |fields: Value| {
         let answer = chat(&app, fields).await.ok();
@@ -487,7 +487,7 @@ async fn c46_c47_seeds_and_biases() {
 }
 
 #[tokio::test]
-async fn c48_c50_streams_have_deepseek_s_shape() {
+async fn streams_have_deepseek_s_shape() {
     let app = app(&open_server().await);
     for (model, apart) in [("deepseek-chat", false), ("deepseek-reasoner", true)] {
         let mut fields = json!({ "model": model, "stream": true });
@@ -518,7 +518,7 @@ async fn c48_c50_streams_have_deepseek_s_shape() {
 
 /// The thread panics in the middle of a stream: the stream ends as it should, and the next request is served.
 #[tokio::test]
-async fn c57_s17_an_engine_that_panics_is_loaded_again() {
+async fn an_engine_that_panics_is_loaded_again() {
     let (worker, metrics) = engine();
     ready(&worker).await;
     let app = app(&Server::new(settings(), worker.clone(), Arc::clone(&metrics), Guard::new(rules(&[])), None));
@@ -541,7 +541,7 @@ async fn c57_s17_an_engine_that_panics_is_loaded_again() {
 
 /// Each of many greedy streams says what it says alone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c58_d2_streams_beside_others_are_as_alone() {
+async fn streams_beside_others_are_as_alone() {
     let app = app(&open_server().await);
     let fields = |index: usize| {
         let story =
@@ -558,7 +558,7 @@ async fn c58_d2_streams_beside_others_are_as_alone() {
 }
 
 #[tokio::test]
-async fn c68_c69_c71_prompts_and_tokens_can_be_looked_at() {
+async fn prompts_and_tokens_can_be_looked_at() {
     let app = app(&open_server().await);
     let prompt = post(&app, "/apply-template", &asked(json!({}))).await.ok();
     let prompt = prompt["prompt"].as_str().unwrap();
@@ -598,7 +598,7 @@ async fn props_say_what_the_page_shows() {
 }
 
 #[tokio::test]
-async fn c77_c80_a_prompt_is_known_to_its_own_key_only() {
+async fn a_prompt_is_known_to_its_own_key_only() {
     let app = app(&server(settings(), rules(&["first-key", "second-key"]), None).await);
     let long = "Once upon a time there was a dog named Max who liked to play in the garden. ".repeat(16);
     let body = asked(json!({ "messages": [{ "role": "user", "content": long }] })).to_string();
@@ -612,7 +612,7 @@ async fn c77_c80_a_prompt_is_known_to_its_own_key_only() {
 }
 
 #[tokio::test]
-async fn c81_metrics_add_up() {
+async fn metrics_add_up() {
     let (worker, metrics) = engine();
     ready(&worker).await;
     let app = app(&Server::new(settings(), worker, Arc::clone(&metrics), Guard::new(rules(&[])), None));
@@ -649,7 +649,7 @@ async fn c81_metrics_add_up() {
 }
 
 #[tokio::test]
-async fn c82_s2_a_full_queue_is_said_at_once() {
+async fn a_full_queue_is_said_at_once() {
     let settings = Settings { parallel: 1, max_queue: 1, ..settings() };
     let server = server(settings, rules(&[]), None).await;
     let app = app(&server);
@@ -673,7 +673,7 @@ async fn c82_s2_a_full_queue_is_said_at_once() {
 
 /// Bodies that are nearly requests: whatever they are, the answer is the client's fault or an answer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c84_random_bodies_are_answered_or_refused() {
+async fn random_bodies_are_answered_or_refused() {
     let app = app(&open_server().await);
     // SplitMix64, with a seed of its own: the same bodies each time.
     let mut state = 84_u64;
@@ -708,7 +708,7 @@ async fn c84_random_bodies_are_answered_or_refused() {
 }
 
 #[tokio::test]
-async fn c38_what_the_hosted_api_refuses_is_refused_on_request() {
+async fn what_the_hosted_api_refuses_is_refused_on_request() {
     let strict = Settings { compat: Compat::DeepSeek, ..settings() };
     let strict = app(&server(strict, rules(&[]), None).await);
     let open = app(&open_server().await);
@@ -723,7 +723,7 @@ async fn c38_what_the_hosted_api_refuses_is_refused_on_request() {
 }
 
 #[tokio::test]
-async fn c68_texts_are_continued_without_a_format() {
+async fn texts_are_continued_without_a_format() {
     let app = app(&open_server().await);
     let body = json!({ "model": "deepseek-chat", "prompt": "Once upon a time", "max_tokens": 6, "temperature": 0 });
     let answer = post(&app, "/v1/completions", &body).await.ok();
@@ -753,7 +753,7 @@ async fn c68_texts_are_continued_without_a_format() {
 
 /// What nobody knows is named, not dropped unseen.
 #[tokio::test]
-async fn c35_unknown_fields_are_named() {
+async fn unknown_fields_are_named() {
     let app = app(&open_server().await);
     let answer = chat(&app, json!({ "warp": 9, "metadata": {}, "user": "me" })).await;
     let named = answer.headers["x-lyn-ignored-fields"].to_str().unwrap().to_owned();
@@ -763,7 +763,7 @@ async fn c35_unknown_fields_are_named() {
 
 /// Random weights of this size write no JSON of their own accord.
 #[tokio::test]
-async fn c59_c61_answers_are_held_to_a_form() {
+async fn answers_are_held_to_a_form() {
     let app = app(&open_server().await);
     let schema = json!({
         "type": "object", "properties": { "age": { "type": "integer", "minimum": 1, "maximum": 9 } },
@@ -790,7 +790,7 @@ async fn c59_c61_answers_are_held_to_a_form() {
 }
 
 #[tokio::test]
-async fn c45_several_answers_to_one_request() {
+async fn several_answers_to_one_request() {
     let app = app(&open_server().await);
     let fields = json!({ "n": 3, "temperature": 1.5, "seed": 3, "max_tokens": 10 });
     let whole = chat(&app, fields.clone()).await.ok();
@@ -982,7 +982,7 @@ async fn while_it_drains_nothing_new_is_begun() {
 }
 
 #[tokio::test]
-async fn c33_c34_c36_c37_c39_messages_as_clients_send_them() {
+async fn messages_as_clients_send_them() {
     let app = app(&open_server().await);
     let parts = |parts: Value| json!({ "messages": [{ "role": "user", "content": parts }] });
     let prompt = async |fields: Value| post(&app, "/apply-template", &asked(fields)).await.ok()["prompt"].clone();
@@ -1017,7 +1017,7 @@ async fn c33_c34_c36_c37_c39_messages_as_clients_send_them() {
 }
 
 #[tokio::test]
-async fn c44_log_probabilities_are_listed_for_every_token() {
+async fn log_probabilities_are_listed_for_every_token() {
     let app = app(&open_server().await);
     let answer = chat(&app, json!({ "logprobs": true, "top_logprobs": 5 })).await.ok();
     let listed = answer["choices"][0]["logprobs"]["content"].as_array().unwrap();
@@ -1035,7 +1035,7 @@ async fn c44_log_probabilities_are_listed_for_every_token() {
 }
 
 #[tokio::test]
-async fn c53_c55_c63_c64_calls_and_stops_are_kept_to() {
+async fn calls_and_stops_are_kept_to() {
     let app = app(&open_server().await);
     let tool = |name: &str| {
         let parameters = json!({

@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn m57_files_of_another_kind() {
+    fn files_of_another_kind() {
         let raw = |bytes: &[u8]| Tokenizer::from_json("tokenizer.json", bytes, 300);
         refused("empty", "E-JSON", raw(b""));
         refused("cut", "E-JSON", raw(&valid().to_string().as_bytes()[..2000]));
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn m58_models_that_are_none() {
+    fn models_that_are_none() {
         for (row, model) in [
             ("null", Value::Null),
             ("unknown type", json!({"type": "Oracle", "vocab": {"a": 0}, "merges": []})),
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn m59_m60_ids_that_are_none_or_taken() {
+    fn ids_that_are_none_or_taken() {
         for id in [json!(-1), json!(1.5), json!(1_u64 << 32), json!("7"), json!(u32::MAX), json!(300), json!(65)] {
             refused(&id.to_string(), "E-VOCAB", load(&with_token("zz", id)));
         }
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn m61_merges_of_nothing() {
+    fn merges_of_nothing() {
         for merge in [
             json!("a q q"),
             json!("zz a"),
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn m62_added_tokens_that_take_ids() {
+    fn added_tokens_that_take_ids() {
         for id in [json!(97), json!(259), json!(300), json!(-1), json!(1.5), json!(u64::MAX)] {
             refused(&id.to_string(), "E-VOCAB", load(&with("/added_tokens/0/id", id)));
         }
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn m63_m64_patterns() {
+    fn patterns() {
         let pattern = "/pre_tokenizer/pretokenizers/0/pattern/Regex";
         for bad in ["(", "(?=(a+)+$)", "((a{1000}){1000}){1000}", "\\p{Nonsense}"] {
             refused(bad, "E-REGEX", load(&with(pattern, json!(bad))));
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn m65_to_m68_what_would_change_texts() {
+    fn what_would_change_texts() {
         let replace = json!({"type": "Replace", "pattern": {"String": "a"}, "content": "aaaaaaaaaaaaaaaa"});
         refused(
             "replace",
