@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::checkpoint::Checkpoint;
 use crate::error::{Code, Error, Result};
 use crate::layout::{Contents, Layout};
+use crate::model::cache::PAGE;
 use crate::model::{self, Dims, Parts, Settings, Tensors};
 use crate::record::Recording;
 
@@ -41,6 +42,9 @@ pub struct Plan {
     pub available_bytes: Option<u64>,
     /// The verdict.
     pub fit: Fit,
+    /// Where it does not fit: the longest context that would, in whole pages.
+    #[serde(skip)]
+    pub fitting_context: Option<u32>,
 }
 
 /// Whether a plan fits.
@@ -70,6 +74,8 @@ pub enum ContextSize {
 }
 
 const AUTO_CONTEXT: u32 = 8192;
+/// Memory is not saved below it.
+const LEAST_AUTO_CONTEXT: u32 = 512;
 
 /// What a plan is made for.
 pub(crate) struct Wanted {
@@ -109,14 +115,29 @@ impl<'a> Planned<'a> {
                 return Err(Error::new(Code::BadRequest, message).with_help(format!("--context {most}")));
             }
         };
-        loop {
-            let planned = Planned::for_context(checkpoint, dims, wanted, tokens)?;
-            let fits = wanted.available_bytes.is_none_or(|available| planned.plan.total_bytes <= available);
-            if fits || wanted.context != ContextSize::Auto || tokens <= 512 {
-                return Ok(planned);
-            }
+        let mut planned = Planned::for_context(checkpoint, dims, wanted, tokens)?;
+        while planned.plan.fit == Fit::DoesNotFit && wanted.context == ContextSize::Auto && tokens > LEAST_AUTO_CONTEXT
+        {
             tokens /= 2;
+            planned = Planned::for_context(checkpoint, dims, wanted, tokens)?;
         }
+        if planned.plan.fit == Fit::DoesNotFit {
+            planned.plan.fitting_context = Planned::fitting(checkpoint, dims, wanted, tokens)?;
+        }
+        Ok(planned)
+    }
+
+    /// The longest context below `tokens`, in whole pages, that fits.
+    fn fitting(checkpoint: &'a Checkpoint, dims: &Dims, wanted: &Wanted, tokens: u32) -> Result<Option<u32>> {
+        let (mut fits, mut too_many) = (0, tokens.div_ceil(PAGE));
+        while fits + 1 < too_many {
+            let pages = fits.midpoint(too_many);
+            match Planned::for_context(checkpoint, dims, wanted, pages * PAGE)?.plan.fit {
+                Fit::DoesNotFit => too_many = pages,
+                _ => fits = pages,
+            }
+        }
+        Ok((fits > 0).then_some(fits * PAGE))
     }
 
     fn for_context(checkpoint: &'a Checkpoint, dims: &Dims, wanted: &Wanted, context: u32) -> Result<Planned<'a>> {
@@ -153,6 +174,7 @@ impl<'a> Planned<'a> {
             total_bytes,
             available_bytes: wanted.available_bytes,
             fit,
+            fitting_context: None,
         };
         Ok(Planned { plan, layout, tensors, settings })
     }
@@ -174,13 +196,10 @@ impl Plan {
             bytes(self.scratch_bytes),
             bytes(available)
         );
-        let rest = available.saturating_sub(self.weights_bytes + self.scratch_bytes);
-        let fitting = rest / (self.cache_bytes / u64::from(self.context.max(1))).max(1) / 64 * 64;
         let error = Error::new(Code::OutOfMemory, message).with_detail("needed_bytes", self.total_bytes);
-        Err(if fitting > 0 {
-            error.with_help(format!("--context {fitting} would fit, or use --force to try anyway"))
-        } else {
-            error.with_help("use a smaller model, or use --force to try anyway")
+        Err(match self.fitting_context {
+            Some(fitting) => error.with_help(format!("--context {fitting} would fit, or use --force to try anyway")),
+            None => error.with_help("use a smaller model, or use --force to try anyway"),
         })
     }
 }
@@ -196,4 +215,67 @@ pub fn bytes(count: u64) -> String {
         count => (count / 1024.0, "KiB"),
     };
     format!("{value:.1} {unit}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Engine, Options};
+
+    fn plan(context: ContextSize, memory_bytes: Option<u64>) -> Plan {
+        let checkpoint = pollster::block_on(Checkpoint::open(crate::models::stories())).expect("the model");
+        let options = Options { context, memory_bytes, ..Options::default() };
+        Engine::plan_for(&checkpoint, None, &options).expect("a plan")
+    }
+
+    /// Oracle: plans of the contexts around the one that the refusal names.
+    #[test]
+    fn a_refusal_names_the_longest_context_that_fits() {
+        let most = plan(ContextSize::Max, None);
+        let least = plan(ContextSize::Tokens(PAGE), None);
+        assert!(most.max_position_embeddings == most.context && least.total_bytes < most.total_bytes);
+        for eighths in 0..8 {
+            let available = least.total_bytes + (most.total_bytes - least.total_bytes) / 8 * eighths;
+            let refused = plan(ContextSize::Max, Some(available));
+            let fitting = refused.fitting_context.expect("a context");
+            assert_ne!(plan(ContextSize::Tokens(fitting), Some(available)).fit, Fit::DoesNotFit, "{fitting}");
+            assert_eq!(plan(ContextSize::Tokens(fitting + PAGE), Some(available)).fit, Fit::DoesNotFit, "{fitting}");
+            let error = refused.check().expect_err("too long");
+            assert_eq!(error.code(), Code::OutOfMemory);
+            assert!(error.help().concat().contains(&format!("--context {fitting} would fit")), "{:?}", error.help());
+        }
+        let none = plan(ContextSize::Tokens(PAGE), Some(least.total_bytes - 1));
+        assert_eq!((none.fit, none.fitting_context), (Fit::DoesNotFit, None));
+        assert!(none.check().expect_err("too large").help().concat().contains("a smaller model"));
+        assert!(plan(ContextSize::Tokens(PAGE), Some(least.total_bytes)).check().is_ok());
+    }
+
+    /// Oracle: the halving that `ContextSize::Auto` promises, and nine tenths.
+    #[test]
+    fn an_automatic_context_is_halved_until_it_fits() {
+        let whole = plan(ContextSize::Auto, None);
+        assert_eq!((whole.context, whole.fit), (AUTO_CONTEXT.min(whole.max_position_embeddings), Fit::Unknown));
+        let half = plan(ContextSize::Tokens(whole.context / 2), None);
+        let halved = plan(ContextSize::Auto, Some(half.total_bytes));
+        assert_eq!((halved.context, halved.fit), (whole.context / 2, Fit::Tight));
+        assert_eq!(plan(ContextSize::Auto, Some(half.total_bytes - 1)).context, whole.context / 4);
+        assert_eq!(plan(ContextSize::Auto, Some(1)).context, LEAST_AUTO_CONTEXT);
+        assert_eq!(plan(ContextSize::Max, Some(whole.total_bytes * 2)).fit, Fit::Fits);
+        assert_eq!(plan(ContextSize::Auto, Some(1)).fit, Fit::DoesNotFit);
+    }
+
+    /// Oracle: by hand.
+    #[test]
+    fn bytes_have_the_unit_of_their_size() {
+        let shown = [
+            (512, "0.5 KiB"),
+            (1 << 20, "1.0 MiB"),
+            ((1 << 20) - 1, "1024.0 KiB"),
+            (3 << 29, "1.5 GiB"),
+            (1 << 30, "1.0 GiB"),
+        ];
+        for (count, text) in shown {
+            assert_eq!(bytes(count), text);
+        }
+    }
 }
