@@ -13,11 +13,11 @@ use serde_json::json;
 use super::body::parsed;
 use super::chat::{self, Started};
 use super::cut::Cut;
-use super::dialect::Dialect;
+use super::dialect::ClientDialect;
 use super::guard::Who;
 use super::refusal::{Refusal, ok};
 use super::shared::Shared;
-use super::sse::{self, Pieces};
+use super::sse::{self, StreamFormat};
 
 /// Where they look for a request's id.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
@@ -66,7 +66,7 @@ pub(crate) async fn count_tokens(State(server): State<Shared>, body: Body) -> Re
     Ok(response)
 }
 
-impl Pieces for AnthropicMessage {
+impl StreamFormat for AnthropicMessage {
     const KIND: &'static str = sse::EVENT_STREAM;
     const KEEP_ALIVE: &'static str = "event: ping\ndata: {\"type\":\"ping\"}\n\n";
 
@@ -80,6 +80,6 @@ impl Pieces for AnthropicMessage {
     }
 
     fn end(&mut self, cut: Option<Cut>) -> String {
-        cut.map_or(String::new(), |cut| sse::named(&[Dialect::Anthropic.envelope(&cut.into(), None)]))
+        cut.map_or(String::new(), |cut| sse::named(&[ClientDialect::Anthropic.envelope(&cut.into(), None)]))
     }
 }

@@ -29,7 +29,7 @@ use tower::ServiceExt;
 
 use super::app;
 use super::framing::{Framing, Phase};
-use super::guard::{Address, MAX_HEADER_BYTES, MAX_HEADERS};
+use super::guard::{MAX_HEADER_BYTES, MAX_HEADERS, Peer};
 use super::shared::Shared;
 use super::worker::Stage;
 
@@ -157,7 +157,7 @@ async fn connection(
 ) {
     // Each token is a packet of its own, and waits for no other.
     let _ = stream.set_nodelay(true);
-    let from = Address(address.ip().to_canonical());
+    let from = Peer(address.ip().to_canonical());
     let requests = Arc::new(());
     let socket = Patient::new(stream, Arc::clone(&requests));
     let service = service_fn(move |request: Request<Incoming>| {

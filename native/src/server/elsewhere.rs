@@ -21,7 +21,7 @@ use super::relay::{Relay, Starting};
 use super::shared::{Server, unix_seconds};
 use super::sse::SILENCE;
 use crate::upstream::profile::wanted;
-use crate::upstream::route::{PARTS, Part, Route};
+use crate::upstream::route::{PARTS, RoutePart, UpstreamRoute};
 use crate::upstream::{Kind, Reply};
 
 /// The header with the model that the other side names.
@@ -29,7 +29,7 @@ const MODEL: HeaderName = HeaderName::from_static("x-upstream-model");
 
 /// A request on its way to another engine.
 pub(super) struct Elsewhere {
-    route: Route,
+    route: UpstreamRoute,
     kind: Kind,
     /// The request in DeepSeek's form, with whatever else its client has put into it.
     body: Map<String, Value>,
@@ -69,7 +69,7 @@ pub(super) fn lead(server: &Server, kind: Kind, body: Map<String, Value>) -> Opt
 }
 
 /// Where a conversation stands among all: by its user, else by how it begins, so that all of its turns go the same way.
-fn part(body: &Map<String, Value>) -> Part {
+fn part(body: &Map<String, Value>) -> RoutePart {
     let user = ["user_id", "user"].iter().find_map(|name| body.get(*name)?.as_str());
     let mut digest = Sha256::new();
     match (user, body.get("messages").and_then(Value::as_array)) {
@@ -84,7 +84,7 @@ fn part(body: &Map<String, Value>) -> Part {
         (None, None) => digest.update(body.get("prompt").map(Value::to_string).unwrap_or_default()),
     }
     let number = digest.finalize().iter().take(8).fold(0_u64, |number, &byte| number << 8 | u64::from(byte));
-    Part::try_from(number % u64::from(PARTS)).unwrap_or(0)
+    RoutePart::try_from(number % u64::from(PARTS)).unwrap_or(0)
 }
 
 /// Bytes of a copy, and the time that it has.
@@ -93,7 +93,7 @@ const COPY_TIME: Duration = Duration::from_secs(600);
 
 /// Has another engine answer the same request, to count what comes of it. Nobody waits for that, and where there are too many
 /// such copies, or one is too long, it is not made: that counts as an error of the route.
-fn copy(server: &Server, route: Route, kind: Kind, body: &Map<String, Value>) {
+fn copy(server: &Server, route: UpstreamRoute, kind: Kind, body: &Map<String, Value>) {
     let mut meter = server.metrics.route(&route.name, route.upstream.address().shown());
     let room = Arc::clone(&server.copies).try_acquire_owned();
     let (Ok(room), true) = (room, body.values().map(weight).sum::<usize>() <= COPY_BYTES) else {
@@ -127,7 +127,7 @@ fn weight(value: &Value) -> usize {
 }
 
 /// The request with the model that the route asks for there.
-fn renamed(route: &Route, kind: Kind, body: &Map<String, Value>) -> Map<String, Value> {
+fn renamed(route: &UpstreamRoute, kind: Kind, body: &Map<String, Value>) -> Map<String, Value> {
     let mut body = body.clone();
     if let Some(model) = route.upstream.address().model() {
         // The client's id may have been its switch: the id that takes its place is none.

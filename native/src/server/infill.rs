@@ -16,7 +16,7 @@ use super::cut::Cut;
 use super::guard::Who;
 use super::refusal::{Refusal, ok};
 use super::shared::Shared;
-use super::sse::{self, Pieces};
+use super::sse::{self, StreamFormat};
 
 /// `POST /completion`
 pub(crate) async fn completion(server: State<Shared>, who: Who, body: Body) -> Result<Response, Refusal> {
@@ -60,7 +60,7 @@ async fn respond(
     Ok(response)
 }
 
-impl Pieces for LlamaAnswer {
+impl StreamFormat for LlamaAnswer {
     const KIND: &'static str = sse::EVENT_STREAM;
     const KEEP_ALIVE: &'static str = sse::COMMENT;
 

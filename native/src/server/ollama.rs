@@ -25,12 +25,12 @@ use super::answer::Answer;
 use super::body::parsed;
 use super::chat::{self, Started};
 use super::cut::Cut;
-use super::dialect::Dialect;
+use super::dialect::ClientDialect;
 use super::guard::{Visitor, Who};
 use super::loaded::Loaded;
 use super::refusal::{Refusal, ok};
 use super::shared::{Server, Shared};
-use super::sse::{self, Pieces};
+use super::sse::{self, StreamFormat};
 
 /// Whose API this is. Clients refuse servers that are older than what they use; lyn's own number is at `/version`.
 const VERSION: &str = "0.13.5";
@@ -42,7 +42,7 @@ fn now() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
-impl Pieces for Lines {
+impl StreamFormat for Lines {
     const KIND: &'static str = "application/x-ndjson";
     // An empty line is no line.
     const KEEP_ALIVE: &'static str = "\n";
@@ -56,7 +56,7 @@ impl Pieces for Lines {
     }
 
     fn end(&mut self, cut: Option<Cut>) -> String {
-        cut.map_or(String::new(), |cut| format!("{}\n", Dialect::Ollama.envelope(&cut.into(), None)))
+        cut.map_or(String::new(), |cut| format!("{}\n", ClientDialect::Ollama.envelope(&cut.into(), None)))
     }
 }
 

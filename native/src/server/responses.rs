@@ -14,7 +14,7 @@ use super::cut::Cut;
 use super::guard::Who;
 use super::refusal::{Refusal, ok};
 use super::shared::{Shared, unix_seconds};
-use super::sse::{self, Pieces};
+use super::sse::{self, StreamFormat};
 
 /// `POST /v1/responses`
 pub(crate) async fn create(
@@ -55,7 +55,7 @@ pub(crate) async fn create(
 /// An answer by named events.
 struct Events(openai::Response);
 
-impl Pieces for Events {
+impl StreamFormat for Events {
     const KIND: &'static str = sse::EVENT_STREAM;
     const KEEP_ALIVE: &'static str = sse::COMMENT;
 

@@ -22,7 +22,7 @@ pub(super) const SILENCE: Duration = Duration::from_secs(10);
 const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// How a dialect writes an answer by pieces. Each text is whole events, or empty.
-pub(crate) trait Pieces: Send + 'static {
+pub(crate) trait StreamFormat: Send + 'static {
     /// The media type.
     const KIND: &'static str;
     /// The sign of life.
@@ -59,7 +59,7 @@ enum State {
 }
 
 /// The response. Dropping it drops the answer, and its work ends.
-pub(crate) fn stream<P: Pieces>(answer: Answer, pieces: P) -> Response {
+pub(crate) fn stream<P: StreamFormat>(answer: Answer, pieces: P) -> Response {
     let body = unfold((State::Begin, answer, pieces), |(state, mut answer, mut pieces)| async move {
         let (text, state) = match state {
             State::Begin => (pieces.begin(), State::Going),
@@ -76,7 +76,7 @@ pub(crate) fn stream<P: Pieces>(answer: Answer, pieces: P) -> Response {
     response
 }
 
-async fn next<P: Pieces>(answer: &mut Answer, pieces: &mut P) -> (String, State) {
+async fn next<P: StreamFormat>(answer: &mut Answer, pieces: &mut P) -> (String, State) {
     let silent = Instant::now() + SILENCE;
     loop {
         let text = match timeout_at(silent, answer.next()).await {
@@ -105,7 +105,7 @@ mod tests {
     /// A dialect of bare texts.
     struct Bare;
 
-    impl Pieces for Bare {
+    impl StreamFormat for Bare {
         const KIND: &'static str = EVENT_STREAM;
         const KEEP_ALIVE: &'static str = COMMENT;
 

@@ -16,13 +16,13 @@ use lyn::wire::openai::{Alias, Compat, ModelIds};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use super::floor::Limits;
-use super::guard::{Guard, Rules, digest};
-use super::loaded::Model;
+use super::floor::AnswerLimits;
+use super::guard::{Guard, GuardRules, digest};
+use super::loaded::ServedModel;
 use super::metrics::Metrics;
 use super::page::Page;
 use super::worker::{Load, Stage, Worker};
-use super::{BALANCE, CHAT, COMPLETIONS, COUNT_TOKENS, HEALTH, MESSAGES, MODELS, Server, Settings, Shared, app};
+use super::{BALANCE, CHAT, COMPLETIONS, COUNT_TOKENS, HEALTH, MESSAGES, MODELS, Server, ServerSettings, Shared, app};
 
 mod anthropic;
 mod elsewhere;
@@ -45,13 +45,13 @@ fn load() -> Load {
             ..Options::default()
         };
         let engine = block_on(Engine::load(lyn::models::stories(), &options, &mut |_| true))?;
-        Ok(Model { engine, blocks: None })
+        Ok(ServedModel { engine, blocks: None })
     })
 }
 
 fn engine() -> (Worker, Arc<Metrics>) {
     let metrics = Arc::new(Metrics::new());
-    let (worker, _) = Worker::start(load(), Limits::default(), Arc::clone(&metrics)).unwrap();
+    let (worker, _) = Worker::start(load(), AnswerLimits::default(), Arc::clone(&metrics)).unwrap();
     (worker, metrics)
 }
 
@@ -67,17 +67,21 @@ async fn ready(worker: &Worker) {
     assert!(matches!(stage, Stage::Ready(_)), "the model is not loaded");
 }
 
-fn settings() -> Settings {
+fn settings() -> ServerSettings {
     let models = ModelIds { loaded: "stories".to_owned(), aliases: vec![], accept_any: false };
-    Settings { models, parallel: 4, max_queue: 64, max_queue_per_key: 16, ..Settings::default() }
+    ServerSettings { models, parallel: 4, max_queue: 64, max_queue_per_key: 16, ..ServerSettings::default() }
 }
 
-fn rules(keys: &[&str]) -> Rules {
-    Rules { keys: keys.iter().map(|key| digest(key.as_bytes())).collect(), max_body: 8 << 20, ..Rules::default() }
+fn rules(keys: &[&str]) -> GuardRules {
+    GuardRules {
+        keys: keys.iter().map(|key| digest(key.as_bytes())).collect(),
+        max_body: 8 << 20,
+        ..GuardRules::default()
+    }
 }
 
 /// A server of its own around the shared engine.
-async fn server(settings: Settings, rules: Rules, page: Option<Page>) -> Shared {
+async fn server(settings: ServerSettings, rules: GuardRules, page: Option<Page>) -> Shared {
     let (worker, metrics) = shared();
     ready(worker).await;
     Server::new(settings, worker.clone(), Arc::clone(metrics), Guard::new(rules), page)
@@ -303,7 +307,7 @@ async fn c16_an_open_server_takes_any_key() {
 #[tokio::test]
 async fn c18_pages_of_other_origins_ask_only_where_they_may() {
     let origins = vec!["https://app.example".to_owned()];
-    let app = app(&server(settings(), Rules { origins, ..rules(&[KEY]) }, None).await);
+    let app = app(&server(settings(), GuardRules { origins, ..rules(&[KEY]) }, None).await);
     let preflight = |origin: &'static str| {
         let wanted = [
             ("origin", origin),
@@ -332,7 +336,7 @@ async fn c18_pages_of_other_origins_ask_only_where_they_may() {
 
 #[tokio::test]
 async fn c19_large_bodies_and_foreign_hosts_are_refused() {
-    let app = app(&server(settings(), Rules { max_body: 1000, ..rules(&[]) }, None).await);
+    let app = app(&server(settings(), GuardRules { max_body: 1000, ..rules(&[]) }, None).await);
     let long = asked(json!({ "user": "x".repeat(2000) })).to_string();
     let length = long.len().to_string();
     let said = send(&app, request("POST", CHAT_PATH, &[("content-length", &length)], long.clone())).await;
@@ -650,7 +654,7 @@ async fn c81_metrics_add_up() {
 
 #[tokio::test]
 async fn c82_s2_a_full_queue_is_said_at_once() {
-    let settings = Settings { parallel: 1, max_queue: 1, ..settings() };
+    let settings = ServerSettings { parallel: 1, max_queue: 1, ..settings() };
     let server = server(settings, rules(&[]), None).await;
     let app = app(&server);
     let endless = asked(json!({ "max_tokens": 300, "stream": true, "logit_bias": { "1": -100 } })).to_string();
@@ -709,7 +713,7 @@ async fn c84_random_bodies_are_answered_or_refused() {
 
 #[tokio::test]
 async fn c38_what_the_hosted_api_refuses_is_refused_on_request() {
-    let strict = Settings { compat: Compat::DeepSeek, ..settings() };
+    let strict = ServerSettings { compat: Compat::DeepSeek, ..settings() };
     let strict = app(&server(strict, rules(&[]), None).await);
     let open = app(&open_server().await);
     let prefix =

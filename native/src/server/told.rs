@@ -8,7 +8,7 @@ use lyn::wire::openai::Chunked;
 use super::answer::Answer;
 use super::cut::Cut;
 use super::refusal::{Refusal, ok};
-use super::sse::{self, Pieces};
+use super::sse::{self, StreamFormat};
 
 /// What ends a stream of server-sent events.
 const DONE: &str = "data: [DONE]\n\n";
@@ -39,7 +39,7 @@ struct Chunks<T> {
     choices: u32,
 }
 
-impl<T: Chunked + Send + 'static> Pieces for Chunks<T> {
+impl<T: Chunked + Send + 'static> StreamFormat for Chunks<T> {
     const KIND: &'static str = sse::EVENT_STREAM;
     const KEEP_ALIVE: &'static str = sse::COMMENT;
 

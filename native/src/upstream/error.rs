@@ -8,29 +8,29 @@ use serde_json::Value;
 
 /// A failed attempt, and whether another one may help.
 #[derive(Debug)]
-pub(super) struct Failure {
+pub(super) struct FailedAttempt {
     pub(super) error: Error,
     pub(super) retry: bool,
     /// How long the engine asks to wait.
     pub(super) after: Option<Duration>,
 }
 
-impl Failure {
+impl FailedAttempt {
     /// A failure for good.
-    pub(super) fn last(error: Error) -> Failure {
-        Failure { error, retry: false, after: None }
+    pub(super) fn last(error: Error) -> FailedAttempt {
+        FailedAttempt { error, retry: false, after: None }
     }
 
     /// A failure that may not repeat.
-    pub(super) fn passing(error: Error) -> Failure {
-        Failure { error, retry: true, after: None }
+    pub(super) fn passing(error: Error) -> FailedAttempt {
+        FailedAttempt { error, retry: true, after: None }
     }
 
     /// An error that came as an event: it may pass where its status says so.
-    pub(super) fn of_stream(error: Error) -> Failure {
+    pub(super) fn of_stream(error: Error) -> FailedAttempt {
         let status =
             error.details().get("status").and_then(Value::as_u64).and_then(|status| u16::try_from(status).ok());
-        Failure { retry: status.is_some_and(may_pass), error, after: None }
+        FailedAttempt { retry: status.is_some_and(may_pass), error, after: None }
     }
 }
 

@@ -10,7 +10,7 @@ use lyn::wire::openai::Usage;
 use serde_json::{Map, Value, json};
 
 use super::client::{Patience, Upstream};
-use super::{Address, Keys, Kind, Profile};
+use super::{Address, ApiKeys, Kind, Profile};
 use replay::{Replay, Said, models};
 
 #[path = "../../tests/cli/replay.rs"]
@@ -28,7 +28,7 @@ fn patience() -> Patience {
 }
 
 fn upstream(url: &str, profile: Option<Profile>, key: Option<&str>) -> Arc<Upstream> {
-    let keys = Keys::of_text(key.unwrap_or_default());
+    let keys = ApiKeys::of_text(key.unwrap_or_default());
     Arc::new(Upstream::new(Address::parse(url).unwrap(), &keys, profile, patience()).unwrap())
 }
 

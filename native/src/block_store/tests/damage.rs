@@ -119,7 +119,7 @@ fn damaged_files_are_misses_and_go() {
         ("another digest of the rows", with(HEAD - 64, &[0; 32])),
     ];
     let scratch = Scratch::new("damage");
-    let store = open(&scratch.0, Limits::default());
+    let store = open(&scratch.0, StoreLimits::default());
     let heal = |store: &BlockStore| {
         save(store, &one);
         store.flush(PATIENCE);
@@ -137,7 +137,7 @@ fn damaged_files_are_misses_and_go() {
     drop(store);
     for (form, bytes) in &forms {
         std::fs::write(&path, bytes).unwrap();
-        let store = open(&scratch.0, Limits::default());
+        let store = open(&scratch.0, StoreLimits::default());
         assert!(!is_there(&store, &one), "{form}");
         assert!(!path.exists(), "{form}");
         heal(&store);
@@ -147,7 +147,7 @@ fn damaged_files_are_misses_and_go() {
 #[test]
 fn a_file_of_100_gb_is_not_read() {
     let scratch = Scratch::new("sparse");
-    let limits = Limits { bytes: u64::MAX, ..Limits::default() };
+    let limits = StoreLimits { bytes: u64::MAX, ..StoreLimits::default() };
     let store = open(&scratch.0, limits);
     save(&store, &block(1));
     store.flush(PATIENCE);
@@ -158,7 +158,7 @@ fn a_file_of_100_gb_is_not_read() {
     // One that is there from the start is over the cap, and goes unread.
     std::fs::File::create(scratch.0.join("0".repeat(96))).unwrap().set_len(100 << 30).unwrap();
     drop(store);
-    let store = open(&scratch.0, Limits::default());
+    let store = open(&scratch.0, StoreLimits::default());
     save(&store, &block(1));
     store.flush(PATIENCE);
     assert!(is_there(&store, &block(1)));
@@ -168,7 +168,7 @@ fn a_file_of_100_gb_is_not_read() {
 #[test]
 fn entries_under_each_others_names_are_misses() {
     let scratch = Scratch::new("swapped");
-    let store = open(&scratch.0, Limits::default());
+    let store = open(&scratch.0, StoreLimits::default());
     save(&store, &block(1));
     save(&store, &block(2));
     store.flush(PATIENCE);

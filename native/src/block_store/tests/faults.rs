@@ -11,8 +11,8 @@ use crate::block_store::writer::PAUSE;
 const BLOCKS: u64 = 4;
 
 /// Room for all blocks but one, so that one has to go.
-fn limits() -> Limits {
-    Limits { bytes: (BLOCKS - 1) * file_bytes(), ..Limits::default() }
+fn limits() -> StoreLimits {
+    StoreLimits { bytes: (BLOCKS - 1) * file_bytes(), ..StoreLimits::default() }
 }
 
 /// A process's life on a disk: saves, loads, ends. Which blocks were there before it ended.
@@ -80,7 +80,7 @@ fn after_a_failed_sync_the_block_is_dropped_and_nothing_is_written_for_ten_minut
     for (at, failing) in steps.into_iter().enumerate().skip(1) {
         let scratch = Scratch::new("pause");
         let disk = Arc::new(TestDisk::default());
-        let store = open_on(&disk, &scratch.0, Limits::default());
+        let store = open_on(&disk, &scratch.0, StoreLimits::default());
         save(&store, &block(1));
         store.flush(PATIENCE);
         disk.fail_after(at, Fault::Once(ErrorKind::Other));
@@ -115,7 +115,7 @@ fn a_disk_that_fails_warns_once_a_minute() {
 fn an_entry_that_cannot_be_removed_still_counts() {
     let scratch = Scratch::new("unremovable");
     let disk = Arc::new(TestDisk::default());
-    let store = open_on(&disk, &scratch.0, Limits { bytes: file_bytes(), ..Limits::default() });
+    let store = open_on(&disk, &scratch.0, StoreLimits { bytes: file_bytes(), ..StoreLimits::default() });
     save(&store, &block(1));
     store.flush(PATIENCE);
     // free_bytes, then the removal that makes room.

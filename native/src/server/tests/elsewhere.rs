@@ -15,7 +15,7 @@ macro_rules! recorded {
 async fn routed(there: &Replay, rules_: &[&str]) -> Router {
     let rules_: Vec<String> = rules_.iter().map(|rule| rule.replace("{}", &there.url())).collect();
     let options = RouteOptions { routes: &rules_, profile: Some(Profile::Vllm), ..RouteOptions::default() };
-    let settings = Settings { routes: Routes::new(&options).unwrap(), parallel: 1, max_queue: 1, ..settings() };
+    let settings = ServerSettings { routes: Routes::new(&options).unwrap(), parallel: 1, max_queue: 1, ..settings() };
     app(&server(settings, rules(&[]), None).await)
 }
 
