@@ -231,10 +231,7 @@ impl BlockStore {
     /// What has happened, for metrics.
     pub(crate) fn figures(&self) -> Figures {
         let counts = &self.shared.counts;
-        let (entries, bytes) = {
-            let index = locked(&self.shared.index);
-            (u64::try_from(index.len()).unwrap_or(u64::MAX), index.bytes())
-        };
+        let index = locked(&self.shared.index);
         Figures {
             hits: counts.hits.get(),
             misses: counts.misses.get(),
@@ -242,8 +239,8 @@ impl BlockStore {
             dropped: counts.dropped.get(),
             written: counts.written.get(),
             evicted: counts.evicted.get(),
-            entries,
-            bytes,
+            entries: u64::try_from(index.len()).unwrap_or(u64::MAX),
+            bytes: index.bytes(),
         }
     }
 }

@@ -87,11 +87,6 @@ impl Server {
         })
     }
 
-    /// The engine's thread.
-    pub(crate) fn worker(&self) -> &Worker {
-        &self.worker
-    }
-
     /// From now on nothing new is begun.
     pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);

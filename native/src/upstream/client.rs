@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER, USER_AGENT};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER, USER_AGENT};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -300,16 +300,14 @@ impl Upstream {
         let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
         let reading = tokio::time::timeout(self.patience.probe, collect(body, REFUSAL_BYTES));
         let body = reading.await.ok().and_then(Result::ok).unwrap_or_default();
-        let body = self.key.as_ref().map_or_else(|| body.to_vec(), |key| key.hide(&body));
-        let kind = header(CONTENT_TYPE.as_str()).unwrap_or_default();
-        let mut error = match (head.status.is_redirection(), header(LOCATION.as_str())) {
+        let said = match (head.status.is_redirection(), header(LOCATION.as_str())) {
             // Following it could carry the key to another host.
-            (true, Some(place)) => {
-                error::refusal(self.address.shown(), status, kind, format!("redirects to {place}").as_bytes())
-            }
-            _ => error::refusal(self.address.shown(), status, kind, &body),
+            (true, Some(place)) => format!("redirects to {place}"),
+            _ => ApiKey::hide(self.key.as_ref(), &body),
         };
-        let after = wait(&head.headers);
+        let kind = header(CONTENT_TYPE.as_str()).unwrap_or_default();
+        let mut error = error::refusal(self.address.shown(), status, kind, &said);
+        let after = error::retry_after(header("retry-after-ms"), header(RETRY_AFTER.as_str()), SystemTime::now());
         if let Some(after) = after {
             error = error.with_detail("retry_after_ms", u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
         }
@@ -332,12 +330,6 @@ impl Upstream {
         upstream(self.address.shown(), format!("sent nothing for {} s", self.patience.idle.as_secs()))
             .with_detail("status", 504)
     }
-}
-
-/// How long the headers of a refusal ask to wait.
-fn wait(headers: &HeaderMap) -> Option<Duration> {
-    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    error::retry_after(header("retry-after-ms"), header(RETRY_AFTER.as_str()), SystemTime::now())
 }
 
 /// How long to wait before the next attempt; none where there is none. `jitter` is below 1.

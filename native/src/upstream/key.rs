@@ -35,24 +35,10 @@ impl ApiKey {
         Ok(value)
     }
 
-    /// A text of the engine's without the key: some repeat what they were sent.
-    pub(super) fn hide(&self, text: &[u8]) -> Vec<u8> {
-        let key = self.0.as_bytes();
-        let mut hidden = Vec::with_capacity(text.len());
-        let mut rest = text;
-        while let Some((&first, after)) = rest.split_first() {
-            match rest.strip_prefix(key) {
-                Some(behind) => {
-                    hidden.extend_from_slice(b"****");
-                    rest = behind;
-                }
-                None => {
-                    hidden.push(first);
-                    rest = after;
-                }
-            }
-        }
-        hidden
+    /// A text of the engine's without the key that it was sent: some repeat it.
+    pub(super) fn hide(key: Option<&ApiKey>, text: &[u8]) -> String {
+        let text = String::from_utf8_lossy(text);
+        key.map_or_else(|| text.clone().into_owned(), |key| text.replace(&key.0, "****"))
     }
 }
 
@@ -168,8 +154,8 @@ mod tests {
         assert_eq!(format!("{key:?}"), "ApiKey(****)");
         assert_eq!(format!("{:?}", key.header().unwrap()), "Sensitive");
         assert_eq!(
-            key.hide(b"key sk-1234567890abcd is invalid: sk-1234567890abc"),
-            b"key **** is invalid: sk-1234567890abc"
+            ApiKey::hide(Some(&key), b"key sk-1234567890abcd is invalid: sk-1234567890abc"),
+            "key **** is invalid: sk-1234567890abc"
         );
         for lines in ["secret1\nsecret2", "a b secret"] {
             let error = ApiKeys::parse(lines, "here").unwrap_err();

@@ -182,9 +182,7 @@ impl Reply {
         };
         for chunk in serde_json::Deserializer::from_str(chunks).into_iter() {
             let chunk: Value = chunk.map_err(|_| {
-                let hidden =
-                    self.key.as_ref().map_or_else(|| data.as_bytes().to_vec(), |key| key.hide(data.as_bytes()));
-                let shown = one_line(&String::from_utf8_lossy(&hidden));
+                let shown = one_line(&ApiKey::hide(self.key.as_ref(), data.as_bytes()));
                 FailedAttempt::last(upstream(&self.host, format!("sent {shown} instead of a chunk")))
             })?;
             let events = self.chunk(&chunk)?;
@@ -197,17 +195,12 @@ impl Reply {
         let events = match chunk.get("error") {
             // What it says of a refused key must not show the key.
             Some(Value::Object(_) | Value::String(_)) => {
-                let hidden = serde_json::from_str(&self.hide(&chunk.to_string())).unwrap_or(Value::Null);
-                self.normaliser.chunk(&hidden)
+                let hidden = ApiKey::hide(self.key.as_ref(), chunk.to_string().as_bytes());
+                self.normaliser.chunk(&serde_json::from_str(&hidden).unwrap_or(Value::Null))
             }
             _ => self.normaliser.chunk(chunk),
         };
         events.map_err(FailedAttempt::of_stream)
-    }
-
-    fn hide(&self, text: &str) -> String {
-        let hidden = self.key.as_ref().map(|key| key.hide(text.as_bytes()));
-        hidden.map_or_else(|| text.to_owned(), |hidden| String::from_utf8_lossy(&hidden).into_owned())
     }
 
     fn finish(&mut self) -> Result<(), FailedAttempt> {
