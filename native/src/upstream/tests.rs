@@ -32,8 +32,11 @@ fn upstream(url: &str, profile: Option<Profile>, key: Option<&str>) -> Arc<Upstr
     Arc::new(Upstream::new(Address::parse(url).unwrap(), &keys, profile, patience()).unwrap())
 }
 
+/// What comes of a future. One that hangs fails its test.
 fn run<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let limited = async { tokio::time::timeout(Duration::from_secs(60), future).await };
+    runtime.block_on(limited).expect("an engine answers within 60 s")
 }
 
 fn body(fields: Value) -> Map<String, Value> {
