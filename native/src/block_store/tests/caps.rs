@@ -12,10 +12,7 @@ fn held(store: &BlockStore, count: u64) -> Vec<u64> {
 }
 
 fn save_all(store: &BlockStore, numbers: impl IntoIterator<Item = u64>) {
-    for number in numbers {
-        save(store, &block(number));
-        store.flush(PATIENCE);
-    }
+    numbers.into_iter().for_each(|number| keep(store, &block(number)));
 }
 
 #[test]
@@ -38,8 +35,7 @@ fn a_block_larger_than_the_cap_makes_nothing_go() {
     let scratch = Scratch::new("larger");
     let store = open(&scratch.0, StoreLimits { bytes: file_bytes(), ..StoreLimits::default() });
     save_all(&store, [0]);
-    save(&store, &block_of(1, WORDS + 1));
-    store.flush(PATIENCE);
+    keep(&store, &block_of(1, WORDS + 1));
     assert_eq!((held(&store, 2), store.figures().dropped), (vec![0], 1));
 }
 

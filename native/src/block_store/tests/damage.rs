@@ -121,8 +121,7 @@ fn damaged_files_are_misses_and_go() {
     let scratch = Scratch::new("damage");
     let store = open(&scratch.0, StoreLimits::default());
     let heal = |store: &BlockStore| {
-        save(store, &one);
-        store.flush(PATIENCE);
+        keep(store, &one);
         assert!(is_there(store, &one));
         scratch.only_entry()
     };
@@ -149,8 +148,7 @@ fn a_file_of_100_gb_is_not_read() {
     let scratch = Scratch::new("sparse");
     let limits = StoreLimits { bytes: u64::MAX, ..StoreLimits::default() };
     let store = open(&scratch.0, limits);
-    save(&store, &block(1));
-    store.flush(PATIENCE);
+    keep(&store, &block(1));
     let file = OpenOptions::new().write(true).open(scratch.only_entry()).unwrap();
     file.set_len(100 << 30).unwrap();
     assert!(!is_there(&store, &block(1)));
@@ -159,8 +157,7 @@ fn a_file_of_100_gb_is_not_read() {
     std::fs::File::create(scratch.0.join("0".repeat(96))).unwrap().set_len(100 << 30).unwrap();
     drop(store);
     let store = open(&scratch.0, StoreLimits::default());
-    save(&store, &block(1));
-    store.flush(PATIENCE);
+    keep(&store, &block(1));
     assert!(is_there(&store, &block(1)));
     assert_eq!(scratch.bytes(), file_bytes());
 }

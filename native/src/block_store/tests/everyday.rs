@@ -43,14 +43,12 @@ fn what_is_there_is_not_written_again() {
 fn another_fingerprint_is_a_miss_and_keeps_its_own() {
     let scratch = Scratch::new("fingerprint");
     let store = open(&scratch.0, StoreLimits::default());
-    save(&store, &block(1));
-    store.flush(PATIENCE);
+    keep(&store, &block(1));
     drop(store);
     let other = open_real(&scratch.0, [8; 32], StoreLimits::default());
     assert_eq!(load(&other, &block(1)), None);
     let theirs = Block { words: vec![5; 7], ..block(1) };
-    save(&other, &theirs);
-    other.flush(PATIENCE);
+    keep(&other, &theirs);
     assert!(is_there(&other, &theirs));
     drop(other);
     assert!(is_there(&open(&scratch.0, StoreLimits::default()), &block(1)));
@@ -117,8 +115,7 @@ fn clearing_removes_every_block_and_nothing_else() {
     // The store in use takes it as it is, and goes on.
     assert!(!is_there(&store, &block(1)));
     assert_eq!(store.figures().errors, 0);
-    save(&store, &block(1));
-    store.flush(PATIENCE);
+    keep(&store, &block(1));
     assert!(is_there(&store, &block(1)));
 }
 
@@ -126,8 +123,7 @@ fn clearing_removes_every_block_and_nothing_else() {
 fn half_written_files_of_an_earlier_process_go() {
     let scratch = Scratch::new("temporary");
     let store = open(&scratch.0, StoreLimits::default());
-    save(&store, &block(1));
-    store.flush(PATIENCE);
+    keep(&store, &block(1));
     drop(store);
     let entry = scratch.only_entry();
     std::fs::copy(&entry, entry.with_extension("tmp")).unwrap();
@@ -156,8 +152,7 @@ mod permissions {
     fn nobody_else_may_read_anything() {
         let scratch = Scratch::new("modes/deeper");
         let store = open(&scratch.0, StoreLimits::default());
-        save(&store, &block(1));
-        store.flush(PATIENCE);
+        keep(&store, &block(1));
         assert_eq!(
             (mode(&scratch.0), mode(&scratch.only_entry()), mode(&scratch.0.join("lock"))),
             (0o700, 0o600, 0o600)
@@ -203,8 +198,7 @@ mod permissions {
         let scratch = Scratch::new("links");
         let target = Scratch::new("links-target");
         let store = open(&scratch.0, StoreLimits::default());
-        save(&store, &block(1));
-        store.flush(PATIENCE);
+        keep(&store, &block(1));
         // A good entry, but behind a link.
         let entry = scratch.only_entry();
         std::fs::rename(&entry, &target.0).unwrap();
@@ -214,8 +208,7 @@ mod permissions {
         // A link where the file is written that is to become the entry.
         std::fs::write(&target.0, "mine").unwrap();
         symlink(&target.0, entry.with_extension("tmp")).unwrap();
-        save(&store, &block(1));
-        store.flush(PATIENCE);
+        keep(&store, &block(1));
         assert!(is_there(&store, &block(1)));
         assert_eq!(std::fs::read(&target.0).unwrap(), b"mine");
         drop(std::fs::remove_file(&target.0));
@@ -225,8 +218,7 @@ mod permissions {
     fn a_pipe_in_place_of_an_entry_is_not_waited_for() {
         let scratch = Scratch::new("pipe");
         let store = open(&scratch.0, StoreLimits::default());
-        save(&store, &block(1));
-        store.flush(PATIENCE);
+        keep(&store, &block(1));
         let entry = scratch.only_entry();
         std::fs::remove_file(&entry).unwrap();
         assert!(std::process::Command::new("mkfifo").arg(&entry).status().unwrap().success());

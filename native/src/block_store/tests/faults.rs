@@ -29,8 +29,7 @@ fn live(disk: &Arc<TestDisk>, scratch: &Scratch) -> Vec<u64> {
 fn survives(scratch: &Scratch) -> Vec<u64> {
     let store = open(&scratch.0, limits());
     let there = (0..BLOCKS).filter(|&number| is_there(&store, &block(number))).collect();
-    save(&store, &block(99));
-    store.flush(PATIENCE);
+    keep(&store, &block(99));
     assert!(is_there(&store, &block(99)));
     assert!(scratch.bytes() <= limits().bytes, "{:?}", scratch.names());
     assert!(scratch.names().iter().all(|name| !name.contains("tmp")), "{:?}", scratch.names());
@@ -81,11 +80,9 @@ fn after_a_failed_sync_the_block_is_dropped_and_nothing_is_written_for_ten_minut
         let scratch = Scratch::new("pause");
         let disk = Arc::new(TestDisk::default());
         let store = open_on(&disk, &scratch.0, StoreLimits::default());
-        save(&store, &block(1));
-        store.flush(PATIENCE);
+        keep(&store, &block(1));
         disk.fail_after(at, Fault::Once(ErrorKind::Other));
-        save(&store, &block(2));
-        store.flush(PATIENCE);
+        keep(&store, &block(2));
         let calls = disk.calls();
         assert_eq!(calls[calls.len() - 2..], [failing, "remove"], "{calls:?}");
         disk.pass_time(PAUSE - Duration::from_secs(1));
@@ -97,8 +94,7 @@ fn after_a_failed_sync_the_block_is_dropped_and_nothing_is_written_for_ten_minut
         // What is there is still of use.
         assert!(is_there(&store, &block(1)) && !is_there(&store, &block(2)));
         disk.pass_time(Duration::from_secs(2));
-        save(&store, &block(2));
-        store.flush(PATIENCE);
+        keep(&store, &block(2));
         assert!(is_there(&store, &block(2)), "{failing}");
     }
 }
@@ -116,12 +112,10 @@ fn an_entry_that_cannot_be_removed_still_counts() {
     let scratch = Scratch::new("unremovable");
     let disk = Arc::new(TestDisk::default());
     let store = open_on(&disk, &scratch.0, StoreLimits { bytes: file_bytes(), ..StoreLimits::default() });
-    save(&store, &block(1));
-    store.flush(PATIENCE);
+    keep(&store, &block(1));
     // free_bytes, then the removal that makes room.
     disk.fail_after(1, Fault::Once(ErrorKind::PermissionDenied));
-    save(&store, &block(2));
-    store.flush(PATIENCE);
+    keep(&store, &block(2));
     assert_eq!((store.figures().entries, store.figures().bytes, scratch.bytes()), (1, file_bytes(), file_bytes()));
     assert!(is_there(&store, &block(1)) && !is_there(&store, &block(2)));
 }

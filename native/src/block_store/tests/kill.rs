@@ -33,8 +33,7 @@ fn writes_until_it_is_killed() {
     std::io::stdout().write_all(b"\nready\n").unwrap();
     for number in (0..BLOCKS).cycle() {
         assert!(load(&store, &large(number)).is_none_or(|words| words == large(number).words));
-        save(&store, &large(number));
-        store.flush(PATIENCE);
+        keep(&store, &large(number));
     }
 }
 

@@ -103,6 +103,12 @@ fn save(store: &BlockStore, block: &Block) {
     store.save(block.key, block.ids.clone(), block.words.clone(), SCOPE);
 }
 
+/// Saves a block, and waits until it is on the disk.
+fn keep(store: &BlockStore, block: &Block) {
+    save(store, block);
+    store.flush(PATIENCE);
+}
+
 fn load(store: &BlockStore, block: &Block) -> Option<Vec<u32>> {
     store.load(&block.key, &block.ids)
 }
