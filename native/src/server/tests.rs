@@ -907,9 +907,9 @@ async fn ollama_s_lines_are_the_same_conversation() {
     assert!(wrong.status == StatusCode::BAD_REQUEST && wrong.json()["error"].is_string());
 }
 
-const FIELDS: &str = "model messages max_tokens temperature top_p top_k min_p seed stop presence_penalty frequency_penalty \
-    repetition_penalty logit_bias logprobs top_logprobs stream stream_options thinking reasoning_effort \
-    chat_template_kwargs n tools tool_choice response_format user unknown";
+const FIELDS: &str = "model messages max_tokens temperature top_p top_k min_p seed stop presence_penalty \
+    frequency_penalty repetition_penalty logit_bias logprobs top_logprobs stream stream_options thinking \
+    reasoning_effort chat_template_kwargs n tools tool_choice response_format user unknown";
 
 fn value(pick: &mut impl FnMut(usize) -> usize, depth: usize) -> Value {
     match pick(if depth > 3 { 7 } else { 10 }) {
