@@ -15,13 +15,13 @@ use serde_json::{Value, json};
 
 use crate::App;
 use crate::cli::ReasoningTo;
-use crate::terminal::Progress;
+use crate::terminal::StageProgress;
 use crate::terminal::progress::Unit;
 use crate::terminal::table::count;
 
 /// An answer, whole or stopped.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Answer {
+pub(crate) struct LocalAnswer {
     /// What the model said.
     pub(crate) text: String,
     /// What it thought before.
@@ -43,13 +43,13 @@ pub(crate) fn answer(
     engine: &mut Engine,
     request: Request,
     reasoning: ReasoningTo,
-    mut trace: Option<&mut Trace>,
-) -> Result<Answer> {
+    mut trace: Option<&mut TraceFile>,
+) -> Result<LocalAnswer> {
     let _working = app.interrupt.work();
     let mut screen = Screen::new(app, reasoning);
-    let mut progress = Progress::new(&app.terminal, "reading", Unit::Tokens);
+    let mut progress = StageProgress::new(&app.terminal, "reading", Unit::Tokens);
     let mut generation = engine.generate(request)?;
-    let mut answer = Answer { seed: generation.seed(), ..Answer::default() };
+    let mut answer = LocalAnswer { seed: generation.seed(), ..LocalAnswer::default() };
     let result = loop {
         if app.interrupt.asked() {
             answer.timings = generation.timings();
@@ -90,7 +90,7 @@ pub(crate) fn answer(
     };
     progress.finish();
     screen.end();
-    result.and_then(|()| trace.map_or(Ok(()), Trace::finish)).map(|()| answer)
+    result.and_then(|()| trace.map_or(Ok(()), TraceFile::finish)).map(|()| answer)
 }
 
 /// Text on its way to the streams.
@@ -150,21 +150,21 @@ impl<'a> Screen<'a> {
 }
 
 /// A trace file, as `docs/sparse-attention.md` has it.
-pub(crate) struct Trace {
+pub(crate) struct TraceFile {
     path: PathBuf,
     file: BufWriter<File>,
     /// Position of the next token.
     next: u32,
 }
 
-impl Trace {
+impl TraceFile {
     /// Creates the file and writes what is known before the answer: model, layers, tokens of the prompt.
     ///
     /// # Errors
     /// `io`; `bad_checkpoint` without a tokenizer.
-    pub(crate) fn create(path: &Path, engine: &Engine, layers: &[u32], prompt: &[u32]) -> Result<Trace> {
+    pub(crate) fn create(path: &Path, engine: &Engine, layers: &[u32], prompt: &[u32]) -> Result<TraceFile> {
         let file = File::create(path).map_err(|error| crate::text::io_error(path, &error))?;
-        let mut trace = Trace { path: path.to_owned(), file: BufWriter::new(file), next: 0 };
+        let mut trace = TraceFile { path: path.to_owned(), file: BufWriter::new(file), next: 0 };
         trace.line(&lines::header(engine, layers))?;
         let tokenizer = engine.tokenizer()?;
         prompt.iter().try_for_each(|&id| trace.token(id, tokenizer))?;
@@ -190,7 +190,7 @@ impl Trace {
     }
 }
 
-impl Answer {
+impl LocalAnswer {
     /// `212 tokens · 38.1 tok/s · …`
     pub(crate) fn statistics(&self, engine: &mut Engine) -> String {
         let (t, speeds) = (&self.timings, openai::SpeedReport::from(&self.timings));

@@ -12,7 +12,7 @@ use clap::{Command, FromArgMatches};
 use lyn::error::{Code, Error, Result, escape, quote};
 
 use crate::cli::{self, Cli};
-use crate::settings::Settings;
+use crate::settings::SettingsFile;
 use crate::text::quoted;
 
 /// What the user wants.
@@ -27,7 +27,7 @@ pub(crate) enum Wish {
 ///
 /// # Errors
 /// `bad_request` for what is wrong in arguments or environment, `bad_config` in the settings file.
-pub(crate) fn read(settings: &Settings) -> Result<Wish> {
+pub(crate) fn read(settings: &SettingsFile) -> Result<Wish> {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let refused = match settings.apply(cli::command()).try_get_matches_from(&arguments) {
         Ok(matches) => match Cli::from_arg_matches(&matches) {
@@ -72,7 +72,7 @@ enum Origin {
 }
 
 /// The first of the three with which the mistake is there: arguments alone, with settings, with the environment too.
-fn source(refused: &clap::Error, settings: &Settings, arguments: &[OsString]) -> Origin {
+fn source(refused: &clap::Error, settings: &SettingsFile, arguments: &[OsString]) -> Origin {
     let same = |command: Command| {
         let other = command.try_get_matches_from(arguments).err();
         let facts = |error: &clap::Error| {
@@ -91,7 +91,7 @@ fn source(refused: &clap::Error, settings: &Settings, arguments: &[OsString]) ->
 }
 
 /// The parser's facts in this program's words.
-fn error(refused: &clap::Error, origin: Origin, settings: &Settings) -> Error {
+fn error(refused: &clap::Error, origin: Origin, settings: &SettingsFile) -> Error {
     let text = |kind| match refused.get(kind) {
         Some(ContextValue::String(text)) => Some(text.clone()),
         Some(ContextValue::Strings(texts)) if !texts.is_empty() => Some(texts.join(" and ")),

@@ -8,7 +8,7 @@ use lyn::engine::{Engine, Options, Place, Progress as Loaded};
 use lyn::error::{Code, Error, Result, quote};
 use lyn::platform::block_on;
 
-use crate::terminal::Progress;
+use crate::terminal::StageProgress;
 use crate::terminal::progress::Unit;
 use crate::{App, self_check};
 
@@ -26,7 +26,7 @@ pub(crate) fn engine(app: &App, model: &Path, options: &Options) -> Result<Engin
 /// As [`Engine::load_on`]; `cancelled` after Ctrl-C.
 pub(crate) fn engine_of(app: &App, source: Arc<dyn Source>, options: &Options) -> Result<Engine> {
     let _working = app.interrupt.work();
-    let mut progress = Progress::new(&app.terminal, "loading", Unit::Bytes);
+    let mut progress = StageProgress::new(&app.terminal, "loading", Unit::Bytes);
     let checkpoint = block_on(Checkpoint::open(source))?;
     let place = block_on(Place::open(&options.device, options.minimum_limits))?;
     let unknown = place.adapter().filter(|info| !self_check::is_known(info)).cloned();

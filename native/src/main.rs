@@ -26,7 +26,7 @@ use lyn::error::Code;
 use crate::cli::Verb;
 use crate::command_line::Wish;
 use crate::interrupt::Interrupt;
-use crate::settings::Settings;
+use crate::settings::SettingsFile;
 use crate::terminal::Terminal;
 
 /// What every verb works with.
@@ -34,7 +34,7 @@ use crate::terminal::Terminal;
 pub(crate) struct App {
     pub(crate) terminal: Terminal,
     pub(crate) interrupt: Arc<Interrupt>,
-    pub(crate) settings: Settings,
+    pub(crate) settings: SettingsFile,
     /// The adapter that the user wants.
     pub(crate) device: String,
 }
@@ -44,7 +44,7 @@ pub(crate) type Ended = lyn::Result<ExitCode>;
 
 fn main() -> ExitCode {
     environment::prepare();
-    let wish = Settings::read().and_then(|settings| Ok((command_line::read(&settings)?, settings)));
+    let wish = SettingsFile::read().and_then(|settings| Ok((command_line::read(&settings)?, settings)));
     let (cli, settings) = match wish {
         Ok((Wish::Run(cli), settings)) => (*cli, settings),
         Ok((Wish::Shown(code), _)) => return code,

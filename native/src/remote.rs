@@ -17,7 +17,7 @@ use crate::cli::{AnswerArgs, AttentionArg, EngineArgs, UpstreamArgs, When};
 use crate::interrupt::Interrupt;
 use crate::terminal::table::count;
 use crate::text::quoted;
-use crate::upstream::{Address, Keys, Kind, Patience, Upstream, gave_up};
+use crate::upstream::{Address, ApiKeys, Kind, Patience, Upstream, gave_up};
 
 /// How soon a stop is heard.
 const LISTEN: Duration = Duration::from_millis(50);
@@ -73,7 +73,7 @@ impl Remote {
     pub(crate) fn open(app: &App, options: &UpstreamArgs, engine: &EngineArgs) -> Result<Option<Remote>> {
         let Some(address) = &options.upstream else { return Ok(None) };
         let address = Address::parse(address)?;
-        let keys = Keys::read(options.upstream_key_file.as_deref())?;
+        let keys = ApiKeys::read(options.upstream_key_file.as_deref())?;
         let upstream = Upstream::new(address, &keys, options.upstream_profile, Patience::default())?;
         if let Some(text) = upstream.privacy() {
             app.terminal.warn("upstream", &text);

@@ -14,7 +14,7 @@ use crate::text::{UTF8_HELP, decode, quoted};
 
 /// The settings in force.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Settings {
+pub(crate) struct SettingsFile {
     /// Where they were looked for; none where the system names no home.
     pub(crate) path: Option<PathBuf>,
     /// Why the file that nobody named could not be read, for a warning.
@@ -35,34 +35,34 @@ pub(crate) fn config_folder() -> Option<PathBuf> {
     if cfg!(windows) { below("APPDATA", "AppData/Roaming") } else { below("XDG_CONFIG_HOME", ".config") }
 }
 
-impl Settings {
+impl SettingsFile {
     /// Reads the file that `--config`, `LYN_CONFIG` or the system's habit names; the last may be absent.
     ///
     /// # Errors
     /// `bad_config` with line and column, or with the unknown key.
-    pub(crate) fn read() -> Result<Settings> {
+    pub(crate) fn read() -> Result<SettingsFile> {
         let given = given_path();
         let Some(path) = given.clone().or_else(|| Some(config_folder()?.join("config.toml"))) else {
-            return Ok(Settings::default());
+            return Ok(SettingsFile::default());
         };
         let bad = |message: String| Error::new(Code::BadConfig, format!("{}: {message}", quoted(&path)));
         let bytes = match (std::fs::read(&path), given.is_none()) {
             (Ok(bytes), _) => bytes,
             // A service has a home that is none, such as /dev/null, or that is another's.
             (Err(error), true) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-                return Ok(Settings { path: Some(path), ..Settings::default() });
+                return Ok(SettingsFile { path: Some(path), ..SettingsFile::default() });
             }
             (Err(error), true) if error.kind() == ErrorKind::PermissionDenied => {
                 let unread = format!("{}: {error}; continuing without settings", quoted(&path));
-                return Ok(Settings { path: Some(path), unread: Some(unread), ..Settings::default() });
+                return Ok(SettingsFile { path: Some(path), unread: Some(unread), ..SettingsFile::default() });
             }
             (Err(error), _) => return Err(bad(error.to_string())),
         };
         let text = decode(bytes).map_err(|why| bad(why).with_help(UTF8_HELP))?;
-        Settings::parse(path, &text)
+        SettingsFile::parse(path, &text)
     }
 
-    fn parse(path: PathBuf, text: &str) -> Result<Settings> {
+    fn parse(path: PathBuf, text: &str) -> Result<SettingsFile> {
         let shown = quoted(&path);
         let bad = |message: String| Error::new(Code::BadConfig, format!("{shown}: {message}"));
         let values: Table = text.parse().map_err(|error: toml::de::Error| {
@@ -89,7 +89,7 @@ impl Settings {
                 }
             }
         }
-        Ok(Settings { path: Some(path), values, unread: None })
+        Ok(SettingsFile { path: Some(path), values, unread: None })
     }
 
     /// Makes the settings the defaults of a command's options.
@@ -193,8 +193,8 @@ mod tests {
     use super::*;
     use crate::cli::{Cli, Verb};
 
-    fn parse(text: &str) -> Result<Settings> {
-        Settings::parse("/x/config.toml".into(), text)
+    fn parse(text: &str) -> Result<SettingsFile> {
+        SettingsFile::parse("/x/config.toml".into(), text)
     }
 
     #[test]

@@ -32,17 +32,18 @@ fn every_class_has_its_row() {
     assert_eq!(rows, classes, "rows of docs/errors.md against the classes, in order");
 }
 
-/// One word per thing: a public type's name is given once in the library and its shaders.
+/// One word per thing: a type's name is given once among those that the library, its shaders and the program show.
 ///
 /// Oracle: the sources. Where two types are faces of one thing, the pair is listed with the reason.
 #[test]
-fn public_types_have_names_of_their_own() {
+fn types_have_names_of_their_own() {
     // The executor that the engine holds, and the two that stand behind it, one of them chosen when it is opened; and what stands
     // for templates in a build without them.
     const FACES: [&str; 5] = ["Executor", "Prepared", "Read", "ChatTemplate", "Ends"];
     let mut homes: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut folders = vec![root.join("src"), root.join("../shaders")];
+    let program = root.join("../native/src");
+    let mut folders = vec![root.join("src"), root.join("../shaders"), program.clone()];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder).expect("a folder of sources") {
             let path = entry.expect("an entry").path();
@@ -50,9 +51,12 @@ fn public_types_have_names_of_their_own() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let text = std::fs::read_to_string(&path).expect("a source");
-                let kinds = ["pub struct ", "pub enum ", "pub trait ", "pub type "];
-                let rests = text.lines().filter_map(|line| kinds.iter().find_map(|kind| line.strip_prefix(kind)));
-                for rest in rests {
+                // A program shows nothing outside: there, what a file shows to others counts.
+                let views: &[&str] =
+                    if path.starts_with(&program) { &["pub(crate) ", "pub(super) "] } else { &["pub "] };
+                let shown = text.lines().filter_map(|line| views.iter().find_map(|view| line.strip_prefix(view)));
+                let kinds = ["struct ", "enum ", "trait ", "type "];
+                for rest in shown.filter_map(|line| kinds.iter().find_map(|kind| line.strip_prefix(kind))) {
                     let end = rest.find(|c: char| !c.is_alphanumeric()).unwrap_or(rest.len());
                     homes.entry(rest[..end].to_owned()).or_default().push(path.clone());
                 }
@@ -66,5 +70,5 @@ fn public_types_have_names_of_their_own() {
         (homes.len() > 1 && !alike && !FACES.contains(&name.as_str())).then(|| format!("{name}: {homes:?}"))
     };
     let twice: Vec<String> = homes.into_iter().filter_map(twice).collect();
-    assert!(twice.is_empty(), "names of two public types:\n{}", twice.join("\n"));
+    assert!(twice.is_empty(), "names of two types:\n{}", twice.join("\n"));
 }

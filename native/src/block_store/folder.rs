@@ -19,20 +19,20 @@ const TEMPORARY: &str = ".tmp";
 
 /// What the name of a file means.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Role {
+pub(super) enum FileRole {
     Entry(Name),
     Temporary,
     Lock,
     Foreign,
 }
 
-impl Role {
-    pub(super) fn of(name: &str) -> Role {
+impl FileRole {
+    pub(super) fn of(name: &str) -> FileRole {
         match (name == LOCK, parse(name), name.strip_suffix(TEMPORARY).and_then(parse)) {
-            (true, ..) => Role::Lock,
-            (_, Some(name), _) => Role::Entry(name),
-            (.., Some(_)) => Role::Temporary,
-            _ => Role::Foreign,
+            (true, ..) => FileRole::Lock,
+            (_, Some(name), _) => FileRole::Entry(name),
+            (.., Some(_)) => FileRole::Temporary,
+            _ => FileRole::Foreign,
         }
     }
 }
@@ -129,13 +129,13 @@ pub(super) fn scan(files: &dyn Files, folder: &Path, entries: usize) -> io::Resu
     let mut scan = Scan { index: Index::default(), has_foreign: false };
     let now = SystemTime::now();
     files.list(folder, &mut |found| {
-        let kept = match Role::of(&found.name) {
-            Role::Entry(name) => {
+        let kept = match FileRole::of(&found.name) {
+            FileRole::Entry(name) => {
                 scan.index.len() < entries && scan.index.insert(name, found.bytes, before(age(now, found.modified)))
             }
-            Role::Temporary => false,
-            Role::Lock => true,
-            Role::Foreign => {
+            FileRole::Temporary => false,
+            FileRole::Lock => true,
+            FileRole::Foreign => {
                 scan.has_foreign = true;
                 true
             }
@@ -163,13 +163,13 @@ mod tests {
         let name = Name { digest: [0xab; 32], scope: [0x0c; 16] };
         let file = file_name(&name);
         assert_eq!(file, "ab".repeat(32) + &"0c".repeat(16));
-        assert_eq!(Role::of(&file), Role::Entry(name));
-        assert_eq!(Role::of(&(file.clone() + ".tmp")), Role::Temporary);
-        assert_eq!(Role::of("lock"), Role::Lock);
+        assert_eq!(FileRole::of(&file), FileRole::Entry(name));
+        assert_eq!(FileRole::of(&(file.clone() + ".tmp")), FileRole::Temporary);
+        assert_eq!(FileRole::of("lock"), FileRole::Lock);
         let (short, sign) = (&file[1..], file.replacen("ab", "+b", 1));
         let others = ["", ".tmp", "notes.txt", short, &sign, &file.to_uppercase(), &(file.clone() + "00"), "ab"];
         for other in others {
-            assert_eq!(Role::of(other), Role::Foreign, "{other}");
+            assert_eq!(FileRole::of(other), FileRole::Foreign, "{other}");
         }
     }
 }

@@ -50,7 +50,7 @@ use lyn::error::{Code, Error, Result, quote};
 
 use entry::{Digest, Doubt, Identity};
 use files::{Disk, Files};
-use folder::Role;
+use folder::FileRole;
 use index::{Index, Moment, Name, ScopeTag};
 use writer::{Job, Queue};
 
@@ -61,7 +61,7 @@ const WARN_EVERY: Duration = Duration::from_secs(60);
 
 /// What the store may take.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
+pub(crate) struct StoreLimits {
     /// Bytes of all files. A tenth of what is free on the disk is a limit too.
     pub(crate) bytes: u64,
     /// Number of entries.
@@ -72,9 +72,9 @@ pub(crate) struct Limits {
     pub(crate) queue_bytes: u64,
 }
 
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits { bytes: 8 << 30, entries: 100_000, age: Duration::from_secs(24 * 3600), queue_bytes: 256 << 20 }
+impl Default for StoreLimits {
+    fn default() -> StoreLimits {
+        StoreLimits { bytes: 8 << 30, entries: 100_000, age: Duration::from_secs(24 * 3600), queue_bytes: 256 << 20 }
     }
 }
 
@@ -127,7 +127,7 @@ struct Shared {
     files: Arc<dyn Files>,
     folder: PathBuf,
     fingerprint: Digest,
-    limits: Limits,
+    limits: StoreLimits,
     opened: Instant,
     index: Mutex<Index>,
     queue: Mutex<Queue>,
@@ -153,7 +153,7 @@ impl BlockStore {
     /// # Errors
     /// `io` where the folder cannot be made, read or locked, belongs to somebody else, or others may write to it. A cache
     /// may not keep a server from starting: show the error as a warning, and go on without.
-    pub(crate) fn open(folder: &Path, fingerprint: [u8; 32], limits: Limits) -> Result<Option<BlockStore>> {
+    pub(crate) fn open(folder: &Path, fingerprint: [u8; 32], limits: StoreLimits) -> Result<Option<BlockStore>> {
         BlockStore::open_on(Arc::new(Disk), folder, fingerprint, limits).map_err(|error| io_error(folder, &error))
     }
 
@@ -161,7 +161,7 @@ impl BlockStore {
         files: Arc<dyn Files>,
         folder: &Path,
         fingerprint: Digest,
-        limits: Limits,
+        limits: StoreLimits,
     ) -> io::Result<Option<BlockStore>> {
         folder::prepare(folder)?;
         let Some(lock) = folder::lock(folder)? else {
@@ -231,10 +231,7 @@ impl BlockStore {
     /// What has happened, for metrics.
     pub(crate) fn figures(&self) -> Figures {
         let counts = &self.shared.counts;
-        let (entries, bytes) = {
-            let index = locked(&self.shared.index);
-            (u64::try_from(index.len()).unwrap_or(u64::MAX), index.bytes())
-        };
+        let index = locked(&self.shared.index);
         Figures {
             hits: counts.hits.get(),
             misses: counts.misses.get(),
@@ -242,8 +239,8 @@ impl BlockStore {
             dropped: counts.dropped.get(),
             written: counts.written.get(),
             evicted: counts.evicted.get(),
-            entries,
-            bytes,
+            entries: u64::try_from(index.len()).unwrap_or(u64::MAX),
+            bytes: index.bytes(),
         }
     }
 }
@@ -379,13 +376,13 @@ fn visit(folder: &Path, mut each: impl FnMut(&Path) -> io::Result<()>) -> Result
     let mut survey = Survey { is_in_use: folder::is_in_use(folder), ..Survey::default() };
     let now = SystemTime::now();
     let listed = Disk.list(folder, &mut |found| {
-        match Role::of(&found.name) {
-            Role::Entry(_) => {
+        match FileRole::of(&found.name) {
+            FileRole::Entry(_) => {
                 survey.entries += 1;
                 survey.oldest = survey.oldest.max(Some(folder::age(now, found.modified)));
             }
-            Role::Temporary => {}
-            Role::Lock | Role::Foreign => return Ok(()),
+            FileRole::Temporary => {}
+            FileRole::Lock | FileRole::Foreign => return Ok(()),
         }
         survey.bytes = survey.bytes.saturating_add(found.bytes);
         each(&folder.join(&found.name))

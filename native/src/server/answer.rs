@@ -33,18 +33,23 @@ enum Source {
 }
 
 impl Answer {
-    /// Asks for an answer with so many choices. `prepare` makes their requests, on a thread that may take its time.
+    /// Asks for an answer with so many choices. `prepare` makes their requests, on a thread that may take its time. What they
+    /// leave in the cache is for the key alone, and of it for the user that the client names.
     ///
     /// # Errors
     /// 503 while nobody is served; 503 and 429 where there is no room; what `prepare` and the engine say.
     pub(crate) async fn ask<T: Send + 'static>(
         server: &Server,
         key: Option<KeyId>,
+        user: Option<&str>,
         choices: usize,
         prepare: impl FnOnce(&Language) -> lyn::Result<(Vec<Request>, T)> + Send + 'static,
     ) -> Result<(Answer, T), Refusal> {
         let ticket = server.enter(key, choices)?;
+        let mut scope = server.guard.scope(key);
+        scope.extend_from_slice(user.unwrap_or_default().as_bytes());
         let (requests, rest) = server.with_language(prepare).await?;
+        let requests = requests.into_iter().map(|request| Request { scope: scope.clone(), ..request }).collect();
         let reader = server.worker.answer(requests).await?;
         let mut answer = Answer::new(reader, ticket, server.stopping.subscribe());
         answer.log = server.settings.log_prompts.then(String::new);

@@ -4,20 +4,20 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderName;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use lyn::error::Code;
 use lyn::generate::Event;
 use lyn::wire::anthropic::{AnthropicMessage, chat_request};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::body::parsed;
 use super::chat::{self, Started};
 use super::cut::Cut;
-use super::dialect::Dialect;
+use super::dialect::ClientDialect;
 use super::guard::Who;
 use super::refusal::{Refusal, ok};
 use super::shared::Shared;
-use super::sse::{self, Pieces};
+use super::sse::{self, StreamFormat};
 
 /// Where they look for a request's id.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
@@ -32,19 +32,10 @@ pub(crate) async fn messages(
     // Names of other makers' models mean the one that is here.
     let rules = server.rules(true, true);
     let request = parsed(&server, body, move |bytes| chat_request(&rules, bytes, false)).await?;
-    let mut message = AnthropicMessage::new(request.model.clone().unwrap_or_default());
+    let message = AnthropicMessage::new(request.model.clone().unwrap_or_default());
     let streams = request.is_stream();
-    let Started { mut answer, headers, .. } = chat::start(&server, visitor, request).await?;
-    let mut response = if streams {
-        sse::stream(answer, message)
-    } else {
-        while let Some((_, event)) = answer.next().await? {
-            message.events(&event);
-        }
-        ok(&message.whole())
-    };
-    response.headers_mut().extend(headers);
-    Ok(response)
+    let Started { answer, headers, .. } = chat::start(&server, visitor, request, true).await?;
+    sse::respond(answer, message, streams, headers).await
 }
 
 /// `POST /v1/messages/count_tokens`
@@ -61,25 +52,21 @@ pub(crate) async fn count_tokens(State(server): State<Shared>, body: Body) -> Re
         }
         Err(error) => Err(error),
     });
-    let mut response = ok(&json!({ "input_tokens": counted.await? }));
-    response.headers_mut().extend(headers);
-    Ok(response)
+    Ok((headers, ok(&json!({ "input_tokens": counted.await? }))).into_response())
 }
 
-impl Pieces for AnthropicMessage {
-    const KIND: &'static str = sse::EVENT_STREAM;
+impl StreamFormat for AnthropicMessage {
     const KEEP_ALIVE: &'static str = "event: ping\ndata: {\"type\":\"ping\"}\n\n";
-
-    /// The first event says how long the prompt is.
-    fn begin(&mut self) -> String {
-        String::new()
-    }
 
     fn event(&mut self, _choice: u32, event: &Event) -> String {
         sse::named(&self.events(event))
     }
 
     fn end(&mut self, cut: Option<Cut>) -> String {
-        cut.map_or(String::new(), |cut| sse::named(&[Dialect::Anthropic.envelope(&cut.into(), None)]))
+        cut.map_or(String::new(), |cut| sse::named(&[ClientDialect::Anthropic.envelope(&cut.into(), None)]))
+    }
+
+    fn whole(&mut self) -> Value {
+        AnthropicMessage::whole(self)
     }
 }

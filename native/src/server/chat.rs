@@ -36,10 +36,11 @@ pub(crate) fn ignored(fields: &[String]) -> HeaderMap {
     headers
 }
 
-/// The header with demands of a schema that are not held, as far as one header takes them.
-pub(crate) fn loosened(request: Option<&Request>) -> HeaderMap {
+/// The headers with the seed, and with demands of a schema that are not held, as far as one header takes them.
+pub(crate) fn made_with(request: Option<&Request>) -> HeaderMap {
     const MOST_BYTES: usize = 2 << 10;
     let mut headers = HeaderMap::new();
+    headers.insert(SEED, HeaderValue::from(request.map_or(0, |request| request.sampling.seed)));
     let names = request.and_then(|request| request.constraint.as_ref()).map_or(&[][..], Constraint::loosened);
     let mut value = String::new();
     for (place, name) in names.iter().enumerate() {
@@ -65,23 +66,12 @@ pub(crate) struct Started {
     pub(crate) headers: HeaderMap,
 }
 
-/// Asks for the answer to a request that was written in another dialect, here or where a route leads.
-///
-/// # Errors
-/// As [`Answer::ask`].
-pub(crate) async fn start(server: &Server, visitor: Visitor, request: ChatRequest) -> Result<Started, Refusal> {
-    start_by(server, visitor, request, true).await
-}
-
-/// The same, where the engine here is asked for its own models only.
+/// Asks for the answer to a request that was written in another dialect, here or where a route leads. `any_model`: the engine
+/// here answers whatever model the request names.
 ///
 /// # Errors
 /// As [`Answer::ask`], and 400 for the name of a model that nobody has.
-pub(crate) async fn start_known(server: &Server, visitor: Visitor, request: ChatRequest) -> Result<Started, Refusal> {
-    start_by(server, visitor, request, false).await
-}
-
-async fn start_by(
+pub(crate) async fn start(
     server: &Server,
     visitor: Visitor,
     request: ChatRequest,
@@ -106,30 +96,26 @@ async fn start_by(
 
 /// Asks the engine here.
 async fn start_here(server: &Server, visitor: Visitor, request: ChatRequest) -> Result<Started, Refusal> {
-    let mut scope = server.guard.scope(visitor.key);
-    scope.extend_from_slice(request.user_id.as_deref().unwrap_or_default().as_bytes());
+    let user = request.user_id.clone();
     let mut headers = ignored(request.ignored());
     let choices = request.n.and_then(|n| u32::try_from(n).ok()).unwrap_or(1).max(1);
     let strict = server.settings.compat.is_strict();
     let log = server.settings.log_prompts;
     let fingerprint = server.loaded()?.fingerprint.clone();
-    let (answer, (completion, seed, no_thought, loose)) =
-        Answer::ask(server, visitor.key, choices as usize, move |language| {
-            let asked = request.to_request(language)?;
-            let id = uuid::Uuid::new_v4().to_string();
-            let completion = request.completion(language, &asked, id, unix_seconds()).with_fingerprint(fingerprint);
-            let completion = if strict { completion.without_empty_details() } else { completion };
-            if log {
-                let prompt = language.tokenizer().decode(&asked.request.prompt);
-                tracing::warn!(target: "lyn::prompts", prompt, "asked");
-            }
-            let (seed, loose) = (asked.request.sampling.seed, loosened(Some(&asked.request)));
-            let requests = asked.requests().map(|request| Request { scope: scope.clone(), ..request }).collect();
-            Ok((requests, (completion, seed, asked.thinking_disabled_by_tools, loose)))
-        })
-        .await?;
-    headers.extend(loose);
-    headers.insert(SEED, HeaderValue::from(seed));
+    let asking = Answer::ask(server, visitor.key, user.as_deref(), choices as usize, move |language| {
+        let asked = request.to_request(language)?;
+        let id = uuid::Uuid::new_v4().to_string();
+        let completion = request.completion(language, &asked, id, unix_seconds()).with_fingerprint(fingerprint);
+        let completion = if strict { completion.without_empty_details() } else { completion };
+        if log {
+            let prompt = language.tokenizer().decode(&asked.request.prompt);
+            tracing::warn!(target: "lyn::prompts", prompt, "asked");
+        }
+        let told = (completion, made_with(Some(&asked.request)), asked.thinking_disabled_by_tools);
+        Ok((asked.requests().collect(), told))
+    });
+    let (answer, (completion, made_with, no_thought)) = asking.await?;
+    headers.extend(made_with);
     if no_thought {
         headers.insert(THINKING, HeaderValue::from_static("disabled-by-tools"));
     }
@@ -145,19 +131,13 @@ pub(crate) async fn completions(
 ) -> Result<Response, Refusal> {
     server.check_open()?;
     let bytes = whole_body(&server, body).await?;
-    if let Some(asking) = elsewhere::route(&server, Kind::Chat, &bytes).await? {
-        let begun = asking.ask(&server, visitor).await?;
-        let completion = asking.completion(&begun);
-        let mut response = told::respond(begun.answer, completion, asking.choices(), asking.is_stream()).await?;
-        response.headers_mut().extend(begun.headers);
+    if let Some(response) = elsewhere::respond(&server, visitor, Kind::Chat, &bytes).await? {
         return Ok(response);
     }
     server.loaded()?;
     let rules = server.rules(uri.path().starts_with("/beta/"), false);
     let request = parsed_bytes(bytes, move |bytes| ChatRequest::parse_by(&rules, bytes)).await?;
     let streams = request.is_stream();
-    let Started { answer, completion, choices, headers, .. } = start_here(&server, visitor, request).await?;
-    let mut response = told::respond(answer, completion, choices, streams).await?;
-    response.headers_mut().extend(headers);
-    Ok(response)
+    let Started { answer, completion, choices, headers } = start_here(&server, visitor, request).await?;
+    told::respond(answer, completion, choices, streams, headers).await
 }

@@ -15,8 +15,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
-use bytes::Bytes;
-use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -29,7 +29,7 @@ use tower::ServiceExt;
 
 use super::app;
 use super::framing::{Framing, Phase};
-use super::guard::{Address, MAX_HEADER_BYTES, MAX_HEADERS};
+use super::guard::{MAX_HEADER_BYTES, MAX_HEADERS, Peer};
 use super::shared::Shared;
 use super::worker::Stage;
 
@@ -64,7 +64,7 @@ pub(crate) async fn serve(
 ) -> lyn::Result<()> {
     let (closing, closed) = watch::channel(false);
     let mut connections = JoinSet::new();
-    let mut stage = server.worker().stage();
+    let mut stage = server.worker.stage();
     let failed = async move {
         match stage.wait_for(|stage| matches!(stage, Stage::Failed(_) | Stage::Stopped)).await.as_deref() {
             Ok(Stage::Failed(error)) => Err(error.clone()),
@@ -157,7 +157,7 @@ async fn connection(
 ) {
     // Each token is a packet of its own, and waits for no other.
     let _ = stream.set_nodelay(true);
-    let from = Address(address.ip().to_canonical());
+    let from = Peer(address.ip().to_canonical());
     let requests = Arc::new(());
     let socket = Patient::new(stream, Arc::clone(&requests));
     let service = service_fn(move |request: Request<Incoming>| {
@@ -166,7 +166,12 @@ async fn connection(
         let (app, busy) = (app.clone(), Arc::clone(&requests));
         async move {
             let answered = app.oneshot(request).await;
-            answered.map(|response| response.map(|body| Busy { body, _request: busy }))
+            // The body holds its mark until it has been sent.
+            let hold = move |error| {
+                let _request = &busy;
+                error
+            };
+            answered.map(|response| response.map(|body| body.map_err(hold)))
         }
     });
     let connection = http1::Builder::new()
@@ -223,32 +228,6 @@ impl Drop for Place {
         } else {
             counts.insert(self.address, left);
         }
-    }
-}
-
-/// The body of an answer, which makes its connection busy until it has been sent.
-struct Busy {
-    body: Body,
-    _request: Arc<()>,
-}
-
-impl HttpBody for Busy {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 

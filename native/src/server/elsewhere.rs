@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::response::Response;
 use bytes::Bytes;
 use lyn::generate::{Event, Voice};
 use lyn::wire::openai::{Completion, TextAsked, TextCompletion};
@@ -20,8 +21,9 @@ use super::refusal::Refusal;
 use super::relay::{Relay, Starting};
 use super::shared::{Server, unix_seconds};
 use super::sse::SILENCE;
+use super::told;
 use crate::upstream::profile::wanted;
-use crate::upstream::route::{PARTS, Part, Route};
+use crate::upstream::route::{PARTS, RoutePart, UpstreamRoute};
 use crate::upstream::{Kind, Reply};
 
 /// The header with the model that the other side names.
@@ -29,7 +31,7 @@ const MODEL: HeaderName = HeaderName::from_static("x-upstream-model");
 
 /// A request on its way to another engine.
 pub(super) struct Elsewhere {
-    route: Route,
+    route: UpstreamRoute,
     kind: Kind,
     /// The request in DeepSeek's form, with whatever else its client has put into it.
     body: Map<String, Value>,
@@ -44,19 +46,37 @@ pub(super) struct Begun {
     fingerprint: Option<String>,
 }
 
-/// The request, where a route leads it to another engine; none where the engine here is asked.
+/// The response to a request that a route leads to another engine; none where the engine here is asked.
 ///
 /// # Errors
-/// 400 where the body is no JSON object.
-pub(super) async fn route(server: &Server, kind: Kind, body: &Bytes) -> Result<Option<Elsewhere>, Refusal> {
+/// 400 where the body is no JSON object; as [`Elsewhere::ask`].
+pub(super) async fn respond(
+    server: &Server,
+    visitor: Visitor,
+    kind: Kind,
+    body: &Bytes,
+) -> Result<Option<Response>, Refusal> {
     if server.settings.routes.is_empty() {
         return Ok(None);
     }
     let (body, _): (Map<String, Value>, _) = parsed_bytes(body.clone(), |bytes| lyn::json::read(bytes)).await?;
-    Ok(lead(server, kind, body))
+    let Some(asking) = lead(server, kind, body) else { return Ok(None) };
+    let begun = asking.ask(server, visitor).await?;
+    let (choices, streams) = (asking.choices(), asking.is("stream"));
+    let response = match kind {
+        Kind::Chat => {
+            let told = asking.completion(&begun);
+            told::respond(begun.answer, told, choices, streams, begun.headers).await?
+        }
+        Kind::Text => {
+            let told = asking.text_completion(&begun);
+            told::respond(begun.answer, told, choices, streams, begun.headers).await?
+        }
+    };
+    Ok(Some(response))
 }
 
-/// The same for a request that was written in another dialect.
+/// The request, where a route leads it to another engine.
 pub(super) fn lead(server: &Server, kind: Kind, body: Map<String, Value>) -> Option<Elsewhere> {
     let (routes, part) = (&server.settings.routes, part(&body));
     let model = body.get("model").and_then(Value::as_str).unwrap_or_default();
@@ -69,7 +89,7 @@ pub(super) fn lead(server: &Server, kind: Kind, body: Map<String, Value>) -> Opt
 }
 
 /// Where a conversation stands among all: by its user, else by how it begins, so that all of its turns go the same way.
-fn part(body: &Map<String, Value>) -> Part {
+fn part(body: &Map<String, Value>) -> RoutePart {
     let user = ["user_id", "user"].iter().find_map(|name| body.get(*name)?.as_str());
     let mut digest = Sha256::new();
     match (user, body.get("messages").and_then(Value::as_array)) {
@@ -84,7 +104,7 @@ fn part(body: &Map<String, Value>) -> Part {
         (None, None) => digest.update(body.get("prompt").map(Value::to_string).unwrap_or_default()),
     }
     let number = digest.finalize().iter().take(8).fold(0_u64, |number, &byte| number << 8 | u64::from(byte));
-    Part::try_from(number % u64::from(PARTS)).unwrap_or(0)
+    RoutePart::try_from(number % u64::from(PARTS)).unwrap_or(0)
 }
 
 /// Bytes of a copy, and the time that it has.
@@ -93,7 +113,7 @@ const COPY_TIME: Duration = Duration::from_secs(600);
 
 /// Has another engine answer the same request, to count what comes of it. Nobody waits for that, and where there are too many
 /// such copies, or one is too long, it is not made: that counts as an error of the route.
-fn copy(server: &Server, route: Route, kind: Kind, body: &Map<String, Value>) {
+fn copy(server: &Server, route: UpstreamRoute, kind: Kind, body: &Map<String, Value>) {
     let mut meter = server.metrics.route(&route.name, route.upstream.address().shown());
     let room = Arc::clone(&server.copies).try_acquire_owned();
     let (Ok(room), true) = (room, body.values().map(weight).sum::<usize>() <= COPY_BYTES) else {
@@ -127,7 +147,7 @@ fn weight(value: &Value) -> usize {
 }
 
 /// The request with the model that the route asks for there.
-fn renamed(route: &Route, kind: Kind, body: &Map<String, Value>) -> Map<String, Value> {
+fn renamed(route: &UpstreamRoute, kind: Kind, body: &Map<String, Value>) -> Map<String, Value> {
     let mut body = body.clone();
     if let Some(model) = route.upstream.address().model() {
         // The client's id may have been its switch: the id that takes its place is none.
@@ -148,11 +168,6 @@ impl Elsewhere {
         self.body.get(name) == Some(&Value::Bool(true))
     }
 
-    /// Whether the answer is to come by chunks.
-    pub(super) fn is_stream(&self) -> bool {
-        self.is("stream")
-    }
-
     /// How many answers are asked for.
     pub(super) fn choices(&self) -> u32 {
         let prompts = match self.body.get("prompt") {
@@ -166,7 +181,7 @@ impl Elsewhere {
 
     fn usage_apart(&self) -> bool {
         let options = self.body.get("stream_options");
-        self.is_stream() && options.and_then(|options| options.get("include_usage")?.as_bool()) == Some(true)
+        self.is("stream") && options.and_then(|options| options.get("include_usage")?.as_bool()) == Some(true)
     }
 
     /// The chat completion as which the answer is told.
@@ -187,7 +202,7 @@ impl Elsewhere {
     }
 
     /// The text completion as which the answer is told. What is echoed comes from the other side.
-    pub(super) fn text_completion(&self, begun: &Begun) -> TextCompletion {
+    fn text_completion(&self, begun: &Begun) -> TextCompletion {
         let (id, model) = (uuid::Uuid::new_v4().to_string(), self.text("model").unwrap_or_default());
         let echoes = vec![String::new(); self.choices() as usize];
         let asked = TextAsked { requests: vec![], echoes, added_tokens: 0, answers: self.choices() };
@@ -217,7 +232,7 @@ impl Elsewhere {
         let meter = server.metrics.route(&self.route.name, self.route.upstream.address().shown());
         let (upstream, kind) = (Arc::clone(&self.route.upstream), self.kind);
         let mut starting: Starting = Box::pin(async move { upstream.ask(kind, body).await });
-        let begun = if self.is_stream() {
+        let begun = if self.is("stream") {
             tokio::time::timeout(SILENCE, &mut starting).await.ok().transpose()
         } else {
             (&mut starting).await.map(Some)
@@ -246,7 +261,6 @@ mod tests {
 
     use super::*;
     use crate::server::admission::Admission;
-    use crate::server::told;
 
     /// Answers are long, and clients many: what a stream has told is not kept beside it.
     #[tokio::test]
@@ -281,7 +295,7 @@ mod tests {
             let ticket = Admission::new(1, None).enter(None, 1).unwrap();
             let answer = Answer::of_elsewhere(relay, ticket, watch::Sender::new(false).subscribe(), None);
             let by_chunks = Arc::new(AtomicBool::new(false));
-            let _ = told::respond(answer, Noting(Arc::clone(&by_chunks)), 1, streams).await;
+            let _ = told::respond(answer, Noting(Arc::clone(&by_chunks)), 1, streams, HeaderMap::new()).await;
             assert_eq!(by_chunks.load(Ordering::Relaxed), streams);
         }
     }
@@ -297,7 +311,7 @@ mod tests {
         let ticket = Admission::new(1, None).enter(None, 1).unwrap();
         let answer = Answer::of_elsewhere(relay, ticket, watch::Sender::new(false).subscribe(), None);
         let completion = Completion::new("1", 7, "m", false).of_elsewhere();
-        let response = told::respond(answer, completion, 1, true).await.unwrap();
+        let response = told::respond(answer, completion, 1, true, HeaderMap::new()).await.unwrap();
         let text = response.into_body().collect().await.unwrap().to_bytes();
         let text = String::from_utf8(text.to_vec()).unwrap();
         assert_eq!(text.matches(": keep-alive\n\n").count(), 2, "{text}");

@@ -12,13 +12,13 @@ use sha2::{Digest, Sha256};
 
 use super::cut::Cut;
 use super::feed::{Reader, Writer, feed};
-use super::loaded::Model;
+use super::loaded::ServedModel;
 use super::metrics::Metrics;
 use crate::block_store::BlockStore;
 
 /// How long answers may take; none: as long as they like.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Limits {
+pub(crate) struct AnswerLimits {
     /// Until the prompt is read.
     pub(crate) queue: Option<Duration>,
     /// In all.
@@ -29,7 +29,7 @@ pub(crate) struct Limits {
 pub(super) struct Floor {
     pub(super) engine: Engine,
     blocks: Option<Arc<BlockStore>>,
-    limits: Limits,
+    limits: AnswerLimits,
     metrics: Arc<Metrics>,
     running: HashMap<AnswerId, Running>,
 }
@@ -46,7 +46,7 @@ struct Running {
 
 impl Floor {
     /// Without answers.
-    pub(super) fn new(model: Model, limits: Limits, metrics: Arc<Metrics>) -> Floor {
+    pub(super) fn new(model: ServedModel, limits: AnswerLimits, metrics: Arc<Metrics>) -> Floor {
         Floor { engine: model.engine, blocks: model.blocks, limits, metrics, running: HashMap::new() }
     }
 

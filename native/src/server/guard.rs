@@ -44,7 +44,7 @@ pub(crate) struct KeyId(pub(crate) usize);
 
 /// What is asked of everyone.
 #[derive(Default)]
-pub(crate) struct Rules {
+pub(crate) struct GuardRules {
     /// Digests of keys; none: whoever reaches the server is served.
     pub(crate) keys: Vec<[u8; 32]>,
     /// Other origins whose pages may ask; `*` is all of them.
@@ -59,7 +59,7 @@ pub(crate) struct Rules {
 
 /// The rules, with a memory for failures.
 pub(crate) struct Guard {
-    rules: Rules,
+    rules: GuardRules,
     failures: Mutex<HashMap<IpAddr, Vec<Instant>>>,
 }
 
@@ -75,7 +75,7 @@ pub(crate) type Who = Extension<Visitor>;
 
 /// Whose request it is.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Address(pub(crate) IpAddr);
+pub(crate) struct Peer(pub(crate) IpAddr);
 
 /// The digest of a key.
 pub(crate) fn digest(key: &[u8]) -> [u8; 32] {
@@ -84,7 +84,7 @@ pub(crate) fn digest(key: &[u8]) -> [u8; 32] {
 
 impl Guard {
     /// A guard who has seen nothing yet.
-    pub(crate) fn new(rules: Rules) -> Guard {
+    pub(crate) fn new(rules: GuardRules) -> Guard {
         Guard { rules, failures: Mutex::default() }
     }
 
@@ -313,7 +313,10 @@ mod tests {
     }
 
     fn guard(keys: &[&str]) -> Guard {
-        Guard::new(Rules { keys: keys.iter().map(|key| digest(key.as_bytes())).collect(), ..Rules::default() })
+        Guard::new(GuardRules {
+            keys: keys.iter().map(|key| digest(key.as_bytes())).collect(),
+            ..GuardRules::default()
+        })
     }
 
     #[test]
@@ -365,7 +368,7 @@ mod tests {
     fn only_known_hosts_are_answered() {
         let guard = |public, hosts: &[&str]| {
             let hosts = hosts.iter().map(|&host| host.to_owned()).collect();
-            Guard::new(Rules { public, hosts, ..Rules::default() })
+            Guard::new(GuardRules { public, hosts, ..GuardRules::default() })
         };
         let passes =
             |guard: &Guard, host: &str| guard.check_place(&Uri::from_static("/"), &headers(&[("host", host)])).is_ok();
@@ -392,7 +395,8 @@ mod tests {
 
     #[test]
     fn pages_ask_from_here_or_from_listed_origins() {
-        let guard = Guard::new(Rules { origins: vec!["https://app.example/".to_owned()], ..Rules::default() });
+        let guard =
+            Guard::new(GuardRules { origins: vec!["https://app.example/".to_owned()], ..GuardRules::default() });
         let origin = |origin: &str| {
             let headers = headers(&[("host", "localhost:8080"), ("origin", origin)]);
             guard.check_place(&Uri::from_static("/"), &headers).map(|other| other.is_some()).ok()
@@ -407,7 +411,7 @@ mod tests {
 
     #[test]
     fn a_page_must_say_that_it_sends_json_and_nobody_may_compress() {
-        let guard = Guard::new(Rules { max_body: 10, ..Rules::default() });
+        let guard = Guard::new(GuardRules { max_body: 10, ..GuardRules::default() });
         let status = |pairs: &[(&'static str, &str)]| {
             guard.check_body(&Method::POST, &headers(pairs)).err().map(|refusal| refusal.status().as_u16())
         };

@@ -5,18 +5,19 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderValue;
 use axum::response::Response;
-use lyn::generate::{Event, Request};
+use lyn::generate::Event;
 use lyn::wire::llama_cpp::{LlamaAnswer, LlamaRequest};
 use lyn::wire::openai::{Compat, Rules};
+use serde_json::Value;
 
 use super::answer::Answer;
 use super::body::parsed;
 use super::chat::{SEED, ignored};
 use super::cut::Cut;
 use super::guard::Who;
-use super::refusal::{Refusal, ok};
+use super::refusal::Refusal;
 use super::shared::Shared;
-use super::sse::{self, Pieces};
+use super::sse::{self, StreamFormat};
 
 /// `POST /completion`
 pub(crate) async fn completion(server: State<Shared>, who: Who, body: Body) -> Result<Response, Refusal> {
@@ -36,43 +37,33 @@ async fn respond(
 ) -> Result<Response, Refusal> {
     let request = parsed(&server, body, move |bytes| LlamaRequest::parse(bytes, fills)).await?;
     let language = server.loaded()?.language()?;
-    let (headers, streams) = (ignored(&request.ignored(&language)), request.is_stream());
+    let (mut headers, streams) = (ignored(&request.ignored(&language)), request.is_stream());
     let rules = Rules { compat: Compat::Local, ..server.rules(false, true) };
-    let scope = server.guard.scope(visitor.key);
     let model = server.settings.models.loaded.clone();
-    let (mut answer, (mut told, seed)) = Answer::ask(&server, visitor.key, 1, move |language| {
+    let asking = Answer::ask(&server, visitor.key, None, 1, move |language| {
         let (requests, told) = request.to_requests(language, &rules, model)?;
         let seed = requests.first().map_or(0, |asked| asked.sampling.seed);
-        let requests = requests.into_iter().map(|request| Request { scope: scope.clone(), ..request });
-        Ok((requests.collect(), (told, seed)))
-    })
-    .await?;
-    let mut response = if streams {
-        sse::stream(answer, told)
-    } else {
-        while let Some((_, event)) = answer.next().await? {
-            told.take(&event);
-        }
-        ok(&told.last())
-    };
-    response.headers_mut().extend(headers);
-    response.headers_mut().insert(SEED, HeaderValue::from(seed));
-    Ok(response)
+        Ok((requests, (told, seed)))
+    });
+    let (answer, (told, seed)) = asking.await?;
+    headers.insert(SEED, HeaderValue::from(seed));
+    sse::respond(answer, told, streams, headers).await
 }
 
-impl Pieces for LlamaAnswer {
-    const KIND: &'static str = sse::EVENT_STREAM;
-    const KEEP_ALIVE: &'static str = sse::COMMENT;
-
-    fn begin(&mut self) -> String {
-        String::new()
-    }
-
+impl StreamFormat for LlamaAnswer {
     fn event(&mut self, _: u32, event: &Event) -> String {
         self.part(event).map_or(String::new(), |part| sse::data(&part))
     }
 
     fn end(&mut self, cut: Option<Cut>) -> String {
         cut.map_or(String::new(), |cut| sse::data(&Refusal::from(cut).to_json()))
+    }
+
+    fn take(&mut self, _: u32, event: &Event) {
+        LlamaAnswer::take(self, event);
+    }
+
+    fn whole(&mut self) -> Value {
+        self.last()
     }
 }

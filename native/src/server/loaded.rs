@@ -14,7 +14,7 @@ use crate::block_store::BlockStore;
 use crate::cli::VERSION;
 
 /// A loaded model.
-pub(crate) struct Model {
+pub(crate) struct ServedModel {
     /// The engine.
     pub(crate) engine: Engine,
     /// Where blocks of its prefix cache are kept beside the device, for this model on this device.
@@ -37,7 +37,7 @@ pub(crate) struct Loaded {
 }
 
 impl Loaded {
-    pub(super) fn new(Model { engine, blocks }: &Model) -> Loaded {
+    pub(super) fn new(ServedModel { engine, blocks }: &ServedModel) -> Loaded {
         let adapter = engine.adapter().map(|adapter| (&adapter.name, &adapter.driver, &adapter.backend));
         let facts = json!([engine.plan().model_type, engine.plan().formats, engine.index_topk(), VERSION, adapter]);
         let digest = Sha256::digest(facts.to_string());

@@ -20,7 +20,7 @@ const ROUTE_RATE: &str = "lyn_route_tokens_per_second";
 
 /// All figures of a server. They belong to it, not to the process: tests have several.
 pub(crate) struct Metrics {
-    recorder: PrometheusRecorder,
+    recorder: Arc<PrometheusRecorder>,
     handle: PrometheusHandle,
     pub(crate) generation_tokens: Counter,
     pub(crate) device_losses: Counter,
@@ -43,8 +43,7 @@ impl Metrics {
         let builder = PrometheusBuilder::new().set_buckets(&BUCKETS).unwrap_or_default();
         let rate = Matcher::Full(ROUTE_RATE.to_owned());
         let builder = builder.set_buckets_for_metric(rate, &RATE_BUCKETS).unwrap_or_default();
-        let recorder = builder.build_recorder();
-        let handle = recorder.handle();
+        let recorder = Arc::new(builder.build_recorder());
         let counter = |name: &'static str, text: &'static str| {
             metrics::describe_counter!(name, text);
             metrics::counter!(name)
@@ -57,91 +56,65 @@ impl Metrics {
             metrics::describe_histogram!(name, Unit::Seconds, text);
             metrics::histogram!(name)
         };
-        with_local_recorder(&recorder, || {
-            metrics::describe_counter!("lyn_requests_total", "Requests, by route and status");
-            metrics::describe_counter!("lyn_aborted_total", "Answers that ended early, by reason");
-            metrics::describe_counter!("lyn_disk_blocks_total", "What happened to blocks of the prefix cache on disk");
-            metrics::describe_counter!("lyn_route_requests_total", "Requests of a route");
-            metrics::describe_counter!("lyn_route_errors_total", "Requests of a route without a complete answer");
-            metrics::describe_counter!(
-                "lyn_route_prompt_tokens_total",
-                "Prompt tokens of a route, as reported by the engine"
-            );
-            metrics::describe_counter!(
-                "lyn_route_cached_tokens_total",
-                "Prompt tokens of a route found in the engine's cache"
-            );
-            metrics::describe_counter!(
-                "lyn_route_completion_tokens_total",
-                "Answer tokens of a route, as reported by the engine"
-            );
+        // Those with labels are made when the labels are known.
+        let labelled = [
+            ("lyn_requests_total", "Requests, by route and status"),
+            ("lyn_aborted_total", "Answers that ended early, by reason"),
+            ("lyn_disk_blocks_total", "What happened to blocks of the prefix cache on disk"),
+            ("lyn_route_requests_total", "Requests of a route"),
+            ("lyn_route_errors_total", "Requests of a route without a complete answer"),
+            ("lyn_route_prompt_tokens_total", "Prompt tokens of a route, as reported by the engine"),
+            ("lyn_route_cached_tokens_total", "Prompt tokens of a route found in the engine's cache"),
+            ("lyn_route_completion_tokens_total", "Answer tokens of a route, as reported by the engine"),
+        ];
+        with_local_recorder(&*Arc::clone(&recorder), || {
+            for (name, text) in labelled {
+                metrics::describe_counter!(name, text);
+            }
             let text = "Time from a routed request to its first text";
             metrics::describe_histogram!("lyn_route_first_token_seconds", Unit::Seconds, text);
             metrics::describe_histogram!(ROUTE_RATE, "Tokens per second of an answer after its first token");
             metrics::describe_gauge!("lyn_disk_blocks", "Blocks of the prefix cache on disk");
             metrics::describe_gauge!("lyn_disk_bytes", "Bytes of their files");
-        });
-        let figures = with_local_recorder(&recorder, || {
-            (
-                [
-                    counter("lyn_generation_tokens_total", "Tokens of answers"),
-                    counter("lyn_device_losses_total", "Engine reloads after a loss"),
-                    counter("lyn_prompt_tokens_total", "Prompt tokens of finished answers"),
-                    counter("lyn_prompt_cached_tokens_total", "Prompt tokens found in the cache, of finished answers"),
-                    counter("lyn_reasoning_tokens_total", "Reasoning tokens of finished answers"),
-                ],
-                [
-                    gauge("lyn_requests_running", "Answers being generated"),
-                    gauge("lyn_requests_waiting", "Answers waiting in the queue"),
-                    gauge("lyn_kv_used_ratio", "Share of the cache's pages in use"),
-                ],
-                [
-                    histogram("lyn_queue_seconds", "Time from request to start of prefill"),
-                    histogram("lyn_ttft_seconds", "Time from request to first token"),
-                    histogram("lyn_tpot_seconds", "Average time between two tokens of an answer"),
-                    histogram("lyn_e2e_seconds", "Time from request to the end of its answer"),
-                ],
-            )
-        });
-        let ([generation_tokens, device_losses, prompt_tokens, cached_tokens, reasoning_tokens], gauges, histograms) =
-            figures;
-        let [running, waiting, kv_used] = gauges;
-        let [queue_seconds, first_token_seconds, token_seconds, answer_seconds] = histograms;
-        Metrics {
-            recorder,
-            handle,
-            generation_tokens,
-            device_losses,
-            queue_seconds,
-            first_token_seconds,
-            token_seconds,
-            answer_seconds,
-            prompt_tokens,
-            cached_tokens,
-            reasoning_tokens,
-            running,
-            waiting,
-            kv_used,
-        }
+            Metrics {
+                handle: recorder.handle(),
+                recorder,
+                generation_tokens: counter("lyn_generation_tokens_total", "Tokens of answers"),
+                device_losses: counter("lyn_device_losses_total", "Engine reloads after a loss"),
+                queue_seconds: histogram("lyn_queue_seconds", "Time from request to start of prefill"),
+                first_token_seconds: histogram("lyn_ttft_seconds", "Time from request to first token"),
+                token_seconds: histogram("lyn_tpot_seconds", "Average time between two tokens of an answer"),
+                answer_seconds: histogram("lyn_e2e_seconds", "Time from request to the end of its answer"),
+                prompt_tokens: counter("lyn_prompt_tokens_total", "Prompt tokens of finished answers"),
+                cached_tokens: counter(
+                    "lyn_prompt_cached_tokens_total",
+                    "Prompt tokens found in the cache, of finished answers",
+                ),
+                reasoning_tokens: counter("lyn_reasoning_tokens_total", "Reasoning tokens of finished answers"),
+                running: gauge("lyn_requests_running", "Answers being generated"),
+                waiting: gauge("lyn_requests_waiting", "Answers waiting in the queue"),
+                kv_used: gauge("lyn_kv_used_ratio", "Share of the cache's pages in use"),
+            }
+        })
     }
 
     /// Counts a request.
     pub(crate) fn request(&self, route: &str, status: u16) {
         let labels = [("route", route.to_owned()), ("status", status.to_string())];
-        with_local_recorder(&self.recorder, || metrics::counter!("lyn_requests_total", &labels).increment(1));
+        with_local_recorder(&*self.recorder, || metrics::counter!("lyn_requests_total", &labels).increment(1));
     }
 
     /// Counts an answer that ended before its time.
     pub(crate) fn aborted(&self, reason: &'static str) {
         let labels = [("reason", reason)];
-        with_local_recorder(&self.recorder, || metrics::counter!("lyn_aborted_total", &labels).increment(1));
+        with_local_recorder(&*self.recorder, || metrics::counter!("lyn_aborted_total", &labels).increment(1));
     }
 
     /// Counts a request of a route, and what will come of it. `upstream`: whose answer it is.
     pub(crate) fn route(self: &Arc<Metrics>, route: &str, upstream: &str) -> Meter {
         let labels = [("route", route.to_owned()), ("upstream", upstream.to_owned())];
         let counter = |name: &'static str| metrics::counter!(name, &labels);
-        let meter = with_local_recorder(&self.recorder, || Meter {
+        let meter = with_local_recorder(&*self.recorder, || Meter {
             metrics: Arc::clone(self),
             labels: labels.clone(),
             prompt_tokens: counter("lyn_route_prompt_tokens_total"),
@@ -175,7 +148,7 @@ impl Metrics {
         let Figures { hits, misses, errors, dropped, written, evicted, entries, bytes } = *now;
         let events = [("hit", hits), ("miss", misses), ("error", errors), ("dropped", dropped)];
         let more = [("written", written), ("evicted", evicted)];
-        with_local_recorder(&self.recorder, || {
+        with_local_recorder(&*self.recorder, || {
             for (event, count) in events.into_iter().chain(more) {
                 metrics::counter!("lyn_disk_blocks_total", "event" => event).absolute(count);
             }
@@ -212,7 +185,7 @@ pub(crate) struct Meter {
 
 impl Meter {
     fn count(&self, name: &'static str) {
-        with_local_recorder(&self.metrics.recorder, || metrics::counter!(name, &self.labels).increment(1));
+        with_local_recorder(&*self.metrics.recorder, || metrics::counter!(name, &self.labels).increment(1));
     }
 
     /// Takes an event.

@@ -62,10 +62,10 @@ use lyn::error::escape;
 use tower::Layer;
 use tracing::Instrument;
 
-use self::dialect::Dialect;
-use self::guard::{Address, Visitor};
+use self::dialect::ClientDialect;
+use self::guard::{Peer, Visitor};
 use self::refusal::Refusal;
-pub(crate) use self::shared::{Server, Settings, Shared};
+pub(crate) use self::shared::{Server, ServerSettings, Shared};
 
 /// A request's id, in its answer and in the log.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -161,9 +161,9 @@ async fn enter(State(server): State<Shared>, mut request: Request, next: Next) -
     let began = Instant::now();
     let id = request_id(&request);
     let method = request.method().clone();
-    let dialect = Dialect::of(request.uri().path(), request.headers());
+    let dialect = ClientDialect::of(request.uri().path(), request.headers());
     let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default());
-    let address = request.extensions().get::<Address>().map(|address| address.0);
+    let address = request.extensions().get::<Peer>().map(|address| address.0);
     let mut origin = None;
     let let_in = admit(&server, &mut request, address, &mut origin);
     let mut response = match let_in {
@@ -176,7 +176,7 @@ async fn enter(State(server): State<Shared>, mut request: Request, next: Next) -
     };
     dialect.retell(&mut response, &id);
     let headers = response.headers_mut();
-    if dialect == Dialect::Anthropic {
+    if dialect == ClientDialect::Anthropic {
         headers.insert(anthropic::REQUEST_ID, id.clone());
     }
     headers.insert(REQUEST_ID, id);

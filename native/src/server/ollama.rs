@@ -9,11 +9,11 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
-use axum::response::Response;
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
 use lyn::chat::control::{FIM_BEGIN, FIM_END, FIM_HOLE};
 use lyn::error::{escape, quote};
-use lyn::generate::{Event, Request};
+use lyn::generate::Event;
 use lyn::wire::ollama::{self, Lines, What, fields, plain_name};
 use lyn::wire::openai::TextRequest;
 use lyn::wire::time::timestamp;
@@ -25,12 +25,12 @@ use super::answer::Answer;
 use super::body::parsed;
 use super::chat::{self, Started};
 use super::cut::Cut;
-use super::dialect::Dialect;
+use super::dialect::ClientDialect;
 use super::guard::{Visitor, Who};
 use super::loaded::Loaded;
 use super::refusal::{Refusal, ok};
 use super::shared::{Server, Shared};
-use super::sse::{self, Pieces};
+use super::sse::{self, StreamFormat};
 
 /// Whose API this is. Clients refuse servers that are older than what they use; lyn's own number is at `/version`.
 const VERSION: &str = "0.13.5";
@@ -42,21 +42,31 @@ fn now() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
-impl Pieces for Lines {
+/// An answer by lines, or as its last one.
+struct Told {
+    lines: Lines,
+    last: Map<String, Value>,
+}
+
+impl StreamFormat for Told {
     const KIND: &'static str = "application/x-ndjson";
     // An empty line is no line.
     const KEEP_ALIVE: &'static str = "\n";
 
-    fn begin(&mut self) -> String {
-        String::new()
-    }
-
     fn event(&mut self, _choice: u32, event: &Event) -> String {
-        self.take(event, false, now()).map_or(String::new(), |line| format!("{}\n", Value::Object(line)))
+        self.lines.take(event, false, now()).map_or(String::new(), |line| format!("{}\n", Value::Object(line)))
     }
 
     fn end(&mut self, cut: Option<Cut>) -> String {
-        cut.map_or(String::new(), |cut| format!("{}\n", Dialect::Ollama.envelope(&cut.into(), None)))
+        cut.map_or(String::new(), |cut| format!("{}\n", ClientDialect::Ollama.envelope(&cut.into(), None)))
+    }
+
+    fn take(&mut self, _choice: u32, event: &Event) {
+        self.last = self.lines.take(event, true, now()).unwrap_or(std::mem::take(&mut self.last));
+    }
+
+    fn whole(&mut self) -> Value {
+        Value::Object(self.last.clone())
     }
 }
 
@@ -80,40 +90,26 @@ async fn respond(
     let rules = server.rules(true, true);
     let asked = parsed(&server, body, move |bytes| ollama::asked(&rules, bytes, generates)).await?;
     let lines = Lines::new(asked.model, generates);
-    let (mut answer, headers) = match asked.what {
+    let (answer, headers) = match asked.what {
         What::Load { done_reason } => {
             server.loaded()?;
             return Ok(ok(&Value::Object(lines.empty(done_reason, now()))));
         }
         What::Chat(request) => {
-            let Started { answer, headers, .. } = chat::start(&server, visitor, *request).await?;
+            let Started { answer, headers, .. } = chat::start(&server, visitor, *request, true).await?;
             (answer, headers)
         }
         What::Text(request) => text(&server, visitor, *request).await?,
     };
-    let mut response = if asked.streams {
-        sse::stream(answer, lines)
-    } else {
-        let (mut lines, mut last) = (lines, Map::new());
-        while let Some((_, event)) = answer.next().await? {
-            last = lines.take(&event, true, now()).unwrap_or(last);
-        }
-        ok(&Value::Object(last))
-    };
-    response.headers_mut().extend(headers);
-    Ok(response)
+    sse::respond(answer, Told { lines, last: Map::new() }, asked.streams, headers).await
 }
 
 /// Asks for the answer to a text without a chat format.
 async fn text(server: &Server, visitor: Visitor, request: TextRequest) -> Result<(Answer, HeaderMap), Refusal> {
-    let scope = server.guard.scope(visitor.key);
     let headers = chat::ignored(request.ignored());
-    let (answer, ()) = Answer::ask(server, visitor.key, 1, move |language| {
-        let asked = request.to_requests(language)?.requests;
-        Ok((asked.into_iter().map(|request| Request { scope: scope.clone(), ..request }).collect(), ()))
-    })
-    .await?;
-    Ok((answer, headers))
+    let asking =
+        Answer::ask(server, visitor.key, None, 1, move |language| Ok((request.to_requests(language)?.requests, ())));
+    Ok((asking.await?.0, headers))
 }
 
 /// What is the same for all names: there is one model.
@@ -245,9 +241,7 @@ pub(crate) async fn pull(State(server): State<Shared>, body: Body) -> Result<Res
     if stream == Some(false) {
         return Ok(ok(&done));
     }
-    let mut response = Response::new(Body::from(format!("{done}\n")));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(Lines::KIND));
-    Ok(response)
+    Ok(([(CONTENT_TYPE, Told::KIND)], format!("{done}\n")).into_response())
 }
 
 /// `GET /api/version`

@@ -128,7 +128,7 @@ impl Refusal {
 }
 
 impl IntoResponse for Refusal {
-    /// In OpenAI's envelope; `Dialect::retell` knows the others.
+    /// In OpenAI's envelope; `ClientDialect::retell` knows the others.
     fn into_response(self) -> Response {
         let mut response = self.with_body(&self.to_json());
         response.extensions_mut().insert(self);

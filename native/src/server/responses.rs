@@ -7,14 +7,15 @@ use axum::response::Response;
 use lyn::error::{Code, Error};
 use lyn::generate::Event;
 use lyn::wire::openai::{self, ResponsesRequest};
+use serde_json::Value;
 
 use super::body::parsed;
 use super::chat::{self, Started};
 use super::cut::Cut;
 use super::guard::Who;
-use super::refusal::{Refusal, ok};
+use super::refusal::Refusal;
 use super::shared::{Shared, unix_seconds};
-use super::sse::{self, Pieces};
+use super::sse::{self, StreamFormat};
 
 /// `POST /v1/responses`
 pub(crate) async fn create(
@@ -39,26 +40,14 @@ pub(crate) async fn create(
         told = told.with_logprobs(language.ok().map(|language| language.tokenizer().clone()));
     }
     let streams = chat.is_stream();
-    let Started { mut answer, headers, .. } = chat::start_known(&server, visitor, chat).await?;
-    let mut response = if streams {
-        sse::stream(answer, Events(told))
-    } else {
-        while let Some((_, event)) = answer.next().await? {
-            told.events(&event);
-        }
-        ok(&told.whole())
-    };
-    response.headers_mut().extend(headers);
-    Ok(response)
+    let Started { answer, headers, .. } = chat::start(&server, visitor, chat, false).await?;
+    sse::respond(answer, Events(told), streams, headers).await
 }
 
 /// An answer by named events.
 struct Events(openai::Response);
 
-impl Pieces for Events {
-    const KIND: &'static str = sse::EVENT_STREAM;
-    const KEEP_ALIVE: &'static str = sse::COMMENT;
-
+impl StreamFormat for Events {
     fn begin(&mut self) -> String {
         sse::named(&self.0.begin())
     }
@@ -71,5 +60,9 @@ impl Pieces for Events {
         let Some(cut) = cut else { return String::new() };
         let refusal = Refusal::from(cut);
         sse::named(&self.0.fail("server_error", &Error::new(Code::Internal, refusal.message())))
+    }
+
+    fn whole(&mut self) -> Value {
+        self.0.whole()
     }
 }

@@ -22,7 +22,7 @@ const COPIES: usize = 32;
 
 /// What the server is told about itself.
 #[derive(Default)]
-pub(crate) struct Settings {
+pub(crate) struct ServerSettings {
     /// Names of the model.
     pub(crate) models: ModelIds,
     /// Whose refusals are repeated.
@@ -41,7 +41,7 @@ pub(crate) struct Settings {
 
 /// All that handlers share.
 pub(crate) struct Server {
-    pub(super) settings: Settings,
+    pub(super) settings: ServerSettings,
     pub(super) worker: Worker,
     pub(super) admission: Arc<Admission>,
     /// The same for answers of other engines: they take no room from those made here.
@@ -63,7 +63,7 @@ pub(crate) type Shared = Arc<Server>;
 impl Server {
     /// A server around an engine's thread.
     pub(crate) fn new(
-        settings: Settings,
+        settings: ServerSettings,
         worker: Worker,
         metrics: Arc<Metrics>,
         guard: Guard,
@@ -85,11 +85,6 @@ impl Server {
             stopping: watch::Sender::new(false),
             started: unix_seconds(),
         })
-    }
-
-    /// The engine's thread.
-    pub(crate) fn worker(&self) -> &Worker {
-        &self.worker
     }
 
     /// From now on nothing new is begun.
@@ -115,7 +110,7 @@ impl Server {
 
     /// How requests are judged. `beta`: those of the beta path; `any_model`: whatever model they name.
     pub(super) fn rules(&self, beta: bool, any_model: bool) -> openai::Rules {
-        let Settings { models, compat, .. } = &self.settings;
+        let ServerSettings { models, compat, .. } = &self.settings;
         let models = ModelIds { accept_any: models.accept_any || any_model, ..models.clone() };
         openai::Rules { compat: *compat, beta, checkpoint_sampling: false, models, ..openai::Rules::default() }
     }

@@ -1,11 +1,11 @@
-//! An answer by pieces, over HTTP: events as they come, a sign of life in silence. Each dialect writes its own pieces.
+//! An answer over HTTP, whole or by pieces: events as they come, a sign of life in silence. Each dialect writes its own.
 
 use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use axum::http::{HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream::unfold;
@@ -15,31 +15,35 @@ use tokio::time::{Instant, timeout_at};
 
 use super::answer::Answer;
 use super::cut::Cut;
+use super::refusal::{Refusal, ok};
 
 /// Silence before a sign of life.
 pub(super) const SILENCE: Duration = Duration::from_secs(10);
 /// Tells nginx not to hold events back.
 const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-/// How a dialect writes an answer by pieces. Each text is whole events, or empty.
-pub(crate) trait Pieces: Send + 'static {
-    /// The media type.
-    const KIND: &'static str;
-    /// The sign of life.
-    const KEEP_ALIVE: &'static str;
+/// How a dialect writes an answer. Each text of one by pieces is whole events, or empty.
+pub(crate) trait StreamFormat: Send + 'static {
+    /// The media type of pieces.
+    const KIND: &'static str = "text/event-stream; charset=utf-8";
+    /// The sign of life: a comment that means nothing.
+    const KEEP_ALIVE: &'static str = ": keep-alive\n\n";
 
     /// Before all events.
-    fn begin(&mut self) -> String;
+    fn begin(&mut self) -> String {
+        String::new()
+    }
     /// For an event of a choice.
     fn event(&mut self, choice: u32, event: &Event) -> String;
     /// After all events; with what cut the answer, where something did.
     fn end(&mut self, cut: Option<Cut>) -> String;
+    /// Takes an event of an answer that is told whole.
+    fn take(&mut self, choice: u32, event: &Event) {
+        self.event(choice, event);
+    }
+    /// The whole answer, after all events.
+    fn whole(&mut self) -> Value;
 }
-
-/// Server-sent events with JSON in each.
-pub(crate) const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";
-/// The comment that means nothing.
-pub(crate) const COMMENT: &str = ": keep-alive\n\n";
 
 /// One event.
 pub(crate) fn data(value: &Value) -> String {
@@ -58,8 +62,30 @@ enum State {
     Ended,
 }
 
-/// The response. Dropping it drops the answer, and its work ends.
-pub(crate) fn stream<P: Pieces>(answer: Answer, pieces: P) -> Response {
+/// The response to a request, by pieces where it asked for them, with more headers.
+///
+/// # Errors
+/// What cut an answer that was to be whole.
+pub(crate) async fn respond<F: StreamFormat>(
+    mut answer: Answer,
+    mut format: F,
+    streams: bool,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let mut response = if streams {
+        stream(answer, format)
+    } else {
+        while let Some((choice, event)) = answer.next().await? {
+            format.take(choice, &event);
+        }
+        ok(&format.whole())
+    };
+    response.headers_mut().extend(headers);
+    Ok(response)
+}
+
+/// The response by pieces. Dropping it drops the answer, and its work ends.
+fn stream<P: StreamFormat>(answer: Answer, pieces: P) -> Response {
     let body = unfold((State::Begin, answer, pieces), |(state, mut answer, mut pieces)| async move {
         let (text, state) = match state {
             State::Begin => (pieces.begin(), State::Going),
@@ -76,7 +102,7 @@ pub(crate) fn stream<P: Pieces>(answer: Answer, pieces: P) -> Response {
     response
 }
 
-async fn next<P: Pieces>(answer: &mut Answer, pieces: &mut P) -> (String, State) {
+async fn next<P: StreamFormat>(answer: &mut Answer, pieces: &mut P) -> (String, State) {
     let silent = Instant::now() + SILENCE;
     loop {
         let text = match timeout_at(silent, answer.next()).await {
@@ -105,10 +131,7 @@ mod tests {
     /// A dialect of bare texts.
     struct Bare;
 
-    impl Pieces for Bare {
-        const KIND: &'static str = EVENT_STREAM;
-        const KEEP_ALIVE: &'static str = COMMENT;
-
+    impl StreamFormat for Bare {
         fn begin(&mut self) -> String {
             "begin ".to_owned()
         }
@@ -119,6 +142,10 @@ mod tests {
 
         fn end(&mut self, cut: Option<Cut>) -> String {
             cut.map_or("end", |cut| cut.reason()).to_owned()
+        }
+
+        fn whole(&mut self) -> Value {
+            Value::Null
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
+use axum::response::Response;
 use futures_util::future::join_all;
 use http_body_util::BodyExt;
 use lyn::engine::{Engine, Options};
@@ -16,13 +17,13 @@ use lyn::wire::openai::{Alias, Compat, ModelIds};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use super::floor::Limits;
-use super::guard::{Guard, Rules, digest};
-use super::loaded::Model;
+use super::floor::AnswerLimits;
+use super::guard::{Guard, GuardRules, digest};
+use super::loaded::ServedModel;
 use super::metrics::Metrics;
 use super::page::Page;
 use super::worker::{Load, Stage, Worker};
-use super::{BALANCE, CHAT, COMPLETIONS, COUNT_TOKENS, HEALTH, MESSAGES, MODELS, Server, Settings, Shared, app};
+use super::{BALANCE, CHAT, COMPLETIONS, COUNT_TOKENS, HEALTH, MESSAGES, MODELS, Server, ServerSettings, Shared, app};
 
 mod anthropic;
 mod elsewhere;
@@ -34,6 +35,30 @@ mod texts;
 
 const CHAT_PATH: &str = "/v1/chat/completions";
 const KEY: &str = "a-key-that-opens-1234";
+/// Longer than anything here takes, unless it hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What work gives. Work that hangs fails its test.
+async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(|_| panic!("{what}: nothing within {PATIENCE:?}"))
+}
+
+/// An object with these fields too.
+fn with(mut body: Value, fields: Value) -> Value {
+    let (Value::Object(body_fields), Value::Object(fields)) = (&mut body, fields) else {
+        panic!("fields of an object")
+    };
+    body_fields.extend(fields);
+    body
+}
+
+/// Fails where an object has not these fields.
+#[track_caller]
+fn expect(found: &Value, fields: Value) {
+    for (name, expected) in fields.as_object().unwrap() {
+        assert_eq!(found[name], *expected, "{name} of {found}");
+    }
+}
 
 fn load() -> Load {
     Box::new(|| {
@@ -45,13 +70,13 @@ fn load() -> Load {
             ..Options::default()
         };
         let engine = block_on(Engine::load(lyn::models::stories(), &options, &mut |_| true))?;
-        Ok(Model { engine, blocks: None })
+        Ok(ServedModel { engine, blocks: None })
     })
 }
 
 fn engine() -> (Worker, Arc<Metrics>) {
     let metrics = Arc::new(Metrics::new());
-    let (worker, _) = Worker::start(load(), Limits::default(), Arc::clone(&metrics)).unwrap();
+    let (worker, _) = Worker::start(load(), AnswerLimits::default(), Arc::clone(&metrics)).unwrap();
     (worker, metrics)
 }
 
@@ -63,21 +88,26 @@ fn shared() -> &'static (Worker, Arc<Metrics>) {
 
 async fn ready(worker: &Worker) {
     let mut stage = worker.stage();
-    let stage = stage.wait_for(|stage| !matches!(stage, Stage::Loading)).await.unwrap().clone();
+    let loaded = stage.wait_for(|stage| !matches!(stage, Stage::Loading));
+    let stage = within("loading", loaded).await.unwrap().clone();
     assert!(matches!(stage, Stage::Ready(_)), "the model is not loaded");
 }
 
-fn settings() -> Settings {
+fn settings() -> ServerSettings {
     let models = ModelIds { loaded: "stories".to_owned(), aliases: vec![], accept_any: false };
-    Settings { models, parallel: 4, max_queue: 64, max_queue_per_key: 16, ..Settings::default() }
+    ServerSettings { models, parallel: 4, max_queue: 64, max_queue_per_key: 16, ..ServerSettings::default() }
 }
 
-fn rules(keys: &[&str]) -> Rules {
-    Rules { keys: keys.iter().map(|key| digest(key.as_bytes())).collect(), max_body: 8 << 20, ..Rules::default() }
+fn rules(keys: &[&str]) -> GuardRules {
+    GuardRules {
+        keys: keys.iter().map(|key| digest(key.as_bytes())).collect(),
+        max_body: 8 << 20,
+        ..GuardRules::default()
+    }
 }
 
 /// A server of its own around the shared engine.
-async fn server(settings: Settings, rules: Rules, page: Option<Page>) -> Shared {
+async fn server(settings: ServerSettings, rules: GuardRules, page: Option<Page>) -> Shared {
     let (worker, metrics) = shared();
     ready(worker).await;
     Server::new(settings, worker.clone(), Arc::clone(metrics), Guard::new(rules), page)
@@ -85,6 +115,14 @@ async fn server(settings: Settings, rules: Rules, page: Option<Page>) -> Shared 
 
 async fn open_server() -> Shared {
     server(settings(), rules(&[]), None).await
+}
+
+/// A server with an engine of its own, to watch.
+async fn own_server() -> (Shared, Worker, Arc<Metrics>) {
+    let (worker, metrics) = engine();
+    ready(&worker).await;
+    let server = Server::new(settings(), worker.clone(), Arc::clone(&metrics), Guard::new(rules(&[])), None);
+    (server, worker, metrics)
 }
 
 struct Answer {
@@ -124,6 +162,17 @@ impl Answer {
         (data.iter().map(|event| serde_json::from_str(event).unwrap()).collect(), done)
     }
 
+    /// The events of a stream that go by names, which are also their types.
+    fn named_events(&self) -> Vec<Value> {
+        let event = |event: &str| {
+            let (name, data) = event.strip_prefix("event: ").unwrap().split_once("\ndata: ").unwrap();
+            let data: Value = serde_json::from_str(data).unwrap();
+            assert_eq!(data["type"], name);
+            data
+        };
+        self.text.split_terminator("\n\n").map(event).collect()
+    }
+
     /// All text of one kind in a stream.
     fn deltas(&self, key: &str) -> String {
         self.events().0.iter().filter_map(|event| event["choices"][0]["delta"][key].as_str()).collect()
@@ -137,11 +186,34 @@ fn ignored(answer: &Answer) -> Vec<&str> {
     fields
 }
 
+/// A response as soon as it has begun.
+async fn begin(app: &Router, request: Request<Body>) -> Response {
+    let what = format!("{} {}", request.method(), request.uri());
+    within(&what, app.clone().oneshot(request)).await.unwrap()
+}
+
+/// The rest of a response.
+async fn rest(body: Body) -> String {
+    let bytes = within("the end of a response", body.collect()).await.unwrap().to_bytes();
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
 async fn send(app: &Router, request: Request<Body>) -> Answer {
-    let response = app.clone().oneshot(request).await.unwrap();
-    let (head, body) = response.into_parts();
-    let bytes = body.collect().await.unwrap().to_bytes();
-    Answer { status: head.status, headers: head.headers, text: String::from_utf8(bytes.to_vec()).unwrap() }
+    let (head, body) = begin(app, request).await.into_parts();
+    Answer { status: head.status, headers: head.headers, text: rest(body).await }
+}
+
+/// The body of a chat that goes on for a while, after its first pieces.
+async fn begun_chat(app: &Router, fields: Value, pieces: usize) -> Body {
+    let endless = json!({ "max_tokens": 400, "stream": true, "logit_bias": { "1": -100 } });
+    let streamed = request("POST", CHAT_PATH, &[], asked(with(endless, fields)).to_string());
+    let response = begin(app, streamed).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    let mut body = response.into_body();
+    for _ in 0..pieces {
+        within("a piece of a stream", body.frame()).await.unwrap().unwrap();
+    }
+    body
 }
 
 fn request(method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Request<Body> {
@@ -165,13 +237,11 @@ async fn post(app: &Router, path: &str, body: &Value) -> Answer {
 
 /// A chat request with these fields beside a short, greedy default.
 fn asked(fields: Value) -> Value {
-    let mut body = json!({
+    let body = json!({
         "model": "deepseek-chat", "max_tokens": 8, "temperature": 0,
         "messages": [{ "role": "user", "content": "Tell me about a dog" }],
     });
-    let Value::Object(fields) = fields else { panic!("fields are an object") };
-    body.as_object_mut().unwrap().extend(fields);
-    body
+    with(body, fields)
 }
 
 async fn chat(app: &Router, fields: Value) -> Answer {
@@ -303,7 +373,7 @@ async fn an_open_server_takes_any_key() {
 #[tokio::test]
 async fn pages_of_other_origins_ask_only_where_they_may() {
     let origins = vec!["https://app.example".to_owned()];
-    let app = app(&server(settings(), Rules { origins, ..rules(&[KEY]) }, None).await);
+    let app = app(&server(settings(), GuardRules { origins, ..rules(&[KEY]) }, None).await);
     let preflight = |origin: &'static str| {
         let wanted = [
             ("origin", origin),
@@ -332,7 +402,7 @@ async fn pages_of_other_origins_ask_only_where_they_may() {
 
 #[tokio::test]
 async fn large_bodies_and_foreign_hosts_are_refused() {
-    let app = app(&server(settings(), Rules { max_body: 1000, ..rules(&[]) }, None).await);
+    let app = app(&server(settings(), GuardRules { max_body: 1000, ..rules(&[]) }, None).await);
     let long = asked(json!({ "user": "x".repeat(2000) })).to_string();
     let length = long.len().to_string();
     let said = send(&app, request("POST", CHAT_PATH, &[("content-length", &length)], long.clone())).await;
@@ -381,17 +451,9 @@ fn figure(metrics: &Metrics, name: &str) -> f64 {
 /// Clients that leave, in a stream and before an answer, with an engine of their own to watch.
 #[tokio::test]
 async fn what_nobody_waits_for_stops() {
-    let (worker, metrics) = engine();
-    ready(&worker).await;
-    let server = Server::new(settings(), worker, Arc::clone(&metrics), Guard::new(rules(&[])), None);
+    let (server, _, metrics) = own_server().await;
     let app = app(&server);
-    let endless = json!({ "max_tokens": 400, "temperature": 1, "stream": true, "logit_bias": { "1": -100 } });
-    let streamed = request("POST", CHAT_PATH, &[], asked(endless.clone()).to_string());
-    let mut body = app.clone().oneshot(streamed).await.unwrap().into_body();
-    for _ in 0..4 {
-        body.frame().await.unwrap().unwrap();
-    }
-    drop(body);
+    drop(begun_chat(&app, json!({ "temperature": 1 }), 4).await);
     idle(&metrics).await;
     let made = figure(&metrics, "lyn_generation_tokens_total");
     assert!(made < 300.0, "{made} tokens were made for nobody");
@@ -445,13 +507,8 @@ async fn wrong_requests_are_400_with_the_field_s_name() {
 async fn the_whole_answer() {
     let app = app(&open_server().await);
     let answer = chat(&app, json!({ "seed": 7, "temperature": 1 })).await;
-    assert_eq!(
-        (&answer.headers["x-seed"], &answer.headers["content-type"]),
-        (
-            &axum::http::HeaderValue::from_static("7"),
-            &axum::http::HeaderValue::from_static("application/json; charset=utf-8"),
-        )
-    );
+    assert_eq!(answer.headers["x-seed"], "7");
+    assert_eq!(answer.headers["content-type"], "application/json; charset=utf-8");
     let answer = answer.ok();
     assert!(uuid::Uuid::parse_str(answer["id"].as_str().unwrap()).is_ok());
     assert_eq!(answer["object"], "chat.completion");
@@ -461,10 +518,7 @@ async fn the_whole_answer() {
     assert_eq!(usage("prompt_tokens"), usage("prompt_cache_hit_tokens") + usage("prompt_cache_miss_tokens"));
     assert!(answer["timings"]["predicted_n"].is_u64());
     let one = chat(&app, json!({ "max_tokens": 1 })).await.ok();
-    assert_eq!(
-        (&one["choices"][0]["finish_reason"], &one["usage"]["completion_tokens"]),
-        (&json!("length"), &json!(1))
-    );
+    assert!(one["choices"][0]["finish_reason"] == "length" && one["usage"]["completion_tokens"] == 1, "{one}");
     let thought = chat(&app, json!({ "model": "deepseek-reasoner", "max_tokens": 5 })).await.ok();
     let message = &thought["choices"][0]["message"];
     assert_eq!((&message["content"], message["reasoning_content"].as_str().unwrap().is_empty()), (&json!(""), false));
@@ -490,11 +544,8 @@ async fn seeds_and_biases() {
 async fn streams_have_deepseek_s_shape() {
     let app = app(&open_server().await);
     for (model, apart) in [("deepseek-chat", false), ("deepseek-reasoner", true)] {
-        let mut fields = json!({ "model": model, "stream": true });
-        if apart {
-            fields["stream_options"] = json!({ "include_usage": true });
-        }
-        let answer = chat(&app, fields).await;
+        let options = if apart { json!({ "include_usage": true }) } else { Value::Null };
+        let answer = chat(&app, json!({ "model": model, "stream": true, "stream_options": options })).await;
         assert_eq!(answer.headers["content-type"], "text/event-stream; charset=utf-8");
         assert_eq!(answer.headers["cache-control"], "no-cache");
         let (events, done) = answer.events();
@@ -519,17 +570,11 @@ async fn streams_have_deepseek_s_shape() {
 /// The thread panics in the middle of a stream: the stream ends as it should, and the next request is served.
 #[tokio::test]
 async fn an_engine_that_panics_is_loaded_again() {
-    let (worker, metrics) = engine();
-    ready(&worker).await;
-    let app = app(&Server::new(settings(), worker.clone(), Arc::clone(&metrics), Guard::new(rules(&[])), None));
-    let endless = json!({ "max_tokens": 400, "stream": true, "logit_bias": { "1": -100 } });
-    let streamed = request("POST", CHAT_PATH, &[], asked(endless).to_string());
-    let mut body = app.clone().oneshot(streamed).await.unwrap().into_body();
-    for _ in 0..3 {
-        body.frame().await.unwrap().unwrap();
-    }
-    worker.crash().await;
-    let rest = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
+    let (server, worker, metrics) = own_server().await;
+    let app = app(&server);
+    let body = begun_chat(&app, json!({}), 3).await;
+    within("a crash", worker.crash()).await;
+    let rest = rest(body).await;
     assert!(rest.contains("insufficient_system_resource") && rest.ends_with("data: [DONE]\n\n"), "{rest}");
     assert!(!rest.contains("a test's own"));
     ready(&worker).await;
@@ -613,9 +658,8 @@ async fn a_prompt_is_known_to_its_own_key_only() {
 
 #[tokio::test]
 async fn metrics_add_up() {
-    let (worker, metrics) = engine();
-    ready(&worker).await;
-    let app = app(&Server::new(settings(), worker, Arc::clone(&metrics), Guard::new(rules(&[])), None));
+    let (server, _, metrics) = own_server().await;
+    let app = app(&server);
     let mut sums = [0.0; 4];
     for (model, tokens) in [("deepseek-chat", 3), ("deepseek-reasoner", 9), ("deepseek-chat", 3)] {
         let answer = chat(&app, json!({ "model": model, "max_tokens": tokens })).await.ok();
@@ -650,22 +694,14 @@ async fn metrics_add_up() {
 
 #[tokio::test]
 async fn a_full_queue_is_said_at_once() {
-    let settings = Settings { parallel: 1, max_queue: 1, ..settings() };
+    let settings = ServerSettings { parallel: 1, max_queue: 1, ..settings() };
     let server = server(settings, rules(&[]), None).await;
     let app = app(&server);
-    let endless = asked(json!({ "max_tokens": 300, "stream": true, "logit_bias": { "1": -100 } })).to_string();
-    let mut bodies = vec![];
-    for _ in 0..2 {
-        let response = app.clone().oneshot(request("POST", CHAT_PATH, &[], endless.clone())).await.unwrap();
-        assert_eq!(response.status(), StatusCode::OK);
-        bodies.push(response.into_body());
-    }
+    let endless = || begun_chat(&app, json!({ "max_tokens": 300 }), 0);
+    let bodies = [endless().await, endless().await];
     let refused = chat(&app, json!({})).await;
     assert!(refused.refused(503).contains("queue is full"));
-    assert_eq!(
-        (&refused.headers["retry-after"], &refused.headers["retry-after-ms"]),
-        (&"5".parse().unwrap(), &"5000".parse().unwrap())
-    );
+    assert!(refused.headers["retry-after"] == "5" && refused.headers["retry-after-ms"] == "5000");
     drop(bodies);
     assert_eq!(server.answers(), 0);
     chat(&app, json!({})).await.ok();
@@ -683,11 +719,12 @@ async fn random_bodies_are_answered_or_refused() {
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         usize::try_from((mixed ^ (mixed >> 31)) % most as u64).unwrap()
     };
+    let fields: Vec<&str> = FIELDS.split(' ').collect();
     let mut statuses = [0; 2];
     for _ in 0..1000 {
         let mut body = asked(json!({ "max_tokens": 1 }));
         for _ in 0..=pick(3) {
-            let field = FIELDS[pick(FIELDS.len())];
+            let field = fields[pick(fields.len())];
             body[field] = value(&mut pick, 0);
         }
         let mut text = body.to_string().into_bytes();
@@ -699,7 +736,8 @@ async fn random_bodies_are_answered_or_refused() {
             text.truncate(pick(text.len()));
         }
         let shown = String::from_utf8_lossy(&text).into_owned();
-        let answer = tokio::time::timeout(Duration::from_secs(60), send(&app, request("POST", CHAT_PATH, &[], text)));
+        // Before the patience of others ends, so that the body is told.
+        let answer = tokio::time::timeout(PATIENCE / 2, send(&app, request("POST", CHAT_PATH, &[], text)));
         let status = answer.await.unwrap_or_else(|_| panic!("no answer to {shown}")).status;
         assert!(status == StatusCode::OK || status.is_client_error(), "{status}: {shown}");
         statuses[usize::from(status.is_client_error())] += 1;
@@ -709,7 +747,7 @@ async fn random_bodies_are_answered_or_refused() {
 
 #[tokio::test]
 async fn what_the_hosted_api_refuses_is_refused_on_request() {
-    let strict = Settings { compat: Compat::DeepSeek, ..settings() };
+    let strict = ServerSettings { compat: Compat::DeepSeek, ..settings() };
     let strict = app(&server(strict, rules(&[]), None).await);
     let open = app(&open_server().await);
     let prefix =
@@ -731,22 +769,16 @@ async fn texts_are_continued_without_a_format() {
     let text = answer["choices"][0]["text"].as_str().unwrap();
     let counted = post(&app, "/tokenize", &json!({ "prompt": "Once upon a time" })).await.ok();
     assert_eq!(answer["usage"]["prompt_tokens"], counted["count"]);
-    let mut streamed = body.clone();
-    streamed["stream"] = json!(true);
-    let (events, done) = post(&app, "/completions", &streamed).await.events();
+    let (events, done) = post(&app, "/completions", &with(body.clone(), json!({ "stream": true }))).await.events();
     let said: String = events.iter().filter_map(|event| event["choices"][0]["text"].as_str()).collect();
     assert_eq!((said.as_str(), done), (text, true));
-    let mut several = body.clone();
-    several["prompt"] = json!(["Once upon a time", "The dog"]);
-    several["n"] = json!(2);
-    several["echo"] = json!(true);
+    let several = with(body.clone(), json!({ "prompt": ["Once upon a time", "The dog"], "n": 2, "echo": true }));
     let several = post(&app, "/completions", &several).await.ok();
     let choices = several["choices"].as_array().unwrap();
     let texts: Vec<&str> = choices.iter().map(|choice| choice["text"].as_str().unwrap()).collect();
     assert!(texts.len() == 4 && texts[0] == format!("Once upon a time{text}") && texts[3].starts_with("The dog"));
-    let mut hole = body;
-    hole["suffix"] = json!("The end.");
     // The built-in model knows no holes.
+    let hole = with(body, json!({ "suffix": "The end." }));
     assert!(post(&app, "/beta/completions", &hole).await.refused(400).contains("suffix"));
     assert!(post(&app, "/completions", &json!({ "model": "deepseek-chat" })).await.refused(400).contains("prompt"));
 }
@@ -798,9 +830,7 @@ async fn several_answers_to_one_request() {
     assert_eq!(choices.iter().map(|choice| choice["index"].as_u64().unwrap()).collect::<Vec<_>>(), [0, 1, 2]);
     let said = |choice: &Value| choice["message"]["content"].as_str().unwrap().to_owned();
     assert!(said(&choices[0]) != said(&choices[1]) || said(&choices[1]) != said(&choices[2]));
-    let mut streamed = fields;
-    streamed["stream"] = json!(true);
-    let (events, done) = chat(&app, streamed).await.events();
+    let (events, done) = chat(&app, with(fields, json!({ "stream": true }))).await.events();
     assert!(done);
     for (index, choice) in choices.iter().enumerate() {
         let own = events.iter().filter_map(|event| event["choices"].get(0)).filter(|choice| choice["index"] == index);
@@ -828,44 +858,21 @@ async fn anthropic_s_messages_are_the_same_conversation() {
         let same = chat(&app, json!({ "messages": messages, "thinking": { "type": thinking } })).await.ok();
         let text = same["choices"][0]["message"][field].as_str().unwrap().to_owned();
         let whole = post(&app, "/v1/messages", &body(false, thinking)).await.ok();
-        assert_eq!(
-            (&whole["type"], &whole["role"], &whole["model"]),
-            (&json!("message"), &json!("assistant"), &json!("claude-any"))
+        expect(
+            &whole,
+            json!({ "type": "message", "role": "assistant", "model": "claude-any", "stop_reason": "max_tokens" }),
         );
-        assert_eq!((&whole["content"][0]["type"], &whole["content"][0][kind]), (&json!(kind), &json!(text)));
-        assert_eq!(whole["stop_reason"], "max_tokens");
+        expect(&whole["content"][0], json!({ "type": kind, kind: text }));
         let usage = |key: &str| whole["usage"][key].as_u64().unwrap();
-        assert_eq!(
-            usage("input_tokens") + usage("cache_read_input_tokens"),
-            same["usage"]["prompt_tokens"].as_u64().unwrap()
-        );
-        let streamed = post(&app, "/anthropic/v1/messages", &body(true, thinking)).await;
-        let events: Vec<(&str, Value)> = streamed
-            .text
-            .split_terminator(
-                "
-
-",
-            )
-            .map(|event| {
-                let (name, data) = event
-                    .strip_prefix("event: ")
-                    .unwrap()
-                    .split_once(
-                        "
-data: ",
-                    )
-                    .unwrap();
-                (name, serde_json::from_str(data).unwrap())
-            })
-            .collect();
-        let names: Vec<&str> =
-            events.iter().map(|(name, _)| *name).filter(|name| *name != "content_block_delta").collect();
+        let read = usage("input_tokens") + usage("cache_read_input_tokens");
+        assert_eq!(same["usage"]["prompt_tokens"], read);
+        let events = post(&app, "/anthropic/v1/messages", &body(true, thinking)).await.named_events();
+        let names: Vec<&Value> =
+            events.iter().map(|event| &event["type"]).filter(|name| **name != "content_block_delta").collect();
         let shape = ["message_start", "content_block_start", "content_block_stop", "message_delta", "message_stop"];
         assert_eq!(names, shape);
-        let said: String = events.iter().filter_map(|(_, data)| data["delta"][kind].as_str()).collect();
+        let said: String = events.iter().filter_map(|event| event["delta"][kind].as_str()).collect();
         assert_eq!(said, text);
-        assert!(events.iter().all(|(name, data)| data["type"] == *name));
     }
     let counted = post(&app, "/v1/messages/count_tokens", &body(false, "disabled")).await.ok();
     let prompt = post(&app, "/tokenize", &json!({ "messages": messages })).await.ok();
@@ -881,16 +888,16 @@ async fn ollama_s_lines_are_the_same_conversation() {
     let same = chat(&app, json!({})).await.ok();
     let text = same["choices"][0]["message"]["content"].as_str().unwrap();
     let options = json!({ "temperature": 0, "num_predict": 8 });
-    let mut body = json!({ "model": "deepseek-chat", "messages": asked(json!({}))["messages"], "options": options });
+    let body = json!({ "model": "deepseek-chat", "messages": asked(json!({}))["messages"], "options": options });
     let streamed = post(&app, "/api/chat", &body).await;
     assert_eq!(streamed.headers["content-type"], "application/x-ndjson");
     let lines: Vec<Value> = streamed.text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let said: String = lines.iter().filter_map(|line| line["message"]["content"].as_str()).collect();
     assert_eq!(said, text);
     let last = lines.last().unwrap();
-    assert_eq!((&last["done"], &last["done_reason"], &last["eval_count"]), (&json!(true), &json!("length"), &json!(8)));
-    body["stream"] = json!(false);
-    assert_eq!(post(&app, "/api/chat", &body).await.ok()["message"]["content"], text);
+    expect(last, json!({ "done": true, "done_reason": "length", "eval_count": 8 }));
+    let whole = with(body, json!({ "stream": false }));
+    assert_eq!(post(&app, "/api/chat", &whole).await.ok()["message"]["content"], text);
     let prompt =
         json!({ "model": "deepseek-chat", "prompt": "Tell me about a dog", "stream": false, "options": options });
     assert_eq!(post(&app, "/api/generate", &prompt).await.ok()["response"], text);
@@ -900,34 +907,9 @@ async fn ollama_s_lines_are_the_same_conversation() {
     assert!(wrong.status == StatusCode::BAD_REQUEST && wrong.json()["error"].is_string());
 }
 
-const FIELDS: [&str; 26] = [
-    "model",
-    "messages",
-    "max_tokens",
-    "temperature",
-    "top_p",
-    "top_k",
-    "min_p",
-    "seed",
-    "stop",
-    "presence_penalty",
-    "frequency_penalty",
-    "repetition_penalty",
-    "logit_bias",
-    "logprobs",
-    "top_logprobs",
-    "stream",
-    "stream_options",
-    "thinking",
-    "reasoning_effort",
-    "chat_template_kwargs",
-    "n",
-    "tools",
-    "tool_choice",
-    "response_format",
-    "user",
-    "unknown",
-];
+const FIELDS: &str = "model messages max_tokens temperature top_p top_k min_p seed stop presence_penalty \
+    frequency_penalty repetition_penalty logit_bias logprobs top_logprobs stream stream_options thinking \
+    reasoning_effort chat_template_kwargs n tools tool_choice response_format user unknown";
 
 fn value(pick: &mut impl FnMut(usize) -> usize, depth: usize) -> Value {
     match pick(if depth > 3 { 7 } else { 10 }) {
@@ -1058,9 +1040,7 @@ async fn calls_and_stops_are_kept_to() {
         let arguments: Value = serde_json::from_str(calls[0]["function"]["arguments"].as_str().unwrap()).unwrap();
         assert!(arguments == json!({ "size": "big" }) || arguments == json!({ "size": "small" }), "{arguments}");
         assert_eq!(answer["choices"][0]["finish_reason"], "tool_calls");
-        let mut streamed = fields(named, false);
-        streamed["stream"] = json!(true);
-        let (events, done) = chat(&app, streamed).await.events();
+        let (events, done) = chat(&app, with(fields(named, false), json!({ "stream": true }))).await.events();
         let deltas = events.iter().filter_map(|event| event["choices"][0]["delta"]["tool_calls"].get(0));
         let joined: String = deltas.filter_map(|call| call["function"]["arguments"].as_str()).collect();
         assert!(done);

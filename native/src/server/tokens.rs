@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use lyn::Language;
 use lyn::error::{Code, Error, Result};
 use lyn::wire::openai::ChatRequest;
@@ -38,13 +38,6 @@ struct DetokenizeRequest {
     tokens: Vec<u32>,
 }
 
-/// An answer that names them.
-fn answer(body: &Value, fields: &[String]) -> Response {
-    let mut response = ok(body);
-    response.headers_mut().extend(ignored(fields));
-    response
-}
-
 /// `POST /tokenize`
 pub(crate) async fn tokenize(State(server): State<Shared>, body: Body) -> Result<Response, Refusal> {
     let bytes = whole_body(&server, body).await?;
@@ -54,9 +47,7 @@ pub(crate) async fn tokenize(State(server): State<Shared>, body: Body) -> Result
             Ok((tokens_of(language, &request)?, fields))
         })
         .await?;
-    let mut response = ok_text(tokens);
-    response.headers_mut().extend(ignored(&fields));
-    Ok(response)
+    Ok((ignored(&fields), ok_text(tokens)).into_response())
 }
 
 /// An answer that may have millions of ids: none of them becomes a value of its own.
@@ -132,7 +123,7 @@ pub(crate) async fn detokenize(State(server): State<Shared>, body: Body) -> Resu
         Ok((tokenizer.decode(&request.tokens), fields))
     });
     let (text, fields) = text.await?;
-    Ok(answer(&json!({ "content": text, "prompt": text }), &fields))
+    Ok((ignored(&fields), ok(&json!({ "content": text, "prompt": text }))).into_response())
 }
 
 /// `GET /tokenizer_info`
@@ -145,10 +136,10 @@ pub(crate) async fn tokenizer_info(State(server): State<Shared>) -> Result<Respo
 pub(crate) async fn apply_template(State(server): State<Shared>, body: Body) -> Result<Response, Refusal> {
     let rules = server.rules(true, true);
     let request = parsed(&server, body, move |bytes| ChatRequest::parse_by(&rules, bytes)).await?;
-    let fields = request.ignored().to_vec();
+    let headers = ignored(request.ignored());
     let prompt = server.with_language(move |language| {
         let prompt = request.to_request(language)?.request.prompt;
         Ok(language.tokenizer().decode(&prompt))
     });
-    Ok(answer(&json!({ "prompt": prompt.await? }), &fields))
+    Ok((headers, ok(&json!({ "prompt": prompt.await? }))).into_response())
 }

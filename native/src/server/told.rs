@@ -1,36 +1,32 @@
 //! OpenAI's two completions, of chats and of texts, told alike: whole, or as chunks in server-sent events.
 
+use axum::http::HeaderMap;
 use axum::response::Response;
 use lyn::error::{Code, Error};
 use lyn::generate::Event;
 use lyn::wire::openai::Chunked;
+use serde_json::Value;
 
 use super::answer::Answer;
 use super::cut::Cut;
-use super::refusal::{Refusal, ok};
-use super::sse::{self, Pieces};
+use super::refusal::Refusal;
+use super::sse::{self, StreamFormat};
 
 /// What ends a stream of server-sent events.
 const DONE: &str = "data: [DONE]\n\n";
 
-/// The response to a request with so many choices: by chunks where it asked for them.
-///
-/// # Errors
-/// What cut an answer that was to be whole.
+/// The response to a request with so many choices: see [`sse::respond`].
 pub(crate) async fn respond<T: Chunked + Send + 'static>(
-    mut answer: Answer,
+    answer: Answer,
     mut completion: T,
     choices: u32,
     streams: bool,
+    headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     if streams {
         completion.tell_by_chunks();
-        return Ok(sse::stream(answer, Chunks { completion, choices }));
     }
-    while let Some((choice, event)) = answer.next().await? {
-        completion.chunk(choice, &event);
-    }
-    Ok(ok(&completion.response()))
+    sse::respond(answer, Chunks { completion, choices }, streams, headers).await
 }
 
 /// A completion as chunks.
@@ -39,10 +35,7 @@ struct Chunks<T> {
     choices: u32,
 }
 
-impl<T: Chunked + Send + 'static> Pieces for Chunks<T> {
-    const KIND: &'static str = sse::EVENT_STREAM;
-    const KEEP_ALIVE: &'static str = sse::COMMENT;
-
+impl<T: Chunked + Send + 'static> StreamFormat for Chunks<T> {
     fn begin(&mut self) -> String {
         (0..self.choices)
             .filter_map(|choice| self.completion.first_chunk(choice))
@@ -65,5 +58,9 @@ impl<T: Chunked + Send + 'static> Pieces for Chunks<T> {
             Some(cut) => sse::data(&Refusal::from(cut).to_json()),
         };
         last + DONE
+    }
+
+    fn whole(&mut self) -> Value {
+        self.completion.response()
     }
 }

@@ -19,8 +19,8 @@ use tokio::sync::{oneshot, watch};
 
 use super::cut::Cut;
 use super::feed::Reader;
-use super::floor::{Floor, Limits};
-use super::loaded::{Loaded, Model};
+use super::floor::{AnswerLimits, Floor};
+use super::loaded::{Loaded, ServedModel};
 use super::metrics::Metrics;
 use super::refusal::Refusal;
 
@@ -44,7 +44,7 @@ pub(crate) enum Stage {
 }
 
 /// How the model is loaded, and loaded again.
-pub(crate) type Load = Box<dyn FnMut() -> Result<Model> + Send>;
+pub(crate) type Load = Box<dyn FnMut() -> Result<ServedModel> + Send>;
 
 type Job = Box<dyn FnOnce(&mut Floor) + Send>;
 
@@ -60,7 +60,7 @@ impl Worker {
     ///
     /// # Errors
     /// `internal` where the system has no thread to give.
-    pub(crate) fn start(load: Load, limits: Limits, metrics: Arc<Metrics>) -> Result<(Worker, JoinHandle<()>)> {
+    pub(crate) fn start(load: Load, limits: AnswerLimits, metrics: Arc<Metrics>) -> Result<(Worker, JoinHandle<()>)> {
         let (jobs, inbox) = mpsc::channel();
         let (stage, seen) = watch::channel(Stage::Loading);
         let work = move || {
@@ -159,7 +159,7 @@ struct Thread {
     inbox: mpsc::Receiver<Option<Job>>,
     stage: watch::Sender<Stage>,
     load: Load,
-    limits: Limits,
+    limits: AnswerLimits,
     metrics: Arc<Metrics>,
     losses: VecDeque<Instant>,
 }

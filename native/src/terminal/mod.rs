@@ -6,5 +6,5 @@ pub(crate) mod progress;
 pub(crate) mod streams;
 pub(crate) mod table;
 
-pub(crate) use progress::Progress;
+pub(crate) use progress::StageProgress;
 pub(crate) use streams::Terminal;

@@ -30,7 +30,7 @@ fn is_line_due(elapsed: Duration, last: &mut Option<Instant>, now: Instant) -> b
 }
 
 /// The progress of one stage.
-pub(crate) struct Progress {
+pub(crate) struct StageProgress {
     terminal: Terminal,
     what: &'static str,
     style: Style,
@@ -62,31 +62,31 @@ enum Style {
 }
 
 impl Style {
-    fn of(wanted: cli::Progress, is_terminal: bool) -> Style {
+    fn of(wanted: cli::ProgressArg, is_terminal: bool) -> Style {
         match wanted {
-            cli::Progress::None => Style::None,
-            cli::Progress::Plain => Style::Tenths,
-            cli::Progress::Auto | cli::Progress::Bar if is_terminal => Style::Bar,
-            cli::Progress::Auto | cli::Progress::Bar => Style::Rare,
+            cli::ProgressArg::None => Style::None,
+            cli::ProgressArg::Plain => Style::Tenths,
+            cli::ProgressArg::Auto | cli::ProgressArg::Bar if is_terminal => Style::Bar,
+            cli::ProgressArg::Auto | cli::ProgressArg::Bar => Style::Rare,
         }
     }
 }
 
-impl Progress {
+impl StageProgress {
     /// Progress of a stage that `what` names.
-    pub(crate) fn new(terminal: &Terminal, what: &'static str, unit: Unit) -> Progress {
+    pub(crate) fn new(terminal: &Terminal, what: &'static str, unit: Unit) -> StageProgress {
         let style = match terminal.quiet {
             true => Style::None,
             false => Style::of(terminal.progress, terminal.stderr_is_terminal()),
         };
         let started = Instant::now();
-        Progress { terminal: terminal.clone(), what, style, unit, started, bar: None, shown: None }
+        StageProgress { terminal: terminal.clone(), what, style, unit, started, bar: None, shown: None }
     }
 
     /// Goes on to another stage, if it is another.
     pub(crate) fn stage(&mut self, what: &'static str, unit: Unit) {
         if self.what != what {
-            *self = Progress::new(&self.terminal, what, unit);
+            *self = StageProgress::new(&self.terminal, what, unit);
         }
     }
 
@@ -144,7 +144,7 @@ impl Progress {
     }
 }
 
-impl Drop for Progress {
+impl Drop for StageProgress {
     fn drop(&mut self) {
         self.finish();
     }
@@ -158,9 +158,10 @@ mod tests {
     #[test]
     fn without_a_terminal_a_line_comes_now_and_then() {
         assert!(
-            Style::of(cli::Progress::Auto, false) == Style::Rare && Style::of(cli::Progress::Auto, true) == Style::Bar
+            Style::of(cli::ProgressArg::Auto, false) == Style::Rare
+                && Style::of(cli::ProgressArg::Auto, true) == Style::Bar
         );
-        assert_eq!(Style::of(cli::Progress::Plain, false), Style::Tenths);
+        assert_eq!(Style::of(cli::ProgressArg::Plain, false), Style::Tenths);
         let began = Instant::now();
         let mut last = None;
         let mut lines = vec![];

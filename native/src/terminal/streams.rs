@@ -16,7 +16,7 @@ pub(crate) struct Terminal {
     /// Errors only on stderr.
     pub(crate) quiet: bool,
     /// How progress is shown.
-    pub(crate) progress: cli::Progress,
+    pub(crate) progress: cli::ProgressArg,
     color: When,
 }
 
@@ -37,7 +37,7 @@ impl Terminal {
 
     /// Streams before any other option is known.
     pub(crate) fn plain(json: bool) -> Terminal {
-        Terminal { json, quiet: false, progress: cli::Progress::Auto, color: When::Auto }
+        Terminal { json, quiet: false, progress: cli::ProgressArg::Auto, color: When::Auto }
     }
 
     /// Sends log lines to stderr: warnings of lyn, more with `-v`, whatever `LYN_LOG` says.

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER, USER_AGENT};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER, USER_AGENT};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -18,8 +18,8 @@ use tokio::time::Instant;
 
 use super::address::Address;
 use super::connect::{self, Connector};
-use super::error::{self, Failure};
-use super::key::{Key, Keys};
+use super::error::{self, FailedAttempt};
+use super::key::{ApiKey, ApiKeys};
 use super::profile::Profile;
 use super::reply::{ANSWER_BYTES, Reply};
 
@@ -76,7 +76,7 @@ impl Kind {
 /// An engine behind an address.
 pub(crate) struct Upstream {
     address: Address,
-    key: Option<Key>,
+    key: Option<ApiKey>,
     patience: Patience,
     client: Client<Connector, Full<Bytes>>,
     profile: OnceLock<Profile>,
@@ -89,7 +89,12 @@ impl Upstream {
     ///
     /// # Errors
     /// `upstream` where the system has no certificates.
-    pub(crate) fn new(address: Address, keys: &Keys, profile: Option<Profile>, patience: Patience) -> Result<Upstream> {
+    pub(crate) fn new(
+        address: Address,
+        keys: &ApiKeys,
+        profile: Option<Profile>,
+        patience: Patience,
+    ) -> Result<Upstream> {
         let connector = Connector::new(address.is_tls(), patience.connect)?;
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
@@ -141,7 +146,7 @@ impl Upstream {
         let asking = async {
             let response = self.call(Method::GET, "/models", Bytes::new(), &self.address).await?;
             let body = collect(response.into_body(), ANSWER_BYTES).await;
-            body.map_err(|error| Failure::last(self.unreachable(&error)))
+            body.map_err(|error| FailedAttempt::last(self.unreachable(&error)))
         };
         let host = self.address.shown();
         let body = tokio::time::timeout(self.patience.probe, asking)
@@ -218,7 +223,7 @@ impl Upstream {
         body: Bytes,
         address: &Address,
         thinking: Option<bool>,
-    ) -> Result<Reply, Failure> {
+    ) -> Result<Reply, FailedAttempt> {
         let asked = Instant::now();
         let response = self.call(Method::POST, kind.route(), body, address).await?;
         let mut reply = Reply::new(
@@ -240,7 +245,7 @@ impl Upstream {
         route: &str,
         body: Bytes,
         base: &Address,
-    ) -> Result<Response<Incoming>, Failure> {
+    ) -> Result<Response<Incoming>, FailedAttempt> {
         let v1 = base.with_path("/v1");
         let below = self.below_v1.load(Ordering::Relaxed) && base.is_bare();
         let response = self.send(&method, route, body.clone(), if below { &v1 } else { base }).await?;
@@ -260,12 +265,12 @@ impl Upstream {
         route: &str,
         body: Bytes,
         base: &Address,
-    ) -> Result<Response<Incoming>, Failure> {
-        let request = self.request(method, route, body, base).map_err(Failure::last)?;
+    ) -> Result<Response<Incoming>, FailedAttempt> {
+        let request = self.request(method, route, body, base).map_err(FailedAttempt::last)?;
         match tokio::time::timeout(self.patience.idle, self.client.request(request)).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(self.no_answer(&error)),
-            Err(_) => Err(Failure::last(self.silent())),
+            Err(_) => Err(FailedAttempt::last(self.silent())),
         }
     }
 
@@ -286,7 +291,7 @@ impl Upstream {
     }
 
     /// Lets a good answer pass and makes an error of every other one.
-    async fn accept(&self, response: Response<Incoming>) -> Result<Response<Incoming>, Failure> {
+    async fn accept(&self, response: Response<Incoming>) -> Result<Response<Incoming>, FailedAttempt> {
         if response.status().is_success() {
             return Ok(response);
         }
@@ -295,28 +300,26 @@ impl Upstream {
         let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
         let reading = tokio::time::timeout(self.patience.probe, collect(body, REFUSAL_BYTES));
         let body = reading.await.ok().and_then(Result::ok).unwrap_or_default();
-        let body = self.key.as_ref().map_or_else(|| body.to_vec(), |key| key.hide(&body));
-        let kind = header(CONTENT_TYPE.as_str()).unwrap_or_default();
-        let mut error = match (head.status.is_redirection(), header(LOCATION.as_str())) {
+        let said = match (head.status.is_redirection(), header(LOCATION.as_str())) {
             // Following it could carry the key to another host.
-            (true, Some(place)) => {
-                error::refusal(self.address.shown(), status, kind, format!("redirects to {place}").as_bytes())
-            }
-            _ => error::refusal(self.address.shown(), status, kind, &body),
+            (true, Some(place)) => format!("redirects to {place}"),
+            _ => ApiKey::hide(self.key.as_ref(), &body),
         };
-        let after = wait(&head.headers);
+        let kind = header(CONTENT_TYPE.as_str()).unwrap_or_default();
+        let mut error = error::refusal(self.address.shown(), status, kind, &said);
+        let after = error::retry_after(header("retry-after-ms"), header(RETRY_AFTER.as_str()), SystemTime::now());
         if let Some(after) = after {
             error = error.with_detail("retry_after_ms", u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
         }
         let retry = error::may_pass(status) && header("x-should-retry") != Some("false");
-        Err(Failure { error, retry, after })
+        Err(FailedAttempt { error, retry, after })
     }
 
-    fn no_answer(&self, error: &ClientError) -> Failure {
+    fn no_answer(&self, error: &ClientError) -> FailedAttempt {
         let cause = connect::cause(error);
         let failed = self.unreachable(&cause);
         // A certificate does not get better.
-        if cause.contains("certificate") { Failure::last(failed) } else { Failure::passing(failed) }
+        if cause.contains("certificate") { FailedAttempt::last(failed) } else { FailedAttempt::passing(failed) }
     }
 
     fn unreachable(&self, cause: &str) -> Error {
@@ -329,14 +332,8 @@ impl Upstream {
     }
 }
 
-/// How long the headers of a refusal ask to wait.
-fn wait(headers: &HeaderMap) -> Option<Duration> {
-    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    error::retry_after(header("retry-after-ms"), header(RETRY_AFTER.as_str()), SystemTime::now())
-}
-
 /// How long to wait before the next attempt; none where there is none. `jitter` is below 1.
-fn pause(failure: &Failure, attempt: u32, patience: &Patience, jitter: f64) -> Option<Duration> {
+fn pause(failure: &FailedAttempt, attempt: u32, patience: &Patience, jitter: f64) -> Option<Duration> {
     if !failure.retry || attempt >= patience.tries {
         return None;
     }
@@ -357,9 +354,10 @@ mod tests {
     #[test]
     fn pauses_grow_and_obey_the_engine() {
         let patience = Patience::default();
-        let failure = |retry, after| Failure { error: upstream("h", "x"), retry, after };
-        let ms =
-            |failure: &Failure, attempt, jitter| pause(failure, attempt, &patience, jitter).map(|it| it.as_millis());
+        let failure = |retry, after| FailedAttempt { error: upstream("h", "x"), retry, after };
+        let ms = |failure: &FailedAttempt, attempt, jitter| {
+            pause(failure, attempt, &patience, jitter).map(|it| it.as_millis())
+        };
         let passing = failure(true, None);
         assert_eq!((ms(&passing, 1, 0.0), ms(&passing, 2, 0.0), ms(&passing, 3, 0.0)), (Some(250), Some(500), None));
         assert_eq!(ms(&passing, 2, 0.5), Some(750));

@@ -8,36 +8,35 @@ use serde_json::Value;
 
 /// A failed attempt, and whether another one may help.
 #[derive(Debug)]
-pub(super) struct Failure {
+pub(super) struct FailedAttempt {
     pub(super) error: Error,
     pub(super) retry: bool,
     /// How long the engine asks to wait.
     pub(super) after: Option<Duration>,
 }
 
-impl Failure {
+impl FailedAttempt {
     /// A failure for good.
-    pub(super) fn last(error: Error) -> Failure {
-        Failure { error, retry: false, after: None }
+    pub(super) fn last(error: Error) -> FailedAttempt {
+        FailedAttempt { error, retry: false, after: None }
     }
 
     /// A failure that may not repeat.
-    pub(super) fn passing(error: Error) -> Failure {
-        Failure { error, retry: true, after: None }
+    pub(super) fn passing(error: Error) -> FailedAttempt {
+        FailedAttempt { error, retry: true, after: None }
     }
 
     /// An error that came as an event: it may pass where its status says so.
-    pub(super) fn of_stream(error: Error) -> Failure {
+    pub(super) fn of_stream(error: Error) -> FailedAttempt {
         let status =
             error.details().get("status").and_then(Value::as_u64).and_then(|status| u16::try_from(status).ok());
-        Failure { retry: status.is_some_and(may_pass), error, after: None }
+        FailedAttempt { retry: status.is_some_and(may_pass), error, after: None }
     }
 }
 
 /// A refusal: status, the best message of its body, and what to do.
-pub(super) fn refusal(host: &str, status: u16, kind: &str, body: &[u8]) -> Error {
-    let said = message(kind, body);
-    let text = match said {
+pub(super) fn refusal(host: &str, status: u16, kind: &str, body: &str) -> Error {
+    let text = match message(kind, body.trim()) {
         Some(said) => format!("answered {status}: {said}"),
         None => format!("answered {status} without a message"),
     };
@@ -67,9 +66,7 @@ fn help(status: u16) -> Option<&'static str> {
 }
 
 /// The message of a body, in one line; none where it has none.
-fn message(kind: &str, body: &[u8]) -> Option<String> {
-    let text = String::from_utf8_lossy(body);
-    let text = text.trim();
+fn message(kind: &str, text: &str) -> Option<String> {
     if let Ok(value) = serde_json::from_str::<Value>(text) {
         return envelope(&value).or_else(|| (!text.is_empty()).then(|| one_line(text)));
     }
@@ -155,14 +152,14 @@ mod tests {
             ("text/plain", "upstream connect error\n\nreset", "upstream connect error reset"),
             ("text/plain", "red \u{1b}[31m", "red \\u{1b}[31m"),
         ] {
-            let error = refusal("example.org", 500, kind, body.as_bytes());
+            let error = refusal("example.org", 500, kind, body);
             assert_eq!(error.message(), format!("example.org answered 500: {says}"), "{body}");
         }
-        let empty = refusal("example.org", 500, "", b" \n");
+        let empty = refusal("example.org", 500, "", " \n");
         assert_eq!(empty.message(), "example.org answered 500 without a message");
-        let long = refusal("example.org", 400, "text/plain", "word ".repeat(9000).as_bytes());
+        let long = refusal("example.org", 400, "text/plain", &"word ".repeat(9000));
         assert!(long.message().chars().count() < 400 && !long.message().contains('\n'));
-        let binary = refusal("example.org", 400, "", &[0xff, 0xfe, 0, 7]);
+        let binary = refusal("example.org", 400, "", &String::from_utf8_lossy(&[0xff, 0xfe, 0, 7]));
         assert!(!binary.message().contains('\0'), "{binary}");
     }
 

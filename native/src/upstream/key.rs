@@ -15,15 +15,15 @@ pub(crate) const VARIABLE: &str = "LYN_UPSTREAM_KEY";
 
 /// A key; `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Key(String);
+pub(crate) struct ApiKey(String);
 
-impl fmt::Debug for Key {
+impl fmt::Debug for ApiKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Key(****)")
+        f.write_str("ApiKey(****)")
     }
 }
 
-impl Key {
+impl ApiKey {
     /// The header that carries it.
     ///
     /// # Errors
@@ -35,62 +35,48 @@ impl Key {
         Ok(value)
     }
 
-    /// A text of the engine's without the key: some repeat what they were sent.
-    pub(super) fn hide(&self, text: &[u8]) -> Vec<u8> {
-        let key = self.0.as_bytes();
-        let mut hidden = Vec::with_capacity(text.len());
-        let mut rest = text;
-        while let Some((&first, after)) = rest.split_first() {
-            match rest.strip_prefix(key) {
-                Some(behind) => {
-                    hidden.extend_from_slice(b"****");
-                    rest = behind;
-                }
-                None => {
-                    hidden.push(first);
-                    rest = after;
-                }
-            }
-        }
-        hidden
+    /// A text of the engine's without the key that it was sent: some repeat it.
+    pub(super) fn hide(key: Option<&ApiKey>, text: &[u8]) -> String {
+        let text = String::from_utf8_lossy(text);
+        key.map_or_else(|| text.clone().into_owned(), |key| text.replace(&key.0, "****"))
     }
 }
 
 /// Every key that is at hand.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Keys {
+pub(crate) struct ApiKeys {
     /// For an engine that no line names.
-    any: Option<Key>,
-    of_hosts: Vec<(String, Key)>,
+    any: Option<ApiKey>,
+    of_hosts: Vec<(String, ApiKey)>,
 }
 
-impl Keys {
+impl ApiKeys {
     /// Keys from a file, else from `LYN_UPSTREAM_KEY`. A line is a key, or a host and its key.
     ///
     /// # Errors
     /// `io` where the file cannot be read, `bad_request` where it is no text or a line is neither. Never with the line.
-    pub(crate) fn read(file: Option<&Path>) -> Result<Keys> {
+    pub(crate) fn read(file: Option<&Path>) -> Result<ApiKeys> {
         match file {
-            Some(path) => Keys::parse(&text::of_file(path)?, &text::quoted(path)),
-            None => Keys::parse(&std::env::var(VARIABLE).unwrap_or_default(), VARIABLE),
+            Some(path) => ApiKeys::parse(&text::of_file(path)?, &text::quoted(path)),
+            None => ApiKeys::parse(&std::env::var(VARIABLE).unwrap_or_default(), VARIABLE),
         }
     }
 
     /// Keys of a test.
     #[cfg(test)]
-    pub(super) fn of_text(text: &str) -> Keys {
-        Keys::parse(text, "test").unwrap_or_default()
+    pub(super) fn of_text(text: &str) -> ApiKeys {
+        ApiKeys::parse(text, "test").unwrap_or_default()
     }
 
-    fn parse(text: &str, place: &str) -> Result<Keys> {
-        let mut keys = Keys::default();
+    fn parse(text: &str, place: &str) -> Result<ApiKeys> {
+        let mut keys = ApiKeys::default();
         for (line, text) in text.lines().enumerate() {
             let words: Vec<&str> = text.split_whitespace().collect();
             match words[..] {
                 [] => {}
                 [first, ..] if first.starts_with('#') => {}
-                [key] if keys.any.is_none() => keys.any = Some(Key(key.to_owned())),
-                [host, key] => keys.of_hosts.push((host.to_ascii_lowercase(), Key(key.to_owned()))),
+                [key] if keys.any.is_none() => keys.any = Some(ApiKey(key.to_owned())),
+                [host, key] => keys.of_hosts.push((host.to_ascii_lowercase(), ApiKey(key.to_owned()))),
                 _ => {
                     let expected = "expected one key, or a host and its key on each line";
                     return Err(refuse(format!("{place}, line {}: {expected}", line + 1)));
@@ -101,17 +87,17 @@ impl Keys {
     }
 
     /// The key for an engine: that of its host, else the one that names no host, else the one in its service's own variable.
-    pub(crate) fn of(&self, address: &Address) -> Option<Key> {
+    pub(crate) fn of(&self, address: &Address) -> Option<ApiKey> {
         self.of_with(address, |name| std::env::var(name).ok())
     }
 
-    fn of_with(&self, address: &Address, variable: impl Fn(&str) -> Option<String>) -> Option<Key> {
+    fn of_with(&self, address: &Address, variable: impl Fn(&str) -> Option<String>) -> Option<ApiKey> {
         let named = |name: &str| self.of_hosts.iter().find(|(host, _)| host.eq_ignore_ascii_case(name));
         let own = named(address.shown()).or_else(|| named(address.host())).map(|(_, key)| key.clone());
         own.or_else(|| self.any.clone()).or_else(|| {
             let name = Profile::of_address(address)?.key_variable()?;
             let key = variable(name).filter(|_| address.is_tls())?;
-            Some(key.trim().to_owned()).filter(|key| !key.is_empty()).map(Key)
+            Some(key.trim().to_owned()).filter(|key| !key.is_empty()).map(ApiKey)
         })
     }
 
@@ -131,7 +117,7 @@ mod tests {
     use super::*;
 
     fn of(text: &str, address: &str) -> Option<String> {
-        let keys = Keys::parse(text, "here").unwrap();
+        let keys = ApiKeys::parse(text, "here").unwrap();
         let variable = |name: &str| Some(format!("{name} ")).filter(|_| name == "DEEPSEEK_API_KEY");
         keys.of_with(&Address::parse(address).unwrap(), variable).map(|key| key.0)
     }
@@ -149,9 +135,9 @@ mod tests {
     fn a_mark_before_a_file_of_keys_is_no_part_of_a_key() {
         let path = std::env::temp_dir().join(format!("lyn-upstream-keys-{}", std::process::id()));
         std::fs::write(&path, b"\xef\xbb\xbfsk-of-a-file\r\n").unwrap();
-        let keys = Keys::read(Some(&path));
+        let keys = ApiKeys::read(Some(&path));
         std::fs::remove_file(&path).unwrap();
-        assert_eq!(keys.unwrap().any, Some(Key("sk-of-a-file".to_owned())));
+        assert_eq!(keys.unwrap().any, Some(ApiKey("sk-of-a-file".to_owned())));
     }
 
     #[test]
@@ -164,17 +150,17 @@ mod tests {
 
     #[test]
     fn a_key_is_never_shown() {
-        let key = Key("sk-1234567890abcd".to_owned());
-        assert_eq!(format!("{key:?}"), "Key(****)");
+        let key = ApiKey("sk-1234567890abcd".to_owned());
+        assert_eq!(format!("{key:?}"), "ApiKey(****)");
         assert_eq!(format!("{:?}", key.header().unwrap()), "Sensitive");
         assert_eq!(
-            key.hide(b"key sk-1234567890abcd is invalid: sk-1234567890abc"),
-            b"key **** is invalid: sk-1234567890abc"
+            ApiKey::hide(Some(&key), b"key sk-1234567890abcd is invalid: sk-1234567890abc"),
+            "key **** is invalid: sk-1234567890abc"
         );
         for lines in ["secret1\nsecret2", "a b secret"] {
-            let error = Keys::parse(lines, "here").unwrap_err();
+            let error = ApiKeys::parse(lines, "here").unwrap_err();
             assert!(!error.message().contains("secret"), "{error}");
         }
-        assert!(Key("a\nb".to_owned()).header().is_err());
+        assert!(ApiKey("a\nb".to_owned()).header().is_err());
     }
 }

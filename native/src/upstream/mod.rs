@@ -18,6 +18,6 @@ pub(crate) mod tests;
 
 pub(crate) use address::Address;
 pub(crate) use client::{Kind, Patience, Upstream};
-pub(crate) use key::Keys;
+pub(crate) use key::ApiKeys;
 pub(crate) use profile::Profile;
 pub(crate) use reply::{Reply, gave_up};

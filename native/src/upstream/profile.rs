@@ -34,7 +34,7 @@ pub(crate) enum Profile {
 
 /// How a request goes out.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Prepared {
+pub(super) struct PreparedRequest {
     /// Whether thinking was asked for; none: the engine decides.
     pub(super) thinking: Option<bool>,
     /// It needs DeepSeek's beta routes.
@@ -114,7 +114,7 @@ impl Profile {
     ///
     /// # Errors
     /// `bad_request` for more than one answer, where the engine makes only one.
-    pub(super) fn prepare(self, body: &mut Map<String, Value>) -> Result<Prepared> {
+    pub(super) fn prepare(self, body: &mut Map<String, Value>) -> Result<PreparedRequest> {
         self.check_answers(body)?;
         let thinking = wanted(body);
         // DeepSeek's own default changes with its models, ours does not: always say it.
@@ -127,17 +127,17 @@ impl Profile {
             self.send_back(messages);
         }
         let beta = self == Profile::Deepseek && needs_beta(body);
-        Ok(Prepared { thinking, beta })
+        Ok(PreparedRequest { thinking, beta })
     }
 
     /// Turns a request for a text completion into this engine's form.
     ///
     /// # Errors
     /// As [`Profile::prepare`].
-    pub(super) fn prepare_text(self, body: &mut Map<String, Value>) -> Result<Prepared> {
+    pub(super) fn prepare_text(self, body: &mut Map<String, Value>) -> Result<PreparedRequest> {
         self.check_answers(body)?;
         self.drop_unknown(body);
-        Ok(Prepared { thinking: Some(false), beta: self == Profile::Deepseek })
+        Ok(PreparedRequest { thinking: Some(false), beta: self == Profile::Deepseek })
     }
 
     fn check_answers(self, body: &Map<String, Value>) -> Result<()> {

@@ -12,8 +12,8 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::connect;
-use super::error::Failure;
-use super::key::Key;
+use super::error::FailedAttempt;
+use super::key::ApiKey;
 use super::sse;
 
 /// Bytes of an answer in one piece.
@@ -22,7 +22,7 @@ pub(super) const ANSWER_BYTES: usize = 64 << 20;
 /// An answer that has begun.
 pub(crate) struct Reply {
     host: String,
-    key: Option<Key>,
+    key: Option<ApiKey>,
     body: Incoming,
     idle: Duration,
     /// When the engine has been silent for too long.
@@ -33,13 +33,13 @@ pub(crate) struct Reply {
     asked: Instant,
     first: Option<Instant>,
     /// What comes after the events.
-    end: Option<Option<Failure>>,
+    end: Option<Option<FailedAttempt>>,
 }
 
 /// What the body is. The first byte tells: headers of engines are not to be relied on.
 enum Form {
     Unknown,
-    Stream(sse::Reader),
+    Stream(sse::EventReader),
     Whole(Vec<u8>),
 }
 
@@ -48,7 +48,7 @@ impl Reply {
     /// `asked`: since when it has been under way.
     pub(super) fn new(
         host: &str,
-        key: Option<Key>,
+        key: Option<ApiKey>,
         idle: Duration,
         body: Incoming,
         thinking: Option<bool>,
@@ -107,12 +107,14 @@ impl Reply {
     }
 
     /// Reads up to the first event.
-    pub(super) async fn begin(&mut self) -> Result<(), Failure> {
+    pub(super) async fn begin(&mut self) -> Result<(), FailedAttempt> {
         while self.events.is_empty() && self.end.is_none() {
             self.read().await;
         }
         match (self.events.front(), &mut self.end) {
-            (Some((_, Event::End { finish: Finish::Aborted, .. })), _) => Err(Failure::passing(gave_up(&self.host))),
+            (Some((_, Event::End { finish: Finish::Aborted, .. })), _) => {
+                Err(FailedAttempt::passing(gave_up(&self.host)))
+            }
             (None, Some(failure)) => failure.take().map_or(Ok(()), Err),
             _ => Ok(()),
         }
@@ -122,11 +124,11 @@ impl Reply {
         let taken = match tokio::time::timeout_at(self.deadline, self.body.frame()).await {
             Err(_) => {
                 let error = upstream(&self.host, format!("sent nothing for {} s", self.idle.as_secs()));
-                Err(Failure::last(error.with_detail("status", 504)))
+                Err(FailedAttempt::last(error.with_detail("status", 504)))
             }
             Ok(Some(Err(error))) => {
                 let cause = one_line(&connect::cause(&error));
-                Err(Failure::passing(upstream(&self.host, format!("broke off: {cause}"))))
+                Err(FailedAttempt::passing(upstream(&self.host, format!("broke off: {cause}"))))
             }
             Ok(Some(Ok(frame))) => {
                 self.deadline = Instant::now() + self.idle;
@@ -141,7 +143,7 @@ impl Reply {
         }
     }
 
-    fn take(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+    fn take(&mut self, bytes: &[u8]) -> Result<(), FailedAttempt> {
         let bytes = match &self.form {
             Form::Unknown => {
                 let bytes = bytes.trim_ascii_start();
@@ -150,9 +152,9 @@ impl Reply {
                     Some(b'{') => self.form = Form::Whole(vec![]),
                     Some(b'<') => {
                         let what = "sent a web page instead of an answer; check the address";
-                        return Err(Failure::last(upstream(&self.host, what)));
+                        return Err(FailedAttempt::last(upstream(&self.host, what)));
                     }
-                    Some(_) => self.form = Form::Stream(sse::Reader::default()),
+                    Some(_) => self.form = Form::Stream(sse::EventReader::default()),
                 }
                 bytes
             }
@@ -170,7 +172,7 @@ impl Reply {
     }
 
     /// The data of one event: a chunk, seldom several, or the mark of the end.
-    fn event(&mut self, data: &str) -> Result<(), Failure> {
+    fn event(&mut self, data: &str) -> Result<(), FailedAttempt> {
         if self.end.is_some() {
             return Ok(());
         }
@@ -180,10 +182,8 @@ impl Reply {
         };
         for chunk in serde_json::Deserializer::from_str(chunks).into_iter() {
             let chunk: Value = chunk.map_err(|_| {
-                let hidden =
-                    self.key.as_ref().map_or_else(|| data.as_bytes().to_vec(), |key| key.hide(data.as_bytes()));
-                let shown = one_line(&String::from_utf8_lossy(&hidden));
-                Failure::last(upstream(&self.host, format!("sent {shown} instead of a chunk")))
+                let shown = one_line(&ApiKey::hide(self.key.as_ref(), data.as_bytes()));
+                FailedAttempt::last(upstream(&self.host, format!("sent {shown} instead of a chunk")))
             })?;
             let events = self.chunk(&chunk)?;
             self.events.extend(events);
@@ -191,28 +191,23 @@ impl Reply {
         if done { self.close(true) } else { Ok(()) }
     }
 
-    fn chunk(&mut self, chunk: &Value) -> Result<Vec<(u32, Event)>, Failure> {
+    fn chunk(&mut self, chunk: &Value) -> Result<Vec<(u32, Event)>, FailedAttempt> {
         let events = match chunk.get("error") {
             // What it says of a refused key must not show the key.
             Some(Value::Object(_) | Value::String(_)) => {
-                let hidden = serde_json::from_str(&self.hide(&chunk.to_string())).unwrap_or(Value::Null);
-                self.normaliser.chunk(&hidden)
+                let hidden = ApiKey::hide(self.key.as_ref(), chunk.to_string().as_bytes());
+                self.normaliser.chunk(&serde_json::from_str(&hidden).unwrap_or(Value::Null))
             }
             _ => self.normaliser.chunk(chunk),
         };
-        events.map_err(Failure::of_stream)
+        events.map_err(FailedAttempt::of_stream)
     }
 
-    fn hide(&self, text: &str) -> String {
-        let hidden = self.key.as_ref().map(|key| key.hide(text.as_bytes()));
-        hidden.map_or_else(|| text.to_owned(), |hidden| String::from_utf8_lossy(&hidden).into_owned())
-    }
-
-    fn finish(&mut self) -> Result<(), Failure> {
+    fn finish(&mut self) -> Result<(), FailedAttempt> {
         match std::mem::replace(&mut self.form, Form::Unknown) {
             Form::Whole(whole) => {
                 let answer: Value = serde_json::from_slice(&whole).map_err(|error| {
-                    Failure::passing(upstream(&self.host, format!("sent an answer that is not JSON: {error}")))
+                    FailedAttempt::passing(upstream(&self.host, format!("sent an answer that is not JSON: {error}")))
                 })?;
                 let events = self.chunk(&answer)?;
                 self.events.extend(events);
@@ -224,19 +219,19 @@ impl Reply {
                 }
                 if self.end.is_none() { self.close(false) } else { Ok(()) }
             }
-            Form::Unknown => Err(Failure::passing(upstream(&self.host, "sent nothing"))),
+            Form::Unknown => Err(FailedAttempt::passing(upstream(&self.host, "sent nothing"))),
         }
     }
 
-    fn close(&mut self, marked: bool) -> Result<(), Failure> {
-        let events = self.normaliser.finish(marked).map_err(Failure::passing)?;
+    fn close(&mut self, marked: bool) -> Result<(), FailedAttempt> {
+        let events = self.normaliser.finish(marked).map_err(FailedAttempt::passing)?;
         self.events.extend(events);
         self.end = Some(None);
         Ok(())
     }
 
-    fn too_long(&self) -> Failure {
-        Failure::last(upstream(&self.host, "sent more data than an answer can have"))
+    fn too_long(&self) -> FailedAttempt {
+        FailedAttempt::last(upstream(&self.host, "sent more data than an answer can have"))
     }
 }
 

@@ -8,14 +8,14 @@ use lyn::error::{Code, Error, Result, quote};
 
 use super::address::Address;
 use super::client::{Patience, Upstream};
-use super::key::Keys;
+use super::key::ApiKeys;
 use super::profile::Profile;
 
 /// Parts of all conversations: shares are told to a hundredth of a percent.
 pub(crate) const PARTS: u16 = 10_000;
 
 /// The place of a conversation among [`PARTS`]: the same for all of its turns.
-pub(crate) type Part = u16;
+pub(crate) type RoutePart = u16;
 
 /// Who answers a request, or is asked beside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +56,7 @@ struct Pattern {
 
 /// An engine behind a rule, and its name in the metrics.
 #[derive(Clone)]
-pub(crate) struct Route {
+pub(crate) struct UpstreamRoute {
     /// In the words of the rule.
     pub(crate) name: String,
     /// The engine.
@@ -107,7 +107,7 @@ impl std::fmt::Display for Pattern {
 impl Rules {
     /// Who answers a request for a model; none: the engine here. The first rule that names it decides, before `--upstream`;
     /// rules with a share take theirs one after the other, and a full queue only concerns what is left for the engine here.
-    fn decide(&self, model: &str, part: Part, local_queue_full: bool) -> Option<&Target> {
+    fn decide(&self, model: &str, part: RoutePart, local_queue_full: bool) -> Option<&Target> {
         let id = model.trim().to_lowercase();
         let mut taken = 0;
         let takes = |rule: &&Rule| {
@@ -124,7 +124,7 @@ impl Rules {
         }
     }
 
-    fn shadows(&self, model: &str, part: Part) -> impl Iterator<Item = &Target> {
+    fn shadows(&self, model: &str, part: RoutePart) -> impl Iterator<Item = &Target> {
         let id = model.trim().to_lowercase();
         let matching = self.shadows.iter().filter(move |rule| rule.pattern.matches(&id));
         matching.filter(move |rule| rule.share.is_none_or(|share| part < share)).map(|rule| &rule.target)
@@ -138,7 +138,7 @@ impl Routes {
     /// `bad_request` for a rule or an address that is none, and for a key without a host beside several engines; `io` for
     /// the file of keys.
     pub(crate) fn new(options: &RouteOptions<'_>) -> Result<Routes> {
-        let keys = Keys::read(options.key_file)?;
+        let keys = ApiKeys::read(options.key_file)?;
         let mut addresses: Vec<Address> = vec![];
         let rules = rules(options, &mut addresses)?;
         let hosts: std::collections::BTreeSet<&str> = addresses.iter().map(Address::shown).collect();
@@ -158,18 +158,18 @@ impl Routes {
     }
 
     /// The engine elsewhere that answers a request for a model, or none for the one here.
-    pub(crate) fn decide(&self, model: &str, part: Part, local_queue_full: bool) -> Option<Route> {
+    pub(crate) fn decide(&self, model: &str, part: RoutePart, local_queue_full: bool) -> Option<UpstreamRoute> {
         self.route(self.rules.decide(model, part, local_queue_full)?)
     }
 
     /// The engines that are asked for the same beside the one that answers.
-    pub(crate) fn shadows(&self, model: &str, part: Part) -> Vec<Route> {
+    pub(crate) fn shadows(&self, model: &str, part: RoutePart) -> Vec<UpstreamRoute> {
         self.rules.shadows(model, part).filter_map(|target| self.route(target)).collect()
     }
 
-    fn route(&self, target: &Target) -> Option<Route> {
+    fn route(&self, target: &Target) -> Option<UpstreamRoute> {
         let upstream = Arc::clone(self.upstreams.get(target.place?)?);
-        Some(Route { name: target.route.clone(), upstream })
+        Some(UpstreamRoute { name: target.route.clone(), upstream })
     }
 
     /// Whether some requests for this model are answered elsewhere.
@@ -263,7 +263,7 @@ mod tests {
         decide_part(options, model, 0, full)
     }
 
-    fn decide_part(options: &RouteOptions<'_>, model: &str, part: Part, full: bool) -> Option<String> {
+    fn decide_part(options: &RouteOptions<'_>, model: &str, part: RoutePart, full: bool) -> Option<String> {
         let mut addresses = vec![];
         let rules = rules(options, &mut addresses).unwrap();
         rules.decide(model, part, full).map(|target| addresses[target.place.unwrap()].shown().to_owned())
@@ -375,7 +375,7 @@ mod tests {
         let routes = ["a=http://b".to_owned(), "shadow:a*=http://c@50%".to_owned()];
         let routes = Routes::new(&RouteOptions { routes: &routes, ..RouteOptions::default() }).unwrap();
         let shadows = |model, part| -> Vec<String> {
-            let shown = |route: Route| format!("{} {}", route.name, route.upstream.address().shown());
+            let shown = |route: UpstreamRoute| format!("{} {}", route.name, route.upstream.address().shown());
             routes.shadows(model, part).into_iter().map(shown).collect()
         };
         assert_eq!(shadows("A1", 4999), ["shadow:a* c"]);

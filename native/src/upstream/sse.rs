@@ -12,7 +12,7 @@ pub(super) struct TooLong;
 /// Lines end with LF, CR or both. `data:` may lack its space, events may have several lines of data, and comments and
 /// other fields are skipped. A line that begins with `{` is data too: some proxies end a stream with a bare error.
 #[derive(Debug, Default)]
-pub(super) struct Reader {
+pub(super) struct EventReader {
     line: Vec<u8>,
     /// Lines of data of the event under way.
     data: Option<String>,
@@ -20,7 +20,7 @@ pub(super) struct Reader {
     after_return: bool,
 }
 
-impl Reader {
+impl EventReader {
     /// Takes bytes; returns the data of the events that they complete.
     ///
     /// # Errors
@@ -76,7 +76,7 @@ mod tests {
     /// Oracle: the events, for every cut into two pieces and for single bytes.
     fn expect(stream: &str, events: &[&str]) {
         let read = |pieces: &[&[u8]]| {
-            let mut reader = Reader::default();
+            let mut reader = EventReader::default();
             let mut read: Vec<String> = pieces.iter().flat_map(|piece| reader.push(piece).unwrap()).collect();
             read.extend(reader.finish());
             read
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn an_endless_event_is_refused() {
-        let mut reader = Reader::default();
+        let mut reader = EventReader::default();
         reader.push(b"data: ").unwrap();
         let piece = vec![b'x'; 1 << 20];
         let refused = (0..32).find(|_| reader.push(&piece).is_err());

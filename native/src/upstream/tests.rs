@@ -10,7 +10,7 @@ use lyn::wire::openai::Usage;
 use serde_json::{Map, Value, json};
 
 use super::client::{Patience, Upstream};
-use super::{Address, Keys, Kind, Profile};
+use super::{Address, ApiKeys, Kind, Profile};
 use replay::{Replay, Said, models};
 
 #[path = "../../tests/cli/replay.rs"]
@@ -28,12 +28,15 @@ fn patience() -> Patience {
 }
 
 fn upstream(url: &str, profile: Option<Profile>, key: Option<&str>) -> Arc<Upstream> {
-    let keys = Keys::of_text(key.unwrap_or_default());
+    let keys = ApiKeys::of_text(key.unwrap_or_default());
     Arc::new(Upstream::new(Address::parse(url).unwrap(), &keys, profile, patience()).unwrap())
 }
 
+/// What comes of a future. One that hangs fails its test.
 fn run<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let limited = async { tokio::time::timeout(Duration::from_secs(60), future).await };
+    runtime.block_on(limited).expect("an engine answers within 60 s")
 }
 
 fn body(fields: Value) -> Map<String, Value> {

@@ -1,7 +1,9 @@
 //! Speeds of a model on a device, sparse against dense.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::{Args, ValueEnum, ValueHint};
 use lyn::engine::{Attention, Engine, Options};
 use lyn::error::{Code, Error, Result, escape};
 use lyn::inspect::bench::{self, Report, Row};
@@ -9,15 +11,54 @@ use lyn::memory::ContextSize;
 use lyn::platform::block_on;
 use serde_json::{Value, json};
 
-use crate::cli::{Bench, TableForm};
-use crate::terminal::Progress;
+use crate::cli::AttentionArg;
+use crate::terminal::StageProgress;
 use crate::terminal::progress::Unit;
 use crate::terminal::table::table;
 use crate::text::shown;
 use crate::{App, Ended, cli, load, model};
 
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    /// Prompt lengths to measure
+    #[arg(short, long, value_name = "N,…", value_delimiter = ',', default_value = "512")]
+    pub(crate) prompt: Vec<u32>,
+    /// Answer lengths to measure
+    #[arg(short = 'n', long, value_name = "N,…", value_delimiter = ',', default_value = "64")]
+    pub(crate) generate: Vec<u32>,
+    /// Cached tokens before each test
+    #[arg(short, long, value_name = "N,…", value_delimiter = ',', default_value = "0")]
+    pub(crate) depth: Vec<u32>,
+    /// Attention modes to compare
+    #[arg(long, value_name = "MODE,…", value_delimiter = ',', default_value = "sparse,dense")]
+    pub(crate) attention: Vec<AttentionArg>,
+    /// Runs per test
+    #[arg(short, long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) repetitions: u32,
+    /// Output format
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    pub(crate) output: TableForm,
+    /// stories (built in), a folder, or a .safetensors file
+    #[arg(short, long, default_value = "stories", value_hint = ValueHint::AnyPath)]
+    pub(crate) model: PathBuf,
+    /// Load even if the memory plan does not fit
+    ///
+    /// A device that then runs out of memory ends the load with out_of_memory; see: lyn plan
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TableForm {
+    Table,
+    Md,
+    Json,
+    Jsonl,
+    Csv,
+}
+
 /// Runs the verb.
-pub(crate) fn run(app: &App, options: &Bench) -> Ended {
+pub(crate) fn run(app: &App, options: &BenchArgs) -> Ended {
     let longest = options.prompt.iter().chain(&options.generate).max().copied().unwrap_or(0);
     let deepest = options.depth.iter().max().copied().unwrap_or(0);
     let context = ContextSize::Tokens(longest.saturating_add(deepest).saturating_add(1));
@@ -45,14 +86,14 @@ pub(crate) fn run(app: &App, options: &Bench) -> Ended {
 }
 
 /// Every test on an engine, one after another, so that a stop acts between them.
-fn measure(app: &App, mut engine: Engine, options: &Bench) -> Result<Report> {
+fn measure(app: &App, mut engine: Engine, options: &BenchArgs) -> Result<Report> {
     let _working = app.interrupt.work();
     let mut tests = Vec::new();
     for &depth in &options.depth {
         tests.extend(options.prompt.iter().filter(|&&tokens| tokens > 0).map(|&tokens| (depth, Some(tokens), None)));
         tests.extend(options.generate.iter().filter(|&&tokens| tokens > 0).map(|&tokens| (depth, None, Some(tokens))));
     }
-    let mut progress = Progress::new(&app.terminal, "measuring", Unit::Pieces);
+    let mut progress = StageProgress::new(&app.terminal, "measuring", Unit::Pieces);
     let mut whole: Option<Report> = None;
     for (done, (depth, prompt, generate)) in tests.iter().enumerate() {
         if app.interrupt.asked() {
@@ -81,7 +122,7 @@ fn against_dense(row: &Row, attention: &str, reports: &[Report]) -> Option<f64> 
     Some(row.tokens_per_second / same.tokens_per_second)
 }
 
-fn show(app: &App, options: &Bench, reports: &[Report]) {
+fn show(app: &App, options: &BenchArgs, reports: &[Report]) {
     let terminal = &app.terminal;
     let Some(first) = reports.first() else { return };
     let rows: Vec<(&str, &Row, Option<f64>)> = reports

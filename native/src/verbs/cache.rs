@@ -4,17 +4,33 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::{Args, Subcommand, ValueHint};
 use lyn::error::Result;
 use lyn::memory::bytes;
 use serde_json::json;
 
 use super::refuse;
 use crate::block_store::{self, Survey};
-use crate::cli::{CacheAction, CacheFolder};
 use crate::settings::blocks_folder;
 use crate::terminal::table::{count, facts};
 use crate::text::shown;
 use crate::{App, Ended};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CacheAction {
+    /// Show the folder, and the number, size and age of its 64-token blocks
+    Show(CacheFolder),
+    /// Remove every block, and no other file
+    Clear(CacheFolder),
+}
+
+/// Which cache.
+#[derive(Debug, Args)]
+pub(crate) struct CacheFolder {
+    /// Cache folder; default: lyn/blocks in the system's cache folder
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) cache_dir: Option<PathBuf>,
+}
 
 /// Runs the verb.
 pub(crate) fn run(app: &App, action: CacheAction) -> Ended {

@@ -3,13 +3,22 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use clap::Subcommand;
 use lyn::error::escape_whole;
 use serde_json::{Value, json};
 
-use crate::cli::{self, ConfigAction};
+use crate::cli;
 use crate::settings::{option_key, options, shown};
 use crate::terminal::table::table;
 use crate::{App, Ended};
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum ConfigAction {
+    /// Show every value and its source: environment, settings file or default
+    Show,
+    /// Print the path of the settings file
+    Path,
+}
 
 /// Runs the verb.
 pub(crate) fn run(app: &App, action: ConfigAction) -> Ended {

@@ -1,8 +1,9 @@
 //! Every kernel against its reference, or the stages of a checkpoint against its golden values.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::{Args, ValueHint};
 use lyn::checkpoint::FolderSource;
 use lyn::engine::Place;
 use lyn::error::{Code, Error, Result, escape, quote};
@@ -13,14 +14,27 @@ use lyn::platform::block_on;
 use serde_json::{Value, json};
 
 use super::refuse;
-use crate::terminal::Progress;
+use crate::terminal::StageProgress;
 use crate::terminal::progress::Unit;
 use crate::terminal::table::table;
 use crate::text::{io_error, shown};
-use crate::{App, Ended, cli};
+use crate::{App, Ended};
+
+#[derive(Debug, Args)]
+pub(crate) struct ConformArgs {
+    /// Test only kernels with matching names; * and ? are wildcards
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) kernel: Option<String>,
+    /// Also write the report to FILE, as JSON
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) report: Option<PathBuf>,
+    /// Test the stages of a checkpoint against its golden values instead of the kernels; repeatable
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) golden: Vec<PathBuf>,
+}
 
 /// Runs the verb.
-pub(crate) fn run(app: &App, options: &cli::Conform) -> Ended {
+pub(crate) fn run(app: &App, options: &ConformArgs) -> Ended {
     let _working = app.interrupt.work();
     let (report, passed) = if options.golden.is_empty() {
         kernels(app, options.kernel.as_deref())?
@@ -46,7 +60,7 @@ fn kernels(app: &App, pattern: Option<&str>) -> Result<(Value, bool)> {
         return Err(refuse(format!("no kernel matches {}", quote(pattern.unwrap_or("*")))));
     }
     let device = block_on(async { Device::open(&adapter::choose(&app.device).await?, false).await })?;
-    let mut progress = Progress::new(&app.terminal, "kernels", Unit::Pieces);
+    let mut progress = StageProgress::new(&app.terminal, "kernels", Unit::Pieces);
     let mut done = 0;
     let report = block_on(conform::run(device, wanted, &mut |_| {
         done += 1;
@@ -83,7 +97,7 @@ fn describe(report: &ConformReport) -> String {
     text
 }
 
-fn goldens(app: &App, folders: &[std::path::PathBuf]) -> Result<(Value, bool)> {
+fn goldens(app: &App, folders: &[PathBuf]) -> Result<(Value, bool)> {
     let (mut reports, mut passed) = (Vec::new(), true);
     for folder in folders {
         if app.interrupt.asked() {

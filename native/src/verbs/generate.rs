@@ -1,8 +1,10 @@
 //! One answer, then the end. It never becomes interactive.
 
-use std::path::Path;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::{Args, ValueEnum, ValueHint};
 use lyn::chat::{Detected, Message, Role};
 use lyn::engine::Engine;
 use lyn::error::{Result, quote};
@@ -10,14 +12,55 @@ use lyn::generate::{Finish, Request, TraceRequest};
 use lyn::wire::openai::{self, JsonSchema};
 
 use super::{fenced, refuse};
-use crate::answer::{Answer, Trace, answer};
+use crate::answer::{LocalAnswer, TraceFile, answer};
 use crate::ask::{Ask, message};
-use crate::cli::{AnswerArgs, Generate, ResponseFormat, Switch, When};
+use crate::cli::{AnswerArgs, EngineArgs, SamplingArgs, Switch, UpstreamArgs, When};
 use crate::remote::Remote;
 use crate::{App, Ended, load, text};
 
+#[derive(Debug, Args)]
+pub(crate) struct GenerateArgs {
+    /// Prompt; files and piped stdin are appended
+    pub(crate) prompt: Option<String>,
+    /// Append a file to the prompt; repeatable
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) file: Vec<PathBuf>,
+    /// Send the prompt verbatim, without a chat format; default for models without one
+    #[arg(long)]
+    pub(crate) raw: bool,
+    /// Format of the answer: free text, or one JSON object
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) response_format: ResponseFormatArg,
+    /// Constrain the answer to a JSON schema: a file, or the schema itself
+    #[arg(long, value_name = "SCHEMA", value_hint = ValueHint::FilePath, conflicts_with = "response_format")]
+    pub(crate) json_schema: Option<OsString>,
+    /// Write the positions that attention reads for each token, as JSON Lines
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) trace: Option<PathBuf>,
+    /// Layers to trace: comma-separated numbers, or all
+    #[arg(long, value_name = "LIST", default_value = "all", requires = "trace")]
+    pub(crate) trace_layers: String,
+    /// Also trace the weights of dense attention
+    #[arg(long, requires = "trace")]
+    pub(crate) trace_dense: bool,
+    #[command(flatten)]
+    pub(crate) answer: AnswerArgs,
+    #[command(flatten)]
+    pub(crate) sampling: SamplingArgs,
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
+    #[command(flatten)]
+    pub(crate) upstream: UpstreamArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ResponseFormatArg {
+    Text,
+    Json,
+}
+
 /// Runs the verb.
-pub(crate) fn run(app: &App, options: &Generate) -> Ended {
+pub(crate) fn run(app: &App, options: &GenerateArgs) -> Ended {
     if let Some(remote) = Remote::open(app, &options.upstream, &options.engine)? {
         return run_there(app, options, &remote);
     }
@@ -27,7 +70,7 @@ pub(crate) fn run(app: &App, options: &Generate) -> Ended {
     let mut engine = load::engine(app, &options.engine.model, &options.engine.options(&app.device))?;
     let request = request(app, options, &engine, &prompt, ask)?;
     let mut trace = match (&options.trace, &request.trace) {
-        (Some(path), Some(wanted)) => Some(Trace::create(path, &engine, &wanted.layers, &request.prompt)?),
+        (Some(path), Some(wanted)) => Some(TraceFile::create(path, &engine, &wanted.layers, &request.prompt)?),
         _ => None,
     };
     let made = answer(app, &mut engine, request, options.answer.reasoning, trace.as_mut())?;
@@ -39,7 +82,7 @@ pub(crate) fn run(app: &App, options: &Generate) -> Ended {
 }
 
 /// The same by another engine.
-fn run_there(app: &App, options: &Generate, remote: &Remote) -> Ended {
+fn run_there(app: &App, options: &GenerateArgs, remote: &Remote) -> Ended {
     if options.raw || options.trace.is_some() {
         return Err(refuse("--raw and --trace need a local engine and cannot be used with --upstream"));
     }
@@ -58,13 +101,13 @@ fn run_there(app: &App, options: &Generate, remote: &Remote) -> Ended {
 }
 
 /// The system message, where there is one, and the prompt.
-fn messages(options: &Generate, prompt: &str) -> Vec<Message> {
+fn messages(options: &GenerateArgs, prompt: &str) -> Vec<Message> {
     let system = options.answer.system.iter().map(|text| message(Role::System, text));
     system.chain([message(Role::User, prompt)]).collect()
 }
 
 /// Argument, files, piped stdin, with blank lines between.
-fn prompt(app: &App, options: &Generate) -> Result<String> {
+fn prompt(app: &App, options: &GenerateArgs) -> Result<String> {
     let mut parts: Vec<String> = options.prompt.clone().into_iter().collect();
     for path in &options.file {
         parts.push(fenced(path, &text::of_file(path)?));
@@ -84,13 +127,13 @@ fn prompt(app: &App, options: &Generate) -> Result<String> {
 }
 
 /// What the answer has to be.
-fn form(options: &Generate) -> Result<Option<openai::ResponseFormat>> {
+fn form(options: &GenerateArgs) -> Result<Option<openai::ResponseFormat>> {
     let format =
         |kind: &str, json_schema| openai::ResponseFormat { r#type: kind.to_owned(), json_schema, schema: None };
     let Some(given) = &options.json_schema else {
         return Ok(match options.response_format {
-            ResponseFormat::Text => None,
-            ResponseFormat::Json => Some(format("json_object", None)),
+            ResponseFormatArg::Text => None,
+            ResponseFormatArg::Json => Some(format("json_object", None)),
         });
     };
     let inline = given.to_str().filter(|given| given.trim_start().starts_with('{'));
@@ -102,7 +145,7 @@ fn form(options: &Generate) -> Result<Option<openai::ResponseFormat>> {
     Ok(Some(format("json_schema", Some(JsonSchema { schema: Some(schema) }))))
 }
 
-fn request(app: &App, options: &Generate, engine: &Engine, prompt: &str, ask: Ask<'_>) -> Result<Request> {
+fn request(app: &App, options: &GenerateArgs, engine: &Engine, prompt: &str, ask: Ask<'_>) -> Result<Request> {
     let raw = match engine.chat_format() {
         _ if options.raw => true,
         Detected::Raw(why) => {
@@ -148,7 +191,7 @@ fn trace_layers(list: &str, dense: bool, engine: &Engine) -> Result<Vec<u32>> {
 }
 
 /// Says why an answer was cut, and how fast it was, where that is wanted.
-pub(crate) fn report(app: &App, made: &Answer, engine: &mut Engine, options: &AnswerArgs) {
+pub(crate) fn report(app: &App, made: &LocalAnswer, engine: &mut Engine, options: &AnswerArgs) {
     if made.finish == Some(Finish::Length) {
         let context = engine.plan().context;
         let why = match options.max_tokens() {

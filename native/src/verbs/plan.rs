@@ -2,18 +2,34 @@
 
 use std::process::ExitCode;
 
+use clap::Args;
 use lyn::error::{Code, Result, escape};
 use lyn::gpu::{AdapterInfo, adapter};
-use lyn::memory::{Fit, Plan, bytes};
+use lyn::memory::{ContextSize, Fit, Plan, bytes};
 use lyn::platform::block_on;
 use lyn::{Engine, Options};
 use serde_json::json;
 
+use crate::cli::{ModelArg, context};
 use crate::terminal::table::{count, facts};
-use crate::{App, Ended, cli, model};
+use crate::{App, Ended, model};
+
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    pub(crate) model: ModelArg,
+    /// Context length in tokens, prompt plus answer: a number, auto (up to 8192) or max
+    #[arg(short, long, value_name = "N", default_value = "auto", value_parser = context)]
+    pub(crate) context: ContextSize,
+    /// Prompt tokens per step; default: 128 on software adapters, otherwise 256
+    ///
+    /// Smaller steps need less scratch memory and read prompts more slowly.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub(crate) chunk: Option<u32>,
+}
 
 /// Runs the verb. A plan that does not fit ends as a load would.
-pub(crate) fn run(app: &App, options: &cli::Plan) -> Ended {
+pub(crate) fn run(app: &App, options: &PlanArgs) -> Ended {
     let checkpoint = model::open(&options.model.model)?;
     let adapter = adapter(app)?;
     let wanted = Options {

@@ -1,7 +1,9 @@
 //! Text to ids, pieces and their count; ids to text.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::{Args, ValueHint};
 use lyn::Language;
 use lyn::error::Result;
 use lyn::platform::block_on;
@@ -9,10 +11,25 @@ use serde_json::json;
 
 use super::refuse;
 use crate::terminal::table::{count, facts};
-use crate::{App, Ended, cli, model, text};
+use crate::{App, Ended, model, text};
+
+#[derive(Debug, Args)]
+pub(crate) struct TokenizeArgs {
+    /// Text, or ids with --decode; default: stdin
+    pub(crate) text: Option<String>,
+    /// Convert ids to text
+    #[arg(long)]
+    pub(crate) decode: bool,
+    /// Encode control tokens spelled out in the text as such
+    #[arg(long)]
+    pub(crate) special: bool,
+    /// stories (built in), a folder, or a .safetensors file
+    #[arg(short, long, default_value = "stories", value_hint = ValueHint::AnyPath)]
+    pub(crate) model: PathBuf,
+}
 
 /// Runs the verb.
-pub(crate) fn run(app: &App, options: &cli::Tokenize) -> Ended {
+pub(crate) fn run(app: &App, options: &TokenizeArgs) -> Ended {
     let given = match &options.text {
         Some(text) => text.clone(),
         None if app.terminal.stdin_is_terminal() => {

@@ -9,11 +9,7 @@ use super::{Run, command, copy_of_stories, finished, folder, lyn};
 fn expect_error(run: Run, exit: i32, code: &str, says: &str) {
     let run = run.expect_code(exit);
     assert!(run.err.contains(&format!("error[{code}]: ")), "{}", run.err);
-    assert!(
-        run.err.contains("\n  help: ") && run.err.contains(&format!("\n  docs: docs/errors.md#{code}\n")),
-        "{}",
-        run.err
-    );
+    run.says(&["\n  help: ", &format!("\n  docs: docs/errors.md#{code}\n")]);
     assert!(run.err.contains(says), "{}", run.err);
     assert_eq!(run.out, "");
 }

@@ -66,6 +66,14 @@ impl Run {
         self
     }
 
+    /// Fails where one of these texts is not on stderr.
+    #[track_caller]
+    fn says(&self, texts: &[&str]) {
+        for text in texts {
+            assert!(self.err.contains(text), "{text:?} is not in {}", self.err);
+        }
+    }
+
     fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}", self.out))
     }

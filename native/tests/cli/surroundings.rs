@@ -84,8 +84,9 @@ fn values_of_the_environment_are_named_by_their_variable() {
         ("LYN_COLOR", "blue", "LYN_COLOR: expected auto, always or never, found \"blue\""),
         ("LYN_CHUNK", "5000", "LYN_CHUNK: expected a whole number from 1 to 4096, found \"5000\""),
     ] {
-        let run = finished(command(["generate", "x"]).env(name, value).output().unwrap()).expect_code(2);
-        assert!(run.err.contains("error[bad_request]: ") && run.err.contains(expected), "{}", run.err);
+        finished(command(["generate", "x"]).env(name, value).output().unwrap())
+            .expect_code(2)
+            .says(&["error[bad_request]: ", expected]);
     }
     // What the command line says comes first.
     let mut command = command(["generate", "--raw", "-n", "1", "-t", "0", "x"]);

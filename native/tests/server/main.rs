@@ -10,14 +10,25 @@ mod upstream;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-/// What nothing on a socket may exceed in these tests.
+/// What nothing may exceed here, on a socket or in a process: what hangs fails its test.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until something is so.
+#[track_caller]
+fn wait_until(mut is_so: impl FnMut() -> bool, otherwise: impl Fn() -> String) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < PATIENCE, "after {PATIENCE:?}: {}", otherwise());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
 
 /// A running server; dropping it ends the process.
 struct Server {
@@ -41,9 +52,12 @@ impl Server {
         command.args(["serve", "--port", "0", "--json", "--context", "512"]).args(arguments);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("lyn starts");
-        let mut first = String::new();
         let mut out = BufReader::new(child.stdout.take().expect("stdout is piped"));
-        out.read_line(&mut first).expect("lyn says where it is");
+        let (told, first) = channel();
+        std::thread::spawn(move || {
+            let mut first = String::new();
+            let _ = told.send(out.read_line(&mut first).map(|_| first));
+        });
         let log = Arc::new(Mutex::new(String::new()));
         let (mut err, kept) = (BufReader::new(child.stderr.take().expect("stderr is piped")), Arc::clone(&log));
         let reader = std::thread::spawn(move || {
@@ -53,10 +67,12 @@ impl Server {
                 line.clear();
             }
         });
-        let said: Value =
-            serde_json::from_str(&first).unwrap_or_else(|error| panic!("{error}: {first}{}", log.lock().unwrap()));
-        let address = said["url"].as_str().unwrap().trim_start_matches("http://").to_owned();
-        Server { child, address, log, reader: Some(reader) }
+        let mut server = Server { child, address: String::new(), log, reader: Some(reader) };
+        let first = first.recv_timeout(PATIENCE).map(|line| line.expect("lyn says where it is"));
+        let said: Option<Value> = first.ok().and_then(|line| serde_json::from_str(&line).ok());
+        let said = said.unwrap_or_else(|| panic!("lyn does not say where it is: {}", server.log.lock().unwrap()));
+        server.address = said["url"].as_str().unwrap().trim_start_matches("http://").to_owned();
+        server
     }
 
     /// A server that has its model.
@@ -67,16 +83,13 @@ impl Server {
     }
 
     fn wait_until_healthy(&self) {
-        let began = Instant::now();
-        while self.get("/health").0 != 200 {
-            assert!(began.elapsed() < PATIENCE, "not healthy: {}", self.log.lock().unwrap());
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        wait_until(|| self.get("/health").0 == 200, || format!("not healthy: {}", self.log.lock().unwrap()));
     }
 
     fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(&self.address).expect("the server accepts");
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream
     }
 
@@ -112,18 +125,11 @@ impl Server {
 
     /// The exit code, once it ends.
     fn exit(&mut self) -> (Option<i32>, String) {
-        let began = Instant::now();
-        let status = loop {
-            if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
-                break status;
-            }
-            assert!(began.elapsed() < PATIENCE, "it goes on: {}", self.log.lock().unwrap());
-            std::thread::sleep(Duration::from_millis(20));
-        };
+        let code = exit_code(&mut self.child, || self.log.lock().unwrap().clone());
         if let Some(reader) = self.reader.take() {
             reader.join().unwrap();
         }
-        (status.code(), self.log.lock().unwrap().clone())
+        (code, self.log.lock().unwrap().clone())
     }
 }
 
@@ -131,6 +137,22 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// The exit code of a process, once it ends.
+#[track_caller]
+fn exit_code(child: &mut Child, otherwise: impl Fn() -> String) -> Option<i32> {
+    let began = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().expect("a child can be waited for") {
+            return status.code();
+        }
+        if began.elapsed() > PATIENCE {
+            let _ = child.kill();
+            panic!("after {PATIENCE:?} it goes on: {}", otherwise());
+        }
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
@@ -158,12 +180,17 @@ fn post(headers: &str, body: &str) -> String {
     )
 }
 
+/// An object with these fields too.
+fn with(mut body: Value, fields: Value) -> Value {
+    body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    body
+}
+
 fn chat(fields: Value) -> String {
-    let mut body = json!({
+    let body = json!({
         "model": "deepseek-chat", "temperature": 0, "messages": [{ "role": "user", "content": "Tell me about a dog" }],
     });
-    body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
-    body.to_string()
+    with(body, fields).to_string()
 }
 
 /// A stream that goes on for a while, with its first event read.
@@ -264,10 +291,8 @@ fn sockets_that_misbehave() {
         line.parse::<f64>().unwrap()
     };
     let left = Instant::now();
-    while figure("lyn_requests_running ") > 0.0 {
-        assert!(left.elapsed() < Duration::from_secs(10), "an answer goes on for nobody");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    wait_until(|| figure("lyn_requests_running ") == 0.0, || "an answer goes on for nobody".to_owned());
+    assert!(left.elapsed() < Duration::from_secs(10), "an answer goes on for nobody");
     assert!(figure("lyn_aborted_total{reason=\"client_gone\"} ") >= 2.0);
 
     // A head has its time from its first byte on, and a connection may be idle for longer.
@@ -322,12 +347,9 @@ fn the_log_holds_no_prompt_no_answer_and_no_key() {
     let auth = format!("Authorization: Bearer {key}\r\n");
     let asked = |fields: Value| {
         let text = format!("Tell me about {canary}");
-        let mut body = json!({ "user": canary, "messages": [{ "role": "user", "content": text }] });
-        body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
-        let whole: Value = serde_json::from_str(&chat(body)).unwrap();
-        whole
+        chat(with(json!({ "user": canary, "messages": [{ "role": "user", "content": text }] }), fields))
     };
-    let (status, answer) = server.post(&auth, &asked(json!({ "max_tokens": 24 })).to_string());
+    let (status, answer) = server.post(&auth, &asked(json!({ "max_tokens": 24 })));
     assert_eq!(status, 200, "{answer}");
     let answer: Value = serde_json::from_str(&answer).unwrap();
     let said = answer["choices"][0]["message"]["content"].as_str().unwrap().to_owned();
@@ -339,7 +361,7 @@ fn the_log_holds_no_prompt_no_answer_and_no_key() {
         asked(json!({ "messages": canary })),
         asked(json!({ "max_tokens": canary })),
     ] {
-        server.post(&auth, &body.to_string());
+        server.post(&auth, &body);
     }
     server.post(&auth, &format!("{{\"messages\": \"{canary}"));
     server.post(&format!("Authorization: Bearer {canary}-wrong-key\r\n"), "{}");
@@ -361,9 +383,12 @@ fn what_cannot_be_served_is_said_before_it_is_tried() {
     let fails = |arguments: &[&str], code: i32, says: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lyn"));
         command.env_remove("LYN_API_KEY").env_remove("DEEPSEEK_API_KEY").env("XDG_CONFIG_HOME", "/nonexistent");
-        let output = command.arg("serve").args(arguments).stdin(Stdio::null()).output().expect("lyn starts");
-        let err = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(code), "{err}");
+        command.arg("serve").args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("lyn starts");
+        let ended = exit_code(&mut child, || format!("lyn serve {arguments:?}"));
+        let mut err = String::new();
+        child.stderr.take().expect("stderr is piped").read_to_string(&mut err).expect("errors are UTF-8");
+        assert_eq!(ended, Some(code), "{err}");
         assert!(err.contains(says), "{err}");
     };
     fails(&["--host", "0.0.0.0", "--port", "0"], 2, "no API key is set");

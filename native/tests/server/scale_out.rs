@@ -3,11 +3,10 @@
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{PATIENCE, Server, chat, post, rest, status_and_body};
+use super::{PATIENCE, Server, chat, post, rest, status_and_body, wait_until};
 
 /// nginx with a folder of its own; dropping it ends it.
 struct Nginx {
@@ -35,11 +34,8 @@ impl Nginx {
         command.args(["-e", "stderr", "-g", "daemon off; master_process off;"]).stdin(Stdio::null());
         let child = command.spawn().expect("nginx is missing: ./setup --tests installs it");
         let nginx = Nginx { child, port, log: folder.join("access.log") };
-        let began = Instant::now();
-        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(began.elapsed() < PATIENCE, "nginx does not listen");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        let listens = || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok();
+        wait_until(listens, || "nginx does not listen".to_owned());
         nginx
     }
 
@@ -57,16 +53,9 @@ impl Nginx {
 
     /// The servers that answered, once so many answers are in the log.
     fn servers(&self, answers: usize) -> Vec<String> {
-        let began = Instant::now();
-        loop {
-            let log = std::fs::read_to_string(&self.log).unwrap_or_default();
-            let servers: Vec<_> = log.lines().filter_map(|line| Some(line.split(' ').next()?.to_owned())).collect();
-            if servers.len() >= answers {
-                return servers;
-            }
-            assert!(began.elapsed() < PATIENCE, "{log}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        let log = || std::fs::read_to_string(&self.log).unwrap_or_default();
+        wait_until(|| log().lines().count() >= answers, log);
+        log().lines().filter_map(|line| Some(line.split(' ').next()?.to_owned())).collect()
     }
 }
 

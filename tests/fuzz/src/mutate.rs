@@ -65,85 +65,26 @@ const WORDS: &[&str] = &[
     "\\p{L}",
 ];
 
-/// Numbers at the edges of what readers hold them in.
-const NUMBERS: &[&str] = &[
-    "0",
-    "-0",
-    "-1",
-    "1",
-    "2",
-    "0.1",
-    "0.3",
-    "1e-7",
-    "1e-300",
-    "1e308",
-    "1e400",
-    "-1e400",
-    "127",
-    "255",
-    "65536",
-    "2147483647",
-    "2147483648",
-    "4294967295",
-    "4294967296",
-    "9007199254740993",
-    "9223372036854775807",
-    "-9223372036854775808",
-    "9223372036854775808",
-    "18446744073709551615",
-    "18446744073709551616",
-    "123456789012345678901234567890",
-    "0.000000000000000000000000000001",
-    "1.0000000001",
-    "3.0",
-    "1E2",
-];
+/// Numbers at the edges of what readers hold them in, with blanks between.
+const NUMBERS: &str = "0 -0 -1 1 2 0.1 0.3 1e-7 1e-300 1e308 1e400 -1e400 127 255 65536 2147483647 2147483648 \
+    4294967295 4294967296 9007199254740993 9223372036854775807 -9223372036854775808 9223372036854775808 \
+    18446744073709551615 18446744073709551616 123456789012345678901234567890 0.000000000000000000000000000001 \
+    1.0000000001 3.0 1E2";
 
-/// Keywords of schemas, fields of configs and requests: a key becomes another one.
-const KEYS: &[&str] = &[
-    "type",
-    "properties",
-    "required",
-    "additionalProperties",
-    "items",
-    "prefixItems",
-    "minItems",
-    "maxItems",
-    "minLength",
-    "maxLength",
-    "pattern",
-    "format",
-    "enum",
-    "const",
-    "anyOf",
-    "oneOf",
-    "allOf",
-    "not",
-    "$ref",
-    "$defs",
-    "minimum",
-    "maximum",
-    "exclusiveMinimum",
-    "exclusiveMaximum",
-    "multipleOf",
-    "uniqueItems",
-    "minProperties",
-    "maxProperties",
-    "propertyNames",
-    "patternProperties",
-    "role",
-    "content",
-    "tool_calls",
-    "arguments",
-    "name",
-    "",
-    "__metadata__",
-    "dtype",
-    "shape",
-    "data_offsets",
-    "vocab_size",
-    "hidden_size",
-];
+/// Keywords of schemas, fields of configs and requests, with blanks between; and now and then the empty key. A key becomes
+/// another one.
+const KEYS: &str = "type properties required additionalProperties items prefixItems minItems maxItems minLength \
+    maxLength pattern format enum const anyOf oneOf allOf not $ref $defs minimum maximum exclusiveMinimum \
+    exclusiveMaximum multipleOf uniqueItems minProperties maxProperties propertyNames patternProperties role content \
+    tool_calls arguments name __metadata__ dtype shape data_offsets vocab_size hidden_size";
+
+fn number(random: &mut Random) -> &'static str {
+    random.pick::<&str>(&NUMBERS.split(' ').collect::<Vec<_>>())
+}
+
+fn key(random: &mut Random) -> &'static str {
+    random.pick::<&str>(&KEYS.split(' ').chain([""]).collect::<Vec<_>>())
+}
 
 /// A new input from one of `corpus`.
 pub(crate) fn mutate(random: &mut Random, corpus: &[Vec<u8>]) -> Vec<u8> {
@@ -178,7 +119,7 @@ fn change(random: &mut Random, bytes: &mut Vec<u8>, corpus: &[Vec<u8>]) {
             bytes.splice(at..at, copies);
         }
         2 | 3 => drop(bytes.splice(at..at, (*random.pick(WORDS)).bytes())),
-        4 => drop(bytes.splice(at..end, (*random.pick(NUMBERS)).bytes())),
+        4 => drop(bytes.splice(at..end, number(random).bytes())),
         5 => {
             let other = random.pick(corpus);
             let from = random.below(other.len() + 1);
@@ -223,7 +164,7 @@ fn json(random: &mut Random, value: &mut Value, corpus: &[Vec<u8>]) {
                 deep = match random.below(3) {
                     0 => Value::Array(vec![deep]),
                     1 => Value::Object(Map::from_iter([("items".to_owned(), deep)])),
-                    _ => Value::Object(Map::from_iter([((*random.pick(KEYS)).to_owned(), deep)])),
+                    _ => Value::Object(Map::from_iter([(key(random).to_owned(), deep)])),
                 };
             }
             *old = deep;
@@ -241,7 +182,7 @@ fn json(random: &mut Random, value: &mut Value, corpus: &[Vec<u8>]) {
 }
 
 fn object(random: &mut Random, fields: &mut Map<String, Value>, corpus: &[Vec<u8>]) {
-    let key = (*random.pick(KEYS)).to_owned();
+    let key = key(random).to_owned();
     match random.below(4) {
         0 => {
             if let Some(gone) = fields.keys().nth(random.below(fields.len().max(1))).cloned() {
@@ -282,7 +223,7 @@ fn scalar(random: &mut Random) -> Value {
         0 => Value::Null,
         1 => Value::Bool(random.once_in(2)),
         2 => Value::String((*random.pick(WORDS)).to_owned()),
-        3 => Value::String((*random.pick(KEYS)).to_owned()),
-        _ => serde_json::from_str::<Value>(random.pick::<&str>(NUMBERS)).unwrap_or(Value::Null),
+        3 => Value::String(key(random).to_owned()),
+        _ => serde_json::from_str::<Value>(number(random)).unwrap_or(Value::Null),
     }
 }

@@ -119,10 +119,9 @@ fn damaged_files_are_misses_and_go() {
         ("another digest of the rows", with(HEAD - 64, &[0; 32])),
     ];
     let scratch = Scratch::new("damage");
-    let store = open(&scratch.0, Limits::default());
+    let store = open(&scratch.0, StoreLimits::default());
     let heal = |store: &BlockStore| {
-        save(store, &one);
-        store.flush(PATIENCE);
+        keep(store, &one);
         assert!(is_there(store, &one));
         scratch.only_entry()
     };
@@ -137,7 +136,7 @@ fn damaged_files_are_misses_and_go() {
     drop(store);
     for (form, bytes) in &forms {
         std::fs::write(&path, bytes).unwrap();
-        let store = open(&scratch.0, Limits::default());
+        let store = open(&scratch.0, StoreLimits::default());
         assert!(!is_there(&store, &one), "{form}");
         assert!(!path.exists(), "{form}");
         heal(&store);
@@ -147,10 +146,9 @@ fn damaged_files_are_misses_and_go() {
 #[test]
 fn a_file_of_100_gb_is_not_read() {
     let scratch = Scratch::new("sparse");
-    let limits = Limits { bytes: u64::MAX, ..Limits::default() };
+    let limits = StoreLimits { bytes: u64::MAX, ..StoreLimits::default() };
     let store = open(&scratch.0, limits);
-    save(&store, &block(1));
-    store.flush(PATIENCE);
+    keep(&store, &block(1));
     let file = OpenOptions::new().write(true).open(scratch.only_entry()).unwrap();
     file.set_len(100 << 30).unwrap();
     assert!(!is_there(&store, &block(1)));
@@ -158,9 +156,8 @@ fn a_file_of_100_gb_is_not_read() {
     // One that is there from the start is over the cap, and goes unread.
     std::fs::File::create(scratch.0.join("0".repeat(96))).unwrap().set_len(100 << 30).unwrap();
     drop(store);
-    let store = open(&scratch.0, Limits::default());
-    save(&store, &block(1));
-    store.flush(PATIENCE);
+    let store = open(&scratch.0, StoreLimits::default());
+    keep(&store, &block(1));
     assert!(is_there(&store, &block(1)));
     assert_eq!(scratch.bytes(), file_bytes());
 }
@@ -168,7 +165,7 @@ fn a_file_of_100_gb_is_not_read() {
 #[test]
 fn entries_under_each_others_names_are_misses() {
     let scratch = Scratch::new("swapped");
-    let store = open(&scratch.0, Limits::default());
+    let store = open(&scratch.0, StoreLimits::default());
     save(&store, &block(1));
     save(&store, &block(2));
     store.flush(PATIENCE);

@@ -11,8 +11,8 @@ use crate::block_store::writer::PAUSE;
 const BLOCKS: u64 = 4;
 
 /// Room for all blocks but one, so that one has to go.
-fn limits() -> Limits {
-    Limits { bytes: (BLOCKS - 1) * file_bytes(), ..Limits::default() }
+fn limits() -> StoreLimits {
+    StoreLimits { bytes: (BLOCKS - 1) * file_bytes(), ..StoreLimits::default() }
 }
 
 /// A process's life on a disk: saves, loads, ends. Which blocks were there before it ended.
@@ -29,8 +29,7 @@ fn live(disk: &Arc<TestDisk>, scratch: &Scratch) -> Vec<u64> {
 fn survives(scratch: &Scratch) -> Vec<u64> {
     let store = open(&scratch.0, limits());
     let there = (0..BLOCKS).filter(|&number| is_there(&store, &block(number))).collect();
-    save(&store, &block(99));
-    store.flush(PATIENCE);
+    keep(&store, &block(99));
     assert!(is_there(&store, &block(99)));
     assert!(scratch.bytes() <= limits().bytes, "{:?}", scratch.names());
     assert!(scratch.names().iter().all(|name| !name.contains("tmp")), "{:?}", scratch.names());
@@ -80,12 +79,10 @@ fn after_a_failed_sync_the_block_is_dropped_and_nothing_is_written_for_ten_minut
     for (at, failing) in steps.into_iter().enumerate().skip(1) {
         let scratch = Scratch::new("pause");
         let disk = Arc::new(TestDisk::default());
-        let store = open_on(&disk, &scratch.0, Limits::default());
-        save(&store, &block(1));
-        store.flush(PATIENCE);
+        let store = open_on(&disk, &scratch.0, StoreLimits::default());
+        keep(&store, &block(1));
         disk.fail_after(at, Fault::Once(ErrorKind::Other));
-        save(&store, &block(2));
-        store.flush(PATIENCE);
+        keep(&store, &block(2));
         let calls = disk.calls();
         assert_eq!(calls[calls.len() - 2..], [failing, "remove"], "{calls:?}");
         disk.pass_time(PAUSE - Duration::from_secs(1));
@@ -97,8 +94,7 @@ fn after_a_failed_sync_the_block_is_dropped_and_nothing_is_written_for_ten_minut
         // What is there is still of use.
         assert!(is_there(&store, &block(1)) && !is_there(&store, &block(2)));
         disk.pass_time(Duration::from_secs(2));
-        save(&store, &block(2));
-        store.flush(PATIENCE);
+        keep(&store, &block(2));
         assert!(is_there(&store, &block(2)), "{failing}");
     }
 }
@@ -115,13 +111,11 @@ fn a_disk_that_fails_warns_once_a_minute() {
 fn an_entry_that_cannot_be_removed_still_counts() {
     let scratch = Scratch::new("unremovable");
     let disk = Arc::new(TestDisk::default());
-    let store = open_on(&disk, &scratch.0, Limits { bytes: file_bytes(), ..Limits::default() });
-    save(&store, &block(1));
-    store.flush(PATIENCE);
+    let store = open_on(&disk, &scratch.0, StoreLimits { bytes: file_bytes(), ..StoreLimits::default() });
+    keep(&store, &block(1));
     // free_bytes, then the removal that makes room.
     disk.fail_after(1, Fault::Once(ErrorKind::PermissionDenied));
-    save(&store, &block(2));
-    store.flush(PATIENCE);
+    keep(&store, &block(2));
     assert_eq!((store.figures().entries, store.figures().bytes, scratch.bytes()), (1, file_bytes(), file_bytes()));
     assert!(is_there(&store, &block(1)) && !is_there(&store, &block(2)));
 }

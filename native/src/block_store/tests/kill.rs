@@ -11,9 +11,9 @@ const FOLDER: &str = "LYN_TEST_BLOCK_STORE";
 const BLOCKS: u64 = 40;
 const ROUNDS: u64 = 50;
 
-fn limits() -> Limits {
+fn limits() -> StoreLimits {
     // Half of the blocks: removals are interrupted too.
-    Limits { bytes: BLOCKS / 2 * size(), ..Limits::default() }
+    StoreLimits { bytes: BLOCKS / 2 * size(), ..StoreLimits::default() }
 }
 
 /// Some 200 KB, so that there is something to interrupt.
@@ -33,8 +33,7 @@ fn writes_until_it_is_killed() {
     std::io::stdout().write_all(b"\nready\n").unwrap();
     for number in (0..BLOCKS).cycle() {
         assert!(load(&store, &large(number)).is_none_or(|words| words == large(number).words));
-        save(&store, &large(number));
-        store.flush(PATIENCE);
+        keep(&store, &large(number));
     }
 }
 

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::files::Files;
-use super::{BlockStore, Limits, entry};
+use super::{BlockStore, StoreLimits, entry};
 use disk::TestDisk;
 
 const FINGERPRINT: [u8; 32] = [7; 32];
@@ -103,6 +103,12 @@ fn save(store: &BlockStore, block: &Block) {
     store.save(block.key, block.ids.clone(), block.words.clone(), SCOPE);
 }
 
+/// Saves a block, and waits until it is on the disk.
+fn keep(store: &BlockStore, block: &Block) {
+    save(store, block);
+    store.flush(PATIENCE);
+}
+
 fn load(store: &BlockStore, block: &Block) -> Option<Vec<u32>> {
     store.load(&block.key, &block.ids)
 }
@@ -121,23 +127,23 @@ fn file_bytes() -> u64 {
 }
 
 #[track_caller]
-fn open(folder: &Path, limits: Limits) -> BlockStore {
+fn open(folder: &Path, limits: StoreLimits) -> BlockStore {
     open_on(&Arc::new(TestDisk::default()), folder, limits)
 }
 
 #[track_caller]
-fn open_on(disk: &Arc<TestDisk>, folder: &Path, limits: Limits) -> BlockStore {
+fn open_on(disk: &Arc<TestDisk>, folder: &Path, limits: StoreLimits) -> BlockStore {
     try_open_on(disk, folder, limits).expect("the folder can be used")
 }
 
-fn try_open_on(disk: &Arc<TestDisk>, folder: &Path, limits: Limits) -> std::io::Result<BlockStore> {
+fn try_open_on(disk: &Arc<TestDisk>, folder: &Path, limits: StoreLimits) -> std::io::Result<BlockStore> {
     let disk: Arc<dyn Files> = Arc::<TestDisk>::clone(disk);
     once_unlocked(|| BlockStore::open_on(Arc::clone(&disk), folder, FINGERPRINT, limits))
 }
 
 /// As callers open it, on the real disk.
 #[track_caller]
-fn open_real(folder: &Path, fingerprint: [u8; 32], limits: Limits) -> BlockStore {
+fn open_real(folder: &Path, fingerprint: [u8; 32], limits: StoreLimits) -> BlockStore {
     once_unlocked(|| BlockStore::open(folder, fingerprint, limits)).expect("the folder can be used")
 }
 

@@ -5,12 +5,11 @@ use super::*;
 const PATH: &str = "/v1/messages";
 
 fn asking(fields: Value) -> Value {
-    let mut body = json!({
+    let body = json!({
         "model": "claude-any", "max_tokens": 8, "temperature": 0,
         "messages": [{ "role": "user", "content": "Tell me about a dog" }],
     });
-    body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
-    body
+    with(body, fields)
 }
 
 /// The envelope, whose id is that of the header.
@@ -18,8 +17,8 @@ fn asking(fields: Value) -> Value {
 fn wrong(answer: &Answer, status: u16, kind: &str) -> String {
     assert_eq!(answer.status.as_u16(), status, "{}", answer.text);
     let body = answer.json();
-    assert_eq!((&body["type"], &body["error"]["type"]), (&json!("error"), &json!(kind)), "{body}");
-    assert_eq!(body["request_id"], answer.headers["request-id"].to_str().unwrap());
+    expect(&body, json!({ "type": "error", "request_id": answer.headers["request-id"].to_str().unwrap() }));
+    assert_eq!(body["error"]["type"], kind, "{body}");
     assert_eq!(answer.headers["request-id"], answer.headers["x-request-id"]);
     body["error"]["message"].as_str().unwrap().to_owned()
 }
@@ -189,9 +188,7 @@ async fn a_stop_sequence_is_named() {
     let cut = post(&app, PATH, &asking(fields.clone())).await.ok();
     assert_eq!((&cut["stop_reason"], &cut["stop_sequence"]), (&json!("stop_sequence"), &json!(stop)));
     assert_eq!(cut["content"][0]["text"], text[..text.find(stop).unwrap()]);
-    let mut streamed = asking(fields);
-    streamed["stream"] = json!(true);
-    let streamed = post(&app, PATH, &streamed).await.text;
+    let streamed = post(&app, PATH, &with(asking(fields), json!({ "stream": true }))).await.text;
     assert!(streamed.contains("\"stop_reason\":\"stop_sequence\""), "{streamed}");
 }
 
@@ -202,10 +199,8 @@ async fn a_cut_call_is_no_call() {
     let mut cut = 0;
     for most in [2, 8, 16, 24, 32, 40, 400] {
         let fields = json!({ "max_tokens": most, "tools": [tool("f")], "tool_choice": { "type": "any", "disable_parallel_tool_use": true } });
-        let mut body = asking(fields);
-        let whole = post(&app, PATH, &body).await.ok();
-        body["stream"] = json!(true);
-        let streamed = post(&app, PATH, &body).await.text;
+        let whole = post(&app, PATH, &asking(fields.clone())).await.ok();
+        let streamed = post(&app, PATH, &with(asking(fields), json!({ "stream": true }))).await.text;
         let calls = whole["content"].as_array().unwrap().iter().filter(|block| block["type"] == "tool_use");
         for call in calls.clone() {
             assert!(["Oslo", "Rome"].contains(&call["input"]["a"].as_str().unwrap()), "{call}");
@@ -231,9 +226,7 @@ async fn fields_are_honoured_or_named() {
     for fields in
         [json!({ "output_config": { "format": format, "effort": "low" } }), json!({ "output_format": format })]
     {
-        let mut fields = asking(fields);
-        fields["max_tokens"] = json!(60);
-        let answer = post(&app, PATH, &fields).await.ok();
+        let answer = post(&app, PATH, &asking(with(fields, json!({ "max_tokens": 60 })))).await.ok();
         let text: Value = serde_json::from_str(answer["content"][0]["text"].as_str().unwrap()).unwrap();
         assert_eq!(text, json!({ "a": "x" }));
     }

@@ -38,9 +38,8 @@ async fn forms_are_asked_for_in_other_engines_words() {
         json!({ "structured_outputs": { "grammar": "root ::= \"{\\\"north\\\": 7}\"" } }),
         json!({ "structured_outputs": { "regex": "\\{\"north\": 7\\}" } }),
     ] {
-        let mut asked = fields.clone();
-        asked["max_tokens"] = json!(40);
-        asked["messages"] = json!([{ "role": "user", "content": "Some JSON" }]);
+        let messages = json!([{ "role": "user", "content": "Some JSON" }]);
+        let asked = with(fields.clone(), json!({ "max_tokens": 40, "messages": messages }));
         let said = content(&chat(&app, asked).await.ok());
         assert_eq!(serde_json::from_str::<Value>(&said).ok(), Some(json!({ "north": 7 })), "{fields}: {said}");
     }

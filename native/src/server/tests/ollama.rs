@@ -2,21 +2,18 @@
 
 use super::*;
 
+/// A short, greedy request in one piece.
+fn request_with(asked: Value, fields: Value) -> Value {
+    let options = json!({ "temperature": 0, "num_predict": 8 });
+    with(with(json!({ "model": "deepseek-chat", "stream": false, "options": options }), asked), fields)
+}
+
 fn asking(fields: Value) -> Value {
-    let mut body = json!({
-        "model": "deepseek-chat", "stream": false, "options": { "temperature": 0, "num_predict": 8 },
-        "messages": [{ "role": "user", "content": "Tell me about a dog" }],
-    });
-    body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
-    body
+    request_with(json!({ "messages": [{ "role": "user", "content": "Tell me about a dog" }] }), fields)
 }
 
 fn generating(fields: Value) -> Value {
-    let mut body = asking(fields);
-    let fields = body.as_object_mut().unwrap();
-    fields.remove("messages");
-    fields.entry("prompt").or_insert_with(|| json!("Tell me about a dog"));
-    body
+    request_with(json!({ "prompt": "Tell me about a dog" }), fields)
 }
 
 /// The envelope: one sentence.

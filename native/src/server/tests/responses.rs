@@ -5,33 +5,28 @@ use super::*;
 const PATH: &str = "/v1/responses";
 
 fn body(fields: Value) -> Value {
-    let mut body = json!({ "model": "deepseek-chat", "input": "Tell me about a dog", "temperature": 0,
+    let body = json!({ "model": "deepseek-chat", "input": "Tell me about a dog", "temperature": 0,
         "max_output_tokens": 8 });
-    body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
-    body
+    with(body, fields)
 }
 
 async fn respond(app: &Router, fields: Value) -> Answer {
     post(app, PATH, &body(fields)).await
 }
 
-/// The events of a stream: each has its name twice, and they are numbered.
+/// The events of a stream, which are numbered.
 fn events(answer: &Answer) -> Vec<Value> {
-    let events = answer.text.split_terminator("\n\n").map(|event| {
-        let (name, data) = event.strip_prefix("event: ").unwrap().split_once("\ndata: ").unwrap();
-        let data: Value = serde_json::from_str(data).unwrap();
-        assert_eq!(data["type"], name);
-        data
-    });
-    let events: Vec<Value> = events.collect();
+    let events = answer.named_events();
     assert!((0..).zip(&events).all(|(number, event)| event["sequence_number"] == number), "{}", answer.text);
     events
 }
 
-fn names(events: &[Value]) -> Vec<String> {
-    let mut names: Vec<String> = events.iter().map(|event| event["type"].as_str().unwrap().to_owned()).collect();
+/// Their names, without what all of them begin with.
+fn names(events: &[Value]) -> String {
+    let name = |event: &Value| event["type"].as_str().unwrap().strip_prefix("response.").unwrap().to_owned();
+    let mut names: Vec<String> = events.iter().map(name).collect();
     names.dedup();
-    names
+    names.join(" ")
 }
 
 fn tool() -> Value {
@@ -50,18 +45,14 @@ async fn an_answer_is_the_same_text_as_a_chat_s_and_repeats_its_request() {
     assert_eq!(answer.headers["x-lyn-ignored-fields"], "custom");
     let answer = answer.ok();
     let item = &answer["output"][0];
-    assert_eq!(
-        (&item["type"], &item["role"], &item["status"]),
-        (&json!("message"), &json!("assistant"), &json!("incomplete"))
-    );
+    expect(item, json!({ "type": "message", "role": "assistant", "status": "incomplete" }));
     assert_eq!(item["content"][0]["text"], said["choices"][0]["message"]["content"]);
-    assert_eq!((&answer["object"], &answer["status"]), (&json!("response"), &json!("incomplete")));
+    expect(&answer, json!({ "object": "response", "status": "incomplete", "store": false, "model": "deepseek-chat" }));
     assert_eq!(answer["incomplete_details"], json!({ "reason": "max_output_tokens" }));
-    assert_eq!((&answer["store"], &answer["metadata"]["a"]), (&json!(false), &json!("b")));
-    assert_eq!((&answer["model"], &answer["text"]["format"]["type"]), (&json!("deepseek-chat"), &json!("text")));
+    assert!(answer["metadata"]["a"] == "b" && answer["text"]["format"]["type"] == "text", "{answer}");
     let (usage, counted) = (&answer["usage"], &said["usage"]);
-    assert_eq!(usage["input_tokens"], counted["prompt_tokens"]);
-    assert_eq!((&usage["output_tokens"], &usage["total_tokens"]), (&json!(8), &counted["total_tokens"]));
+    let counts = [&counted["prompt_tokens"], &json!(8), &counted["total_tokens"]];
+    assert_eq!([&usage["input_tokens"], &usage["output_tokens"], &usage["total_tokens"]], counts);
     assert!(usage["input_tokens_details"]["cached_tokens"].is_u64());
     assert_eq!(usage["output_tokens_details"], json!({ "reasoning_tokens": 0 }));
 }
@@ -71,21 +62,9 @@ async fn events_come_in_their_order_and_end_with_the_whole() {
     let app = app(&open_server().await);
     let whole = respond(&app, json!({})).await.ok();
     let told = events(&respond(&app, json!({ "stream": true })).await);
-    assert_eq!(
-        names(&told),
-        [
-            "response.created",
-            "response.in_progress",
-            "response.output_item.added",
-            "response.content_part.added",
-            "response.output_text.delta",
-            "response.output_text.done",
-            "response.content_part.done",
-            "response.output_item.done",
-            "response.incomplete",
-            "response.completed",
-        ]
-    );
+    let order = "created in_progress output_item.added content_part.added output_text.delta output_text.done \
+        content_part.done output_item.done incomplete completed";
+    assert_eq!(names(&told), order);
     let text: String = told.iter().filter_map(|event| event["delta"].as_str()).collect();
     let last = &told[told.len() - 1]["response"];
     assert_eq!(text, last["output"][0]["content"][0]["text"].as_str().unwrap());
@@ -105,23 +84,12 @@ async fn a_thought_is_an_item_of_its_own_and_can_be_sent_back() {
     let thought = &answer["output"][0];
     assert_eq!(thought["type"], "reasoning");
     let text = thought["content"][0]["text"].as_str().unwrap();
-    assert_eq!(
-        (&thought["summary"][0]["text"], &thought["content"][0]["type"]),
-        (&json!(text), &json!("reasoning_text"))
-    );
+    assert!(thought["summary"][0]["text"] == text && thought["content"][0]["type"] == "reasoning_text", "{thought}");
     assert!(thought["encrypted_content"].as_str().unwrap().ends_with(text));
-    let mut streamed = asked;
-    streamed["stream"] = json!(true);
-    let told = events(&respond(&app, streamed).await);
-    let begin = [
-        "response.created",
-        "response.in_progress",
-        "response.output_item.added",
-        "response.reasoning_summary_part.added",
-        "response.content_part.added",
-        "response.reasoning_text.delta",
-    ];
-    assert_eq!(names(&told)[..begin.len()], begin);
+    let told = events(&respond(&app, with(asked, json!({ "stream": true }))).await);
+    let begin = "created in_progress output_item.added reasoning_summary_part.added content_part.added \
+        reasoning_text.delta ";
+    assert!(names(&told).starts_with(begin), "{}", names(&told));
     for done in ["response.reasoning_text.done", "response.reasoning_summary_text.done"] {
         let done = told.iter().find(|event| event["type"] == done).unwrap();
         assert_eq!(done["text"], text);
@@ -147,10 +115,8 @@ async fn functions_are_called_and_their_results_sent_back() {
     let input = json!([{ "role": "user", "content": "The weather?" }, item, result]);
     respond(&app, json!({ "input": input, "tools": [tool()] })).await.ok();
 
-    let mut named = call;
-    named["tool_choice"] = json!({ "type": "function", "name": "weather" });
-    named["stream"] = json!(true);
-    let told = events(&respond(&app, named).await);
+    let choice = json!({ "type": "function", "name": "weather" });
+    let told = events(&respond(&app, with(call, json!({ "tool_choice": choice, "stream": true }))).await);
     let done = told.iter().find(|event| event["type"] == "response.function_call_arguments.done").unwrap();
     let parts: String = told
         .iter()
@@ -158,7 +124,7 @@ async fn functions_are_called_and_their_results_sent_back() {
         .filter_map(|event| event["delta"].as_str())
         .collect();
     assert_eq!((&done["arguments"], &done["name"]), (&json!(parts), &json!("weather")));
-    assert_eq!(names(&told).last().unwrap(), "response.completed");
+    assert!(names(&told).ends_with(" completed"));
 }
 
 #[tokio::test]

@@ -6,9 +6,8 @@ use super::*;
 const TEXT_PATH: &str = "/v1/completions";
 
 async fn complete(app: &Router, fields: Value) -> Answer {
-    let mut body = json!({ "model": "deepseek-chat", "max_tokens": 4, "temperature": 0, "prompt": "Once upon a time" });
-    body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
-    post(app, TEXT_PATH, &body).await
+    let body = json!({ "model": "deepseek-chat", "max_tokens": 4, "temperature": 0, "prompt": "Once upon a time" });
+    post(app, TEXT_PATH, &with(body, fields)).await
 }
 
 fn ids(answer: &Value) -> Vec<u64> {
@@ -68,9 +67,7 @@ async fn an_echo_is_streamed_as_it_is_read() {
     let prompt = "Once upon a time there was a dog. ".repeat(20);
     let fields = json!({ "prompt": prompt, "echo": true, "logprobs": 2, "return_token_ids": true });
     let whole = complete(&app, fields.clone()).await.ok();
-    let mut streamed = fields;
-    streamed["stream"] = json!(true);
-    let (events, done) = complete(&app, streamed).await.events();
+    let (events, done) = complete(&app, with(fields, json!({ "stream": true }))).await.events();
     assert!(done);
     let parts: Vec<&Value> = events.iter().map(|event| &event["choices"][0]).collect();
     let text: String = parts.iter().map(|part| part["text"].as_str().unwrap()).collect();
@@ -113,10 +110,7 @@ async fn chats_are_told_with_ids_progress_and_scored_prompts() {
     let progress: Vec<&Value> = events.iter().filter_map(|event| event.get("prompt_progress")).collect();
     assert!(progress.len() > 1, "{progress:?}");
     let last = progress.last().unwrap();
-    assert_eq!(
-        (&last["processed"], &last["total"], &last["cache"]),
-        (&json!(prompt.len()), &json!(prompt.len()), &json!(0))
-    );
+    expect(last, json!({ "processed": prompt.len(), "total": prompt.len(), "cache": 0 }));
     let told = events.iter().filter_map(|event| event["choices"][0]["token_ids"].as_array()).flatten();
     assert_eq!(told.collect::<Vec<_>>(), made.iter().collect::<Vec<_>>());
     let streamed = chat(&app, json!({ "prompt_logprobs": 1, "stream": true })).await;
@@ -130,21 +124,14 @@ async fn holes_are_filled_in_llama_cpp_s_shape() {
     let answer = post(&app, "/infill", &fields).await;
     assert!(!answer.headers.contains_key("x-lyn-ignored-fields"));
     let whole = answer.ok();
-    assert_eq!(
-        (&whole["stop"], &whole["stop_type"], &whole["tokens_predicted"]),
-        (&json!(true), &json!("limit"), &json!(6))
-    );
-    assert!(whole["timings"]["predicted_n"].is_number() && whole["model"] == "stories");
+    expect(&whole, json!({ "stop": true, "stop_type": "limit", "tokens_predicted": 6, "model": "stories" }));
+    assert!(whole["timings"]["predicted_n"].is_number());
     // The built-in model has no tokens for a hole: what is before it is continued, and what is behind is said to mean nothing.
-    let mut hole = fields.clone();
-    hole["input_suffix"] = json!("The end.");
-    hole["t_max_predict_ms"] = json!(500);
+    let hole = with(fields.clone(), json!({ "input_suffix": "The end.", "t_max_predict_ms": 500 }));
     let answer = post(&app, "/infill", &hole).await;
     assert_eq!(answer.headers["x-lyn-ignored-fields"], "t_max_predict_ms, input_suffix");
     assert_eq!(answer.ok()["content"], whole["content"]);
-    let mut streamed = fields.clone();
-    streamed["stream"] = json!(true);
-    let (events, done) = post(&app, "/infill", &streamed).await.events();
+    let (events, done) = post(&app, "/infill", &with(fields.clone(), json!({ "stream": true }))).await.events();
     assert!(!done, "llama.cpp's own streams end with stop");
     let text: String = events.iter().map(|event| event["content"].as_str().unwrap()).collect();
     assert_eq!(whole["content"], text);
@@ -153,8 +140,7 @@ async fn holes_are_filled_in_llama_cpp_s_shape() {
     assert_eq!(stops.last(), Some(&true));
     // The texts of other files come first; the beginning of the hole's text last.
     let extra = json!([{ "filename": "a.txt", "text": "A dog." }, { "text": "A cat." }]);
-    let mut with_extra = fields.clone();
-    (with_extra["input_extra"], with_extra["prompt"]) = (extra, json!(" there was"));
+    let with_extra = with(fields, json!({ "input_extra": extra, "prompt": " there was" }));
     let prompt = post(&app, "/infill", &with_extra).await.ok()["prompt"].as_str().unwrap().to_owned();
     let expected = "\n\n--- snippet ---\n\na.txt\nA dog.\n\n--- snippet ---\n\nA cat.Once upon a time there was";
     assert!(prompt.ends_with(expected), "{prompt}");

@@ -119,8 +119,8 @@ impl Chat<'_> {
         match key.as_str() {
             "temperature" => sampling.temperature = optional(&key, value)?,
             "top_p" => sampling.top_p = optional(&key, value)?,
-            "seed" => sampling.set_seed(whole(&key, value)?),
-            "max_tokens" => self.options.answer.set_max_tokens(whole(&key, value)?),
+            "seed" => sampling.seed = whole(&key, value)?,
+            "max_tokens" => self.options.answer.max_tokens = whole(&key, value)?,
             "top_k" => sampling.top_k = or(&key, value, 0)?,
             "min_p" => sampling.min_p = or(&key, value, 0.0)?,
             "repetition_penalty" => sampling.repetition_penalty = or(&key, value, 1.0)?,

@@ -25,18 +25,18 @@ pub(super) enum Line {
 }
 
 /// A source of turns.
-pub(super) enum Input {
+pub(super) enum TurnSource {
     /// With history, in memory only, and completion.
     Editor(Box<Reedline>),
     /// Each line is a turn.
     Lines,
 }
 
-impl Input {
+impl TurnSource {
     /// The editor where stdin and stdout are a terminal.
-    pub(super) fn open(app: &App) -> Input {
+    pub(super) fn open(app: &App) -> TurnSource {
         if !app.terminal.stdin_is_terminal() || !app.terminal.stdout_is_terminal() {
-            return Input::Lines;
+            return TurnSource::Lines;
         }
         let mut keys = default_emacs_keybindings();
         let menu = ReedlineEvent::Menu("completions".to_owned());
@@ -66,12 +66,12 @@ impl Input {
                 editor = editor.with_buffer_editor(command, file);
             }
         }
-        Input::Editor(Box::new(editor))
+        TurnSource::Editor(Box::new(editor))
     }
 
     /// Whether someone types.
     pub(super) fn is_editor(&self) -> bool {
-        matches!(self, Input::Editor(_))
+        matches!(self, TurnSource::Editor(_))
     }
 
     /// The next turn.
@@ -81,13 +81,13 @@ impl Input {
     pub(super) fn next(&mut self, prompt: &str) -> Result<Line> {
         let failed = |error: &dyn std::fmt::Display| Error::new(Code::Io, format!("stdin: {error}"));
         match self {
-            Input::Editor(editor) => match editor.read_line(&Before(prompt.to_owned())) {
+            TurnSource::Editor(editor) => match editor.read_line(&Before(prompt.to_owned())) {
                 Ok(Signal::Success(text)) => Ok(Line::Text(unquoted(&text))),
                 Ok(Signal::CtrlC) => Ok(Line::Interrupted),
                 Ok(_) => Ok(Line::End),
                 Err(error) => Err(failed(&error)),
             },
-            Input::Lines => {
+            TurnSource::Lines => {
                 let mut line = Vec::new();
                 match std::io::stdin().lock().read_until(b'\n', &mut line) {
                     Ok(0) => Ok(Line::End),

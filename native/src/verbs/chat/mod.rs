@@ -6,23 +6,36 @@ mod input;
 use std::path::Path;
 use std::process::ExitCode;
 
+use clap::Args;
 use lyn::chat::{Content, Detected, Message, Role};
 use lyn::engine::Engine;
 use lyn::error::{Result, escape};
 
 use super::generate::report;
 use super::refuse;
-use crate::answer::{Answer, answer};
+use crate::answer::{LocalAnswer, answer};
 use crate::ask::{Ask, message};
-use crate::cli;
+use crate::cli::{AnswerArgs, EngineArgs, SamplingArgs, UpstreamArgs};
 use crate::remote::{Remote, RemoteAnswer};
 use crate::text::shown;
 use crate::{App, Ended, load, terminal};
 
-use input::{Input, Line};
+use input::{Line, TurnSource};
+
+#[derive(Debug, Args)]
+pub(crate) struct ChatArgs {
+    #[command(flatten)]
+    pub(crate) answer: AnswerArgs,
+    #[command(flatten)]
+    pub(crate) sampling: SamplingArgs,
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
+    #[command(flatten)]
+    pub(crate) upstream: UpstreamArgs,
+}
 
 /// Runs the verb.
-pub(crate) fn run(app: &App, options: cli::Chat) -> Ended {
+pub(crate) fn run(app: &App, options: ChatArgs) -> Ended {
     let speaker = match Remote::open(app, &options.upstream, &options.engine)? {
         Some(remote) => Speaker::There(Box::new(remote)),
         None => {
@@ -34,7 +47,7 @@ pub(crate) fn run(app: &App, options: cli::Chat) -> Ended {
     {
         return Err(refuse(format!("this model has no chat format: {why}")).with_help("use: lyn generate --raw"));
     }
-    let mut input = Input::open(app);
+    let mut input = TurnSource::open(app);
     if input.is_editor() {
         app.terminal.note(&format!("{}. /help lists commands, Ctrl-D exits.", speaker.name(&options.engine.model)));
     }
@@ -69,7 +82,7 @@ enum Speaker {
 /// The last answer.
 #[derive(Clone)]
 enum Last {
-    Here(Answer),
+    Here(LocalAnswer),
     There(RemoteAnswer),
 }
 
@@ -91,7 +104,7 @@ struct Chat<'a> {
     app: &'a App,
     speaker: Speaker,
     /// How answers are made; `/set`, `/system` and `/thinking` change it.
-    options: cli::Chat,
+    options: ChatArgs,
     /// Turns of user and assistant; the system message is in the options.
     messages: Vec<Message>,
     /// Files that go before the next turn's text, fenced.
@@ -176,11 +189,11 @@ impl Chat<'_> {
         Ask { answer: &self.options.answer, sampling: &self.options.sampling, form: None }
     }
 
-    fn reply_here(&mut self) -> Result<Answer> {
+    fn reply_here(&mut self) -> Result<LocalAnswer> {
         let messages = self.messages();
-        let Speaker::Here(engine) = &self.speaker else { return Ok(Answer::default()) };
+        let Speaker::Here(engine) = &self.speaker else { return Ok(LocalAnswer::default()) };
         let request = self.ask().chat_here(self.app, engine.language()?, messages)?;
-        let Speaker::Here(engine) = &mut self.speaker else { return Ok(Answer::default()) };
+        let Speaker::Here(engine) = &mut self.speaker else { return Ok(LocalAnswer::default()) };
         let options = &self.options.answer;
         let made = answer(self.app, engine, request, options.reasoning, None)?;
         end_of_answer(self.app, || made.to_json(engine, SCHEMA));

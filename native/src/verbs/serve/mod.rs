@@ -1,5 +1,7 @@
 //! The server: sets it up, says where it is, and waits for its end.
 
+mod args;
+
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -14,17 +16,19 @@ use lyn::{Engine, Options};
 use serde_json::json;
 use tokio::net::TcpListener;
 
+use self::args::AccessArgs;
+pub(crate) use self::args::ServeArgs;
 use super::refuse;
-use crate::block_store::{BlockStore, Limits as StoreLimits};
-use crate::cli::{Access, Serve, VERSION};
+use crate::block_store::{BlockStore, StoreLimits};
+use crate::cli::VERSION;
 use crate::model::Digested;
-use crate::server::floor::Limits;
-use crate::server::guard::{Guard, Rules, digest};
-use crate::server::loaded::Model;
+use crate::server::floor::AnswerLimits;
+use crate::server::guard::{Guard, GuardRules, digest};
+use crate::server::loaded::ServedModel;
 use crate::server::metrics::Metrics;
 use crate::server::page::Page;
 use crate::server::worker::{Load, Worker};
-use crate::server::{Server, Settings, connection};
+use crate::server::{Server, ServerSettings, connection};
 use crate::terminal::streams::plain_json;
 use crate::terminal::table::count;
 use crate::text::quoted;
@@ -43,7 +47,7 @@ const FLUSH: Duration = Duration::from_secs(5);
 const TIDY: Duration = Duration::from_secs(5);
 
 /// Runs the verb, until a signal ends it.
-pub(crate) fn run(app: &App, options: &Serve) -> Ended {
+pub(crate) fn run(app: &App, options: &ServeArgs) -> Ended {
     // Signals end the server in order; only when it is ending does one more end the process at once.
     let working = app.interrupt.work();
     let keys = keys(&options.access)?;
@@ -65,15 +69,16 @@ pub(crate) fn run(app: &App, options: &Serve) -> Ended {
 
     let metrics = Arc::new(Metrics::new());
     let seconds = |seconds: u32| (seconds > 0).then(|| Duration::from_secs(seconds.into()));
-    let limits = Limits { queue: seconds(options.load.queue_timeout), total: seconds(options.load.request_timeout) };
-    let guard = Guard::new(Rules {
+    let limits =
+        AnswerLimits { queue: seconds(options.load.queue_timeout), total: seconds(options.load.request_timeout) };
+    let guard = Guard::new(GuardRules {
         keys: keys.clone(),
         origins: options.access.cors_origin.clone(),
         hosts: options.access.allowed_host.clone(),
         public,
         max_body: options.load.max_body.into(),
     });
-    let settings = Settings {
+    let settings = ServerSettings {
         models: ModelIds {
             loaded: model_name(&options.engine.model),
             aliases: options.alias.clone(),
@@ -125,7 +130,7 @@ pub(crate) fn run(app: &App, options: &Serve) -> Ended {
 }
 
 /// What other engines answer. Says where prompts go.
-fn routes(app: &App, options: &Serve) -> Result<Routes> {
+fn routes(app: &App, options: &ServeArgs) -> Result<Routes> {
     let routes = Routes::new(&RouteOptions {
         upstream: options.upstream.upstream.as_deref(),
         routes: &options.routes.route,
@@ -140,7 +145,7 @@ fn routes(app: &App, options: &Serve) -> Result<Routes> {
 }
 
 /// Digests of all keys: one a line in the file, one in each variable.
-fn keys(access: &Access) -> Result<Vec<[u8; 32]>> {
+fn keys(access: &AccessArgs) -> Result<Vec<[u8; 32]>> {
     let mut keys = vec![];
     if let Some(path) = &access.api_key_file {
         let shown = quoted(path);
@@ -162,7 +167,7 @@ fn keys(access: &Access) -> Result<Vec<[u8; 32]>> {
 }
 
 /// The page that is wanted, or that lies where the repository builds it.
-fn page(options: &Serve) -> Result<Option<Page>> {
+fn page(options: &ServeArgs) -> Result<Option<Page>> {
     if options.no_page {
         return Ok(None);
     }
@@ -235,7 +240,7 @@ fn owner(port: u16) -> Option<String> {
 type Kept = OnceLock<([u8; 32], Arc<BlockStore>)>;
 
 /// Loads the model, and says what was loaded.
-fn loader(app: &App, options: &Serve, address: SocketAddr, kept: Arc<Kept>) -> Load {
+fn loader(app: &App, options: &ServeArgs, address: SocketAddr, kept: Arc<Kept>) -> Load {
     let (app, model, folder) = (app.clone(), options.engine.model.clone(), options.cache_dir.clone());
     let sequences = options.load.parallel.into();
     let wanted = Options { sequences, scores_prompts: true, ..options.engine.options(&app.device) };
@@ -243,7 +248,7 @@ fn loader(app: &App, options: &Serve, address: SocketAddr, kept: Arc<Kept>) -> L
         let Some(folder) = &folder else {
             let engine = load::engine(&app, &model, &wanted)?;
             say_what(&app, &model_name(&model), &engine, address);
-            return Ok(Model { engine, blocks: None });
+            return Ok(ServedModel { engine, blocks: None });
         };
         let files = Digested::new(crate::model::source(&model)?);
         let engine = load::engine_of(&app, Arc::<Digested>::clone(&files), &wanted)?;
@@ -262,7 +267,7 @@ fn loader(app: &App, options: &Serve, address: SocketAddr, kept: Arc<Kept>) -> L
         }
         // What another device computes is not what the store was opened for.
         let blocks = kept.get().filter(|(of, _)| *of == fingerprint).map(|(_, store)| Arc::clone(store));
-        Ok(Model { engine, blocks })
+        Ok(ServedModel { engine, blocks })
     })
 }
 
@@ -275,7 +280,7 @@ fn rows_fingerprint(files: &Digested, engine: &Engine) -> [u8; 32] {
 }
 
 /// The address, at once: clients may wait for the model.
-fn say_where(app: &App, options: &Serve, address: SocketAddr, page: bool, keys: bool) {
+fn say_where(app: &App, options: &ServeArgs, address: SocketAddr, page: bool, keys: bool) {
     let url = format!("http://{address}");
     if app.terminal.json {
         app.terminal.json_line(&json!({ "schema": "lyn.serve/1", "url": url, "base_url": format!("{url}/v1") }));
