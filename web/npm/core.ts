@@ -13,20 +13,21 @@ import init, {
   version,
   type EngineEvent,
   type EngineOptions,
-  type EngineResult,
-  type Source,
 } from "./wasm/lyn.js";
+import { Answer, ChatAnswer } from "./answer.js";
 import { LynError } from "./errors.js";
-import type { Calls, CallName, CoreOptions, FromCore, Loaded, PromptProgress, ToCore } from "./protocol.js";
+import type { Calls, CallName, CoreOptions, FromCore, Loaded, ToCore } from "./protocol.js";
 import { filesSource } from "./files.js";
 import { openSource, peekSource, storage, type Opened } from "./store.js";
+import { remember, remembered } from "./passed.js";
 import { remedied } from "./remedies.js";
+import { drawSeed, engineOptions, sampled, traced } from "./settings.js";
 import { adapterInfo } from "./support.js";
 import { Trials } from "./trial.js";
+import { Watched } from "./watched.js";
 import type {
   AdapterInfo,
   ChatCompletion,
-  ChatCompletionChunk,
   ChatRequest,
   ConformReport,
   GoldenReport,
@@ -35,11 +36,8 @@ import type {
   Plan,
   Progress,
   Result,
-  SamplingOptions,
   Selection,
-  TokenEvent,
   Trace,
-  TraceOptions,
   Variant,
   Verified,
 } from "./types.js";
@@ -361,117 +359,6 @@ export class Core {
   }
 }
 
-/** Remembers why a read failed: the runtime knows of it only that it did. */
-class Watched implements Source {
-  private failure: unknown;
-
-  constructor(private readonly source: Source) {}
-
-  size(file: string) {
-    return this.watch(this.source.size(file));
-  }
-
-  read(file: string, offset: number, length: number) {
-    return this.watch(this.source.read(file, offset, length));
-  }
-
-  /** A result whose failure is the source's own where the source failed. */
-  async explained<T>(result: Promise<T>): Promise<T> {
-    return result.catch((error: unknown) => {
-      throw this.failure ?? error;
-    });
-  }
-
-  private watch<T>(result: Promise<T>): Promise<T> {
-    return result.catch((error: unknown) => {
-      this.failure = error;
-      throw error;
-    });
-  }
-}
-
-/** Collects tokens with their text; a token is told with the text that was whole by then. */
-class Answer {
-  protected text = "";
-  protected reasoning = "";
-  private pending: TokenEvent | null = null;
-  private selection: Selection[] = [];
-  private position = 0;
-
-  constructor(private readonly emit: (event: { prompt: PromptProgress } | { token: TokenEvent }) => void) {}
-
-  take(event: EngineEvent): void {
-    switch (event.type) {
-      case "prompt":
-        this.position = event.total;
-        this.emit({ prompt: { done: event.done, total: event.total, cached: event.cached } });
-        break;
-      case "trace":
-        this.selection.push(...event.selections);
-        break;
-      case "token":
-        this.flush();
-        this.pending = { text: "", id: event.id, position: this.position++, reasoning: false };
-        if (this.selection.length > 0) this.pending.selection = this.selection;
-        this.selection = [];
-        break;
-      case "text":
-        if (event.reasoning) this.reasoning += event.text;
-        else this.text += event.text;
-        if (this.pending) {
-          this.pending.text += event.text;
-          this.pending.reasoning = event.reasoning;
-          // Told at once: the next token may be long in coming.
-          this.flush();
-        } else {
-          // Text that was held back, perhaps by a stop string: it belongs to the last token.
-          this.emit({ token: { text: event.text, id: -1, position: this.position - 1, reasoning: event.reasoning } });
-        }
-        break;
-      case "chunk":
-        break;
-    }
-  }
-
-  flush(): void {
-    if (this.pending) this.emit({ token: this.pending });
-    this.pending = null;
-  }
-
-  result(end: EngineResult): Result {
-    const { promptIds, ids, finish_reason, usage, timings, seed } = end;
-    return { text: this.text, reasoning: this.reasoning, promptIds, ids, finish_reason, usage, timings, seed };
-  }
-}
-
-/** As `Answer`, but what is told are OpenAI's chunks, with the tokens behind each. */
-class ChatAnswer extends Answer {
-  private ids: number[] = [];
-  private traced: Selection[] = [];
-  private first = 0;
-
-  constructor(private readonly tell: (event: { prompt: PromptProgress } | { chunk: ChatCompletionChunk }) => void) {
-    super((event) => {
-      if ("prompt" in event) tell(event);
-    });
-  }
-
-  override take(event: EngineEvent): void {
-    super.take(event);
-    if (event.type === "prompt") this.first = event.total;
-    if (event.type === "token") this.ids.push(event.id);
-    if (event.type === "trace") this.traced.push(...event.selections);
-    if (event.type !== "chunk") return;
-    const chunk = JSON.parse(event.chunk) as ChatCompletionChunk;
-    chunk.lyn = { ids: this.ids, position: this.first };
-    if (this.traced.length > 0) chunk.lyn.selection = this.traced;
-    this.first += this.ids.length;
-    this.ids = [];
-    this.traced = [];
-    this.tell({ chunk });
-  }
-}
-
 async function compiled(url: string): Promise<WebAssembly.Module> {
   const response = await fetch(url);
   if (!response.ok) throw new LynError("network", `${url} answered ${response.status}`);
@@ -484,60 +371,9 @@ function cancelled(): LynError {
   return new LynError("cancelled", "stopped");
 }
 
-function drawSeed(): number {
-  return crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
-}
-
-function sampled(o: SamplingOptions) {
-  return {
-    maxTokens: o.maxTokens ?? null,
-    temperature: o.temperature ?? null,
-    topP: o.topP ?? null,
-    seed: o.seed ?? drawSeed(),
-    stop: o.stop ?? [],
-  };
-}
-
-function traced(trace: TraceOptions | undefined) {
-  if (!trace) return null;
-  return { layers: trace.layers === "all" ? null : trace.layers, dense: trace.dense ?? false };
-}
-
-function engineOptions(o: CoreOptions): EngineOptions {
-  return {
-    context: typeof o.context === "number" ? o.context : null,
-    maxContext: o.context === "max",
-    dense: o.attention === "dense",
-    indexTopk: o.indexTopk ?? null,
-    force: o.force ?? false,
-    powerPreference: o.powerPreference ?? null,
-    selfCheck: false,
-  };
-}
-
 async function describe(powerPreference: GPUPowerPreference | undefined): Promise<AdapterInfo> {
   const gpu = (navigator as { gpu?: GPU }).gpu;
   const adapter = await gpu?.requestAdapter(powerPreference ? { powerPreference } : {}).catch(() => null);
   if (!adapter) throw new LynError("no_adapter", "this browser offers no GPU adapter", { help: ["Update the browser and the GPU driver; see probe()."] });
   return adapterInfo(adapter);
-}
-
-// A pass of the self-check is remembered in the Cache API: it exists in workers, local storage does not.
-const CHECKS = "lyn-self-check";
-const checkUrl = (key: string) => new URL(`/lyn-self-check?${encodeURIComponent(key)}`, self.location.origin).href;
-
-async function remembered(key: string): Promise<boolean> {
-  try {
-    return (await (await caches.open(CHECKS)).match(checkUrl(key))) !== undefined;
-  } catch {
-    return false;
-  }
-}
-
-async function remember(key: string): Promise<void> {
-  try {
-    await (await caches.open(CHECKS)).put(checkUrl(key), new Response("passed"));
-  } catch {
-    // Private mode: the check runs again next time.
-  }
 }
