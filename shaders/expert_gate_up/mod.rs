@@ -52,13 +52,6 @@ pub static TILE: Interface = Interface {
     params: experts::PARAMS,
 };
 
-impl ExpertGateUp {
-    /// Entries of a step.
-    fn entries_of(&self, extent: &Extent) -> u32 {
-        extent.tokens.min(self.capacity) * self.slots
-    }
-}
-
 impl Kernel for ExpertGateUp {
     fn interface(&self) -> &'static Interface {
         if self.binned.is_some() { &TILE } else { &VEC }
@@ -83,7 +76,12 @@ impl Kernel for ExpertGateUp {
 
     fn workgroups(&self, extent: &Extent) -> [u32; 3] {
         let row_tiles = self.panels.hidden_stride().div_ceil(64);
-        experts::workgroups(&self.panels, row_tiles, self.entries_of(extent), self.binned.is_some())
+        experts::workgroups(
+            &self.panels,
+            row_tiles,
+            experts::entries(extent, self.capacity, self.slots),
+            self.binned.is_some(),
+        )
     }
 
     fn reference(&self, extent: &Extent, reads: &[&[u32]], writes: &mut [&mut [u32]]) {

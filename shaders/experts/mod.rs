@@ -9,7 +9,7 @@ pub mod data;
 pub(crate) mod reference;
 
 use crate::encodings::{Encoding, Panels};
-use crate::kernel::{Field, Slot, Variant, params};
+use crate::kernel::{Extent, Field, Slot, Variant, params};
 
 /// WGSL: `Params` of the expert kernels, `find_expert`, `place_of`.
 pub(crate) const SHARD: &str = include_str!("shard.wgsl");
@@ -178,6 +178,11 @@ pub(crate) fn variant(panels: &ExpertPanels) -> Variant {
     let mut variant = panels.encoding.panels_variant();
     variant.constants.push(("SCALE_LANES", panels.gate_up_panels(false).scale_lanes()));
     variant
+}
+
+/// Entries of a step, in buffers that have room for `capacity` tokens.
+pub(crate) fn entries(extent: &Extent, capacity: u32, slots: u32) -> u32 {
+    extent.tokens.min(capacity) * slots
 }
 
 /// The dispatch of an expert kernel over `row_tiles`: one group for each entry, or for each tile that there may be.
