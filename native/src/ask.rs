@@ -25,18 +25,12 @@ pub(crate) struct Ask<'a> {
 }
 
 impl Ask<'_> {
-    /// An answer to a conversation.
-    ///
-    /// # Errors
-    /// As [`ChatRequest::checked`].
+    /// An answer to a conversation. Errors: as [`ChatRequest::checked`].
     pub(crate) fn chat(&self, messages: Vec<Message>) -> Result<ChatRequest> {
         self.asking(messages).checked(&rules(), vec![])
     }
 
-    /// What goes on after a text.
-    ///
-    /// # Errors
-    /// As [`TextRequest::checked`].
+    /// What goes on after a text. Errors: as [`TextRequest::checked`].
     pub(crate) fn text(&self, prompt: &str) -> Result<TextRequest> {
         let prompt = PromptField::Text(prompt.to_owned());
         TextRequest::asked_as(prompt, self.asking(vec![])).checked(&rules(), vec![])
@@ -64,19 +58,15 @@ impl Ask<'_> {
         }
     }
 
-    /// The answer to a conversation, for the engine here.
-    ///
-    /// # Errors
-    /// As [`Ask::chat`] and [`ChatRequest::to_request`]; `context_overflow` where prompt and answer do not fit.
+    /// The answer to a conversation, for the engine here. Errors: as [`Ask::chat`] and [`ChatRequest::to_request`];
+    /// `context_overflow` where prompt and answer do not fit.
     pub(crate) fn chat_here(&self, app: &App, language: &Language, messages: Vec<Message>) -> Result<Request> {
         let asked = self.chat(messages)?.to_request(language).map_err(in_flags)?;
         self.fitted(app, language, asked.request)
     }
 
-    /// What goes on after a text, for the engine here.
-    ///
-    /// # Errors
-    /// As [`Ask::text`] and [`TextRequest::to_requests`]; `context_overflow` where prompt and answer do not fit.
+    /// What goes on after a text, for the engine here. Errors: as [`Ask::text`] and [`TextRequest::to_requests`];
+    /// `context_overflow` where prompt and answer do not fit.
     pub(crate) fn text_here(&self, app: &App, language: &Language, prompt: &str) -> Result<Request> {
         let asked = self.text(prompt)?.to_requests(language).map_err(in_flags)?;
         let request = asked.requests.into_iter().next();

@@ -36,9 +36,7 @@ pub(crate) fn config_folder() -> Option<PathBuf> {
 }
 
 impl SettingsFile {
-    /// Reads the file that `--config`, `LYN_CONFIG` or the system's habit names; the last may be absent.
-    ///
-    /// # Errors
+    /// Reads the file that `--config`, `LYN_CONFIG` or the system's habit names; the last may be absent. Errors:
     /// `bad_config` with line and column, or with the unknown key.
     pub(crate) fn read() -> Result<SettingsFile> {
         let given = given_path();

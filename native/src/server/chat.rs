@@ -66,11 +66,9 @@ pub(crate) struct Started {
     pub(crate) headers: HeaderMap,
 }
 
-/// Asks for the answer to a request that was written in another dialect, here or where a route leads. `any_model`: the engine
-/// here answers whatever model the request names.
-///
-/// # Errors
-/// As [`Answer::ask`], and 400 for the name of a model that nobody has.
+/// Asks for the answer to a request that was written in another dialect, here or where a route leads. `any_model`: the
+/// engine here answers whatever model the request names. Errors: as [`Answer::ask`], and 400 for the name of a model that
+/// nobody has.
 pub(crate) async fn start(
     server: &Server,
     visitor: Visitor,

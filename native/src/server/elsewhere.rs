@@ -46,10 +46,8 @@ pub(super) struct Begun {
     fingerprint: Option<String>,
 }
 
-/// The response to a request that a route leads to another engine; none where the engine here is asked.
-///
-/// # Errors
-/// 400 where the body is no JSON object; as [`Elsewhere::ask`].
+/// The response to a request that a route leads to another engine; none where the engine here is asked. Errors: 400 where
+/// the body is no JSON object; as [`Elsewhere::ask`].
 pub(super) async fn respond(
     server: &Server,
     visitor: Visitor,
@@ -220,10 +218,7 @@ impl Elsewhere {
     }
 
     /// Asks the other engine. Returns when its answer has begun; where the answer comes by chunks, not much later than
-    /// that: from then on a refusal is an event.
-    ///
-    /// # Errors
-    /// 503 and 429 where there is no room; what the other engine says.
+    /// that: from then on a refusal is an event. Errors: 503 and 429 where there is no room; what the other engine says.
     pub(super) async fn ask(&self, server: &Server, visitor: Visitor) -> Result<Begun, Refusal> {
         let choices = self.choices();
         let ticket = server.passing.enter(visitor.key, choices as usize)?;

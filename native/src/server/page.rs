@@ -27,16 +27,12 @@ const META: &str = r#"<meta name="lyn-server" content="." />"#;
 /// The document's file.
 const INDEX: &str = "index.html";
 
-/// A built page.
 pub(crate) enum Page {
-    /// In a folder.
     Folder {
-        /// Where.
         folder: PathBuf,
         /// Its files, as answers.
         files: ServeDir,
     },
-    /// In this program.
     #[cfg(feature = "page")]
     Embedded,
 }
@@ -111,10 +107,7 @@ fn embedded(path: &str) -> Response {
     ([(CONTENT_TYPE, kind)], bytes).into_response()
 }
 
-/// The document, with the word that it has a server.
-///
-/// # Errors
-/// 404 where it has gone.
+/// The document, with the word that it has a server. Errors: 404 where it has gone.
 async fn document(page: &Page, uri: &Uri) -> Result<Response, Refusal> {
     let html = page.document().await.ok_or_else(|| not_found(uri))?;
     let html = html.replacen("</head>", &format!("{META}</head>"), 1);

@@ -81,7 +81,6 @@ impl Refusal {
             .with_header(SHOULD_RETRY, HeaderValue::from_static("false"))
     }
 
-    /// Adds a header.
     pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Refusal {
         self.headers.push((name, value));
         self
@@ -109,7 +108,6 @@ impl Refusal {
         self.overflow.as_deref().copied()
     }
 
-    /// The status.
     pub(crate) fn status(&self) -> StatusCode {
         self.status
     }
@@ -197,7 +195,6 @@ fn of_upstream(error: &Error, told: Option<StatusCode>) -> Refusal {
     }
 }
 
-/// A JSON answer.
 pub(crate) fn json_response(status: StatusCode, body: &Value) -> Response {
     let mut response = ok_text(body.to_string());
     *response.status_mut() = status;

@@ -62,10 +62,8 @@ enum State {
     Ended,
 }
 
-/// The response to a request, by pieces where it asked for them, with more headers.
-///
-/// # Errors
-/// What cut an answer that was to be whole.
+/// The response to a request, by pieces where it asked for them, with more headers. Errors: what cut an answer that was to
+/// be whole.
 pub(crate) async fn respond<F: StreamFormat>(
     mut answer: Answer,
     mut format: F,

@@ -29,7 +29,6 @@ fn is_line_due(elapsed: Duration, last: &mut Option<Instant>, now: Instant) -> b
     is_due
 }
 
-/// The progress of one stage.
 pub(crate) struct StageProgress {
     terminal: Terminal,
     what: &'static str,

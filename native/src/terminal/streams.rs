@@ -15,7 +15,6 @@ pub(crate) struct Terminal {
     pub(crate) json: bool,
     /// Errors only on stderr.
     pub(crate) quiet: bool,
-    /// How progress is shown.
     pub(crate) progress: cli::ProgressArg,
     color: When,
 }

@@ -59,7 +59,6 @@ struct Pattern {
 pub(crate) struct UpstreamRoute {
     /// In the words of the rule.
     pub(crate) name: String,
-    /// The engine.
     pub(crate) upstream: Arc<Upstream>,
 }
 
@@ -81,7 +80,6 @@ pub(crate) struct RouteOptions<'a> {
     pub(crate) fallback: Option<&'a str>,
     /// What kind they are, where the user knows better.
     pub(crate) profile: Option<Profile>,
-    /// File of keys.
     pub(crate) key_file: Option<&'a Path>,
 }
 
@@ -132,11 +130,8 @@ impl Rules {
 }
 
 impl Routes {
-    /// Reads routes. Addresses that are given twice are one engine. Nothing is sent yet.
-    ///
-    /// # Errors
-    /// `bad_request` for a rule or an address that is none, and for a key without a host beside several engines; `io` for
-    /// the file of keys.
+    /// Reads routes. Addresses that are given twice are one engine. Nothing is sent yet. Errors: `bad_request` for a rule
+    /// or an address that is none, and for a key without a host beside several engines; `io` for the file of keys.
     pub(crate) fn new(options: &RouteOptions<'_>) -> Result<Routes> {
         let keys = ApiKeys::read(options.key_file)?;
         let mut addresses: Vec<Address> = vec![];

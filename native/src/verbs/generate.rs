@@ -59,7 +59,6 @@ pub(crate) enum ResponseFormatArg {
     Json,
 }
 
-/// Runs the verb.
 pub(crate) fn run(app: &App, options: &GenerateArgs) -> Ended {
     if let Some(remote) = Remote::open(app, &options.upstream, &options.engine)? {
         return run_there(app, options, &remote);

@@ -34,7 +34,6 @@ pub(crate) struct ChatArgs {
     pub(crate) upstream: UpstreamArgs,
 }
 
-/// Runs the verb.
 pub(crate) fn run(app: &App, options: ChatArgs) -> Ended {
     let speaker = match Remote::open(app, &options.upstream, &options.engine)? {
         Some(remote) => Speaker::There(Box::new(remote)),
@@ -73,13 +72,11 @@ pub(crate) fn run(app: &App, options: ChatArgs) -> Ended {
     }
 }
 
-/// Who answers.
 enum Speaker {
     Here(Box<Engine>),
     There(Box<Remote>),
 }
 
-/// The last answer.
 #[derive(Clone)]
 enum Last {
     Here(LocalAnswer),
