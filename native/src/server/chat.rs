@@ -4,14 +4,13 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
-use axum::response::Response;
 use lyn::generate::{Constraint, Request};
 use lyn::wire::openai::{ChatRequest, Completion};
 
 use super::answer::Answer;
 use super::body::{parsed_bytes, whole_body};
 use super::guard::{Visitor, Who};
-use super::refusal::Refusal;
+use super::refusal::{Handled, Refusal};
 use super::shared::{Server, Shared, unix_seconds};
 use super::{elsewhere, told};
 use crate::upstream::Kind;
@@ -126,7 +125,7 @@ pub(crate) async fn completions(
     Extension(visitor): Who,
     uri: Uri,
     body: Body,
-) -> Result<Response, Refusal> {
+) -> Handled {
     server.check_open()?;
     let bytes = whole_body(&server, body).await?;
     if let Some(response) = elsewhere::respond(&server, visitor, Kind::Chat, &bytes).await? {

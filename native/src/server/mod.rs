@@ -64,7 +64,7 @@ use tracing::Instrument;
 
 use self::dialect::ClientDialect;
 use self::guard::{Peer, Visitor};
-use self::refusal::Refusal;
+use self::refusal::{Handled, Refusal};
 pub(crate) use self::shared::{Server, ServerSettings, Shared};
 
 /// A request's id, in its answer and in the log.
@@ -146,7 +146,7 @@ async fn remember_route(route: Option<MatchedPath>, request: Request, next: Next
 }
 
 /// Everything that is no route.
-async fn fallback(State(server): State<Shared>, request: Request) -> Result<Response, Refusal> {
+async fn fallback(State(server): State<Shared>, request: Request) -> Handled {
     page::page(server.page.as_ref(), request).await
 }
 

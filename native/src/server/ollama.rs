@@ -28,7 +28,7 @@ use super::cut::Cut;
 use super::dialect::ClientDialect;
 use super::guard::{Visitor, Who};
 use super::loaded::Loaded;
-use super::refusal::{Refusal, ok};
+use super::refusal::{Handled, Refusal, ok};
 use super::shared::{Server, Shared};
 use super::sse::{self, StreamFormat};
 
@@ -71,21 +71,16 @@ impl StreamFormat for Told {
 }
 
 /// `POST /api/chat`
-pub(crate) async fn chat(server: State<Shared>, who: Who, body: Body) -> Result<Response, Refusal> {
+pub(crate) async fn chat(server: State<Shared>, who: Who, body: Body) -> Handled {
     respond(server, who, body, false).await
 }
 
 /// `POST /api/generate`
-pub(crate) async fn generate(server: State<Shared>, who: Who, body: Body) -> Result<Response, Refusal> {
+pub(crate) async fn generate(server: State<Shared>, who: Who, body: Body) -> Handled {
     respond(server, who, body, true).await
 }
 
-async fn respond(
-    State(server): State<Shared>,
-    Extension(visitor): Who,
-    body: Body,
-    generates: bool,
-) -> Result<Response, Refusal> {
+async fn respond(State(server): State<Shared>, Extension(visitor): Who, body: Body, generates: bool) -> Handled {
     server.check_open()?;
     let rules = server.rules(true, true);
     let asked = parsed(&server, body, move |bytes| ollama::asked(&rules, bytes, generates)).await?;
@@ -192,7 +187,7 @@ async fn named(server: &Server, body: Body) -> Result<(String, Named), Refusal> 
 }
 
 /// `POST /api/show`
-pub(crate) async fn show(State(server): State<Shared>, body: Body) -> Result<Response, Refusal> {
+pub(crate) async fn show(State(server): State<Shared>, body: Body) -> Handled {
     let loaded = server.loaded()?;
     let (name, _) = named(&server, body).await?;
     let described = described(&server, Some(&loaded));
@@ -235,7 +230,7 @@ pub(crate) async fn show(State(server): State<Shared>, body: Body) -> Result<Res
 }
 
 /// `POST /api/pull`: what is here need not be fetched, and nothing else is.
-pub(crate) async fn pull(State(server): State<Shared>, body: Body) -> Result<Response, Refusal> {
+pub(crate) async fn pull(State(server): State<Shared>, body: Body) -> Handled {
     let (_, Named { stream, .. }) = named(&server, body).await?;
     let done = json!({ "status": "success" });
     if stream == Some(false) {

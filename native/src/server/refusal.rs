@@ -19,6 +19,9 @@ const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 /// OpenAI's clients do as it says.
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
+/// How a request ended: with a response, or not served.
+pub(crate) type Handled = Result<Response, Refusal>;
+
 /// A request that is not served.
 #[derive(Clone, Debug)]
 pub(crate) struct Refusal {

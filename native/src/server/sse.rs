@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::answer::Answer;
 use super::cut::Cut;
-use super::refusal::{Refusal, ok};
+use super::refusal::{Handled, ok};
 
 /// Silence before a sign of life.
 pub(super) const SILENCE: Duration = Duration::from_secs(10);
@@ -69,7 +69,7 @@ pub(crate) async fn respond<F: StreamFormat>(
     mut format: F,
     streams: bool,
     headers: HeaderMap,
-) -> Result<Response, Refusal> {
+) -> Handled {
     let mut response = if streams {
         stream(answer, format)
     } else {

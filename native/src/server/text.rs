@@ -4,14 +4,13 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::Uri;
-use axum::response::Response;
 use lyn::wire::openai::{PromptField, TextRequest};
 
 use super::answer::Answer;
 use super::body::{parsed_bytes, whole_body};
 use super::chat::{ignored, made_with};
 use super::guard::Who;
-use super::refusal::Refusal;
+use super::refusal::Handled;
 use super::shared::{Shared, unix_seconds};
 use super::{elsewhere, told};
 use crate::upstream::Kind;
@@ -22,7 +21,7 @@ pub(crate) async fn completions(
     Extension(visitor): Who,
     uri: Uri,
     body: Body,
-) -> Result<Response, Refusal> {
+) -> Handled {
     server.check_open()?;
     let bytes = whole_body(&server, body).await?;
     if let Some(response) = elsewhere::respond(&server, visitor, Kind::Text, &bytes).await? {
