@@ -36,8 +36,7 @@ impl Case {
 }
 
 /// Runs a kernel's reference over `buffers` (by slot number); returns what it wrote, in the order of the interface.
-#[must_use]
-pub fn run_reference(kernel: &dyn Kernel, extent: &Extent, buffers: &[Vec<u32>]) -> Vec<Vec<u32>> {
+pub(crate) fn run_reference(kernel: &dyn Kernel, extent: &Extent, buffers: &[Vec<u32>]) -> Vec<Vec<u32>> {
     let (mut reads, mut writes) = (Vec::new(), Vec::new());
     for (binding, slot) in kernel.interface().bindings.iter().zip(kernel.slots()) {
         let words = &buffers[slot.0 as usize];
@@ -99,7 +98,7 @@ impl Random {
     }
 
     /// A permutation of 0..count.
-    pub fn shuffle(&mut self, count: u32) -> Vec<u32> {
+    pub(crate) fn shuffle(&mut self, count: u32) -> Vec<u32> {
         let mut order: Vec<u32> = (0..count).collect();
         for i in (1..count).rev() {
             order.swap(i as usize, self.below(i + 1) as usize);
@@ -156,8 +155,7 @@ impl Data {
     }
 
     /// The bound of the normalised mean square error: `random` for random data, none where sums cancel or underflow.
-    #[must_use]
-    pub fn nmse(self, random: f64) -> f64 {
+    pub(crate) fn nmse(self, random: f64) -> f64 {
         if self == Data::Random { random } else { f64::INFINITY }
     }
 }

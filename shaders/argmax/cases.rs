@@ -5,9 +5,7 @@ use crate::bound::Bound;
 use crate::case::{Case, Data, Random, bits, poison};
 use crate::kernel::{Extent, Slot};
 
-/// The cases.
-#[must_use]
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     let mut random = Random::new(7);
     let mut cases: Vec<Case> = [(1, 1), (3, 2), (2, 127), (2, 128), (5, 129), (1, 1000), (2, 131_073)]
         .map(|(rows, vocab)| case(format!("random, {rows} × {vocab}"), vocab, vocab, random.floats(rows * vocab)))

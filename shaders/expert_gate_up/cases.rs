@@ -6,9 +6,7 @@ use crate::case::{Case, bits, poison};
 use crate::experts::data::{Setup, gate_up};
 use crate::kernel::{Extent, Slot};
 
-/// The cases of these shapes.
-#[must_use]
-pub fn cases(setups: Vec<Setup>) -> Vec<Case> {
+pub(crate) fn cases(setups: Vec<Setup>) -> Vec<Case> {
     setups.into_iter().map(case).collect()
 }
 

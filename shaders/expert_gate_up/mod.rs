@@ -1,6 +1,6 @@
 //! The first half of an expert: gate, up and activation, in a decode form and a tile form with the same bits.
 
-pub mod cases;
+pub(crate) mod cases;
 mod reference;
 
 use crate::common;
@@ -30,16 +30,14 @@ pub struct ExpertGateUp {
     pub capacity: u32,
 }
 
-/// The interface of the decode form.
-pub static VEC: Interface = Interface {
+pub(crate) static VEC: Interface = Interface {
     name: "expert_gate_up",
     parts: &[include_str!("expert_gate_up.wgsl"), experts::SHARD, common::CONTRACT_VEC, common::SIGMOID],
     bindings: &[read("x"), read("entries"), read("weight"), read("scales"), write("hidden")],
     params: experts::PARAMS,
 };
 
-/// The interface of the tile form.
-pub static TILE: Interface = Interface {
+pub(crate) static TILE: Interface = Interface {
     name: "expert_gate_up_tile",
     parts: &[
         include_str!("expert_gate_up_tile.wgsl"),

@@ -5,7 +5,7 @@
 //! Experts fill shards, buffers of at most the binding limit; a shard holds whole experts. Each kernel runs once for each
 //! shard and does the entries whose expert lies in it.
 
-pub mod data;
+pub(crate) mod data;
 pub(crate) mod reference;
 
 use crate::encodings::{Encoding, Panels};
@@ -99,8 +99,7 @@ impl ExpertPanels {
     }
 
     /// Scales of one expert's gate and up together; none for encodings without.
-    #[must_use]
-    pub const fn gate_up_scales(&self, shared: bool) -> u64 {
+    pub(crate) const fn gate_up_scales(&self, shared: bool) -> u64 {
         2 * self.gate_up_panels(shared).scales()
     }
 
@@ -111,8 +110,7 @@ impl ExpertPanels {
     }
 
     /// Scales of one expert's down; none for encodings without.
-    #[must_use]
-    pub const fn down_scales(&self, shared: bool) -> u64 {
+    pub(crate) const fn down_scales(&self, shared: bool) -> u64 {
         self.down_panels(shared).scales()
     }
 }

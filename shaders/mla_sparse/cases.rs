@@ -24,9 +24,7 @@ struct Setup {
     spike: bool,
 }
 
-/// The cases.
-#[must_use]
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     let golden = [4, 32, 16];
     let base = |sizes, k, tokens: &[(u32, u32)]| Setup {
         sizes,
