@@ -140,13 +140,8 @@ impl Data {
                 Data::Random => random.float(),
                 Data::Zeros => 0.0,
                 Data::Equal => 0.75,
-                Data::OneHot => {
-                    if i == special {
-                        1.5
-                    } else {
-                        0.0
-                    }
-                }
+                Data::OneHot if i == special => 1.5,
+                Data::OneHot => 0.0,
                 Data::Cancelling => (if i % 2 == 0 { 1000.0 } else { -1000.0 }) + random.float() * 1e-3,
                 Data::Wide => random.float() * 2f32.powi(20 - i32::try_from(random.below(40)).unwrap_or(0)),
                 Data::Subnormal => random.float() * 1e-39,

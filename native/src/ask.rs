@@ -10,7 +10,7 @@ use lyn::wire::openai::{ChatRequest, PromptField, ResponseFormat, Rules, Stop, T
 use serde_json::Number;
 
 use crate::App;
-use crate::cli::{AnswerArgs, SamplingArgs, Switch};
+use crate::cli::{AnswerArgs, AskArgs, SamplingArgs, Switch};
 use crate::terminal::table::count;
 
 /// The flags of an answer.
@@ -22,6 +22,13 @@ pub(crate) struct Ask<'a> {
     pub(crate) sampling: &'a SamplingArgs,
     /// The form that it is held to.
     pub(crate) form: Option<&'a ResponseFormat>,
+}
+
+impl AskArgs {
+    /// Those of its answer, which is held to a form or free.
+    pub(crate) fn ask<'a>(&'a self, form: Option<&'a ResponseFormat>) -> Ask<'a> {
+        Ask { answer: &self.answer, sampling: &self.sampling, form }
+    }
 }
 
 impl Ask<'_> {

@@ -13,7 +13,7 @@ use tokio::runtime::{Builder, Runtime};
 use crate::App;
 use crate::answer::Screen;
 use crate::ask::Ask;
-use crate::cli::{AnswerArgs, AttentionArg, EngineArgs, UpstreamArgs, When};
+use crate::cli::{AnswerArgs, AttentionArg, EngineArgs, UpstreamArgs};
 use crate::interrupt::Interrupt;
 use crate::terminal::table::count;
 use crate::text::quoted;
@@ -241,12 +241,7 @@ impl RemoteAnswer {
         if let Some(why) = why {
             app.terminal.note(&format!("note: the answer was cut off: {why}"));
         }
-        let wanted = match options.stats {
-            When::Always => true,
-            When::Auto => app.terminal.stderr_is_terminal(),
-            When::Never => false,
-        };
-        if wanted {
+        if app.terminal.wants(options.stats) {
             app.terminal.note(&self.statistics());
         }
     }

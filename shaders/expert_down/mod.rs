@@ -67,12 +67,8 @@ impl Kernel for ExpertDown {
 
     fn workgroups(&self, extent: &Extent) -> [u32; 3] {
         let row_tiles = self.panels.hidden_size.div_ceil(128);
-        experts::workgroups(
-            &self.panels,
-            row_tiles,
-            experts::entries(extent, self.capacity, self.slots),
-            self.binned.is_some(),
-        )
+        let entries = experts::entries(extent, self.capacity, self.slots);
+        experts::workgroups(&self.panels, row_tiles, entries, self.binned.is_some())
     }
 
     fn reference(&self, extent: &Extent, reads: &[&[u32]], writes: &mut [&mut [u32]]) {

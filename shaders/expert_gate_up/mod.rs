@@ -74,12 +74,8 @@ impl Kernel for ExpertGateUp {
 
     fn workgroups(&self, extent: &Extent) -> [u32; 3] {
         let row_tiles = self.panels.hidden_stride().div_ceil(64);
-        experts::workgroups(
-            &self.panels,
-            row_tiles,
-            experts::entries(extent, self.capacity, self.slots),
-            self.binned.is_some(),
-        )
+        let entries = experts::entries(extent, self.capacity, self.slots);
+        experts::workgroups(&self.panels, row_tiles, entries, self.binned.is_some())
     }
 
     fn reference(&self, extent: &Extent, reads: &[&[u32]], writes: &mut [&mut [u32]]) {

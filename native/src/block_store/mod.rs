@@ -279,9 +279,9 @@ impl Shared {
             Err(doubt) => {
                 self.doubt(&doubt);
                 // The file first: until it is forgotten nobody writes the entry anew.
-                match self.files.remove(&path) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => self.counts.errors.add(1),
-                    _ => locked(&self.index).remove(&digest),
+                match gone(self.files.remove(&path)) {
+                    Ok(()) => locked(&self.index).remove(&digest),
+                    Err(_) => self.counts.errors.add(1),
                 }
                 None
             }
@@ -355,10 +355,7 @@ pub(crate) fn survey(folder: &Path) -> Result<Survey> {
 /// Removes every block from a folder, and nothing else, whoever uses it. Tells what there was. Errors: `io` at the first
 /// file that cannot be removed.
 pub(crate) fn clear(folder: &Path) -> Result<Survey> {
-    let removed = visit(folder, |path| match Disk.remove(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    })?;
+    let removed = visit(folder, |path| gone(Disk.remove(path)))?;
     if removed.bytes > 0 {
         Disk.sync_folder(folder).map_err(|error| io_error(folder, &error))?;
     }
@@ -380,10 +377,12 @@ fn visit(folder: &Path, mut each: impl FnMut(&Path) -> io::Result<()>) -> Result
         survey.bytes = survey.bytes.saturating_add(found.bytes);
         each(&folder.join(&found.name))
     });
-    match listed {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error(folder, &error)),
-        _ => Ok(survey),
-    }
+    gone(listed).map(|()| survey).map_err(|error| io_error(folder, &error))
+}
+
+/// What is not there is no error for whoever wants it gone.
+fn gone(done: io::Result<()>) -> io::Result<()> {
+    done.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
 }
 
 fn io_error(folder: &Path, error: &io::Error) -> Error {

@@ -23,14 +23,14 @@ use super::sse::{self, StreamFormat};
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 
 /// `POST /v1/messages`
-pub(crate) async fn messages(State(server): State<Shared>, Extension(visitor): Who, body: Body) -> Handled {
+pub(crate) async fn messages(State(server): State<Shared>, Extension(key): Who, body: Body) -> Handled {
     server.check_open()?;
     // Names of other makers' models mean the one that is here.
     let rules = server.rules(true, true);
     let request = parsed(&server, body, move |bytes| chat_request(&rules, bytes, false)).await?;
     let message = AnthropicMessage::new(request.model.clone().unwrap_or_default());
     let streams = request.is_stream();
-    let Started { answer, headers, .. } = chat::start(&server, visitor, request, true).await?;
+    let Started { answer, headers, .. } = chat::start(&server, key, request, true).await?;
     sse::respond(answer, message, streams, headers).await
 }
 

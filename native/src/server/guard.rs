@@ -62,15 +62,8 @@ pub(crate) struct Guard {
     failures: Mutex<HashMap<IpAddr, Vec<Instant>>>,
 }
 
-/// What the guard found out about a request that may come in.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Visitor {
-    /// Its key; none where nobody asks for one.
-    pub(crate) key: Option<KeyId>,
-}
-
-/// Who asks, as the guard has found out.
-pub(crate) type Who = Extension<Visitor>;
+/// The key of a request that may come in, as the guard has found it; none where nobody asks for one.
+pub(crate) type Who = Extension<Option<KeyId>>;
 
 /// Whose request it is.
 #[derive(Clone, Copy, Debug)]

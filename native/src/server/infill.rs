@@ -28,13 +28,13 @@ pub(crate) async fn infill(server: State<Shared>, who: Who, body: Body) -> Handl
     respond(server, who, body, true).await
 }
 
-async fn respond(State(server): State<Shared>, Extension(visitor): Who, body: Body, fills: bool) -> Handled {
+async fn respond(State(server): State<Shared>, Extension(key): Who, body: Body, fills: bool) -> Handled {
     let request = parsed(&server, body, move |bytes| LlamaRequest::parse(bytes, fills)).await?;
     let language = server.loaded()?.language()?;
     let (mut headers, streams) = (ignored(&request.ignored(&language)), request.is_stream());
     let rules = Rules { compat: Compat::Local, ..server.rules(false, true) };
     let model = server.settings.models.loaded.clone();
-    let asking = Answer::ask(&server, visitor.key, None, 1, move |language| {
+    let asking = Answer::ask(&server, key, None, 1, move |language| {
         let (requests, told) = request.to_requests(language, &rules, model)?;
         let seed = requests.first().map_or(0, |asked| asked.sampling.seed);
         Ok((requests, (told, seed)))

@@ -26,7 +26,7 @@ use super::body::parsed;
 use super::chat::{self, Started};
 use super::cut::Cut;
 use super::dialect::ClientDialect;
-use super::guard::{Visitor, Who};
+use super::guard::{KeyId, Who};
 use super::loaded::Loaded;
 use super::refusal::{Handled, Refusal, ok};
 use super::shared::{Server, Shared};
@@ -80,7 +80,7 @@ pub(crate) async fn generate(server: State<Shared>, who: Who, body: Body) -> Han
     respond(server, who, body, true).await
 }
 
-async fn respond(State(server): State<Shared>, Extension(visitor): Who, body: Body, generates: bool) -> Handled {
+async fn respond(State(server): State<Shared>, Extension(key): Who, body: Body, generates: bool) -> Handled {
     server.check_open()?;
     let rules = server.rules(true, true);
     let asked = parsed(&server, body, move |bytes| ollama::asked(&rules, bytes, generates)).await?;
@@ -91,19 +91,18 @@ async fn respond(State(server): State<Shared>, Extension(visitor): Who, body: Bo
             return Ok(ok(&Value::Object(lines.empty(done_reason, now()))));
         }
         What::Chat(request) => {
-            let Started { answer, headers, .. } = chat::start(&server, visitor, *request, true).await?;
+            let Started { answer, headers, .. } = chat::start(&server, key, *request, true).await?;
             (answer, headers)
         }
-        What::Text(request) => text(&server, visitor, *request).await?,
+        What::Text(request) => text(&server, key, *request).await?,
     };
     sse::respond(answer, Told { lines, last: Map::new() }, asked.streams, headers).await
 }
 
 /// Asks for the answer to a text without a chat format.
-async fn text(server: &Server, visitor: Visitor, request: TextRequest) -> Result<(Answer, HeaderMap), Refusal> {
+async fn text(server: &Server, key: Option<KeyId>, request: TextRequest) -> Result<(Answer, HeaderMap), Refusal> {
     let headers = chat::ignored(request.ignored());
-    let asking =
-        Answer::ask(server, visitor.key, None, 1, move |language| Ok((request.to_requests(language)?.requests, ())));
+    let asking = Answer::ask(server, key, None, 1, move |language| Ok((request.to_requests(language)?.requests, ())));
     Ok((asking.await?.0, headers))
 }
 

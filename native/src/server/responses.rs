@@ -17,7 +17,7 @@ use super::shared::{Shared, unix_seconds};
 use super::sse::{self, StreamFormat};
 
 /// `POST /v1/responses`
-pub(crate) async fn create(State(server): State<Shared>, Extension(visitor): Who, body: Body) -> Handled {
+pub(crate) async fn create(State(server): State<Shared>, Extension(key): Who, body: Body) -> Handled {
     server.check_open()?;
     let shared = Shared::clone(&server);
     let parse = move |bytes: &[u8]| {
@@ -35,7 +35,7 @@ pub(crate) async fn create(State(server): State<Shared>, Extension(visitor): Who
         told = told.with_logprobs(language.ok().map(|language| language.tokenizer().clone()));
     }
     let streams = chat.is_stream();
-    let Started { answer, headers, .. } = chat::start(&server, visitor, chat, false).await?;
+    let Started { answer, headers, .. } = chat::start(&server, key, chat, false).await?;
     sse::respond(answer, Events(told), streams, headers).await
 }
 

@@ -16,15 +16,10 @@ use super::{elsewhere, told};
 use crate::upstream::Kind;
 
 /// `POST /v1/completions`
-pub(crate) async fn completions(
-    State(server): State<Shared>,
-    Extension(visitor): Who,
-    uri: Uri,
-    body: Body,
-) -> Handled {
+pub(crate) async fn completions(State(server): State<Shared>, Extension(key): Who, uri: Uri, body: Body) -> Handled {
     server.check_open()?;
     let bytes = whole_body(&server, body).await?;
-    if let Some(response) = elsewhere::respond(&server, visitor, Kind::Text, &bytes).await? {
+    if let Some(response) = elsewhere::respond(&server, key, Kind::Text, &bytes).await? {
         return Ok(response);
     }
     let fingerprint = server.loaded()?.fingerprint.clone();
@@ -34,7 +29,7 @@ pub(crate) async fn completions(
     let mut headers = ignored(request.ignored());
     let streams = request.is_stream();
     let (answers, log) = (answers(&request), server.settings.log_prompts);
-    let asking = Answer::ask(&server, visitor.key, user.as_deref(), answers, move |language| {
+    let asking = Answer::ask(&server, key, user.as_deref(), answers, move |language| {
         let asked = request.to_requests(language)?;
         let id = uuid::Uuid::new_v4().to_string();
         let completion = request.completion(language, &asked, id, unix_seconds()).with_fingerprint(fingerprint);

@@ -63,6 +63,11 @@ impl Terminal {
         stderr().is_terminal()
     }
 
+    /// Whether something that is shown `when` the user says is shown on stderr.
+    pub(crate) fn wants(&self, when: When) -> bool {
+        when == When::Always || when == When::Auto && self.stderr_is_terminal()
+    }
+
     /// Whether stdin is a keyboard.
     pub(crate) fn stdin_is_terminal(&self) -> bool {
         stdin().is_terminal()
