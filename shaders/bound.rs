@@ -5,9 +5,9 @@
 use crate::kernel::floats;
 
 /// Half the distance between 1 and the next f32: 2⁻²⁴.
-pub const ROUNDING: f64 = 5.960_464_477_539_063e-8;
+pub(crate) const ROUNDING: f64 = 5.960_464_477_539_063e-8;
 /// The smallest normal f32; results below may be flushed to zero.
-pub const TINY: f64 = 1.175_494_350_822_287_5e-38;
+pub(crate) const TINY: f64 = 1.175_494_350_822_287_5e-38;
 
 /// Bound of an f32 sum of `count` products: `(8 + 2·√count)·2⁻²⁴·Σ|aᵢbᵢ| + count·2⁻¹²⁶`.
 ///
@@ -42,8 +42,7 @@ pub fn sigmoid(z: f64) -> f64 {
 ///
 /// The derivative of silu is below 1.1; sigmoid's bound and three roundings are relative to the product; a result of exp,
 /// sigmoid or silu below the smallest normal, or a subnormal input, may be flushed.
-#[must_use]
-pub fn silu_product(gate: f64, gate_error: f64, up: f64, up_error: f64) -> f64 {
+pub(crate) fn silu_product(gate: f64, gate_error: f64, up: f64, up_error: f64) -> f64 {
     let silu = gate * crate::common::sigmoid(gate);
     let relative = sigmoid(gate) + 3.0 * ROUNDING;
     let flushed = TINY * (2.0 + gate.abs()) * (2.0 + up.abs());

@@ -36,8 +36,7 @@ impl Case {
 }
 
 /// Runs a kernel's reference over `buffers` (by slot number); returns what it wrote, in the order of the interface.
-#[must_use]
-pub fn run_reference(kernel: &dyn Kernel, extent: &Extent, buffers: &[Vec<u32>]) -> Vec<Vec<u32>> {
+pub(crate) fn run_reference(kernel: &dyn Kernel, extent: &Extent, buffers: &[Vec<u32>]) -> Vec<Vec<u32>> {
     let (mut reads, mut writes) = (Vec::new(), Vec::new());
     for (binding, slot) in kernel.interface().bindings.iter().zip(kernel.slots()) {
         let words = &buffers[slot.0 as usize];
@@ -99,7 +98,7 @@ impl Random {
     }
 
     /// A permutation of 0..count.
-    pub fn shuffle(&mut self, count: u32) -> Vec<u32> {
+    pub(crate) fn shuffle(&mut self, count: u32) -> Vec<u32> {
         let mut order: Vec<u32> = (0..count).collect();
         for i in (1..count).rev() {
             order.swap(i as usize, self.below(i + 1) as usize);
@@ -141,13 +140,8 @@ impl Data {
                 Data::Random => random.float(),
                 Data::Zeros => 0.0,
                 Data::Equal => 0.75,
-                Data::OneHot => {
-                    if i == special {
-                        1.5
-                    } else {
-                        0.0
-                    }
-                }
+                Data::OneHot if i == special => 1.5,
+                Data::OneHot => 0.0,
                 Data::Cancelling => (if i % 2 == 0 { 1000.0 } else { -1000.0 }) + random.float() * 1e-3,
                 Data::Wide => random.float() * 2f32.powi(20 - i32::try_from(random.below(40)).unwrap_or(0)),
                 Data::Subnormal => random.float() * 1e-39,
@@ -156,8 +150,7 @@ impl Data {
     }
 
     /// The bound of the normalised mean square error: `random` for random data, none where sums cancel or underflow.
-    #[must_use]
-    pub fn nmse(self, random: f64) -> f64 {
+    pub(crate) fn nmse(self, random: f64) -> f64 {
         if self == Data::Random { random } else { f64::INFINITY }
     }
 }

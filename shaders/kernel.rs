@@ -142,7 +142,6 @@ pub fn floats(words: &[u32]) -> &[f32] {
 }
 
 /// Words as floats to write.
-#[must_use]
-pub fn floats_mut(words: &mut [u32]) -> &mut [f32] {
+pub(crate) fn floats_mut(words: &mut [u32]) -> &mut [f32] {
     bytemuck::cast_slice_mut(words)
 }

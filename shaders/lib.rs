@@ -38,6 +38,7 @@ pub mod swiglu;
 pub mod topk;
 
 pub use encodings::{Encoding, Panels};
+use experts::data::Setup;
 pub use kernel::{Access, Binding, Extent, Field, Interface, Kernel, Slot, Variant};
 
 /// One line of [`KERNELS`].
@@ -69,10 +70,10 @@ pub static KERNELS: &[Entry] = &[
     Entry { interface: &mla_combine::INTERFACE, cases: mla_combine::cases::cases },
     Entry { interface: &attention_weights::INTERFACE, cases: attention_weights::cases::cases },
     Entry { interface: &expert_bin::INTERFACE, cases: expert_bin::cases::cases },
-    Entry { interface: &expert_gate_up::VEC, cases: || expert_gate_up::cases::cases(false) },
-    Entry { interface: &expert_gate_up::TILE, cases: || expert_gate_up::cases::cases(true) },
-    Entry { interface: &expert_down::VEC, cases: || expert_down::cases::cases(false) },
-    Entry { interface: &expert_down::TILE, cases: || expert_down::cases::cases(true) },
+    Entry { interface: &expert_gate_up::VEC, cases: || expert_gate_up::cases::cases(Setup::all(false)) },
+    Entry { interface: &expert_gate_up::TILE, cases: || expert_gate_up::cases::cases(Setup::all(true)) },
+    Entry { interface: &expert_down::VEC, cases: || expert_down::cases::cases(Setup::all(false)) },
+    Entry { interface: &expert_down::TILE, cases: || expert_down::cases::cases(Setup::all(true)) },
     Entry { interface: &expert_combine::INTERFACE, cases: expert_combine::cases::cases },
 ];
 
@@ -81,10 +82,10 @@ static FEW: &[Entry] = &[
     Entry { interface: &linear::VEC, cases: || linear::cases::few(false) },
     Entry { interface: &linear::TILE, cases: || linear::cases::few(true) },
     Entry { interface: &absorb::INTERFACE, cases: absorb::cases::few },
-    Entry { interface: &expert_gate_up::VEC, cases: || expert_gate_up::cases::few(false) },
-    Entry { interface: &expert_gate_up::TILE, cases: || expert_gate_up::cases::few(true) },
-    Entry { interface: &expert_down::VEC, cases: || expert_down::cases::few(false) },
-    Entry { interface: &expert_down::TILE, cases: || expert_down::cases::few(true) },
+    Entry { interface: &expert_gate_up::VEC, cases: || expert_gate_up::cases::cases(Setup::few(false)) },
+    Entry { interface: &expert_gate_up::TILE, cases: || expert_gate_up::cases::cases(Setup::few(true)) },
+    Entry { interface: &expert_down::VEC, cases: || expert_down::cases::cases(Setup::few(false)) },
+    Entry { interface: &expert_down::TILE, cases: || expert_down::cases::cases(Setup::few(true)) },
 ];
 
 impl Entry {

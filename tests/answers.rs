@@ -16,9 +16,12 @@ use lyn_shaders::case::Random;
 /// Tokens of a page: what the cache shares comes in these.
 const PAGE: u32 = 64;
 
+fn options(context: u32, chunk: u32, sequences: u32) -> Options {
+    Options { context: ContextSize::Tokens(context), chunk: Some(chunk), sequences, ..Options::default() }
+}
+
 fn engine(sequences: u32) -> Engine {
-    let options = Options { context: ContextSize::Tokens(512), chunk: Some(64), sequences, ..Options::default() };
-    load(models::stories(), Place::Gpu(Box::new(one_device())), &options)
+    load(models::stories(), Place::Gpu(Box::new(one_device())), &options(512, 64, sequences))
 }
 
 fn prompt(engine: &Engine, text: &str) -> Vec<u32> {
@@ -72,10 +75,19 @@ fn run(engine: &mut Engine, mut each: impl FnMut(&mut Engine, AnswerId, &Event))
     said
 }
 
+fn submit(engine: &mut Engine, request: &Request) -> AnswerId {
+    engine.submit(request.clone()).expect("it is a request")
+}
+
+/// The answer to a request beside which there is no other.
+fn answer(engine: &mut Engine, request: &Request) -> Said {
+    submit(engine, request);
+    run(engine, |_, _, _| {}).into_values().next().expect("an answer")
+}
+
 fn alone(engine: &mut Engine, request: &Request) -> Said {
     engine.reset();
-    engine.submit(request.clone()).expect("it is a request");
-    run(engine, |_, _, _| {}).into_values().next().expect("an answer")
+    answer(engine, request)
 }
 
 /// Requests of many lengths and kinds: most greedy, some sampled, some that share beginnings.
@@ -100,8 +112,7 @@ fn thirty_two_answers_are_what_each_is_alone() {
     let requests = mixture(&engine);
     let expected: Vec<Said> = requests.iter().map(|request| alone(&mut engine, request)).collect();
     engine.reset();
-    let ids: Vec<AnswerId> =
-        requests.iter().map(|request| engine.submit(request.clone()).expect("it is a request")).collect();
+    let ids: Vec<AnswerId> = requests.iter().map(|request| submit(&mut engine, request)).collect();
     let mut most = 0;
     let said = run(&mut engine, |engine, _, _| most = most.max(engine.occupancy().running));
     assert!(most >= 7, "{most} ran at once");
@@ -123,10 +134,7 @@ fn what_the_cache_holds_changes_no_answer_and_is_counted() {
     let asked = greedy(text.clone(), 70);
     let first = alone(&mut engine, &asked);
     assert_eq!(first.timings.cached_tokens, 0);
-    let mut again = |asked: &Request| {
-        engine.submit(asked.clone()).expect("it is a request");
-        run(&mut engine, |_, _, _| {}).into_values().next().expect("an answer")
-    };
+    let mut again = |asked: &Request| answer(&mut engine, asked);
     let second = again(&asked);
     assert_eq!((second.timings.cached_tokens, &second.ids), (3 * PAGE, &first.ids), "whole pages of the prompt");
     // The next turn of a conversation: prompt, answer, and more.
@@ -165,8 +173,7 @@ fn blocks_from_elsewhere_change_no_answer_either() {
     }
     let mut answer = |blocks: Vec<Block>| {
         second.reset();
-        second.submit(Request { blocks, ..asked.clone() }).expect("it is a request");
-        let said = run(&mut second, |_, _, _| {}).into_values().next().expect("an answer");
+        let said = super::answers::answer(&mut second, &Request { blocks, ..asked.clone() });
         assert_eq!(said.ids, expected.ids);
         said.timings.cached_tokens
     };
@@ -316,8 +323,7 @@ fn step_by_step(engine: &mut Engine, prompt: &[u32], count: u32) -> Vec<Logprobs
 
 /// Runs requests beside each other: what each is told of its prompt, what it says, and the steps that all took.
 fn scored(engine: &mut Engine, requests: &[Request]) -> (Vec<(Vec<Logprobs>, Said)>, usize) {
-    let ids: Vec<AnswerId> =
-        requests.iter().map(|request| engine.submit(request.clone()).expect("it is a request")).collect();
+    let ids: Vec<AnswerId> = requests.iter().map(|request| submit(engine, request)).collect();
     let (mut said, mut steps) = (BTreeMap::<AnswerId, (Vec<Logprobs>, Said)>::new(), 0);
     while !engine.is_idle() {
         steps += 1;
@@ -338,13 +344,7 @@ fn scored(engine: &mut Engine, requests: &[Request]) -> (Vec<(Vec<Logprobs>, Sai
 /// Oracle: the same logits, made one token at a time.
 #[test]
 fn tokens_of_prompts_are_as_probable_as_step_by_step() {
-    let options = Options {
-        context: ContextSize::Tokens(256),
-        chunk: Some(32),
-        sequences: 3,
-        scores_prompts: true,
-        ..Options::default()
-    };
+    let options = Options { scores_prompts: true, ..options(256, 32, 3) };
     for (place, tokens, narrow) in [
         (Place::Host, 20, false),
         (Place::Gpu(Box::new(one_device())), 150, false),
@@ -380,13 +380,7 @@ fn tokens_of_prompts_are_as_probable_as_step_by_step() {
 
 #[test]
 fn prompts_that_are_scored_share_steps() {
-    let options = Options {
-        context: ContextSize::Tokens(256),
-        chunk: Some(64),
-        sequences: 8,
-        scores_prompts: true,
-        ..Options::default()
-    };
+    let options = Options { scores_prompts: true, ..options(256, 64, 8) };
     let mut engine = load(models::stories(), Place::Gpu(Box::new(one_device())), &options);
     let requests: Vec<Request> =
         (0..8).map(|seed| Request { prompt_logprobs: Some(1), ..greedy(long_prompt(16, seed), 1) }).collect();

@@ -10,10 +10,7 @@ use lyn::{Engine, Options, Place, platform};
 /// How to get software adapters on Debian.
 pub const INSTALL: &str = "no GPU adapter found; on Debian: apt-get install libvulkan1 mesa-vulkan-drivers";
 
-/// Every adapter at hand.
-///
-/// # Panics
-/// Where there is none: a missing adapter is a failure, never a skip.
+/// Every adapter at hand. Panics where there is none: a missing adapter is a failure, never a skip.
 #[must_use]
 pub fn adapters() -> Vec<Adapter> {
     let found = pollster::block_on(adapter::list());
@@ -22,9 +19,7 @@ pub fn adapters() -> Vec<Adapter> {
 }
 
 /// Every adapter at hand with all that it offers, and again with WebGPU's minimum limits forced; each with a name.
-///
-/// # Panics
-/// Where there is no adapter, or one gives no device.
+/// Panics where there is no adapter, or one gives no device.
 #[must_use]
 pub fn devices() -> Vec<(String, Device)> {
     let mut devices = Vec::new();
@@ -39,20 +34,14 @@ pub fn devices() -> Vec<(String, Device)> {
     devices
 }
 
-/// Every adapter at hand with all that it offers: where limits do not matter.
-///
-/// # Panics
-/// As [`devices`].
+/// Every adapter at hand with all that it offers: where limits do not matter. Panics as [`devices`].
 #[must_use]
 pub fn full_devices() -> Vec<(String, Device)> {
     devices().into_iter().filter(|(name, _)| !name.ends_with(", minimum limits")).collect()
 }
 
 /// A new device where one adapter suffices: of llvmpipe, the quickest of software adapters and one whose lanes do not run
-/// in lockstep over a whole workgroup; else of the best adapter.
-///
-/// # Panics
-/// As [`devices`].
+/// in lockstep over a whole workgroup; else of the best adapter. Panics as [`devices`].
 #[must_use]
 pub fn one_device() -> Device {
     let adapters = adapters();
@@ -60,20 +49,14 @@ pub fn one_device() -> Device {
     pollster::block_on(Device::open(found, false)).expect("an adapter at hand gives a device")
 }
 
-/// A golden checkpoint's folder.
-///
-/// # Panics
-/// Where there is none of that name.
+/// A golden checkpoint's folder. Panics where there is none of that name.
 #[must_use]
 pub fn golden(name: &str) -> Arc<dyn Source> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/golden").join(name);
     Arc::new(FolderSource::new(folder).expect("a golden folder"))
 }
 
-/// A loaded model.
-///
-/// # Panics
-/// Where it does not load.
+/// A loaded model. Panics where it does not load.
 #[must_use]
 pub fn load(source: Arc<dyn Source>, place: Place, options: &Options) -> Engine {
     let loaded = platform::block_on(async {

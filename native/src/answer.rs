@@ -30,14 +30,11 @@ pub(crate) struct LocalAnswer {
     pub(crate) finish: Option<Finish>,
     /// Counts and times.
     pub(crate) timings: Timings,
-    /// The seed in use.
     pub(crate) seed: u64,
 }
 
-/// Makes an answer and shows it.
-///
-/// # Errors
-/// As [`Engine::generate`] and [`lyn::generate::Generation::next`]; `io` where the trace cannot be written.
+/// Makes an answer and shows it. Errors: as [`Engine::generate`] and [`lyn::generate::Generation::next`]; `io` where the
+/// trace cannot be written.
 pub(crate) fn answer(
     app: &App,
     engine: &mut Engine,
@@ -104,7 +101,6 @@ pub(crate) struct Screen<'a> {
 }
 
 impl<'a> Screen<'a> {
-    /// Nothing has been shown yet.
     pub(crate) fn new(app: &'a App, reasoning: ReasoningTo) -> Screen<'a> {
         Screen { app, reasoning, thinking: false, ended: true }
     }
@@ -158,10 +154,8 @@ pub(crate) struct TraceFile {
 }
 
 impl TraceFile {
-    /// Creates the file and writes what is known before the answer: model, layers, tokens of the prompt.
-    ///
-    /// # Errors
-    /// `io`; `bad_checkpoint` without a tokenizer.
+    /// Creates the file and writes what is known before the answer: model, layers, tokens of the prompt. Errors: `io`;
+    /// `bad_checkpoint` without a tokenizer.
     pub(crate) fn create(path: &Path, engine: &Engine, layers: &[u32], prompt: &[u32]) -> Result<TraceFile> {
         let file = File::create(path).map_err(|error| crate::text::io_error(path, &error))?;
         let mut trace = TraceFile { path: path.to_owned(), file: BufWriter::new(file), next: 0 };

@@ -10,7 +10,7 @@ use lyn::wire::openai::{ChatRequest, PromptField, ResponseFormat, Rules, Stop, T
 use serde_json::Number;
 
 use crate::App;
-use crate::cli::{AnswerArgs, SamplingArgs, Switch};
+use crate::cli::{AnswerArgs, AskArgs, SamplingArgs, Switch};
 use crate::terminal::table::count;
 
 /// The flags of an answer.
@@ -24,19 +24,20 @@ pub(crate) struct Ask<'a> {
     pub(crate) form: Option<&'a ResponseFormat>,
 }
 
+impl AskArgs {
+    /// Those of its answer, which is held to a form or free.
+    pub(crate) fn ask<'a>(&'a self, form: Option<&'a ResponseFormat>) -> Ask<'a> {
+        Ask { answer: &self.answer, sampling: &self.sampling, form }
+    }
+}
+
 impl Ask<'_> {
-    /// An answer to a conversation.
-    ///
-    /// # Errors
-    /// As [`ChatRequest::checked`].
+    /// An answer to a conversation. Errors: as [`ChatRequest::checked`].
     pub(crate) fn chat(&self, messages: Vec<Message>) -> Result<ChatRequest> {
         self.asking(messages).checked(&rules(), vec![])
     }
 
-    /// What goes on after a text.
-    ///
-    /// # Errors
-    /// As [`TextRequest::checked`].
+    /// What goes on after a text. Errors: as [`TextRequest::checked`].
     pub(crate) fn text(&self, prompt: &str) -> Result<TextRequest> {
         let prompt = PromptField::Text(prompt.to_owned());
         TextRequest::asked_as(prompt, self.asking(vec![])).checked(&rules(), vec![])
@@ -64,19 +65,15 @@ impl Ask<'_> {
         }
     }
 
-    /// The answer to a conversation, for the engine here.
-    ///
-    /// # Errors
-    /// As [`Ask::chat`] and [`ChatRequest::to_request`]; `context_overflow` where prompt and answer do not fit.
+    /// The answer to a conversation, for the engine here. Errors: as [`Ask::chat`] and [`ChatRequest::to_request`];
+    /// `context_overflow` where prompt and answer do not fit.
     pub(crate) fn chat_here(&self, app: &App, language: &Language, messages: Vec<Message>) -> Result<Request> {
         let asked = self.chat(messages)?.to_request(language).map_err(in_flags)?;
         self.fitted(app, language, asked.request)
     }
 
-    /// What goes on after a text, for the engine here.
-    ///
-    /// # Errors
-    /// As [`Ask::text`] and [`TextRequest::to_requests`]; `context_overflow` where prompt and answer do not fit.
+    /// What goes on after a text, for the engine here. Errors: as [`Ask::text`] and [`TextRequest::to_requests`];
+    /// `context_overflow` where prompt and answer do not fit.
     pub(crate) fn text_here(&self, app: &App, language: &Language, prompt: &str) -> Result<Request> {
         let asked = self.text(prompt)?.to_requests(language).map_err(in_flags)?;
         let request = asked.requests.into_iter().next();

@@ -23,10 +23,8 @@ pub(crate) enum Wish {
     Shown(ExitCode),
 }
 
-/// Reads the command line.
-///
-/// # Errors
-/// `bad_request` for what is wrong in arguments or environment, `bad_config` in the settings file.
+/// Reads the command line. Errors: `bad_request` for what is wrong in arguments or environment, `bad_config` in the
+/// settings file.
 pub(crate) fn read(settings: &SettingsFile) -> Result<Wish> {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let refused = match settings.apply(cli::command()).try_get_matches_from(&arguments) {

@@ -31,10 +31,7 @@ pub(crate) struct Interrupt {
 }
 
 impl Interrupt {
-    /// Takes over the signals of this process.
-    ///
-    /// # Errors
-    /// `internal` where the system refuses.
+    /// Takes over the signals of this process. Errors: `internal` where the system refuses.
     pub(crate) fn install() -> Result<Arc<Interrupt>> {
         let refused = |error: &dyn std::fmt::Display| Error::new(Code::Internal, format!("signals: {error}"));
         let interrupt = Arc::new(Interrupt {

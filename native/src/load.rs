@@ -12,18 +12,13 @@ use crate::terminal::StageProgress;
 use crate::terminal::progress::Unit;
 use crate::{App, self_check};
 
-/// Loads a model by its name: see [`crate::model::source`].
-///
-/// # Errors
-/// As [`engine_of`], and where there is no such model.
+/// Loads a model by its name: see [`crate::model::source`]. Errors: as [`engine_of`], and where there is no such model.
 pub(crate) fn engine(app: &App, model: &Path, options: &Options) -> Result<Engine> {
     engine_of(app, crate::model::source(model)?, options)
 }
 
-/// Loads a model. The first use of an adapter checks its arithmetic.
-///
-/// # Errors
-/// As [`Engine::load_on`]; `cancelled` after Ctrl-C.
+/// Loads a model. The first use of an adapter checks its arithmetic. Errors: as [`Engine::load_on`]; `cancelled` after
+/// Ctrl-C.
 pub(crate) fn engine_of(app: &App, source: Arc<dyn Source>, options: &Options) -> Result<Engine> {
     let _working = app.interrupt.work();
     let mut progress = StageProgress::new(&app.terminal, "loading", Unit::Bytes);

@@ -13,7 +13,7 @@ use tokio::runtime::{Builder, Runtime};
 use crate::App;
 use crate::answer::Screen;
 use crate::ask::Ask;
-use crate::cli::{AnswerArgs, AttentionArg, EngineArgs, UpstreamArgs, When};
+use crate::cli::{AnswerArgs, AttentionArg, EngineArgs, UpstreamArgs};
 use crate::interrupt::Interrupt;
 use crate::terminal::table::count;
 use crate::text::quoted;
@@ -48,7 +48,6 @@ pub(crate) struct Remote {
 /// What was said there.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RemoteAnswer {
-    /// The answer.
     pub(crate) text: String,
     /// The thought before it.
     pub(crate) reasoning: String,
@@ -66,10 +65,8 @@ pub(crate) struct RemoteAnswer {
 }
 
 impl Remote {
-    /// The engine that the options name, if they name one. Says where prompts go.
-    ///
-    /// # Errors
-    /// `bad_request` for a bad address, `io` for a bad key file, `upstream` where the model cannot be found out.
+    /// The engine that the options name, if they name one. Says where prompts go. Errors: `bad_request` for a bad address,
+    /// `io` for a bad key file, `upstream` where the model cannot be found out.
     pub(crate) fn open(app: &App, options: &UpstreamArgs, engine: &EngineArgs) -> Result<Option<Remote>> {
         let Some(address) = &options.upstream else { return Ok(None) };
         let address = Address::parse(address)?;
@@ -106,10 +103,8 @@ impl Remote {
         format!("{} at {}", escape(&self.model), self.upstream.address().shown())
     }
 
-    /// Asks for the answer to a conversation and shows it.
-    ///
-    /// # Errors
-    /// `bad_request` for values out of range; `upstream` where nothing was said. What breaks off later is in [`RemoteAnswer::failure`].
+    /// Asks for the answer to a conversation and shows it. Errors: `bad_request` for values out of range; `upstream` where
+    /// nothing was said. What breaks off later is in [`RemoteAnswer::failure`].
     pub(crate) fn answer(&self, app: &App, ask: Ask<'_>, messages: Vec<Message>) -> Result<RemoteAnswer> {
         let request = ChatRequest { model: Some(self.model.clone()), stream: Some(true), ..ask.chat(messages)? };
         let Some(runtime) = &self.runtime else { return Ok(RemoteAnswer::default()) };
@@ -246,12 +241,7 @@ impl RemoteAnswer {
         if let Some(why) = why {
             app.terminal.note(&format!("note: the answer was cut off: {why}"));
         }
-        let wanted = match options.stats {
-            When::Always => true,
-            When::Auto => app.terminal.stderr_is_terminal(),
-            When::Never => false,
-        };
-        if wanted {
+        if app.terminal.wants(options.stats) {
             app.terminal.note(&self.statistics());
         }
     }

@@ -36,9 +36,7 @@ pub(crate) fn config_folder() -> Option<PathBuf> {
 }
 
 impl SettingsFile {
-    /// Reads the file that `--config`, `LYN_CONFIG` or the system's habit names; the last may be absent.
-    ///
-    /// # Errors
+    /// Reads the file that `--config`, `LYN_CONFIG` or the system's habit names; the last may be absent. Errors:
     /// `bad_config` with line and column, or with the unknown key.
     pub(crate) fn read() -> Result<SettingsFile> {
         let given = given_path();
@@ -208,10 +206,10 @@ mod tests {
         let cli = read(&["lyn", "generate", "x"]);
         assert!(cli.common.json);
         let Some(Verb::Generate(generate)) = cli.verb else { panic!() };
-        assert_eq!((generate.sampling.temperature, generate.answer.max_tokens()), (Some(0.25), Some(9)));
-        assert_eq!(generate.answer.stop, ["a", "b"]);
+        assert_eq!((generate.asking.sampling.temperature, generate.asking.answer.max_tokens()), (Some(0.25), Some(9)));
+        assert_eq!(generate.asking.answer.stop, ["a", "b"]);
         let Some(Verb::Generate(generate)) = read(&["lyn", "generate", "-t", "0.5"]).verb else { panic!() };
-        assert_eq!(generate.sampling.temperature, Some(0.5));
+        assert_eq!(generate.asking.sampling.temperature, Some(0.5));
         let Some(Verb::Chat(chat)) = read(&["lyn", "chat"]).verb else { panic!() };
         assert_eq!((chat.sampling.temperature, chat.answer.max_tokens()), (Some(0.25), None));
     }

@@ -10,10 +10,7 @@ pub(crate) fn io_error(path: &Path, error: &std::io::Error) -> Error {
     Error::new(Code::Io, format!("{}: {error}", quoted(path)))
 }
 
-/// All of stdin, as text.
-///
-/// # Errors
-/// `bad_request` where it is not UTF-8, `io` where it cannot be read.
+/// All of stdin, as text. Errors: `bad_request` where it is not UTF-8, `io` where it cannot be read.
 pub(crate) fn of_stdin() -> Result<String> {
     let mut bytes = Vec::new();
     std::io::Read::read_to_end(&mut std::io::stdin().lock(), &mut bytes)
@@ -21,18 +18,12 @@ pub(crate) fn of_stdin() -> Result<String> {
     of_stdin_bytes(bytes)
 }
 
-/// What came from stdin, as text.
-///
-/// # Errors
-/// `bad_request` where it is not UTF-8.
+/// What came from stdin, as text. Errors: `bad_request` where it is not UTF-8.
 pub(crate) fn of_stdin_bytes(bytes: Vec<u8>) -> Result<String> {
     decode(bytes).map_err(|why| Error::new(Code::BadRequest, format!("stdin: {why}")).with_help(UTF8_HELP))
 }
 
-/// A file of the user's, as text.
-///
-/// # Errors
-/// `bad_request` where it is not UTF-8, `io` where it cannot be read.
+/// A file of the user's, as text. Errors: `bad_request` where it is not UTF-8, `io` where it cannot be read.
 pub(crate) fn of_file(path: &Path) -> Result<String> {
     let bytes = std::fs::read(path).map_err(|error| io_error(path, &error))?;
     let bad = |why| Error::new(Code::BadRequest, format!("{}: {why}", quoted(path))).with_help(UTF8_HELP);

@@ -7,9 +7,7 @@ use crate::encodings::data::{encoded_scales, random_rows, random_scales};
 use crate::encodings::{ENCODINGS, Encoding, STORED};
 use crate::kernel::{Extent, Slot, floats, floats_mut};
 
-/// The cases.
-#[must_use]
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for &encoding in ENCODINGS.iter().filter(|encoding| Absorb::takes(encoding)) {
         // heads, nope_dim, value_dim, kv_lora_rank
@@ -27,8 +25,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// Small ones of them.
-#[must_use]
-pub fn few() -> Vec<Case> {
+pub(crate) fn few() -> Vec<Case> {
     let stored = STORED.iter().filter(|encoding| Absorb::takes(encoding));
     stored.map(|encoding| case(encoding, (4, 32, 32, 32), 2, Data::Random)).collect()
 }

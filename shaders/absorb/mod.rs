@@ -1,6 +1,6 @@
 //! Queries into the space of the latents: the key half of `kv_b_proj`, applied to the query instead of to every key.
 
-pub mod cases;
+pub(crate) mod cases;
 mod reference;
 
 use crate::common;
@@ -44,8 +44,7 @@ params! {
     scale_columns: u32, capacity: u32,
 }
 
-/// The kernel's interface.
-pub static INTERFACE: Interface = Interface {
+pub(crate) static INTERFACE: Interface = Interface {
     name: "absorb",
     parts: &[include_str!("absorb.wgsl"), common::MAC4],
     bindings: &[read("q"), read("weight"), read("scales"), write("y")],

@@ -5,9 +5,7 @@ use crate::bound::Bound;
 use crate::case::{Case, Random};
 use crate::kernel::{Extent, Slot};
 
-/// The cases.
-#[must_use]
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     [(1, 1), (8, 8), (33, 5), (129, 129), (300, 257)].map(|(tokens, rows)| case(tokens, rows)).into()
 }
 

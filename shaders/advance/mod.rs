@@ -1,6 +1,6 @@
 //! From one greedy step to the next, on the GPU.
 
-pub mod cases;
+pub(crate) mod cases;
 mod reference;
 
 use crate::kernel::{Extent, Interface, Kernel, Slot, params, read, write};
@@ -16,8 +16,7 @@ pub struct Advance {
 
 params! { unused: u32 }
 
-/// The kernel's interface.
-pub static INTERFACE: Interface = Interface {
+pub(crate) static INTERFACE: Interface = Interface {
     name: "advance",
     parts: &[include_str!("advance.wgsl")],
     bindings: &[read("chosen"), write("step")],

@@ -1,6 +1,6 @@
 //! The largest logit of each row: greedy sampling.
 
-pub mod cases;
+pub(crate) mod cases;
 mod reference;
 
 use crate::common;
@@ -21,8 +21,7 @@ pub struct Argmax {
 
 params! { vocab_size: u32, limit: u32 }
 
-/// The kernel's interface.
-pub static INTERFACE: Interface = Interface {
+pub(crate) static INTERFACE: Interface = Interface {
     name: "argmax",
     parts: &[include_str!("argmax.wgsl"), common::SORT_KEY],
     bindings: &[read("logits"), write("chosen")],

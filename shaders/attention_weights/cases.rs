@@ -8,9 +8,7 @@ use crate::common::paging::Paging;
 use crate::common::{PAGE, position};
 use crate::kernel::Slot;
 
-/// The cases.
-#[must_use]
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     let golden = [4, 32, 16];
     let mut cases = vec![
         case(golden, 0, &[(0, 0)], Data::Random, false),

@@ -1,6 +1,6 @@
 //! What dense attention would weigh, averaged over heads: for inspection, no part of a model.
 
-pub mod cases;
+pub(crate) mod cases;
 mod reference;
 
 use crate::common;
@@ -57,8 +57,7 @@ params! {
 /// Heads of a pass.
 pub const HEADS: u32 = 4;
 
-/// The kernel's interface.
-pub static INTERFACE: Interface = Interface {
+pub(crate) static INTERFACE: Interface = Interface {
     name: "attention_weights",
     parts: &[include_str!("attention_weights.wgsl"), MERGE, common::REDUCE, common::STEP],
     bindings: &[read("q"), read("qa"), read("cache"), read("step"), read("pages"), write("out")],

@@ -8,9 +8,7 @@ use crate::common::{cache_row, pair_places, position, sequence, turn};
 use crate::kernel::Slot;
 use crate::rope::cases::table;
 
-/// The cases.
-#[must_use]
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     // A prompt of one sequence, single tokens of others, page ends, in one step.
     let mixed = [(1, 63), (0, 0), (2, 64), (2, 65), (2, 66), (0, 1), (3, 200), (4, 127), (5, 128)];
     let shapes = [(1, 1), (4, 2), (31, 3), (32, 16), (127, 8), (128, 32), (129, 130), (512, 32)];

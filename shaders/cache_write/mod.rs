@@ -1,6 +1,6 @@
 //! Latents and rope keys of a step's tokens, written to their rows of the cache.
 
-pub mod cases;
+pub(crate) mod cases;
 mod reference;
 
 use crate::cache_row::{CacheRow, RowOrder};
@@ -48,8 +48,7 @@ params! {
     stride: u32, offset: u32, kv_lora_rank: u32, pairs: u32, interleaved: u32, eps: f32, pages_per_sequence: u32,
 }
 
-/// The kernel's interface.
-pub static INTERFACE: Interface = Interface {
+pub(crate) static INTERFACE: Interface = Interface {
     name: "cache_write",
     parts: &[include_str!("cache_write.wgsl"), common::REDUCE, common::STEP, common::ROTATE],
     bindings: &[read("kv"), read("weight"), read("table"), read("step"), read("pages"), write("cache")],

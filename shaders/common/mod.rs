@@ -3,25 +3,24 @@
 pub mod paging;
 
 /// `workgroup_sum`, `workgroup_max` over 128 lanes by a fixed tree.
-pub const REDUCE: &str = include_str!("reduce.wgsl");
+pub(crate) const REDUCE: &str = include_str!("reduce.wgsl");
 /// `contract`: the canonical sum of 4 rows of a matrix in panels, for one input row.
-pub const CONTRACT_VEC: &str = include_str!("contract_vec.wgsl");
+pub(crate) const CONTRACT_VEC: &str = include_str!("contract_vec.wgsl");
 /// `contract`: the same for 8 input rows, with the same bits.
-pub const CONTRACT_TILE: &str = concat!(include_str!("contract_tile.wgsl"), include_str!("mac4.wgsl"));
+pub(crate) const CONTRACT_TILE: &str = concat!(include_str!("contract_tile.wgsl"), include_str!("mac4.wgsl"));
 /// `mac4`: one step of the canonical sum, for four sums at once.
-pub const MAC4: &str = include_str!("mac4.wgsl");
+pub(crate) const MAC4: &str = include_str!("mac4.wgsl");
 /// `sort_key`: floats as words that ascend as they do.
-pub const SORT_KEY: &str = include_str!("sort_key.wgsl");
+pub(crate) const SORT_KEY: &str = include_str!("sort_key.wgsl");
 /// The layout of `step` and `pages`, and `cache_row`.
-pub const STEP: &str = include_str!("step.wgsl");
+pub(crate) const STEP: &str = include_str!("step.wgsl");
 /// `rotate`, `first_of_pair`, `second_of_pair`: rotary position embedding of one pair.
-pub const ROTATE: &str = include_str!("rotate.wgsl");
+pub(crate) const ROTATE: &str = include_str!("rotate.wgsl");
 
 pub use paging::{PAGE, cache_row, position, sequence};
 
 /// Places of pair `pair` among `2 * pairs` rotated dims: neighbours if interleaved, else one in each half.
-#[must_use]
-pub const fn pair_places(pair: u32, pairs: u32, interleaved: bool) -> (usize, usize) {
+pub(crate) const fn pair_places(pair: u32, pairs: u32, interleaved: bool) -> (usize, usize) {
     if interleaved { (2 * pair as usize, 2 * pair as usize + 1) } else { (pair as usize, (pair + pairs) as usize) }
 }
 
@@ -40,14 +39,13 @@ pub fn turn(table: &[f32], pairs: u32, position: u32, pair: u32) -> [f32; 2] {
 }
 
 /// One token of a step, or step 0: four words of `step` as references read them.
-#[must_use]
-pub fn step_entry(step: &[u32], index: u32) -> [u32; 4] {
+pub(crate) fn step_entry(step: &[u32], index: u32) -> [u32; 4] {
     let at = index as usize * 4;
     [step[at], step[at + 1], step[at + 2], step[at + 3]]
 }
 
 /// `sigmoid` and `silu`, safe for large arguments.
-pub const SIGMOID: &str = include_str!("sigmoid.wgsl");
+pub(crate) const SIGMOID: &str = include_str!("sigmoid.wgsl");
 
 /// 1 / (1 + e⁻ᶻ).
 #[must_use]

@@ -41,8 +41,7 @@ pub struct Paging {
 
 impl Paging {
     /// A step of tokens given as (sequence, position); pages come in random order, three of them unused.
-    #[must_use]
-    pub fn scattered(random: &mut Random, tokens: &[(u32, u32)]) -> Paging {
+    pub(crate) fn scattered(random: &mut Random, tokens: &[(u32, u32)]) -> Paging {
         let sequences = 1 + tokens.iter().map(|token| token.0).max().unwrap_or(0);
         let length = 1 + tokens.iter().map(|token| token.1).max().unwrap_or(0);
         let used: Vec<u32> = (0..sequences)
@@ -68,8 +67,7 @@ impl Paging {
     }
 
     /// Cache rows that tokens see: positions 0 up to the highest of each sequence.
-    #[must_use]
-    pub fn visible_rows(&self) -> Vec<u32> {
+    pub(crate) fn visible_rows(&self) -> Vec<u32> {
         let mut rows = Vec::new();
         let sequences = self.pages.len() as u32 / self.pages_per_sequence;
         for s in 0..sequences {

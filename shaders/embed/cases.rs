@@ -7,9 +7,7 @@ use crate::encodings::data::{encoded_scales, random_rows, random_scales};
 use crate::encodings::{ENCODINGS, Encoding};
 use crate::kernel::{Extent, Slot};
 
-/// The cases.
-#[must_use]
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for &encoding in ENCODINGS {
         for (tokens, hidden_size) in [(1, 4), (3, 64), (7, 132), (9, 512), (2, 516)] {

@@ -1,6 +1,6 @@
 //! Rows of the embedding table for the tokens of a step.
 
-pub mod cases;
+pub(crate) mod cases;
 mod reference;
 
 use crate::encodings::Encoding;
@@ -29,8 +29,7 @@ pub struct Embed {
 
 params! { first_row: u32, rows: u32, columns4: u32, scale_columns: u32 }
 
-/// The kernel's interface.
-pub static INTERFACE: Interface = Interface {
+pub(crate) static INTERFACE: Interface = Interface {
     name: "embed",
     parts: &[include_str!("embed.wgsl")],
     bindings: &[read("step"), read("weight"), read("scales"), write("x")],

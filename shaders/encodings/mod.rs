@@ -6,7 +6,7 @@
 //! A kernel that reads weights calls `piece_mac` (panels) or `row_weights4` (row-major tensors) and `weight_scale`; which
 //! bodies these have is the encoding's: a plane of so many bits, the value of a code, a type of scales.
 
-pub mod data;
+pub(crate) mod data;
 mod panels;
 
 use crate::case::Random;
@@ -150,7 +150,7 @@ pub static FP8: Encoding = Encoding {
 /// All encodings: every kernel that reads weights has cases in each that it takes.
 pub static ENCODINGS: &[&Encoding] = &[&F32, &F16, &BF16, &FP8];
 /// Those in which checkpoints store most of their weights: the quick cases.
-pub static STORED: &[&Encoding] = &[&BF16, &FP8];
+pub(crate) static STORED: &[&Encoding] = &[&BF16, &FP8];
 
 impl std::fmt::Debug for Encoding {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -169,8 +169,7 @@ impl Eq for Encoding {}
 
 impl Encoding {
     /// Whether groups have scales.
-    #[must_use]
-    pub const fn is_scaled(&self) -> bool {
+    pub(crate) const fn is_scaled(&self) -> bool {
         self.scales.bits > 0
     }
 
@@ -213,8 +212,7 @@ impl Encoding {
     }
 
     /// What the columns of a matrix must be a multiple of: 4, or a piece where zero bytes, which pad it, are no zeros.
-    #[must_use]
-    pub fn column_step(&self) -> u32 {
+    pub(crate) fn column_step(&self) -> u32 {
         let mut zero = [1.0];
         (self.codes.decode)(&[0], &mut zero);
         if zero == [0.0] { 4 } else { self.piece() }
@@ -227,8 +225,7 @@ impl Encoding {
     }
 
     /// Text and constants for kernels over row-major tensors.
-    #[must_use]
-    pub fn rows_variant(&self) -> Variant {
+    pub(crate) fn rows_variant(&self) -> Variant {
         self.variant(self.codes.plane.rows)
     }
 
@@ -240,7 +237,7 @@ impl Encoding {
     }
 
     /// Row `row` of a row-major tensor, scaled as row `scale_row` of the table of scales.
-    pub fn decode_row(&self, words: &[u32], row: u32, scales: &[u32], scale_row: u32, out: &mut [f64]) {
+    pub(crate) fn decode_row(&self, words: &[u32], row: u32, scales: &[u32], scale_row: u32, out: &mut [f64]) {
         let first_bit = row as usize * out.len() * self.codes.plane.bits as usize;
         let first_scale = (scale_row / self.group.rows) as usize * out.len().div_ceil(self.group.columns as usize);
         let group_words = (self.group.columns * self.codes.plane.bits / 32) as usize;
@@ -274,8 +271,7 @@ pub fn decode_f16(bits: u32) -> f32 {
 }
 
 /// The value of an e4m3fn byte: no infinities, 0x7f and 0xff are NaN, the largest number is 448.
-#[must_use]
-pub fn decode_e4m3(byte: u32) -> f32 {
+pub(crate) fn decode_e4m3(byte: u32) -> f32 {
     let sign = if byte & 0x80 == 0 { 1.0 } else { -1.0 };
     let exponent = (byte >> 3 & 15) as i32;
     let mantissa = (byte & 7) as f32;

@@ -70,16 +70,14 @@ impl Panels {
     }
 
     /// The first bit of the code of `column` of `row` of row group `group`.
-    #[must_use]
-    pub const fn code_bit(&self, group: u32, row: u32, column: u32) -> u64 {
+    pub(crate) const fn code_bit(&self, group: u32, row: u32, column: u32) -> u64 {
         let (panel, piece) = (self.panel_of(group, row), self.encoding.piece());
         let place = (panel * self.pieces() as u64 + (column / piece) as u64) * PANEL as u64 + (row % PANEL) as u64;
         place * 128 + (column % piece * self.encoding.codes.plane.bits) as u64
     }
 
     /// Index of the scale of `column` of `row` of row group `group`.
-    #[must_use]
-    pub const fn scale_index(&self, group: u32, row: u32, column: u32) -> u64 {
+    pub(crate) const fn scale_index(&self, group: u32, row: u32, column: u32) -> u64 {
         let blocks = self.panel_of(group, row) * self.encoding.blocks(self.columns) as u64;
         let block = blocks + (column / self.encoding.group.columns) as u64;
         block * self.scale_lanes() as u64 + (row % self.scale_lanes()) as u64
@@ -112,7 +110,15 @@ impl Panels {
 
     /// All weights of one row, scaled: piece by piece, since the host runs whole models through here. `words` begin with
     /// the matrix, whose first scale is the one of this number in `scales`.
-    pub fn decode_row(&self, words: &[u32], scales: &[u32], first_scale: u64, group: u32, row: u32, out: &mut [f64]) {
+    pub(crate) fn decode_row(
+        &self,
+        words: &[u32],
+        scales: &[u32],
+        first_scale: u64,
+        group: u32,
+        row: u32,
+        out: &mut [f64],
+    ) {
         let encoding = self.encoding;
         let step = encoding.piece().min(encoding.group.columns) as usize;
         for (column, out) in (0..).step_by(step).zip(out.chunks_mut(step)) {
@@ -124,7 +130,6 @@ impl Panels {
 }
 
 /// A `u64` that indexes memory of this machine; sizes were bounded when the memory was made.
-#[must_use]
 pub(crate) fn index(value: u64) -> usize {
     usize::try_from(value).expect("an offset into memory that exists fits usize")
 }

@@ -7,9 +7,7 @@ use crate::experts::data::{Routing, entries};
 use crate::experts::max_tiles;
 use crate::kernel::{Extent, Slot};
 
-/// The cases.
-#[must_use]
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for (tokens, slots, experts) in
         [(1, 1, 1), (1, 9, 257), (2, 4, 16), (14, 9, 129), (32, 4, 128), (43, 3, 127), (16, 8, 257), (65, 2, 2)]

@@ -1,6 +1,6 @@
 //! Binning: the entries of a step by expert, for the tile forms of the expert kernels.
 
-pub mod cases;
+pub(crate) mod cases;
 pub(crate) mod reference;
 
 use crate::kernel::{Extent, Interface, Kernel, Slot, params, read, write};
@@ -26,8 +26,7 @@ pub struct ExpertBin {
 
 params! { slots: u32, experts: u32 }
 
-/// The kernel's interface.
-pub static INTERFACE: Interface = Interface {
+pub(crate) static INTERFACE: Interface = Interface {
     name: "expert_bin",
     parts: &[include_str!("expert_bin.wgsl")],
     bindings: &[read("entries"), read("step"), write("order"), write("tiles")],

@@ -5,9 +5,7 @@ use crate::bound::{self, Bound, ROUNDING};
 use crate::case::{Case, Data, Random, bits};
 use crate::kernel::{Extent, Slot};
 
-/// The cases.
-#[must_use]
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     let shapes =
         [(1, 1, 4), (3, 2, 64), (9, 9, 200), (33, 5, 192), (2, 11, 508), (1, 9, 512), (2, 7, 516), (1, 9, 7168)];
     let shaped = shapes.iter().map(|&(tokens, slots, hidden_size)| case(tokens, slots, hidden_size, Data::Random));

@@ -1,6 +1,6 @@
 //! The weighted sum of a token's experts, added to the residual stream.
 
-pub mod cases;
+pub(crate) mod cases;
 mod reference;
 
 use crate::kernel::{Extent, Interface, Kernel, Slot, floats, floats_mut, params, read, write};
@@ -22,8 +22,7 @@ pub struct ExpertCombine {
 
 params! { slots: u32, columns4: u32 }
 
-/// The kernel's interface.
-pub static INTERFACE: Interface = Interface {
+pub(crate) static INTERFACE: Interface = Interface {
     name: "expert_combine",
     parts: &[include_str!("expert_combine.wgsl")],
     bindings: &[read("y"), read("entries"), write("x")],

@@ -1,6 +1,6 @@
 //! The second half of an expert, in a decode form and a tile form with the same bits.
 
-pub mod cases;
+pub(crate) mod cases;
 mod reference;
 
 use crate::common;
@@ -29,28 +29,19 @@ pub struct ExpertDown {
     pub capacity: u32,
 }
 
-/// The interface of the decode form.
-pub static VEC: Interface = Interface {
+pub(crate) static VEC: Interface = Interface {
     name: "expert_down",
     parts: &[include_str!("expert_down.wgsl"), experts::SHARD, common::CONTRACT_VEC],
     bindings: &[read("hidden"), read("entries"), read("weight"), read("scales"), write("y")],
     params: experts::PARAMS,
 };
 
-/// The interface of the tile form.
-pub static TILE: Interface = Interface {
+pub(crate) static TILE: Interface = Interface {
     name: "expert_down_tile",
     parts: &[include_str!("expert_down_tile.wgsl"), experts::SHARD, experts::TILE, common::CONTRACT_TILE],
     bindings: &[read("hidden"), read("order"), read("tiles"), read("weight"), read("scales"), write("y")],
     params: experts::PARAMS,
 };
-
-impl ExpertDown {
-    /// Entries of a step.
-    fn entries_of(&self, extent: &Extent) -> u32 {
-        extent.tokens.min(self.capacity) * self.slots
-    }
-}
 
 impl Kernel for ExpertDown {
     fn interface(&self) -> &'static Interface {
@@ -76,7 +67,8 @@ impl Kernel for ExpertDown {
 
     fn workgroups(&self, extent: &Extent) -> [u32; 3] {
         let row_tiles = self.panels.hidden_size.div_ceil(128);
-        experts::workgroups(&self.panels, row_tiles, self.entries_of(extent), self.binned.is_some())
+        let entries = experts::entries(extent, self.capacity, self.slots);
+        experts::workgroups(&self.panels, row_tiles, entries, self.binned.is_some())
     }
 
     fn reference(&self, extent: &Extent, reads: &[&[u32]], writes: &mut [&mut [u32]]) {

@@ -2,6 +2,7 @@
 
 use super::ExpertDown;
 use crate::encodings::index;
+use crate::experts;
 use crate::experts::reference::{by_expert, contract};
 use crate::kernel::{Extent, floats};
 
@@ -17,7 +18,8 @@ pub(super) fn down(
     let panels = &kernel.panels;
     let [.., weight, scales] = *reads else { return };
     let (hidden, stride) = (floats(reads[0]), panels.hidden_stride() as usize);
-    for (expert, entries) in by_expert(reads, kernel.entries_of(extent), kernel.binned.is_some()) {
+    let count = experts::entries(extent, kernel.capacity, kernel.slots);
+    for (expert, entries) in by_expert(reads, count, kernel.binned.is_some()) {
         let Some(place) = kernel.shard.place(panels, expert) else { continue };
         let width = panels.width_of(place.shared) as usize;
         let inputs: Vec<&[f32]> = entries.iter().map(|i| &hidden[i * stride..][..width]).collect();

@@ -6,16 +6,8 @@ use crate::case::{Case, bits, poison};
 use crate::experts::data::{Setup, gate_up};
 use crate::kernel::{Extent, Slot};
 
-/// The cases of either form.
-#[must_use]
-pub fn cases(tiled: bool) -> Vec<Case> {
-    Setup::all(tiled).into_iter().map(case).collect()
-}
-
-/// Small cases of either form.
-#[must_use]
-pub fn few(tiled: bool) -> Vec<Case> {
-    Setup::few(tiled).into_iter().map(case).collect()
+pub(crate) fn cases(setups: Vec<Setup>) -> Vec<Case> {
+    setups.into_iter().map(case).collect()
 }
 
 fn case(setup: Setup) -> Case {

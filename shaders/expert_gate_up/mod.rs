@@ -1,6 +1,6 @@
 //! The first half of an expert: gate, up and activation, in a decode form and a tile form with the same bits.
 
-pub mod cases;
+pub(crate) mod cases;
 mod reference;
 
 use crate::common;
@@ -30,16 +30,14 @@ pub struct ExpertGateUp {
     pub capacity: u32,
 }
 
-/// The interface of the decode form.
-pub static VEC: Interface = Interface {
+pub(crate) static VEC: Interface = Interface {
     name: "expert_gate_up",
     parts: &[include_str!("expert_gate_up.wgsl"), experts::SHARD, common::CONTRACT_VEC, common::SIGMOID],
     bindings: &[read("x"), read("entries"), read("weight"), read("scales"), write("hidden")],
     params: experts::PARAMS,
 };
 
-/// The interface of the tile form.
-pub static TILE: Interface = Interface {
+pub(crate) static TILE: Interface = Interface {
     name: "expert_gate_up_tile",
     parts: &[
         include_str!("expert_gate_up_tile.wgsl"),
@@ -51,13 +49,6 @@ pub static TILE: Interface = Interface {
     bindings: &[read("x"), read("order"), read("tiles"), read("weight"), read("scales"), write("hidden")],
     params: experts::PARAMS,
 };
-
-impl ExpertGateUp {
-    /// Entries of a step.
-    fn entries_of(&self, extent: &Extent) -> u32 {
-        extent.tokens.min(self.capacity) * self.slots
-    }
-}
 
 impl Kernel for ExpertGateUp {
     fn interface(&self) -> &'static Interface {
@@ -83,7 +74,8 @@ impl Kernel for ExpertGateUp {
 
     fn workgroups(&self, extent: &Extent) -> [u32; 3] {
         let row_tiles = self.panels.hidden_stride().div_ceil(64);
-        experts::workgroups(&self.panels, row_tiles, self.entries_of(extent), self.binned.is_some())
+        let entries = experts::entries(extent, self.capacity, self.slots);
+        experts::workgroups(&self.panels, row_tiles, entries, self.binned.is_some())
     }
 
     fn reference(&self, extent: &Extent, reads: &[&[u32]], writes: &mut [&mut [u32]]) {

@@ -2,6 +2,7 @@
 
 use super::ExpertGateUp;
 use crate::encodings::index;
+use crate::experts;
 use crate::experts::reference::{by_expert, contract};
 use crate::kernel::{Extent, floats};
 
@@ -18,7 +19,8 @@ pub(super) fn gate_up(
     let [.., weight, scales] = *reads else { return };
     let x = floats(reads[0]);
     let hidden_size = panels.hidden_size as usize;
-    for (expert, entries) in by_expert(reads, kernel.entries_of(extent), kernel.binned.is_some()) {
+    let count = experts::entries(extent, kernel.capacity, kernel.slots);
+    for (expert, entries) in by_expert(reads, count, kernel.binned.is_some()) {
         let Some(place) = kernel.shard.place(panels, expert) else { continue };
         let inputs: Vec<&[f32]> = entries.iter().map(|i| &x[i / slots * hidden_size..][..hidden_size]).collect();
         let own = panels.gate_up_panels(place.shared);

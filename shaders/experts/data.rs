@@ -9,7 +9,7 @@ use crate::kernel::Slot;
 
 /// How tokens choose experts in a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Routing {
+pub(crate) enum Routing {
     /// Any, each at most once for a token.
     Random,
     /// All tokens choose the same: some experts have all tokens, the others none.
@@ -17,8 +17,14 @@ pub enum Routing {
 }
 
 /// `[tokens, slots]` of (expert, weight); the last of each row is the shared expert, if there is one.
-#[must_use]
-pub fn entries(seed: u64, tokens: u32, slots: u32, experts: u32, shared: bool, routing: Routing) -> Vec<(u32, f32)> {
+pub(crate) fn entries(
+    seed: u64,
+    tokens: u32,
+    slots: u32,
+    experts: u32,
+    shared: bool,
+    routing: Routing,
+) -> Vec<(u32, f32)> {
     let mut random = Random::new(seed);
     let mut all = Vec::new();
     let mut chosen = Vec::new();
@@ -36,14 +42,12 @@ pub fn entries(seed: u64, tokens: u32, slots: u32, experts: u32, shared: bool, r
 }
 
 /// Words and scales of a shard's gate_up weights.
-#[must_use]
-pub fn gate_up(random: &mut Random, panels: &ExpertPanels, shard: &ExpertShard) -> (Vec<u32>, Vec<u32>) {
+pub(crate) fn gate_up(random: &mut Random, panels: &ExpertPanels, shard: &ExpertShard) -> (Vec<u32>, Vec<u32>) {
     matrices(random, panels, shard, |shared| vec![panels.gate_up_panels(shared); 2])
 }
 
 /// Words and scales of a shard's down weights.
-#[must_use]
-pub fn down(random: &mut Random, panels: &ExpertPanels, shard: &ExpertShard) -> (Vec<u32>, Vec<u32>) {
+pub(crate) fn down(random: &mut Random, panels: &ExpertPanels, shard: &ExpertShard) -> (Vec<u32>, Vec<u32>) {
     matrices(random, panels, shard, |shared| vec![panels.down_panels(shared)])
 }
 
@@ -65,28 +69,27 @@ fn matrices(
 
 /// One case of gate_up or down before it has data.
 #[derive(Clone, Copy, Debug)]
-pub struct Setup {
+pub(crate) struct Setup {
     /// Layout.
-    pub panels: ExpertPanels,
+    pub(crate) panels: ExpertPanels,
     /// Weights in slot 0 of the kernel's buffers, scales in slot 1.
-    pub shard: ExpertShard,
+    pub(crate) shard: ExpertShard,
     /// Tokens of the step; the buffers have room for one more.
-    pub tokens: u32,
+    pub(crate) tokens: u32,
     /// Entries of a token.
-    pub slots: u32,
+    pub(crate) slots: u32,
     /// Who goes where.
-    pub routing: Routing,
+    pub(crate) routing: Routing,
     /// The inputs.
-    pub data: Data,
+    pub(crate) data: Data,
     /// The tile form.
-    pub binned: bool,
+    pub(crate) binned: bool,
 }
 
 impl Setup {
     /// The shapes: every encoding with panels, pieces and blocks cut at their edges, experts in one shard or in several,
     /// shared experts of other widths, V3.2's 8 of 256 in miniature, adversarial inputs. Both forms have the same.
-    #[must_use]
-    pub fn all(binned: bool) -> Vec<Setup> {
+    pub(crate) fn all(binned: bool) -> Vec<Setup> {
         let mut setups = Vec::new();
         let token_counts = [3, 9, 33, 1];
         for (&encoding, turn) in ENCODINGS.iter().zip(0..) {
@@ -133,8 +136,7 @@ impl Setup {
     }
 
     /// The first shape of each encoding that checkpoints store.
-    #[must_use]
-    pub fn few(binned: bool) -> Vec<Setup> {
+    pub(crate) fn few(binned: bool) -> Vec<Setup> {
         let all = Setup::all(binned);
         STORED
             .iter()
@@ -143,8 +145,7 @@ impl Setup {
     }
 
     /// The case's name.
-    #[must_use]
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         let Setup { panels, shard, tokens, slots, routing, data, .. } = self;
         format!(
             "{:?}, {tokens} tokens, {slots} of {} experts, shard {} + {}{}, hidden {}, widths {} and {}, {routing:?}, {data:?}",
@@ -160,14 +161,12 @@ impl Setup {
     }
 
     /// A generator for the case.
-    #[must_use]
-    pub fn random(&self) -> Random {
+    pub(crate) fn random(&self) -> Random {
         Random::new(u64::from(self.panels.hidden_size * 1009 + self.panels.width * 31 + self.tokens))
     }
 
     /// Words of `entries`, `order` and `tiles`, with room for a token more than there is.
-    #[must_use]
-    pub fn routes(&self) -> [Vec<u32>; 3] {
+    pub(crate) fn routes(&self) -> [Vec<u32>; 3] {
         let shared = self.panels.shared_width > 0;
         let total = self.panels.total_experts;
         let entries = entries(u64::from(total + self.tokens), self.tokens, self.slots, total, shared, self.routing);

@@ -5,11 +5,11 @@
 //! Experts fill shards, buffers of at most the binding limit; a shard holds whole experts. Each kernel runs once for each
 //! shard and does the entries whose expert lies in it.
 
-pub mod data;
+pub(crate) mod data;
 pub(crate) mod reference;
 
 use crate::encodings::{Encoding, Panels};
-use crate::kernel::{Field, Slot, Variant, params};
+use crate::kernel::{Extent, Field, Slot, Variant, params};
 
 /// WGSL: `Params` of the expert kernels, `find_expert`, `place_of`.
 pub(crate) const SHARD: &str = include_str!("shard.wgsl");
@@ -99,8 +99,7 @@ impl ExpertPanels {
     }
 
     /// Scales of one expert's gate and up together; none for encodings without.
-    #[must_use]
-    pub const fn gate_up_scales(&self, shared: bool) -> u64 {
+    pub(crate) const fn gate_up_scales(&self, shared: bool) -> u64 {
         2 * self.gate_up_panels(shared).scales()
     }
 
@@ -111,8 +110,7 @@ impl ExpertPanels {
     }
 
     /// Scales of one expert's down; none for encodings without.
-    #[must_use]
-    pub const fn down_scales(&self, shared: bool) -> u64 {
+    pub(crate) const fn down_scales(&self, shared: bool) -> u64 {
         self.down_panels(shared).scales()
     }
 }
@@ -178,6 +176,11 @@ pub(crate) fn variant(panels: &ExpertPanels) -> Variant {
     let mut variant = panels.encoding.panels_variant();
     variant.constants.push(("SCALE_LANES", panels.gate_up_panels(false).scale_lanes()));
     variant
+}
+
+/// Entries of a step, in buffers that have room for `capacity` tokens.
+pub(crate) fn entries(extent: &Extent, capacity: u32, slots: u32) -> u32 {
+    extent.tokens.min(capacity) * slots
 }
 
 /// The dispatch of an expert kernel over `row_tiles`: one group for each entry, or for each tile that there may be.

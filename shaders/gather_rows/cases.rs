@@ -5,9 +5,7 @@ use crate::bound::Bound;
 use crate::case::{Case, Random, bits, poison};
 use crate::kernel::{Extent, Slot};
 
-/// The cases.
-#[must_use]
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     [(1, 1, 1), (3, 1, 127), (5, 5, 128), (9, 4, 129), (64, 33, 576), (2, 2, 7168)].map(case).into()
 }
 

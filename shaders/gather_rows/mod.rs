@@ -1,6 +1,6 @@
 //! The rows of x whose logits are wanted.
 
-pub mod cases;
+pub(crate) mod cases;
 mod reference;
 
 use crate::kernel::{Extent, Interface, Kernel, Slot, params, read, write};
@@ -20,8 +20,7 @@ pub struct GatherRows {
 
 params! { dim: u32 }
 
-/// The kernel's interface.
-pub static INTERFACE: Interface = Interface {
+pub(crate) static INTERFACE: Interface = Interface {
     name: "gather_rows",
     parts: &[include_str!("gather_rows.wgsl")],
     bindings: &[read("x"), read("step"), write("y")],

@@ -10,9 +10,7 @@ use crate::rope::cases::table;
 
 const EPS: f32 = 1e-6;
 
-/// The cases.
-#[must_use]
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     // A prompt of one sequence, single tokens of others, panel and page ends, in one step.
     let mixed = [(1, 31), (0, 0), (2, 63), (2, 64), (2, 65), (0, 1), (3, 200), (4, 32), (5, 128)];
     let mut cases = Vec::new();

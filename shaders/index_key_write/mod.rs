@@ -1,6 +1,6 @@
 //! Index keys of a step's tokens, written to their rows of the cache, which holds them in panels.
 
-pub mod cases;
+pub(crate) mod cases;
 mod reference;
 
 use crate::cache_row::{CacheRow, RowOrder};
@@ -52,8 +52,7 @@ params! {
     stride: u32, offset: u32, head_dim: u32, pairs: u32, interleaved: u32, eps: f32, pages_per_sequence: u32,
 }
 
-/// The kernel's interface.
-pub static INTERFACE: Interface = Interface {
+pub(crate) static INTERFACE: Interface = Interface {
     name: "index_key_write",
     parts: &[include_str!("index_key_write.wgsl"), common::REDUCE, common::STEP, common::ROTATE],
     bindings: &[read("k"), read("weight"), read("bias"), read("table"), read("step"), read("pages"), write("cache")],

@@ -8,9 +8,7 @@ use crate::common::paging::Paging;
 use crate::index_key_write;
 use crate::kernel::Slot;
 
-/// The cases.
-#[must_use]
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     // Several sequences, decode and prefill in one step, around the ends of panels, pages and tiles.
     let mixed = [(1, 31), (0, 0), (2, 63), (2, 64), (2, 65), (0, 1), (3, 200), (4, 127), (5, 128), (6, 32)];
     let all = (0, 16);

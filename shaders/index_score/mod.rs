@@ -1,6 +1,6 @@
 //! Scores of the lightning indexer: how much each token wants each of its visible keys.
 
-pub mod cases;
+pub(crate) mod cases;
 mod reference;
 
 use crate::common;
@@ -52,8 +52,7 @@ params! {
     score_stride: u32, first_token: u32, pages_per_sequence: u32,
 }
 
-/// The kernel's interface.
-pub static INTERFACE: Interface = Interface {
+pub(crate) static INTERFACE: Interface = Interface {
     name: "index_score",
     parts: &[include_str!("index_score.wgsl"), common::STEP, common::MAC4],
     bindings: &[read("q"), read("w"), read("cache"), read("step"), read("pages"), write("scores")],

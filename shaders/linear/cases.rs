@@ -8,15 +8,13 @@ use crate::encodings::{ENCODINGS, Panels, STORED};
 use crate::kernel::{Extent, Slot, floats, floats_mut};
 
 /// Small cases of either.
-#[must_use]
-pub fn few(tiled: bool) -> Vec<Case> {
+pub(crate) fn few(tiled: bool) -> Vec<Case> {
     let panels = |&encoding| Panels { encoding, groups: 1, rows: 33, columns: 36, row_scales: false };
     STORED.iter().map(panels).map(|panels| case(panels, 2, Data::Random, false, tiled)).collect()
 }
 
 /// The cases of `linear_tile` or `linear_vec`.
-#[must_use]
-pub fn cases(tiled: bool) -> Vec<Case> {
+pub(crate) fn cases(tiled: bool) -> Vec<Case> {
     let mut cases = Vec::new();
     let tokens: &[u32] = if tiled { &[2, 7, 8, 9, 33] } else { &[1, 3] };
     for &encoding in ENCODINGS {

@@ -1,6 +1,6 @@
 //! Linear layers: `linear_vec` for few tokens and `linear_tile` for many, with the same bits.
 
-pub mod cases;
+pub(crate) mod cases;
 mod reference;
 
 use crate::common;
@@ -56,8 +56,7 @@ pub static VEC: Interface = Interface {
     params: Params::FIELDS,
 };
 
-/// The interface of `linear_tile`.
-pub static TILE: Interface = Interface {
+pub(crate) static TILE: Interface = Interface {
     name: "linear_tile",
     parts: &[include_str!("linear_tile.wgsl"), common::CONTRACT_TILE],
     bindings: &[read("x"), read("weight"), read("scales"), write("y")],

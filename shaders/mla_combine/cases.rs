@@ -6,9 +6,7 @@ use crate::case::{Case, Data, Random, bits, poison};
 use crate::kernel::{Extent, Slot, floats, floats_mut};
 use crate::mla_sparse::{keys, splits};
 
-/// The cases.
-#[must_use]
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     let mut cases = vec![
         case([4, 32], 0, &[0, 127, 128, 1000], (0, 4), 3.0, Data::Random),
         case([6, 36], 300, &[255, 256, 299, 5000], (0, 4), 3.0, Data::Random),

@@ -1,6 +1,6 @@
 //! The splits of `mla_sparse`, merged.
 
-pub mod cases;
+pub(crate) mod cases;
 mod reference;
 
 use crate::kernel::{Extent, Interface, Kernel, Slot, floats, floats_mut, params, read, write};
@@ -32,8 +32,7 @@ pub struct MlaCombine {
 
 params! { heads: u32, rank4: u32, k: u32, splits: u32, first_token: u32 }
 
-/// The kernel's interface.
-pub static INTERFACE: Interface = Interface {
+pub(crate) static INTERFACE: Interface = Interface {
     name: "mla_combine",
     parts: &[include_str!("mla_combine.wgsl"), mla_sparse::MERGE],
     bindings: &[read("partial"), read("step"), write("out")],

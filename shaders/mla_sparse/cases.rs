@@ -4,7 +4,8 @@
 use super::{MlaSparse, SPLIT, reference::Inputs};
 use crate::bound::{self, Bound, ROUNDING, TINY};
 use crate::case::{Case, Data, Random, bits, poison};
-use crate::common::{PAGE, cache_row};
+use crate::common::cache_row;
+use crate::common::paging::Paging;
 use crate::kernel::{Extent, Slot};
 
 /// A step and the sizes of a model.
@@ -23,9 +24,7 @@ struct Setup {
     spike: bool,
 }
 
-/// The cases.
-#[must_use]
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     let golden = [4, 32, 16];
     let base = |sizes, k, tokens: &[(u32, u32)]| Setup {
         sizes,
@@ -56,21 +55,6 @@ pub fn cases() -> Vec<Case> {
     setups.into_iter().flat_map(|setup| [false, true].map(|split| case(&Setup { split, ..setup.clone() }))).collect()
 }
 
-/// Pages of `lengths` positions for each sequence in random order: the table, its row length, and the rows there are.
-#[must_use]
-pub fn scattered_pages(random: &mut Random, lengths: &[u32]) -> (Vec<u32>, u32, u32) {
-    let pages_per_sequence = lengths.iter().map(|length| length.div_ceil(PAGE)).max().unwrap_or(0) + 1;
-    let used: u32 = lengths.iter().map(|length| length.div_ceil(PAGE)).sum();
-    let mut free = random.shuffle(used + 2).into_iter();
-    let mut pages = Vec::new();
-    for length in lengths {
-        let own = length.div_ceil(PAGE);
-        pages.extend(free.by_ref().take(own as usize));
-        pages.extend((own..pages_per_sequence).map(|_| u32::MAX)); // not allocated yet
-    }
-    (pages, pages_per_sequence, (used + 2) * PAGE)
-}
-
 fn case(setup: &Setup) -> Case {
     let &Setup { sizes: [heads, kv_lora_rank, rope_dim], k, ref tokens, range, split, data, spike } = setup;
     let mut random = Random::new(u64::from(heads * 1000 + kv_lora_rank + k * 7) + tokens.len() as u64);
@@ -79,19 +63,15 @@ fn case(setup: &Setup) -> Case {
         let length = &mut lengths[sequence as usize];
         *length = (*length).max(position + 1);
     }
-    let (pages, pages_per_sequence, rows) = scattered_pages(&mut random, &lengths);
-    let count = tokens.len() as u32;
-    let mut step = vec![count, 1, lengths.iter().copied().max().unwrap_or(0), 0];
+    let Paging { step, pages, pages_per_sequence, rows, extent } = Paging::scattered(&mut random, tokens);
+    let count = extent.tokens;
     let mut selected = Vec::new();
-    for &(sequence, position) in tokens {
-        step.extend([7, position, sequence, 0]);
-        if k > 0 {
-            let mut chosen = random.shuffle(position + 1);
-            chosen.truncate(k as usize);
-            chosen.sort_unstable();
-            chosen.resize(k as usize, u32::MAX);
-            selected.extend(chosen);
-        }
+    for &(_, position) in tokens.iter().filter(|_| k > 0) {
+        let mut chosen = random.shuffle(position + 1);
+        chosen.truncate(k as usize);
+        chosen.sort_unstable();
+        chosen.resize(k as usize, u32::MAX);
+        selected.extend(chosen);
     }
 
     let width = kv_lora_rank + rope_dim;
@@ -128,7 +108,7 @@ fn case(setup: &Setup) -> Case {
         }
     }
 
-    let splits = lengths.iter().map(|&length| super::splits(super::keys(k, length))).max().unwrap_or(0) + 1;
+    let splits = super::splits(super::keys(k, extent.length)) + 1;
     let (first_token, max_tokens) = (range.0, range.1.min(count));
     let out = if split { max_tokens * splits * heads * (kv_lora_rank + 2) } else { count * heads * kv_lora_rank };
     let kernel = MlaSparse {
@@ -155,7 +135,6 @@ fn case(setup: &Setup) -> Case {
         splits,
     };
     let buffers = vec![bits(&q), bits(&qa), cache, selected, step, pages, poison(out as usize)];
-    let extent = Extent { tokens: count, rows: 1, length: lengths.iter().copied().max().unwrap_or(0) };
     let nmse = if spike { f64::INFINITY } else { data.nmse(1e-9) };
     let bounds = vec![Bound::Floats { allowed: allowed(&kernel, &buffers, &extent), nmse }];
     Case { name: format!("{setup:?}"), kernel: Box::new(kernel), buffers, extent, bounds }

@@ -1,6 +1,6 @@
 //! Multi-head latent attention over selected rows of the cache, queries absorbed.
 
-pub mod cases;
+pub(crate) mod cases;
 mod reference;
 
 use crate::common;
@@ -81,8 +81,7 @@ pub const fn groups(heads: u32) -> u32 {
     heads.div_ceil(HEADS)
 }
 
-/// The kernel's interface.
-pub static INTERFACE: Interface = Interface {
+pub(crate) static INTERFACE: Interface = Interface {
     name: "mla_sparse",
     parts: &[include_str!("mla_sparse.wgsl"), MERGE, common::STEP],
     bindings: &[read("q"), read("qa"), read("cache"), read("selected"), read("step"), read("pages"), write("out")],
@@ -96,7 +95,6 @@ pub const fn keys(k: u32, visible: u32) -> u32 {
 }
 
 /// How many of a step's tokens a kernel handles that begins at `first_token`.
-#[must_use]
 pub(crate) fn tokens(extent: &Extent, first_token: u32, max_tokens: u32) -> u32 {
     extent.tokens.saturating_sub(first_token).min(max_tokens)
 }

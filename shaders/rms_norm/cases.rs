@@ -5,9 +5,7 @@ use crate::bound::{Bound, ROUNDING, TINY};
 use crate::case::{Case, Data, Random, bits, poison};
 use crate::kernel::{Extent, Slot};
 
-/// The cases.
-#[must_use]
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     let shapes = [(1, 1), (3, 31), (2, 32), (2, 127), (1, 128), (5, 129), (3, 576), (2, 1536), (1, 7168)];
     let shaped = shapes.iter().map(|&(tokens, dim)| case(tokens, dim, Data::Random));
     shaped.chain(Data::ALL.iter().map(|&data| case(3, 200, data))).collect()

@@ -1,6 +1,6 @@
 //! Root-mean-square normalisation of each row.
 
-pub mod cases;
+pub(crate) mod cases;
 mod reference;
 
 use crate::common;
@@ -53,8 +53,7 @@ impl Rows {
 
 params! { dim: u32, x_stride: u32, x_offset: u32, y_stride: u32, y_offset: u32, eps: f32 }
 
-/// The kernel's interface.
-pub static INTERFACE: Interface = Interface {
+pub(crate) static INTERFACE: Interface = Interface {
     name: "rms_norm",
     parts: &[include_str!("rms_norm.wgsl"), common::REDUCE],
     bindings: &[read("x"), read("weight"), write("y")],

@@ -7,9 +7,7 @@ use crate::common::paging::Paging;
 use crate::common::{pair_places, position, turn};
 use crate::kernel::Slot;
 
-/// The cases.
-#[must_use]
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     let shapes: [(&[u32], u32, u32, u32); 8] = [
         (&[0], 1, 1, 0),
         (&[1, 0, 5], 3, 1, 2),
@@ -31,8 +29,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// A table of angles that no two entries share: cos and sin of position · 10000^(−pair / pairs).
-#[must_use]
-pub fn table(positions: u32, pairs: u32) -> Vec<f32> {
+pub(crate) fn table(positions: u32, pairs: u32) -> Vec<f32> {
     let turns = (0..positions * pairs).flat_map(|i| {
         let angle = f64::from(i / pairs) * 1e4f64.powf(-f64::from(i % pairs) / f64::from(pairs));
         [angle.cos() as f32, angle.sin() as f32]

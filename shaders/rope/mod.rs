@@ -1,6 +1,6 @@
 //! Rotary position embedding of the heads of a row, in place.
 
-pub mod cases;
+pub(crate) mod cases;
 mod reference;
 
 use crate::common;
@@ -49,8 +49,7 @@ params! {
     offset1: u32, heads1: u32, head_stride1: u32, rope_offset1: u32, interleaved1: u32,
 }
 
-/// The kernel's interface.
-pub static INTERFACE: Interface = Interface {
+pub(crate) static INTERFACE: Interface = Interface {
     name: "rope",
     parts: &[include_str!("rope.wgsl"), common::ROTATE],
     bindings: &[read("table"), read("step"), write("x")],

@@ -5,9 +5,7 @@ use crate::bound::{self, Bound, ROUNDING, TINY};
 use crate::case::{Case, Data, Random, bits, poison};
 use crate::kernel::{Extent, Slot};
 
-/// The cases.
-#[must_use]
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     let v3 = [
         (1, 1, 1, 1),

@@ -1,6 +1,6 @@
 //! The router: from logits to experts and weights.
 
-pub mod cases;
+pub(crate) mod cases;
 mod reference;
 
 use crate::common;
@@ -44,8 +44,7 @@ pub struct Route {
 
 impl Route {
     /// Entries of each token.
-    #[must_use]
-    pub const fn entries_per_token(&self) -> u32 {
+    pub(crate) const fn entries_per_token(&self) -> u32 {
         self.experts_per_token + self.shared as u32
     }
 
@@ -56,8 +55,7 @@ impl Route {
 
 params! { slots: u32, scaling: f32 }
 
-/// The kernel's interface.
-pub static INTERFACE: Interface = Interface {
+pub(crate) static INTERFACE: Interface = Interface {
     name: "route",
     parts: &[include_str!("route.wgsl"), common::REDUCE, common::SIGMOID],
     bindings: &[read("logits"), read("bias"), write("entries")],

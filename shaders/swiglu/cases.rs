@@ -5,9 +5,7 @@ use crate::bound::{Bound, TINY, silu_product};
 use crate::case::{Case, Data, Random, bits, poison};
 use crate::kernel::{Extent, Slot};
 
-/// The cases.
-#[must_use]
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     let shapes = [(1, 1), (3, 31), (2, 127), (1, 128), (5, 129), (33, 96), (2, 1536), (1, 18_432)];
     let mut cases: Vec<Case> = shapes
         .iter()

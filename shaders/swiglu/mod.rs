@@ -1,6 +1,6 @@
 //! The gated activation between the two halves of a dense feed-forward layer.
 
-pub mod cases;
+pub(crate) mod cases;
 mod reference;
 
 use crate::common;
@@ -22,8 +22,7 @@ pub struct SwiGlu {
 
 params! { width: u32, stride: u32, up_offset: u32 }
 
-/// The kernel's interface.
-pub static INTERFACE: Interface = Interface {
+pub(crate) static INTERFACE: Interface = Interface {
     name: "swiglu",
     parts: &[include_str!("swiglu.wgsl"), common::SIGMOID],
     bindings: &[read("gate_up"), write("y")],

@@ -39,9 +39,7 @@ const ROWS: [Row; 11] = [
     Row::NotANumber,
 ];
 
-/// The cases.
-#[must_use]
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for k in [1, 7, 64, 300] {
         let lengths = [1, k.max(2) - 1, k, k + 1, 2 * k + 1, 127, 128, 129, 257];

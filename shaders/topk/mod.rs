@@ -1,6 +1,6 @@
 //! Exact selection of the k best keys of each token.
 
-pub mod cases;
+pub(crate) mod cases;
 mod reference;
 
 use crate::common;
@@ -33,8 +33,7 @@ pub const NONE: u32 = u32::MAX;
 
 params! { k: u32, score_stride: u32, first_token: u32 }
 
-/// The kernel's interface.
-pub static INTERFACE: Interface = Interface {
+pub(crate) static INTERFACE: Interface = Interface {
     name: "topk",
     parts: &[include_str!("topk.wgsl"), common::SORT_KEY],
     bindings: &[read("scores"), read("step"), write("selected")],

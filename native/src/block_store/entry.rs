@@ -103,10 +103,7 @@ fn fixed(identity: &Identity, words: usize) -> io::Result<Vec<u8>> {
 }
 
 /// The rows of an entry in a file of `bytes` bytes, if it is whole and this one. `identity.scope` is not compared: the key
-/// covers it.
-///
-/// # Errors
-/// [`Doubt`], with nothing allocated that the real size of the file does not cover.
+/// covers it. Errors: [`Doubt`], with nothing allocated that the real size of the file does not cover.
 pub(super) fn read(file: &mut dyn Read, bytes: u64, identity: &Identity) -> Result<Vec<u32>, Doubt> {
     let mut head = vec![0; FIXED_BYTES];
     file.read_exact(&mut head)?;

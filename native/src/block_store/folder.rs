@@ -65,10 +65,8 @@ fn file_name(name: &Name) -> String {
     name.digest.iter().chain(&name.scope).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Makes the folder, for this user alone, or makes sure that nobody else can write to the one there is.
-///
-/// # Errors
-/// What the system says, or who may write to it.
+/// Makes the folder, for this user alone, or makes sure that nobody else can write to the one there is. Errors: what the
+/// system says, or who may write to it.
 pub(super) fn prepare(folder: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     builder.recursive(true);

@@ -64,7 +64,6 @@ const WARN_EVERY: Duration = Duration::from_secs(60);
 pub(crate) struct StoreLimits {
     /// Bytes of all files. A tenth of what is free on the disk is a limit too.
     pub(crate) bytes: u64,
-    /// Number of entries.
     pub(crate) entries: usize,
     /// How long an entry stays that nobody uses.
     pub(crate) age: Duration,
@@ -148,11 +147,9 @@ impl BlockStore {
     /// Opens the store in a folder, which is made if it is not there. None, with a warning, where another process uses it.
     ///
     /// `fingerprint` stands for all that gives rows their values besides the tokens: model, tokenizer, adapter, number
-    /// format. Entries with another one are never found, but count.
-    ///
-    /// # Errors
-    /// `io` where the folder cannot be made, read or locked, belongs to somebody else, or others may write to it. A cache
-    /// may not keep a server from starting: show the error as a warning, and go on without.
+    /// format. Entries with another one are never found, but count. Errors: `io` where the folder cannot be made, read or
+    /// locked, belongs to somebody else, or others may write to it. A cache may not keep a server from starting: show the
+    /// error as a warning, and go on without.
     pub(crate) fn open(folder: &Path, fingerprint: [u8; 32], limits: StoreLimits) -> Result<Option<BlockStore>> {
         BlockStore::open_on(Arc::new(Disk), folder, fingerprint, limits).map_err(|error| io_error(folder, &error))
     }
@@ -282,9 +279,9 @@ impl Shared {
             Err(doubt) => {
                 self.doubt(&doubt);
                 // The file first: until it is forgotten nobody writes the entry anew.
-                match self.files.remove(&path) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => self.counts.errors.add(1),
-                    _ => locked(&self.index).remove(&digest),
+                match gone(self.files.remove(&path)) {
+                    Ok(()) => locked(&self.index).remove(&digest),
+                    Err(_) => self.counts.errors.add(1),
                 }
                 None
             }
@@ -349,23 +346,16 @@ pub(crate) struct Survey {
     pub(crate) is_in_use: bool,
 }
 
-/// Looks at a cache without opening it. A folder that is not there holds nothing.
-///
-/// # Errors
-/// `io` where the folder cannot be read.
+/// Looks at a cache without opening it. A folder that is not there holds nothing. Errors: `io` where the folder cannot be
+/// read.
 pub(crate) fn survey(folder: &Path) -> Result<Survey> {
     visit(folder, |_| Ok(()))
 }
 
-/// Removes every block from a folder, and nothing else, whoever uses it. Tells what there was.
-///
-/// # Errors
-/// `io` at the first file that cannot be removed.
+/// Removes every block from a folder, and nothing else, whoever uses it. Tells what there was. Errors: `io` at the first
+/// file that cannot be removed.
 pub(crate) fn clear(folder: &Path) -> Result<Survey> {
-    let removed = visit(folder, |path| match Disk.remove(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    })?;
+    let removed = visit(folder, |path| gone(Disk.remove(path)))?;
     if removed.bytes > 0 {
         Disk.sync_folder(folder).map_err(|error| io_error(folder, &error))?;
     }
@@ -387,10 +377,12 @@ fn visit(folder: &Path, mut each: impl FnMut(&Path) -> io::Result<()>) -> Result
         survey.bytes = survey.bytes.saturating_add(found.bytes);
         each(&folder.join(&found.name))
     });
-    match listed {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error(folder, &error)),
-        _ => Ok(survey),
-    }
+    gone(listed).map(|()| survey).map_err(|error| io_error(folder, &error))
+}
+
+/// What is not there is no error for whoever wants it gone.
+fn gone(done: io::Result<()>) -> io::Result<()> {
+    done.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
 }
 
 fn io_error(folder: &Path, error: &io::Error) -> Error {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::entry::{self, Digest, Identity};
 use super::index::{Caps, Moment, Name};
-use super::{Shared, folder, locked};
+use super::{Shared, folder, gone, locked};
 use lyn::memory::bytes;
 
 /// How long nothing is written after a failure.
@@ -216,10 +216,8 @@ impl Shared {
     /// Removes one entry after the other. What cannot be removed still counts, and ends the loop.
     fn remove_while(&self, mut next: impl FnMut() -> Option<Name>) -> io::Result<()> {
         while let Some(name) = next() {
-            match self.files.remove(&folder::path(&self.folder, &name)) {
-                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-                _ => locked(&self.index).remove(&name.digest),
-            }
+            gone(self.files.remove(&folder::path(&self.folder, &name)))?;
+            locked(&self.index).remove(&name.digest);
             self.counts.evicted.add(1);
         }
         Ok(())

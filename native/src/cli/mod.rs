@@ -16,7 +16,6 @@ pub(crate) use self::engine::{AttentionArg, EngineArgs, ModelArg, context};
 pub(crate) use self::upstream::{RouteArgs, UpstreamArgs};
 use crate::verbs::bench::BenchArgs;
 use crate::verbs::cache::CacheAction;
-use crate::verbs::chat::ChatArgs;
 use crate::verbs::config::ConfigAction;
 use crate::verbs::conform::ConformArgs;
 use crate::verbs::generate::GenerateArgs;
@@ -83,6 +82,19 @@ pub(crate) struct Common {
     pub(crate) config: Option<PathBuf>,
 }
 
+/// The flags of a verb that asks an engine, here or elsewhere.
+#[derive(Debug, Args)]
+pub(crate) struct AskArgs {
+    #[command(flatten)]
+    pub(crate) answer: AnswerArgs,
+    #[command(flatten)]
+    pub(crate) sampling: SamplingArgs,
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
+    #[command(flatten)]
+    pub(crate) upstream: UpstreamArgs,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum When {
     Auto,
@@ -107,7 +119,7 @@ pub(crate) enum Verb {
     Generate(Box<GenerateArgs>),
     /// Chat in the terminal; with piped stdin, each line is a turn
     #[command(before_help = "Examples:\n  lyn chat\n  lyn chat --system \"Answer in one sentence\" --thinking on")]
-    Chat(Box<ChatArgs>),
+    Chat(Box<AskArgs>),
     /// Serve an OpenAI- and DeepSeek-compatible API, and the page at /
     #[command(
         before_help = "Examples:\n  lyn serve\n  lyn serve -m path/to/model --port 0\n  LYN_API_KEY=… lyn serve --host 0.0.0.0"

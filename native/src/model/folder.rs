@@ -19,10 +19,8 @@ const ENTRIES: usize = 10_000;
 /// A longer `refs/main` is not the name of a commit.
 const REFERENCE_BYTES: u64 = 256;
 
-/// The folder of a model: the one given, or in the cache of a hub the snapshot that it stands for.
-///
-/// # Errors
-/// `bad_checkpoint` where it holds no model, or only part of one.
+/// The folder of a model: the one given, or in the cache of a hub the snapshot that it stands for. Errors: `bad_checkpoint`
+/// where it holds no model, or only part of one.
 pub(super) fn of_model(given: &Path) -> Result<PathBuf> {
     let folder = if exists(given, CONFIG_FILE) { None } else { snapshot(given)? };
     let folder = folder.as_deref().unwrap_or(given);

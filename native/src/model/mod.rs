@@ -13,10 +13,8 @@ use lyn::platform::block_on;
 
 use crate::text::quoted;
 
-/// The files of a model.
-///
-/// # Errors
-/// `model_not_found`, with the nearest name that exists; `bad_checkpoint` for a folder that is not a model's, with what it is.
+/// The files of a model. Errors: `model_not_found`, with the nearest name that exists; `bad_checkpoint` for a folder that
+/// is not a model's, with what it is.
 pub(crate) fn source(model: &Path) -> Result<Arc<dyn Source>> {
     if model == "stories" {
         return Ok(lyn::models::stories());
@@ -74,10 +72,7 @@ fn nearest(path: &Path) -> Option<PathBuf> {
     (likeness(&best) > 0.85).then(|| folder.unwrap_or(Path::new("")).join(best))
 }
 
-/// An open checkpoint: headers only.
-///
-/// # Errors
-/// As [`source`], and what is wrong with the files.
+/// An open checkpoint: headers only. Errors: as [`source`], and what is wrong with the files.
 pub(crate) fn open(model: &Path) -> Result<Checkpoint> {
     block_on(Checkpoint::open(source(model)?))
 }

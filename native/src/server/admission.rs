@@ -40,10 +40,8 @@ impl Admission {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Room for so many answers at once, or none at all.
-    ///
-    /// # Errors
-    /// 400 where there never is so much room; 429 where the key has its share, 503 where there is no room for anybody.
+    /// Room for so many answers at once, or none at all. Errors: 400 where there never is so much room; 429 where the key
+    /// has its share, 503 where there is no room for anybody.
     pub(crate) fn enter(self: &Arc<Admission>, key: Option<KeyId>, answers: usize) -> Result<Ticket, Refusal> {
         if answers > self.most {
             return Err(Refusal::bad(format!("{answers} answers requested; this server allows at most {}", self.most)));

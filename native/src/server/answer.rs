@@ -33,11 +33,9 @@ enum Source {
 }
 
 impl Answer {
-    /// Asks for an answer with so many choices. `prepare` makes their requests, on a thread that may take its time. What they
-    /// leave in the cache is for the key alone, and of it for the user that the client names.
-    ///
-    /// # Errors
-    /// 503 while nobody is served; 503 and 429 where there is no room; what `prepare` and the engine say.
+    /// Asks for an answer with so many choices. `prepare` makes their requests, on a thread that may take its time. What
+    /// they leave in the cache is for the key alone, and of it for the user that the client names. Errors: 503 while nobody
+    /// is served; 503 and 429 where there is no room; what `prepare` and the engine say.
     pub(crate) async fn ask<T: Send + 'static>(
         server: &Server,
         key: Option<KeyId>,
@@ -73,10 +71,7 @@ impl Answer {
         Answer { source: Source::Relay(relay), stopping, meter, log: None, _ticket: ticket }
     }
 
-    /// The next event with its choice; none after the last.
-    ///
-    /// # Errors
-    /// What cut the answer.
+    /// The next event with its choice; none after the last. Errors: what cut the answer.
     pub(crate) async fn next(&mut self) -> Result<Option<(u32, Event)>, Cut> {
         let source = &mut self.source;
         let coming = async move {

@@ -4,7 +4,7 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderName;
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse;
 use lyn::error::Code;
 use lyn::generate::Event;
 use lyn::wire::anthropic::{AnthropicMessage, chat_request};
@@ -15,7 +15,7 @@ use super::chat::{self, Started};
 use super::cut::Cut;
 use super::dialect::ClientDialect;
 use super::guard::Who;
-use super::refusal::{Refusal, ok};
+use super::refusal::{Handled, ok};
 use super::shared::Shared;
 use super::sse::{self, StreamFormat};
 
@@ -23,23 +23,19 @@ use super::sse::{self, StreamFormat};
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 
 /// `POST /v1/messages`
-pub(crate) async fn messages(
-    State(server): State<Shared>,
-    Extension(visitor): Who,
-    body: Body,
-) -> Result<Response, Refusal> {
+pub(crate) async fn messages(State(server): State<Shared>, Extension(key): Who, body: Body) -> Handled {
     server.check_open()?;
     // Names of other makers' models mean the one that is here.
     let rules = server.rules(true, true);
     let request = parsed(&server, body, move |bytes| chat_request(&rules, bytes, false)).await?;
     let message = AnthropicMessage::new(request.model.clone().unwrap_or_default());
     let streams = request.is_stream();
-    let Started { answer, headers, .. } = chat::start(&server, visitor, request, true).await?;
+    let Started { answer, headers, .. } = chat::start(&server, key, request, true).await?;
     sse::respond(answer, message, streams, headers).await
 }
 
 /// `POST /v1/messages/count_tokens`
-pub(crate) async fn count_tokens(State(server): State<Shared>, body: Body) -> Result<Response, Refusal> {
+pub(crate) async fn count_tokens(State(server): State<Shared>, body: Body) -> Handled {
     server.check_open()?;
     let rules = server.rules(true, true);
     let request = parsed(&server, body, move |bytes| chat_request(&rules, bytes, true)).await?;

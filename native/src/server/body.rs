@@ -18,10 +18,8 @@ const BODY_SECONDS: Duration = Duration::from_secs(30);
 /// Bodies from here on are parsed where no connection waits.
 const LARGE_BODY: usize = 64 << 10;
 
-/// The whole body.
-///
-/// # Errors
-/// 413 as soon as it is too long, 408 where it comes too slowly, 503 where there is no room for it, 400 where it is cut.
+/// The whole body. Errors: 413 as soon as it is too long, 408 where it comes too slowly, 503 where there is no room for it,
+/// 400 where it is cut.
 pub(crate) async fn whole_body(server: &Server, body: Body) -> Result<Bytes, Refusal> {
     let most = server.guard.max_body();
     let announced = body.size_hint().exact().unwrap_or(most);
@@ -45,10 +43,7 @@ pub(crate) async fn whole_body(server: &Server, body: Body) -> Result<Bytes, Ref
     tokio::time::timeout(BODY_SECONDS, read).await.unwrap_or_else(|_| Err(late()))
 }
 
-/// Parses a body; a large one where no connection waits for it.
-///
-/// # Errors
-/// As [`whole_body`], and what `parse` says.
+/// Parses a body; a large one where no connection waits for it. Errors: as [`whole_body`], and what `parse` says.
 pub(crate) async fn parsed<T: Send + 'static>(
     server: &Server,
     body: Body,
@@ -57,10 +52,7 @@ pub(crate) async fn parsed<T: Send + 'static>(
     parsed_bytes(whole_body(server, body).await?, parse).await
 }
 
-/// Parses bytes; many of them where no connection waits.
-///
-/// # Errors
-/// What `parse` says.
+/// Parses bytes; many of them where no connection waits. Errors: what `parse` says.
 pub(crate) async fn parsed_bytes<T: Send + 'static>(
     bytes: Bytes,
     parse: impl FnOnce(&[u8]) -> lyn::Result<T> + Send + 'static,

@@ -4,14 +4,13 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
-use axum::response::Response;
 use lyn::generate::{Constraint, Request};
 use lyn::wire::openai::{ChatRequest, Completion};
 
 use super::answer::Answer;
 use super::body::{parsed_bytes, whole_body};
-use super::guard::{Visitor, Who};
-use super::refusal::Refusal;
+use super::guard::{KeyId, Who};
+use super::refusal::{Handled, Refusal};
 use super::shared::{Server, Shared, unix_seconds};
 use super::{elsewhere, told};
 use crate::upstream::Kind;
@@ -66,14 +65,12 @@ pub(crate) struct Started {
     pub(crate) headers: HeaderMap,
 }
 
-/// Asks for the answer to a request that was written in another dialect, here or where a route leads. `any_model`: the engine
-/// here answers whatever model the request names.
-///
-/// # Errors
-/// As [`Answer::ask`], and 400 for the name of a model that nobody has.
+/// Asks for the answer to a request that was written in another dialect, here or where a route leads. `any_model`: the
+/// engine here answers whatever model the request names. Errors: as [`Answer::ask`], and 400 for the name of a model that
+/// nobody has.
 pub(crate) async fn start(
     server: &Server,
-    visitor: Visitor,
+    key: Option<KeyId>,
     request: ChatRequest,
     any_model: bool,
 ) -> Result<Started, Refusal> {
@@ -81,7 +78,7 @@ pub(crate) async fn start(
     let asking = if leads { elsewhere::lead(server, Kind::Chat, request.to_body()) } else { None };
     if let Some(asking) = asking {
         let mut headers = ignored(request.ignored());
-        let begun = asking.ask(server, visitor).await?;
+        let begun = asking.ask(server, key).await?;
         let (completion, choices) = (asking.completion(&begun), asking.choices());
         headers.extend(begun.headers);
         return Ok(Started { answer: begun.answer, completion, choices, headers });
@@ -89,20 +86,20 @@ pub(crate) async fn start(
     if leads && !any_model {
         let rules = server.rules(false, false);
         let ignored = request.ignored().to_vec();
-        return start_here(server, visitor, request.checked(&rules, ignored)?).await;
+        return start_here(server, key, request.checked(&rules, ignored)?).await;
     }
-    start_here(server, visitor, request).await
+    start_here(server, key, request).await
 }
 
 /// Asks the engine here.
-async fn start_here(server: &Server, visitor: Visitor, request: ChatRequest) -> Result<Started, Refusal> {
+async fn start_here(server: &Server, key: Option<KeyId>, request: ChatRequest) -> Result<Started, Refusal> {
     let user = request.user_id.clone();
     let mut headers = ignored(request.ignored());
     let choices = request.n.and_then(|n| u32::try_from(n).ok()).unwrap_or(1).max(1);
     let strict = server.settings.compat.is_strict();
     let log = server.settings.log_prompts;
     let fingerprint = server.loaded()?.fingerprint.clone();
-    let asking = Answer::ask(server, visitor.key, user.as_deref(), choices as usize, move |language| {
+    let asking = Answer::ask(server, key, user.as_deref(), choices as usize, move |language| {
         let asked = request.to_request(language)?;
         let id = uuid::Uuid::new_v4().to_string();
         let completion = request.completion(language, &asked, id, unix_seconds()).with_fingerprint(fingerprint);
@@ -123,21 +120,16 @@ async fn start_here(server: &Server, visitor: Visitor, request: ChatRequest) -> 
 }
 
 /// `POST /v1/chat/completions`
-pub(crate) async fn completions(
-    State(server): State<Shared>,
-    Extension(visitor): Who,
-    uri: Uri,
-    body: Body,
-) -> Result<Response, Refusal> {
+pub(crate) async fn completions(State(server): State<Shared>, Extension(key): Who, uri: Uri, body: Body) -> Handled {
     server.check_open()?;
     let bytes = whole_body(&server, body).await?;
-    if let Some(response) = elsewhere::respond(&server, visitor, Kind::Chat, &bytes).await? {
+    if let Some(response) = elsewhere::respond(&server, key, Kind::Chat, &bytes).await? {
         return Ok(response);
     }
     server.loaded()?;
     let rules = server.rules(uri.path().starts_with("/beta/"), false);
     let request = parsed_bytes(bytes, move |bytes| ChatRequest::parse_by(&rules, bytes)).await?;
     let streams = request.is_stream();
-    let Started { answer, completion, choices, headers } = start_here(&server, visitor, request).await?;
+    let Started { answer, completion, choices, headers } = start_here(&server, key, request).await?;
     told::respond(answer, completion, choices, streams, headers).await
 }

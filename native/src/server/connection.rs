@@ -51,11 +51,8 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 /// How often the end of all answers is looked for.
 const TICK: Duration = Duration::from_millis(20);
 
-/// Serves until `stop` resolves or the engine is lost for good: then it accepts nobody, gives answers in the making `drain` to
-/// end, and ends the rest.
-///
-/// # Errors
-/// Why there is no engine.
+/// Serves until `stop` resolves or the engine is lost for good: then it accepts nobody, gives answers in the making `drain`
+/// to end, and ends the rest. Errors: why there is no engine.
 pub(crate) async fn serve(
     listener: TcpListener,
     server: &Shared,

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 use super::answer::Answer;
 use super::body::parsed_bytes;
-use super::guard::Visitor;
+use super::guard::KeyId;
 use super::refusal::Refusal;
 use super::relay::{Relay, Starting};
 use super::shared::{Server, unix_seconds};
@@ -46,13 +46,11 @@ pub(super) struct Begun {
     fingerprint: Option<String>,
 }
 
-/// The response to a request that a route leads to another engine; none where the engine here is asked.
-///
-/// # Errors
-/// 400 where the body is no JSON object; as [`Elsewhere::ask`].
+/// The response to a request that a route leads to another engine; none where the engine here is asked. Errors: 400 where
+/// the body is no JSON object; as [`Elsewhere::ask`].
 pub(super) async fn respond(
     server: &Server,
-    visitor: Visitor,
+    key: Option<KeyId>,
     kind: Kind,
     body: &Bytes,
 ) -> Result<Option<Response>, Refusal> {
@@ -61,7 +59,7 @@ pub(super) async fn respond(
     }
     let (body, _): (Map<String, Value>, _) = parsed_bytes(body.clone(), |bytes| lyn::json::read(bytes)).await?;
     let Some(asking) = lead(server, kind, body) else { return Ok(None) };
-    let begun = asking.ask(server, visitor).await?;
+    let begun = asking.ask(server, key).await?;
     let (choices, streams) = (asking.choices(), asking.is("stream"));
     let response = match kind {
         Kind::Chat => {
@@ -220,13 +218,10 @@ impl Elsewhere {
     }
 
     /// Asks the other engine. Returns when its answer has begun; where the answer comes by chunks, not much later than
-    /// that: from then on a refusal is an event.
-    ///
-    /// # Errors
-    /// 503 and 429 where there is no room; what the other engine says.
-    pub(super) async fn ask(&self, server: &Server, visitor: Visitor) -> Result<Begun, Refusal> {
+    /// that: from then on a refusal is an event. Errors: 503 and 429 where there is no room; what the other engine says.
+    pub(super) async fn ask(&self, server: &Server, key: Option<KeyId>) -> Result<Begun, Refusal> {
         let choices = self.choices();
-        let ticket = server.passing.enter(visitor.key, choices as usize)?;
+        let ticket = server.passing.enter(key, choices as usize)?;
         let thinking = wanted(&self.body).filter(|_| self.kind == Kind::Chat);
         let body = renamed(&self.route, self.kind, &self.body);
         let meter = server.metrics.route(&self.route.name, self.route.upstream.address().shown());

@@ -122,10 +122,8 @@ impl Drop for Writer {
 }
 
 impl Reader {
-    /// The next event with its choice; none after the last. Safe to drop and call again.
-    ///
-    /// # Errors
-    /// What ended the answer before its time; the events before it come first.
+    /// The next event with its choice; none after the last. Safe to drop and call again. Errors: what ended the answer
+    /// before its time; the events before it come first.
     pub(crate) async fn next(&mut self) -> Result<Option<(u32, Event)>, Cut> {
         loop {
             let news = self.0.news.notified();

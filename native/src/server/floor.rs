@@ -177,7 +177,6 @@ impl Floor {
     }
 }
 
-/// How an answer ends.
 enum Ending {
     Whole,
     Abandoned,

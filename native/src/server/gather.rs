@@ -61,10 +61,7 @@ impl Gather {
         self.large.as_ref().map_or(self.small.len(), |large| large.filled)
     }
 
-    /// Takes the next piece, which does not go beyond the most.
-    ///
-    /// # Errors
-    /// 503 where there is no room for long.
+    /// Takes the next piece, which does not go beyond the most. Errors: 503 where there is no room for long.
     pub(super) async fn push(&mut self, data: &[u8]) -> Result<(), Refusal> {
         let filled = self.len() + data.len();
         if self.large.is_none() && filled <= PIECE {

@@ -27,7 +27,6 @@ use super::refusal::Refusal;
 const MAX_URI_BYTES: usize = 8 << 10;
 /// Bytes of all headers. A key may be long: some programs send more than they mean to.
 pub(crate) const MAX_HEADER_BYTES: usize = 64 << 10;
-/// Headers.
 pub(crate) const MAX_HEADERS: usize = 100;
 /// Wrong keys from one address within [`FAILURE_WINDOW`].
 const MOST_FAILURES: usize = 10;
@@ -63,21 +62,13 @@ pub(crate) struct Guard {
     failures: Mutex<HashMap<IpAddr, Vec<Instant>>>,
 }
 
-/// What the guard found out about a request that may come in.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Visitor {
-    /// Its key; none where nobody asks for one.
-    pub(crate) key: Option<KeyId>,
-}
-
-/// Who asks, as the guard has found out.
-pub(crate) type Who = Extension<Visitor>;
+/// The key of a request that may come in, as the guard has found it; none where nobody asks for one.
+pub(crate) type Who = Extension<Option<KeyId>>;
 
 /// Whose request it is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer(pub(crate) IpAddr);
 
-/// The digest of a key.
 pub(crate) fn digest(key: &[u8]) -> [u8; 32] {
     Sha256::digest(key).into()
 }
@@ -103,10 +94,8 @@ impl Guard {
         key.and_then(|key| self.rules.keys.get(key.0)).map_or(vec![], |digest| digest.to_vec())
     }
 
-    /// Everything before the key: size, host, origin. The result is the origin, where it is another one.
-    ///
-    /// # Errors
-    /// 414, 431, 403.
+    /// Everything before the key: size, host, origin. The result is the origin, where it is another one. Errors: 414, 431,
+    /// 403.
     pub(crate) fn check_place(&self, uri: &Uri, headers: &HeaderMap) -> Result<Option<HeaderValue>, Refusal> {
         let target = uri.path_and_query().map_or(0, |target| target.as_str().len());
         if target > MAX_URI_BYTES {
@@ -162,10 +151,7 @@ impl Guard {
         Err(Refusal::forbidden(message))
     }
 
-    /// The key, where keys are asked for.
-    ///
-    /// # Errors
-    /// 401 without a right one; 429 for an address with many wrong ones.
+    /// The key, where keys are asked for. Errors: 401 without a right one; 429 for an address with many wrong ones.
     pub(crate) fn check_key(&self, headers: &HeaderMap, address: Option<IpAddr>) -> Result<Option<KeyId>, Refusal> {
         if self.rules.keys.is_empty() {
             return Ok(None);
@@ -218,10 +204,7 @@ impl Guard {
         }
     }
 
-    /// What the headers say of a body: its length and its kind.
-    ///
-    /// # Errors
-    /// 413, 415.
+    /// What the headers say of a body: its length and its kind. Errors: 413, 415.
     pub(crate) fn check_body(&self, method: &Method, headers: &HeaderMap) -> Result<(), Refusal> {
         let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
         if length.is_some_and(|length| length > self.rules.max_body) {

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use super::metrics;
-use super::refusal::{Refusal, ok};
+use super::refusal::{Handled, ok};
 use super::shared::Shared;
 use crate::cli::VERSION;
 
@@ -22,7 +22,7 @@ pub(crate) async fn health(State(server): State<Shared>) -> Response {
 }
 
 /// `GET /ready`: the model is loaded and its adapter has passed the self-check.
-pub(crate) async fn ready(State(server): State<Shared>) -> Result<Response, Refusal> {
+pub(crate) async fn ready(State(server): State<Shared>) -> Handled {
     server.loaded()?;
     Ok(ok(&json!({ "status": "ready" })))
 }
@@ -34,7 +34,7 @@ pub(crate) async fn version() -> Response {
 
 /// `GET /props`: what llama.cpp's clients ask for, and under `lyn` what the page shows: the package's own shapes
 /// (`web/npm/types.ts`), with an adapter of null on the host.
-pub(crate) async fn props(State(server): State<Shared>) -> Result<Response, Refusal> {
+pub(crate) async fn props(State(server): State<Shared>) -> Handled {
     let loaded = server.loaded()?;
     let mut model = loaded.model.clone();
     let context = model.get("context").cloned();

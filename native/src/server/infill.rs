@@ -4,7 +4,6 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderValue;
-use axum::response::Response;
 use lyn::generate::Event;
 use lyn::wire::llama_cpp::{LlamaAnswer, LlamaRequest};
 use lyn::wire::openai::{Compat, Rules};
@@ -15,32 +14,27 @@ use super::body::parsed;
 use super::chat::{SEED, ignored};
 use super::cut::Cut;
 use super::guard::Who;
-use super::refusal::Refusal;
+use super::refusal::{Handled, Refusal};
 use super::shared::Shared;
 use super::sse::{self, StreamFormat};
 
 /// `POST /completion`
-pub(crate) async fn completion(server: State<Shared>, who: Who, body: Body) -> Result<Response, Refusal> {
+pub(crate) async fn completion(server: State<Shared>, who: Who, body: Body) -> Handled {
     respond(server, who, body, false).await
 }
 
 /// `POST /infill`
-pub(crate) async fn infill(server: State<Shared>, who: Who, body: Body) -> Result<Response, Refusal> {
+pub(crate) async fn infill(server: State<Shared>, who: Who, body: Body) -> Handled {
     respond(server, who, body, true).await
 }
 
-async fn respond(
-    State(server): State<Shared>,
-    Extension(visitor): Who,
-    body: Body,
-    fills: bool,
-) -> Result<Response, Refusal> {
+async fn respond(State(server): State<Shared>, Extension(key): Who, body: Body, fills: bool) -> Handled {
     let request = parsed(&server, body, move |bytes| LlamaRequest::parse(bytes, fills)).await?;
     let language = server.loaded()?.language()?;
     let (mut headers, streams) = (ignored(&request.ignored(&language)), request.is_stream());
     let rules = Rules { compat: Compat::Local, ..server.rules(false, true) };
     let model = server.settings.models.loaded.clone();
-    let asking = Answer::ask(&server, visitor.key, None, 1, move |language| {
+    let asking = Answer::ask(&server, key, None, 1, move |language| {
         let (requests, told) = request.to_requests(language, &rules, model)?;
         let seed = requests.first().map_or(0, |asked| asked.sampling.seed);
         Ok((requests, (told, seed)))

@@ -13,9 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::block_store::BlockStore;
 use crate::cli::VERSION;
 
-/// A loaded model.
 pub(crate) struct ServedModel {
-    /// The engine.
     pub(crate) engine: Engine,
     /// Where blocks of its prefix cache are kept beside the device, for this model on this device.
     pub(crate) blocks: Option<Arc<BlockStore>>,
@@ -62,10 +60,7 @@ impl Loaded {
         self.language.as_ref().and_then(|language| language.chat_format().name()).unwrap_or_default()
     }
 
-    /// What the model knows of text.
-    ///
-    /// # Errors
-    /// `bad_checkpoint` where it has no tokenizer.
+    /// What the model knows of text. Errors: `bad_checkpoint` where it has no tokenizer.
     pub(crate) fn language(&self) -> Result<Arc<Language>> {
         let missing = || {
             let message = "the checkpoint has no tokenizer.json: text cannot be tokenized";

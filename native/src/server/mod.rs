@@ -63,8 +63,8 @@ use tower::Layer;
 use tracing::Instrument;
 
 use self::dialect::ClientDialect;
-use self::guard::{Peer, Visitor};
-use self::refusal::Refusal;
+use self::guard::Peer;
+use self::refusal::{Handled, Refusal};
 pub(crate) use self::shared::{Server, ServerSettings, Shared};
 
 /// A request's id, in its answer and in the log.
@@ -133,20 +133,17 @@ pub(crate) fn app(server: &Shared) -> Router {
     Router::new().fallback_service(inside)
 }
 
-/// The route that a request took, for its label in the metrics.
-#[derive(Clone)]
-struct Route(MatchedPath);
-
+/// Hands the route that a request took out again, for its label in the metrics.
 async fn remember_route(route: Option<MatchedPath>, request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     if let Some(route) = route {
-        response.extensions_mut().insert(Route(route));
+        response.extensions_mut().insert(route);
     }
     response
 }
 
 /// Everything that is no route.
-async fn fallback(State(server): State<Shared>, request: Request) -> Result<Response, Refusal> {
+async fn fallback(State(server): State<Shared>, request: Request) -> Handled {
     page::page(server.page.as_ref(), request).await
 }
 
@@ -188,7 +185,7 @@ async fn enter(State(server): State<Shared>, mut request: Request, next: Next) -
     }
     let status = response.status().as_u16();
     // A path of the client's own making is no label: there would be no end of them.
-    let route = response.extensions().get::<Route>().map_or("other", |route| route.0.as_str());
+    let route = response.extensions().get::<MatchedPath>().map_or("other", MatchedPath::as_str);
     server.metrics.request(route, status);
     span.in_scope(|| tracing::info!(method = escape(method.as_str()), route, status, elapsed, "answered"));
     response
@@ -216,7 +213,7 @@ fn admit(
         Err(refusal) => return Err(closing_unread(refusal, request)),
     };
     server.guard.check_body(request.method(), request.headers())?;
-    request.extensions_mut().insert(Visitor { key });
+    request.extensions_mut().insert(key);
     Ok(None)
 }
 

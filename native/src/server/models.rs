@@ -9,7 +9,7 @@ use lyn::wire::openai::ModelIds;
 use serde_json::{Value, json};
 
 use super::dialect::ANTHROPIC_VERSION;
-use super::refusal::{Refusal, ok};
+use super::refusal::{Handled, Refusal, ok};
 use super::shared::{Server, Shared};
 
 fn model(server: &Server, id: &str) -> Value {
@@ -57,11 +57,7 @@ pub(crate) async fn list(State(server): State<Shared>, headers: HeaderMap) -> Re
 }
 
 /// `GET /v1/models/{id}`
-pub(crate) async fn retrieve(
-    State(server): State<Shared>,
-    headers: HeaderMap,
-    Path(id): Path<String>,
-) -> Result<Response, Refusal> {
+pub(crate) async fn retrieve(State(server): State<Shared>, headers: HeaderMap, Path(id): Path<String>) -> Handled {
     let found = server.settings.models.resolve(&id);
     let missing = || {
         let message = format!("The model {} does not exist; {}", quote(&id), server.settings.models.sentence());

@@ -26,9 +26,9 @@ use super::body::parsed;
 use super::chat::{self, Started};
 use super::cut::Cut;
 use super::dialect::ClientDialect;
-use super::guard::{Visitor, Who};
+use super::guard::{KeyId, Who};
 use super::loaded::Loaded;
-use super::refusal::{Refusal, ok};
+use super::refusal::{Handled, Refusal, ok};
 use super::shared::{Server, Shared};
 use super::sse::{self, StreamFormat};
 
@@ -71,21 +71,16 @@ impl StreamFormat for Told {
 }
 
 /// `POST /api/chat`
-pub(crate) async fn chat(server: State<Shared>, who: Who, body: Body) -> Result<Response, Refusal> {
+pub(crate) async fn chat(server: State<Shared>, who: Who, body: Body) -> Handled {
     respond(server, who, body, false).await
 }
 
 /// `POST /api/generate`
-pub(crate) async fn generate(server: State<Shared>, who: Who, body: Body) -> Result<Response, Refusal> {
+pub(crate) async fn generate(server: State<Shared>, who: Who, body: Body) -> Handled {
     respond(server, who, body, true).await
 }
 
-async fn respond(
-    State(server): State<Shared>,
-    Extension(visitor): Who,
-    body: Body,
-    generates: bool,
-) -> Result<Response, Refusal> {
+async fn respond(State(server): State<Shared>, Extension(key): Who, body: Body, generates: bool) -> Handled {
     server.check_open()?;
     let rules = server.rules(true, true);
     let asked = parsed(&server, body, move |bytes| ollama::asked(&rules, bytes, generates)).await?;
@@ -96,19 +91,18 @@ async fn respond(
             return Ok(ok(&Value::Object(lines.empty(done_reason, now()))));
         }
         What::Chat(request) => {
-            let Started { answer, headers, .. } = chat::start(&server, visitor, *request, true).await?;
+            let Started { answer, headers, .. } = chat::start(&server, key, *request, true).await?;
             (answer, headers)
         }
-        What::Text(request) => text(&server, visitor, *request).await?,
+        What::Text(request) => text(&server, key, *request).await?,
     };
     sse::respond(answer, Told { lines, last: Map::new() }, asked.streams, headers).await
 }
 
 /// Asks for the answer to a text without a chat format.
-async fn text(server: &Server, visitor: Visitor, request: TextRequest) -> Result<(Answer, HeaderMap), Refusal> {
+async fn text(server: &Server, key: Option<KeyId>, request: TextRequest) -> Result<(Answer, HeaderMap), Refusal> {
     let headers = chat::ignored(request.ignored());
-    let asking =
-        Answer::ask(server, visitor.key, None, 1, move |language| Ok((request.to_requests(language)?.requests, ())));
+    let asking = Answer::ask(server, key, None, 1, move |language| Ok((request.to_requests(language)?.requests, ())));
     Ok((asking.await?.0, headers))
 }
 
@@ -192,7 +186,7 @@ async fn named(server: &Server, body: Body) -> Result<(String, Named), Refusal> 
 }
 
 /// `POST /api/show`
-pub(crate) async fn show(State(server): State<Shared>, body: Body) -> Result<Response, Refusal> {
+pub(crate) async fn show(State(server): State<Shared>, body: Body) -> Handled {
     let loaded = server.loaded()?;
     let (name, _) = named(&server, body).await?;
     let described = described(&server, Some(&loaded));
@@ -235,7 +229,7 @@ pub(crate) async fn show(State(server): State<Shared>, body: Body) -> Result<Res
 }
 
 /// `POST /api/pull`: what is here need not be fetched, and nothing else is.
-pub(crate) async fn pull(State(server): State<Shared>, body: Body) -> Result<Response, Refusal> {
+pub(crate) async fn pull(State(server): State<Shared>, body: Body) -> Handled {
     let (_, Named { stream, .. }) = named(&server, body).await?;
     let done = json!({ "status": "success" });
     if stream == Some(false) {

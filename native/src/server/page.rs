@@ -11,7 +11,7 @@ use tower::ServiceExt;
 use tower_http::services::ServeDir;
 
 use super::absent::not_found;
-use super::refusal::Refusal;
+use super::refusal::Handled;
 
 /// What the page may do: `web/page/csp.ts`, and, as only a header can say, that no page may frame it.
 const POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' blob:; \
@@ -27,16 +27,12 @@ const META: &str = r#"<meta name="lyn-server" content="." />"#;
 /// The document's file.
 const INDEX: &str = "index.html";
 
-/// A built page.
 pub(crate) enum Page {
-    /// In a folder.
     Folder {
-        /// Where.
         folder: PathBuf,
         /// Its files, as answers.
         files: ServeDir,
     },
-    /// In this program.
     #[cfg(feature = "page")]
     Embedded,
 }
@@ -111,11 +107,8 @@ fn embedded(path: &str) -> Response {
     ([(CONTENT_TYPE, kind)], bytes).into_response()
 }
 
-/// The document, with the word that it has a server.
-///
-/// # Errors
-/// 404 where it has gone.
-async fn document(page: &Page, uri: &Uri) -> Result<Response, Refusal> {
+/// The document, with the word that it has a server. Errors: 404 where it has gone.
+async fn document(page: &Page, uri: &Uri) -> Handled {
     let html = page.document().await.ok_or_else(|| not_found(uri))?;
     let html = html.replacen("</head>", &format!("{META}</head>"), 1);
     // Its files have names of their own for each version; the document must be the one that knows them.
@@ -123,7 +116,7 @@ async fn document(page: &Page, uri: &Uri) -> Result<Response, Refusal> {
 }
 
 /// Everything that is no route: a file of the page, or 404.
-pub(crate) async fn page(page: Option<&Page>, request: Request) -> Result<Response, Refusal> {
+pub(crate) async fn page(page: Option<&Page>, request: Request) -> Handled {
     let path = request.uri().path();
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     match page {

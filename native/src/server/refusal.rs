@@ -19,6 +19,9 @@ const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 /// OpenAI's clients do as it says.
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
+/// How a request ended: with a response, or not served.
+pub(crate) type Handled = Result<Response, Refusal>;
+
 /// A request that is not served.
 #[derive(Clone, Debug)]
 pub(crate) struct Refusal {
@@ -81,7 +84,6 @@ impl Refusal {
             .with_header(SHOULD_RETRY, HeaderValue::from_static("false"))
     }
 
-    /// Adds a header.
     pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Refusal {
         self.headers.push((name, value));
         self
@@ -109,7 +111,6 @@ impl Refusal {
         self.overflow.as_deref().copied()
     }
 
-    /// The status.
     pub(crate) fn status(&self) -> StatusCode {
         self.status
     }
@@ -197,7 +198,6 @@ fn of_upstream(error: &Error, told: Option<StatusCode>) -> Refusal {
     }
 }
 
-/// A JSON answer.
 pub(crate) fn json_response(status: StatusCode, body: &Value) -> Response {
     let mut response = ok_text(body.to_string());
     *response.status_mut() = status;

@@ -29,10 +29,7 @@ impl Relay {
         Relay { source, open: (0..choices).collect() }
     }
 
-    /// The next event with its choice; none after the last. Safe to drop and call again.
-    ///
-    /// # Errors
-    /// `upstream`.
+    /// The next event with its choice; none after the last. Safe to drop and call again. Errors: `upstream`.
     pub(super) async fn next(&mut self) -> Result<Option<(u32, Event)>> {
         let reply = loop {
             match &mut self.source {

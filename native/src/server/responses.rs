@@ -3,7 +3,6 @@
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
-use axum::response::Response;
 use lyn::error::{Code, Error};
 use lyn::generate::Event;
 use lyn::wire::openai::{self, ResponsesRequest};
@@ -13,16 +12,12 @@ use super::body::parsed;
 use super::chat::{self, Started};
 use super::cut::Cut;
 use super::guard::Who;
-use super::refusal::Refusal;
+use super::refusal::{Handled, Refusal};
 use super::shared::{Shared, unix_seconds};
 use super::sse::{self, StreamFormat};
 
 /// `POST /v1/responses`
-pub(crate) async fn create(
-    State(server): State<Shared>,
-    Extension(visitor): Who,
-    body: Body,
-) -> Result<Response, Refusal> {
+pub(crate) async fn create(State(server): State<Shared>, Extension(key): Who, body: Body) -> Handled {
     server.check_open()?;
     let shared = Shared::clone(&server);
     let parse = move |bytes: &[u8]| {
@@ -40,7 +35,7 @@ pub(crate) async fn create(
         told = told.with_logprobs(language.ok().map(|language| language.tokenizer().clone()));
     }
     let streams = chat.is_stream();
-    let Started { answer, headers, .. } = chat::start(&server, visitor, chat, false).await?;
+    let Started { answer, headers, .. } = chat::start(&server, key, chat, false).await?;
     sse::respond(answer, Events(told), streams, headers).await
 }
 

@@ -140,10 +140,8 @@ impl Server {
         self.admission.enter(key, answers)
     }
 
-    /// Works with the model's language where no connection waits for it.
-    ///
-    /// # Errors
-    /// 503 while there is no model; what `work` says.
+    /// Works with the model's language where no connection waits for it. Errors: 503 while there is no model; what `work`
+    /// says.
     pub(super) async fn with_language<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Language) -> lyn::Result<T> + Send + 'static,

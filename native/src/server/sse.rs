@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::answer::Answer;
 use super::cut::Cut;
-use super::refusal::{Refusal, ok};
+use super::refusal::{Handled, ok};
 
 /// Silence before a sign of life.
 pub(super) const SILENCE: Duration = Duration::from_secs(10);
@@ -62,16 +62,14 @@ enum State {
     Ended,
 }
 
-/// The response to a request, by pieces where it asked for them, with more headers.
-///
-/// # Errors
-/// What cut an answer that was to be whole.
+/// The response to a request, by pieces where it asked for them, with more headers. Errors: what cut an answer that was to
+/// be whole.
 pub(crate) async fn respond<F: StreamFormat>(
     mut answer: Answer,
     mut format: F,
     streams: bool,
     headers: HeaderMap,
-) -> Result<Response, Refusal> {
+) -> Handled {
     let mut response = if streams {
         stream(answer, format)
     } else {

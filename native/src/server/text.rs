@@ -4,28 +4,22 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::Uri;
-use axum::response::Response;
 use lyn::wire::openai::{PromptField, TextRequest};
 
 use super::answer::Answer;
 use super::body::{parsed_bytes, whole_body};
 use super::chat::{ignored, made_with};
 use super::guard::Who;
-use super::refusal::Refusal;
+use super::refusal::Handled;
 use super::shared::{Shared, unix_seconds};
 use super::{elsewhere, told};
 use crate::upstream::Kind;
 
 /// `POST /v1/completions`
-pub(crate) async fn completions(
-    State(server): State<Shared>,
-    Extension(visitor): Who,
-    uri: Uri,
-    body: Body,
-) -> Result<Response, Refusal> {
+pub(crate) async fn completions(State(server): State<Shared>, Extension(key): Who, uri: Uri, body: Body) -> Handled {
     server.check_open()?;
     let bytes = whole_body(&server, body).await?;
-    if let Some(response) = elsewhere::respond(&server, visitor, Kind::Text, &bytes).await? {
+    if let Some(response) = elsewhere::respond(&server, key, Kind::Text, &bytes).await? {
         return Ok(response);
     }
     let fingerprint = server.loaded()?.fingerprint.clone();
@@ -35,7 +29,7 @@ pub(crate) async fn completions(
     let mut headers = ignored(request.ignored());
     let streams = request.is_stream();
     let (answers, log) = (answers(&request), server.settings.log_prompts);
-    let asking = Answer::ask(&server, visitor.key, user.as_deref(), answers, move |language| {
+    let asking = Answer::ask(&server, key, user.as_deref(), answers, move |language| {
         let asked = request.to_requests(language)?;
         let id = uuid::Uuid::new_v4().to_string();
         let completion = request.completion(language, &asked, id, unix_seconds()).with_fingerprint(fingerprint);

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse;
 use lyn::Language;
 use lyn::error::{Code, Error, Result};
 use lyn::wire::openai::ChatRequest;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::body::{parsed, whole_body};
 use super::chat::ignored;
-use super::refusal::{Refusal, ok, ok_text};
+use super::refusal::{Handled, ok, ok_text};
 use super::shared::Shared;
 
 /// Both shapes; `content` makes it llama.cpp's.
@@ -39,7 +39,7 @@ struct DetokenizeRequest {
 }
 
 /// `POST /tokenize`
-pub(crate) async fn tokenize(State(server): State<Shared>, body: Body) -> Result<Response, Refusal> {
+pub(crate) async fn tokenize(State(server): State<Shared>, body: Body) -> Handled {
     let bytes = whole_body(&server, body).await?;
     let (tokens, fields) = server
         .with_texts(move |language| {
@@ -110,7 +110,7 @@ fn tokens_of(language: &Language, request: &TokenizeRequest) -> Result<String> {
 }
 
 /// `POST /detokenize`
-pub(crate) async fn detokenize(State(server): State<Shared>, body: Body) -> Result<Response, Refusal> {
+pub(crate) async fn detokenize(State(server): State<Shared>, body: Body) -> Handled {
     let bytes = whole_body(&server, body).await?;
     let text = server.with_texts(move |language| {
         let (request, fields): (DetokenizeRequest, _) = lyn::json::read(&bytes)?;
@@ -127,13 +127,13 @@ pub(crate) async fn detokenize(State(server): State<Shared>, body: Body) -> Resu
 }
 
 /// `GET /tokenizer_info`
-pub(crate) async fn tokenizer_info(State(server): State<Shared>) -> Result<Response, Refusal> {
+pub(crate) async fn tokenizer_info(State(server): State<Shared>) -> Handled {
     let info = server.with_language(|language| Ok(Value::Object(language.tokenizer_info().clone()))).await?;
     Ok(ok(&info))
 }
 
 /// `POST /apply-template`: the prompt that a chat request makes.
-pub(crate) async fn apply_template(State(server): State<Shared>, body: Body) -> Result<Response, Refusal> {
+pub(crate) async fn apply_template(State(server): State<Shared>, body: Body) -> Handled {
     let rules = server.rules(true, true);
     let request = parsed(&server, body, move |bytes| ChatRequest::parse_by(&rules, bytes)).await?;
     let headers = ignored(request.ignored());

@@ -1,7 +1,6 @@
 //! OpenAI's two completions, of chats and of texts, told alike: whole, or as chunks in server-sent events.
 
 use axum::http::HeaderMap;
-use axum::response::Response;
 use lyn::error::{Code, Error};
 use lyn::generate::Event;
 use lyn::wire::openai::Chunked;
@@ -9,7 +8,7 @@ use serde_json::Value;
 
 use super::answer::Answer;
 use super::cut::Cut;
-use super::refusal::Refusal;
+use super::refusal::{Handled, Refusal};
 use super::sse::{self, StreamFormat};
 
 /// What ends a stream of server-sent events.
@@ -22,7 +21,7 @@ pub(crate) async fn respond<T: Chunked + Send + 'static>(
     choices: u32,
     streams: bool,
     headers: HeaderMap,
-) -> Result<Response, Refusal> {
+) -> Handled {
     if streams {
         completion.tell_by_chunks();
     }

@@ -35,10 +35,7 @@ impl Drop for Waiting {
     }
 }
 
-/// Does `work` where no connection waits.
-///
-/// # Errors
-/// 503 where it is not its turn for long; what `work` says.
+/// Does `work` where no connection waits. Errors: 503 where it is not its turn for long; what `work` says.
 pub(super) async fn apart<T: Send + 'static>(
     work: impl FnOnce() -> lyn::Result<T> + Send + 'static,
 ) -> Result<T, Refusal> {
@@ -55,10 +52,7 @@ pub(super) async fn apart<T: Send + 'static>(
     Ok(done.map_err(|_| Refusal::internal())??)
 }
 
-/// As [`apart`], for texts of any length.
-///
-/// # Errors
-/// As [`apart`].
+/// As [`apart`], for texts of any length. Errors: as [`apart`].
 pub(super) async fn long<T: Send + 'static>(
     work: impl FnOnce() -> lyn::Result<T> + Send + 'static,
 ) -> Result<T, Refusal> {

@@ -56,10 +56,7 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// Starts the thread, which loads the model first.
-    ///
-    /// # Errors
-    /// `internal` where the system has no thread to give.
+    /// Starts the thread, which loads the model first. Errors: `internal` where the system has no thread to give.
     pub(crate) fn start(load: Load, limits: AnswerLimits, metrics: Arc<Metrics>) -> Result<(Worker, JoinHandle<()>)> {
         let (jobs, inbox) = mpsc::channel();
         let (stage, seen) = watch::channel(Stage::Loading);
@@ -78,10 +75,7 @@ impl Worker {
         self.stage.clone()
     }
 
-    /// The model, while requests are served.
-    ///
-    /// # Errors
-    /// 503 while they are not.
+    /// The model, while requests are served. Errors: 503 while they are not.
     pub(crate) fn loaded(&self) -> Result<Arc<Loaded>, Refusal> {
         match &*self.stage.borrow() {
             Stage::Ready(loaded) => Ok(Arc::clone(loaded)),
@@ -101,10 +95,7 @@ impl Worker {
         let _ = self.jobs.send(None);
     }
 
-    /// Has answers made: all of these, or none.
-    ///
-    /// # Errors
-    /// What the engine says of them, and 503 while there is no engine.
+    /// Has answers made: all of these, or none. Errors: what the engine says of them, and 503 while there is no engine.
     pub(crate) async fn answer(&self, requests: Vec<Request>) -> Result<Reader, Refusal> {
         let accepted = Instant::now();
         let requests = self.bring_blocks(requests).await?;

@@ -29,7 +29,6 @@ fn is_line_due(elapsed: Duration, last: &mut Option<Instant>, now: Instant) -> b
     is_due
 }
 
-/// The progress of one stage.
 pub(crate) struct StageProgress {
     terminal: Terminal,
     what: &'static str,
@@ -75,10 +74,8 @@ impl Style {
 impl StageProgress {
     /// Progress of a stage that `what` names.
     pub(crate) fn new(terminal: &Terminal, what: &'static str, unit: Unit) -> StageProgress {
-        let style = match terminal.quiet {
-            true => Style::None,
-            false => Style::of(terminal.progress, terminal.stderr_is_terminal()),
-        };
+        let wanted = if terminal.quiet { cli::ProgressArg::None } else { terminal.progress };
+        let style = Style::of(wanted, terminal.stderr_is_terminal());
         let started = Instant::now();
         StageProgress { terminal: terminal.clone(), what, style, unit, started, bar: None, shown: None }
     }

@@ -15,7 +15,6 @@ pub(crate) struct Terminal {
     pub(crate) json: bool,
     /// Errors only on stderr.
     pub(crate) quiet: bool,
-    /// How progress is shown.
     pub(crate) progress: cli::ProgressArg,
     color: When,
 }
@@ -62,6 +61,11 @@ impl Terminal {
     /// Whether someone may be reading stderr as it comes.
     pub(crate) fn stderr_is_terminal(&self) -> bool {
         stderr().is_terminal()
+    }
+
+    /// Whether something that is shown `when` the user says is shown on stderr.
+    pub(crate) fn wants(&self, when: When) -> bool {
+        when == When::Always || when == When::Auto && self.stderr_is_terminal()
     }
 
     /// Whether stdin is a keyboard.

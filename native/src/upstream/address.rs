@@ -15,10 +15,8 @@ pub(crate) struct Address {
 }
 
 impl Address {
-    /// Reads an address. `http://` may be left out before a loopback host.
-    ///
-    /// # Errors
-    /// `bad_request` where it is none, or holds a name, a password or a query.
+    /// Reads an address. `http://` may be left out before a loopback host. Errors: `bad_request` where it is none, or holds
+    /// a name, a password or a query.
     pub(crate) fn parse(text: &str) -> Result<Address> {
         // An address with a password must not be shown, and so is not quoted.
         let refuse =
@@ -104,10 +102,8 @@ impl Address {
         self.with_path(&format!("{}/beta", root.unwrap_or(&self.path)))
     }
 
-    /// The address of a route below: `/chat/completions`.
-    ///
-    /// # Errors
-    /// `internal`: a checked address and a route of ours always make one.
+    /// The address of a route below: `/chat/completions`. Errors: `internal`: a checked address and a route of ours always
+    /// make one.
     pub(super) fn join(&self, route: &str) -> Result<Uri> {
         let uri = Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone());
         uri.path_and_query(format!("{}{route}", self.path))

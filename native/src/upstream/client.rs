@@ -85,9 +85,7 @@ pub(crate) struct Upstream {
 }
 
 impl Upstream {
-    /// An engine. Nothing is sent yet. `profile`: where the user knows better than the engine's own words.
-    ///
-    /// # Errors
+    /// An engine. Nothing is sent yet. `profile`: where the user knows better than the engine's own words. Errors:
     /// `upstream` where the system has no certificates.
     pub(crate) fn new(
         address: Address,
@@ -138,10 +136,7 @@ impl Upstream {
         }
     }
 
-    /// `GET /models`: the only request that is ever made unasked.
-    ///
-    /// # Errors
-    /// `upstream`.
+    /// `GET /models`: the only request that is ever made unasked. Errors: `upstream`.
     pub(crate) async fn models(&self) -> Result<Value> {
         let asking = async {
             let response = self.call(Method::GET, "/models", Bytes::new(), &self.address).await?;
@@ -158,9 +153,7 @@ impl Upstream {
     }
 
     /// The model to ask for: `wanted`, else the one behind `#` in the address, else the only one that the engine has.
-    ///
-    /// # Errors
-    /// `upstream` where there are several and none is named.
+    /// Errors: `upstream` where there are several and none is named.
     pub(crate) async fn choose_model(&self, wanted: Option<&str>) -> Result<String> {
         if let Some(wanted) = wanted.or(self.address.model()) {
             return Ok(wanted.to_owned());
@@ -188,11 +181,9 @@ impl Upstream {
         }
     }
 
-    /// Sends a completion in DeepSeek's form. Returns when the answer has begun, so that up to there it can be tried
-    /// again without anyone having seen anything.
-    ///
-    /// # Errors
-    /// `upstream`; `bad_request` where this engine cannot do what the request asks.
+    /// Sends a completion in DeepSeek's form. Returns when the answer has begun, so that up to there it can be tried again
+    /// without anyone having seen anything. Errors: `upstream`; `bad_request` where this engine cannot do what the request
+    /// asks.
     pub(crate) async fn ask(&self, kind: Kind, mut body: Map<String, Value>) -> Result<Reply> {
         let profile = self.profile().await;
         let prepared = match kind {

@@ -29,10 +29,8 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    /// Connections with or without TLS, each made within `limit`.
-    ///
-    /// # Errors
-    /// `upstream` where TLS is needed and the system has no certificates.
+    /// Connections with or without TLS, each made within `limit`. Errors: `upstream` where TLS is needed and the system has
+    /// no certificates.
     pub(super) fn new(tls: bool, limit: Duration) -> Result<Connector> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let failed = |what: &dyn std::fmt::Display| {

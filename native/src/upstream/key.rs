@@ -24,10 +24,7 @@ impl fmt::Debug for ApiKey {
 }
 
 impl ApiKey {
-    /// The header that carries it.
-    ///
-    /// # Errors
-    /// `bad_request` where no header can hold it.
+    /// The header that carries it. Errors: `bad_request` where no header can hold it.
     pub(super) fn header(&self) -> Result<HeaderValue> {
         let mut value = HeaderValue::from_str(&format!("Bearer {}", self.0))
             .map_err(|_| refuse("the upstream key contains a character that is not allowed in headers"))?;
@@ -51,10 +48,8 @@ pub(crate) struct ApiKeys {
 }
 
 impl ApiKeys {
-    /// Keys from a file, else from `LYN_UPSTREAM_KEY`. A line is a key, or a host and its key.
-    ///
-    /// # Errors
-    /// `io` where the file cannot be read, `bad_request` where it is no text or a line is neither. Never with the line.
+    /// Keys from a file, else from `LYN_UPSTREAM_KEY`. A line is a key, or a host and its key. Errors: `io` where the file
+    /// cannot be read, `bad_request` where it is no text or a line is neither. Never with the line.
     pub(crate) fn read(file: Option<&Path>) -> Result<ApiKeys> {
         match file {
             Some(path) => ApiKeys::parse(&text::of_file(path)?, &text::quoted(path)),

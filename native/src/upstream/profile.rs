@@ -110,10 +110,8 @@ impl Profile {
         }
     }
 
-    /// Turns a request into this engine's form.
-    ///
-    /// # Errors
-    /// `bad_request` for more than one answer, where the engine makes only one.
+    /// Turns a request into this engine's form. Errors: `bad_request` for more than one answer, where the engine makes only
+    /// one.
     pub(super) fn prepare(self, body: &mut Map<String, Value>) -> Result<PreparedRequest> {
         self.check_answers(body)?;
         let thinking = wanted(body);
@@ -130,10 +128,7 @@ impl Profile {
         Ok(PreparedRequest { thinking, beta })
     }
 
-    /// Turns a request for a text completion into this engine's form.
-    ///
-    /// # Errors
-    /// As [`Profile::prepare`].
+    /// Turns a request for a text completion into this engine's form. Errors: as [`Profile::prepare`].
     pub(super) fn prepare_text(self, body: &mut Map<String, Value>) -> Result<PreparedRequest> {
         self.check_answers(body)?;
         self.drop_unknown(body);

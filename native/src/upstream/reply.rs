@@ -69,10 +69,8 @@ impl Reply {
         }
     }
 
-    /// The next event with its choice; none at the end. Dropping the future loses nothing; dropping the reply ends the engine's work.
-    ///
-    /// # Errors
-    /// `upstream` where the answer breaks off. Events before it have been returned.
+    /// The next event with its choice; none at the end. Dropping the future loses nothing; dropping the reply ends the
+    /// engine's work. Errors: `upstream` where the answer breaks off. Events before it have been returned.
     pub(crate) async fn next(&mut self) -> Result<Option<(u32, Event)>> {
         loop {
             if let Some((choice, mut event)) = self.events.pop_front() {

@@ -18,7 +18,6 @@ pub(crate) const PARTS: u16 = 10_000;
 pub(crate) type RoutePart = u16;
 
 /// Who answers a request, or is asked beside it.
-#[derive(Clone, Debug, PartialEq, Eq)]
 struct Target {
     /// In the words of the rule: a model's id, `upstream`, `fallback`.
     route: String,
@@ -26,20 +25,6 @@ struct Target {
     place: Option<usize>,
 }
 
-/// What is configured: rules by model id, an engine for everything else, one for when the queue here is full.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Rules {
-    /// For every id that no rule names: `--upstream`.
-    everything: Option<Target>,
-    /// In the order given: `--route`.
-    by_model: Vec<Rule>,
-    /// For ids of the engine here, when its queue is full: `--fallback`.
-    overflow: Option<Target>,
-    /// Copies: `--route shadow:…`.
-    shadows: Vec<Rule>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
 struct Rule {
     pattern: Pattern,
     target: Target,
@@ -48,7 +33,6 @@ struct Rule {
 }
 
 /// An id, or its beginning with `*` behind.
-#[derive(Clone, Debug, PartialEq, Eq)]
 struct Pattern {
     begin: String,
     open: bool,
@@ -59,14 +43,20 @@ struct Pattern {
 pub(crate) struct UpstreamRoute {
     /// In the words of the rule.
     pub(crate) name: String,
-    /// The engine.
     pub(crate) upstream: Arc<Upstream>,
 }
 
-/// Rules, and the engines that they name.
+/// Rules by model id, an engine for everything else, one for when the queue here is full; and these engines.
 #[derive(Default)]
 pub(crate) struct Routes {
-    rules: Rules,
+    /// For every id that no rule names: `--upstream`.
+    everything: Option<Target>,
+    /// In the order given: `--route`.
+    by_model: Vec<Rule>,
+    /// For ids of the engine here, when its queue is full: `--fallback`.
+    overflow: Option<Target>,
+    /// Copies: `--route shadow:…`.
+    shadows: Vec<Rule>,
     upstreams: Vec<Arc<Upstream>>,
 }
 
@@ -81,7 +71,6 @@ pub(crate) struct RouteOptions<'a> {
     pub(crate) fallback: Option<&'a str>,
     /// What kind they are, where the user knows better.
     pub(crate) profile: Option<Profile>,
-    /// File of keys.
     pub(crate) key_file: Option<&'a Path>,
 }
 
@@ -104,10 +93,32 @@ impl std::fmt::Display for Pattern {
     }
 }
 
-impl Rules {
-    /// Who answers a request for a model; none: the engine here. The first rule that names it decides, before `--upstream`;
-    /// rules with a share take theirs one after the other, and a full queue only concerns what is left for the engine here.
-    fn decide(&self, model: &str, part: RoutePart, local_queue_full: bool) -> Option<&Target> {
+impl Routes {
+    /// Reads routes. Addresses that are given twice are one engine. Nothing is sent yet. Errors: `bad_request` for a rule
+    /// or an address that is none, and for a key without a host beside several engines; `io` for the file of keys.
+    pub(crate) fn new(options: &RouteOptions<'_>) -> Result<Routes> {
+        let keys = ApiKeys::read(options.key_file)?;
+        let mut addresses: Vec<Address> = vec![];
+        let routes = parse(options, &mut addresses)?;
+        let hosts: std::collections::BTreeSet<&str> = addresses.iter().map(Address::shown).collect();
+        if keys.has_any() && hosts.len() > 1 {
+            return Err(Error::new(Code::BadRequest, "the key of the upstream would go to several hosts").with_help(
+                "write lines of a host and its key into LYN_UPSTREAM_KEY or the file of --upstream-key-file",
+            ));
+        }
+        let open = |address| Upstream::new(address, &keys, options.profile, Patience::default()).map(Arc::new);
+        Ok(Routes { upstreams: addresses.into_iter().map(open).collect::<Result<_>>()?, ..routes })
+    }
+
+    /// Whether every request is answered here, and nobody else hears of it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.upstreams.is_empty()
+    }
+
+    /// The engine elsewhere that answers a request for a model; none: the one here. The first rule that names it decides,
+    /// before `--upstream`; rules with a share take theirs one after the other, and a full queue only concerns what is left
+    /// for the engine here.
+    pub(crate) fn decide(&self, model: &str, part: RoutePart, local_queue_full: bool) -> Option<UpstreamRoute> {
         let id = model.trim().to_lowercase();
         let mut taken = 0;
         let takes = |rule: &&Rule| {
@@ -118,53 +129,18 @@ impl Rules {
         };
         let ruled = self.by_model.iter().filter(|rule| rule.pattern.matches(&id)).find(takes).map(|rule| &rule.target);
         match ruled.or(self.everything.as_ref()) {
-            Some(target) if target.place.is_some() => Some(target),
-            _ if local_queue_full => self.overflow.as_ref(),
+            Some(target) if target.place.is_some() => self.route(target),
+            _ if local_queue_full => self.route(self.overflow.as_ref()?),
             _ => None,
         }
     }
 
-    fn shadows(&self, model: &str, part: RoutePart) -> impl Iterator<Item = &Target> {
-        let id = model.trim().to_lowercase();
-        let matching = self.shadows.iter().filter(move |rule| rule.pattern.matches(&id));
-        matching.filter(move |rule| rule.share.is_none_or(|share| part < share)).map(|rule| &rule.target)
-    }
-}
-
-impl Routes {
-    /// Reads routes. Addresses that are given twice are one engine. Nothing is sent yet.
-    ///
-    /// # Errors
-    /// `bad_request` for a rule or an address that is none, and for a key without a host beside several engines; `io` for
-    /// the file of keys.
-    pub(crate) fn new(options: &RouteOptions<'_>) -> Result<Routes> {
-        let keys = ApiKeys::read(options.key_file)?;
-        let mut addresses: Vec<Address> = vec![];
-        let rules = rules(options, &mut addresses)?;
-        let hosts: std::collections::BTreeSet<&str> = addresses.iter().map(Address::shown).collect();
-        if keys.has_any() && hosts.len() > 1 {
-            return Err(Error::new(Code::BadRequest, "the key of the upstream would go to several hosts").with_help(
-                "write lines of a host and its key into LYN_UPSTREAM_KEY or the file of --upstream-key-file",
-            ));
-        }
-        let open = |address| Upstream::new(address, &keys, options.profile, Patience::default()).map(Arc::new);
-        let upstreams = addresses.into_iter().map(open).collect::<Result<_>>()?;
-        Ok(Routes { rules, upstreams })
-    }
-
-    /// Whether every request is answered here, and nobody else hears of it.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.upstreams.is_empty()
-    }
-
-    /// The engine elsewhere that answers a request for a model, or none for the one here.
-    pub(crate) fn decide(&self, model: &str, part: RoutePart, local_queue_full: bool) -> Option<UpstreamRoute> {
-        self.route(self.rules.decide(model, part, local_queue_full)?)
-    }
-
     /// The engines that are asked for the same beside the one that answers.
     pub(crate) fn shadows(&self, model: &str, part: RoutePart) -> Vec<UpstreamRoute> {
-        self.rules.shadows(model, part).filter_map(|target| self.route(target)).collect()
+        let id = model.trim().to_lowercase();
+        let matching = self.shadows.iter().filter(|rule| rule.pattern.matches(&id));
+        let chosen = matching.filter(|rule| rule.share.is_none_or(|share| part < share));
+        chosen.filter_map(|rule| self.route(&rule.target)).collect()
     }
 
     fn route(&self, target: &Target) -> Option<UpstreamRoute> {
@@ -176,7 +152,7 @@ impl Routes {
     pub(crate) fn may_lead(&self, model: &str) -> bool {
         let id = model.trim().to_lowercase();
         let ruled = |rule: &Rule| rule.target.place.is_some() && rule.pattern.matches(&id);
-        self.rules.everything.is_some() || self.rules.overflow.is_some() || self.rules.by_model.iter().any(ruled)
+        self.everything.is_some() || self.overflow.is_some() || self.by_model.iter().any(ruled)
     }
 
     /// The engines, for what is said at the start.
@@ -186,14 +162,15 @@ impl Routes {
 
     /// Ids that rules name in full: a server lists them.
     pub(crate) fn model_ids(&self) -> impl Iterator<Item = &str> {
-        let whole = self.rules.by_model.iter().filter(|rule| !rule.pattern.open && rule.target.place.is_some());
+        let whole = self.by_model.iter().filter(|rule| !rule.pattern.open && rule.target.place.is_some());
         let mut ids: Vec<&str> = whole.map(|rule| rule.pattern.begin.as_str()).collect();
         ids.dedup();
         ids.into_iter()
     }
 }
 
-fn rules(options: &RouteOptions<'_>, addresses: &mut Vec<Address>) -> Result<Rules> {
+/// The routes, without their engines.
+fn parse(options: &RouteOptions<'_>, addresses: &mut Vec<Address>) -> Result<Routes> {
     let mut place = |text: &str| -> Result<usize> {
         let address = Address::parse(text)?;
         Ok(addresses.iter().position(|known| *known == address).unwrap_or_else(|| {
@@ -241,7 +218,7 @@ fn rules(options: &RouteOptions<'_>, addresses: &mut Vec<Address>) -> Result<Rul
         by_model.push(Rule { pattern, target: target(&name, url)?, share });
     }
     let overflow = options.fallback.map(|text| target("fallback", text)).transpose()?;
-    Ok(Rules { everything, by_model, overflow, shadows })
+    Ok(Routes { everything, by_model, overflow, shadows, upstreams: vec![] })
 }
 
 /// `2.5` percent of [`PARTS`].
@@ -264,9 +241,8 @@ mod tests {
     }
 
     fn decide_part(options: &RouteOptions<'_>, model: &str, part: RoutePart, full: bool) -> Option<String> {
-        let mut addresses = vec![];
-        let rules = rules(options, &mut addresses).unwrap();
-        rules.decide(model, part, full).map(|target| addresses[target.place.unwrap()].shown().to_owned())
+        let route = Routes::new(options).unwrap().decide(model, part, full);
+        route.map(|route| route.upstream.address().shown().to_owned())
     }
 
     #[test]
@@ -282,11 +258,8 @@ mod tests {
             ("other", Some("c")),
         ] {
             assert_eq!(decide(&options, model, false).as_deref(), host, "{model}");
-            assert_eq!(
-                decide(&options, model, true).as_deref(),
-                host,
-                "{model}: a full queue moves nothing without a fallback"
-            );
+            let full = decide(&options, model, true);
+            assert_eq!(full.as_deref(), host, "{model}: a full queue moves nothing without a fallback");
         }
     }
 
@@ -315,16 +288,10 @@ mod tests {
     #[test]
     fn one_address_is_one_engine() {
         let routes = ["a=http://h/v1".to_owned(), "b=http://h/v1/".to_owned(), "c=http://h/v2".to_owned()];
-        let mut addresses = vec![];
-        rules(&RouteOptions { routes: &routes, ..RouteOptions::default() }, &mut addresses).unwrap();
-        assert_eq!(addresses.len(), 2);
         let routes = Routes::new(&RouteOptions { routes: &routes, ..RouteOptions::default() }).unwrap();
         assert_eq!(routes.model_ids().collect::<Vec<_>>(), ["a", "b", "c"]);
         assert!(!routes.is_empty() && routes.upstreams().len() == 2);
-        assert_eq!(
-            routes.decide("b", 0, false).map(|it| it.upstream.address().shown().to_owned()),
-            Some("h".to_owned())
-        );
+        assert_eq!(routes.decide("b", 0, false).unwrap().upstream.address().shown(), "h");
     }
 
     #[test]
@@ -346,7 +313,7 @@ mod tests {
             "shadow:=http://h",
         ] {
             let routes = [rule.to_owned()];
-            let refused = rules(&RouteOptions { routes: &routes, ..RouteOptions::default() }, &mut vec![]);
+            let refused = Routes::new(&RouteOptions { routes: &routes, ..RouteOptions::default() });
             assert_eq!(refused.err().map(|error| error.code()), Some(Code::BadRequest), "{rule}");
         }
     }
@@ -366,8 +333,8 @@ mod tests {
         let options = RouteOptions { routes: &routes, ..RouteOptions::default() };
         assert_eq!(decide_part(&options, "a", 0, false), None, "a roll-out that is turned off");
         let routes = ["a=http://b@60%".to_owned(), "a=http://c@50%".to_owned()];
-        let refused = rules(&RouteOptions { routes: &routes, ..RouteOptions::default() }, &mut vec![]);
-        assert!(refused.unwrap_err().message().contains("more than 100%"));
+        let refused = Routes::new(&RouteOptions { routes: &routes, ..RouteOptions::default() });
+        assert!(refused.err().unwrap().message().contains("more than 100%"));
     }
 
     #[test]

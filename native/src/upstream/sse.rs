@@ -21,10 +21,7 @@ pub(super) struct EventReader {
 }
 
 impl EventReader {
-    /// Takes bytes; returns the data of the events that they complete.
-    ///
-    /// # Errors
-    /// [`TooLong`].
+    /// Takes bytes; returns the data of the events that they complete. Errors: [`TooLong`].
     pub(super) fn push(&mut self, bytes: &[u8]) -> Result<Vec<String>, TooLong> {
         let mut events = vec![];
         for &byte in bytes {

@@ -57,7 +57,6 @@ pub(crate) enum TableForm {
     Csv,
 }
 
-/// Runs the verb.
 pub(crate) fn run(app: &App, options: &BenchArgs) -> Ended {
     let longest = options.prompt.iter().chain(&options.generate).max().copied().unwrap_or(0);
     let deepest = options.depth.iter().max().copied().unwrap_or(0);

@@ -32,7 +32,6 @@ pub(crate) struct CacheFolder {
     pub(crate) cache_dir: Option<PathBuf>,
 }
 
-/// Runs the verb.
 pub(crate) fn run(app: &App, action: CacheAction) -> Ended {
     let (folder, survey, is_cleared) = match action {
         CacheAction::Show(options) => {

@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use crate::{App, Ended};
 
-/// Runs the verb.
 pub(crate) fn run(app: &App, shell: clap_complete::Shell) -> Ended {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut crate::cli::command(), "lyn", &mut script);

@@ -20,7 +20,6 @@ pub(crate) enum ConfigAction {
     Path,
 }
 
-/// Runs the verb.
 pub(crate) fn run(app: &App, action: ConfigAction) -> Ended {
     let path = app.settings.path.as_deref();
     match action {

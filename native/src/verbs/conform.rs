@@ -33,7 +33,6 @@ pub(crate) struct ConformArgs {
     pub(crate) golden: Vec<PathBuf>,
 }
 
-/// Runs the verb.
 pub(crate) fn run(app: &App, options: &ConformArgs) -> Ended {
     let _working = app.interrupt.work();
     let (report, passed) = if options.golden.is_empty() {

@@ -11,7 +11,6 @@ use serde_json::json;
 use crate::terminal::table::table;
 use crate::{App, Ended};
 
-/// Runs the verb.
 pub(crate) fn run(app: &App) -> Ended {
     let (adapters, default) = found()?;
     if app.terminal.json {
@@ -22,10 +21,7 @@ pub(crate) fn run(app: &App) -> Ended {
     Ok(ExitCode::SUCCESS)
 }
 
-/// All adapters, and the index of the one that `auto` means.
-///
-/// # Errors
-/// `no_adapter`.
+/// All adapters, and the index of the one that `auto` means. Errors: `no_adapter`.
 pub(crate) fn found() -> Result<(Vec<AdapterInfo>, Option<usize>)> {
     let adapters: Vec<AdapterInfo> = block_on(adapter::list()).iter().map(|adapter| adapter.info()).collect();
     if adapters.is_empty() {

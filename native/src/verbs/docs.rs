@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use crate::{App, Ended};
 
-/// Runs the verb.
 pub(crate) fn run(app: &App) -> Ended {
     let mut command = crate::cli::command().term_width(110);
     command.build();

@@ -16,7 +16,6 @@ use crate::settings::{cache_folder, config_folder, shown, state_folder};
 use crate::terminal::table::facts;
 use crate::{App, Ended, cli, model};
 
-/// Runs the verb.
 pub(crate) fn run(app: &App) -> Ended {
     let _working = app.interrupt.work();
     let found = devices::found();

@@ -14,7 +14,7 @@ use lyn::wire::openai::{self, JsonSchema};
 use super::{fenced, refuse};
 use crate::answer::{LocalAnswer, TraceFile, answer};
 use crate::ask::{Ask, message};
-use crate::cli::{AnswerArgs, EngineArgs, SamplingArgs, Switch, UpstreamArgs, When};
+use crate::cli::{AnswerArgs, AskArgs, Switch};
 use crate::remote::Remote;
 use crate::{App, Ended, load, text};
 
@@ -44,13 +44,7 @@ pub(crate) struct GenerateArgs {
     #[arg(long, requires = "trace")]
     pub(crate) trace_dense: bool,
     #[command(flatten)]
-    pub(crate) answer: AnswerArgs,
-    #[command(flatten)]
-    pub(crate) sampling: SamplingArgs,
-    #[command(flatten)]
-    pub(crate) engine: EngineArgs,
-    #[command(flatten)]
-    pub(crate) upstream: UpstreamArgs,
+    pub(crate) asking: AskArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -59,25 +53,24 @@ pub(crate) enum ResponseFormatArg {
     Json,
 }
 
-/// Runs the verb.
 pub(crate) fn run(app: &App, options: &GenerateArgs) -> Ended {
-    if let Some(remote) = Remote::open(app, &options.upstream, &options.engine)? {
+    if let Some(remote) = Remote::open(app, &options.asking.upstream, &options.asking.engine)? {
         return run_there(app, options, &remote);
     }
     let form = form(options)?;
-    let ask = Ask { answer: &options.answer, sampling: &options.sampling, form: form.as_ref() };
+    let ask = options.asking.ask(form.as_ref());
     let prompt = prompt(app, options)?;
-    let mut engine = load::engine(app, &options.engine.model, &options.engine.options(&app.device))?;
+    let mut engine = load::engine(app, &options.asking.engine.model, &options.asking.engine.options(&app.device))?;
     let request = request(app, options, &engine, &prompt, ask)?;
     let mut trace = match (&options.trace, &request.trace) {
         (Some(path), Some(wanted)) => Some(TraceFile::create(path, &engine, &wanted.layers, &request.prompt)?),
         _ => None,
     };
-    let made = answer(app, &mut engine, request, options.answer.reasoning, trace.as_mut())?;
+    let made = answer(app, &mut engine, request, options.asking.answer.reasoning, trace.as_mut())?;
     if app.terminal.json {
         app.terminal.json_line(&made.to_json(&engine, "lyn.generate/1"));
     }
-    report(app, &made, &mut engine, &options.answer);
+    report(app, &made, &mut engine, &options.asking.answer);
     Ok(if made.finish.is_none() { app.interrupt.exit_code() } else { ExitCode::SUCCESS })
 }
 
@@ -87,12 +80,12 @@ fn run_there(app: &App, options: &GenerateArgs, remote: &Remote) -> Ended {
         return Err(refuse("--raw and --trace need a local engine and cannot be used with --upstream"));
     }
     let form = form(options)?;
-    let ask = Ask { answer: &options.answer, sampling: &options.sampling, form: form.as_ref() };
+    let ask = options.asking.ask(form.as_ref());
     let told = remote.answer(app, ask, messages(options, &prompt(app, options)?))?;
     if app.terminal.json {
         app.terminal.json_line(&told.to_json("lyn.generate/1"));
     }
-    told.report(app, &options.answer);
+    told.report(app, &options.asking.answer);
     match told.failure {
         Some(error) => Err(error),
         None if told.is_stopped() => Ok(app.interrupt.exit_code()),
@@ -102,7 +95,7 @@ fn run_there(app: &App, options: &GenerateArgs, remote: &Remote) -> Ended {
 
 /// The system message, where there is one, and the prompt.
 fn messages(options: &GenerateArgs, prompt: &str) -> Vec<Message> {
-    let system = options.answer.system.iter().map(|text| message(Role::System, text));
+    let system = options.asking.answer.system.iter().map(|text| message(Role::System, text));
     system.chain([message(Role::User, prompt)]).collect()
 }
 
@@ -161,15 +154,9 @@ fn request(app: &App, options: &GenerateArgs, engine: &Engine, prompt: &str, ask
         true => ask.text_here(app, engine.language()?, prompt)?,
         false => ask.chat_here(app, engine.language()?, messages(options, prompt))?,
     };
-    let trace = match &options.trace {
-        None => None,
-        Some(_) => Some(TraceRequest {
-            layers: trace_layers(&options.trace_layers, options.trace_dense, engine)?,
-            dense: options.trace_dense,
-            from: 0,
-        }),
-    };
-    Ok(Request { trace, ..request })
+    let dense = options.trace_dense;
+    let layers = options.trace.is_some().then(|| trace_layers(&options.trace_layers, dense, engine)).transpose()?;
+    Ok(Request { trace: layers.map(|layers| TraceRequest { layers, dense, from: 0 }), ..request })
 }
 
 fn trace_layers(list: &str, dense: bool, engine: &Engine) -> Result<Vec<u32>> {
@@ -200,12 +187,7 @@ pub(crate) fn report(app: &App, made: &LocalAnswer, engine: &mut Engine, options
         };
         app.terminal.note(&format!("note: the answer was cut off: {why}"));
     }
-    let wanted = match options.stats {
-        When::Always => true,
-        When::Auto => app.terminal.stderr_is_terminal(),
-        When::Never => false,
-    };
-    if wanted {
+    if app.terminal.wants(options.stats) {
         app.terminal.note(&made.statistics(engine));
     }
 }

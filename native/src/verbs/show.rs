@@ -15,7 +15,6 @@ use crate::terminal::table::{count, facts};
 use crate::text::shown;
 use crate::{App, Ended, model};
 
-/// Runs the verb.
 pub(crate) fn run(app: &App, model: &Path) -> Ended {
     let checkpoint = model::open(model)?;
     let text = block_on(Language::open(&checkpoint))?;

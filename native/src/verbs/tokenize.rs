@@ -28,7 +28,6 @@ pub(crate) struct TokenizeArgs {
     pub(crate) model: PathBuf,
 }
 
-/// Runs the verb.
 pub(crate) fn run(app: &App, options: &TokenizeArgs) -> Ended {
     let given = match &options.text {
         Some(text) => text.clone(),

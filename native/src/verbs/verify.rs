@@ -18,7 +18,6 @@ struct Check {
     found: Result<String>,
 }
 
-/// Runs the verb.
 pub(crate) fn run(app: &App, model: &Path) -> Ended {
     // A folder that is not there cannot be checked: that is an error, not a finding.
     model::source(model)?;

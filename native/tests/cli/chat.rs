@@ -56,6 +56,6 @@ fn mistakes_in_commands_are_named() {
         ("/undo", "no turn"),
         ("/thinking maybe", "expected on or off"),
     ] {
-        lyn_with(&["chat"], &format!("{line}\n")).expect_code(2).says(&[says]);
+        lyn_with(&["chat"], format!("{line}\n")).expect_code(2).says(&[says]);
     }
 }

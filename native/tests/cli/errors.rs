@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{Run, command, copy_of_stories, finished, folder, lyn};
+use super::{Run, command, copy_of_stories, ended, folder, lyn};
 
 /// An error has its code, a remedy and its place in the documents; stdout stays empty.
 #[track_caller]
@@ -89,12 +89,8 @@ fn requests_that_cannot_be_honoured() {
 #[test]
 fn no_adapter_and_the_wrong_one() {
     let blind = |arguments: &[&str]| {
-        let mut command = command(arguments);
-        command
-            .env("VK_DRIVER_FILES", "/nonexistent")
-            .env("VK_ICD_FILENAMES", "/nonexistent")
-            .env("WGPU_BACKEND", "vulkan");
-        finished(command.output().unwrap())
+        let nowhere = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"].map(|name| (name, "/nonexistent"));
+        ended(command(arguments).envs(nowhere).env("WGPU_BACKEND", "vulkan"))
     };
     expect_error(blind(&["devices"]), 4, "no_adapter", "no GPU adapter found");
     expect_error(blind(&["generate", "x"]), 4, "no_adapter", "--device cpu");
@@ -154,8 +150,7 @@ fn mistakes_of_the_command_line_are_json_for_programs_too() {
         assert!(run.err.contains("error[bad_request]: ") && !run.err.contains('\u{1b}'), "{}", run.err);
     }
     // The switch may come from the environment, and the fault too.
-    let run =
-        finished(command(["generate", "x"]).env("LYN_JSON", "1").env("LYN_TEMPERATURE", "warm").output().unwrap());
+    let run = ended(command(["generate", "x"]).env("LYN_JSON", "1").env("LYN_TEMPERATURE", "warm"));
     assert_eq!(run.expect_code(2).json()["error"]["code"], "bad_request");
     // After -- it is text.
     assert_eq!(lyn(["show", "--", "--json"]).expect_code(3).out, "");
@@ -232,7 +227,7 @@ fn settings_are_read_and_mistakes_in_them_are_named() {
     assert_eq!(value("generate", "max_tokens"), ("7".into(), "settings".into()));
     assert_eq!(value("chat", "temperature"), ("0.25".into(), "settings".into()));
     assert_eq!(value("chat", "model"), ("stories".into(), "default".into()));
-    let run = finished(command(["config", "show"]).env("LYN_CONTEXT", "512").output().unwrap()).expect_code(0);
+    let run = ended(command(["config", "show"]).env("LYN_CONTEXT", "512")).expect_code(0);
     let found =
         run.out.lines().any(|line| line.starts_with("chat") && line.contains("512") && line.ends_with("environment"));
     assert!(found, "{}", run.out);

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use super::{command, copy_of_stories, finished, folder, golden, lyn, lyn_with, stories};
+use super::{command, copy_of_stories, finished, folder, golden, lyn, lyn_with, started, stories};
 
 const ONCE: [&str; 8] = ["generate", "--raw", "Once upon a time", "-n", "64", "--temperature", "0", "--stats=never"];
 
@@ -237,7 +237,7 @@ fn a_trace_may_have_the_weights_of_dense_attention() {
 /// A long answer, read as far as `bytes`, then hit by a signal: exit code, all of stdout, stderr.
 fn interrupted(signal: &str, bytes: usize) -> (Option<i32>, String, String) {
     let arguments = ["generate", "--raw", "Once upon a time", "--ignore-eos", "-t", "0.9", "--stats", "always"];
-    let mut child = command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = started(&mut command(arguments));
     let mut out = child.stdout.take().unwrap();
     let mut begin = vec![0; bytes];
     out.read_exact(&mut begin).unwrap();
@@ -262,7 +262,7 @@ fn signals_keep_the_text_so_far() {
 #[test]
 fn a_reader_that_leaves_ends_it_quietly() {
     let arguments = ["generate", "--raw", "Once upon a time", "--ignore-eos", "--quiet"];
-    let mut child = command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = started(&mut command(arguments));
     let mut first = [0];
     child.stdout.take().unwrap().read_exact(&mut first).unwrap();
     let run = finished(child.wait_with_output().unwrap());

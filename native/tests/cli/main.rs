@@ -13,7 +13,7 @@ mod upstream;
 use std::ffi::OsStr;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 /// How a run ended.
 struct Run {
@@ -43,19 +43,24 @@ fn finished(output: Output) -> Run {
     Run { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
 }
 
+/// Runs a command to its end.
+fn ended(command: &mut Command) -> Run {
+    finished(command.output().expect("lyn starts"))
+}
+
+/// Starts a command whose streams the test reads.
+fn started(command: &mut Command) -> Child {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("lyn starts")
+}
+
 fn lyn<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Run {
-    finished(command(arguments).output().expect("lyn starts"))
+    ended(&mut command(arguments))
 }
 
 /// `lyn` with text on stdin.
-fn lyn_with(arguments: &[&str], stdin: &str) -> Run {
-    let mut child = command(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("lyn starts");
-    child.stdin.take().expect("stdin is piped").write_all(stdin.as_bytes()).expect("lyn reads stdin");
+fn lyn_with(arguments: &[&str], stdin: impl AsRef<[u8]>) -> Run {
+    let mut child = started(command(arguments).stdin(Stdio::piped()));
+    child.stdin.take().expect("stdin is piped").write_all(stdin.as_ref()).expect("lyn reads stdin");
     finished(child.wait_with_output().expect("lyn ends"))
 }
 

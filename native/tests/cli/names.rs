@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::{command, copy_of_stories, finished, folder, lyn, stories};
+use super::{command, copy_of_stories, ended, folder, lyn, stories};
 
 /// Links to the files of stories, with other names for some.
 #[cfg(unix)]
@@ -95,7 +95,7 @@ fn names_reach_the_terminal_escaped_and_in_one_line() {
     };
     for verb in ["show", "plan", "verify"] {
         for more in [&[][..], &["--json"]] {
-            let run = finished(command([OsStr::new(verb), model.as_os_str()]).args(more).output().unwrap());
+            let run = ended(command([OsStr::new(verb), model.as_os_str()]).args(more));
             plain(&run.out);
             plain(&run.err);
             let run = run.expect_code(0);
@@ -103,7 +103,7 @@ fn names_reach_the_terminal_escaped_and_in_one_line() {
         }
     }
     let mut generate = command([OsStr::new("generate"), OsStr::new("-m"), model.as_os_str()]);
-    let run = finished(generate.args(["--raw", "-n", "2", "-t", "0", "--json", "Once"]).output().unwrap());
+    let run = ended(generate.args(["--raw", "-n", "2", "-t", "0", "--json", "Once"]));
     plain(&run.expect_code(0).err);
     let missing = model.join("not here\x1b");
     let run = lyn([Path::new("show"), &missing]).expect_code(3);

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
-use super::{command, copy_of_stories, finished, folder, lyn, lyn_with};
+use super::{command, copy_of_stories, ended, folder, lyn, lyn_with};
 
 /// Every variable that stands for an option, as the document of the command line lists them.
 fn twins() -> Vec<String> {
@@ -39,13 +39,12 @@ fn bare(arguments: &[&str]) -> Command {
 
 #[test]
 fn a_bare_environment_is_enough() {
-    let run =
-        finished(bare(&["generate", "--raw", "-q", "-n", "2", "-t", "0", "Once"]).output().unwrap()).expect_code(0);
+    let run = ended(&mut bare(&["generate", "--raw", "-q", "-n", "2", "-t", "0", "Once"])).expect_code(0);
     assert!(!run.out.is_empty());
     // Neither a driver's word on the missing desktop, nor a warning on the missing home.
     assert_eq!(run.err, "");
-    assert!(finished(bare(&["show"]).output().unwrap()).expect_code(0).out.contains("stories"));
-    let run = finished(bare(&["devices"]).output().unwrap()).expect_code(0);
+    assert!(ended(&mut bare(&["show"])).expect_code(0).out.contains("stories"));
+    let run = ended(&mut bare(&["devices"])).expect_code(0);
     assert_eq!(run.err, "");
 
     let mut server = bare(&["serve", "--port", "0"]).stderr(Stdio::piped()).spawn().unwrap();
@@ -64,11 +63,9 @@ fn a_home_that_is_none_is_as_no_home() {
     for home in ["/dev/null", "", "relative", "/nonexistent"] {
         let mut show = command(["show"]);
         show.env_remove("XDG_CONFIG_HOME").env_remove("XDG_CACHE_HOME").env("HOME", home);
-        let run = finished(show.output().unwrap()).expect_code(0);
+        let run = ended(&mut show).expect_code(0);
         assert_eq!(run.err, "", "HOME={home}");
-        let mut path = command(["config", "path"]);
-        path.env_remove("XDG_CONFIG_HOME").env("HOME", home);
-        finished(path.output().unwrap()).expect_code(0);
+        ended(command(["config", "path"]).env_remove("XDG_CONFIG_HOME").env("HOME", home)).expect_code(0);
     }
 }
 
@@ -84,13 +81,11 @@ fn values_of_the_environment_are_named_by_their_variable() {
         ("LYN_COLOR", "blue", "LYN_COLOR: expected auto, always or never, found \"blue\""),
         ("LYN_CHUNK", "5000", "LYN_CHUNK: expected a whole number from 1 to 4096, found \"5000\""),
     ] {
-        finished(command(["generate", "x"]).env(name, value).output().unwrap())
-            .expect_code(2)
-            .says(&["error[bad_request]: ", expected]);
+        ended(command(["generate", "x"]).env(name, value)).expect_code(2).says(&["error[bad_request]: ", expected]);
     }
     // What the command line says comes first.
     let mut command = command(["generate", "--raw", "-n", "1", "-t", "0", "x"]);
-    finished(command.env("LYN_TEMPERATURE", "warm").output().unwrap()).expect_code(0);
+    ended(command.env("LYN_TEMPERATURE", "warm")).expect_code(0);
 }
 
 #[test]
@@ -153,12 +148,8 @@ fn other_encodings_are_named() {
 #[cfg(unix)]
 #[test]
 fn text_of_another_code_page_is_the_same_mistake_everywhere() {
-    use std::io::Write;
-    for verb in [&["generate"][..], &["chat"], &["tokenize"]] {
-        let mut child =
-            command(verb).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        child.stdin.take().unwrap().write_all(b"caf\xe9\nhi\n").unwrap();
-        let run = finished(child.wait_with_output().unwrap()).expect_code(2);
+    for verb in ["generate", "chat", "tokenize"] {
+        let run = lyn_with(&[verb], b"caf\xe9\nhi\n").expect_code(2);
         assert!(
             run.err.contains("stdin: expected UTF-8 text, found an invalid byte at offset 3"),
             "{verb:?}: {}",

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{command, copy_of_stories, finished, folder, lyn, lyn_with, stories};
+use super::{command, copy_of_stories, ended, folder, lyn, lyn_with, stories};
 
 #[test]
 fn devices_are_listed_with_the_default_marked() {
@@ -66,7 +66,7 @@ fn an_adapter_is_checked_at_its_first_use() {
     let cache = folder("cache");
     let checked = |cache: &Path| {
         let arguments = ["generate", "Once", "--max-tokens", "1", "-v"];
-        let run = finished(command(arguments).env("XDG_CACHE_HOME", cache).output().unwrap()).expect_code(0);
+        let run = ended(command(arguments).env("XDG_CACHE_HOME", cache)).expect_code(0);
         run.err.contains("passed the self-check")
     };
     assert_eq!((checked(&cache), checked(&cache)), (true, false));
@@ -106,8 +106,7 @@ fn the_cache_on_disk_is_shown_and_cleared() {
     let cache = folder("cache-shown");
     let blocks = cache.join("blocks");
     let of = |arguments: &[&str]| {
-        let mut command = command(["cache"].iter().chain(arguments));
-        finished(command.env("LYN_CACHE_DIR", &blocks).output().unwrap()).expect_code(0)
+        ended(command(["cache"].iter().chain(arguments)).env("LYN_CACHE_DIR", &blocks)).expect_code(0)
     };
     // A folder that is not there is an empty cache, and is not made.
     assert_eq!(of(&["clear"]).out, "removed 0 blocks, 0.0 KiB\n");
@@ -123,7 +122,7 @@ fn the_cache_on_disk_is_shown_and_cleared() {
     assert_eq!(of(&["clear", "--json"]).json()["cleared"], true);
     assert!(!block.exists() && blocks.join("notes.txt").exists());
     // Where no folder is named, it lies where caches do.
-    let shown = finished(command(["cache", "show"]).env("XDG_CACHE_HOME", &cache).output().unwrap()).expect_code(0);
+    let shown = ended(command(["cache", "show"]).env("XDG_CACHE_HOME", &cache)).expect_code(0);
     assert!(shown.out.contains("lyn/blocks"), "{}", shown.out);
 }
 

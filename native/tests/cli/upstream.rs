@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::replay::{Replay, Said, models};
-use super::{command, finished, folder, lyn};
+use super::{command, ended, finished, folder, lyn, started};
 
 macro_rules! recorded {
     ($name:literal) => {
@@ -82,8 +82,8 @@ fn refusals_are_one_line_without_the_key() {
     ] {
         let server = Replay::chat(Said::new(status, "text/plain", said).with_header("retry-after", "0"));
         let url = server.url();
-        let run = command(["generate", "--upstream", &url, "x"]).env("LYN_UPSTREAM_KEY", key).output().unwrap();
-        let run = finished(run).expect_code(6);
+        let mut generate = command(["generate", "--upstream", &url, "x"]);
+        let run = ended(generate.env("LYN_UPSTREAM_KEY", key)).expect_code(6);
         assert!(run.err.starts_with("error[upstream]: ") && run.err.contains(says), "{}", run.err);
         assert!(!run.err.contains(key) && run.out.is_empty());
         assert_eq!(server.chats().len(), if status < 429 { 1 } else { 3 });
@@ -144,11 +144,7 @@ fn ctrl_c_keeps_the_text_and_ends_the_request() {
     use std::io::Read;
     let server = Replay::chat(Said::stream(recorded!("cut.sse")).held());
     let url = server.url();
-    let mut child = command(["generate", "--upstream", &url, "--stats", "always", "x"])
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = started(&mut command(["generate", "--upstream", &url, "--stats", "always", "x"]));
     let mut begin = [0; 6];
     child.stdout.as_mut().unwrap().read_exact(&mut begin).unwrap();
     assert_eq!(&begin, b"It is ");

@@ -74,10 +74,7 @@ impl TurnSource {
         matches!(self, TurnSource::Editor(_))
     }
 
-    /// The next turn.
-    ///
-    /// # Errors
-    /// `io` where the terminal or stdin cannot be read, `bad_request` where a line is not UTF-8.
+    /// The next turn. Errors: `io` where the terminal or stdin cannot be read, `bad_request` where a line is not UTF-8.
     pub(super) fn next(&mut self, prompt: &str) -> Result<Line> {
         let failed = |error: &dyn std::fmt::Display| Error::new(Code::Io, format!("stdin: {error}"));
         match self {

@@ -6,7 +6,6 @@ mod input;
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Args;
 use lyn::chat::{Content, Detected, Message, Role};
 use lyn::engine::Engine;
 use lyn::error::{Result, escape};
@@ -15,27 +14,14 @@ use super::generate::report;
 use super::refuse;
 use crate::answer::{LocalAnswer, answer};
 use crate::ask::{Ask, message};
-use crate::cli::{AnswerArgs, EngineArgs, SamplingArgs, UpstreamArgs};
+use crate::cli::AskArgs;
 use crate::remote::{Remote, RemoteAnswer};
 use crate::text::shown;
 use crate::{App, Ended, load, terminal};
 
 use input::{Line, TurnSource};
 
-#[derive(Debug, Args)]
-pub(crate) struct ChatArgs {
-    #[command(flatten)]
-    pub(crate) answer: AnswerArgs,
-    #[command(flatten)]
-    pub(crate) sampling: SamplingArgs,
-    #[command(flatten)]
-    pub(crate) engine: EngineArgs,
-    #[command(flatten)]
-    pub(crate) upstream: UpstreamArgs,
-}
-
-/// Runs the verb.
-pub(crate) fn run(app: &App, options: ChatArgs) -> Ended {
+pub(crate) fn run(app: &App, options: AskArgs) -> Ended {
     let speaker = match Remote::open(app, &options.upstream, &options.engine)? {
         Some(remote) => Speaker::There(Box::new(remote)),
         None => {
@@ -73,13 +59,11 @@ pub(crate) fn run(app: &App, options: ChatArgs) -> Ended {
     }
 }
 
-/// Who answers.
 enum Speaker {
     Here(Box<Engine>),
     There(Box<Remote>),
 }
 
-/// The last answer.
 #[derive(Clone)]
 enum Last {
     Here(LocalAnswer),
@@ -104,7 +88,7 @@ struct Chat<'a> {
     app: &'a App,
     speaker: Speaker,
     /// How answers are made; `/set`, `/system` and `/thinking` change it.
-    options: ChatArgs,
+    options: AskArgs,
     /// Turns of user and assistant; the system message is in the options.
     messages: Vec<Message>,
     /// Files that go before the next turn's text, fenced.
@@ -186,7 +170,7 @@ impl Chat<'_> {
     }
 
     fn ask(&self) -> Ask<'_> {
-        Ask { answer: &self.options.answer, sampling: &self.options.sampling, form: None }
+        self.options.ask(None)
     }
 
     fn reply_here(&mut self) -> Result<LocalAnswer> {
