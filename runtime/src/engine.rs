@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::chat::{Conversation, Detected, RenderOptions};
+use crate::chat::Detected;
 use crate::checkpoint::{Checkpoint, GenerationDefaults, Source};
 use crate::error::{Code, Error, Result};
 use crate::executor::Executor;
@@ -150,16 +150,10 @@ impl Place {
         }
     }
 
-    /// Whether this is a processor: slow, and its memory is the machine's.
-    #[must_use]
-    pub fn is_software(&self) -> bool {
-        is_software(self.adapter())
-    }
-
     /// Bytes of the largest tensor that can be bound.
     fn binding_bytes(&self) -> u64 {
         match self {
-            Place::Gpu(device) => device.limits().binding_bytes,
+            Place::Gpu(device) => device.binding_bytes(),
             Place::Host => 1 << 31,
         }
     }
@@ -308,8 +302,7 @@ impl Engine {
     }
 
     /// Sizes of the model.
-    #[must_use]
-    pub fn dims(&self) -> &Dims {
+    pub(crate) fn dims(&self) -> &Dims {
         self.runner.dims()
     }
 
@@ -320,8 +313,7 @@ impl Engine {
     }
 
     /// Sampling that the checkpoint recommends.
-    #[must_use]
-    pub fn defaults(&self) -> &GenerationDefaults {
+    pub(crate) fn defaults(&self) -> &GenerationDefaults {
         &self.defaults
     }
 
@@ -351,14 +343,6 @@ impl Engine {
     pub fn chat_format(&self) -> Detected {
         let raw = Detected::Raw("the checkpoint has no tokenizer");
         self.language().map_or(raw, |language| language.chat_format())
-    }
-
-    /// A conversation as ids, in the checkpoint's own format.
-    ///
-    /// # Errors
-    /// `bad_request` where the checkpoint has no format that lyn renders, or a message cannot be rendered.
-    pub fn chat_prompt(&self, conversation: &Conversation, thinking: bool) -> Result<Vec<u32>> {
-        self.language()?.render(conversation, RenderOptions { thinking, ..RenderOptions::default() })
     }
 
     /// Plain text as ids, after the token that begins every text.

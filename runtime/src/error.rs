@@ -31,8 +31,7 @@ macro_rules! codes {
             pub const fn exit_code(self) -> u8 { match self { $(Code::$variant => $exit),* } }
 
             /// What to do first, where the place of the error knows nothing better.
-            #[must_use]
-            pub const fn default_help(self) -> &'static str { match self { $(Code::$variant => $help),* } }
+            pub(crate) const fn default_help(self) -> &'static str { match self { $(Code::$variant => $help),* } }
         }
     };
 }

@@ -29,8 +29,7 @@ pub enum Prepared {
 
 impl Prepared {
     /// The recording.
-    #[must_use]
-    pub fn recording(&self) -> &Recording {
+    pub(crate) fn recording(&self) -> &Recording {
         match self {
             Prepared::Gpu(prepared) => prepared.recording(),
             Prepared::Host(recording) => recording,
@@ -52,7 +51,7 @@ impl Executor {
     ///
     /// # Errors
     /// `out_of_memory`, `limit_too_small`, `device_lost`.
-    pub async fn allocate(&mut self, name: &str, words: u64) -> Result<Slot> {
+    pub(crate) async fn allocate(&mut self, name: &str, words: u64) -> Result<Slot> {
         match self {
             Executor::Gpu(gpu) => gpu.allocate(name, words).await,
             Executor::Host(host) => host.allocate(name, words),
@@ -60,7 +59,7 @@ impl Executor {
     }
 
     /// Frees a tensor; recordings that use it are of no use any more.
-    pub fn free(&mut self, slot: Slot) {
+    pub(crate) fn free(&mut self, slot: Slot) {
         match self {
             Executor::Gpu(gpu) => gpu.free(slot),
             Executor::Host(host) => host.free(slot),
@@ -68,17 +67,10 @@ impl Executor {
     }
 
     /// Writes words into a slot, in order with the steps before and after.
-    pub fn write(&mut self, slot: Slot, word: u64, words: &[u32]) {
+    pub(crate) fn write(&mut self, slot: Slot, word: u64, words: &[u32]) {
         match self {
             Executor::Gpu(gpu) => gpu.write(slot, word, words),
             Executor::Host(host) => host.write(slot, word, words),
-        }
-    }
-
-    /// Hands pending writes to the device.
-    pub fn flush(&mut self) {
-        if let Executor::Gpu(gpu) = self {
-            gpu.flush();
         }
     }
 
@@ -98,7 +90,7 @@ impl Executor {
     ///
     /// # Errors
     /// As [`Executor::allocate`].
-    pub async fn prepare(&mut self, recording: Recording) -> Result<Prepared> {
+    pub(crate) async fn prepare(&mut self, recording: Recording) -> Result<Prepared> {
         match self {
             Executor::Gpu(gpu) => gpu.prepare(recording).await.map(Prepared::Gpu),
             Executor::Host(host) => host.prepare(&recording).map(|()| Prepared::Host(recording)),
@@ -128,7 +120,7 @@ impl Executor {
     ///
     /// # Errors
     /// As [`Executor::run`].
-    pub async fn run_timed(&mut self, prepared: &Prepared, extent: &Extent) -> Result<Option<f64>> {
+    pub(crate) async fn run_timed(&mut self, prepared: &Prepared, extent: &Extent) -> Result<Option<f64>> {
         match (self, prepared) {
             (Executor::Gpu(gpu), Prepared::Gpu(prepared)) => gpu.run_timed(prepared, extent).await,
             (executor, prepared) => executor.run(prepared, extent).map(|_| None),
@@ -161,14 +153,6 @@ impl Executor {
         match self {
             Executor::Gpu(gpu) => gpu.read(slot, word, words).map(Read::Gpu),
             Executor::Host(host) => host.read(slot, word, words).map(|words| Read::Host(Some(words))),
-        }
-    }
-
-    /// Frees everything.
-    pub fn clear(&mut self) {
-        match self {
-            Executor::Gpu(gpu) => gpu.clear(),
-            Executor::Host(host) => host.clear(),
         }
     }
 }

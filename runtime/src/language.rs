@@ -85,7 +85,6 @@ impl Language {
     }
 
     /// With the context that an engine has room for, instead of all that the model was made for.
-    #[must_use]
     pub(crate) fn with_context(self, context: u32) -> Language {
         Language { context, ..self }
     }
@@ -120,14 +119,12 @@ impl Language {
     }
 
     /// Sampling that the checkpoint recommends.
-    #[must_use]
-    pub fn defaults(&self) -> &GenerationDefaults {
+    pub(crate) fn defaults(&self) -> &GenerationDefaults {
         &self.defaults
     }
 
     /// The config's `model_type`.
-    #[must_use]
-    pub fn model_type(&self) -> &str {
+    pub(crate) fn model_type(&self) -> &str {
         &self.model_type
     }
 
@@ -159,7 +156,7 @@ impl Language {
     ///
     /// # Errors
     /// `context_overflow`.
-    pub fn check_length(&self, bytes: usize) -> Result<()> {
+    pub(crate) fn check_length(&self, bytes: usize) -> Result<()> {
         let (least, context) = (self.tokenizer().least_tokens(bytes), self.context);
         if least <= context as usize {
             return Ok(());
@@ -175,8 +172,7 @@ impl Language {
     }
 
     /// Whether what follows `prompt` is thought.
-    #[must_use]
-    pub fn opens_thought(&self, prompt: &[u32]) -> bool {
+    pub(crate) fn opens_thought(&self, prompt: &[u32]) -> bool {
         let [open, close] = [control::THINK, control::END_THINK].map(|token| self.tokenizer().token_id(token));
         let last = prompt.iter().rev().find(|&&id| Some(id) == open || Some(id) == close);
         last.is_some_and(|&id| Some(id) == open)
@@ -193,8 +189,7 @@ impl Language {
     }
 
     /// Whether the model has tokens for a hole between two texts.
-    #[must_use]
-    pub fn has_hole(&self) -> bool {
+    pub(crate) fn has_hole(&self) -> bool {
         self.around_hole(&[], &[]).is_ok()
     }
 
@@ -202,7 +197,7 @@ impl Language {
     ///
     /// # Errors
     /// `bad_request` where the vocabulary has no hole.
-    pub fn around_hole(&self, before: &[u32], behind: &[u32]) -> Result<Vec<u32>> {
+    pub(crate) fn around_hole(&self, before: &[u32], behind: &[u32]) -> Result<Vec<u32>> {
         around_hole(self.tokenizer(), before, behind)
     }
 

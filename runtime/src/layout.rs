@@ -56,7 +56,7 @@ pub(crate) struct StoredRows {
     /// Row groups.
     pub(crate) groups: u32,
     /// Rows of a group.
-    pub(crate) rows: u32,
+    pub rows: u32,
     /// The first row of the first group.
     pub(crate) first_row: u32,
     /// Rows from one group to the next.
@@ -69,11 +69,11 @@ pub struct TableShard {
     /// `[rows, columns]`, row-major
     pub weight: Slot,
     /// Scales of the whole table, for encodings that have them; else one word.
-    pub scales: Slot,
+    pub(crate) scales: Slot,
     /// How its weights are packed.
-    pub encoding: &'static Encoding,
+    pub(crate) encoding: &'static Encoding,
     /// First row here.
-    pub first_row: u32,
+    pub(crate) first_row: u32,
     /// Rows here.
     pub rows: u32,
 }
@@ -82,20 +82,20 @@ pub struct TableShard {
 #[derive(Clone, Debug)]
 pub struct LinearWeights {
     /// Panels, split by encoding and by the largest binding.
-    pub shards: Vec<LinearShard>,
+    pub(crate) shards: Vec<LinearShard>,
     /// Columns of the output. Where several matrices lie side by side, their owner has the [`ColumnRange`] of each.
-    pub width: u32,
+    pub(crate) width: u32,
 }
 
 /// Some rows of a [`LinearWeights`].
 #[derive(Clone, Debug)]
-pub struct LinearShard {
+pub(crate) struct LinearShard {
     /// Panels.
     pub weight: Slot,
     /// Their scales; else one word.
-    pub scales: Slot,
+    pub(crate) scales: Slot,
     /// Their sizes.
-    pub panels: Panels,
+    pub(crate) panels: Panels,
     /// Column of the output where they begin.
     pub offset: u32,
 }

@@ -78,11 +78,11 @@ pub(crate) struct Wanted {
     /// Everything else; its context is the plan's to choose.
     pub(crate) settings: Settings,
     /// Whether multi-token prediction is loaded too.
-    pub(crate) prediction: bool,
+    pub prediction: bool,
     /// Bytes of a tensor at most, where it can be split.
-    pub(crate) shard_bytes: u64,
+    pub shard_bytes: u64,
     /// Memory that is there; none where the adapter does not say.
-    pub(crate) available_bytes: Option<u64>,
+    pub available_bytes: Option<u64>,
 }
 
 /// A plan, and the memory that it speaks of.

@@ -32,14 +32,14 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> T {
 /// time, a few at once, and a panic is its own. In a browser there are no threads: there `web/npm/trial.ts` has the same work
 /// done by another worker first.
 #[derive(Debug, Default)]
-pub struct Apart {
+pub(crate) struct Apart {
     #[cfg(not(target_arch = "wasm32"))]
     room: std::sync::Arc<native::Room>,
 }
 
 /// Why work that was done apart has no result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Undone {
+pub(crate) enum Undone {
     /// It took too long. It goes on, and keeps its place until it ends.
     Late,
     /// It panicked, or the system has no thread to give.
@@ -63,7 +63,7 @@ impl Apart {
     /// # Errors
     /// Why there is no result.
     #[cfg(not(target_arch = "wasm32"))]
-    pub fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Undone> {
+    pub(crate) fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Undone> {
         native::run(&self.room, native::LIMITS, work)
     }
 }

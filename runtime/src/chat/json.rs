@@ -26,8 +26,7 @@ impl Formatter for Spaced {
 }
 
 /// `value` on one line, with spaces after commas and colons.
-#[must_use]
-pub fn spaced(value: &Value) -> String {
+pub(crate) fn spaced(value: &Value) -> String {
     let mut bytes = vec![];
     // A `Value` always serialises, and a `Vec` always takes more.
     let written = value.serialize(&mut Serializer::with_formatter(&mut bytes, Spaced));

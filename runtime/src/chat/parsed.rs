@@ -69,8 +69,7 @@ impl Parsed {
     }
 
     /// Whether a call has begun and is not complete.
-    #[must_use]
-    pub fn is_in_call(&self) -> bool {
+    pub(crate) fn is_in_call(&self) -> bool {
         self.calls.last().is_some_and(|call| !call.complete)
     }
 }

@@ -57,8 +57,7 @@ impl Prompt {
     }
 
     /// Bytes of its text, without control tokens.
-    #[must_use]
-    pub fn text_bytes(&self) -> usize {
+    pub(crate) fn text_bytes(&self) -> usize {
         let bytes = |segment: &Segment| if let Segment::Text(text) = segment { text.len() } else { 0 };
         self.segments.iter().map(bytes).fold(0, usize::saturating_add)
     }
@@ -73,7 +72,7 @@ impl Prompt {
     }
 
     /// Appends a control token.
-    pub fn control(&mut self, token: impl Into<Cow<'static, str>>) {
+    pub(crate) fn control(&mut self, token: impl Into<Cow<'static, str>>) {
         self.segments.push(Segment::Control(token.into()));
     }
 

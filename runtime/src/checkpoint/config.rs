@@ -11,9 +11,9 @@ use crate::json::Json;
 /// The file read here.
 pub const CONFIG_FILE: &str = "config.json";
 /// Sampling defaults beside it; may be absent.
-pub const GENERATION_FILE: &str = "generation_config.json";
+pub(crate) const GENERATION_FILE: &str = "generation_config.json";
 /// Rows and columns of a weight that share one FP8 scale; no other block size is in use.
-pub const SCALE_BLOCK: u32 = 128;
+pub(crate) const SCALE_BLOCK: u32 = 128;
 
 /// A model's sizes and switches, under the names of config.json.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,7 +88,6 @@ pub struct IndexerConfig {
 
 /// How tokens choose experts.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[expect(missing_docs, reason = "a field without a comment is the field of that name in config.json")]
 pub struct RouterConfig {
     pub n_routed_experts: u32,
     pub num_experts_per_tok: u32,
@@ -138,7 +137,6 @@ pub struct RopeConfig {
 
 /// YaRN's settings, under their names in config.json; a zero counts as absent.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[expect(missing_docs, reason = "a field without a comment is the field of that name in config.json")]
 pub struct Yarn {
     pub factor: f64,
     pub original_max_position_embeddings: u32,
@@ -286,8 +284,7 @@ impl ModelConfig {
     }
 
     /// Layers of the files that the config speaks of: the main ones, then those of multi-token prediction.
-    #[must_use]
-    pub fn layers_with_prediction(&self) -> u32 {
+    pub(crate) fn layers_with_prediction(&self) -> u32 {
         self.num_hidden_layers.saturating_add(self.num_nextn_predict_layers)
     }
 

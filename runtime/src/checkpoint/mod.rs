@@ -39,21 +39,17 @@ mod source;
 mod stored;
 mod tensors;
 
-pub use config::{
-    CONFIG_FILE, GENERATION_FILE, GenerationDefaults, GroupScore, IndexerConfig, LayerIndexer, LayerKind, ModelConfig,
-    Quantization, RopeConfig, RouterConfig, SCALE_BLOCK, Scoring, Yarn,
-};
-pub use dtype::Dtype;
-pub use files::{CONFIG_BYTES, INDEX_BYTES, optional_small_file, other_encoding, small_file};
+pub use config::{CONFIG_FILE, GenerationDefaults, GroupScore, LayerIndexer, ModelConfig, Scoring};
+pub(crate) use config::{RouterConfig, Yarn};
+pub(crate) use dtype::Dtype;
+pub use files::{other_encoding, small_file};
 pub use names::TensorRole;
-pub use safetensors::{
-    HEADER_BYTES, INDEX_FILE, NAME_BYTES, ONLY_SHARD_FILE, RANK, SHARDS, SINGLE_FILE, TENSORS, read_header,
-};
+pub use safetensors::{HEADER_BYTES, INDEX_FILE, ONLY_SHARD_FILE, SHARDS, SINGLE_FILE, read_header};
 #[cfg(not(target_arch = "wasm32"))]
 pub use source::FolderSource;
-pub use source::{BoxFuture, Bytes, MemorySource, Shareable, Source};
+pub use source::{BoxFuture, Bytes, MemorySource, Source};
 
-pub use stored::{Tensor, TextFiles};
+pub(crate) use stored::{Tensor, TextFiles};
 
 use crate::error::{Class, Code, Error, Result, quote};
 use stored::Stored;
@@ -257,7 +253,7 @@ impl Checkpoint {
 }
 
 /// A tensor's data in pieces of at most [`SLICE_BYTES`], which cuts no element: (byte offset, length).
-pub fn slices(tensor: &Tensor) -> impl Iterator<Item = (u64, usize)> + use<> {
+pub(crate) fn slices(tensor: &Tensor) -> impl Iterator<Item = (u64, usize)> + use<> {
     let bytes = tensor.bytes;
     (0..bytes).step_by(SLICE_BYTES).map(move |offset| {
         let left = usize::try_from(bytes.saturating_sub(offset)).unwrap_or(SLICE_BYTES);

@@ -19,8 +19,7 @@ pub fn layer(layer: u32, part: &str) -> String {
 }
 
 /// Bias of the indexer's key norm, `[index_head_dim]`.
-#[must_use]
-pub fn indexer_norm_bias(layer: u32) -> String {
+pub(crate) fn indexer_norm_bias(layer: u32) -> String {
     format!("model.layers.{layer}.self_attn.indexer.k_norm.bias")
 }
 

@@ -163,12 +163,6 @@ mod folder {
             Err(Error::new(Code::ModelNotFound, format!("{}: {found}", quote(&folder.to_string_lossy()))))
         }
 
-        /// The folder.
-        #[must_use]
-        pub fn path(&self) -> &Path {
-            &self.folder
-        }
-
         /// Looks before opening: opening a named pipe would wait for its other end forever.
         fn regular(&self, file: &str) -> Result<Option<(PathBuf, u64)>> {
             if file.is_empty() || file == "." || file == ".." || file.contains(['/', '\\', '\0', ':']) {

@@ -54,8 +54,7 @@ pub struct Tensor {
 
 impl Tensor {
     /// Number of elements.
-    #[must_use]
-    pub fn elements(&self) -> u64 {
+    pub(crate) fn elements(&self) -> u64 {
         self.shape.iter().fold(1, |product, &dim| product.saturating_mul(dim))
     }
 

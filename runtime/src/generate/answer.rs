@@ -17,7 +17,7 @@ use crate::text::{Pieces, Tokenizer};
 pub(crate) struct Vocabulary {
     pub(crate) tokenizer: Arc<Tokenizer>,
     /// Ids that end a text.
-    pub(crate) eos: Vec<u32>,
+    pub eos: Vec<u32>,
     /// `[vocab_size]`: ids that may ever be sampled.
     pub(crate) allowed: Arc<[bool]>,
     /// How the text of an answer to a request is read.

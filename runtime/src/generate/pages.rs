@@ -15,8 +15,7 @@ pub struct Key([u8; 32]);
 
 impl Key {
     /// Of the empty text in a scope: texts of different scopes share nothing.
-    #[must_use]
-    pub fn root(scope: &[u8]) -> Key {
+    pub(crate) fn root(scope: &[u8]) -> Key {
         Key(Sha256::digest(scope).into())
     }
 
@@ -30,8 +29,7 @@ impl Key {
     }
 
     /// Keys of all full blocks of a text, `self` being that of what comes before it.
-    #[must_use]
-    pub fn chain(self, ids: &[u32]) -> Vec<Key> {
+    pub(crate) fn chain(self, ids: &[u32]) -> Vec<Key> {
         let blocks = ids.chunks_exact(PAGE as usize);
         let keys = blocks.scan(self, |key, block| {
             *key = key.next(block);

@@ -40,8 +40,7 @@ pub struct Chunk<'a> {
 
 impl Chunk<'_> {
     /// Rows of logits that it wants.
-    #[must_use]
-    pub const fn rows(&self) -> usize {
+    pub(crate) const fn rows(&self) -> usize {
         match self.wanted {
             Wanted::None => 0,
             Wanted::Last => 1,
@@ -109,7 +108,7 @@ impl Runner {
     }
 
     /// Positions that attention reads from now on; none: all visible ones. Tokens read before keep what they were given.
-    pub fn set_index_topk(&mut self, index_topk: Option<u32>) {
+    pub(crate) fn set_index_topk(&mut self, index_topk: Option<u32>) {
         self.settings.index_topk = index_topk;
     }
 
@@ -317,7 +316,7 @@ impl Runner {
     ///
     /// # Errors
     /// As [`Runner::step`].
-    pub async fn step_timed(&mut self, chunks: &[Chunk<'_>]) -> Result<Option<f64>> {
+    pub(crate) async fn step_timed(&mut self, chunks: &[Chunk<'_>]) -> Result<Option<f64>> {
         let words = self.assemble(chunks)?;
         self.executor.write(self.tensors.slots.step, 0, &words);
         let shape = self.shape(true, Taps::None);
@@ -334,7 +333,7 @@ impl Runner {
     ///
     /// # Errors
     /// As [`Runner::new`]; `cancelled`.
-    pub async fn warm(&mut self, report: &mut dyn FnMut(u32, u32) -> bool) -> Result<()> {
+    pub(crate) async fn warm(&mut self, report: &mut dyn FnMut(u32, u32) -> bool) -> Result<()> {
         self.extent = Extent { tokens: 1, rows: 1, length: 1 };
         let shapes = [false, true].map(|greedy| self.shape(greedy, Taps::None));
         let recordings = shapes.map(|shape| self.record(shape));
@@ -395,7 +394,6 @@ impl Runner {
     }
 
     /// Words of a row of logits: those of the vocabulary, then padding.
-    #[must_use]
     pub(crate) fn row_words(&self) -> usize {
         self.tensors.weights.head.width as usize
     }
@@ -428,7 +426,7 @@ impl Runner {
     ///
     /// # Errors
     /// `device_lost`.
-    pub async fn settle(&mut self) -> Result<()> {
+    pub(crate) async fn settle(&mut self) -> Result<()> {
         self.mark()?.await.map(drop)
     }
 }

@@ -63,8 +63,7 @@ impl Default for SamplingParams {
 
 impl SamplingParams {
     /// What a checkpoint recommends, plain sampling where it says nothing. The seed is still to be chosen.
-    #[must_use]
-    pub fn recommended(defaults: &GenerationDefaults) -> SamplingParams {
+    pub(crate) fn recommended(defaults: &GenerationDefaults) -> SamplingParams {
         #[expect(clippy::cast_possible_truncation, reason = "the sampler takes f32")]
         let single = |value: f64| value as f32;
         let temperature = match defaults.do_sample {
@@ -79,7 +78,7 @@ impl SamplingParams {
     ///
     /// # Errors
     /// `bad_request` that names the field, also in its details as `param`.
-    pub fn validate(&self) -> Result<()> {
+    pub(crate) fn validate(&self) -> Result<()> {
         let above_zero = f32::MIN_POSITIVE;
         let ranges = [
             ("temperature", self.temperature, 0.0..=2.0, "[0, 2]"),
@@ -107,8 +106,7 @@ impl SamplingParams {
     }
 
     /// Whether the likeliest id is the answer, whatever came before: then the GPU can choose.
-    #[must_use]
-    pub fn is_greedy(&self) -> bool {
+    pub(crate) fn is_greedy(&self) -> bool {
         self.temperature < GREEDY_BELOW
             && !self.has_penalties()
             && self.logit_bias.is_empty()
@@ -126,22 +124,22 @@ fn invalid(field: &str, rule: &str) -> Error {
 
 /// What one choice depends on beside the logits.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Step<'a> {
+pub(crate) struct Step<'a> {
     /// Ids of the prompt.
     pub prompt: &'a [u32],
     /// Ids generated before, thought included.
-    pub generated: &'a [u32],
+    pub(crate) generated: &'a [u32],
     /// Place in the output, from 0: the counter of the random numbers.
     pub position: u64,
     /// Ids that may not come now: of the end of the text while it may not end.
-    pub forbidden: &'a [u32],
+    pub(crate) forbidden: &'a [u32],
     /// Ids that may come now, `[vocab_size]`, from a grammar.
-    pub grammar: Option<&'a [bool]>,
+    pub(crate) grammar: Option<&'a [bool]>,
 }
 
 /// A sampled id.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Sampled {
+pub(crate) struct Sampled {
     /// The id.
     pub id: u32,
     /// When asked for.
@@ -194,7 +192,7 @@ impl Sampler {
     ///
     /// # Errors
     /// `non_finite` when a logit is NaN or infinite; `internal` for a row of another length, or when nothing is allowed.
-    pub fn sample(&mut self, logits: &[f32], step: &Step<'_>) -> Result<Sampled> {
+    pub(crate) fn sample(&mut self, logits: &[f32], step: &Step<'_>) -> Result<Sampled> {
         if logits.len() != self.allowed.len() || step.grammar.is_some_and(|grammar| grammar.len() != logits.len()) {
             let message = format!("expected a row of {} logits, found {}", self.allowed.len(), logits.len());
             return Err(Error::new(Code::Internal, message));

@@ -36,7 +36,7 @@ impl CaseRunner {
     ///
     /// # Errors
     /// `device_lost`, `internal` where the driver refuses the kernel.
-    pub async fn judge(&mut self, case: &Case) -> Result<Verdict> {
+    pub(crate) async fn judge(&mut self, case: &Case) -> Result<Verdict> {
         let pipeline = self.pipelines.get(&self.device, case.kernel.as_ref()).await?;
         self.judge_with(case, &pipeline).await
     }

@@ -7,15 +7,6 @@ use super::health::Health;
 use super::poller::Poller;
 use crate::error::{Code, Error, Result};
 
-/// Limits that shape recordings and buffers.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Largest storage binding, in bytes: larger tensors are split.
-    pub binding_bytes: u64,
-    /// Largest buffer, in bytes.
-    pub buffer_bytes: u64,
-}
-
 /// A device and its queue.
 #[derive(Clone)]
 pub struct Device {
@@ -27,7 +18,6 @@ pub struct Device {
 }
 
 /// The least that lyn's kernels need; every WebGPU adapter has more. Forced in tests.
-#[must_use]
 pub(super) fn minimum_limits() -> wgpu::Limits {
     wgpu::Limits {
         max_storage_buffers_per_shader_stage: 8,
@@ -97,12 +87,11 @@ impl Device {
         &self.info
     }
 
-    /// Limits that shape recordings and buffers.
+    /// Bytes of the largest tensor that can be bound: larger ones are split.
     #[must_use]
-    pub fn limits(&self) -> Limits {
+    pub fn binding_bytes(&self) -> u64 {
         let limits = self.inner.limits();
-        let binding_bytes = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
-        Limits { binding_bytes, buffer_bytes: limits.max_buffer_size }
+        limits.max_storage_buffer_binding_size.min(limits.max_buffer_size)
     }
 
     /// Resolves with the reason once the device is lost, destroyed included. It does not borrow the device.

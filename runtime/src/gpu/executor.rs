@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use lyn_shaders::{Extent, Slot};
 
-use super::device::{Device, Limits};
+use super::device::Device;
 use super::pipelines::{self, Pipelines};
 use super::readback::{Pool, Read};
 use crate::error::{Code, Error, Result};
@@ -54,8 +54,7 @@ pub struct Prepared {
 
 impl Prepared {
     /// The recording.
-    #[must_use]
-    pub fn recording(&self) -> &Recording {
+    pub(crate) fn recording(&self) -> &Recording {
         &self.recording
     }
 }
@@ -81,12 +80,6 @@ impl Executor {
         &self.device
     }
 
-    /// Limits that shape recordings.
-    #[must_use]
-    pub fn limits(&self) -> Limits {
-        self.device.limits()
-    }
-
     /// Things made so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
@@ -105,15 +98,14 @@ impl Executor {
     }
 
     /// Frees a tensor. Its memory is given back once no step and no prepared recording uses it.
-    pub fn free(&mut self, slot: Slot) {
+    pub(crate) fn free(&mut self, slot: Slot) {
         if let Some(buffer) = self.slots.get_mut(slot.0 as usize) {
             *buffer = None;
         }
     }
 
     /// Bytes of all tensors, with the scratch of what was prepared so far.
-    #[must_use]
-    pub fn allocated_bytes(&self) -> u64 {
+    pub(crate) fn allocated_bytes(&self) -> u64 {
         self.slots.iter().flatten().chain(&self.scratch).map(wgpu::Buffer::size).sum()
     }
 
@@ -124,7 +116,7 @@ impl Executor {
     async fn buffer(&mut self, name: &str, words: u64) -> Result<wgpu::Buffer> {
         self.device.health.check()?;
         let bytes = words.max(1).saturating_mul(4);
-        let limit = self.limits().binding_bytes;
+        let limit = self.device.binding_bytes();
         if bytes > limit {
             let message = format!("{name} needs one {bytes}-byte binding; {} allows {limit}", self.device.info().name);
             return Err(Error::new(Code::LimitTooSmall, message));
@@ -146,16 +138,10 @@ impl Executor {
     }
 
     /// Writes words into a slot, in order with the steps before and after.
-    pub fn write(&mut self, slot: Slot, word: u64, words: &[u32]) {
+    pub(crate) fn write(&mut self, slot: Slot, word: u64, words: &[u32]) {
         if let Some(buffer) = self.slot(slot) {
             self.device.queue.write_buffer(buffer, word * 4, bytemuck::cast_slice(words));
         }
-    }
-
-    /// Hands pending writes to the device, so that a long upload does not pile up in memory.
-    pub fn flush(&mut self) {
-        self.device.queue.submit([]);
-        self.counts.submissions += 1;
     }
 
     /// Makes the pipelines of recordings that are not there yet, one after another. In a browser each is awaited, so that
@@ -183,7 +169,7 @@ impl Executor {
     ///
     /// # Errors
     /// As [`Executor::allocate`]; `internal` where the driver refuses a kernel.
-    pub async fn prepare(&mut self, recording: Recording) -> Result<Prepared> {
+    pub(crate) async fn prepare(&mut self, recording: Recording) -> Result<Prepared> {
         for (i, &words) in recording.scratch_words.iter().enumerate() {
             if self.scratch.get(i).is_none_or(|buffer| buffer.size() < words * 4) {
                 let buffer = self.buffer(&format!("scratch {i}"), words).await?;
@@ -285,7 +271,7 @@ impl Executor {
     ///
     /// # Errors
     /// `device_lost`.
-    pub async fn run_timed(&mut self, prepared: &Prepared, extent: &Extent) -> Result<Option<f64>> {
+    pub(crate) async fn run_timed(&mut self, prepared: &Prepared, extent: &Extent) -> Result<Option<f64>> {
         if !self.device.inner.features().contains(wgpu::Features::TIMESTAMP_QUERY) {
             return self.run(prepared, extent).map(|_| None);
         }
@@ -405,15 +391,6 @@ impl Executor {
         });
         encoder.copy_buffer_to_buffer(source, word * 4, &staging, 0, bytes);
         staging
-    }
-
-    /// Frees everything that was allocated.
-    pub fn clear(&mut self) {
-        self.slots.clear();
-        self.scratch.clear();
-        if let Ok(mut pool) = self.staging.lock() {
-            pool.clear();
-        }
     }
 }
 

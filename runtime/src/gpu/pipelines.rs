@@ -9,7 +9,7 @@ use crate::error::{Code, Error, Result};
 
 /// The pipelines of a device.
 #[derive(Default)]
-pub struct Pipelines {
+pub(crate) struct Pipelines {
     made: HashMap<(&'static str, Variant), Pipeline>,
 }
 
@@ -21,15 +21,8 @@ pub(super) struct Pipeline {
 
 impl Pipelines {
     /// How many there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.made.len()
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.made.is_empty()
     }
 
     /// One kernel for each pipeline that is not made yet, in the order of their first use.

@@ -28,5 +28,6 @@ mod reader;
 mod typed;
 
 pub(crate) use reader::{Json, Kind, Reader};
+pub use typed::read;
 pub(crate) use typed::{Misread, at_most, misshapen, read_typed};
-pub use typed::{read, text_or_list, text_or_object};
+pub(crate) use typed::{text_or_list, text_or_object};

@@ -522,7 +522,7 @@ impl<'de> Deserializer<'de> for &mut Typed<'de> {
 ///
 /// # Errors
 /// The deserializer's.
-pub fn text_or_list<'de, D: Deserializer<'de>, T: Deserialize<'de>, R>(
+pub(crate) fn text_or_list<'de, D: Deserializer<'de>, T: Deserialize<'de>, R>(
     deserializer: D,
     expected: &'static str,
     text: impl FnOnce(String) -> R,
@@ -579,7 +579,7 @@ pub(crate) fn at_most<'de, A: SeqAccess<'de>, T: Deserialize<'de>>(
 ///
 /// # Errors
 /// The deserializer's, and `expected` for a string without a meaning.
-pub fn text_or_object<'de, D: Deserializer<'de>, T: Deserialize<'de>, R>(
+pub(crate) fn text_or_object<'de, D: Deserializer<'de>, T: Deserialize<'de>, R>(
     deserializer: D,
     expected: &'static str,
     text: impl FnOnce(&str) -> Option<R>,

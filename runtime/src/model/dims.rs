@@ -124,14 +124,12 @@ impl Dims {
     }
 
     /// Dims of a head's query.
-    #[must_use]
-    pub const fn q_head_dim(&self) -> u32 {
+    pub(crate) const fn q_head_dim(&self) -> u32 {
         self.qk_nope_head_dim + self.rope_pairs * 2
     }
 
     /// Whether a layer owns an indexer.
-    #[must_use]
-    pub fn owns_indexer(&self, layer: u32) -> bool {
+    pub(crate) fn owns_indexer(&self, layer: u32) -> bool {
         self.indexer.is_some() && self.indexer_layers.get(layer as usize).copied().unwrap_or(false)
     }
 }

@@ -156,8 +156,7 @@ impl<'a> StepRecorder<'a> {
 }
 
 /// Queries whose scratch of `words` each stays within 32 MiB.
-#[must_use]
-pub fn queries_at_once(tokens: u32, words: u64) -> u32 {
+pub(crate) fn queries_at_once(tokens: u32, words: u64) -> u32 {
     let fit = QUERY_SCRATCH_BYTES / (words * 4).max(1);
     tokens.min(u32::try_from(fit).unwrap_or(u32::MAX)).max(1)
 }

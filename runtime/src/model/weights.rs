@@ -51,11 +51,11 @@ pub enum FeedForward {
 #[derive(Clone, Debug)]
 pub struct DenseWeights {
     /// `gate_proj`, `up_proj`
-    pub gate_up: LinearWeights,
+    pub(crate) gate_up: LinearWeights,
     /// Columns of `gate_up`: `up_proj`; those of `gate_proj` are as many, from the first on.
-    pub up: ColumnRange,
+    pub(crate) up: ColumnRange,
     /// `down_proj`
-    pub down: LinearWeights,
+    pub(crate) down: LinearWeights,
 }
 
 /// Routed experts and the shared one.
@@ -64,15 +64,15 @@ pub struct ExpertsWeights {
     /// `gate`: `[n_routed_experts, hidden_size]`
     pub router: LinearWeights,
     /// `gate.e_score_correction_bias`: `[n_routed_experts]`
-    pub bias: Option<Slot>,
+    pub(crate) bias: Option<Slot>,
     /// Layout of the shards.
-    pub panels: ExpertPanels,
+    pub(crate) panels: ExpertPanels,
     /// Gate and up matrices, whole experts to a shard.
-    pub gate_up: Vec<ExpertShard>,
+    pub(crate) gate_up: Vec<ExpertShard>,
     /// Down matrices, whole experts to a shard.
-    pub down: Vec<ExpertShard>,
+    pub(crate) down: Vec<ExpertShard>,
     /// The shared expert where its number format is not that of the routed ones.
-    pub shared_apart: Option<DenseWeights>,
+    pub(crate) shared_apart: Option<DenseWeights>,
 }
 
 /// A multi-token-prediction module.

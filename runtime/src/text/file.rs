@@ -14,9 +14,9 @@ use super::split::Split;
 use crate::error::{Class, quote};
 
 /// Largest accepted `tokenizer.json`, in bytes.
-pub const MAX_TOKENIZER_BYTES: u64 = 32 << 20;
+pub(crate) const MAX_TOKENIZER_BYTES: u64 = 32 << 20;
 /// Largest accepted `tokenizer_config.json`, in bytes.
-pub const MAX_TOKENIZER_CONFIG_BYTES: u64 = 4 << 20;
+pub(crate) const MAX_TOKENIZER_CONFIG_BYTES: u64 = 4 << 20;
 
 const MAX_DEPTH: u32 = 64;
 const MAX_ENTRIES: usize = 1 << 20;

@@ -24,6 +24,6 @@ mod refusal;
 mod split;
 pub mod tokenizer;
 
-pub use file::{MAX_TOKENIZER_BYTES, MAX_TOKENIZER_CONFIG_BYTES};
+pub(crate) use file::{MAX_TOKENIZER_BYTES, MAX_TOKENIZER_CONFIG_BYTES};
 pub use pieces::Pieces;
 pub use tokenizer::Tokenizer;

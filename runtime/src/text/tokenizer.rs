@@ -129,8 +129,7 @@ impl Tokenizer {
     }
 
     /// No text of so many bytes has fewer tokens than this.
-    #[must_use]
-    pub fn least_tokens(&self, bytes: usize) -> usize {
+    pub(crate) fn least_tokens(&self, bytes: usize) -> usize {
         bytes.div_ceil(self.longest.max(1))
     }
 

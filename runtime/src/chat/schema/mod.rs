@@ -18,7 +18,6 @@ use serde_json::Value;
 
 pub(crate) use number::{Numbers, Written};
 pub(crate) use part::{List, Need, Object, Part, Rest};
-pub use text::MAX_PATTERN_BYTES;
 pub(crate) use text::{Texts, terminal};
 
 use crate::error::{Code, Error, Result, escape};
@@ -26,11 +25,11 @@ use crate::error::{Code, Error, Result, escape};
 /// Bytes of a schema at most, as compact JSON.
 pub const MAX_BYTES: usize = 256 << 10;
 /// Schemas inside schemas at most.
-pub const MAX_DEPTH: usize = 32;
+pub(crate) const MAX_DEPTH: usize = 32;
 /// JSON values of a schema at most, with those that references repeat.
-pub const MAX_NODES: usize = 50_000;
+pub(crate) const MAX_NODES: usize = 50_000;
 /// Properties of all objects together at most.
-pub const MAX_PROPERTIES: usize = 1000;
+pub(crate) const MAX_PROPERTIES: usize = 1000;
 
 /// Which schemas are taken, and what is added to them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,7 +45,7 @@ pub enum Dialect {
 
 /// A checked schema.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Schema {
+pub(crate) struct Schema {
     root: Part,
     definitions: Vec<Part>,
     loosened: Vec<String>,
@@ -58,7 +57,7 @@ impl Schema {
     /// # Errors
     /// `invalid_schema`, with the path of what is wrong: an unknown keyword, a value of the wrong type, a reference to
     /// nothing, a schema that no finite text fits, a limit.
-    pub fn check(owner: &str, schema: &Value, dialect: Dialect) -> Result<Schema> {
+    pub(crate) fn check(owner: &str, schema: &Value, dialect: Dialect) -> Result<Schema> {
         let mut reader = read::Reader::new(schema, dialect);
         let settled = reader.read().and_then(|root| reader.settle(root));
         let (root, definitions) = settled.map_err(|Wrong { path, what, .. }| {
@@ -69,8 +68,7 @@ impl Schema {
     }
 
     /// Demands that are not held, by their paths: `$.properties.a.uniqueItems`.
-    #[must_use]
-    pub fn loosened(&self) -> &[String] {
+    pub(crate) fn loosened(&self) -> &[String] {
         &self.loosened
     }
 

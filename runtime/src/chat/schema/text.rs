@@ -5,7 +5,7 @@ use llguidance::regex_to_lark;
 use regex_syntax::hir::{Class, Hir, HirKind, Look};
 
 /// Bytes of a pattern at most.
-pub const MAX_PATTERN_BYTES: usize = 1 << 10;
+pub(crate) const MAX_PATTERN_BYTES: usize = 1 << 10;
 /// Bytes of a regular expression of a whole answer at most.
 const MAX_REGEX_BYTES: usize = 8 << 10;
 /// Bytes of what a pattern becomes at most: a class such as `\p{L}` has hundreds of ranges.

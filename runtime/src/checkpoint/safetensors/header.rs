@@ -18,11 +18,11 @@ use crate::json::{Kind, Reader};
 /// Largest header of one file, in bytes.
 pub const HEADER_BYTES: u64 = 16 << 20;
 /// Largest number of dimensions.
-pub const RANK: usize = 8;
+pub(crate) const RANK: usize = 8;
 /// Longest tensor name, in bytes.
-pub const NAME_BYTES: usize = 1024;
+pub(crate) const NAME_BYTES: usize = 1024;
 /// Most tensors of a checkpoint.
-pub const TENSORS: usize = 1_000_000;
+pub(crate) const TENSORS: usize = 1_000_000;
 
 /// Reads and checks the header of `file`.
 ///

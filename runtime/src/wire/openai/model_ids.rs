@@ -86,8 +86,7 @@ impl ModelIds {
     }
 
     /// Where a request names no model: none where names are required.
-    #[must_use]
-    pub fn unnamed(&self) -> Option<ModelId> {
+    pub(crate) fn unnamed(&self) -> Option<ModelId> {
         self.accept_any.then(|| ModelId { canonical: self.loaded.clone(), thinking: false })
     }
 

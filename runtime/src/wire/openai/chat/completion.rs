@@ -347,7 +347,6 @@ impl Chunked for Completion {
 }
 
 /// What a stream says of a failure, in place of a chunk.
-#[must_use]
-pub fn error_event(error: &Error) -> Value {
+pub(crate) fn error_event(error: &Error) -> Value {
     json!({ "error": { "message": error.message(), "type": "server_error", "param": null, "code": "internal_error" } })
 }

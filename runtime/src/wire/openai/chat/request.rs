@@ -87,7 +87,6 @@ pub enum ThinkingType {
 /// How much to think: none, or some.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
-#[expect(missing_docs, reason = "each is its own name")]
 pub enum Effort {
     None,
     Minimal,
