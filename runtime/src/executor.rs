@@ -39,7 +39,6 @@ impl Prepared {
 
 impl Executor {
     /// The device; none on the host.
-    #[must_use]
     pub fn device(&self) -> Option<&gpu::Device> {
         match self {
             Executor::Gpu(gpu) => Some(gpu.device()),
@@ -87,9 +86,6 @@ impl Executor {
     }
 
     /// Makes a recording ready.
-    ///
-    /// # Errors
-    /// As [`Executor::allocate`].
     pub(crate) async fn prepare(&mut self, recording: Recording) -> Result<Prepared> {
         match self {
             Executor::Gpu(gpu) => gpu.prepare(recording).await.map(Prepared::Gpu),
@@ -117,9 +113,6 @@ impl Executor {
     }
 
     /// Runs one step and times it on the device, in nanoseconds; none where it has no clock.
-    ///
-    /// # Errors
-    /// As [`Executor::run`].
     pub(crate) async fn run_timed(&mut self, prepared: &Prepared, extent: &Extent) -> Result<Option<f64>> {
         match (self, prepared) {
             (Executor::Gpu(gpu), Prepared::Gpu(prepared)) => gpu.run_timed(prepared, extent).await,
@@ -128,7 +121,6 @@ impl Executor {
     }
 
     /// What was made and encoded so far; nothing on the host.
-    #[must_use]
     pub fn counts(&self) -> gpu::Counts {
         match self {
             Executor::Gpu(gpu) => gpu.counts(),
@@ -137,7 +129,6 @@ impl Executor {
     }
 
     /// Bytes of all tensors, with the scratch of what was prepared so far.
-    #[must_use]
     pub fn allocated_bytes(&self) -> u64 {
         match self {
             Executor::Gpu(gpu) => gpu.allocated_bytes(),

@@ -16,9 +16,6 @@ pub struct Executor {
 
 impl Executor {
     /// Memory for a tensor, zeroed.
-    ///
-    /// # Errors
-    /// `out_of_memory`.
     pub(crate) fn allocate(&mut self, name: &str, words: u64) -> Result<Slot> {
         self.slots.push(zeroed(name, words)?);
         u32::try_from(self.slots.len() - 1).map(Slot).map_err(|_| Error::new(Code::Internal, "too many tensors"))
@@ -45,9 +42,6 @@ impl Executor {
     }
 
     /// Makes room for a recording's scratch.
-    ///
-    /// # Errors
-    /// `out_of_memory`.
     pub(crate) fn prepare(&mut self, recording: &Recording) -> Result<()> {
         for (i, &words) in recording.scratch_words.iter().enumerate() {
             if self.scratch.len() <= i {
@@ -61,9 +55,6 @@ impl Executor {
     }
 
     /// Runs one step; returns the rows behind the recording's taps, as they were when tapped.
-    ///
-    /// # Errors
-    /// `internal` for a slot without memory.
     pub fn run(&mut self, recording: &Recording, extent: &Extent) -> Result<Vec<(Tap, Vec<u32>)>> {
         let mut tapped = Vec::new();
         let mut taps = recording.taps.iter().peekable();
@@ -100,9 +91,6 @@ impl Executor {
     }
 
     /// Words of a slot.
-    ///
-    /// # Errors
-    /// `internal` for a slot without memory.
     pub fn read(&self, slot: Slot, word: u64, words: u64) -> Result<Vec<u32>> {
         let range = usize::try_from(word).ok().zip(usize::try_from(words).ok());
         let found = range.and_then(|(first, count)| self.memory(slot).ok()?.get(first..)?.get(..count));

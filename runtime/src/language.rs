@@ -33,7 +33,6 @@ pub struct Language {
 }
 
 /// The error of a checkpoint without a tokenizer, where text is to be read or written.
-#[must_use]
 pub fn no_tokenizer() -> Error {
     let message = "the checkpoint has no tokenizer.json: text cannot be tokenized";
     Error::new(Code::BadCheckpoint, message).with_help("download tokenizer.json into the model's folder")
@@ -94,26 +93,22 @@ impl Language {
     }
 
     /// The tokenizer.
-    #[must_use]
     pub fn tokenizer(&self) -> &Arc<Tokenizer> {
         &self.vocabulary.tokenizer
     }
 
     /// The prompt format that the checkpoint was trained on, or why there is none.
-    #[must_use]
     pub fn chat_format(&self) -> Detected {
         self.format
     }
 
     /// What holds answers to a form: JSON, schemas, calls.
-    #[must_use]
     pub fn grammars(&self) -> &Grammars {
         &self.grammars
     }
 
     /// What `tokenizer_config.json` says, as far as it is no list or object, the chat template that counts, and the tokens
     /// that begin, end and pad texts, which are always there: null where there is none.
-    #[must_use]
     pub fn tokenizer_info(&self) -> &Map<String, Value> {
         &self.tokenizer_info
     }
@@ -129,7 +124,6 @@ impl Language {
     }
 
     /// Positions for prompt and answer.
-    #[must_use]
     pub fn context(&self) -> u32 {
         self.context
     }
@@ -153,9 +147,6 @@ impl Language {
     }
 
     /// Refuses a text that cannot fit the context, before it is made tokens.
-    ///
-    /// # Errors
-    /// `context_overflow`.
     pub(crate) fn check_length(&self, bytes: usize) -> Result<()> {
         let (least, context) = (self.tokenizer().least_tokens(bytes), self.context);
         if least <= context as usize {

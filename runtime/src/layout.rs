@@ -14,10 +14,12 @@ use crate::record::ColumnRange;
 
 /// Memory of a model, slot by slot.
 pub(crate) struct Layout<'a> {
-    checkpoint: &'a Checkpoint,
+    /// The files that fill it.
+    pub(crate) checkpoint: &'a Checkpoint,
     /// Bytes of a tensor at most, where it can be split.
     shard_bytes: u64,
-    tensors: Vec<Laid>,
+    /// Every slot, in the order of their numbers.
+    pub(crate) tensors: Vec<Laid>,
     /// What encodings without scales bind in their place.
     none: Slot,
 }
@@ -115,16 +117,6 @@ impl<'a> Layout<'a> {
         let mut layout = Layout { checkpoint, shard_bytes, tensors: vec![], none: Slot(0) };
         layout.none = layout.zeros("no scales", 4);
         layout
-    }
-
-    /// The files that fill it.
-    pub(crate) fn checkpoint(&self) -> &'a Checkpoint {
-        self.checkpoint
-    }
-
-    /// Every slot, in the order of their numbers.
-    pub(crate) fn tensors(&self) -> &[Laid] {
-        &self.tensors
     }
 
     /// Bytes of some slots.

@@ -186,7 +186,6 @@ impl Plan {
 }
 
 /// Bytes as people read them: `10.5 GiB`.
-#[must_use]
 pub fn bytes(count: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
     let count = count as f64;

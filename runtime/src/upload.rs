@@ -24,9 +24,9 @@ pub(crate) async fn upload(
     executor: &mut Executor,
     progress: &mut dyn FnMut(u64) -> bool,
 ) -> Result<()> {
-    let checkpoint = layout.checkpoint();
+    let checkpoint = layout.checkpoint;
     let mut uploader = Uploader { checkpoint, executor, progress, done_bytes: 0, unsettled_bytes: 0 };
-    for (number, laid) in (0..).zip(layout.tensors()) {
+    for (number, laid) in (0..).zip(&layout.tensors) {
         let slot = uploader.executor.allocate(&laid.name, laid.words).await?;
         assert_eq!(slot, Slot(number), "the executor's slots are those of the layout");
         uploader.fill(slot, &laid.contents).await?;

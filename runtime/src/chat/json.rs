@@ -35,7 +35,6 @@ pub(crate) fn spaced(value: &Value) -> String {
 }
 
 /// `value` on as many lines as it has parts, as Python's `indent` writes it.
-#[must_use]
 pub fn indented(value: &Value, width: usize) -> String {
     let mut bytes = vec![];
     let indent = b" ".repeat(width);

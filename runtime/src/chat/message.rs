@@ -1,6 +1,7 @@
 //! The messages of a request, as OpenAI's clients send them. Unknown fields are ignored, null means absent.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
@@ -191,19 +192,9 @@ pub(crate) fn literal(index: usize, message: impl Into<String>) -> Error {
 }
 
 impl Message {
-    /// A result without a text.
-    const fn nothing() -> Message {
-        Message {
-            role: Role::Tool,
-            content: None,
-            name: None,
-            reasoning_content: None,
-            reasoning: None,
-            tool_calls: None,
-            tool_call_id: None,
-            prefix: None,
-            tools: None,
-        }
+    /// A message that is nothing but text.
+    pub(crate) fn of(role: Role, text: impl Into<String>) -> Message {
+        Message { role, content: Some(Content::Text(text.into())), ..Message::default() }
     }
 
     /// The whole text, without separators between parts; `None` when absent.
@@ -388,7 +379,7 @@ pub(crate) type Turn<'m> = (usize, &'m Message);
 /// to the first call that no other result is for. A call without a result has an empty one, so that the others keep their
 /// places. Results beyond the calls follow.
 fn in_call_order<'m>(index: usize, calls: &[ToolCall], results: Vec<Turn<'m>>) -> Vec<Turn<'m>> {
-    static NOTHING: Message = Message::nothing();
+    static NOTHING: LazyLock<Message> = LazyLock::new(|| Message { role: Role::Tool, ..Message::default() });
     let mut places: Vec<Option<Turn<'m>>> = vec![None; calls.len()];
     let mut others = vec![];
     for result in results {

@@ -72,7 +72,6 @@ pub struct OutputParser {
 
 impl OutputParser {
     /// `format`: whose calls are looked for; none: all text is content. `thinking`: whether the prompt ended in `<think>`.
-    #[must_use]
     pub fn new(format: Option<ChatFormat>, thinking: bool) -> Self {
         OutputParser {
             markup: format.map(ChatFormat::markup),

@@ -27,7 +27,6 @@ pub struct ParsedCall {
 
 impl Parsed {
     /// Parses a whole text, as [`OutputParser`] does.
-    #[must_use]
     pub fn of(format: Option<ChatFormat>, thinking: bool, text: &str) -> Parsed {
         let mut parser = OutputParser::new(format, thinking);
         let mut parsed = Parsed::default();
@@ -63,7 +62,6 @@ impl Parsed {
     }
 
     /// The calls; the last one may be cut.
-    #[must_use]
     pub fn calls(&self) -> &[ParsedCall] {
         &self.calls
     }

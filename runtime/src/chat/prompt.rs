@@ -51,7 +51,6 @@ pub struct Prompt {
 
 impl Prompt {
     /// The parts, in order.
-    #[must_use]
     pub fn segments(&self) -> &[Segment] {
         &self.segments
     }

@@ -214,35 +214,24 @@ impl ModelConfig {
             Some(text) => (text, "language_model."),
             None => (&whole, ""),
         };
+        let foreign =
+            |what: std::fmt::Arguments<'_>| Error::file(Class::Arch, CONFIG_FILE, format_args!("model_type: {what}"));
         let model_type = match fields.get("model_type") {
             Some(Json::String(name)) => name.clone(),
             other => {
                 let found = other.map_or_else(|| "nothing".to_owned(), ToString::to_string);
-                return Err(Error::file(
-                    Class::Arch,
-                    CONFIG_FILE,
-                    format_args!("model_type: expected a name, found {found}"),
-                ));
+                return Err(foreign(format_args!("expected a name, found {found}")));
             }
         };
-        let family = family(&model_type).ok_or_else(|| {
-            Error::file(
-                Class::Arch,
-                CONFIG_FILE,
-                format_args!("model_type: {} is not of this family", quote(&model_type)),
-            )
-        })?;
+        let family = family(&model_type);
+        let family = family.ok_or_else(|| foreign(format_args!("{} is not of this family", quote(&model_type))))?;
         let vocab_size = fields.size("vocab_size", 1..=1 << 22)?;
         let num_hidden_layers = fields.size("num_hidden_layers", 1..=LAYERS)?;
         let qk_rope_head_dim = fields.size("qk_rope_head_dim", 1..=HEAD_DIM)?;
-        if !qk_rope_head_dim.is_multiple_of(4) {
-            return Err(
-                fields.error("qk_rope_head_dim", format_args!("expected a multiple of 4, found {qk_rope_head_dim}"))
-            );
-        }
-        if !fields.has("q_lora_rank") {
-            return Err(fields.error("q_lora_rank", "expected a whole number or null, found nothing"));
-        }
+        let message = format_args!("expected a multiple of 4, found {qk_rope_head_dim}");
+        fields.ensure(qk_rope_head_dim.is_multiple_of(4), "qk_rope_head_dim", message)?;
+        let message = "expected a whole number or null, found nothing";
+        fields.ensure(fields.has("q_lora_rank"), "q_lora_rank", message)?;
         let num_nextn_predict_layers = fields.size_or("num_nextn_predict_layers", 0..=8, 0)?;
         // What surrounds the nested config may hold what concerns the whole.
         let outer = |name| if fields.has(name) { fields } else { &whole };
@@ -255,10 +244,7 @@ impl ModelConfig {
             num_hidden_layers,
             intermediate_size: fields.size("intermediate_size", 1..=DIM)?,
             num_attention_heads: fields.size("num_attention_heads", 1..=HEADS)?,
-            q_lora_rank: match fields.get("q_lora_rank") {
-                None => None,
-                Some(_) => Some(fields.size("q_lora_rank", 1..=DIM)?),
-            },
+            q_lora_rank: fields.get("q_lora_rank").map(|_| fields.size("q_lora_rank", 1..=DIM)).transpose()?,
             kv_lora_rank: fields.size("kv_lora_rank", 1..=DIM)?,
             qk_nope_head_dim: fields.size("qk_nope_head_dim", 1..=HEAD_DIM)?,
             qk_rope_head_dim,
@@ -268,10 +254,7 @@ impl ModelConfig {
             tie_word_embeddings: fields.flag("tie_word_embeddings", false)?,
             num_nextn_predict_layers,
             rope: rope(fields)?,
-            indexer: match family.indexer {
-                None => None,
-                Some(interleave) => Some(indexer(fields, qk_rope_head_dim, interleave)?),
-            },
+            indexer: family.indexer.map(|interleave| indexer(fields, qk_rope_head_dim, interleave)).transpose()?,
             router,
             quantization: quantization(outer("quantization_config"))?,
             layers: vec![],
@@ -292,15 +275,11 @@ impl ModelConfig {
     fn check_kernels(&self, fields: &Fields<'_>) -> Result<()> {
         fields.word("hidden_act", &[("silu", ())])?;
         for name in ["attention_bias", "mlp_bias"] {
-            if fields.flag(name, false)? {
-                return Err(fields.error(name, "expected false, found true: no linear of this family has a bias"));
-            }
+            let message = "expected false, found true: no linear of this family has a bias";
+            fields.ensure(!fields.flag(name, false)?, name, message)?;
         }
-        if self.indexer.is_some() && self.q_lora_rank.is_none() {
-            return Err(
-                fields.error("q_lora_rank", "expected a whole number, found null: the indexer reads the query latent")
-            );
-        }
+        let message = "expected a whole number, found null: the indexer reads the query latent";
+        fields.ensure(self.indexer.is_none() || self.q_lora_rank.is_some(), "q_lora_rank", message)?;
         // Weights are read in words of four FP8 values along the contraction, so each of these is a multiple of 4.
         let contractions = [
             ("hidden_size", Some(self.hidden_size)),
@@ -312,12 +291,9 @@ impl ModelConfig {
             ("index_head_dim", self.indexer.map(|indexer| indexer.head_dim)),
         ];
         for (name, size) in contractions {
-            if let Some(size) = size.filter(|size| !size.is_multiple_of(4)) {
-                return Err(fields.error(
-                    name,
-                    format_args!("expected a multiple of 4, found {size}: the kernels read four weights at once"),
-                ));
-            }
+            let size = size.unwrap_or(0);
+            let message = format_args!("expected a multiple of 4, found {size}: the kernels read four weights at once");
+            fields.ensure(size.is_multiple_of(4), name, message)?;
         }
         Ok(())
     }
@@ -327,21 +303,16 @@ fn router(fields: &Fields<'_>, family: Family) -> Result<RouterConfig> {
     let n_routed_experts = fields.size("n_routed_experts", 1..=EXPERTS)?;
     let n_group = fields.size_or("n_group", 1..=n_routed_experts, 1)?;
     let topk_group = fields.size_or("topk_group", 1..=n_group, 1)?;
-    if !n_routed_experts.is_multiple_of(n_group) {
-        return Err(fields.error(
-            "n_group",
-            format_args!("expected a divisor of n_routed_experts, {n_routed_experts}, found {n_group}"),
-        ));
-    }
+    let message = format_args!("expected a divisor of n_routed_experts, {n_routed_experts}, found {n_group}");
+    fields.ensure(n_routed_experts.is_multiple_of(n_group), "n_group", message)?;
     let group_size = n_routed_experts.checked_div(n_group).unwrap_or(0);
     let reachable = group_size.saturating_mul(topk_group);
     let scoring = fields.word("scoring_func", &[("sigmoid", Scoring::Sigmoid), ("softmax", Scoring::Softmax)])?;
     let methods = [("noaux_tc", (true, true)), ("group_limited_greedy", (false, true)), ("greedy", (false, false))];
     let (has_bias, grouped) =
         fields.word("topk_method", &methods)?.unwrap_or(if family.v2 { (false, false) } else { (true, true) });
-    if has_bias && n_group > 1 && group_size < 2 {
-        return Err(fields.error("n_group", "expected at least two experts in each group, whose two best are summed"));
-    }
+    let message = "expected at least two experts in each group, whose two best are summed";
+    fields.ensure(!has_bias || n_group == 1 || group_size > 1, "n_group", message)?;
     Ok(RouterConfig {
         n_routed_experts,
         num_experts_per_tok: fields.size("num_experts_per_tok", 1..=reachable)?,
@@ -409,9 +380,7 @@ fn quantization(fields: &Fields<'_>) -> Result<Option<Quantization>> {
     let Some(own) = fields.object("quantization_config", Class::Quant)? else {
         return Ok(None);
     };
-    if own.word("quant_method", &[("fp8", ())])?.is_none() {
-        return Err(own.error("quant_method", "expected fp8, found nothing"));
-    }
+    own.ensure(own.word("quant_method", &[("fp8", ())])?.is_some(), "quant_method", "expected fp8, found nothing")?;
     own.word("fmt", &[("e4m3", ())])?;
     let block = Json::Number(SCALE_BLOCK.to_string());
     match own.get("weight_block_size") {
@@ -421,6 +390,8 @@ fn quantization(fields: &Fields<'_>) -> Result<Option<Quantization>> {
     let power_of_two_scales = own.word("scale_fmt", &[("ue8m0", true), ("float", false)])?.unwrap_or(false);
     Ok(Some(Quantization { weight_block_size: [SCALE_BLOCK; 2], power_of_two_scales }))
 }
+
+const FIRST_FULL: &str = "expected the first layer to be full: a shared one needs a full one before it";
 
 /// The kind of each layer, main ones first.
 fn layers(fields: &Fields<'_>, config: &ModelConfig) -> Result<Vec<LayerKind>> {
@@ -448,10 +419,8 @@ fn layers(fields: &Fields<'_>, config: &ModelConfig) -> Result<Vec<LayerKind>> {
                 _ => None,
             };
             let types: Option<Vec<_>> = letters.chars().map(letter).collect();
-            Some((
-                "index_topk_pattern",
-                types.ok_or_else(|| fields.error("index_topk_pattern", "expected only F and S"))?,
-            ))
+            let types = types.ok_or_else(|| fields.error("index_topk_pattern", "expected only F and S"))?;
+            Some(("index_topk_pattern", types))
         }
         (None, _) => fields.words("index_topk_pattern", &pattern_kinds)?.map(|types| ("index_topk_pattern", types)),
     };
@@ -459,11 +428,7 @@ fn layers(fields: &Fields<'_>, config: &ModelConfig) -> Result<Vec<LayerKind>> {
         if !fits(types.len()) {
             return Err(wrong_length(name, types.len()));
         }
-        if types.first() != Some(&LayerIndexer::Full) {
-            return Err(
-                fields.error(name, "expected the first layer to be full: a shared one needs a full one before it")
-            );
-        }
+        fields.ensure(types.first() == Some(&LayerIndexer::Full), name, FIRST_FULL)?;
     }
     let share_every = fields.size_or("index_topk_freq", 1..=LAYERS, 1)?;
     let share_offset = fields.size_or("index_skip_topk_offset", 0..=LAYERS, 2)?;
@@ -486,12 +451,8 @@ fn layers(fields: &Fields<'_>, config: &ModelConfig) -> Result<Vec<LayerKind>> {
         LayerKind { moe: moe && config.router.is_some(), indexer: config.indexer.map(|_| full) }
     };
     let layers: Vec<LayerKind> = (0..all).map(kind).collect();
-    if layers.first().is_some_and(|layer| layer.indexer == Some(LayerIndexer::Shared)) {
-        return Err(fields.error(
-            "index_skip_topk_offset",
-            "expected the first layer to be full: a shared one needs a full one before it",
-        ));
-    }
+    let shared = layers.first().is_some_and(|layer| layer.indexer == Some(LayerIndexer::Shared));
+    fields.ensure(!shared, "index_skip_topk_offset", FIRST_FULL)?;
     Ok(layers)
 }
 

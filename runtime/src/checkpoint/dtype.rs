@@ -21,7 +21,6 @@ macro_rules! dtypes {
             pub(crate) const fn bits(self) -> u64 { match self { $(Dtype::$variant => $bits,)* } }
 
             /// The type of this name, in exactly this case.
-            #[must_use]
             pub fn parse(name: &str) -> Option<Dtype> { match name { $($name => Some(Dtype::$variant),)* _ => None } }
         }
     };

@@ -42,7 +42,6 @@ pub(crate) async fn optional_small_file(source: &dyn Source, file: &str, cap: u6
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The encoding other than UTF-8 that a text names in its first bytes.
-#[must_use]
 pub fn other_encoding(start: &[u8]) -> Option<&'static str> {
     match start {
         [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => Some("UTF-32 text"),

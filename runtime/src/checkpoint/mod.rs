@@ -15,16 +15,6 @@
     clippy::cast_sign_loss,
     clippy::string_slice
 )]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::indexing_slicing,
-        clippy::arithmetic_side_effects,
-        reason = "a test may fail loudly"
-    )
-)]
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -47,7 +37,7 @@ pub use names::TensorRole;
 pub use safetensors::{HEADER_BYTES, INDEX_FILE, ONLY_SHARD_FILE, SHARDS, SINGLE_FILE, read_header};
 #[cfg(not(target_arch = "wasm32"))]
 pub use source::FolderSource;
-pub use source::{BoxFuture, Bytes, MemorySource, Source};
+pub use source::{BoxFuture, MemorySource, Source};
 
 pub(crate) use stored::{Tensor, TextFiles};
 
@@ -120,7 +110,6 @@ impl Checkpoint {
     }
 
     /// The files.
-    #[must_use]
     pub fn source(&self) -> &Arc<dyn Source> {
         &self.source
     }
@@ -223,7 +212,6 @@ impl Checkpoint {
     }
 
     /// Sums over the main model; with `prediction`, also over the whole modules of multi-token prediction.
-    #[must_use]
     pub fn totals(&self, prediction: bool) -> Totals {
         let mut totals = Totals::default();
         for (name, (tensor, role)) in &self.tensors {
@@ -237,18 +225,6 @@ impl Checkpoint {
             }
         }
         totals
-    }
-
-    /// Parameters of the main model.
-    #[must_use]
-    pub fn parameters(&self) -> u64 {
-        self.totals(false).parameters
-    }
-
-    /// Stored bytes of the main model, scales included.
-    #[must_use]
-    pub fn stored_bytes(&self) -> u64 {
-        self.totals(false).stored_bytes
     }
 }
 

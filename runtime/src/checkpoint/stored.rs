@@ -59,7 +59,6 @@ impl Tensor {
     }
 
     /// An error about this tensor that names its file.
-    #[must_use]
     pub fn error(&self, class: Class, message: impl std::fmt::Display) -> Error {
         tensor_error(class, &self.file, &self.name, message)
     }

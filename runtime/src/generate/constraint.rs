@@ -387,13 +387,11 @@ impl Constraint {
     }
 
     /// What was asked of the form and is not held, by name.
-    #[must_use]
     pub fn loosened(&self) -> &[String] {
         &self.shared.loosened
     }
 
     /// Whether a grammar judges the next id; in a free text it does not.
-    #[must_use]
     pub fn is_active(&self) -> bool {
         self.stage >= self.shared.stages.len() && !self.shared.ended
     }

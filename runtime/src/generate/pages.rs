@@ -20,7 +20,6 @@ impl Key {
     }
 
     /// Of the block that follows.
-    #[must_use]
     pub fn next(&self, ids: &[u32]) -> Key {
         let mut hash = Sha256::new_with_prefix(self.0);
         hash.update(ids.len().to_le_bytes());
@@ -39,7 +38,6 @@ impl Key {
     }
 
     /// The hash itself.
-    #[must_use]
     pub const fn bytes(&self) -> &[u8; 32] {
         &self.0
     }

@@ -179,7 +179,7 @@ struct Part {
 
 impl Running {
     fn rest(&self) -> usize {
-        self.answer.tokens().len() - self.done
+        self.answer.tokens.len() - self.done
     }
 
     fn is_reading(&self) -> bool {
@@ -195,8 +195,8 @@ impl Running {
         let full = self.done / PAGE as usize;
         while self.keys.len() < full {
             let from = self.keys.len() * PAGE as usize;
-            let last = self.keys.last().copied().unwrap_or_else(|| Key::root(&self.answer.request().scope));
-            self.keys.push(last.next(&self.answer.tokens()[from..from + PAGE as usize]));
+            let last = self.keys.last().copied().unwrap_or_else(|| Key::root(&self.answer.request.scope));
+            self.keys.push(last.next(&self.answer.tokens[from..from + PAGE as usize]));
         }
         let published = self.published..full;
         self.published = self.published.max(full);
@@ -204,9 +204,9 @@ impl Running {
         let new: Vec<usize> = published.filter(is_new).collect();
         let Some(exports) = exports else { return Ok(()) };
         for block in new {
-            let ids = self.answer.tokens()[block * PAGE as usize..][..PAGE as usize].to_vec();
+            let ids = self.answer.tokens[block * PAGE as usize..][..PAGE as usize].to_vec();
             let parts = runner.read_page(self.sequence, block)?.into_iter().map(Fetch::Away).collect();
-            exports.push(Export { key: self.keys[block], ids, scope: self.answer.request().scope.clone(), parts });
+            exports.push(Export { key: self.keys[block], ids, scope: self.answer.request.scope.clone(), parts });
         }
         Ok(())
     }
@@ -292,7 +292,7 @@ impl Scheduler {
             }
         }
         let answer = Answer::new(Arc::clone(&self.vocabulary), request, runner.settings())?;
-        let keys = Key::root(&answer.request().scope).chain(answer.tokens());
+        let keys = Key::root(&answer.request.scope).chain(&answer.tokens);
         let id = AnswerId(self.next_id);
         self.next_id += 1;
         self.waiting.push_back(Waiting { id, answer, keys });
@@ -355,15 +355,15 @@ impl Scheduler {
     fn admit(&mut self, runner: &mut Runner) {
         let mut place = 0;
         while let Some(waiting) = self.waiting.get(place) {
-            let traced = waiting.answer.request().trace.is_some();
-            let alone = self.running.iter().any(|running| running.answer.request().trace.is_some());
+            let traced = waiting.answer.request.trace.is_some();
+            let alone = self.running.iter().any(|running| running.answer.request.trace.is_some());
             if alone || (traced && !self.running.is_empty()) {
                 break;
             }
             let hits = hits(waiting, runner);
             let next = waiting.keys.get(hits.len());
             let is_read = |running: &Running| running.is_reading() && running.keys.get(hits.len()) == next;
-            if next.is_some() && hits.len() < most_hits(waiting.answer.request()) && self.running.iter().any(is_read) {
+            if next.is_some() && hits.len() < most_hits(&waiting.answer.request) && self.running.iter().any(is_read) {
                 place += 1;
                 continue;
             }
@@ -380,11 +380,11 @@ impl Scheduler {
                 break;
             };
             let Some(Waiting { id, mut answer, keys }) = self.waiting.remove(place) else { break };
-            let wanted = &keys[hits.len()..most_hits(answer.request()).max(hits.len()).min(keys.len())];
+            let wanted = &keys[hits.len()..most_hits(&answer.request).max(hits.len()).min(keys.len())];
             let known = hits.len() + restore(runner, sequence, wanted, answer.take_blocks());
             let cached = known * PAGE as usize;
             answer.admit(u32::try_from(cached).unwrap_or(u32::MAX));
-            let trace = answer.request().trace.clone().unwrap_or_default();
+            let trace = answer.request.trace.clone().unwrap_or_default();
             self.running.push(Running {
                 id,
                 answer,
@@ -436,7 +436,7 @@ impl Scheduler {
         // Rows that the host reads come first, so that one copy holds them.
         parts.sort_by_key(|part| match part.wanted {
             Wanted::All => 0,
-            Wanted::Last => 1 + u8::from(self.running[part.place].answer.is_greedy()),
+            Wanted::Last => 1 + u8::from(self.running[part.place].answer.greedy),
             Wanted::None => 3,
         });
         parts
@@ -457,7 +457,7 @@ impl Scheduler {
             // A step that nobody waited for to the end may have left tokens behind.
             runner.sequences_mut().truncate(running.sequence, position(running.done));
             let end = running.done + part.tokens;
-            let ids = &running.answer.tokens()[running.done..end];
+            let ids = &running.answer.tokens[running.done..end];
             let chunk = Chunk { sequence: running.sequence, ids, wanted: part.wanted };
             let unscored = running.answer.unscored(running.done);
             let scored = (part.wanted == Wanted::All).then(|| Scored {
@@ -467,8 +467,8 @@ impl Scheduler {
             });
             outputs += chunk.rows();
             chunks.push(chunk);
-            let chooses = end == running.answer.tokens().len() && running.answer.budget_left() > 0;
-            let choice = chooses.then(|| match running.answer.is_greedy() {
+            let chooses = end == running.answer.tokens.len() && running.answer.budget_left() > 0;
+            let choice = chooses.then(|| match running.answer.greedy {
                 true => Choice::Greedy(outputs - 1),
                 false => Choice::Sampled(outputs - 1),
             });
@@ -506,7 +506,7 @@ impl Scheduler {
             let running = self.running.iter().find(|running| running.id == row.answer && running.epoch == row.epoch);
             matches!(row.choice, Some(Choice::Greedy(_)))
                 && row.prompt_done.is_none()
-                && running.is_some_and(|running| running.answer.is_greedy() && running.answer.budget_left() > in_flight)
+                && running.is_some_and(|running| running.answer.greedy && running.answer.budget_left() > in_flight)
         };
         let joins = !self.waiting.is_empty() && runner.sequences().has_free();
         in_flight < AHEAD && last.rows.len() == self.running.len() && last.rows.iter().all(goes_on) && !joins
@@ -533,7 +533,7 @@ impl Scheduler {
         let taps = tapped.read().await?;
         let found = self.running.iter_mut().find(|running| running.id == row.answer && running.epoch == row.epoch);
         if let Some(running) = found {
-            let request = running.answer.request().trace.clone().unwrap_or_default();
+            let request = running.answer.request.trace.clone().unwrap_or_default();
             let selections = selections(&taps, first, tokens, &request, layers);
             running.trace_from = (first + tokens) as usize;
             running.answer.report(Event::Trace(selections));
@@ -550,7 +550,7 @@ impl Scheduler {
             let Some(running) = self.running.get_mut(place) else { continue };
             let id = running.id;
             self.events.extend(running.answer.take_events().into_iter().map(|event| (id, Ok(event))));
-            let ended = running.answer.has_ended();
+            let ended = running.answer.ended;
             if let Err(error) = &outcome {
                 // Rows that came with it may be as wrong.
                 if error.code() == Code::NonFinite {
@@ -590,7 +590,7 @@ impl Scheduler {
                     None => {
                         // An id that may not be: the row is computed again, to be judged on the host. Steps that ran
                         // ahead went on from a wrong id.
-                        running.answer.choose_on_host();
+                        running.answer.greedy = false;
                         running.epoch += 1;
                         running.done -= 1;
                         return Ok(());
@@ -604,7 +604,7 @@ impl Scheduler {
             .in_flight
             .front()
             .is_some_and(|next| next.rows.iter().any(|next| next.answer == running.id && next.epoch == running.epoch));
-        if fed && !running.answer.has_ended() {
+        if fed && !running.answer.ended {
             running.done += 1;
             running.publish(runner, self.exports.as_mut())?;
         }
@@ -614,7 +614,7 @@ impl Scheduler {
 
 /// The pages that hold the beginning of a prompt. Its last token is always read: its logits are needed.
 fn hits(waiting: &Waiting, runner: &Runner) -> Vec<u32> {
-    let most = most_hits(waiting.answer.request());
+    let most = most_hits(&waiting.answer.request);
     waiting.keys.iter().take(most).map_while(|key| runner.sequences().find(key)).collect()
 }
 

@@ -9,7 +9,7 @@ const MAX_BYTES: usize = 256;
 
 /// What a piece of text releases.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Released {
+pub struct Released {
     /// Text that may be shown now.
     pub text: String,
     /// The stop string that ends the output. Nothing comes after it.
@@ -52,7 +52,7 @@ impl StopStrings {
     }
 
     /// Takes the next text; after a stop there is only silence.
-    pub(crate) fn push(&mut self, text: &str) -> Released {
+    pub fn push(&mut self, text: &str) -> Released {
         if self.ended {
             return Released::default();
         }

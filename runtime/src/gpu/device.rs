@@ -7,6 +7,12 @@ use super::health::Health;
 use super::poller::Poller;
 use crate::error::{Code, Error, Result};
 
+/// What memory of tensors is used for.
+pub(super) const TENSOR: wgpu::BufferUsages =
+    wgpu::BufferUsages::STORAGE.union(wgpu::BufferUsages::COPY_DST).union(wgpu::BufferUsages::COPY_SRC);
+/// What memory is used for that the host reads.
+pub(super) const STAGING: wgpu::BufferUsages = wgpu::BufferUsages::MAP_READ.union(wgpu::BufferUsages::COPY_DST);
+
 /// A device and its queue.
 #[derive(Clone)]
 pub struct Device {
@@ -82,13 +88,24 @@ impl Device {
     }
 
     /// What the adapter says of itself.
-    #[must_use]
     pub fn info(&self) -> &AdapterInfo {
         &self.info
     }
 
+    /// Memory that is not shared with the host.
+    pub(super) fn buffer(&self, label: &str, size: u64, usage: wgpu::BufferUsages) -> wgpu::Buffer {
+        let label = Some(label);
+        self.inner.create_buffer(&wgpu::BufferDescriptor { label, size, usage, mapped_at_creation: false })
+    }
+
+    /// Memory of a kernel's parameters.
+    pub(super) fn params(&self, bytes: &[u8], size: u64) -> wgpu::Buffer {
+        let params = self.buffer("params", size, wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST);
+        self.queue.write_buffer(&params, 0, bytes);
+        params
+    }
+
     /// Bytes of the largest tensor that can be bound: larger ones are split.
-    #[must_use]
     pub fn binding_bytes(&self) -> u64 {
         let limits = self.inner.limits();
         limits.max_storage_buffer_binding_size.min(limits.max_buffer_size)

@@ -19,6 +19,14 @@ pub(super) struct Pipeline {
     pub(super) layout: wgpu::BindGroupLayout,
 }
 
+impl Pipeline {
+    /// The memory of one pass, binding by binding.
+    pub(super) fn group(&self, device: &Device, label: &str, entries: &[wgpu::BindGroupEntry<'_>]) -> wgpu::BindGroup {
+        let descriptor = wgpu::BindGroupDescriptor { label: Some(label), layout: &self.layout, entries };
+        device.inner.create_bind_group(&descriptor)
+    }
+}
+
 impl Pipelines {
     /// How many there are.
     pub(crate) fn len(&self) -> usize {

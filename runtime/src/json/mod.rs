@@ -12,17 +12,6 @@
     clippy::cast_possible_truncation,
     clippy::string_slice
 )]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::indexing_slicing,
-        clippy::arithmetic_side_effects,
-        clippy::string_slice,
-        reason = "a test may fail loudly"
-    )
-)]
 
 mod reader;
 mod typed;

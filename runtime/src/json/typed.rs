@@ -519,9 +519,6 @@ impl<'de> Deserializer<'de> for &mut Typed<'de> {
 
 /// A field that is a string or a list: [`serde(untagged)`](https://serde.rs/enum-representations.html) would buffer the list,
 /// and take lists in it for structs.
-///
-/// # Errors
-/// The deserializer's.
 pub(crate) fn text_or_list<'de, D: Deserializer<'de>, T: Deserialize<'de>, R>(
     deserializer: D,
     expected: &'static str,
@@ -556,9 +553,6 @@ pub(crate) fn text_or_list<'de, D: Deserializer<'de>, T: Deserialize<'de>, R>(
 }
 
 /// The elements of a list up to the first beyond `most`, which tells that there are more: nobody wants the rest.
-///
-/// # Errors
-/// The list's.
 pub(crate) fn at_most<'de, A: SeqAccess<'de>, T: Deserialize<'de>>(
     most: usize,
     first: Option<T>,

@@ -80,7 +80,6 @@ pub struct RouterDims {
 
 impl Dims {
     /// Sizes of a config; `vocab_limit` is the number of ids that have text.
-    #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "constants of f32 kernels, computed in f64")]
     pub fn new(config: &ModelConfig, vocab_limit: u32) -> Dims {
         let q_head_dim = config.qk_nope_head_dim + config.qk_rope_head_dim;

@@ -94,13 +94,11 @@ impl Settings {
     }
 
     /// Tokens of a step at most.
-    #[must_use]
     pub fn tokens(&self) -> u32 {
         self.chunk.max(self.sequences)
     }
 
     /// The shape for a step of this extent.
-    #[must_use]
     pub fn shape(&self, dims: &Dims, extent: &Extent, greedy: bool, taps: Taps) -> Shape {
         let room = |count: u32, most: u32| count.max(1).checked_next_power_of_two().unwrap_or(most).min(most);
         let index_topk = self.index_topk.filter(|_| dims.indexer.is_some());
@@ -146,9 +144,6 @@ impl StepSlots {
 
 impl Tensors {
     /// Memory for weights, and beside them for the caches and steps of these settings.
-    ///
-    /// # Errors
-    /// As [`Weights::lay_out`].
     pub(crate) fn lay_out(
         layout: &mut Layout<'_>,
         dims: &Dims,

@@ -97,7 +97,7 @@ impl Weights {
     /// # Errors
     /// `bad_checkpoint` for tensors that cannot lie side by side.
     pub(crate) fn lay_out(layout: &mut Layout<'_>, dims: &Dims, pages: u32, prediction: bool) -> Result<Weights> {
-        let checkpoint = layout.checkpoint();
+        let checkpoint = layout.checkpoint;
         let embedding = layout.table(names::EMBED)?;
         let layers = (0..dims.num_hidden_layers).map(|layer| LayerWeights::lay_out(layout, dims, layer, pages));
         let layers = layers.collect::<Result<_>>()?;
@@ -112,7 +112,7 @@ impl Weights {
 
 impl LayerWeights {
     fn lay_out(layout: &mut Layout<'_>, dims: &Dims, layer: u32, pages: u32) -> Result<LayerWeights> {
-        let config = &layout.checkpoint().config;
+        let config = &layout.checkpoint.config;
         let experts = config.layers.get(layer as usize).is_some_and(|kind| kind.moe);
         let feed_forward = match config.router.filter(|_| experts) {
             Some(router) => FeedForward::Experts(Box::new(ExpertsWeights::lay_out(layout, dims, &router, layer)?)),
@@ -149,7 +149,7 @@ impl ExpertsWeights {
             for part in ["gate_proj", "up_proj", "down_proj"] {
                 let name = name(expert, part);
                 if layout.encoding(&name)? != encoding {
-                    let tensor = &layout.checkpoint().tensor(&name)?.name;
+                    let tensor = &layout.checkpoint.tensor(&name)?.name;
                     let message = format!("{tensor}: experts of one layer in different number formats");
                     return Err(Error::new(Code::BadCheckpoint, message));
                 }

@@ -32,7 +32,6 @@ impl Recording {
     }
 
     /// Dispatches of a step of this extent, by layer: `(layers' largest, all)`.
-    #[must_use]
     pub fn dispatches(&self, extent: &Extent) -> (usize, usize) {
         let runs = |pass: &&Pass| !pass.kernel.workgroups(extent).contains(&0);
         let layers = self.passes.iter().filter_map(|pass| pass.layer).max().map_or(0, |last| last + 1);

@@ -90,13 +90,11 @@ pub struct Layers([u64; 16]);
 
 impl Layers {
     /// Whether a layer is in it.
-    #[must_use]
     pub fn contains(&self, layer: u32) -> bool {
         self.0.get(layer as usize / 64).is_some_and(|word| word >> (layer % 64) & 1 == 1)
     }
 
     /// How many there are.
-    #[must_use]
     pub fn count(&self) -> u32 {
         self.0.iter().map(|word| word.count_ones()).sum()
     }

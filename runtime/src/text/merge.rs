@@ -70,9 +70,6 @@ impl Merges {
     }
 
     /// Appends the tokens of a piece, whose bytes all have one.
-    ///
-    /// # Errors
-    /// `cancelled`.
     pub(super) fn append(
         &self,
         piece: &str,

@@ -26,7 +26,7 @@ impl Pieces {
     }
 
     /// The text that `bytes` complete: broken sequences become U+FFFD, an unfinished last one (≤ 3 bytes) waits.
-    pub(crate) fn push_bytes(&mut self, bytes: &[u8]) -> String {
+    pub fn push_bytes(&mut self, bytes: &[u8]) -> String {
         let mut pending = std::mem::take(&mut self.tail);
         pending.extend_from_slice(bytes);
         let mut text = String::with_capacity(pending.len());

@@ -161,7 +161,7 @@ fn invoke(function: &FunctionCall) -> String {
 pub(super) fn call_rule(rules: &mut Rules<'_>, name: &str, tool: &ToolSpec) -> Result<()> {
     let head = quote(&format!("\n{}\n", invoke_tag(&tool.name)));
     let schema = rules.arguments(tool)?;
-    let object = schema.as_ref().map(|schema| (schema, schema.resolve(schema.root())));
+    let object = schema.as_ref().map(|schema| (schema, schema.resolve(&schema.root)));
     let parameters = match object {
         Some((schema, Part::Object(object))) if object.rest == Rest::Closed && object.patterns.is_empty() => {
             if object.least > 0 || object.most.is_some() {

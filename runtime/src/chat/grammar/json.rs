@@ -1,10 +1,10 @@
 //! JSON that a schema asks for, as rules of a grammar. Numbers and strings are terminals, written from the schema's own text.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 
 use serde_json::Value;
 
+use super::super::json::spaced;
 use super::super::schema::{List, Need, Object, Part, Rest, Schema, Texts, Written, terminal};
 use super::lark::quote;
 use crate::error::{Code, Error, Result};
@@ -72,8 +72,7 @@ impl Rules<'_> {
     }
 
     fn write(&mut self, name: &str, body: &str) {
-        let written = writeln!(self.lark, "{name}: {body}");
-        debug_assert!(written.is_ok(), "a String takes all text");
+        self.lark.push_str(&format!("{name}: {body}\n"));
     }
 
     fn rule(&mut self, body: &str) -> String {
@@ -226,8 +225,7 @@ impl Rules<'_> {
                 0 => format!("\"{}\"", char::from(*byte)),
                 next => format!("\"{}\" n{next}", char::from(*byte)),
             });
-            let written = writeln!(lark, "n{place}: {}", edges.collect::<Vec<_>>().join(" | "));
-            debug_assert!(written.is_ok(), "a String takes all text");
+            lark.push_str(&format!("n{place}: {}\n", edges.collect::<Vec<_>>().join(" | ")));
         }
         let starts = starts.iter().map(|(sign, start)| match *sign {
             "" => format!("n{start}"),
@@ -483,17 +481,5 @@ fn repeated(one: &str, least: u64, most: Option<u64>) -> String {
         (1, None) => format!("({one})+"),
         (least, None) => format!("({one}){{{least},}}"),
         (least, Some(most)) => format!("({one}){{{least},{most}}}"),
-    }
-}
-
-/// A value as it is written, every number by its own digits.
-fn spaced(value: &Value) -> String {
-    match value {
-        Value::Array(items) => format!("[{}]", items.iter().map(spaced).collect::<Vec<_>>().join(", ")),
-        Value::Object(map) => {
-            let pairs = map.iter().map(|(name, value)| format!("{}: {}", Value::from(name.as_str()), spaced(value)));
-            format!("{{{}}}", pairs.collect::<Vec<_>>().join(", "))
-        }
-        other => other.to_string(),
     }
 }

@@ -1,7 +1,7 @@
 //! JSON schemas of requests: which of them an answer can be held to.
 //!
 //! In: a schema as a client sent it. Out: what it asks, in the few forms that grammars are made from, or an error with the
-//! path of what is wrong. Never: a demand that is let go without its name in [`Schema::loosened`].
+//! path of what is wrong. Never: a demand that is let go without its name in `Schema::loosened`.
 
 mod decimal;
 mod keywords;
@@ -46,9 +46,11 @@ pub enum Dialect {
 /// A checked schema.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Schema {
-    root: Part,
+    /// What is asked of the whole value.
+    pub(crate) root: Part,
     definitions: Vec<Part>,
-    loosened: Vec<String>,
+    /// Demands that are not held, by their paths: `$.properties.a.uniqueItems`.
+    pub(crate) loosened: Vec<String>,
 }
 
 impl Schema {
@@ -67,20 +69,10 @@ impl Schema {
         Ok(Schema { root, definitions, loosened: reader.loosened })
     }
 
-    /// Demands that are not held, by their paths: `$.properties.a.uniqueItems`.
-    pub(crate) fn loosened(&self) -> &[String] {
-        &self.loosened
-    }
-
     /// Any object.
     pub(crate) fn any_object() -> Schema {
         let object = Object { rest: Rest::Open(Part::Any), ..Object::default() };
         Schema { root: Part::Object(Box::new(object)), definitions: vec![], loosened: vec![] }
-    }
-
-    /// What is asked of the whole value.
-    pub(crate) fn root(&self) -> &Part {
-        &self.root
     }
 
     /// What a definition asks.
@@ -104,32 +96,25 @@ impl Schema {
 struct Wrong {
     path: String,
     what: String,
-    kind: Kind,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// No value fits.
-    Impossible,
-    /// It is no schema, or not one that can be held.
-    Unsupported,
+    /// No value fits; else it is no schema, or not one that can be held.
+    impossible: bool,
 }
 
 impl Wrong {
     fn impossible(path: &str, what: impl Into<String>) -> Wrong {
-        Wrong { path: path.to_owned(), what: what.into(), kind: Kind::Impossible }
+        Wrong { path: path.to_owned(), what: what.into(), impossible: true }
     }
 
     fn unsupported(path: &str, what: impl Into<String>) -> Wrong {
-        Wrong { path: path.to_owned(), what: what.into(), kind: Kind::Unsupported }
+        Wrong { path: path.to_owned(), what: what.into(), impossible: false }
     }
+}
 
-    fn limit(path: &str, what: impl Into<String>) -> Wrong {
-        Wrong::unsupported(path, what)
-    }
-
-    fn is_impossible(&self) -> bool {
-        self.kind == Kind::Impossible
+/// What was found; none where no value fits and that may be.
+fn possible<T>(found: Result<T, Wrong>, may_be: bool) -> Result<Option<T>, Wrong> {
+    match found {
+        Err(wrong) if wrong.impossible && may_be => Ok(None),
+        found => found.map(Some),
     }
 }
 
@@ -155,14 +140,14 @@ mod tests {
     }
 
     fn object(schema: &Schema) -> &Object {
-        match schema.resolve(schema.root()) {
+        match schema.resolve(&schema.root) {
             Part::Object(object) => object,
             other => panic!("{other:?}"),
         }
     }
 
     fn loosened(schema: &Value, dialect: Dialect) -> Vec<String> {
-        check(schema, dialect).unwrap().loosened().to_vec()
+        check(schema, dialect).unwrap().loosened
     }
 
     #[test]
@@ -284,7 +269,7 @@ mod tests {
         }, "required": ["a"], "if": {}});
         let checked = check(&schema, Dialect::Loose).unwrap();
         assert_eq!(
-            checked.loosened(),
+            checked.loosened,
             ["$.if", "$.properties.a.minLenght", "$.properties.b", "$.properties.c.uniqueItems"].map(str::to_owned)
         );
         let properties = &object(&checked).properties;
@@ -310,7 +295,7 @@ mod tests {
                 let node = json!({"type": "object", "properties": {"next": {"anyOf": [{"$ref": format!("#/{key}/{written}")}, {"type": "null"}]}}});
                 let schema = json!({"$id": "https://example.com/s", key: {"a/b c": node}, "$ref": format!("https://example.com/s#/{key}/{written}")});
                 let checked = check(&schema, Dialect::Local).unwrap();
-                assert_eq!(checked.root(), &Part::Reference(0));
+                assert_eq!(checked.root, Part::Reference(0));
                 assert_eq!(object(&checked).properties[0].name, "next");
             }
         }
@@ -334,7 +319,7 @@ mod tests {
 
     #[test]
     fn demands_beside_one_another_are_all_held() {
-        let part = |schema: Value| check(&schema, Dialect::Local).unwrap().root().clone();
+        let part = |schema: Value| check(&schema, Dialect::Local).unwrap().root;
         assert_eq!(part(json!({"allOf": [{"type": "null"}], "title": "x"})), Part::Null);
         assert_eq!(
             part(json!({"enum": [1, 2, 30], "type": "integer", "minimum": 2})),
@@ -385,7 +370,7 @@ mod tests {
             [r#"{"type": "array", "maxItems": 18446744073709551615}"#, r#"{"type": "array", "maxItems": 1e300}"#]
         {
             let schema = check(&serde_json::from_str(text).unwrap(), Dialect::Local).unwrap();
-            let Part::List(list) = schema.root() else { panic!("{schema:?}") };
+            let Part::List(list) = &schema.root else { panic!("{schema:?}") };
             assert_eq!(list.most, Some(10_000), "{text}");
         }
         let many: Value = serde_json::from_str(r#"{"type": "object", "maxProperties": 18446744073709551615}"#).unwrap();
@@ -406,7 +391,7 @@ mod tests {
 
     #[test]
     fn borders_are_excluded_as_older_drafts_say_it_too() {
-        let part = |schema: Value| check(&schema, Dialect::Local).unwrap().root().clone();
+        let part = |schema: Value| check(&schema, Dialect::Local).unwrap().root;
         for (older, newer) in [
             (json!({"minimum": 1, "exclusiveMinimum": true}), json!({"exclusiveMinimum": 1})),
             (json!({"maximum": 1, "exclusiveMaximum": true}), json!({"exclusiveMaximum": 1})),
@@ -419,8 +404,7 @@ mod tests {
     /// f64 has one value for these three.
     #[test]
     fn values_beyond_f64_are_told_apart() {
-        let part =
-            |schema: &str| check(&serde_json::from_str(schema).unwrap(), Dialect::Local).map(|it| it.root().clone());
+        let part = |schema: &str| check(&serde_json::from_str(schema).unwrap(), Dialect::Local).map(|it| it.root);
         let next = Part::Values(vec![json!(9_007_199_254_740_993_u64)]);
         assert_eq!(part(r#"{"enum": [9007199254740992, 9007199254740993], "const": 9007199254740993}"#).unwrap(), next);
         assert_eq!(

@@ -1,7 +1,5 @@
 //! From a schema as a client sent it to what it asks.
 
-use std::fmt::Write as _;
-
 use serde_json::{Map, Value};
 
 use super::keywords::{
@@ -92,7 +90,7 @@ impl<'a> Reader<'a> {
     pub(super) fn count(&mut self, path: &str) -> Result<(), Wrong> {
         self.nodes = self.nodes.saturating_add(1);
         match self.nodes > MAX_NODES {
-            true => Err(Wrong::limit(path, format!("the schema has more than {MAX_NODES} values"))),
+            true => Err(Wrong::unsupported(path, format!("the schema has more than {MAX_NODES} values"))),
             false => Ok(()),
         }
     }
@@ -120,7 +118,7 @@ impl<'a> Reader<'a> {
 
     fn strictly(&mut self, schema: &'a Value, path: &str, depth: usize) -> Result<Part, Wrong> {
         if depth > MAX_DEPTH {
-            return Err(Wrong::limit(path, format!("schemas are nested more than {MAX_DEPTH} deep")));
+            return Err(Wrong::unsupported(path, format!("schemas are nested more than {MAX_DEPTH} deep")));
         }
         self.count(path)?;
         let map = match schema {
@@ -238,7 +236,7 @@ impl<'a> Reader<'a> {
         for name in &types {
             match self.typed(name, map, path, depth) {
                 Ok(part) => options.push(part),
-                Err(found) if found.is_impossible() && types.len() > 1 => why = Some(found),
+                Err(found) if found.impossible && types.len() > 1 => why = Some(found),
                 Err(found) => return Err(found),
             }
         }
@@ -288,7 +286,7 @@ impl<'a> Reader<'a> {
         for (place, option) in list(value, path, key)?.iter().enumerate() {
             match self.part(option, &format!("{path}.{key}[{place}]"), depth.saturating_add(1)) {
                 Ok(part) => options.push(part),
-                Err(found) if found.is_impossible() => why = why.or(Some(found)),
+                Err(found) if found.impossible => why = why.or(Some(found)),
                 Err(found) => return Err(found),
             }
         }
@@ -402,8 +400,7 @@ impl<'a> Reader<'a> {
 pub(super) fn path_of(pointer: &str) -> String {
     let mut path = "$".to_owned();
     for step in pointer.split('/').skip(1) {
-        let written = write!(path, ".{}", step.replace("~1", "/").replace("~0", "~"));
-        debug_assert!(written.is_ok(), "a String takes all text");
+        path.extend([".", &step.replace("~1", "/").replace("~0", "~")]);
     }
     path
 }

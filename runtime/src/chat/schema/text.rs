@@ -17,79 +17,15 @@ const CHECK_FUEL: u64 = 20_000;
 /// Characters that a text may have to have; longer ones never end.
 pub(super) const MAX_LEAST: u64 = 1 << 16;
 
-macro_rules! host {
-    () => {
-        r"[A-Za-z0-9]([A-Za-z0-9-]{0,30}[A-Za-z0-9])?(\.[A-Za-z]([A-Za-z0-9-]{0,30}[A-Za-z0-9])?){0,4}"
-    };
-}
-macro_rules! byte {
-    () => {
-        "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
-    };
-}
-macro_rules! group {
-    () => {
-        "[0-9a-fA-F]{1,4}"
-    };
-}
-macro_rules! date {
-    () => {
-        "[0-9]{4}-((0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])|(0[13-9]|1[0-2])-(29|30)|(0[13578]|1[02])-31)"
-    };
-}
-macro_rules! time {
-    () => {
-        r"([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
-    };
-}
-macro_rules! uri {
-    () => {
-        concat!("[a-z][a-z0-9+.-]*://", host!(), r"(:[1-9][0-9]{0,3})?(/[A-Za-z0-9._~-]+)*/?(\?[A-Za-z0-9._~=&-]*)?")
-    };
-}
-macro_rules! ipv6 {
-    () => {
-        concat!(
-            "((",
-            group!(),
-            ":){7}",
-            group!(),
-            "|::(",
-            group!(),
-            ":){0,5}",
-            group!(),
-            "|(",
-            group!(),
-            ":){1,6}:",
-            group!(),
-            "|::)"
-        )
-    };
-}
-
-/// Formats of strings, each as the pattern of whole texts that every validator takes for one; those of DeepSeek first.
-const FORMATS: [(&str, &str); 18] = [
-    ("email", concat!(r"[A-Za-z0-9_%+-]{1,20}(\.[A-Za-z0-9_%+-]{1,20}){0,2}@", host!())),
-    ("hostname", host!()),
-    ("ipv4", concat!("(", byte!(), r"\.){3}", byte!())),
-    ("ipv6", ipv6!()),
-    ("uuid", r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"),
-    ("date", date!()),
-    ("time", time!()),
-    ("date-time", concat!(date!(), "T", time!())),
-    ("duration", "P([0-9]{1,9}[YMWD]|([0-9]{1,9}D)?T[0-9]{1,9}[HMS])"),
-    ("uri", uri!()),
-    ("uri-reference", concat!("(", uri!(), "|/[A-Za-z0-9._~-]*)")),
-    ("iri", uri!()),
-    ("url", uri!()),
-    ("idn-hostname", host!()),
-    ("idn-email", concat!(r"[A-Za-z0-9_%+-]{1,20}(\.[A-Za-z0-9_%+-]{1,20}){0,2}@", host!())),
-    ("json-pointer", "(/([A-Za-z0-9._-]|~[01])*)*"),
-    ("base64", "([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?"),
-    ("base64url", "([A-Za-z0-9_-]{4})*([A-Za-z0-9_-]{2,3})?"),
-];
-/// How many of them DeepSeek knows.
-const DEEPSEEKS: usize = 5;
+const HOST: &str = r"[A-Za-z0-9]([A-Za-z0-9-]{0,30}[A-Za-z0-9])?(\.[A-Za-z]([A-Za-z0-9-]{0,30}[A-Za-z0-9])?){0,4}";
+const MAILBOX: &str = r"[A-Za-z0-9_%+-]{1,20}(\.[A-Za-z0-9_%+-]{1,20}){0,2}";
+const BYTE: &str = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])";
+const GROUP: &str = "[0-9a-fA-F]{1,4}";
+const DATE: &str = "[0-9]{4}-((0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])|(0[13-9]|1[0-2])-(29|30)|(0[13578]|1[02])-31)";
+const TIME: &str = r"([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])";
+const PATH: &str = r"(:[1-9][0-9]{0,3})?(/[A-Za-z0-9._~-]+)*/?(\?[A-Za-z0-9._~=&-]*)?";
+/// The formats that DeepSeek knows.
+const DEEPSEEKS: [&str; 5] = ["email", "hostname", "ipv4", "ipv6", "uuid"];
 
 /// What is asked of a text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -100,16 +36,32 @@ pub(crate) struct Texts {
     pub(crate) most: Option<u64>,
 }
 
-/// The pattern of a format's whole texts.
+/// The pattern of a format's whole texts: those that every validator takes for one.
 pub(super) fn format(name: &str, deepseeks: bool) -> Option<String> {
-    let known = if deepseeks { FORMATS.get(..DEEPSEEKS)? } else { &FORMATS };
-    known.iter().find(|(known, _)| *known == name).map(|(_, pattern)| (*pattern).to_owned())
+    let uri = || format!("[a-z][a-z0-9+.-]*://{HOST}{PATH}");
+    Some(match name {
+        _ if deepseeks && !DEEPSEEKS.contains(&name) => return None,
+        "email" | "idn-email" => format!("{MAILBOX}@{HOST}"),
+        "hostname" | "idn-hostname" => HOST.to_owned(),
+        "ipv4" => format!(r"({BYTE}\.){{3}}{BYTE}"),
+        "ipv6" => {
+            format!("(({GROUP}:){{7}}{GROUP}|::({GROUP}:){{0,5}}{GROUP}|({GROUP}:){{1,6}}:{GROUP}|::)")
+        }
+        "uuid" => r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}".to_owned(),
+        "date" => DATE.to_owned(),
+        "time" => TIME.to_owned(),
+        "date-time" => format!("{DATE}T{TIME}"),
+        "duration" => "P([0-9]{1,9}[YMWD]|([0-9]{1,9}D)?T[0-9]{1,9}[HMS])".to_owned(),
+        "uri" | "iri" | "url" => uri(),
+        "uri-reference" => format!("({}|/[A-Za-z0-9._~-]*)", uri()),
+        "json-pointer" => "(/([A-Za-z0-9._-]|~[01])*)*".to_owned(),
+        "base64" => "([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?".to_owned(),
+        "base64url" => "([A-Za-z0-9_-]{4})*([A-Za-z0-9_-]{2,3})?".to_owned(),
+        _ => return None,
+    })
 }
 
 /// The rules of a pattern, which may match anywhere.
-///
-/// # Errors
-/// Why it cannot be held.
 pub(super) fn pattern(text: &str) -> Result<Vec<(String, bool)>, String> {
     rules(text, MAX_PATTERN_BYTES)
 }
@@ -238,13 +190,8 @@ fn anchored(hir: &Hir) -> Option<String> {
             _ => one,
         };
         let HirKind::Alternation(options) = sub.kind() else { return None };
-        let whole: Option<Vec<String>> = options
-            .iter()
-            .map(|option| {
-                let parts = [starts, std::slice::from_ref(option), ends].concat();
-                anchored(&Hir::concat(parts))
-            })
-            .collect();
+        let whole = |option| anchored(&Hir::concat([starts, std::slice::from_ref(option), ends].concat()));
+        let whole: Option<Vec<String>> = options.iter().map(whole).collect();
         return Some(format!("(?:{})", whole?.join("|")));
     }
     if middle.iter().any(held) {
@@ -299,11 +246,8 @@ fn write_quoted(hir: &Hir, out: &mut String) -> Option<()> {
         HirKind::Capture(group) => write_quoted(&group.sub, out)?,
         HirKind::Concat(parts) => parts.iter().try_for_each(|part| write_quoted(part, out))?,
         HirKind::Alternation(options) => {
-            out.push_str("(?:");
-            for (place, option) in options.iter().enumerate() {
-                if place > 0 {
-                    out.push('|');
-                }
+            for (before, option) in ["(?:"].into_iter().chain(std::iter::repeat("|")).zip(options) {
+                out.push_str(before);
                 write_quoted(option, out)?;
             }
             out.push(')');
@@ -348,9 +292,6 @@ fn write_class(ranges: &[(char, char)], out: &mut String) -> Option<()> {
 
 impl Texts {
     /// Texts that a regular expression matches as a whole.
-    ///
-    /// # Errors
-    /// Why it cannot be held.
     pub(crate) fn matching(pattern: &str) -> Result<Texts, String> {
         // Anchors at its ends say what is so anyway; look-ahead at its begin is known.
         let inside = pattern.strip_prefix('^').unwrap_or(pattern);
@@ -381,10 +322,8 @@ impl Texts {
     /// The reason; `true`: no text fits.
     pub(super) fn check(&self) -> Result<(), (String, bool)> {
         if self.most.is_some_and(|most| self.least > most) {
-            return Err((
-                format!("no text has at least {} and at most {} characters", self.least, self.most.unwrap_or(0)),
-                true,
-            ));
+            let (least, most) = (self.least, self.most.unwrap_or(0));
+            return Err((format!("no text has at least {least} and at most {most} characters"), true));
         }
         if self.least > MAX_LEAST {
             return Err((format!("'minLength' is {}, but at most {MAX_LEAST} is supported", self.least), true));
@@ -422,23 +361,23 @@ impl Texts {
 
     /// As a terminal of a grammar for texts as they are.
     pub(crate) fn raw(&self) -> String {
-        let any = (self.rules.iter().all(|(_, wanted)| !wanted) || self.least > 0 || self.most.is_some())
-            .then(|| terminal(&self.length()));
-        let rules = self
-            .rules
-            .iter()
-            .map(|(pattern, wanted)| format!("{}{}", if *wanted { "" } else { "~" }, terminal(pattern)));
-        rules.chain(any).collect::<Vec<_>>().join(" & ")
+        let rules = self.rules.iter().map(|(pattern, wanted)| (terminal(pattern), *wanted));
+        self.terminal(rules, || terminal(&self.length()))
     }
 
     /// As a terminal of a grammar for strings of JSON.
     pub(crate) fn json(&self) -> Option<String> {
-        let any = (self.rules.iter().all(|(_, wanted)| !wanted) || self.least > 0 || self.most.is_some())
-            .then(|| terminal(&format!("\"{}\"", repeated(ANY_CHARACTER, self.least, self.most))));
-        let rules = self.rules.iter().map(|(pattern, wanted)| {
-            Some(format!("{}{}", if *wanted { "" } else { "~" }, terminal(&format!("\"{}\"", quoted(pattern)?))))
-        });
-        rules.chain(any.map(Some)).collect::<Option<Vec<_>>>().map(|parts| parts.join(" & "))
+        let written = |pattern: &str| terminal(&format!("\"{pattern}\""));
+        let rules = self.rules.iter().map(|(pattern, wanted)| Some((written(&quoted(pattern)?), *wanted)));
+        let rules = rules.collect::<Option<Vec<_>>>()?.into_iter();
+        Some(self.terminal(rules, || written(&repeated(ANY_CHARACTER, self.least, self.most))))
+    }
+
+    /// All rules, and the length where it says something or nothing else does.
+    fn terminal(&self, rules: impl Iterator<Item = (String, bool)>, length: impl FnOnce() -> String) -> String {
+        let needed = self.rules.iter().all(|(_, wanted)| !wanted) || self.least > 0 || self.most.is_some();
+        let rules = rules.map(|(rule, wanted)| if wanted { rule } else { format!("~{rule}") });
+        rules.chain(needed.then(length)).collect::<Vec<_>>().join(" & ")
     }
 }
 

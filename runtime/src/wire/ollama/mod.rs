@@ -11,7 +11,6 @@ pub use lines::{Lines, fields};
 pub use request::{What, asked, plain_name};
 
 /// A refusal.
-#[must_use]
 pub fn error(message: &str) -> Value {
     json!({ "error": message })
 }

@@ -15,7 +15,8 @@ pub mod reply;
 mod responses;
 mod rules;
 mod sampling;
-#[cfg(all(test, feature = "embedded-stories"))]
+#[cfg(test)]
+#[cfg(feature = "embedded-stories")]
 mod tests;
 mod text;
 mod usage;

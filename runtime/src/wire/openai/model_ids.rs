@@ -68,7 +68,6 @@ impl ModelIds {
     /// assert!(ids.resolve("Stories").is_some_and(|model| !model.thinking));
     /// assert_eq!(ids.resolve("gpt-2"), None);
     /// ```
-    #[must_use]
     pub fn resolve(&self, id: &str) -> Option<ModelId> {
         let id = id.trim();
         if let Some(own) = self.own(id) {
@@ -91,7 +90,6 @@ impl ModelIds {
     }
 
     /// The names that clients are told of.
-    #[must_use]
     pub fn listed(&self) -> Vec<&str> {
         let own = self.aliases.iter().map(|alias| alias.name.as_str()).chain([self.loaded.as_str()]);
         let mut names = LISTED.to_vec();
@@ -104,7 +102,6 @@ impl ModelIds {
     }
 
     /// Says which models there are, for those who have named another.
-    #[must_use]
     pub fn sentence(&self) -> String {
         format!("the models are {}", self.listed().iter().map(|name| quote(name)).collect::<Vec<_>>().join(", "))
     }

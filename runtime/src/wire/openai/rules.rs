@@ -66,6 +66,11 @@ pub(super) fn refuse(field: &str, message: impl Into<String>) -> Error {
     Error::new(Code::BadRequest, message).with_detail("param", field)
 }
 
+/// Refuses a field where what is asked of it does not hold.
+pub(super) fn ensure(holds: bool, field: &str, message: impl std::fmt::Display) -> Result<()> {
+    if holds { Ok(()) } else { Err(refuse(field, message.to_string())) }
+}
+
 /// A refusal of a value outside its range.
 pub(super) fn invalid(field: &str, range: &str, found: impl std::fmt::Display) -> Error {
     refuse(field, format!("Invalid {field} value, the valid range of {field} is {range}"))

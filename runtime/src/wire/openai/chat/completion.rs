@@ -13,18 +13,16 @@ use crate::generate::{self, Event, Finish, Known, Voice};
 use crate::platform;
 use crate::text::Tokenizer;
 use crate::wire::openai::beside::Beside;
-use crate::wire::openai::chunked::Chunked;
+use crate::wire::openai::chunked::{Chunked, Head};
 use crate::wire::openai::logprobs::{entry, listed};
 use crate::wire::openai::usage::{SpeedReport, Usage, together};
 
 /// The answer to one request: one choice, or several made side by side.
 ///
 /// Every [`Event`] of a choice goes through [`Chunked::chunk`], whether the answer is streamed or not.
+#[derive(Default)]
 pub struct Completion {
-    id: String,
-    created: u64,
-    model: String,
-    fingerprint: Option<String>,
+    head: Head,
     thinking: bool,
     /// Counts come in a chunk of their own.
     usage_apart: bool,
@@ -57,22 +55,13 @@ struct Choice {
 
 impl Completion {
     /// An answer without text yet. `created`: Unix seconds; `thinking`: whether it is told with a thought.
-    #[must_use]
     pub fn new(id: impl Into<String>, created: u64, model: impl Into<String>, thinking: bool) -> Completion {
         Completion {
-            id: id.into(),
-            created,
-            model: model.into(),
-            fingerprint: None,
+            head: Head { id: id.into(), created, model: model.into(), fingerprint: None },
             thinking,
-            usage_apart: false,
             details: true,
-            elsewhere: false,
-            logprobs: false,
-            by_chunks: false,
-            tokenizer: None,
-            beside: None,
             choices: vec![Choice::default()],
+            ..Completion::default()
         }
     }
 
@@ -85,8 +74,9 @@ impl Completion {
 
     /// Names what made the answer: `system_fingerprint`.
     #[must_use]
-    pub fn with_fingerprint(self, fingerprint: impl Into<String>) -> Completion {
-        Completion { fingerprint: Some(fingerprint.into()), ..self }
+    pub fn with_fingerprint(mut self, fingerprint: impl Into<String>) -> Completion {
+        self.head.fingerprint = Some(fingerprint.into());
+        self
     }
 
     /// Leaves `completion_tokens_details` out where there is no thought, as DeepSeek does.
@@ -250,20 +240,8 @@ impl Completion {
         }
     }
 
-    fn head(&self, object: &str) -> Map<String, Value> {
-        let mut head = Map::new();
-        head.insert("id".to_owned(), json!(self.id));
-        head.insert("object".to_owned(), json!(object));
-        head.insert("created".to_owned(), json!(self.created));
-        head.insert("model".to_owned(), json!(self.model));
-        if let Some(fingerprint) = &self.fingerprint {
-            head.insert("system_fingerprint".to_owned(), json!(fingerprint));
-        }
-        head
-    }
-
     fn delta(&self, choice: u32, delta: Map<String, Value>, logprobs: Value, finish: Option<Finish>) -> Value {
-        let mut chunk = self.head("chat.completion.chunk");
+        let mut chunk = self.head.of("chat.completion.chunk");
         let finish = finish.map(Finish::name);
         let choice = json!({ "index": choice, "delta": delta, "finish_reason": finish, "logprobs": logprobs });
         chunk.insert("choices".to_owned(), json!([choice]));
@@ -272,7 +250,6 @@ impl Completion {
     }
 
     /// Counts of all choices together.
-    #[must_use]
     pub fn usage(&self) -> Usage {
         let usage = Usage::from(&together(self.choices.iter().map(|choice| &choice.timings)));
         Usage { completion_tokens_details: usage.completion_tokens_details.filter(|_| self.details), ..usage }
@@ -327,7 +304,7 @@ impl Chunked for Completion {
         if !self.usage_apart || !self.has_ended() {
             return None;
         }
-        let mut chunk = self.head("chat.completion.chunk");
+        let mut chunk = self.head.of("chat.completion.chunk");
         chunk.insert("choices".to_owned(), json!([]));
         chunk.extend(self.totals());
         Some(Value::Object(chunk))
@@ -335,7 +312,7 @@ impl Chunked for Completion {
 
     fn response(&self) -> Value {
         let choices: Vec<Value> = (0_u32..).zip(&self.choices).map(|(at, choice)| self.whole(at, choice)).collect();
-        let mut response = self.head("chat.completion");
+        let mut response = self.head.of("chat.completion");
         response.insert("choices".to_owned(), json!(choices));
         response.extend(self.totals());
         let mut response = Value::Object(response);

@@ -131,9 +131,8 @@ impl Turns {
                 self.open(|_| true).tool_calls.get_or_insert_default().push(call);
             }
             "function_call_output" => {
-                let content = Some(Content::Text(item.text("output")?));
-                let tool_call_id = Some(item.required("call_id")?);
-                self.push(Message { role: Role::Tool, content, tool_call_id, ..Message::default() });
+                let message = Message::of(Role::Tool, item.text("output")?);
+                self.push(Message { tool_call_id: Some(item.required("call_id")?), ..message });
             }
             "item_reference" => {
                 let what = ".type: this server is stateless: send the item itself instead of an item_reference";
