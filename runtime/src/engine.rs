@@ -59,8 +59,6 @@ pub struct Options {
     pub chunk: Option<u32>,
     /// Sequences at once.
     pub sequences: u32,
-    /// Read logits of every token of a step, not only of the last of each sequence: for goldens and scoring.
-    pub all_logits: bool,
     /// Make room for logits of many tokens of a step, within 32 MiB, so that prompts whose log probabilities are asked for
     /// ([`Request::prompt_logprobs`]) are read in few steps.
     pub scores_prompts: bool,
@@ -72,10 +70,6 @@ pub struct Options {
     pub prediction: bool,
     /// Check the device's arithmetic before reading weights: see [`self_check`].
     pub self_check: bool,
-    /// Force WebGPU's minimum limits: for tests.
-    pub minimum_limits: bool,
-    /// Split weights as if no binding could be larger: for tests of what only large models do.
-    pub shard_bytes: Option<u64>,
 }
 
 impl Default for Options {
@@ -87,16 +81,23 @@ impl Default for Options {
             index_topk: None,
             chunk: None,
             sequences: 1,
-            all_logits: false,
             scores_prompts: false,
             memory_bytes: None,
             force: false,
             prediction: false,
             self_check: false,
-            minimum_limits: false,
-            shard_bytes: None,
         }
     }
+}
+
+/// What only goldens and tests ask of an engine.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Trial {
+    /// Make room for the logits of every token of a step, not only of the last of each sequence.
+    pub all_logits: bool,
+    /// Split weights as if no binding could be larger: what only large models do.
+    pub shard_bytes: Option<u64>,
 }
 
 /// What loading has done so far, in the order of the stages.
@@ -133,16 +134,15 @@ impl Place {
     ///
     /// # Errors
     /// `no_adapter`, `adapter_not_found`, `limit_too_small`.
-    pub async fn open(selection: &str, minimum_limits: bool) -> Result<Place> {
+    pub async fn open(selection: &str) -> Result<Place> {
         if selection == "cpu" {
             return Ok(Place::Host);
         }
         let adapter = adapter::choose(selection).await?;
-        Device::open(&adapter, minimum_limits).await.map(|device| Place::Gpu(Box::new(device)))
+        Device::open(&adapter, false).await.map(|device| Place::Gpu(Box::new(device)))
     }
 
     /// The adapter; none on the host.
-    #[must_use]
     pub fn adapter(&self) -> Option<&AdapterInfo> {
         match self {
             Place::Gpu(device) => Some(device.info()),
@@ -199,7 +199,7 @@ impl Engine {
     pub fn plan_for(checkpoint: &Checkpoint, adapter: Option<&AdapterInfo>, options: &Options) -> Result<Plan> {
         let dims = Dims::new(&checkpoint.config, u32::MAX);
         let binding_bytes = adapter.map_or(1 << 31, |info| info.max_binding_bytes);
-        Ok(Engine::planned(checkpoint, &dims, adapter, binding_bytes, options)?.plan)
+        Ok(Engine::planned(checkpoint, &dims, adapter, binding_bytes, options, Trial::default())?.plan)
     }
 
     fn planned<'a>(
@@ -208,6 +208,7 @@ impl Engine {
         adapter: Option<&AdapterInfo>,
         binding_bytes: u64,
         options: &Options,
+        trial: Trial,
     ) -> Result<Planned<'a>> {
         let software = is_software(adapter);
         let chunk = options.chunk.unwrap_or(if software { 128 } else { 256 });
@@ -219,7 +220,7 @@ impl Engine {
         }
         let sequences = options.sequences.max(1);
         let scored = MAX_SCORED_LOGITS / dims.vocab_size.max(1);
-        let rows = match (options.all_logits, options.scores_prompts) {
+        let rows = match (trial.all_logits, options.scores_prompts) {
             (true, _) => chunk.max(sequences),
             (false, true) => chunk.min(scored).max(sequences),
             (false, false) => sequences,
@@ -229,7 +230,7 @@ impl Engine {
             context: options.context,
             settings: Settings { context: 0, sequences, chunk, rows, index_topk },
             prediction: options.prediction,
-            shard_bytes: binding_bytes.min(options.shard_bytes.unwrap_or(u64::MAX)),
+            shard_bytes: binding_bytes.min(trial.shard_bytes.unwrap_or(u64::MAX)),
             available_bytes: options.memory_bytes.filter(|_| software),
         };
         Planned::new(checkpoint, dims, &wanted)
@@ -245,7 +246,7 @@ impl Engine {
         progress: &mut dyn FnMut(Progress) -> bool,
     ) -> Result<Engine> {
         let checkpoint = Checkpoint::open(source).await?;
-        let place = Place::open(&options.device, options.minimum_limits).await?;
+        let place = Place::open(&options.device).await?;
         Engine::load_on(checkpoint, place, options, progress).await
     }
 
@@ -259,11 +260,23 @@ impl Engine {
         options: &Options,
         progress: &mut dyn FnMut(Progress) -> bool,
     ) -> Result<Engine> {
+        Engine::load_trial(checkpoint, place, options, Trial::default(), progress).await
+    }
+
+    /// As [`Engine::load_on`], for goldens and tests.
+    #[doc(hidden)]
+    pub async fn load_trial(
+        checkpoint: Checkpoint,
+        place: Place,
+        options: &Options,
+        trial: Trial,
+        progress: &mut dyn FnMut(Progress) -> bool,
+    ) -> Result<Engine> {
         let language = Language::open(&checkpoint).await?;
         let vocab_limit = language.as_ref().map_or(usize::MAX, |language| language.tokenizer().size());
         let dims = Dims::new(&checkpoint.config, u32::try_from(vocab_limit).unwrap_or(u32::MAX));
         let binding_bytes = place.binding_bytes();
-        let planned = Engine::planned(&checkpoint, &dims, place.adapter(), binding_bytes, options)?;
+        let planned = Engine::planned(&checkpoint, &dims, place.adapter(), binding_bytes, options, trial)?;
         let Planned { plan, layout, tensors, settings } = planned;
         if !options.force {
             plan.check()?;
@@ -290,13 +303,11 @@ impl Engine {
     }
 
     /// Memory in use, and sizes of the model.
-    #[must_use]
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
 
     /// Positions that attention reads for each token; none: all visible ones.
-    #[must_use]
     pub fn index_topk(&self) -> Option<u32> {
         self.runner.settings().index_topk
     }
@@ -307,7 +318,6 @@ impl Engine {
     }
 
     /// The adapter; none on the host.
-    #[must_use]
     pub fn adapter(&self) -> Option<&AdapterInfo> {
         self.adapter.as_ref()
     }
@@ -339,7 +349,6 @@ impl Engine {
     }
 
     /// The prompt format that the checkpoint was trained on, or why there is none.
-    #[must_use]
     pub fn chat_format(&self) -> Detected {
         let raw = Detected::Raw("the checkpoint has no tokenizer");
         self.language().map_or(raw, |language| language.chat_format())
@@ -436,19 +445,16 @@ impl Engine {
     }
 
     /// The blocks of a request's prompt that are not in the cache, from where it ends: what [`Request::blocks`] may bring.
-    #[must_use]
     pub fn missing_blocks(&self, request: &Request) -> Vec<(Key, Vec<u32>)> {
         Scheduler::missing_blocks(request, &self.runner)
     }
 
     /// Whether no answer runs, waits, or has something left to say.
-    #[must_use]
     pub fn is_idle(&self) -> bool {
         self.answers.as_ref().is_none_or(|answers| answers.scheduler.is_idle())
     }
 
     /// How busy it is.
-    #[must_use]
     pub fn occupancy(&self) -> Occupancy {
         self.answers.as_ref().map(|answers| answers.scheduler.occupancy(&self.runner)).unwrap_or_default()
     }
