@@ -65,6 +65,12 @@ pub(crate) struct StoredRows {
     pub(crate) group_stride: u32,
 }
 
+impl StoredRows {
+    fn of(tensor: &str, first_row: u32, rows: u32) -> StoredRows {
+        StoredRows { tensor: tensor.to_owned(), groups: 1, rows, first_row, group_stride: 0 }
+    }
+}
+
 /// Some rows of a row-major table.
 #[derive(Clone, Debug)]
 pub struct TableShard {
@@ -146,7 +152,7 @@ impl<'a> Layout<'a> {
         let mut shards = Vec::new();
         for first_row in (0..rows).step_by(fit as usize) {
             let rows = fit.min(rows - first_row);
-            let stored = StoredRows { tensor: name.to_owned(), groups: 1, rows, first_row, group_stride: 0 };
+            let stored = StoredRows::of(name, first_row, rows);
             let words = encoding.words(u64::from(rows) * u64::from(columns));
             let weight = self.add(name, words, Contents::Rows(stored));
             shards.push(TableShard { weight, scales, encoding, first_row, rows });
@@ -217,13 +223,7 @@ impl<'a> Layout<'a> {
                 // The part of this matrix that lies in this shard; it begins with a panel.
                 let (from, to) = (first.max(*start), end.min(start + rows));
                 if from < to {
-                    let stored = StoredRows {
-                        tensor: name.clone(),
-                        groups: 1,
-                        rows: to - from,
-                        first_row: from - start,
-                        group_stride: 0,
-                    };
+                    let stored = StoredRows::of(name, from - start, to - from);
                     let word = u64::from((from - first) / PANEL) * whole.panel_words();
                     weights.push((stored, Panels { rows: to - from, ..whole }, word));
                 }
@@ -262,7 +262,7 @@ impl<'a> Layout<'a> {
             for (place, expert) in (0..).zip((first_expert..first_expert + routed).chain(shared)) {
                 let (panels, mut word) = (matrix.panels(experts, expert == total), place * words);
                 for tensor in names(expert) {
-                    let stored = StoredRows { tensor, groups: 1, rows: panels.rows, first_row: 0, group_stride: 0 };
+                    let stored = StoredRows::of(&tensor, 0, panels.rows);
                     weights.push((stored, panels, word));
                     word += panels.words();
                 }

@@ -102,10 +102,8 @@ impl Prompt {
             match segment {
                 Segment::Text(text) => ids.extend(tokenizer.encode(text, false)?),
                 Segment::Control(token) => ids.push(tokenizer.token_id(token).ok_or_else(|| {
-                    Error::new(
-                        Code::BadCheckpoint,
-                        format!("the tokenizer has no {token}, which this chat format needs"),
-                    )
+                    let message = format!("the tokenizer has no {token}, which this chat format needs");
+                    Error::new(Code::BadCheckpoint, message)
                 })?),
             }
         }

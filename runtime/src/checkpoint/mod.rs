@@ -140,11 +140,8 @@ impl Checkpoint {
         let end = u64::try_from(length).ok().and_then(|length| byte_offset.checked_add(length));
         let start = tensor.offset.checked_add(byte_offset);
         let (Some(start), true) = (start, length <= SLICE_BYTES && end.is_some_and(|end| end <= tensor.bytes)) else {
-            let message = format!(
-                "{length} bytes from {byte_offset} of tensor {}, which has {}",
-                quote(&tensor.name),
-                tensor.bytes
-            );
+            let (name, bytes) = (quote(&tensor.name), tensor.bytes);
+            let message = format!("{length} bytes from {byte_offset} of tensor {name}, which has {bytes}");
             return Err(Error::new(Code::Internal, message));
         };
         let bytes = self.source.read(&tensor.file, start, length).await?;
@@ -172,15 +169,10 @@ impl Checkpoint {
     /// # Errors
     /// As [`Checkpoint::read_f32`], for the first such tensor by name.
     pub async fn check_values(&self) -> Result<()> {
-        let mut names: Vec<&str> = self
-            .tensors
-            .iter()
-            .filter_map(|(name, (_, role))| {
-                let scanned =
-                    matches!(role, TensorRole::Vector | TensorRole::Scale) || name == names::head(&self.config);
-                scanned.then_some(name.as_str())
-            })
-            .collect();
+        let scanned = |(name, (_, role)): &(&String, &(Tensor, TensorRole))| {
+            matches!(role, TensorRole::Vector | TensorRole::Scale) || *name == names::head(&self.config)
+        };
+        let mut names: Vec<&String> = self.tensors.iter().filter(scanned).map(|(name, _)| name).collect();
         names.sort_unstable();
         for name in names {
             let tensor = self.tensor(name)?;
@@ -201,12 +193,8 @@ impl Checkpoint {
             Some(place) => {
                 let before = offset.saturating_mul(8).checked_div(tensor.dtype.bits()).unwrap_or(0);
                 let place = before.saturating_add(place as u64);
-                Err(tensor.error(
-                    Class::Value,
-                    format_args!(
-                        "value {place}: expected a finite number, found NaN, infinity or an unusable exponent"
-                    ),
-                ))
+                let found = "found NaN, infinity or an unusable exponent";
+                Err(tensor.error(Class::Value, format_args!("value {place}: expected a finite number, {found}")))
             }
         }
     }

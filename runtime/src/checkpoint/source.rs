@@ -91,11 +91,8 @@ impl Source for MemorySource {
 }
 
 fn ends_early(file: &str, offset: u64, length: usize, size: u64) -> Error {
-    Error::file(
-        Class::Len,
-        file,
-        format_args!("expected {length} bytes at byte {offset}, found a file of {size} bytes"),
-    )
+    let message = format_args!("expected {length} bytes at byte {offset}, found a file of {size} bytes");
+    Error::file(Class::Len, file, message)
 }
 
 #[cfg(not(target_arch = "wasm32"))]

@@ -69,10 +69,8 @@ impl Device {
             ..Default::default()
         };
         let (inner, queue) = adapter.inner.request_device(&descriptor).await.map_err(|error| {
-            Error::new(
-                Code::NoAdapter,
-                format!("#{} {}: cannot create a device: {error}", info.index, crate::error::quote(&info.name)),
-            )
+            let name = crate::error::quote(&info.name);
+            Error::new(Code::NoAdapter, format!("#{} {name}: cannot create a device: {error}", info.index))
         })?;
         let health = Arc::new(Health::default());
         let lost = Arc::clone(&health);

@@ -433,10 +433,6 @@ impl<'de> Deserializer<'de> for &mut Typed<'de> {
         visitor.visit_f64(text.parse().map_err(Fault::custom)?)
     }
 
-    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Read<V::Value> {
-        self.deserialize_f64(visitor)
-    }
-
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Read<V::Value> {
         self.expect(Kind::String, "a string")?;
         self.string(visitor)
@@ -444,7 +440,9 @@ impl<'de> Deserializer<'de> for &mut Typed<'de> {
 
     alike! { deserialize_char deserialize_string deserialize_identifier => deserialize_str }
 
-    alike! { deserialize_bytes deserialize_byte_buf => deserialize_any }
+    alike! { deserialize_f32 => deserialize_f64 }
+
+    serde::forward_to_deserialize_any! { bytes byte_buf unit unit_struct tuple_struct }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Read<V::Value> {
         if self.peek()? == Kind::Null {
@@ -452,16 +450,6 @@ impl<'de> Deserializer<'de> for &mut Typed<'de> {
             return visitor.visit_none();
         }
         visitor.visit_some(self)
-    }
-
-    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Read<V::Value> {
-        self.expect(Kind::Null, "null")?;
-        self.truth()?;
-        visitor.visit_unit()
-    }
-
-    fn deserialize_unit_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Read<V::Value> {
-        self.deserialize_unit(visitor)
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Read<V::Value> {
@@ -474,10 +462,6 @@ impl<'de> Deserializer<'de> for &mut Typed<'de> {
     }
 
     fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, visitor: V) -> Read<V::Value> {
-        self.deserialize_seq(visitor)
-    }
-
-    fn deserialize_tuple_struct<V: Visitor<'de>>(self, _: &'static str, _: usize, visitor: V) -> Read<V::Value> {
         self.deserialize_seq(visitor)
     }
 

@@ -286,10 +286,8 @@ impl Values {
                 let (texts, others): (Vec<&Value>, Vec<&Value>) = values.iter().partition(|value| value.is_string());
                 for text in texts.into_iter().filter_map(Value::as_str) {
                     if text.contains(PARAMETER_END) {
-                        return Err(Error::new(
-                            Code::InvalidSchema,
-                            "an enum holds the end of a parameter in this chat format",
-                        ));
+                        let message = "an enum holds the end of a parameter in this chat format";
+                        return Err(Error::new(Code::InvalidSchema, message));
                     }
                     self.raw.push(quote(text));
                 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::decimal::Decimal;
 use super::number::{Numbers, Written};
 use super::text::Texts;
-use super::{MAX_NODES, Wrong, possible};
+use super::{MAX_NODES, Wrong, possible, wrong};
 
 /// What is asked of a value.
 #[derive(Clone, Debug, PartialEq)]
@@ -157,8 +157,8 @@ impl Meet<'_> {
             let pair = if first { (option, other.clone()) } else { (other.clone(), option) };
             match self.meet(pair.0, pair.1) {
                 Ok(part) => met.push(part),
-                Err(wrong) if wrong.impossible => why = why.or(Some(wrong)),
-                Err(wrong) => return Err(wrong),
+                Err(found) if found.impossible => why = why.or(Some(found)),
+                Err(found) => return Err(found),
             }
         }
         Part::union(met).ok_or_else(|| why.unwrap_or_else(|| Wrong::impossible(self.path, "no alternative is left")))
@@ -189,10 +189,7 @@ impl Meet<'_> {
 
     fn objects(&mut self, one: Object, two: Object) -> Result<Object, Wrong> {
         if (!one.patterns.is_empty() || !two.patterns.is_empty()) && one.patterns != two.patterns {
-            return Err(Wrong::unsupported(
-                self.path,
-                "unsupported keyword 'patternProperties' in a combination of objects",
-            ));
+            return wrong(self.path, "unsupported keyword 'patternProperties' in a combination of objects");
         }
         let mut properties = vec![];
         for Property { name, part, need } in &one.properties {

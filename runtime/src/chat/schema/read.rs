@@ -1,5 +1,8 @@
 //! From a schema as a client sent it to what it asks.
 
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
 use super::keywords::{
@@ -265,7 +268,7 @@ impl<'a> Reader<'a> {
             return wrong(path, "unsupported $ref: only references into the same schema (#/…) are supported");
         };
         // A fragment of a URI writes some characters by their bytes (RFC 6901, section 6).
-        let decoded = percent_decoded(fragment);
+        let decoded = percent_decode_str(fragment).decode_utf8().ok().map(Cow::into_owned);
         let exists = |pointer: &String| self.root.pointer(pointer).is_some();
         let candidates = [decoded.unwrap_or_default(), fragment.to_owned()];
         let Some(pointer) = candidates.into_iter().find(exists) else {
@@ -403,27 +406,6 @@ pub(super) fn path_of(pointer: &str) -> String {
         path.extend([".", &step.replace("~1", "/").replace("~0", "~")]);
     }
     path
-}
-
-/// A text without `%20` and the like; none where they are no UTF-8.
-fn percent_decoded(text: &str) -> Option<String> {
-    let mut bytes = vec![];
-    let mut rest = text.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        let code = after.get(..2).and_then(|code| std::str::from_utf8(code).ok());
-        let code = code.filter(|code| code.bytes().all(|byte| byte.is_ascii_hexdigit()));
-        match (byte, code.and_then(|code| u8::from_str_radix(code, 16).ok())) {
-            (b'%', Some(code)) => {
-                bytes.push(code);
-                rest = after.get(2..).unwrap_or_default();
-            }
-            _ => {
-                bytes.push(byte);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8(bytes).ok()
 }
 
 pub(super) fn object<'v>(value: &'v Value, path: &str, key: &str) -> Result<&'v Map<String, Value>, Wrong> {

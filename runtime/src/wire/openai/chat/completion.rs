@@ -154,24 +154,13 @@ impl Completion {
         self.thinking |= voice == Voice::Reasoning;
         let state = self.choices.get_mut(choice as usize)?;
         let logprobs = std::mem::take(&mut state.waiting);
-        let key = match voice {
-            Voice::Content => {
-                if !self.by_chunks {
-                    state.content_logprobs.extend_from_slice(&logprobs);
-                }
-                "content"
-            }
-            Voice::Reasoning => {
-                if !self.by_chunks {
-                    state.reasoning_logprobs.extend_from_slice(&logprobs);
-                }
-                "reasoning_content"
-            }
+        let (key, kept, content, thought) = match voice {
+            Voice::Content => ("content", &mut state.content_logprobs, json!(text), Value::Null),
+            Voice::Reasoning => ("reasoning_content", &mut state.reasoning_logprobs, Value::Null, json!(text)),
         };
-        let (content, thought) = match voice {
-            Voice::Content => (json!(text), Value::Null),
-            Voice::Reasoning => (Value::Null, json!(text)),
-        };
+        if !self.by_chunks {
+            kept.extend_from_slice(&logprobs);
+        }
         let mut delta = Map::new();
         delta.insert("content".to_owned(), content);
         self.insert_thought(&mut delta, &thought);

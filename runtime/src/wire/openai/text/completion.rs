@@ -252,20 +252,13 @@ impl TextCompletion {
                 let logprobs = listing.to_json(&entries);
                 Some(self.part(choice, &text, logprobs, None))
             }
-            Event::Token { id, logprobs } => {
-                state.timings.completion_tokens = state.timings.completion_tokens.saturating_add(1);
+            Event::Token { id, logprobs } | Event::EndToken { id, logprobs } => {
+                let is_text = matches!(event, Event::Token { .. });
+                let counted = state.timings.completion_tokens.saturating_add(u32::from(is_text));
+                (state.timings.completion_tokens, state.ended_by_token) = (counted, !is_text);
                 if let (Some(listing), Some(logprobs)) = (listing, logprobs) {
                     let token = Token::Own { id: *id, logprobs: Some(logprobs.clone()) };
-                    let entry = state.entry(listing, token, true);
-                    state.waiting.push(entry);
-                }
-                None
-            }
-            Event::EndToken { id, logprobs } => {
-                state.ended_by_token = true;
-                if let (Some(listing), Some(logprobs)) = (listing, logprobs) {
-                    let token = Token::Own { id: *id, logprobs: Some(logprobs.clone()) };
-                    let entry = state.entry(listing, token, false);
+                    let entry = state.entry(listing, token, is_text);
                     state.waiting.push(entry);
                 }
                 None
