@@ -3,14 +3,20 @@
 //! Expected values are f64 results stored as f32. A stage passes within 1e-4 · max(1, max|expected|), logits within 1e-3;
 //! selections and experts must be equal but for exchanges that the expected scores cannot tell apart.
 
+mod expected;
+mod stages;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::checkpoint::{Checkpoint, Dtype, SLICE_BYTES, Source, Tensor, read_header};
+use expected::Golden;
+use stages::{StageReport, Stages};
+
+use crate::checkpoint::{Checkpoint, Source};
 use crate::engine::{Engine, Options, Place, Trial};
-use crate::error::{Class, Code, Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::generate::{Chunk, Runner, SequenceId, Wanted};
 use crate::memory::ContextSize;
 use crate::model;
@@ -36,86 +42,6 @@ impl GoldenReport {
     /// Whether every stage is within its tolerance.
     pub fn passed(&self) -> bool {
         !self.stages.is_empty() && self.stages.iter().all(|stage| stage.passed)
-    }
-}
-
-/// One stage, over all layers that have it.
-#[derive(Clone, Debug, Serialize)]
-pub struct StageReport {
-    /// `attn_out`, `logits`, …
-    pub stage: String,
-    /// Largest absolute error; for selections the number of rows that differ.
-    pub error: f64,
-    /// The error as a share of what is allowed.
-    pub worst: f64,
-    /// Values compared.
-    pub compared: usize,
-    /// Whether all are within tolerance.
-    pub passed: bool,
-    /// Where the worst value is.
-    pub note: String,
-}
-
-/// Expected tensors by name.
-struct Golden {
-    source: Arc<dyn Source>,
-    tensors: BTreeMap<String, Tensor>,
-}
-
-impl Golden {
-    async fn open(source: Arc<dyn Source>) -> Result<Golden> {
-        let tensors = read_header(&*source, FILE).await?;
-        Ok(Golden { source, tensors: tensors.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect() })
-    }
-
-    async fn bytes(&self, name: &str) -> Result<(Dtype, Vec<u8>)> {
-        let missing = || Error::file(Class::Missing, FILE, format_args!("no tensor {}", crate::error::quote(name)));
-        let tensor = self.tensors.get(name).ok_or_else(missing)?;
-        let mut bytes = Vec::new();
-        while (bytes.len() as u64) < tensor.bytes {
-            let done = bytes.len() as u64;
-            let length = usize::try_from((tensor.bytes - done).min(SLICE_BYTES as u64)).unwrap_or(SLICE_BYTES);
-            bytes.extend(self.source.read(&tensor.file, tensor.offset + done, length).await?);
-        }
-        Ok((tensor.dtype, bytes))
-    }
-
-    async fn floats(&self, name: &str) -> Result<Vec<f32>> {
-        match self.bytes(name).await? {
-            (Dtype::F32, bytes) => Ok(bytemuck::pod_collect_to_vec(&bytes)),
-            (other, _) => Err(Error::file(Class::Dtype, FILE, format_args!("{name}: expected F32, found {other}"))),
-        }
-    }
-
-    async fn integers(&self, name: &str) -> Result<Vec<i64>> {
-        match self.bytes(name).await? {
-            (Dtype::I64, bytes) => Ok(bytemuck::pod_collect_to_vec(&bytes)),
-            (Dtype::I32, bytes) => {
-                Ok(bytemuck::pod_collect_to_vec::<u8, i32>(&bytes).into_iter().map(i64::from).collect())
-            }
-            (other, _) => {
-                Err(Error::file(Class::Dtype, FILE, format_args!("{name}: expected integers, found {other}")))
-            }
-        }
-    }
-
-    async fn ids(&self, name: &str) -> Result<Vec<u32>> {
-        let ids = self.integers(name).await?.into_iter().map(u32::try_from).collect::<std::result::Result<_, _>>();
-        ids.map_err(|_| Error::file(Class::Value, FILE, format_args!("{name}: a negative id")))
-    }
-
-    fn has(&self, name: &str) -> bool {
-        self.tensors.contains_key(name)
-    }
-
-    /// Names of prompts with their continuations: `NAME.ids` beside `NAME.greedy`.
-    fn conversations(&self) -> Vec<String> {
-        let names = self.tensors.keys().filter_map(|tensor| tensor.strip_suffix(".greedy"));
-        names.filter(|name| self.has(&format!("{name}.ids"))).map(str::to_owned).collect()
-    }
-
-    async fn conversation(&self, name: &str) -> Result<(Vec<u32>, Vec<u32>)> {
-        Ok((self.ids(&format!("{name}.ids")).await?, self.ids(&format!("{name}.greedy")).await?))
     }
 }
 
@@ -453,91 +379,4 @@ async fn compare_prediction(engine: &mut Engine, stages: &mut Stages<'_>) -> Res
     }
     engine.runner().close(sequence);
     Ok(())
-}
-
-/// The comparisons so far.
-struct Stages<'g> {
-    golden: &'g Golden,
-    reports: Vec<StageReport>,
-}
-
-impl Stages<'_> {
-    fn stage(&mut self, name: &str) -> &mut StageReport {
-        let found = self.reports.iter().position(|stage| stage.stage == name);
-        let place = found.unwrap_or_else(|| {
-            let stage = name.to_owned();
-            let empty = StageReport { stage, error: 0.0, worst: 0.0, compared: 0, passed: true, note: String::new() };
-            self.reports.push(empty);
-            self.reports.len() - 1
-        });
-        &mut self.reports[place]
-    }
-
-    /// A stage with expected values that the model did not produce.
-    fn missing(&mut self, stage: &str) {
-        self.fail(stage, "the model has no such stage, the expected values do".to_owned());
-    }
-
-    fn fail(&mut self, stage: &str, note: String) {
-        let report = self.stage(stage);
-        (report.passed, report.note) = (false, note);
-    }
-
-    /// Compares a tapped tensor with an expected one, if that is there.
-    async fn floats(&mut self, stage: &str, name: &str, got: Option<&[f32]>) -> Result<()> {
-        if !self.golden.has(name) {
-            return Ok(());
-        }
-        let expected = self.golden.floats(name).await?;
-        match got {
-            Some(got) if got.len() == expected.len() => {
-                let pairs: Vec<_> = got.iter().copied().zip(expected).collect();
-                match stage {
-                    "logits" | "mtp.logits" => self.absolute(stage, name, &pairs, LOGITS_TOLERANCE),
-                    _ => self.pairs(stage, name, &pairs, TOLERANCE),
-                }
-            }
-            Some(got) => {
-                self.fail(stage, format!("{name}: expected {} values, found {}", expected.len(), got.len()));
-            }
-            None => self.missing(stage),
-        }
-        Ok(())
-    }
-
-    /// Values (found, expected) within `tolerance · max(1, max|expected|)`.
-    fn pairs(&mut self, stage: &str, name: &str, pairs: &[(f32, f32)], tolerance: f64) {
-        let largest = pairs.iter().fold(1f64, |most, pair| most.max(f64::from(pair.1.abs())));
-        self.absolute(stage, name, pairs, tolerance * largest);
-    }
-
-    /// Values (found, expected) within `allowed`.
-    fn absolute(&mut self, stage: &str, name: &str, pairs: &[(f32, f32)], allowed: f64) {
-        let report = self.stage(stage);
-        report.compared += pairs.len();
-        for (at, &(got, expected)) in pairs.iter().enumerate() {
-            let error = (f64::from(got) - f64::from(expected)).abs();
-            let share = if error.is_finite() { error / allowed } else { f64::MAX };
-            if share > report.worst {
-                report.worst = share;
-                report.error = error;
-                report.note = format!("{name}, element {at}: found {got:e}, expected {expected:e}");
-            }
-            report.passed &= share <= 1.0;
-        }
-    }
-
-    /// Rows that must be equal.
-    fn exact(&mut self, stage: &str, differ: usize, compared: usize, note: String) {
-        let report = self.stage(stage);
-        report.compared += compared;
-        #[expect(clippy::cast_precision_loss, reason = "a count of rows")]
-        let rows = differ as f64;
-        report.error += rows;
-        report.worst = report.worst.max(rows);
-        report.passed &= differ == 0;
-        if !note.is_empty() {
-            report.note = note;
-        }
-    }
 }

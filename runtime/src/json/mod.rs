@@ -13,10 +13,12 @@
     clippy::string_slice
 )]
 
+mod fault;
+mod fields;
 mod reader;
 mod typed;
 
+pub(crate) use fields::{at_most, text_or_list, text_or_object};
 pub(crate) use reader::{Json, Kind, Reader};
 pub use typed::read;
-pub(crate) use typed::{Misread, at_most, misshapen, read_typed};
-pub(crate) use typed::{text_or_list, text_or_object};
+pub(crate) use typed::{Misread, misshapen, read_typed};

@@ -9,6 +9,7 @@ mod kinds;
 mod multiple;
 mod number;
 mod part;
+mod quoted;
 mod ranges;
 mod read;
 mod settle;

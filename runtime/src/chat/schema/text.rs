@@ -1,8 +1,10 @@
-//! Strings of schemas: patterns and formats as regular expressions of whole texts, and the same as JSON writes them.
+//! Strings of schemas: patterns and formats as regular expressions of whole texts.
 
 use llguidance::derivre::{RegexAst, RegexBuilder};
 use llguidance::regex_to_lark;
-use regex_syntax::hir::{Class, Hir, HirKind, Look};
+use regex_syntax::hir::{Hir, HirKind, Look};
+
+use super::quoted::{ANY_CHARACTER, quoted};
 
 /// Bytes of a pattern at most.
 pub(crate) const MAX_PATTERN_BYTES: usize = 1 << 10;
@@ -201,93 +203,6 @@ fn anchored(hir: &Hir) -> Option<String> {
     let after = if ends.is_empty() { ANY } else { "" };
     let middle: String = middle.iter().map(|part| format!("(?:{part})")).collect();
     Some(format!("{before}(?:{middle}){after}"))
-}
-
-/// A regular expression of texts as one of what stands for them between the quotes of JSON, which writes each in one way.
-pub(crate) fn quoted(pattern: &str) -> Option<String> {
-    let mut out = String::new();
-    write_quoted(&regex_syntax::parse(pattern).ok()?, &mut out)?;
-    Some(out)
-}
-
-/// Any character as JSON writes it.
-pub(crate) const ANY_CHARACTER: &str = r#"(?:[^"\\\x00-\x1f]|\\["\\bfnrt]|\\u00(?:0[0-7bef]|1[0-9a-f]))"#;
-
-fn write_quoted(hir: &Hir, out: &mut String) -> Option<()> {
-    match hir.kind() {
-        HirKind::Empty => {}
-        HirKind::Literal(literal) => {
-            let text = std::str::from_utf8(&literal.0).ok()?;
-            let json = serde_json::to_string(text).ok()?;
-            out.push_str(&regex_syntax::escape(json.get(1..json.len().checked_sub(1)?)?));
-        }
-        HirKind::Class(class) => {
-            let ranges: Vec<(char, char)> = match class {
-                Class::Unicode(class) => class.ranges().iter().map(|range| (range.start(), range.end())).collect(),
-                Class::Bytes(class) => {
-                    class.ranges().iter().map(|range| (char::from(range.start()), char::from(range.end()))).collect()
-                }
-            };
-            write_class(&ranges, out)?;
-        }
-        HirKind::Look(_) => return None,
-        HirKind::Repetition(repetition) => {
-            out.push_str("(?:");
-            write_quoted(&repetition.sub, out)?;
-            out.push(')');
-            match (repetition.min, repetition.max) {
-                (0, None) => out.push('*'),
-                (1, None) => out.push('+'),
-                (0, Some(1)) => out.push('?'),
-                (min, Some(max)) => out.push_str(&format!("{{{min},{max}}}")),
-                (min, None) => out.push_str(&format!("{{{min},}}")),
-            }
-        }
-        HirKind::Capture(group) => write_quoted(&group.sub, out)?,
-        HirKind::Concat(parts) => parts.iter().try_for_each(|part| write_quoted(part, out))?,
-        HirKind::Alternation(options) => {
-            for (before, option) in ["(?:"].into_iter().chain(std::iter::repeat("|")).zip(options) {
-                out.push_str(before);
-                write_quoted(option, out)?;
-            }
-            out.push(')');
-        }
-    }
-    Some(())
-}
-
-fn write_class(ranges: &[(char, char)], out: &mut String) -> Option<()> {
-    let mut plain: Vec<(u32, u32)> = vec![];
-    let mut others: Vec<String> = vec![];
-    for &(from, to) in ranges {
-        let (mut from, to) = (u32::from(from), u32::from(to));
-        // What JSON does not write as it is: all of them are ASCII.
-        for special in (0..0x20_u32).chain([0x22, 0x5c]) {
-            if from <= special && special <= to {
-                let text = char::from_u32(special)?.to_string();
-                let json = serde_json::to_string(&text).ok()?;
-                others.push(regex_syntax::escape(json.get(1..json.len().checked_sub(1)?)?));
-                if from < special {
-                    plain.push((from, special.saturating_sub(1)));
-                }
-                from = special.saturating_add(1);
-            }
-        }
-        if from <= to {
-            plain.push((from, to));
-        }
-    }
-    let plain: String = plain.iter().map(|(from, to)| format!("\\x{{{from:x}}}-\\x{{{to:x}}}")).collect();
-    if !plain.is_empty() {
-        others.insert(0, format!("[{plain}]"));
-    }
-    match others.as_slice() {
-        // A class of nothing: no text at all.
-        [] => out.push_str("[^\\x{0}-\\x{10ffff}]"),
-        [one] if one.starts_with('[') => out.push_str(one),
-        several => out.push_str(&format!("(?:{})", several.join("|"))),
-    }
-    Some(())
 }
 
 impl Texts {
