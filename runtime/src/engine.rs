@@ -219,7 +219,6 @@ impl Engine {
         self.runner.settings().index_topk
     }
 
-    /// Sizes of the model.
     pub(crate) fn dims(&self) -> &Dims {
         self.runner.dims()
     }

@@ -28,7 +28,6 @@ pub enum Prepared {
 }
 
 impl Prepared {
-    /// The recording.
     pub(crate) fn recording(&self) -> &Recording {
         match self {
             Prepared::Gpu(prepared) => prepared.recording(),

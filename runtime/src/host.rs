@@ -21,7 +21,6 @@ impl Executor {
         u32::try_from(self.slots.len() - 1).map(Slot).map_err(|_| Error::new(Code::Internal, "too many tensors"))
     }
 
-    /// Frees a tensor.
     pub(crate) fn free(&mut self, slot: Slot) {
         if let Some(memory) = self.slots.get_mut(slot.0 as usize) {
             *memory = vec![];
@@ -33,7 +32,6 @@ impl Executor {
         self.slots.iter().chain(&self.scratch).map(|memory| memory.len() as u64 * 4).sum()
     }
 
-    /// Writes words into a slot.
     pub(crate) fn write(&mut self, slot: Slot, word: u64, words: &[u32]) {
         let target = self.slots.get_mut(slot.0 as usize).zip(usize::try_from(word).ok());
         if let Some(target) = target.and_then(|(all, first)| all.get_mut(first..)?.get_mut(..words.len())) {

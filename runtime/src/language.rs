@@ -118,7 +118,6 @@ impl Language {
         &self.defaults
     }
 
-    /// The config's `model_type`.
     pub(crate) fn model_type(&self) -> &str {
         &self.model_type
     }

@@ -24,11 +24,9 @@ pub(crate) struct Layout<'a> {
     none: Slot,
 }
 
-/// One slot.
 pub(crate) struct Laid {
     /// What it is, for errors.
     pub(crate) name: String,
-    /// Its words.
     pub(crate) words: u64,
     /// What fills it.
     pub(crate) contents: Contents,
@@ -55,7 +53,6 @@ pub(crate) enum Contents {
 pub(crate) struct StoredRows {
     /// Name of the matrix.
     pub(crate) tensor: String,
-    /// Row groups.
     pub(crate) groups: u32,
     /// Rows of a group.
     pub rows: u32,
@@ -102,7 +99,6 @@ pub(crate) struct LinearShard {
     pub weight: Slot,
     /// Their scales; else one word.
     pub(crate) scales: Slot,
-    /// Their sizes.
     pub(crate) panels: Panels,
     /// Column of the output where they begin.
     pub offset: u32,

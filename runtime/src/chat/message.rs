@@ -262,7 +262,6 @@ impl Tool {
 }
 
 impl Conversation {
-    /// The tools on offer.
     pub(crate) fn tools(&self) -> &[Tool] {
         self.tools.as_deref().unwrap_or_default()
     }

@@ -12,7 +12,6 @@ use crate::error::{Class, Error, quote};
 
 /// An open container.
 pub(super) struct Stored {
-    /// The model's sizes and switches.
     pub(super) config: ModelConfig,
     /// Sampling that the checkpoint recommends.
     pub(super) generation: GenerationDefaults,
@@ -53,7 +52,6 @@ pub struct Tensor {
 }
 
 impl Tensor {
-    /// Number of elements.
     pub(crate) fn elements(&self) -> u64 {
         self.shape.iter().fold(1, |product, &dim| product.saturating_mul(dim))
     }

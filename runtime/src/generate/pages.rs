@@ -56,7 +56,6 @@ pub struct Block {
     pub words: Vec<u32>,
 }
 
-/// All pages.
 #[derive(Debug)]
 pub(crate) struct Pages {
     pages: Vec<Page>,

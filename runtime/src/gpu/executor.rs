@@ -53,7 +53,6 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// The recording.
     pub(crate) fn recording(&self) -> &Recording {
         &self.recording
     }

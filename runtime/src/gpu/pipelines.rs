@@ -7,7 +7,6 @@ use lyn_shaders::{Access, Interface, Kernel, Variant, kernel};
 use super::device::Device;
 use crate::error::{Code, Error, Result};
 
-/// The pipelines of a device.
 #[derive(Default)]
 pub(crate) struct Pipelines {
     made: HashMap<(&'static str, Variant), Pipeline>,
@@ -28,7 +27,6 @@ impl Pipeline {
 }
 
 impl Pipelines {
-    /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.made.len()
     }

@@ -249,7 +249,6 @@ impl<'de> Typed<'de> {
     }
 }
 
-/// The members of an object.
 struct Members<'t, 'de> {
     typed: &'t mut Typed<'de>,
     known: HashSet<Cow<'de, str>>,
@@ -289,7 +288,6 @@ impl<'de> MapAccess<'de> for Members<'_, 'de> {
     }
 }
 
-/// The elements of a list.
 struct Elements<'t, 'de> {
     typed: &'t mut Typed<'de>,
     index: usize,

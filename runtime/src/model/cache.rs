@@ -12,9 +12,7 @@ use crate::layout::Layout;
 /// One tensor of the cache: a row for each position of each page.
 #[derive(Clone, Copy, Debug)]
 pub struct CacheTensor {
-    /// Its memory.
     pub(crate) slot: Slot,
-    /// Its rows.
     pub(crate) row: CacheRow,
 }
 

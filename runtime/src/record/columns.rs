@@ -6,7 +6,6 @@ use lyn_shaders::rms_norm::Rows;
 /// Some columns of a row-major tensor: element `(row, column)` is word `row · stride + first + column` of the slot.
 #[derive(Clone, Copy, Debug)]
 pub struct Columns {
-    /// The tensor.
     pub(crate) slot: Slot,
     /// What its rows are.
     pub rows: Rows,
@@ -14,7 +13,6 @@ pub struct Columns {
     pub(crate) stride: u32,
     /// First column.
     pub first: u32,
-    /// How many columns.
     pub(crate) width: u32,
 }
 

@@ -74,7 +74,6 @@ impl Recorder {
         )
     }
 
-    /// Appends a pass.
     pub(crate) fn push(&mut self, kernel: impl Kernel + 'static) {
         let slots = kernel.slots();
         self.passes.push(Pass { kernel: Box::new(kernel), slots, layer: self.layer });

@@ -22,7 +22,6 @@ pub(super) struct Split {
 }
 
 impl Split {
-    /// Compiles a pattern of `tokenizer.json`.
     pub(super) fn new(pattern: &str) -> Result<Self, Refusal> {
         if pattern.len() > PATTERN_BYTES {
             let found =

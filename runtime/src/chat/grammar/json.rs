@@ -23,7 +23,6 @@ pub(crate) enum Layout {
     Flexible,
     /// On one line, in a tag that the first `end` closes, also inside of quotes: no string holds `never`.
     Tagged {
-        /// The closing tag.
         end: &'static str,
         /// What closing tags begin with.
         never: &'static str,

@@ -44,7 +44,6 @@ pub enum Dialect {
     Loose,
 }
 
-/// A checked schema.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Schema {
     /// What is asked of the whole value.
@@ -70,7 +69,6 @@ impl Schema {
         Ok(Schema { root, definitions, loosened: reader.loosened })
     }
 
-    /// Any object.
     pub(crate) fn any_object() -> Schema {
         let object = Object { rest: Rest::Open(Part::Any), ..Object::default() };
         Schema { root: Part::Object(Box::new(object)), definitions: vec![], loosened: vec![] }

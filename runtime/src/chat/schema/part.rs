@@ -28,7 +28,6 @@ pub(crate) enum Part {
 /// What is asked of a list.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct List {
-    /// The first items.
     pub(crate) first: Vec<Part>,
     /// All after them; none: there are no others.
     pub(crate) items: Option<Part>,

@@ -12,7 +12,6 @@ use super::part::{Meet, Need, Part, Property};
 use super::{Dialect, MAX_BYTES, MAX_DEPTH, MAX_NODES, Wrong, wrong};
 use crate::error::escape;
 
-/// A reader of one schema.
 pub(super) struct Reader<'a> {
     pub(super) root: &'a Value,
     pub(super) dialect: Dialect,

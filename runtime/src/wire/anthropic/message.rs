@@ -100,7 +100,6 @@ impl AnthropicMessage {
         self.delta(&delta);
     }
 
-    /// A call is complete.
     fn call(&mut self, Call { id, name, written, arguments: input }: Call) {
         let id = id.unwrap_or_else(|| format!("toolu_{}", platform::name(32)));
         self.push(Block::Call { id, name, input });

@@ -61,7 +61,6 @@ impl Rules {
     }
 }
 
-/// A refusal of a field.
 pub(super) fn refuse(field: &str, message: impl Into<String>) -> Error {
     Error::new(Code::BadRequest, message).with_detail("param", field)
 }

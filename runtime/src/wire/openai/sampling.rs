@@ -144,7 +144,6 @@ impl Sampling<'_> {
         }
     }
 
-    /// How many answers are wanted.
     pub(super) fn answers(&self) -> u32 {
         self.n.and_then(|n| u32::try_from(n).ok()).unwrap_or(1)
     }

@@ -124,7 +124,6 @@ pub enum ToolChoiceField {
 }
 
 impl ToolChoiceField {
-    /// The function of this name.
     pub(crate) fn named(name: impl Into<String>) -> ToolChoiceField {
         ToolChoiceField::Tool(NamedTool {
             r#type: FunctionType::Function,

@@ -11,7 +11,6 @@ use crate::wire::openai::chat::{ChatRequest, Effort, Reasoning, ToolChoiceField,
 use crate::wire::openai::form::ResponseFormat;
 use crate::wire::openai::rules::{self, Compat, Rules, ensure, refuse};
 
-/// The log probabilities of the text.
 const LOGPROBS: &str = "message.output_text.logprobs";
 /// What a client needs to send a thought back.
 const ENCRYPTED_REASONING: &str = "reasoning.encrypted_content";

@@ -33,7 +33,6 @@ pub struct Response {
     finish: Option<Finish>,
     /// Why there is no more.
     error: Option<Value>,
-    /// Events so far.
     sequence: u64,
     /// Those that nobody has yet.
     told: Vec<Value>,

@@ -26,7 +26,6 @@ pub struct TextCompletion {
     /// There where log probabilities are reported.
     listing: Option<Listing>,
     beside: Option<Beside>,
-    /// Answers to each prompt.
     answers: usize,
     choices: Vec<Choice>,
 }
@@ -67,7 +66,6 @@ struct Told {
     first: String,
 }
 
-/// A token of prompt or answer.
 struct Entry {
     token: Token,
     /// Whether its text is of the text: that of tokens that begin every text, or end the answer, is not.
