@@ -2,14 +2,14 @@
 //!
 //! Oracle: the property itself, on the bits of logits, on every adapter. It rests on the kernels' canonical sums.
 
-use lyn::engine::Attention;
+use lyn::engine::{Attention, Trial};
 use lyn::executor::Executor;
 use lyn::generate::{Chunk, Runner, SequenceId, Wanted};
 use lyn::gpu::{Counts, Device};
 use lyn::memory::ContextSize;
 use lyn::record::Taps;
 use lyn::{Engine, Options, Place, models, platform};
-use lyn_conformance::{full_devices, golden, load};
+use lyn_conformance::{full_devices, golden, load_trial};
 use lyn_shaders::case::Random;
 
 /// Bits of a row of logits.
@@ -34,17 +34,12 @@ const MODELS: &[Model] = &[
 impl Model {
     fn load(&self, device: &Device, options: &Options) -> Engine {
         let source = if self.name == "stories" { models::stories() } else { golden(self.name) };
-        load(source, Place::Gpu(Box::new(device.clone())), options)
+        let trial = Trial { all_logits: true, ..Trial::default() };
+        load_trial(source, Place::Gpu(Box::new(device.clone())), options, trial)
     }
 
     fn options(&self) -> Options {
-        Options {
-            context: ContextSize::Tokens(256),
-            chunk: Some(256),
-            sequences: 5,
-            all_logits: true,
-            ..Options::default()
-        }
+        Options { context: ContextSize::Tokens(256), chunk: Some(256), sequences: 5, ..Options::default() }
     }
 
     /// Ids without meaning: what is computed must not depend on it.

@@ -7,11 +7,12 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use lyn::checkpoint::{MemorySource, Source, read_header};
+use lyn::engine::Trial;
 use lyn::generate::{Chunk, Event, Request, SamplingParams, Wanted};
 use lyn::gpu::{self, Device};
 use lyn::memory::ContextSize;
 use lyn::{Code, Engine, Error, Options, Place, Progress, Result, models, platform};
-use lyn_conformance::{full_devices, golden, load, one_device};
+use lyn_conformance::{full_devices, golden, load, load_trial, one_device};
 use lyn_shaders::case::Random;
 
 /// Loss must be noticed within this; the poller's own patience with a hanging driver is longer.
@@ -247,7 +248,7 @@ fn a_device_lost_during_a_read_fails_the_read_and_another_device_works() {
 #[test]
 fn a_tensor_beyond_the_binding_limit_is_named_with_its_bytes() {
     for (name, device) in full_devices() {
-        let limit = device.limits().binding_bytes;
+        let limit = device.binding_bytes();
         let mut executor = gpu::Executor::new(device);
         let error = platform::block_on(executor.allocate("model.embed_tokens", limit / 4 + 1)).expect_err("too large");
         assert_eq!(error.code(), Code::LimitTooSmall, "{name}: {error}");
@@ -328,7 +329,8 @@ fn weights_in_many_shards_give_the_bits_of_whole_ones() {
     let device = one_device();
     for (name, bytes) in [("a_base", 20 << 10), ("f_fp8_edge_blocks", 40 << 10), ("g_fp8_official", 70 << 10)] {
         let bits = |shard_bytes| {
-            let mut engine = load(golden(name), place(&device), &Options { shard_bytes, ..options() });
+            let trial = Trial { shard_bytes, ..Trial::default() };
+            let mut engine = load_trial(golden(name), place(&device), &options(), trial);
             let runner = engine.runner();
             platform::block_on(async {
                 let (sequence, ids) = (runner.open()?, (0..12).map(|i| 3 + 17 * i).collect::<Vec<_>>());

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lyn::checkpoint::{Checkpoint, FolderSource, Source};
+use lyn::engine::Trial;
 use lyn::gpu::{Adapter, Device, adapter};
 use lyn::{Engine, Options, Place, platform};
 
@@ -59,9 +60,14 @@ pub fn golden(name: &str) -> Arc<dyn Source> {
 /// A loaded model. Panics where it does not load.
 #[must_use]
 pub fn load(source: Arc<dyn Source>, place: Place, options: &Options) -> Engine {
+    load_trial(source, place, options, Trial::default())
+}
+
+/// As [`load`], with what only tests ask for.
+pub fn load_trial(source: Arc<dyn Source>, place: Place, options: &Options, trial: Trial) -> Engine {
     let loaded = platform::block_on(async {
         let checkpoint = Checkpoint::open(source).await?;
-        Engine::load_on(checkpoint, place, options, &mut |_| true).await
+        Engine::load_trial(checkpoint, place, options, trial, &mut |_| true).await
     });
     loaded.expect("the model loads")
 }

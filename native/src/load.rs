@@ -23,7 +23,7 @@ pub(crate) fn engine_of(app: &App, source: Arc<dyn Source>, options: &Options) -
     let _working = app.interrupt.work();
     let mut progress = StageProgress::new(&app.terminal, "loading", Unit::Bytes);
     let checkpoint = block_on(Checkpoint::open(source))?;
-    let place = block_on(Place::open(&options.device, options.minimum_limits))?;
+    let place = block_on(Place::open(&options.device))?;
     let unknown = place.adapter().filter(|info| !self_check::is_known(info)).cloned();
     let options = &Options { self_check: unknown.is_some(), ..options.clone() };
     let engine = block_on(Engine::load_on(checkpoint, place, options, &mut |loaded: Loaded| {

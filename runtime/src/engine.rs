@@ -1,8 +1,12 @@
 //! Introduces the rooms to each other: a checkpoint, an executor, a runner, a tokenizer, a chat format.
 
+mod options;
+
 use std::sync::Arc;
 
-use crate::chat::{Conversation, Detected, RenderOptions};
+pub use options::{Attention, Options, Progress, Trial};
+
+use crate::chat::Detected;
 use crate::checkpoint::{Checkpoint, GenerationDefaults, Source};
 use crate::error::{Code, Error, Result};
 use crate::executor::Executor;
@@ -12,7 +16,7 @@ use crate::gpu::{AdapterInfo, Device, adapter, self_check};
 use crate::gpu;
 use crate::host;
 use crate::language::{Language, no_tokenizer};
-use crate::memory::{ContextSize, Plan, Planned, Wanted};
+use crate::memory::{Plan, Planned, Wanted};
 use crate::model::{Dims, Settings};
 use crate::text::Tokenizer;
 use crate::upload::upload;
@@ -23,102 +27,6 @@ const MAX_CHUNK: u32 = 4096;
 const MAX_GROUPS: u32 = 65_535;
 /// Logits of a step, where prompts are scored.
 const MAX_SCORED_LOGITS: u32 = 8 << 20;
-
-/// Which positions attention reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Attention {
-    /// Those that the lightning indexer keeps, where the model has one.
-    #[default]
-    Sparse,
-    /// All visible ones.
-    Dense,
-}
-
-impl Attention {
-    /// Positions that the indexer keeps: `wanted`, else the config's; none where attention reads all.
-    fn index_topk(self, dims: &Dims, wanted: Option<u32>) -> Option<u32> {
-        match (self, &dims.indexer) {
-            (Attention::Sparse, Some(indexer)) => Some(wanted.unwrap_or(indexer.topk).max(1)),
-            _ => None,
-        }
-    }
-}
-
-/// How to set up an engine.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// `auto`, an index, part of a name, `discrete`, `integrated`, `software`, `vulkan:1`; or `cpu` for the references.
-    pub device: String,
-    /// Positions to make room for.
-    pub context: ContextSize,
-    /// Which positions attention reads.
-    pub attention: Attention,
-    /// Positions that the indexer keeps; none: the config's.
-    pub index_topk: Option<u32>,
-    /// Tokens of a prefill step; none: by adapter.
-    pub chunk: Option<u32>,
-    /// Sequences at once.
-    pub sequences: u32,
-    /// Read logits of every token of a step, not only of the last of each sequence: for goldens and scoring.
-    pub all_logits: bool,
-    /// Make room for logits of many tokens of a step, within 32 MiB, so that prompts whose log probabilities are asked for
-    /// ([`Request::prompt_logprobs`]) are read in few steps.
-    pub scores_prompts: bool,
-    /// Memory that host and software adapters may use; none: not checked.
-    pub memory_bytes: Option<u64>,
-    /// Load although the plan does not fit.
-    pub force: bool,
-    /// Load the multi-token-prediction module too.
-    pub prediction: bool,
-    /// Check the device's arithmetic before reading weights: see [`self_check`].
-    pub self_check: bool,
-    /// Force WebGPU's minimum limits: for tests.
-    pub minimum_limits: bool,
-    /// Split weights as if no binding could be larger: for tests of what only large models do.
-    pub shard_bytes: Option<u64>,
-}
-
-impl Default for Options {
-    fn default() -> Options {
-        Options {
-            device: "auto".to_owned(),
-            context: ContextSize::Auto,
-            attention: Attention::Sparse,
-            index_topk: None,
-            chunk: None,
-            sequences: 1,
-            all_logits: false,
-            scores_prompts: false,
-            memory_bytes: None,
-            force: false,
-            prediction: false,
-            self_check: false,
-            minimum_limits: false,
-            shard_bytes: None,
-        }
-    }
-}
-
-/// What loading has done so far, in the order of the stages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
-    /// The device's arithmetic is checked, where [`Options::self_check`] asks for it.
-    Check,
-    /// Weights are read and uploaded.
-    Upload {
-        /// Bytes so far.
-        done_bytes: u64,
-        /// Bytes in all.
-        total_bytes: u64,
-    },
-    /// Pipelines for decoding are made.
-    Compile {
-        /// Pipelines so far.
-        done: u32,
-        /// Pipelines in all.
-        total: u32,
-    },
-}
 
 /// A device to compute on.
 pub enum Place {
@@ -133,16 +41,15 @@ impl Place {
     ///
     /// # Errors
     /// `no_adapter`, `adapter_not_found`, `limit_too_small`.
-    pub async fn open(selection: &str, minimum_limits: bool) -> Result<Place> {
+    pub async fn open(selection: &str) -> Result<Place> {
         if selection == "cpu" {
             return Ok(Place::Host);
         }
         let adapter = adapter::choose(selection).await?;
-        Device::open(&adapter, minimum_limits).await.map(|device| Place::Gpu(Box::new(device)))
+        Device::open(&adapter, false).await.map(|device| Place::Gpu(Box::new(device)))
     }
 
     /// The adapter; none on the host.
-    #[must_use]
     pub fn adapter(&self) -> Option<&AdapterInfo> {
         match self {
             Place::Gpu(device) => Some(device.info()),
@@ -150,16 +57,10 @@ impl Place {
         }
     }
 
-    /// Whether this is a processor: slow, and its memory is the machine's.
-    #[must_use]
-    pub fn is_software(&self) -> bool {
-        is_software(self.adapter())
-    }
-
     /// Bytes of the largest tensor that can be bound.
     fn binding_bytes(&self) -> u64 {
         match self {
-            Place::Gpu(device) => device.limits().binding_bytes,
+            Place::Gpu(device) => device.binding_bytes(),
             Place::Host => 1 << 31,
         }
     }
@@ -205,7 +106,7 @@ impl Engine {
     pub fn plan_for(checkpoint: &Checkpoint, adapter: Option<&AdapterInfo>, options: &Options) -> Result<Plan> {
         let dims = Dims::new(&checkpoint.config, u32::MAX);
         let binding_bytes = adapter.map_or(1 << 31, |info| info.max_binding_bytes);
-        Ok(Engine::planned(checkpoint, &dims, adapter, binding_bytes, options)?.plan)
+        Ok(Engine::planned(checkpoint, &dims, adapter, binding_bytes, options, Trial::default())?.plan)
     }
 
     fn planned<'a>(
@@ -214,6 +115,7 @@ impl Engine {
         adapter: Option<&AdapterInfo>,
         binding_bytes: u64,
         options: &Options,
+        trial: Trial,
     ) -> Result<Planned<'a>> {
         let software = is_software(adapter);
         let chunk = options.chunk.unwrap_or(if software { 128 } else { 256 });
@@ -225,7 +127,7 @@ impl Engine {
         }
         let sequences = options.sequences.max(1);
         let scored = MAX_SCORED_LOGITS / dims.vocab_size.max(1);
-        let rows = match (options.all_logits, options.scores_prompts) {
+        let rows = match (trial.all_logits, options.scores_prompts) {
             (true, _) => chunk.max(sequences),
             (false, true) => chunk.min(scored).max(sequences),
             (false, false) => sequences,
@@ -235,7 +137,7 @@ impl Engine {
             context: options.context,
             settings: Settings { context: 0, sequences, chunk, rows, index_topk },
             prediction: options.prediction,
-            shard_bytes: binding_bytes.min(options.shard_bytes.unwrap_or(u64::MAX)),
+            shard_bytes: binding_bytes.min(trial.shard_bytes.unwrap_or(u64::MAX)),
             available_bytes: options.memory_bytes.filter(|_| software),
         };
         Planned::new(checkpoint, dims, &wanted)
@@ -251,7 +153,7 @@ impl Engine {
         progress: &mut dyn FnMut(Progress) -> bool,
     ) -> Result<Engine> {
         let checkpoint = Checkpoint::open(source).await?;
-        let place = Place::open(&options.device, options.minimum_limits).await?;
+        let place = Place::open(&options.device).await?;
         Engine::load_on(checkpoint, place, options, progress).await
     }
 
@@ -265,11 +167,23 @@ impl Engine {
         options: &Options,
         progress: &mut dyn FnMut(Progress) -> bool,
     ) -> Result<Engine> {
+        Engine::load_trial(checkpoint, place, options, Trial::default(), progress).await
+    }
+
+    /// As [`Engine::load_on`], for goldens and tests.
+    #[doc(hidden)]
+    pub async fn load_trial(
+        checkpoint: Checkpoint,
+        place: Place,
+        options: &Options,
+        trial: Trial,
+        progress: &mut dyn FnMut(Progress) -> bool,
+    ) -> Result<Engine> {
         let language = Language::open(&checkpoint).await?;
         let vocab_limit = language.as_ref().map_or(usize::MAX, |language| language.tokenizer().size());
         let dims = Dims::new(&checkpoint.config, u32::try_from(vocab_limit).unwrap_or(u32::MAX));
         let binding_bytes = place.binding_bytes();
-        let planned = Engine::planned(&checkpoint, &dims, place.adapter(), binding_bytes, options)?;
+        let planned = Engine::planned(&checkpoint, &dims, place.adapter(), binding_bytes, options, trial)?;
         let Planned { plan, layout, tensors, settings } = planned;
         if !options.force {
             plan.check()?;
@@ -296,32 +210,26 @@ impl Engine {
     }
 
     /// Memory in use, and sizes of the model.
-    #[must_use]
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
 
     /// Positions that attention reads for each token; none: all visible ones.
-    #[must_use]
     pub fn index_topk(&self) -> Option<u32> {
         self.runner.settings().index_topk
     }
 
-    /// Sizes of the model.
-    #[must_use]
-    pub fn dims(&self) -> &Dims {
+    pub(crate) fn dims(&self) -> &Dims {
         self.runner.dims()
     }
 
     /// The adapter; none on the host.
-    #[must_use]
     pub fn adapter(&self) -> Option<&AdapterInfo> {
         self.adapter.as_ref()
     }
 
     /// Sampling that the checkpoint recommends.
-    #[must_use]
-    pub fn defaults(&self) -> &GenerationDefaults {
+    pub(crate) fn defaults(&self) -> &GenerationDefaults {
         &self.defaults
     }
 
@@ -347,18 +255,9 @@ impl Engine {
     }
 
     /// The prompt format that the checkpoint was trained on, or why there is none.
-    #[must_use]
     pub fn chat_format(&self) -> Detected {
         let raw = Detected::Raw("the checkpoint has no tokenizer");
         self.language().map_or(raw, |language| language.chat_format())
-    }
-
-    /// A conversation as ids, in the checkpoint's own format.
-    ///
-    /// # Errors
-    /// `bad_request` where the checkpoint has no format that lyn renders, or a message cannot be rendered.
-    pub fn chat_prompt(&self, conversation: &Conversation, thinking: bool) -> Result<Vec<u32>> {
-        self.language()?.render(conversation, RenderOptions { thinking, ..RenderOptions::default() })
     }
 
     /// Plain text as ids, after the token that begins every text.
@@ -452,19 +351,16 @@ impl Engine {
     }
 
     /// The blocks of a request's prompt that are not in the cache, from where it ends: what [`Request::blocks`] may bring.
-    #[must_use]
     pub fn missing_blocks(&self, request: &Request) -> Vec<(Key, Vec<u32>)> {
         Scheduler::missing_blocks(request, &self.runner)
     }
 
     /// Whether no answer runs, waits, or has something left to say.
-    #[must_use]
     pub fn is_idle(&self) -> bool {
         self.answers.as_ref().is_none_or(|answers| answers.scheduler.is_idle())
     }
 
     /// How busy it is.
-    #[must_use]
     pub fn occupancy(&self) -> Occupancy {
         self.answers.as_ref().map(|answers| answers.scheduler.occupancy(&self.runner)).unwrap_or_default()
     }

@@ -31,8 +31,7 @@ macro_rules! codes {
             pub const fn exit_code(self) -> u8 { match self { $(Code::$variant => $exit),* } }
 
             /// What to do first, where the place of the error knows nothing better.
-            #[must_use]
-            pub const fn default_help(self) -> &'static str { match self { $(Code::$variant => $help),* } }
+            pub(crate) const fn default_help(self) -> &'static str { match self { $(Code::$variant => $help),* } }
         }
     };
 }
@@ -84,86 +83,55 @@ codes! {
     Internal = "internal", exit 1, "please report this, with the output of: lyn doctor";
 }
 
-/// Class of a refused checkpoint file, finer than its [`Code`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "each is its own name; the table of docs/errors.md says what it means")]
-pub enum Class {
-    Io,
-    Kind,
-    Len,
-    Limit,
-    Json,
-    Entry,
-    Dtype,
-    Shape,
-    Offset,
-    Cover,
-    Dup,
-    Missing,
-    Config,
-    Arch,
-    Quant,
-    Value,
-    Tok,
-    Vocab,
-    Regex,
-    Index,
-    Path,
-    Template,
+/// Declares the table of classes once: variant, name as it is printed, what to do first.
+macro_rules! classes {
+    ($($variant:ident = $name:literal, $help:expr;)*) => {
+        /// Class of a refused checkpoint file, finer than its [`Code`]; the table of docs/errors.md says what each means.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[expect(missing_docs, reason = "each is its own name")]
+        pub enum Class { $($variant,)* }
+
+        impl Class {
+            /// The class as it is printed: `E-SHAPE`.
+            #[must_use]
+            pub const fn name(self) -> &'static str { match self { $(Class::$variant => $name),* } }
+
+            /// What to do first. To download again helps only where a file is damaged.
+            const fn help(self) -> &'static str { match self { $(Class::$variant => $help),* } }
+        }
+    };
+}
+
+const DAMAGED: &str = "the file is damaged or was written incorrectly: download it again or re-export it";
+const TOKENIZER: &str = "get the tokenizer files from the same source as the weights";
+const INDEX: &str = "get the index and its shards from the same source";
+
+classes! {
+    Io = "E-IO", "check that the file exists, is a regular file, and is readable";
+    Kind = "E-KIND", "the file is not what its name says: download it again from the model's publisher";
+    Len = "E-LEN", Code::BadCheckpoint.default_help();
+    Limit = "E-LIMIT", "the file exceeds a limit; limits are listed in docs/errors.md";
+    Json = "E-JSON", "the file was truncated or edited: correct it, or use the published one";
+    Entry = "E-ENTRY", DAMAGED;
+    Dtype = "E-DTYPE", DAMAGED;
+    Shape = "E-SHAPE", "config.json and the weights belong to different models; get both from the same source";
+    Offset = "E-OFFSET", DAMAGED;
+    Cover = "E-COVER", DAMAGED;
+    Dup = "E-DUP", DAMAGED;
+    Missing = "E-MISSING", Code::MissingTensor.default_help();
+    Config = "E-CONFIG", "correct the field, or use the published file";
+    Arch = "E-ARCH", Code::UnsupportedModel.default_help();
+    Quant = "E-QUANT", "use the checkpoint in bf16, f16 or f32, or in FP8 with blocks of 128 × 128";
+    Value = "E-VALUE", Code::BadCheckpoint.default_help();
+    Tok = "E-TOK", TOKENIZER;
+    Vocab = "E-VOCAB", TOKENIZER;
+    Regex = "E-REGEX", TOKENIZER;
+    Index = "E-INDEX", INDEX;
+    Path = "E-PATH", INDEX;
+    Template = "E-TEMPLATE", "correct the template, or use: lyn generate --raw";
 }
 
 impl Class {
-    /// The class as it is printed: `E-SHAPE`.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Class::Io => "E-IO",
-            Class::Kind => "E-KIND",
-            Class::Len => "E-LEN",
-            Class::Limit => "E-LIMIT",
-            Class::Json => "E-JSON",
-            Class::Entry => "E-ENTRY",
-            Class::Dtype => "E-DTYPE",
-            Class::Shape => "E-SHAPE",
-            Class::Offset => "E-OFFSET",
-            Class::Cover => "E-COVER",
-            Class::Dup => "E-DUP",
-            Class::Missing => "E-MISSING",
-            Class::Config => "E-CONFIG",
-            Class::Arch => "E-ARCH",
-            Class::Quant => "E-QUANT",
-            Class::Value => "E-VALUE",
-            Class::Tok => "E-TOK",
-            Class::Vocab => "E-VOCAB",
-            Class::Regex => "E-REGEX",
-            Class::Index => "E-INDEX",
-            Class::Path => "E-PATH",
-            Class::Template => "E-TEMPLATE",
-        }
-    }
-
-    /// What to do first. To download again helps only where a file is damaged.
-    const fn help(self) -> &'static str {
-        match self {
-            Class::Io => "check that the file exists, is a regular file, and is readable",
-            Class::Kind => "the file is not what its name says: download it again from the model's publisher",
-            Class::Len | Class::Value => Code::BadCheckpoint.default_help(),
-            Class::Limit => "the file exceeds a limit; limits are listed in docs/errors.md",
-            Class::Json => "the file was truncated or edited: correct it, or use the published one",
-            Class::Entry | Class::Dtype | Class::Offset | Class::Cover | Class::Dup => {
-                "the file is damaged or was written incorrectly: download it again or re-export it"
-            }
-            Class::Shape => "config.json and the weights belong to different models; get both from the same source",
-            Class::Missing => Code::MissingTensor.default_help(),
-            Class::Config => "correct the field, or use the published file",
-            Class::Arch => Code::UnsupportedModel.default_help(),
-            Class::Quant => "use the checkpoint in bf16, f16 or f32, or in FP8 with blocks of 128 × 128",
-            Class::Tok | Class::Vocab | Class::Regex => "get the tokenizer files from the same source as the weights",
-            Class::Index | Class::Path => "get the index and its shards from the same source",
-            Class::Template => "correct the template, or use: lyn generate --raw",
-        }
-    }
-
     const fn code(self) -> Code {
         match self {
             Class::Arch => Code::UnsupportedModel,
@@ -187,14 +155,12 @@ struct Facts {
 
 impl Error {
     /// An error with the default remedy of its code. `message` holds facts: names through [`quote`].
-    #[must_use]
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         let help = if code.default_help().is_empty() { vec![] } else { vec![code.default_help().to_owned()] };
         Error(Box::new(Facts { code, message: cut(message.into(), MESSAGE_BYTES), help, details: Map::new() }))
     }
 
     /// A refused checkpoint file: class, file name, and what was found and expected there.
-    #[must_use]
     pub fn file(class: Class, file: &str, message: impl fmt::Display) -> Self {
         Error::new(class.code(), format!("{}: {}: {message}", class.name(), escape(file)))
             .with_help(class.help())
@@ -217,37 +183,31 @@ impl Error {
     }
 
     /// The stable code.
-    #[must_use]
     pub fn code(&self) -> Code {
         self.0.code
     }
 
     /// The finer class of a refused file (`E-SHAPE`), where there is one.
-    #[must_use]
     pub fn class(&self) -> Option<&str> {
         self.0.details.get("class").and_then(Value::as_str)
     }
 
     /// One sentence, at most 2 KiB, safe to print.
-    #[must_use]
     pub fn message(&self) -> &str {
         &self.0.message
     }
 
     /// What to do, most likely remedy first.
-    #[must_use]
     pub fn help(&self) -> &[String] {
         &self.0.help
     }
 
     /// Facts for programs.
-    #[must_use]
     pub fn details(&self) -> &Map<String, Value> {
         &self.0.details
     }
 
     /// The JSON form shared by all surfaces: `{code, message, help, details}`.
-    #[must_use]
     pub fn to_json(&self) -> Value {
         serde_json::json!({
             "code": self.code().name(), "message": self.message(), "help": self.help(), "details": self.details(),
@@ -273,19 +233,16 @@ const MESSAGE_BYTES: usize = 2000;
 const NAME_CHARS: usize = 120;
 
 /// A name or value from input, in quotes, escaped and cut to 120 characters: safe on a terminal and in a log.
-#[must_use]
 pub fn quote(text: &str) -> String {
     format!("\"{}\"", escape(text))
 }
 
 /// As [`quote`], without the quotes.
-#[must_use]
 pub fn escape(text: &str) -> String {
     escape_to(text, NAME_CHARS)
 }
 
 /// As [`escape`], without the cut: for sentences that others wrote about input.
-#[must_use]
 pub fn escape_whole(text: &str) -> String {
     escape_to(text, MESSAGE_BYTES)
 }
@@ -309,7 +266,6 @@ fn escape_to(text: &str, most: usize) -> String {
 /// Whether a character is seen only by what it does: ends a line, moves the cursor, turns the direction of writing, or nothing.
 /// A terminal could show another name than the one meant. These are Unicode's categories Cc, Cf, Zl and Zp, and what is not
 /// assigned yet between them.
-#[must_use]
 pub fn is_hidden(character: char) -> bool {
     match character {
         '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' => true,

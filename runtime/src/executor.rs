@@ -28,9 +28,7 @@ pub enum Prepared {
 }
 
 impl Prepared {
-    /// The recording.
-    #[must_use]
-    pub fn recording(&self) -> &Recording {
+    pub(crate) fn recording(&self) -> &Recording {
         match self {
             Prepared::Gpu(prepared) => prepared.recording(),
             Prepared::Host(recording) => recording,
@@ -40,7 +38,6 @@ impl Prepared {
 
 impl Executor {
     /// The device; none on the host.
-    #[must_use]
     pub fn device(&self) -> Option<&gpu::Device> {
         match self {
             Executor::Gpu(gpu) => Some(gpu.device()),
@@ -52,7 +49,7 @@ impl Executor {
     ///
     /// # Errors
     /// `out_of_memory`, `limit_too_small`, `device_lost`.
-    pub async fn allocate(&mut self, name: &str, words: u64) -> Result<Slot> {
+    pub(crate) async fn allocate(&mut self, name: &str, words: u64) -> Result<Slot> {
         match self {
             Executor::Gpu(gpu) => gpu.allocate(name, words).await,
             Executor::Host(host) => host.allocate(name, words),
@@ -60,7 +57,7 @@ impl Executor {
     }
 
     /// Frees a tensor; recordings that use it are of no use any more.
-    pub fn free(&mut self, slot: Slot) {
+    pub(crate) fn free(&mut self, slot: Slot) {
         match self {
             Executor::Gpu(gpu) => gpu.free(slot),
             Executor::Host(host) => host.free(slot),
@@ -68,17 +65,10 @@ impl Executor {
     }
 
     /// Writes words into a slot, in order with the steps before and after.
-    pub fn write(&mut self, slot: Slot, word: u64, words: &[u32]) {
+    pub(crate) fn write(&mut self, slot: Slot, word: u64, words: &[u32]) {
         match self {
             Executor::Gpu(gpu) => gpu.write(slot, word, words),
             Executor::Host(host) => host.write(slot, word, words),
-        }
-    }
-
-    /// Hands pending writes to the device.
-    pub fn flush(&mut self) {
-        if let Executor::Gpu(gpu) = self {
-            gpu.flush();
         }
     }
 
@@ -95,10 +85,7 @@ impl Executor {
     }
 
     /// Makes a recording ready.
-    ///
-    /// # Errors
-    /// As [`Executor::allocate`].
-    pub async fn prepare(&mut self, recording: Recording) -> Result<Prepared> {
+    pub(crate) async fn prepare(&mut self, recording: Recording) -> Result<Prepared> {
         match self {
             Executor::Gpu(gpu) => gpu.prepare(recording).await.map(Prepared::Gpu),
             Executor::Host(host) => host.prepare(&recording).map(|()| Prepared::Host(recording)),
@@ -125,10 +112,7 @@ impl Executor {
     }
 
     /// Runs one step and times it on the device, in nanoseconds; none where it has no clock.
-    ///
-    /// # Errors
-    /// As [`Executor::run`].
-    pub async fn run_timed(&mut self, prepared: &Prepared, extent: &Extent) -> Result<Option<f64>> {
+    pub(crate) async fn run_timed(&mut self, prepared: &Prepared, extent: &Extent) -> Result<Option<f64>> {
         match (self, prepared) {
             (Executor::Gpu(gpu), Prepared::Gpu(prepared)) => gpu.run_timed(prepared, extent).await,
             (executor, prepared) => executor.run(prepared, extent).map(|_| None),
@@ -136,7 +120,6 @@ impl Executor {
     }
 
     /// What was made and encoded so far; nothing on the host.
-    #[must_use]
     pub fn counts(&self) -> gpu::Counts {
         match self {
             Executor::Gpu(gpu) => gpu.counts(),
@@ -145,7 +128,6 @@ impl Executor {
     }
 
     /// Bytes of all tensors, with the scratch of what was prepared so far.
-    #[must_use]
     pub fn allocated_bytes(&self) -> u64 {
         match self {
             Executor::Gpu(gpu) => gpu.allocated_bytes(),
@@ -161,14 +143,6 @@ impl Executor {
         match self {
             Executor::Gpu(gpu) => gpu.read(slot, word, words).map(Read::Gpu),
             Executor::Host(host) => host.read(slot, word, words).map(|words| Read::Host(Some(words))),
-        }
-    }
-
-    /// Frees everything.
-    pub fn clear(&mut self) {
-        match self {
-            Executor::Gpu(gpu) => gpu.clear(),
-            Executor::Host(host) => host.clear(),
         }
     }
 }

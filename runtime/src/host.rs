@@ -16,29 +16,23 @@ pub struct Executor {
 
 impl Executor {
     /// Memory for a tensor, zeroed.
-    ///
-    /// # Errors
-    /// `out_of_memory`.
-    pub fn allocate(&mut self, name: &str, words: u64) -> Result<Slot> {
+    pub(crate) fn allocate(&mut self, name: &str, words: u64) -> Result<Slot> {
         self.slots.push(zeroed(name, words)?);
         u32::try_from(self.slots.len() - 1).map(Slot).map_err(|_| Error::new(Code::Internal, "too many tensors"))
     }
 
-    /// Frees a tensor.
-    pub fn free(&mut self, slot: Slot) {
+    pub(crate) fn free(&mut self, slot: Slot) {
         if let Some(memory) = self.slots.get_mut(slot.0 as usize) {
             *memory = vec![];
         }
     }
 
     /// Bytes of all tensors, with the scratch of what was prepared so far.
-    #[must_use]
-    pub fn allocated_bytes(&self) -> u64 {
+    pub(crate) fn allocated_bytes(&self) -> u64 {
         self.slots.iter().chain(&self.scratch).map(|memory| memory.len() as u64 * 4).sum()
     }
 
-    /// Writes words into a slot.
-    pub fn write(&mut self, slot: Slot, word: u64, words: &[u32]) {
+    pub(crate) fn write(&mut self, slot: Slot, word: u64, words: &[u32]) {
         let target = self.slots.get_mut(slot.0 as usize).zip(usize::try_from(word).ok());
         if let Some(target) = target.and_then(|(all, first)| all.get_mut(first..)?.get_mut(..words.len())) {
             target.copy_from_slice(words);
@@ -46,10 +40,7 @@ impl Executor {
     }
 
     /// Makes room for a recording's scratch.
-    ///
-    /// # Errors
-    /// `out_of_memory`.
-    pub fn prepare(&mut self, recording: &Recording) -> Result<()> {
+    pub(crate) fn prepare(&mut self, recording: &Recording) -> Result<()> {
         for (i, &words) in recording.scratch_words.iter().enumerate() {
             if self.scratch.len() <= i {
                 self.scratch.push(Vec::new());
@@ -62,9 +53,6 @@ impl Executor {
     }
 
     /// Runs one step; returns the rows behind the recording's taps, as they were when tapped.
-    ///
-    /// # Errors
-    /// `internal` for a slot without memory.
     pub fn run(&mut self, recording: &Recording, extent: &Extent) -> Result<Vec<(Tap, Vec<u32>)>> {
         let mut tapped = Vec::new();
         let mut taps = recording.taps.iter().peekable();
@@ -101,18 +89,10 @@ impl Executor {
     }
 
     /// Words of a slot.
-    ///
-    /// # Errors
-    /// `internal` for a slot without memory.
     pub fn read(&self, slot: Slot, word: u64, words: u64) -> Result<Vec<u32>> {
         let range = usize::try_from(word).ok().zip(usize::try_from(words).ok());
         let found = range.and_then(|(first, count)| self.memory(slot).ok()?.get(first..)?.get(..count));
         found.map(<[u32]>::to_vec).ok_or_else(|| Error::new(Code::Internal, format!("slot {} is shorter", slot.0)))
-    }
-
-    /// Frees everything.
-    pub fn clear(&mut self) {
-        *self = Executor::default();
     }
 
     fn memory(&self, slot: Slot) -> Result<&Vec<u32>> {

@@ -33,7 +33,6 @@ pub struct Language {
 }
 
 /// The error of a checkpoint without a tokenizer, where text is to be read or written.
-#[must_use]
 pub fn no_tokenizer() -> Error {
     let message = "the checkpoint has no tokenizer.json: text cannot be tokenized";
     Error::new(Code::BadCheckpoint, message).with_help("download tokenizer.json into the model's folder")
@@ -85,7 +84,6 @@ impl Language {
     }
 
     /// With the context that an engine has room for, instead of all that the model was made for.
-    #[must_use]
     pub(crate) fn with_context(self, context: u32) -> Language {
         Language { context, ..self }
     }
@@ -95,44 +93,36 @@ impl Language {
     }
 
     /// The tokenizer.
-    #[must_use]
     pub fn tokenizer(&self) -> &Arc<Tokenizer> {
         &self.vocabulary.tokenizer
     }
 
     /// The prompt format that the checkpoint was trained on, or why there is none.
-    #[must_use]
     pub fn chat_format(&self) -> Detected {
         self.format
     }
 
     /// What holds answers to a form: JSON, schemas, calls.
-    #[must_use]
     pub fn grammars(&self) -> &Grammars {
         &self.grammars
     }
 
     /// What `tokenizer_config.json` says, as far as it is no list or object, the chat template that counts, and the tokens
     /// that begin, end and pad texts, which are always there: null where there is none.
-    #[must_use]
     pub fn tokenizer_info(&self) -> &Map<String, Value> {
         &self.tokenizer_info
     }
 
     /// Sampling that the checkpoint recommends.
-    #[must_use]
-    pub fn defaults(&self) -> &GenerationDefaults {
+    pub(crate) fn defaults(&self) -> &GenerationDefaults {
         &self.defaults
     }
 
-    /// The config's `model_type`.
-    #[must_use]
-    pub fn model_type(&self) -> &str {
+    pub(crate) fn model_type(&self) -> &str {
         &self.model_type
     }
 
     /// Positions for prompt and answer.
-    #[must_use]
     pub fn context(&self) -> u32 {
         self.context
     }
@@ -156,10 +146,7 @@ impl Language {
     }
 
     /// Refuses a text that cannot fit the context, before it is made tokens.
-    ///
-    /// # Errors
-    /// `context_overflow`.
-    pub fn check_length(&self, bytes: usize) -> Result<()> {
+    pub(crate) fn check_length(&self, bytes: usize) -> Result<()> {
         let (least, context) = (self.tokenizer().least_tokens(bytes), self.context);
         if least <= context as usize {
             return Ok(());
@@ -175,8 +162,7 @@ impl Language {
     }
 
     /// Whether what follows `prompt` is thought.
-    #[must_use]
-    pub fn opens_thought(&self, prompt: &[u32]) -> bool {
+    pub(crate) fn opens_thought(&self, prompt: &[u32]) -> bool {
         let [open, close] = [control::THINK, control::END_THINK].map(|token| self.tokenizer().token_id(token));
         let last = prompt.iter().rev().find(|&&id| Some(id) == open || Some(id) == close);
         last.is_some_and(|&id| Some(id) == open)
@@ -193,8 +179,7 @@ impl Language {
     }
 
     /// Whether the model has tokens for a hole between two texts.
-    #[must_use]
-    pub fn has_hole(&self) -> bool {
+    pub(crate) fn has_hole(&self) -> bool {
         self.around_hole(&[], &[]).is_ok()
     }
 
@@ -202,7 +187,7 @@ impl Language {
     ///
     /// # Errors
     /// `bad_request` where the vocabulary has no hole.
-    pub fn around_hole(&self, before: &[u32], behind: &[u32]) -> Result<Vec<u32>> {
+    pub(crate) fn around_hole(&self, before: &[u32], behind: &[u32]) -> Result<Vec<u32>> {
         around_hole(self.tokenizer(), before, behind)
     }
 

@@ -14,19 +14,19 @@ use crate::record::ColumnRange;
 
 /// Memory of a model, slot by slot.
 pub(crate) struct Layout<'a> {
-    checkpoint: &'a Checkpoint,
+    /// The files that fill it.
+    pub(crate) checkpoint: &'a Checkpoint,
     /// Bytes of a tensor at most, where it can be split.
     shard_bytes: u64,
-    tensors: Vec<Laid>,
+    /// Every slot, in the order of their numbers.
+    pub(crate) tensors: Vec<Laid>,
     /// What encodings without scales bind in their place.
     none: Slot,
 }
 
-/// One slot.
 pub(crate) struct Laid {
     /// What it is, for errors.
     pub(crate) name: String,
-    /// Its words.
     pub(crate) words: u64,
     /// What fills it.
     pub(crate) contents: Contents,
@@ -53,14 +53,19 @@ pub(crate) enum Contents {
 pub(crate) struct StoredRows {
     /// Name of the matrix.
     pub(crate) tensor: String,
-    /// Row groups.
     pub(crate) groups: u32,
     /// Rows of a group.
-    pub(crate) rows: u32,
+    pub rows: u32,
     /// The first row of the first group.
     pub(crate) first_row: u32,
     /// Rows from one group to the next.
     pub(crate) group_stride: u32,
+}
+
+impl StoredRows {
+    fn of(tensor: &str, first_row: u32, rows: u32) -> StoredRows {
+        StoredRows { tensor: tensor.to_owned(), groups: 1, rows, first_row, group_stride: 0 }
+    }
 }
 
 /// Some rows of a row-major table.
@@ -69,11 +74,11 @@ pub struct TableShard {
     /// `[rows, columns]`, row-major
     pub weight: Slot,
     /// Scales of the whole table, for encodings that have them; else one word.
-    pub scales: Slot,
+    pub(crate) scales: Slot,
     /// How its weights are packed.
-    pub encoding: &'static Encoding,
+    pub(crate) encoding: &'static Encoding,
     /// First row here.
-    pub first_row: u32,
+    pub(crate) first_row: u32,
     /// Rows here.
     pub rows: u32,
 }
@@ -82,20 +87,19 @@ pub struct TableShard {
 #[derive(Clone, Debug)]
 pub struct LinearWeights {
     /// Panels, split by encoding and by the largest binding.
-    pub shards: Vec<LinearShard>,
+    pub(crate) shards: Vec<LinearShard>,
     /// Columns of the output. Where several matrices lie side by side, their owner has the [`ColumnRange`] of each.
-    pub width: u32,
+    pub(crate) width: u32,
 }
 
 /// Some rows of a [`LinearWeights`].
 #[derive(Clone, Debug)]
-pub struct LinearShard {
+pub(crate) struct LinearShard {
     /// Panels.
     pub weight: Slot,
     /// Their scales; else one word.
-    pub scales: Slot,
-    /// Their sizes.
-    pub panels: Panels,
+    pub(crate) scales: Slot,
+    pub(crate) panels: Panels,
     /// Column of the output where they begin.
     pub offset: u32,
 }
@@ -115,16 +119,6 @@ impl<'a> Layout<'a> {
         let mut layout = Layout { checkpoint, shard_bytes, tensors: vec![], none: Slot(0) };
         layout.none = layout.zeros("no scales", 4);
         layout
-    }
-
-    /// The files that fill it.
-    pub(crate) fn checkpoint(&self) -> &'a Checkpoint {
-        self.checkpoint
-    }
-
-    /// Every slot, in the order of their numbers.
-    pub(crate) fn tensors(&self) -> &[Laid] {
-        &self.tensors
     }
 
     /// Bytes of some slots.
@@ -154,7 +148,7 @@ impl<'a> Layout<'a> {
         let mut shards = Vec::new();
         for first_row in (0..rows).step_by(fit as usize) {
             let rows = fit.min(rows - first_row);
-            let stored = StoredRows { tensor: name.to_owned(), groups: 1, rows, first_row, group_stride: 0 };
+            let stored = StoredRows::of(name, first_row, rows);
             let words = encoding.words(u64::from(rows) * u64::from(columns));
             let weight = self.add(name, words, Contents::Rows(stored));
             shards.push(TableShard { weight, scales, encoding, first_row, rows });
@@ -225,13 +219,7 @@ impl<'a> Layout<'a> {
                 // The part of this matrix that lies in this shard; it begins with a panel.
                 let (from, to) = (first.max(*start), end.min(start + rows));
                 if from < to {
-                    let stored = StoredRows {
-                        tensor: name.clone(),
-                        groups: 1,
-                        rows: to - from,
-                        first_row: from - start,
-                        group_stride: 0,
-                    };
+                    let stored = StoredRows::of(name, from - start, to - from);
                     let word = u64::from((from - first) / PANEL) * whole.panel_words();
                     weights.push((stored, Panels { rows: to - from, ..whole }, word));
                 }
@@ -270,7 +258,7 @@ impl<'a> Layout<'a> {
             for (place, expert) in (0..).zip((first_expert..first_expert + routed).chain(shared)) {
                 let (panels, mut word) = (matrix.panels(experts, expert == total), place * words);
                 for tensor in names(expert) {
-                    let stored = StoredRows { tensor, groups: 1, rows: panels.rows, first_row: 0, group_stride: 0 };
+                    let stored = StoredRows::of(&tensor, 0, panels.rows);
                     weights.push((stored, panels, word));
                     word += panels.words();
                 }

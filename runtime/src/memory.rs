@@ -84,11 +84,11 @@ pub(crate) struct Wanted {
     /// Everything else; its context is the plan's to choose.
     pub(crate) settings: Settings,
     /// Whether multi-token prediction is loaded too.
-    pub(crate) prediction: bool,
+    pub prediction: bool,
     /// Bytes of a tensor at most, where it can be split.
-    pub(crate) shard_bytes: u64,
+    pub shard_bytes: u64,
     /// Memory that is there; none where the adapter does not say.
-    pub(crate) available_bytes: Option<u64>,
+    pub available_bytes: Option<u64>,
 }
 
 /// A plan, and the memory that it speaks of.
@@ -205,7 +205,6 @@ impl Plan {
 }
 
 /// Bytes as people read them: `10.5 GiB`.
-#[must_use]
 pub fn bytes(count: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
     let count = count as f64;

@@ -12,7 +12,6 @@ macro_rules! file {
 }
 
 /// The `stories` model: 4.45 M parameters with exactly the architecture of DeepSeek-V3.2.
-#[must_use]
 pub fn stories() -> Arc<dyn Source> {
     let mut source = MemorySource::new();
     source = file!(source, "config.json");

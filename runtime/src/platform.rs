@@ -4,7 +4,6 @@
 pub use web_time::Instant;
 
 /// A seed that nobody chose, short enough to be typed again. It need not be secret.
-#[must_use]
 pub fn seed() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,11 +14,21 @@ pub fn seed() -> u64 {
 }
 
 /// Letters and digits that nobody was given before. They need not be secret.
-#[must_use]
 pub fn name(length: usize) -> String {
     const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
     let letter = |_| char::from(ALPHABET[usize::try_from(seed() % 62).unwrap_or(0)]);
     (0..length).map(letter).collect()
+}
+
+/// Year, month and day of a day since 1970: Howard Hinnant's `civil_from_days`, whose years begin in March.
+pub(crate) fn date(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let (day, month) = (day - (153 * month + 2) / 5 + 1, if month < 10 { month + 3 } else { month - 9 });
+    (era * 400 + year + u64::from(month <= 2), month, day)
 }
 
 /// Runs a future to its end in this thread, parking while it waits.
@@ -32,14 +41,14 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> T {
 /// time, a few at once, and a panic is its own. In a browser there are no threads: there `web/npm/trial.ts` has the same work
 /// done by another worker first.
 #[derive(Debug, Default)]
-pub struct Apart {
+pub(crate) struct Apart {
     #[cfg(not(target_arch = "wasm32"))]
     room: std::sync::Arc<native::Room>,
 }
 
 /// Why work that was done apart has no result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Undone {
+pub(crate) enum Undone {
     /// It took too long. It goes on, and keeps its place until it ends.
     Late,
     /// It panicked, or the system has no thread to give.
@@ -50,20 +59,10 @@ pub enum Undone {
 
 impl Apart {
     /// Does `work`, and waits for it.
-    ///
-    /// # Errors
-    /// Why there is no result.
-    #[cfg(target_arch = "wasm32")]
-    pub fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Undone> {
-        Ok(work())
-    }
-
-    /// Does `work`, and waits for it.
-    ///
-    /// # Errors
-    /// Why there is no result.
-    #[cfg(not(target_arch = "wasm32"))]
-    pub fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Undone> {
+    pub(crate) fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Undone> {
+        #[cfg(target_arch = "wasm32")]
+        return Ok(work());
+        #[cfg(not(target_arch = "wasm32"))]
         native::run(&self.room, native::LIMITS, work)
     }
 }

@@ -24,9 +24,9 @@ pub(crate) async fn upload(
     executor: &mut Executor,
     progress: &mut dyn FnMut(u64) -> bool,
 ) -> Result<()> {
-    let checkpoint = layout.checkpoint();
+    let checkpoint = layout.checkpoint;
     let mut uploader = Uploader { checkpoint, executor, progress, done_bytes: 0, unsettled_bytes: 0 };
-    for (number, laid) in (0..).zip(layout.tensors()) {
+    for (number, laid) in (0..).zip(&layout.tensors) {
         let slot = uploader.executor.allocate(&laid.name, laid.words).await?;
         assert_eq!(slot, Slot(number), "the executor's slots are those of the layout");
         uploader.fill(slot, &laid.contents).await?;
@@ -51,10 +51,10 @@ impl Uploader<'_> {
                 self.executor.write(slot, 0, bytemuck::cast_slice(&values));
                 self.advance(values.len() as u64 * 4).await?;
             }
-            Contents::Rows(stored) => self.rows(slot, stored).await?,
+            Contents::Rows(stored) => self.rows(slot, stored, None, 0).await?,
             Contents::Panels(matrices) => {
                 for (stored, panels, word) in matrices {
-                    self.panels(slot, stored, panels, *word).await?;
+                    self.rows(slot, stored, Some(panels), *word).await?;
                 }
             }
             Contents::Table(name, encoding) => {
@@ -73,24 +73,16 @@ impl Uploader<'_> {
         Ok(())
     }
 
-    async fn rows(&mut self, slot: Slot, stored: &StoredRows) -> Result<()> {
-        let mut word = 0;
+    /// Rows as they are stored, or repacked to panels, from a word on.
+    async fn rows(&mut self, slot: Slot, stored: &StoredRows, panels: Option<&Panels>, mut word: u64) -> Result<()> {
+        let most = self.slice_rows(stored, if panels.is_some() { PANEL } else { 1 })?;
         for group in 0..stored.groups {
-            for (first, rows) in stored.slices(group, self.slice_rows(stored, 1)?) {
-                let words: Vec<u32> = bytemuck::pod_collect_to_vec(&self.read(stored, first, rows).await?);
-                self.executor.write(slot, word, &words);
-                word += words.len() as u64;
-            }
-        }
-        Ok(())
-    }
-
-    async fn panels(&mut self, slot: Slot, stored: &StoredRows, panels: &Panels, word: u64) -> Result<()> {
-        let mut word = word;
-        for group in 0..stored.groups {
-            for (first, rows) in stored.slices(group, self.slice_rows(stored, PANEL)?) {
-                let slice = Panels { groups: 1, rows, ..*panels };
-                let words = repack(&self.read(stored, first, rows).await?, &slice);
+            for (first, rows) in stored.slices(group, most) {
+                let bytes = self.read(stored, first, rows).await?;
+                let words = match panels {
+                    Some(panels) => repack(&bytes, &Panels { groups: 1, rows, ..*panels }),
+                    None => bytemuck::pod_collect_to_vec(&bytes),
+                };
                 self.executor.write(slot, word, &words);
                 word += words.len() as u64;
             }

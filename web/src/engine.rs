@@ -131,7 +131,7 @@ fn attention(dense: bool) -> Attention {
 pub async fn plan(source: JsSource, settings: JsOptions) -> Outcome {
     let given: LoadOptions = options(settings.into())?;
     let checkpoint = Checkpoint::open(Shared::source(source)).await.map_err(thrown)?;
-    let place = Place::open(given.device(), false).await.map_err(thrown)?;
+    let place = Place::open(given.device()).await.map_err(thrown)?;
     object(&lyn::Engine::plan_for(&checkpoint, place.adapter(), &given.options()).map_err(thrown)?)
 }
 

@@ -45,7 +45,7 @@ pub fn version() -> String {
 /// returns false to stop.
 #[wasm_bindgen(unchecked_return_type = "unknown")]
 pub async fn conform_kernels(device: Option<String>, done: Function) -> Outcome {
-    let place = Place::open(device.as_deref().unwrap_or("auto"), false).await.map_err(thrown)?;
+    let place = Place::open(device.as_deref().unwrap_or("auto")).await.map_err(thrown)?;
     let Place::Gpu(device) = place else { return Ok(JsValue::NULL) };
     let mut runner = CaseRunner::new((*device).clone());
     let mut tell = |report: &conform::KernelReport| {
@@ -69,7 +69,7 @@ pub async fn verify(source: JsSource) -> Outcome {
 /// Runs a golden checkpoint's stages against the values in its folder.
 #[wasm_bindgen(unchecked_return_type = "unknown")]
 pub async fn conform_golden(source: JsSource) -> Outcome {
-    let place = Place::open("auto", false).await.map_err(thrown)?;
+    let place = Place::open("auto").await.map_err(thrown)?;
     object(&golden::run(Shared::source(source), place).await.map_err(thrown)?)
 }
 

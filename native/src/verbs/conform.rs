@@ -132,7 +132,7 @@ fn goldens(app: &App, folders: &[PathBuf]) -> Result<(Value, bool)> {
 
 fn golden_of(app: &App, folder: &Path) -> Result<golden::GoldenReport> {
     let source = std::sync::Arc::new(FolderSource::new(folder)?);
-    block_on(async { golden::run(source, Place::open(&app.device, false).await?).await })
+    block_on(async { golden::run(source, Place::open(&app.device).await?).await })
 }
 
 /// Whether a name fits a pattern of `*` (any text) and `?` (any character).

@@ -9,23 +9,23 @@ pub const USER: &str = "<｜User｜>";
 /// Begins an assistant turn.
 pub const ASSISTANT: &str = "<｜Assistant｜>";
 /// Opens a thought.
-pub const THINK: &str = "<think>";
+pub(crate) const THINK: &str = "<think>";
 /// Closes a thought, or says that there is none.
 pub const END_THINK: &str = "</think>";
 /// Opens the calls of a turn (format exp).
-pub const CALLS_BEGIN: &str = "<｜tool▁calls▁begin｜>";
+pub(crate) const CALLS_BEGIN: &str = "<｜tool▁calls▁begin｜>";
 /// Closes the calls of a turn.
-pub const CALLS_END: &str = "<｜tool▁calls▁end｜>";
+pub(crate) const CALLS_END: &str = "<｜tool▁calls▁end｜>";
 /// Opens one call: name, [`SEPARATOR`], arguments.
-pub const CALL_BEGIN: &str = "<｜tool▁call▁begin｜>";
+pub(crate) const CALL_BEGIN: &str = "<｜tool▁call▁begin｜>";
 /// Closes one call.
-pub const CALL_END: &str = "<｜tool▁call▁end｜>";
+pub(crate) const CALL_END: &str = "<｜tool▁call▁end｜>";
 /// Opens one result.
-pub const OUTPUT_BEGIN: &str = "<｜tool▁output▁begin｜>";
+pub(crate) const OUTPUT_BEGIN: &str = "<｜tool▁output▁begin｜>";
 /// Closes one result.
-pub const OUTPUT_END: &str = "<｜tool▁output▁end｜>";
+pub(crate) const OUTPUT_END: &str = "<｜tool▁output▁end｜>";
 /// Between the name and the arguments of a call.
-pub const SEPARATOR: &str = "<｜tool▁sep｜>";
+pub(crate) const SEPARATOR: &str = "<｜tool▁sep｜>";
 
 /// Before the text that goes before a hole. Not of [`ALL`]: no conversation holds the tokens of holes.
 pub const FIM_BEGIN: &str = "<｜fim▁begin｜>";

@@ -26,8 +26,7 @@ impl Formatter for Spaced {
 }
 
 /// `value` on one line, with spaces after commas and colons.
-#[must_use]
-pub fn spaced(value: &Value) -> String {
+pub(crate) fn spaced(value: &Value) -> String {
     let mut bytes = vec![];
     // A `Value` always serialises, and a `Vec` always takes more.
     let written = value.serialize(&mut Serializer::with_formatter(&mut bytes, Spaced));
@@ -36,7 +35,6 @@ pub fn spaced(value: &Value) -> String {
 }
 
 /// `value` on as many lines as it has parts, as Python's `indent` writes it.
-#[must_use]
 pub fn indented(value: &Value, width: usize) -> String {
     let mut bytes = vec![];
     let indent = b" ".repeat(width);

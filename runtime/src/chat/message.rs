@@ -1,6 +1,7 @@
 //! The messages of a request, as OpenAI's clients send them. Unknown fields are ignored, null means absent.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
@@ -191,19 +192,9 @@ pub(crate) fn literal(index: usize, message: impl Into<String>) -> Error {
 }
 
 impl Message {
-    /// A result without a text.
-    const fn nothing() -> Message {
-        Message {
-            role: Role::Tool,
-            content: None,
-            name: None,
-            reasoning_content: None,
-            reasoning: None,
-            tool_calls: None,
-            tool_call_id: None,
-            prefix: None,
-            tools: None,
-        }
+    /// A message that is nothing but text.
+    pub(crate) fn of(role: Role, text: impl Into<String>) -> Message {
+        Message { role, content: Some(Content::Text(text.into())), ..Message::default() }
     }
 
     /// The whole text, without separators between parts; `None` when absent.
@@ -271,7 +262,6 @@ impl Tool {
 }
 
 impl Conversation {
-    /// The tools on offer.
     pub(crate) fn tools(&self) -> &[Tool] {
         self.tools.as_deref().unwrap_or_default()
     }
@@ -388,7 +378,7 @@ pub(crate) type Turn<'m> = (usize, &'m Message);
 /// to the first call that no other result is for. A call without a result has an empty one, so that the others keep their
 /// places. Results beyond the calls follow.
 fn in_call_order<'m>(index: usize, calls: &[ToolCall], results: Vec<Turn<'m>>) -> Vec<Turn<'m>> {
-    static NOTHING: Message = Message::nothing();
+    static NOTHING: LazyLock<Message> = LazyLock::new(|| Message { role: Role::Tool, ..Message::default() });
     let mut places: Vec<Option<Turn<'m>>> = vec![None; calls.len()];
     let mut others = vec![];
     for result in results {
@@ -408,62 +398,4 @@ fn in_call_order<'m>(index: usize, calls: &[ToolCall], results: Vec<Turn<'m>>) -
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn messages(value: Value) -> Vec<Message> {
-        serde_json::from_value(value).unwrap()
-    }
-
-    #[test]
-    fn arguments_are_taken_as_others_write_them() {
-        let call = |arguments: Value| FunctionCall { name: "f".to_owned(), arguments: Some(arguments) };
-        let empty = FunctionCall { name: "f".to_owned(), arguments: None };
-        for call in [empty, call(json!(null)), call(json!("")), call(json!(" \n")), call(json!("{}")), call(json!({}))]
-        {
-            assert_eq!(call.arguments(), CallArguments::Object(Cow::Owned(Map::new())), "{call:?}");
-            assert_eq!(call.arguments_text(), "{}");
-        }
-        assert_eq!(call(json!({ "a": 1 })).arguments_text(), "{\"a\": 1}");
-        assert_eq!(call(json!("{\"a\":1}")).arguments_text(), "{\"a\":1}");
-        assert!(matches!(call(json!("{\"a\":1}")).arguments(), CallArguments::Object(object) if object["a"] == 1));
-        for text in ["{\"a\": \"b", "[1]", "a=1", "{\"a\": 1, \"a\": 2}"] {
-            assert_eq!(call(json!(text)).arguments(), CallArguments::Text(text));
-            assert_eq!(call(json!(text)).arguments_text(), text);
-        }
-        assert_eq!(call(json!([1, 2])).arguments_text(), "[1, 2]");
-    }
-
-    #[test]
-    fn results_find_their_calls() {
-        let call = |id: Value| json!({ "id": id, "function": { "name": "f" } });
-        let result = |id: Value, text: &str| json!({ "role": "tool", "tool_call_id": id, "content": text });
-        let order = |calls: &[Value], results: &[Value]| {
-            let asked =
-                json!({ "role": "assistant", "tool_calls": calls.iter().cloned().map(call).collect::<Vec<_>>() });
-            let all = messages([&[asked][..], results].concat().into());
-            let texts = turns(&all)
-                .unwrap()
-                .into_iter()
-                .skip(1)
-                .map(|(_, turn)| turn.text(0).unwrap().unwrap_or_default().into_owned());
-            texts.collect::<Vec<_>>().join(",")
-        };
-        let (a, b, none) = (json!("a"), json!("b"), json!(null));
-        let both = [a.clone(), b.clone()];
-        assert_eq!(order(&both, &[result(b.clone(), "2"), result(a.clone(), "1")]), "1,2");
-        assert_eq!(order(&both, &[result(none.clone(), "1"), result(none.clone(), "2")]), "1,2");
-        assert_eq!(order(&both, &[result(json!("x"), "2"), result(a.clone(), "1")]), "1,2");
-        assert_eq!(order(&[none.clone(), none.clone()], &[result(a.clone(), "1"), result(b.clone(), "2")]), "1,2");
-        assert_eq!(order(&[a.clone(), a.clone()], &[result(a.clone(), "1"), result(a.clone(), "2")]), "1,2");
-        assert_eq!(order(&both, &[result(b.clone(), "2")]), ",2");
-        assert_eq!(order(std::slice::from_ref(&a), &[result(a.clone(), "1"), result(a.clone(), "3")]), "1,3");
-        assert_eq!(order(&both, &[]), "");
-        // Some clients cut the beginning of a history off.
-        let cut = messages(json!([result(a, "1"), { "role": "user", "content": null }]));
-        assert_eq!(turns(&cut).unwrap().len(), 2);
-        assert!(check_strictly(&cut).is_err());
-    }
-}
+mod tests;

@@ -11,16 +11,6 @@
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects
 )]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing,
-        reason = "a failing test may panic"
-    )
-)]
 
 pub mod control;
 pub mod formats;
@@ -34,12 +24,13 @@ pub mod prompt;
 pub mod schema;
 pub mod shape;
 
+pub(crate) use formats::CheckpointFiles;
 pub use formats::template::ChatTemplate;
-pub use formats::{ChatFormat, CheckpointFiles, Detected, encode};
+pub use formats::{ChatFormat, Detected, encode};
 pub use grammar::Grammars;
 pub use message::{Content, Conversation, FunctionCall, FunctionType, Message, Part, Role, Tool, ToolCall};
 pub use parse::OutputParser;
-pub use parsed::{Parsed, ParsedCall};
+pub use parsed::Parsed;
 pub use prompt::{Prompt, RenderOptions, Segment};
-pub use schema::{Dialect, Schema};
+pub use schema::Dialect;
 pub use shape::{AnswerShape, ResponseShape, ToolChoice, ToolSpec};

@@ -27,7 +27,6 @@ pub struct ParsedCall {
 
 impl Parsed {
     /// Parses a whole text, as [`OutputParser`] does.
-    #[must_use]
     pub fn of(format: Option<ChatFormat>, thinking: bool, text: &str) -> Parsed {
         let mut parser = OutputParser::new(format, thinking);
         let mut parsed = Parsed::default();
@@ -63,14 +62,12 @@ impl Parsed {
     }
 
     /// The calls; the last one may be cut.
-    #[must_use]
     pub fn calls(&self) -> &[ParsedCall] {
         &self.calls
     }
 
     /// Whether a call has begun and is not complete.
-    #[must_use]
-    pub fn is_in_call(&self) -> bool {
+    pub(crate) fn is_in_call(&self) -> bool {
         self.calls.last().is_some_and(|call| !call.complete)
     }
 }

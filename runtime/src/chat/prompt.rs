@@ -51,14 +51,12 @@ pub struct Prompt {
 
 impl Prompt {
     /// The parts, in order.
-    #[must_use]
     pub fn segments(&self) -> &[Segment] {
         &self.segments
     }
 
     /// Bytes of its text, without control tokens.
-    #[must_use]
-    pub fn text_bytes(&self) -> usize {
+    pub(crate) fn text_bytes(&self) -> usize {
         let bytes = |segment: &Segment| if let Segment::Text(text) = segment { text.len() } else { 0 };
         self.segments.iter().map(bytes).fold(0, usize::saturating_add)
     }
@@ -73,7 +71,7 @@ impl Prompt {
     }
 
     /// Appends a control token.
-    pub fn control(&mut self, token: impl Into<Cow<'static, str>>) {
+    pub(crate) fn control(&mut self, token: impl Into<Cow<'static, str>>) {
         self.segments.push(Segment::Control(token.into()));
     }
 
@@ -104,10 +102,8 @@ impl Prompt {
             match segment {
                 Segment::Text(text) => ids.extend(tokenizer.encode(text, false)?),
                 Segment::Control(token) => ids.push(tokenizer.token_id(token).ok_or_else(|| {
-                    Error::new(
-                        Code::BadCheckpoint,
-                        format!("the tokenizer has no {token}, which this chat format needs"),
-                    )
+                    let message = format!("the tokenizer has no {token}, which this chat format needs");
+                    Error::new(Code::BadCheckpoint, message)
                 })?),
             }
         }

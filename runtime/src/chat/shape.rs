@@ -60,7 +60,6 @@ pub struct ToolSpec {
 
 impl AnswerShape {
     /// Whether sampling may do as it likes: nothing is forced, forbidden, or held to a schema.
-    #[must_use]
     pub fn is_free(&self) -> bool {
         let calls_are_free = match self.choice {
             ToolChoice::None => self.tools.is_empty(),

@@ -4,16 +4,14 @@
 //! the kind of model has become data: no other room looks at `model_type`. Both spellings are read, the original one and
 //! that of transformers 5. Never: a size that a kernel cannot hold, or a product beyond 32 bits.
 
-use super::fields::{Fields, parse_object};
-use crate::error::{Class, Error, Result, quote};
-use crate::json::Json;
+mod parse;
 
 /// The file read here.
 pub const CONFIG_FILE: &str = "config.json";
 /// Sampling defaults beside it; may be absent.
-pub const GENERATION_FILE: &str = "generation_config.json";
+pub(crate) const GENERATION_FILE: &str = "generation_config.json";
 /// Rows and columns of a weight that share one FP8 scale; no other block size is in use.
-pub const SCALE_BLOCK: u32 = 128;
+pub(crate) const SCALE_BLOCK: u32 = 128;
 
 /// A model's sizes and switches, under the names of config.json.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,7 +86,6 @@ pub struct IndexerConfig {
 
 /// How tokens choose experts.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[expect(missing_docs, reason = "a field without a comment is the field of that name in config.json")]
 pub struct RouterConfig {
     pub n_routed_experts: u32,
     pub num_experts_per_tok: u32,
@@ -138,7 +135,6 @@ pub struct RopeConfig {
 
 /// YaRN's settings, under their names in config.json; a zero counts as absent.
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[expect(missing_docs, reason = "a field without a comment is the field of that name in config.json")]
 pub struct Yarn {
     pub factor: f64,
     pub original_max_position_embeddings: u32,
@@ -171,346 +167,9 @@ pub struct GenerationDefaults {
     pub eos_token_ids: Vec<u32>,
 }
 
-/// What a `model_type` stands for where its config says nothing.
-#[derive(Clone, Copy)]
-struct Family {
-    moe: bool,
-    /// Sparse attention, with this `indexer_rope_interleave`.
-    indexer: Option<bool>,
-    /// Softmax router without normalisation.
-    v2: bool,
-}
-
-fn family(model_type: &str) -> Option<Family> {
-    let dense = Family { moe: true, indexer: None, v2: false };
-    Some(match model_type {
-        "deepseek_v32" => Family { indexer: Some(false), ..dense },
-        "glm_moe_dsa" => Family { indexer: Some(true), ..dense },
-        "deepseek_v3" | "kimi_k2" | "glm4_moe_lite" => dense,
-        "deepseek_v2" => Family { v2: true, ..dense },
-        "youtu" => Family { moe: false, ..dense },
-        _ => return None,
-    })
-}
-
-// The largest sizes believed: far above any known model, small enough that products of two fit 32 bits.
-const DIM: u32 = 1 << 20;
-const HEADS: u32 = 1024;
-const HEAD_DIM: u32 = 4096;
-const LAYERS: u32 = 1024;
-/// The router's kernel ranks this many in workgroup memory.
-const EXPERTS: u32 = lyn_shaders::route::MAX_EXPERTS;
-
 impl ModelConfig {
-    /// Reads the bytes of config.json.
-    ///
-    /// # Errors
-    /// [`Class::Json`]: not one strict JSON object. [`Class::Arch`]: another family of models. [`Class::Config`]: a field
-    /// that is absent, of a wrong type, out of range, or beyond what the kernels do. [`Class::Quant`]: another quantisation.
-    pub fn parse(bytes: &[u8]) -> Result<ModelConfig> {
-        let members = parse_object(CONFIG_FILE, bytes)?;
-        let whole = Fields::new(CONFIG_FILE, &members);
-        // Kimi-K2.5 and its like nest the language model's config beside that of their vision tower.
-        let nested = whole.object("text_config", Class::Config)?;
-        let (fields, tensor_prefix) = match &nested {
-            Some(text) => (text, "language_model."),
-            None => (&whole, ""),
-        };
-        let model_type = match fields.get("model_type") {
-            Some(Json::String(name)) => name.clone(),
-            other => {
-                let found = other.map_or_else(|| "nothing".to_owned(), ToString::to_string);
-                return Err(Error::file(
-                    Class::Arch,
-                    CONFIG_FILE,
-                    format_args!("model_type: expected a name, found {found}"),
-                ));
-            }
-        };
-        let family = family(&model_type).ok_or_else(|| {
-            Error::file(
-                Class::Arch,
-                CONFIG_FILE,
-                format_args!("model_type: {} is not of this family", quote(&model_type)),
-            )
-        })?;
-        let vocab_size = fields.size("vocab_size", 1..=1 << 22)?;
-        let num_hidden_layers = fields.size("num_hidden_layers", 1..=LAYERS)?;
-        let qk_rope_head_dim = fields.size("qk_rope_head_dim", 1..=HEAD_DIM)?;
-        if !qk_rope_head_dim.is_multiple_of(4) {
-            return Err(
-                fields.error("qk_rope_head_dim", format_args!("expected a multiple of 4, found {qk_rope_head_dim}"))
-            );
-        }
-        if !fields.has("q_lora_rank") {
-            return Err(fields.error("q_lora_rank", "expected a whole number or null, found nothing"));
-        }
-        let num_nextn_predict_layers = fields.size_or("num_nextn_predict_layers", 0..=8, 0)?;
-        // What surrounds the nested config may hold what concerns the whole.
-        let outer = |name| if fields.has(name) { fields } else { &whole };
-        let router = if family.moe { Some(router(fields, family)?) } else { None };
-        let mut config = ModelConfig {
-            model_type,
-            tensor_prefix,
-            vocab_size,
-            hidden_size: fields.size("hidden_size", 1..=DIM)?,
-            num_hidden_layers,
-            intermediate_size: fields.size("intermediate_size", 1..=DIM)?,
-            num_attention_heads: fields.size("num_attention_heads", 1..=HEADS)?,
-            q_lora_rank: match fields.get("q_lora_rank") {
-                None => None,
-                Some(_) => Some(fields.size("q_lora_rank", 1..=DIM)?),
-            },
-            kv_lora_rank: fields.size("kv_lora_rank", 1..=DIM)?,
-            qk_nope_head_dim: fields.size("qk_nope_head_dim", 1..=HEAD_DIM)?,
-            qk_rope_head_dim,
-            v_head_dim: fields.size("v_head_dim", 1..=HEAD_DIM)?,
-            rms_norm_eps: fields.number("rms_norm_eps", f64::MIN_POSITIVE..=0.1)?.unwrap_or(1e-6),
-            max_position_embeddings: fields.size("max_position_embeddings", 1..=1 << 26)?,
-            tie_word_embeddings: fields.flag("tie_word_embeddings", false)?,
-            num_nextn_predict_layers,
-            rope: rope(fields)?,
-            indexer: match family.indexer {
-                None => None,
-                Some(interleave) => Some(indexer(fields, qk_rope_head_dim, interleave)?),
-            },
-            router,
-            quantization: quantization(outer("quantization_config"))?,
-            layers: vec![],
-            bos_token_id: outer("bos_token_id").token_ids("bos_token_id", vocab_size)?.first().copied(),
-            eos_token_ids: outer("eos_token_id").token_ids("eos_token_id", vocab_size)?,
-        };
-        config.layers = layers(fields, &config)?;
-        config.check_kernels(fields)?;
-        Ok(config)
-    }
-
     /// Layers of the files that the config speaks of: the main ones, then those of multi-token prediction.
-    #[must_use]
-    pub fn layers_with_prediction(&self) -> u32 {
+    pub(crate) fn layers_with_prediction(&self) -> u32 {
         self.num_hidden_layers.saturating_add(self.num_nextn_predict_layers)
-    }
-
-    /// What the kernels compute, and no more.
-    fn check_kernels(&self, fields: &Fields<'_>) -> Result<()> {
-        fields.word("hidden_act", &[("silu", ())])?;
-        for name in ["attention_bias", "mlp_bias"] {
-            if fields.flag(name, false)? {
-                return Err(fields.error(name, "expected false, found true: no linear of this family has a bias"));
-            }
-        }
-        if self.indexer.is_some() && self.q_lora_rank.is_none() {
-            return Err(
-                fields.error("q_lora_rank", "expected a whole number, found null: the indexer reads the query latent")
-            );
-        }
-        // Weights are read in words of four FP8 values along the contraction, so each of these is a multiple of 4.
-        let contractions = [
-            ("hidden_size", Some(self.hidden_size)),
-            ("q_lora_rank", self.q_lora_rank),
-            ("kv_lora_rank", Some(self.kv_lora_rank)),
-            ("num_attention_heads times v_head_dim", self.num_attention_heads.checked_mul(self.v_head_dim)),
-            ("intermediate_size", Some(self.intermediate_size)),
-            ("moe_intermediate_size", self.router.map(|router| router.moe_intermediate_size)),
-            ("index_head_dim", self.indexer.map(|indexer| indexer.head_dim)),
-        ];
-        for (name, size) in contractions {
-            if let Some(size) = size.filter(|size| !size.is_multiple_of(4)) {
-                return Err(fields.error(
-                    name,
-                    format_args!("expected a multiple of 4, found {size}: the kernels read four weights at once"),
-                ));
-            }
-        }
-        Ok(())
-    }
-}
-
-fn router(fields: &Fields<'_>, family: Family) -> Result<RouterConfig> {
-    let n_routed_experts = fields.size("n_routed_experts", 1..=EXPERTS)?;
-    let n_group = fields.size_or("n_group", 1..=n_routed_experts, 1)?;
-    let topk_group = fields.size_or("topk_group", 1..=n_group, 1)?;
-    if !n_routed_experts.is_multiple_of(n_group) {
-        return Err(fields.error(
-            "n_group",
-            format_args!("expected a divisor of n_routed_experts, {n_routed_experts}, found {n_group}"),
-        ));
-    }
-    let group_size = n_routed_experts.checked_div(n_group).unwrap_or(0);
-    let reachable = group_size.saturating_mul(topk_group);
-    let scoring = fields.word("scoring_func", &[("sigmoid", Scoring::Sigmoid), ("softmax", Scoring::Softmax)])?;
-    let methods = [("noaux_tc", (true, true)), ("group_limited_greedy", (false, true)), ("greedy", (false, false))];
-    let (has_bias, grouped) =
-        fields.word("topk_method", &methods)?.unwrap_or(if family.v2 { (false, false) } else { (true, true) });
-    if has_bias && n_group > 1 && group_size < 2 {
-        return Err(fields.error("n_group", "expected at least two experts in each group, whose two best are summed"));
-    }
-    Ok(RouterConfig {
-        n_routed_experts,
-        num_experts_per_tok: fields.size("num_experts_per_tok", 1..=reachable)?,
-        n_group: if grouped { n_group } else { 1 },
-        topk_group: if grouped { topk_group } else { 1 },
-        scoring: scoring.unwrap_or(if family.v2 { Scoring::Softmax } else { Scoring::Sigmoid }),
-        group_score: if has_bias { GroupScore::TopTwoSum } else { GroupScore::Max },
-        has_bias,
-        // DeepSeek-V2's code never normalises, whatever its config says.
-        norm_topk_prob: fields.flag("norm_topk_prob", true)? && !family.v2,
-        routed_scaling_factor: fields.number("routed_scaling_factor", 0.0..=1e6)?.unwrap_or(1.0),
-        n_shared_experts: fields.size("n_shared_experts", 1..=64)?,
-        moe_intermediate_size: fields.size("moe_intermediate_size", 1..=DIM)?,
-    })
-}
-
-fn indexer(fields: &Fields<'_>, qk_rope_head_dim: u32, interleave: bool) -> Result<IndexerConfig> {
-    Ok(IndexerConfig {
-        n_heads: fields.size("index_n_heads", 1..=HEADS)?,
-        head_dim: fields.size("index_head_dim", qk_rope_head_dim..=HEAD_DIM)?,
-        topk: fields.size("index_topk", 1..=DIM)?,
-        rope_interleave: fields.flag("indexer_rope_interleave", interleave)?,
-    })
-}
-
-fn rope(fields: &Fields<'_>) -> Result<RopeConfig> {
-    let own = match fields.object("rope_parameters", Class::Config)? {
-        Some(parameters) => Some(parameters),
-        None => fields.object("rope_scaling", Class::Config)?,
-    };
-    let own = own.as_ref();
-    // theta = 1 would make the logarithm in YaRN's correction zero.
-    let theta_range = 1.0 + f64::EPSILON..=1e12;
-    let theta = own.map(|own| own.number("rope_theta", theta_range.clone())).transpose()?.flatten();
-    let theta = match theta {
-        Some(theta) => theta,
-        None => fields.number("rope_theta", theta_range)?.unwrap_or(10_000.0),
-    };
-    let types = [("default", false), ("yarn", true)];
-    let scaling = match own {
-        None => None,
-        Some(own) => match own.word("rope_type", &types)?.or(own.word("type", &types)?) {
-            Some(true) => Some(yarn(own)?),
-            _ => None,
-        },
-    };
-    Ok(RopeConfig { theta, interleave: fields.flag("rope_interleave", true)?, scaling })
-}
-
-fn yarn(fields: &Fields<'_>) -> Result<Yarn> {
-    let factor = fields.number("factor", 1.0..=1e6)?;
-    let scale = |name| Ok::<_, Error>(fields.number(name, 0.0..=1e3)?.filter(|value| *value > 0.0));
-    Ok(Yarn {
-        factor: factor.ok_or_else(|| fields.error("factor", "expected a number, found nothing"))?,
-        original_max_position_embeddings: fields.size("original_max_position_embeddings", 1..=1 << 26)?,
-        beta_fast: scale("beta_fast")?.unwrap_or(32.0),
-        beta_slow: scale("beta_slow")?.unwrap_or(1.0),
-        mscale: scale("mscale")?,
-        mscale_all_dim: scale("mscale_all_dim")?,
-        attention_factor: scale("attention_factor")?,
-    })
-}
-
-fn quantization(fields: &Fields<'_>) -> Result<Option<Quantization>> {
-    let Some(own) = fields.object("quantization_config", Class::Quant)? else {
-        return Ok(None);
-    };
-    if own.word("quant_method", &[("fp8", ())])?.is_none() {
-        return Err(own.error("quant_method", "expected fp8, found nothing"));
-    }
-    own.word("fmt", &[("e4m3", ())])?;
-    let block = Json::Number(SCALE_BLOCK.to_string());
-    match own.get("weight_block_size") {
-        Some(Json::List(sizes)) if *sizes == [block.clone(), block] => {}
-        _ => return Err(own.error("weight_block_size", "expected [128, 128]")),
-    }
-    let power_of_two_scales = own.word("scale_fmt", &[("ue8m0", true), ("float", false)])?.unwrap_or(false);
-    Ok(Some(Quantization { weight_block_size: [SCALE_BLOCK; 2], power_of_two_scales }))
-}
-
-/// The kind of each layer, main ones first.
-fn layers(fields: &Fields<'_>, config: &ModelConfig) -> Result<Vec<LayerKind>> {
-    let main = config.num_hidden_layers;
-    let all = config.layers_with_prediction();
-    // Lists may or may not go on over the prediction layers.
-    let fits = |length: usize| u32::try_from(length).is_ok_and(|length| length == main || length == all);
-    let wrong_length =
-        |name, length: usize| fields.error(name, format_args!("expected {main} entries, found {length}"));
-    let sparse = fields.words("mlp_layer_types", &[("dense", false), ("sparse", true)])?;
-    let frequency = fields.size_or("moe_layer_freq", 1..=LAYERS, 1)?;
-    let first_moe = match (&sparse, config.router) {
-        (Some(types), _) if !fits(types.len()) => return Err(wrong_length("mlp_layer_types", types.len())),
-        (None, Some(_)) => fields.size("first_k_dense_replace", 0..=main)?,
-        _ => 0,
-    };
-    let kinds = [("full", LayerIndexer::Full), ("shared", LayerIndexer::Shared)];
-    let pattern_kinds = [("F", LayerIndexer::Full), ("S", LayerIndexer::Shared), kinds[0], kinds[1]];
-    let listed = match (fields.words("indexer_types", &kinds)?, fields.get("index_topk_pattern")) {
-        (Some(types), _) => Some(("indexer_types", types)),
-        (None, Some(Json::String(letters))) => {
-            let letter = |letter| match letter {
-                'F' => Some(LayerIndexer::Full),
-                'S' => Some(LayerIndexer::Shared),
-                _ => None,
-            };
-            let types: Option<Vec<_>> = letters.chars().map(letter).collect();
-            Some((
-                "index_topk_pattern",
-                types.ok_or_else(|| fields.error("index_topk_pattern", "expected only F and S"))?,
-            ))
-        }
-        (None, _) => fields.words("index_topk_pattern", &pattern_kinds)?.map(|types| ("index_topk_pattern", types)),
-    };
-    if let Some((name, types)) = &listed {
-        if !fits(types.len()) {
-            return Err(wrong_length(name, types.len()));
-        }
-        if types.first() != Some(&LayerIndexer::Full) {
-            return Err(
-                fields.error(name, "expected the first layer to be full: a shared one needs a full one before it")
-            );
-        }
-    }
-    let share_every = fields.size_or("index_topk_freq", 1..=LAYERS, 1)?;
-    let share_offset = fields.size_or("index_skip_topk_offset", 0..=LAYERS, 2)?;
-    let kind = |layer: u32| {
-        let place = layer as usize;
-        let is_main = layer < main;
-        let moe = match &sparse {
-            Some(types) => types.get(place).copied().unwrap_or(true),
-            None => layer >= first_moe && (layer.is_multiple_of(frequency) || !is_main),
-        };
-        let full = match &listed {
-            Some((_, types)) => types.get(place).copied().unwrap_or(LayerIndexer::Full),
-            None => {
-                match layer.saturating_add(1).saturating_sub(share_offset).is_multiple_of(share_every) || !is_main {
-                    true => LayerIndexer::Full,
-                    false => LayerIndexer::Shared,
-                }
-            }
-        };
-        LayerKind { moe: moe && config.router.is_some(), indexer: config.indexer.map(|_| full) }
-    };
-    let layers: Vec<LayerKind> = (0..all).map(kind).collect();
-    if layers.first().is_some_and(|layer| layer.indexer == Some(LayerIndexer::Shared)) {
-        return Err(fields.error(
-            "index_skip_topk_offset",
-            "expected the first layer to be full: a shared one needs a full one before it",
-        ));
-    }
-    Ok(layers)
-}
-
-impl GenerationDefaults {
-    /// Reads the bytes of generation_config.json; fields of other samplers are not looked at.
-    ///
-    /// # Errors
-    /// [`Class::Json`], [`Class::Config`] as for config.json.
-    pub fn parse(bytes: &[u8], vocab_size: u32) -> Result<GenerationDefaults> {
-        let members = parse_object(GENERATION_FILE, bytes)?;
-        let fields = Fields::new(GENERATION_FILE, &members);
-        Ok(GenerationDefaults {
-            do_sample: fields.get("do_sample").map(|_| fields.flag("do_sample", false)).transpose()?,
-            temperature: fields.number("temperature", 0.0..=2.0)?,
-            top_p: fields.number("top_p", f64::from(f32::MIN_POSITIVE)..=1.0)?,
-            eos_token_ids: fields.token_ids("eos_token_id", vocab_size)?,
-        })
     }
 }

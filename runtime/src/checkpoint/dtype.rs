@@ -9,8 +9,7 @@ macro_rules! dtypes {
     ($($variant:ident = $name:literal, $bits:literal;)*) => {
         /// Element type of a stored tensor: all that safetensors knows, so that any unused tensor can be skipped.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        #[expect(missing_docs, reason = "each is its own name")]
-        #[expect(non_camel_case_types, reason = "the names of the file format")]
+        #[expect(non_camel_case_types, clippy::upper_case_acronyms, reason = "the names of the file format")]
         pub enum Dtype { $($variant,)* }
 
         impl Dtype {
@@ -19,11 +18,9 @@ macro_rules! dtypes {
             pub const fn name(self) -> &'static str { match self { $(Dtype::$variant => $name,)* } }
 
             /// Bits of one element.
-            #[must_use]
-            pub const fn bits(self) -> u64 { match self { $(Dtype::$variant => $bits,)* } }
+            pub(crate) const fn bits(self) -> u64 { match self { $(Dtype::$variant => $bits,)* } }
 
             /// The type of this name, in exactly this case.
-            #[must_use]
             pub fn parse(name: &str) -> Option<Dtype> { match name { $($name => Some(Dtype::$variant),)* _ => None } }
         }
     };
@@ -47,8 +44,7 @@ impl fmt::Display for Dtype {
 
 impl Dtype {
     /// A float that needs no scale: F32, F16 or BF16.
-    #[must_use]
-    pub const fn is_plain_float(self) -> bool {
+    pub(crate) const fn is_plain_float(self) -> bool {
         matches!(self, Dtype::F32 | Dtype::F16 | Dtype::BF16)
     }
 

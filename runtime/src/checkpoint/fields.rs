@@ -43,6 +43,11 @@ impl<'a> Fields<'a> {
         Error::file(self.class, self.file, format_args!("{field}: {message}")).with_detail("field", field)
     }
 
+    /// Refuses the field `name` where what is asked of it does not hold.
+    pub(super) fn ensure(&self, holds: bool, name: &str, message: impl std::fmt::Display) -> Result<()> {
+        if holds { Ok(()) } else { Err(self.error(name, message)) }
+    }
+
     fn wanted(&self, name: &str, expected: impl std::fmt::Display) -> Error {
         match self.members.get(name) {
             None => self.error(name, format_args!("expected {expected}, found nothing")),

@@ -4,9 +4,9 @@ use super::source::Source;
 use crate::error::{Class, Error, Result};
 
 /// Cap of config.json and of generation_config.json, in bytes.
-pub const CONFIG_BYTES: u64 = 1 << 20;
+pub(crate) const CONFIG_BYTES: u64 = 1 << 20;
 /// Cap of model.safetensors.index.json, in bytes.
-pub const INDEX_BYTES: u64 = 64 << 20;
+pub(crate) const INDEX_BYTES: u64 = 64 << 20;
 
 pub(super) const JSON_START: u8 = b'{';
 
@@ -23,7 +23,7 @@ pub async fn small_file(source: &dyn Source, file: &str, cap: u64) -> Result<Vec
 ///
 /// # Errors
 /// As [`small_file`], except for absent files.
-pub async fn optional_small_file(source: &dyn Source, file: &str, cap: u64) -> Result<Option<Vec<u8>>> {
+pub(crate) async fn optional_small_file(source: &dyn Source, file: &str, cap: u64) -> Result<Option<Vec<u8>>> {
     let Some(size) = source.size(file).await? else {
         return Ok(None);
     };
@@ -42,7 +42,6 @@ pub async fn optional_small_file(source: &dyn Source, file: &str, cap: u64) -> R
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The encoding other than UTF-8 that a text names in its first bytes.
-#[must_use]
 pub fn other_encoding(start: &[u8]) -> Option<&'static str> {
     match start {
         [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => Some("UTF-32 text"),

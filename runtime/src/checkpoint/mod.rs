@@ -15,16 +15,6 @@
     clippy::cast_sign_loss,
     clippy::string_slice
 )]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::indexing_slicing,
-        clippy::arithmetic_side_effects,
-        reason = "a test may fail loudly"
-    )
-)]
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -39,21 +29,17 @@ mod source;
 mod stored;
 mod tensors;
 
-pub use config::{
-    CONFIG_FILE, GENERATION_FILE, GenerationDefaults, GroupScore, IndexerConfig, LayerIndexer, LayerKind, ModelConfig,
-    Quantization, RopeConfig, RouterConfig, SCALE_BLOCK, Scoring, Yarn,
-};
-pub use dtype::Dtype;
-pub use files::{CONFIG_BYTES, INDEX_BYTES, optional_small_file, other_encoding, small_file};
+pub use config::{CONFIG_FILE, GenerationDefaults, GroupScore, LayerIndexer, ModelConfig, Scoring};
+pub(crate) use config::{RouterConfig, Yarn};
+pub(crate) use dtype::Dtype;
+pub use files::{other_encoding, small_file};
 pub use names::TensorRole;
-pub use safetensors::{
-    HEADER_BYTES, INDEX_FILE, NAME_BYTES, ONLY_SHARD_FILE, RANK, SHARDS, SINGLE_FILE, TENSORS, read_header,
-};
+pub use safetensors::{HEADER_BYTES, INDEX_FILE, ONLY_SHARD_FILE, SHARDS, SINGLE_FILE, read_header};
 #[cfg(not(target_arch = "wasm32"))]
 pub use source::FolderSource;
-pub use source::{BoxFuture, Bytes, MemorySource, Shareable, Source};
+pub use source::{BoxFuture, MemorySource, Source};
 
-pub use stored::{Tensor, TextFiles};
+pub(crate) use stored::{Tensor, TextFiles};
 
 use crate::error::{Class, Code, Error, Result, quote};
 use stored::Stored;
@@ -124,7 +110,6 @@ impl Checkpoint {
     }
 
     /// The files.
-    #[must_use]
     pub fn source(&self) -> &Arc<dyn Source> {
         &self.source
     }
@@ -155,11 +140,8 @@ impl Checkpoint {
         let end = u64::try_from(length).ok().and_then(|length| byte_offset.checked_add(length));
         let start = tensor.offset.checked_add(byte_offset);
         let (Some(start), true) = (start, length <= SLICE_BYTES && end.is_some_and(|end| end <= tensor.bytes)) else {
-            let message = format!(
-                "{length} bytes from {byte_offset} of tensor {}, which has {}",
-                quote(&tensor.name),
-                tensor.bytes
-            );
+            let (name, bytes) = (quote(&tensor.name), tensor.bytes);
+            let message = format!("{length} bytes from {byte_offset} of tensor {name}, which has {bytes}");
             return Err(Error::new(Code::Internal, message));
         };
         let bytes = self.source.read(&tensor.file, start, length).await?;
@@ -187,15 +169,10 @@ impl Checkpoint {
     /// # Errors
     /// As [`Checkpoint::read_f32`], for the first such tensor by name.
     pub async fn check_values(&self) -> Result<()> {
-        let mut names: Vec<&str> = self
-            .tensors
-            .iter()
-            .filter_map(|(name, (_, role))| {
-                let scanned =
-                    matches!(role, TensorRole::Vector | TensorRole::Scale) || name == names::head(&self.config);
-                scanned.then_some(name.as_str())
-            })
-            .collect();
+        let scanned = |(name, (_, role)): &(&String, &(Tensor, TensorRole))| {
+            matches!(role, TensorRole::Vector | TensorRole::Scale) || *name == names::head(&self.config)
+        };
+        let mut names: Vec<&String> = self.tensors.iter().filter(scanned).map(|(name, _)| name).collect();
         names.sort_unstable();
         for name in names {
             let tensor = self.tensor(name)?;
@@ -216,18 +193,13 @@ impl Checkpoint {
             Some(place) => {
                 let before = offset.saturating_mul(8).checked_div(tensor.dtype.bits()).unwrap_or(0);
                 let place = before.saturating_add(place as u64);
-                Err(tensor.error(
-                    Class::Value,
-                    format_args!(
-                        "value {place}: expected a finite number, found NaN, infinity or an unusable exponent"
-                    ),
-                ))
+                let found = "found NaN, infinity or an unusable exponent";
+                Err(tensor.error(Class::Value, format_args!("value {place}: expected a finite number, {found}")))
             }
         }
     }
 
     /// Sums over the main model; with `prediction`, also over the whole modules of multi-token prediction.
-    #[must_use]
     pub fn totals(&self, prediction: bool) -> Totals {
         let mut totals = Totals::default();
         for (name, (tensor, role)) in &self.tensors {
@@ -242,22 +214,10 @@ impl Checkpoint {
         }
         totals
     }
-
-    /// Parameters of the main model.
-    #[must_use]
-    pub fn parameters(&self) -> u64 {
-        self.totals(false).parameters
-    }
-
-    /// Stored bytes of the main model, scales included.
-    #[must_use]
-    pub fn stored_bytes(&self) -> u64 {
-        self.totals(false).stored_bytes
-    }
 }
 
 /// A tensor's data in pieces of at most [`SLICE_BYTES`], which cuts no element: (byte offset, length).
-pub fn slices(tensor: &Tensor) -> impl Iterator<Item = (u64, usize)> + use<> {
+pub(crate) fn slices(tensor: &Tensor) -> impl Iterator<Item = (u64, usize)> + use<> {
     let bytes = tensor.bytes;
     (0..bytes).step_by(SLICE_BYTES).map(move |offset| {
         let left = usize::try_from(bytes.saturating_sub(offset)).unwrap_or(SLICE_BYTES);

@@ -13,37 +13,31 @@ pub const NORM: &str = "model.norm.weight";
 pub const HEAD: &str = "lm_head.weight";
 
 /// A layer's weight: `layer(3, "self_attn.o_proj")`.
-#[must_use]
 pub fn layer(layer: u32, part: &str) -> String {
     format!("model.layers.{layer}.{part}.weight")
 }
 
 /// Bias of the indexer's key norm, `[index_head_dim]`.
-#[must_use]
-pub fn indexer_norm_bias(layer: u32) -> String {
+pub(crate) fn indexer_norm_bias(layer: u32) -> String {
     format!("model.layers.{layer}.self_attn.indexer.k_norm.bias")
 }
 
 /// The bias that takes part in choosing experts, `[n_routed_experts]`.
-#[must_use]
 pub fn router_bias(layer: u32) -> String {
     format!("model.layers.{layer}.mlp.gate.e_score_correction_bias")
 }
 
 /// A routed expert's weight: `expert(3, 17, "up_proj")`.
-#[must_use]
 pub fn expert(layer: u32, expert: u32, part: &str) -> String {
     format!("model.layers.{layer}.mlp.experts.{expert}.{part}.weight")
 }
 
 /// The head's tensor: the embedding, where they are tied.
-#[must_use]
 pub fn head(config: &ModelConfig) -> &'static str {
     if config.tie_word_embeddings { EMBED } else { HEAD }
 }
 
 /// The scales of an FP8 weight, `[ceil(out / 128), ceil(in / 128)]`.
-#[must_use]
 pub fn scale(weight: &str) -> String {
     format!("{weight}_scale_inv")
 }
@@ -100,7 +94,6 @@ pub fn expected(config: &ModelConfig) -> impl Iterator<Item = Expected> + '_ {
 
 /// Every tensor of the layer of multi-token prediction at `index`, counted on from the main layers. Its copies of
 /// embedding and head are those of the main model and are not read.
-#[must_use]
 pub fn expected_prediction(config: &ModelConfig, index: u32) -> Vec<Expected> {
     let hidden = u64::from(config.hidden_size);
     let mut list = vec![

@@ -4,10 +4,10 @@
 //! folder, a write, a read of anything but a regular file, a whole file in memory. A browser's files are another [`Source`].
 //! With `platform.rs` and `gpu/`, this is the only home of `cfg(target_arch)`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 
 use crate::error::{Class, Error, Result};
 
@@ -54,49 +54,18 @@ pub trait Source: Shareable {
 /// Files in memory: the embedded model, and tests.
 #[derive(Clone, Default)]
 pub struct MemorySource {
-    files: BTreeMap<String, Bytes>,
-}
-
-/// Bytes that live as long as the program, or are shared.
-#[derive(Clone)]
-pub enum Bytes {
-    /// Part of the program.
-    Static(&'static [u8]),
-    /// Shared by reference count.
-    Shared(Arc<[u8]>),
-}
-
-impl Bytes {
-    fn as_slice(&self) -> &[u8] {
-        match self {
-            Bytes::Static(bytes) => bytes,
-            Bytes::Shared(bytes) => bytes,
-        }
-    }
-}
-
-impl From<&'static [u8]> for Bytes {
-    fn from(bytes: &'static [u8]) -> Self {
-        Bytes::Static(bytes)
-    }
-}
-
-impl From<Vec<u8>> for Bytes {
-    fn from(bytes: Vec<u8>) -> Self {
-        Bytes::Shared(bytes.into())
-    }
+    files: BTreeMap<String, Cow<'static, [u8]>>,
 }
 
 impl MemorySource {
     /// A source without files.
-    #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Adds a file, replacing one of the same name.
     #[must_use]
-    pub fn with(mut self, file: &str, bytes: impl Into<Bytes>) -> Self {
+    pub fn with(mut self, file: &str, bytes: impl Into<Cow<'static, [u8]>>) -> Self {
         self.files.insert(file.to_owned(), bytes.into());
         self
     }
@@ -104,7 +73,7 @@ impl MemorySource {
 
 impl Source for MemorySource {
     fn size<'a>(&'a self, file: &'a str) -> BoxFuture<'a, Result<Option<u64>>> {
-        let size = self.files.get(file).map(|bytes| bytes.as_slice().len() as u64);
+        let size = self.files.get(file).map(|bytes| bytes.len() as u64);
         Box::pin(std::future::ready(Ok(size)))
     }
 
@@ -113,20 +82,17 @@ impl Source for MemorySource {
             None => Err(Error::file(Class::Io, file, "no such file")),
             Some(bytes) => usize::try_from(offset)
                 .ok()
-                .and_then(|start| bytes.as_slice().get(start..start.checked_add(length)?))
+                .and_then(|start| bytes.get(start..start.checked_add(length)?))
                 .map(<[u8]>::to_vec)
-                .ok_or_else(|| ends_early(file, offset, length, bytes.as_slice().len() as u64)),
+                .ok_or_else(|| ends_early(file, offset, length, bytes.len() as u64)),
         };
         Box::pin(std::future::ready(found))
     }
 }
 
 fn ends_early(file: &str, offset: u64, length: usize, size: u64) -> Error {
-    Error::file(
-        Class::Len,
-        file,
-        format_args!("expected {length} bytes at byte {offset}, found a file of {size} bytes"),
-    )
+    let message = format_args!("expected {length} bytes at byte {offset}, found a file of {size} bytes");
+    Error::file(Class::Len, file, message)
 }
 
 #[cfg(not(target_arch = "wasm32"))]
@@ -161,12 +127,6 @@ mod folder {
                 Err(error) => error.to_string(),
             };
             Err(Error::new(Code::ModelNotFound, format!("{}: {found}", quote(&folder.to_string_lossy()))))
-        }
-
-        /// The folder.
-        #[must_use]
-        pub fn path(&self) -> &Path {
-            &self.folder
         }
 
         /// Looks before opening: opening a named pipe would wait for its other end forever.

@@ -12,7 +12,6 @@ use crate::error::{Class, Error, quote};
 
 /// An open container.
 pub(super) struct Stored {
-    /// The model's sizes and switches.
     pub(super) config: ModelConfig,
     /// Sampling that the checkpoint recommends.
     pub(super) generation: GenerationDefaults,
@@ -53,14 +52,11 @@ pub struct Tensor {
 }
 
 impl Tensor {
-    /// Number of elements.
-    #[must_use]
-    pub fn elements(&self) -> u64 {
+    pub(crate) fn elements(&self) -> u64 {
         self.shape.iter().fold(1, |product, &dim| product.saturating_mul(dim))
     }
 
     /// An error about this tensor that names its file.
-    #[must_use]
     pub fn error(&self, class: Class, message: impl std::fmt::Display) -> Error {
         tensor_error(class, &self.file, &self.name, message)
     }

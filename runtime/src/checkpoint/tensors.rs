@@ -89,9 +89,8 @@ fn take(
             return Err(scale.error(Class::Quant, format_args!("expected shape {shape:?}, found {:?}", scale.shape)));
         }
         if !matches!(scale.dtype, Dtype::F32 | Dtype::U8 | Dtype::F8_E8M0) {
-            return Err(
-                scale.error(Class::Quant, format_args!("expected scales in F32, U8 or F8_E8M0, found {}", scale.dtype))
-            );
+            let message = format_args!("expected scales in F32, U8 or F8_E8M0, found {}", scale.dtype);
+            return Err(scale.error(Class::Quant, message));
         }
         tensors.insert(scale_name, (scale, TensorRole::Scale));
     } else if !tensor.dtype.is_plain_float() {

@@ -17,7 +17,7 @@ use crate::text::{Pieces, Tokenizer};
 pub(crate) struct Vocabulary {
     pub(crate) tokenizer: Arc<Tokenizer>,
     /// Ids that end a text.
-    pub(crate) eos: Vec<u32>,
+    pub eos: Vec<u32>,
     /// `[vocab_size]`: ids that may ever be sampled.
     pub(crate) allowed: Arc<[bool]>,
     /// How the text of an answer to a request is read.
@@ -49,9 +49,9 @@ pub trait Parser: Send {
 /// An answer in the making.
 pub(crate) struct Answer {
     vocabulary: Arc<Vocabulary>,
-    request: Request,
+    pub(super) request: Request,
     /// The prompt, then the answer.
-    tokens: Vec<u32>,
+    pub(super) tokens: Vec<u32>,
     sampler: Sampler,
     stop: StopStrings,
     pieces: Pieces,
@@ -61,9 +61,10 @@ pub(crate) struct Answer {
     /// Whether a token without text ended the answer.
     ended_by_token: bool,
     budget: u32,
-    greedy: bool,
+    /// The GPU may choose the next id; else the host does, which knows which ids may be.
+    pub(super) greedy: bool,
     events: Vec<Event>,
-    ended: bool,
+    pub(super) ended: bool,
     started: Instant,
     admitted: Option<Instant>,
     first_token: Option<Instant>,
@@ -114,19 +115,9 @@ impl Answer {
         })
     }
 
-    /// What was asked for.
-    pub(crate) fn request(&self) -> &Request {
-        &self.request
-    }
-
     /// The blocks that the request brought along.
     pub(crate) fn take_blocks(&mut self) -> Vec<Block> {
         std::mem::take(&mut self.request.blocks)
-    }
-
-    /// The prompt, then the answer.
-    pub(crate) fn tokens(&self) -> &[u32] {
-        &self.tokens
     }
 
     /// Tokens of the prompt.
@@ -147,20 +138,6 @@ impl Answer {
     /// Tokens that may still come.
     pub(crate) fn budget_left(&self) -> usize {
         (self.budget as usize).saturating_sub(self.generated().len())
-    }
-
-    /// Whether the GPU may choose the next id.
-    pub(crate) fn is_greedy(&self) -> bool {
-        self.greedy
-    }
-
-    /// From now on ids are chosen on the host, which knows which of them may be.
-    pub(crate) fn choose_on_host(&mut self) {
-        self.greedy = false;
-    }
-
-    pub(crate) fn has_ended(&self) -> bool {
-        self.ended
     }
 
     /// What happened since this was last asked.
@@ -197,9 +174,6 @@ impl Answer {
     }
 
     /// Reports log probabilities of tokens of the prompt, from place `first` on; a row of logits for each.
-    ///
-    /// # Errors
-    /// `non_finite`.
     pub(crate) fn score<'l>(&mut self, first: usize, rows: impl Iterator<Item = &'l [f32]>) -> Result<()> {
         let Some(count) = self.request.prompt_logprobs else { return Ok(()) };
         let tokens = self.request.prompt.iter().enumerate().skip(first);
@@ -222,9 +196,6 @@ impl Answer {
     }
 
     /// The id that the GPU chose, where it may be one.
-    ///
-    /// # Errors
-    /// `non_finite`.
     pub(crate) fn judge(&self, id: u32, flags: u32) -> Result<Option<u32>> {
         if flags != 0 {
             return Err(Error::new(Code::NonFinite, "a logit is NaN or infinite"));

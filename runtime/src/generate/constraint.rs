@@ -19,7 +19,7 @@ use crate::platform::Instant;
 use crate::text::Tokenizer;
 
 /// Bytes of a grammar at most.
-pub const MAX_GRAMMAR_BYTES: usize = 1 << 20;
+pub(crate) const MAX_GRAMMAR_BYTES: usize = 1 << 20;
 /// States of a grammar's lexer at most, over a whole answer; each takes 1 to 2 KiB.
 const MAX_LEXER_STATES: usize = 40_000;
 /// Work of compiling a grammar, of which llguidance does about 50,000 a millisecond.
@@ -387,13 +387,11 @@ impl Constraint {
     }
 
     /// What was asked of the form and is not held, by name.
-    #[must_use]
     pub fn loosened(&self) -> &[String] {
         &self.shared.loosened
     }
 
     /// Whether a grammar judges the next id; in a free text it does not.
-    #[must_use]
     pub fn is_active(&self) -> bool {
         self.stage >= self.shared.stages.len() && !self.shared.ended
     }

@@ -15,13 +15,11 @@ pub struct Key([u8; 32]);
 
 impl Key {
     /// Of the empty text in a scope: texts of different scopes share nothing.
-    #[must_use]
-    pub fn root(scope: &[u8]) -> Key {
+    pub(crate) fn root(scope: &[u8]) -> Key {
         Key(Sha256::digest(scope).into())
     }
 
     /// Of the block that follows.
-    #[must_use]
     pub fn next(&self, ids: &[u32]) -> Key {
         let mut hash = Sha256::new_with_prefix(self.0);
         hash.update(ids.len().to_le_bytes());
@@ -30,8 +28,7 @@ impl Key {
     }
 
     /// Keys of all full blocks of a text, `self` being that of what comes before it.
-    #[must_use]
-    pub fn chain(self, ids: &[u32]) -> Vec<Key> {
+    pub(crate) fn chain(self, ids: &[u32]) -> Vec<Key> {
         let blocks = ids.chunks_exact(PAGE as usize);
         let keys = blocks.scan(self, |key, block| {
             *key = key.next(block);
@@ -41,7 +38,6 @@ impl Key {
     }
 
     /// The hash itself.
-    #[must_use]
     pub const fn bytes(&self) -> &[u8; 32] {
         &self.0
     }
@@ -60,7 +56,6 @@ pub struct Block {
     pub words: Vec<u32>,
 }
 
-/// All pages.
 #[derive(Debug)]
 pub(crate) struct Pages {
     pages: Vec<Page>,

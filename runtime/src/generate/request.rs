@@ -7,7 +7,7 @@ use super::trace::{Selection, TraceRequest};
 use crate::error::{Code, Error, Result};
 
 /// What is asked for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Request {
     /// The prompt, at least one id.
     pub prompt: Vec<u32>,
@@ -42,24 +42,8 @@ pub struct Request {
 
 impl Request {
     /// Plain sampling from a prompt, until the model ends its text or the context is full.
-    #[must_use]
     pub fn new(prompt: Vec<u32>) -> Request {
-        Request {
-            prompt,
-            sampling: SamplingParams::default(),
-            max_tokens: None,
-            stop: Vec::new(),
-            thinking: false,
-            calls: false,
-            stop_ids: Vec::new(),
-            min_tokens: 0,
-            ignore_eos: false,
-            trace: None,
-            prompt_logprobs: None,
-            constraint: None,
-            scope: Vec::new(),
-            blocks: Vec::new(),
-        }
+        Request { prompt, ..Request::default() }
     }
 }
 

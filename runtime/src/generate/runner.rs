@@ -40,8 +40,7 @@ pub struct Chunk<'a> {
 
 impl Chunk<'_> {
     /// Rows of logits that it wants.
-    #[must_use]
-    pub const fn rows(&self) -> usize {
+    pub(crate) const fn rows(&self) -> usize {
         match self.wanted {
             Wanted::None => 0,
             Wanted::Last => 1,
@@ -86,19 +85,16 @@ impl Runner {
     }
 
     /// Sizes of the model.
-    #[must_use]
     pub fn dims(&self) -> &Dims {
         &self.dims
     }
 
     /// How the runner was set up.
-    #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
     /// Tokens of a prefill step at most; fewer where the rows that taps keep of a whole step would exceed 32 MiB.
-    #[must_use]
     pub fn chunk(&self, taps: Taps) -> u32 {
         if taps == Taps::None {
             return self.settings.chunk;
@@ -109,12 +105,11 @@ impl Runner {
     }
 
     /// Positions that attention reads from now on; none: all visible ones. Tokens read before keep what they were given.
-    pub fn set_index_topk(&mut self, index_topk: Option<u32>) {
+    pub(crate) fn set_index_topk(&mut self, index_topk: Option<u32>) {
         self.settings.index_topk = index_topk;
     }
 
     /// The executor, for counters.
-    #[must_use]
     pub fn executor(&self) -> &Executor {
         &self.executor
     }
@@ -143,7 +138,6 @@ impl Runner {
     }
 
     /// Tokens of a sequence.
-    #[must_use]
     pub fn length(&self, id: SequenceId) -> u32 {
         self.sequences.length(id)
     }
@@ -154,9 +148,6 @@ impl Runner {
     }
 
     /// The rows of a page after the steps so far, on their way: a part for each tensor of the cache.
-    ///
-    /// # Errors
-    /// `device_lost`.
     pub(crate) fn read_page(&mut self, id: SequenceId, place: usize) -> Result<Vec<Read>> {
         let page = self.sequences.pages_of(id)[place];
         let read = |tensor: CacheTensor| {
@@ -203,8 +194,7 @@ impl Runner {
     /// # Errors
     /// As [`Runner::step`].
     pub async fn step_tapped(&mut self, chunks: &[Chunk<'_>], greedy: bool, taps: Taps) -> Result<Tapped> {
-        let words = self.assemble(chunks)?;
-        self.executor.write(self.tensors.slots.step, 0, &words);
+        self.assemble(chunks)?;
         self.run(greedy, taps).await
     }
 
@@ -231,8 +221,8 @@ impl Runner {
         self.run(true, taps).await
     }
 
-    /// Words of the step buffer for these chunks; the sequences grow.
-    fn assemble(&mut self, chunks: &[Chunk<'_>]) -> Result<Vec<u32>> {
+    /// Writes the step buffer for these chunks; the sequences grow.
+    fn assemble(&mut self, chunks: &[Chunk<'_>]) -> Result<()> {
         let tokens: usize = chunks.iter().map(|chunk| chunk.ids.len()).sum();
         let capacity = self.settings.tokens() as usize;
         if tokens == 0 || tokens > capacity {
@@ -274,7 +264,8 @@ impl Runner {
         }
         let mut words = vec![self.extent.tokens, self.extent.rows, self.extent.length, 0];
         words.extend(records.into_iter().flatten());
-        Ok(words)
+        self.executor.write(self.tensors.slots.step, 0, &words);
+        Ok(())
     }
 
     fn shape(&self, greedy: bool, taps: Taps) -> Shape {
@@ -282,13 +273,18 @@ impl Runner {
     }
 
     async fn run(&mut self, greedy: bool, taps: Taps) -> Result<Tapped> {
+        let (executor, prepared, extent) = self.ready(greedy, taps).await?;
+        executor.run(prepared, &extent)
+    }
+
+    /// What runs the step, what is run, and how much of it.
+    async fn ready(&mut self, greedy: bool, taps: Taps) -> Result<(&mut Executor, &Prepared, Extent)> {
         let shape = self.shape(greedy, taps);
         self.prepare(shape).await?;
         self.write_pages();
-        match self.recordings.get(&shape) {
-            Some(prepared) => self.executor.run(prepared, &self.extent),
-            None => Err(Error::new(Code::Internal, "a recording went missing")),
-        }
+        let prepared = self.recordings.get(&shape);
+        let prepared = prepared.ok_or_else(|| Error::new(Code::Internal, "a recording went missing"))?;
+        Ok((&mut self.executor, prepared, self.extent))
     }
 
     /// Brings the device's page table up to date.
@@ -314,19 +310,10 @@ impl Runner {
     }
 
     /// One step, timed on the device: nanoseconds; none where it has no clock.
-    ///
-    /// # Errors
-    /// As [`Runner::step`].
-    pub async fn step_timed(&mut self, chunks: &[Chunk<'_>]) -> Result<Option<f64>> {
-        let words = self.assemble(chunks)?;
-        self.executor.write(self.tensors.slots.step, 0, &words);
-        let shape = self.shape(true, Taps::None);
-        self.prepare(shape).await?;
-        self.write_pages();
-        match self.recordings.get(&shape) {
-            Some(prepared) => self.executor.run_timed(prepared, &self.extent).await,
-            None => Err(Error::new(Code::Internal, "a recording went missing")),
-        }
+    pub(crate) async fn step_timed(&mut self, chunks: &[Chunk<'_>]) -> Result<Option<f64>> {
+        self.assemble(chunks)?;
+        let (executor, prepared, extent) = self.ready(true, Taps::None).await?;
+        executor.run_timed(prepared, &extent).await
     }
 
     /// Makes the recordings that decoding one sequence will need, so that the first token does not wait for them. `report`
@@ -334,7 +321,7 @@ impl Runner {
     ///
     /// # Errors
     /// As [`Runner::new`]; `cancelled`.
-    pub async fn warm(&mut self, report: &mut dyn FnMut(u32, u32) -> bool) -> Result<()> {
+    pub(crate) async fn warm(&mut self, report: &mut dyn FnMut(u32, u32) -> bool) -> Result<()> {
         self.extent = Extent { tokens: 1, rows: 1, length: 1 };
         let shapes = [false, true].map(|greedy| self.shape(greedy, Taps::None));
         let recordings = shapes.map(|shape| self.record(shape));
@@ -348,12 +335,8 @@ impl Runner {
 
     /// A step of another recording than the model's own: writes the step buffer, and gives what the recording is made from and
     /// what runs it.
-    ///
-    /// # Errors
-    /// As [`Runner::step`].
     pub(crate) fn other_step(&mut self, chunk: Chunk<'_>, taps: Taps) -> Result<(&mut Executor, Parts<'_>, Extent)> {
-        let words = self.assemble(&[chunk])?;
-        self.executor.write(self.tensors.slots.step, 0, &words);
+        self.assemble(&[chunk])?;
         self.write_pages();
         let shape = self.shape(false, taps);
         let parts = Parts { dims: &self.dims, tensors: &self.tensors, shape };
@@ -361,9 +344,6 @@ impl Runner {
     }
 
     /// What a layer keeps of a sequence's tokens, on its way: of each tensor a part for each of its pages.
-    ///
-    /// # Errors
-    /// `device_lost`.
     pub(crate) fn cached(&mut self, layer: u32, id: SequenceId) -> Result<Vec<(CacheRow, Vec<Read>)>> {
         let read = |tensor: CacheTensor| {
             let pages = self.sequences.pages_of(id).iter().map(|&page| {
@@ -376,7 +356,6 @@ impl Runner {
     }
 
     /// The recording that the last step ran.
-    #[must_use]
     pub fn last_recording(&self) -> Option<(&crate::record::Recording, Extent)> {
         let found = [false, true].into_iter().find_map(|greedy| self.recordings.get(&self.shape(greedy, Taps::None)));
         found.map(|prepared| (prepared.recording(), self.extent))
@@ -395,15 +374,11 @@ impl Runner {
     }
 
     /// Words of a row of logits: those of the vocabulary, then padding.
-    #[must_use]
     pub(crate) fn row_words(&self) -> usize {
         self.tensors.weights.head.width as usize
     }
 
     /// The first rows of logits of the last step, on their way: `[rows, row_words]`.
-    ///
-    /// # Errors
-    /// `device_lost`.
     pub(crate) fn rows(&mut self, rows: u32) -> Result<Read> {
         self.executor.read(self.tensors.slots.logits, 0, u64::from(rows) * self.row_words() as u64)
     }
@@ -417,18 +392,12 @@ impl Runner {
     }
 
     /// A word that is there once the steps submitted so far are done.
-    ///
-    /// # Errors
-    /// `device_lost`.
     pub(crate) fn mark(&mut self) -> Result<Read> {
         self.executor.read(self.tensors.slots.step, 0, 1)
     }
 
     /// Waits until the steps submitted so far are done.
-    ///
-    /// # Errors
-    /// `device_lost`.
-    pub async fn settle(&mut self) -> Result<()> {
+    pub(crate) async fn settle(&mut self) -> Result<()> {
         self.mark()?.await.map(drop)
     }
 }

@@ -5,19 +5,21 @@
 //! its choices to the next step on the GPU and runs one step ahead of what the host has seen.
 //! Never: text of a prompt, HTTP, or a clock that decides anything: an answer does not depend on its neighbours.
 
+mod fetch;
+mod step;
+
 use std::collections::VecDeque;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+
+use fetch::{Export, Fetch};
+use step::Ahead;
 
 use super::answer::{Answer, Vocabulary};
 use super::pages::{Block, Key};
 use super::request::{Event, Request, Timings};
-use super::runner::{Chunk, Runner, Wanted};
+use super::runner::Runner;
 use super::sequences::SequenceId;
-use super::trace::selections;
 use crate::error::{Code, Error, Result};
-use crate::executor::{Read, Tapped};
 use crate::model::cache::PAGE;
 use crate::record::Taps;
 
@@ -53,14 +55,6 @@ pub(crate) struct Scheduler {
     exports: Option<Vec<Export>>,
 }
 
-/// A new block whose rows are being read.
-struct Export {
-    key: Key,
-    ids: Vec<u32>,
-    scope: Vec<u8>,
-    parts: Vec<Fetch>,
-}
-
 struct Waiting {
     id: AnswerId,
     answer: Answer,
@@ -86,100 +80,9 @@ struct Running {
     taps: Taps,
 }
 
-/// A step whose results the host has not seen.
-struct Ahead {
-    rows: Vec<Row>,
-    /// Of greedy rows: (id, flags) for each row.
-    chosen: Fetch,
-    /// Of the rows that the host looks at, which come first.
-    logits: Fetch,
-    tapped: Option<Tapped>,
-    /// Where its one answer is traced: position of the first token, and how many there are.
-    traced: Option<(u32, u32)>,
-}
-
-/// The part of an answer in a step.
-#[derive(Clone, Copy)]
-struct Row {
-    answer: AnswerId,
-    epoch: u32,
-    /// Tokens of the prompt that are read after this step; none where it decodes.
-    prompt_done: Option<usize>,
-    scored: Option<Scored>,
-    choice: Option<Choice>,
-}
-
-/// Rows of logits that say how probable tokens of the prompt are.
-#[derive(Clone, Copy)]
-struct Scored {
-    /// The first row among the step's logits.
-    row: usize,
-    /// The place in the prompt of the token that it is about.
-    first: usize,
-    count: usize,
-}
-
-/// Who chooses the id that follows.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Choice {
-    /// The GPU; the row among the step's logits.
-    Greedy(usize),
-    /// The host, likewise.
-    Sampled(usize),
-}
-
-/// Words that are on their way, then at hand.
-enum Fetch {
-    Away(Read),
-    Here(Vec<u32>),
-}
-
-impl Fetch {
-    async fn arrive(&mut self) -> Result<()> {
-        if let Fetch::Away(read) = self {
-            *self = Fetch::Here(read.await?);
-        }
-        Ok(())
-    }
-
-    /// Whether the words are at hand, without waiting.
-    fn has_arrived(&mut self) -> Result<bool> {
-        if let Fetch::Away(read) = self {
-            let mut context = Context::from_waker(Waker::noop());
-            match Pin::new(read).poll(&mut context) {
-                Poll::Pending => return Ok(false),
-                Poll::Ready(words) => *self = Fetch::Here(words?),
-            }
-        }
-        Ok(true)
-    }
-
-    fn words(&self) -> &[u32] {
-        match self {
-            Fetch::Away(_) => &[],
-            Fetch::Here(words) => words,
-        }
-    }
-}
-
-impl Export {
-    /// Whether all parts are at hand, or will never be.
-    fn is_over(&mut self) -> bool {
-        self.parts.iter_mut().all(|part| part.has_arrived().unwrap_or(true))
-    }
-}
-
-/// A part of a step to be submitted.
-struct Part {
-    /// Place in `running`.
-    place: usize,
-    tokens: usize,
-    wanted: Wanted,
-}
-
 impl Running {
     fn rest(&self) -> usize {
-        self.answer.tokens().len() - self.done
+        self.answer.tokens.len() - self.done
     }
 
     fn is_reading(&self) -> bool {
@@ -195,8 +98,8 @@ impl Running {
         let full = self.done / PAGE as usize;
         while self.keys.len() < full {
             let from = self.keys.len() * PAGE as usize;
-            let last = self.keys.last().copied().unwrap_or_else(|| Key::root(&self.answer.request().scope));
-            self.keys.push(last.next(&self.answer.tokens()[from..from + PAGE as usize]));
+            let last = self.keys.last().copied().unwrap_or_else(|| Key::root(&self.answer.request.scope));
+            self.keys.push(last.next(&self.answer.tokens[from..from + PAGE as usize]));
         }
         let published = self.published..full;
         self.published = self.published.max(full);
@@ -204,9 +107,9 @@ impl Running {
         let new: Vec<usize> = published.filter(is_new).collect();
         let Some(exports) = exports else { return Ok(()) };
         for block in new {
-            let ids = self.answer.tokens()[block * PAGE as usize..][..PAGE as usize].to_vec();
+            let ids = self.answer.tokens[block * PAGE as usize..][..PAGE as usize].to_vec();
             let parts = runner.read_page(self.sequence, block)?.into_iter().map(Fetch::Away).collect();
-            exports.push(Export { key: self.keys[block], ids, scope: self.answer.request().scope.clone(), parts });
+            exports.push(Export { key: self.keys[block], ids, scope: self.answer.request.scope.clone(), parts });
         }
         Ok(())
     }
@@ -292,7 +195,7 @@ impl Scheduler {
             }
         }
         let answer = Answer::new(Arc::clone(&self.vocabulary), request, runner.settings())?;
-        let keys = Key::root(&answer.request().scope).chain(answer.tokens());
+        let keys = Key::root(&answer.request.scope).chain(&answer.tokens);
         let id = AnswerId(self.next_id);
         self.next_id += 1;
         self.waiting.push_back(Waiting { id, answer, keys });
@@ -355,15 +258,15 @@ impl Scheduler {
     fn admit(&mut self, runner: &mut Runner) {
         let mut place = 0;
         while let Some(waiting) = self.waiting.get(place) {
-            let traced = waiting.answer.request().trace.is_some();
-            let alone = self.running.iter().any(|running| running.answer.request().trace.is_some());
+            let traced = waiting.answer.request.trace.is_some();
+            let alone = self.running.iter().any(|running| running.answer.request.trace.is_some());
             if alone || (traced && !self.running.is_empty()) {
                 break;
             }
             let hits = hits(waiting, runner);
             let next = waiting.keys.get(hits.len());
             let is_read = |running: &Running| running.is_reading() && running.keys.get(hits.len()) == next;
-            if next.is_some() && hits.len() < most_hits(waiting.answer.request()) && self.running.iter().any(is_read) {
+            if next.is_some() && hits.len() < most_hits(&waiting.answer.request) && self.running.iter().any(is_read) {
                 place += 1;
                 continue;
             }
@@ -380,11 +283,11 @@ impl Scheduler {
                 break;
             };
             let Some(Waiting { id, mut answer, keys }) = self.waiting.remove(place) else { break };
-            let wanted = &keys[hits.len()..most_hits(answer.request()).max(hits.len()).min(keys.len())];
+            let wanted = &keys[hits.len()..most_hits(&answer.request).max(hits.len()).min(keys.len())];
             let known = hits.len() + restore(runner, sequence, wanted, answer.take_blocks());
             let cached = known * PAGE as usize;
             answer.admit(u32::try_from(cached).unwrap_or(u32::MAX));
-            let trace = answer.request().trace.clone().unwrap_or_default();
+            let trace = answer.request.trace.clone().unwrap_or_default();
             self.running.push(Running {
                 id,
                 answer,
@@ -398,223 +301,11 @@ impl Scheduler {
             });
         }
     }
-
-    /// Who takes part in the next step, and with how many tokens. Those who decode come first; prompts share what is left,
-    /// short ones taking less than their share.
-    fn parts(&self, runner: &Runner) -> Vec<Part> {
-        let room = runner.settings().chunk.max(runner.settings().sequences) as usize;
-        let mut order: Vec<usize> = (0..self.running.len()).filter(|&place| self.running[place].rest() > 0).collect();
-        order.sort_by_key(|&place| self.running[place].rest());
-        let (mut room, mut left, mut parts) = (room, order.len(), Vec::new());
-        let mut rows = runner.settings().rows as usize;
-        for place in order {
-            let running = &self.running[place];
-            let mut tokens = running.rest().min((room / left).max(1)).min(room);
-            let scores = !running.answer.unscored(running.done).is_empty();
-            if scores {
-                // A row for each token, and one is left for everybody after it.
-                tokens = tokens.min((rows + 1).saturating_sub(left).max(1));
-            }
-            let taps = running.taps_at(running.done);
-            tokens = tokens.min(runner.chunk(taps) as usize);
-            if taps == Taps::None && running.done < running.trace_from {
-                tokens = tokens.min(running.trace_from - running.done);
-            }
-            left -= 1;
-            room -= tokens;
-            if tokens > 0 {
-                let last = tokens == running.rest() && running.answer.budget_left() > 0;
-                let (wanted, taken) = match (scores, last) {
-                    (true, _) => (Wanted::All, tokens),
-                    (false, true) => (Wanted::Last, 1),
-                    (false, false) => (Wanted::None, 0),
-                };
-                rows = rows.saturating_sub(taken);
-                parts.push(Part { place, tokens, wanted });
-            }
-        }
-        // Rows that the host reads come first, so that one copy holds them.
-        parts.sort_by_key(|part| match part.wanted {
-            Wanted::All => 0,
-            Wanted::Last => 1 + u8::from(self.running[part.place].answer.is_greedy()),
-            Wanted::None => 3,
-        });
-        parts
-    }
-
-    /// Submits a step from what the host knows.
-    async fn submit_step(&mut self, runner: &mut Runner) -> Result<()> {
-        let parts = self.parts(runner);
-        let Some(first) = parts.first() else { return Ok(()) };
-        let (running, tokens) = (&self.running[first.place], first.tokens);
-        // Only an answer that runs alone is traced.
-        let taps = running.taps_at(running.done);
-        let traced = (taps != Taps::None).then(|| (position(running.done), position(tokens)));
-        // Rows of logits so far, and of these the ones that the host looks at.
-        let (mut chunks, mut rows, mut outputs, mut looked_at) = (Vec::new(), Vec::new(), 0, 0);
-        for part in &parts {
-            let running = &self.running[part.place];
-            // A step that nobody waited for to the end may have left tokens behind.
-            runner.sequences_mut().truncate(running.sequence, position(running.done));
-            let end = running.done + part.tokens;
-            let ids = &running.answer.tokens()[running.done..end];
-            let chunk = Chunk { sequence: running.sequence, ids, wanted: part.wanted };
-            let unscored = running.answer.unscored(running.done);
-            let scored = (part.wanted == Wanted::All).then(|| Scored {
-                row: outputs,
-                first: unscored.start,
-                count: unscored.len().min(part.tokens),
-            });
-            outputs += chunk.rows();
-            chunks.push(chunk);
-            let chooses = end == running.answer.tokens().len() && running.answer.budget_left() > 0;
-            let choice = chooses.then(|| match running.answer.is_greedy() {
-                true => Choice::Greedy(outputs - 1),
-                false => Choice::Sampled(outputs - 1),
-            });
-            if scored.is_some() || matches!(choice, Some(Choice::Sampled(_))) {
-                looked_at = outputs;
-            }
-            let prompt_done = running.is_reading().then_some(end);
-            rows.push(Row { answer: running.id, epoch: running.epoch, prompt_done, scored, choice });
-        }
-        let greedy = rows.iter().any(|row| matches!(row.choice, Some(Choice::Greedy(_))));
-        let tapped = runner.step_tapped(&chunks, greedy, taps).await?;
-        for part in &parts {
-            let running = &mut self.running[part.place];
-            running.done += part.tokens;
-            running.publish(runner, self.exports.as_mut())?;
-        }
-        let nothing = || Fetch::Here(Vec::new());
-        let chosen = match (greedy, outputs) {
-            (true, _) => Fetch::Away(runner.chosen()?),
-            // The step must be done before the next is encoded, so that a stop acts within one chunk.
-            (false, 0) => Fetch::Away(runner.mark()?),
-            (false, _) => nothing(),
-        };
-        let logits = if looked_at > 0 { Fetch::Away(runner.rows(position(looked_at))?) } else { nothing() };
-        self.in_flight.push_back(Ahead { rows, chosen, logits, tapped: Some(tapped), traced });
-        Ok(())
-    }
-
-    /// Whether a step can follow those in flight without the host: all its answers decode greedily, and nobody else waits
-    /// for a part in it.
-    fn may_run_ahead(&self, runner: &Runner) -> bool {
-        let Some(last) = self.in_flight.back() else { return false };
-        let in_flight = self.in_flight.len();
-        let goes_on = |row: &Row| {
-            let running = self.running.iter().find(|running| running.id == row.answer && running.epoch == row.epoch);
-            matches!(row.choice, Some(Choice::Greedy(_)))
-                && row.prompt_done.is_none()
-                && running.is_some_and(|running| running.answer.is_greedy() && running.answer.budget_left() > in_flight)
-        };
-        let joins = !self.waiting.is_empty() && runner.sequences().has_free();
-        in_flight < AHEAD && last.rows.len() == self.running.len() && last.rows.iter().all(goes_on) && !joins
-    }
-
-    async fn run_ahead(&mut self, runner: &mut Runner) -> Result<()> {
-        let Some(last) = self.in_flight.back() else { return Ok(()) };
-        let rows = last.rows.clone();
-        let alone = self.running.first().filter(|_| rows.len() == 1);
-        let first = alone.map_or(0, |running| runner.sequences().length(running.sequence));
-        let taps = alone.map_or(Taps::None, |running| running.taps_at(first as usize));
-        let traced = (taps != Taps::None).then_some((first, 1));
-        let tapped = runner.again_tapped(taps).await?;
-        let chosen = Fetch::Away(runner.chosen()?);
-        self.in_flight.push_back(Ahead { rows, chosen, logits: Fetch::Here(Vec::new()), tapped: Some(tapped), traced });
-        Ok(())
-    }
-
-    /// Awaits and reports what attention read in the oldest step.
-    async fn report_trace(&mut self, layers: u32) -> Result<()> {
-        let Some(ahead) = self.in_flight.front_mut() else { return Ok(()) };
-        let (Some((first, tokens)), Some(tapped)) = (ahead.traced, ahead.tapped.take()) else { return Ok(()) };
-        let Some(row) = ahead.rows.first().copied() else { return Ok(()) };
-        let taps = tapped.read().await?;
-        let found = self.running.iter_mut().find(|running| running.id == row.answer && running.epoch == row.epoch);
-        if let Some(running) = found {
-            let request = running.answer.request().trace.clone().unwrap_or_default();
-            let selections = selections(&taps, first, tokens, &request, layers);
-            running.trace_from = (first + tokens) as usize;
-            running.answer.report(Event::Trace(selections));
-        }
-        Ok(())
-    }
-
-    /// Hands the results of a step to its answers.
-    fn take(&mut self, runner: &mut Runner, ahead: &Ahead) {
-        for row in &ahead.rows {
-            let found = |running: &Running| running.id == row.answer && running.epoch == row.epoch;
-            let Some(place) = self.running.iter().position(found) else { continue };
-            let outcome = self.advance(runner, place, row, ahead);
-            let Some(running) = self.running.get_mut(place) else { continue };
-            let id = running.id;
-            self.events.extend(running.answer.take_events().into_iter().map(|event| (id, Ok(event))));
-            let ended = running.answer.has_ended();
-            if let Err(error) = &outcome {
-                // Rows that came with it may be as wrong.
-                if error.code() == Code::NonFinite {
-                    runner.sequences_mut().forget();
-                }
-            }
-            if let Err(error) = outcome {
-                self.events.push_back((id, Err(error)));
-            } else if !ended {
-                continue;
-            }
-            runner.sequences_mut().close(self.running.remove(place).sequence);
-        }
-    }
-
-    /// One answer after its part of a step.
-    fn advance(&mut self, runner: &mut Runner, place: usize, row: &Row, ahead: &Ahead) -> Result<()> {
-        let Some(running) = self.running.get_mut(place) else { return Ok(()) };
-        let (width, vocab_size) = (runner.row_words(), runner.dims().vocab_size as usize);
-        let logits = |output: usize| -> &[f32] {
-            let words = ahead.logits.words().get(output * width..).unwrap_or(&[]);
-            bytemuck::cast_slice(&words[..words.len().min(vocab_size)])
-        };
-        if let Some(Scored { row, first, count }) = row.scored {
-            running.answer.score(first, (row..row + count).map(logits))?;
-        }
-        if let Some(done) = row.prompt_done {
-            running.answer.read(done);
-        }
-        let (id, logprobs) = match row.choice {
-            None => return Ok(()),
-            Some(Choice::Greedy(output)) => {
-                let words = ahead.chosen.words();
-                let word = |place: usize| words.get(2 * output + place).copied().unwrap_or(0);
-                match running.answer.judge(word(0), word(1))? {
-                    Some(id) => (id, None),
-                    None => {
-                        // An id that may not be: the row is computed again, to be judged on the host. Steps that ran
-                        // ahead went on from a wrong id.
-                        running.answer.choose_on_host();
-                        running.epoch += 1;
-                        running.done -= 1;
-                        return Ok(());
-                    }
-                }
-            }
-            Some(Choice::Sampled(output)) => running.answer.choose(logits(output))?,
-        };
-        running.answer.accept(id, logprobs);
-        let fed = self
-            .in_flight
-            .front()
-            .is_some_and(|next| next.rows.iter().any(|next| next.answer == running.id && next.epoch == running.epoch));
-        if fed && !running.answer.has_ended() {
-            running.done += 1;
-            running.publish(runner, self.exports.as_mut())?;
-        }
-        Ok(())
-    }
 }
 
 /// The pages that hold the beginning of a prompt. Its last token is always read: its logits are needed.
 fn hits(waiting: &Waiting, runner: &Runner) -> Vec<u32> {
-    let most = most_hits(waiting.answer.request());
+    let most = most_hits(&waiting.answer.request);
     waiting.keys.iter().take(most).map_while(|key| runner.sequences().find(key)).collect()
 }
 

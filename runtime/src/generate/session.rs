@@ -42,19 +42,16 @@ impl<'a> Generation<'a> {
     }
 
     /// The seed in use.
-    #[must_use]
     pub fn seed(&self) -> u64 {
         self.seed
     }
 
     /// Counts and times so far.
-    #[must_use]
     pub fn timings(&self) -> Timings {
         self.scheduler.timings(self.id).unwrap_or(self.timings)
     }
 
     /// The ids chosen so far.
-    #[must_use]
     pub fn ids(&self) -> &[u32] {
         &self.ids
     }
@@ -85,7 +82,6 @@ impl<'a> Generation<'a> {
     }
 
     /// The tokenizer of the model.
-    #[must_use]
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
     }

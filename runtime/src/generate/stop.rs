@@ -71,7 +71,7 @@ impl StopStrings {
     }
 
     /// What still waits, where no text follows or only text of another kind, and the stop string in it, if one is.
-    pub fn flush(&mut self) -> Released {
+    pub(crate) fn flush(&mut self) -> Released {
         if self.ended {
             return Released::default();
         }

@@ -42,7 +42,6 @@ pub struct Selection {
 
 impl Selection {
     /// The share of dense attention that the positions read hold, 0 to 1; none where dense weights were not asked for.
-    #[must_use]
     pub fn dense_share(&self) -> Option<f32> {
         let dense = self.dense.as_ref()?;
         let held = self.indices.iter().filter_map(|&index| dense.get(index as usize));

@@ -45,7 +45,7 @@ pub async fn list() -> Vec<Adapter> {
     if found.is_empty() && wanted.contains(wgpu::Backends::GL) {
         found = enumerate(wgpu::Backends::GL).await;
     }
-    found.sort_by_key(|adapter| rank(adapter.get_info().device_type));
+    found.sort_by_key(|adapter| kind(adapter.get_info().device_type).0);
     found.into_iter().enumerate().map(|(index, inner)| Adapter { index, inner }).collect()
 }
 
@@ -74,31 +74,25 @@ async fn preferred(selection: &str) -> Option<Adapter> {
     Some(Adapter { index: 0, inner })
 }
 
-fn rank(kind: wgpu::DeviceType) -> u32 {
+/// The rank of a kind of device, the best first, and its name.
+fn kind(kind: wgpu::DeviceType) -> (u32, &'static str) {
     match kind {
-        wgpu::DeviceType::DiscreteGpu => 0,
-        wgpu::DeviceType::IntegratedGpu => 1,
-        wgpu::DeviceType::VirtualGpu => 2,
-        wgpu::DeviceType::Other => 3,
-        wgpu::DeviceType::Cpu => 4,
+        wgpu::DeviceType::DiscreteGpu => (0, "discrete"),
+        wgpu::DeviceType::IntegratedGpu => (1, "integrated"),
+        wgpu::DeviceType::VirtualGpu => (2, "virtual"),
+        wgpu::DeviceType::Other => (3, "other"),
+        wgpu::DeviceType::Cpu => (4, "software"),
     }
 }
 
 impl Adapter {
     /// What the adapter says of itself.
-    #[must_use]
     pub fn info(&self) -> AdapterInfo {
         let (info, limits, features) = (self.inner.get_info(), self.inner.limits(), self.inner.features());
         AdapterInfo {
             index: self.index,
             name: info.name,
-            kind: match info.device_type {
-                wgpu::DeviceType::DiscreteGpu => "discrete",
-                wgpu::DeviceType::IntegratedGpu => "integrated",
-                wgpu::DeviceType::VirtualGpu => "virtual",
-                wgpu::DeviceType::Cpu => "software",
-                wgpu::DeviceType::Other => "other",
-            },
+            kind: kind(info.device_type).1,
             backend: info.backend.to_string(),
             driver: [info.driver, info.driver_info].join(" ").trim().to_owned(),
             shader_f16: features.contains(wgpu::Features::SHADER_F16),

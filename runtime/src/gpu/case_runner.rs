@@ -4,7 +4,7 @@ use lyn_shaders::bound::Verdict;
 use lyn_shaders::case::{Case, POISON};
 use lyn_shaders::kernel;
 
-use super::device::Device;
+use super::device::{Device, STAGING, TENSOR};
 use super::pipelines::{self, Pipeline, Pipelines};
 use super::readback::{Pool, Read};
 use crate::error::{Code, Error, Result};
@@ -21,13 +21,11 @@ pub struct CaseRunner {
 
 impl CaseRunner {
     /// A runner on a device.
-    #[must_use]
     pub fn new(device: Device) -> CaseRunner {
         CaseRunner { device, pipelines: Pipelines::default(), staging: Pool::default() }
     }
 
     /// The device.
-    #[must_use]
     pub fn device(&self) -> &Device {
         &self.device
     }
@@ -36,7 +34,7 @@ impl CaseRunner {
     ///
     /// # Errors
     /// `device_lost`, `internal` where the driver refuses the kernel.
-    pub async fn judge(&mut self, case: &Case) -> Result<Verdict> {
+    pub(crate) async fn judge(&mut self, case: &Case) -> Result<Verdict> {
         let pipeline = self.pipelines.get(&self.device, case.kernel.as_ref()).await?;
         self.judge_with(case, &pipeline).await
     }
@@ -78,13 +76,7 @@ impl CaseRunner {
         self.device.health.check()?;
         let buffers: Vec<_> = case.buffers.iter().map(|words| self.guarded(words)).collect();
         let params_bytes = case.kernel.params();
-        let params = self.device.inner.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("params"),
-            size: params_bytes.len() as u64,
-            usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
-            mapped_at_creation: false,
-        });
-        self.device.queue.write_buffer(&params, 0, &params_bytes);
+        let params = self.device.params(&params_bytes, params_bytes.len() as u64);
         let mut entries = vec![wgpu::BindGroupEntry { binding: 0, resource: params.as_entire_binding() }];
         for (binding, slot) in (1..).zip(case.kernel.slots()) {
             let size = wgpu::BufferSize::new(case.buffers[slot.0 as usize].len() as u64 * 4);
@@ -95,11 +87,7 @@ impl CaseRunner {
             });
             entries.push(wgpu::BindGroupEntry { binding, resource });
         }
-        let group = self.device.inner.create_bind_group(&wgpu::BindGroupDescriptor {
-            label: Some(case.kernel.interface().name),
-            layout: &pipeline.layout,
-            entries: &entries,
-        });
+        let group = pipeline.group(&self.device, case.kernel.interface().name, &entries);
         let mut encoder = self.device.inner.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
         pass.set_pipeline(&pipeline.inner);
@@ -110,12 +98,7 @@ impl CaseRunner {
         let mut staging = Vec::new();
         for slot in case.written() {
             let source = &buffers[slot.0 as usize];
-            let target = self.device.inner.create_buffer(&wgpu::BufferDescriptor {
-                label: Some("staging"),
-                size: source.size(),
-                usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
-                mapped_at_creation: false,
-            });
+            let target = self.device.buffer("staging", source.size(), STAGING);
             encoder.copy_buffer_to_buffer(source, 0, &target, 0, source.size());
             staging.push(target);
         }
@@ -139,12 +122,7 @@ impl CaseRunner {
         let mut all = vec![POISON; GUARD];
         all.extend_from_slice(words);
         all.resize(all.len() + GUARD, POISON);
-        let buffer = self.device.inner.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("case"),
-            size: all.len() as u64 * 4,
-            usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC,
-            mapped_at_creation: false,
-        });
+        let buffer = self.device.buffer("case", all.len() as u64 * 4, TENSOR);
         self.device.queue.write_buffer(&buffer, 0, bytemuck::cast_slice(&all));
         buffer
     }

@@ -7,14 +7,11 @@ use super::health::Health;
 use super::poller::Poller;
 use crate::error::{Code, Error, Result};
 
-/// Limits that shape recordings and buffers.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Largest storage binding, in bytes: larger tensors are split.
-    pub binding_bytes: u64,
-    /// Largest buffer, in bytes.
-    pub buffer_bytes: u64,
-}
+/// What memory of tensors is used for.
+pub(super) const TENSOR: wgpu::BufferUsages =
+    wgpu::BufferUsages::STORAGE.union(wgpu::BufferUsages::COPY_DST).union(wgpu::BufferUsages::COPY_SRC);
+/// What memory is used for that the host reads.
+pub(super) const STAGING: wgpu::BufferUsages = wgpu::BufferUsages::MAP_READ.union(wgpu::BufferUsages::COPY_DST);
 
 /// A device and its queue.
 #[derive(Clone)]
@@ -27,7 +24,6 @@ pub struct Device {
 }
 
 /// The least that lyn's kernels need; every WebGPU adapter has more. Forced in tests.
-#[must_use]
 pub(super) fn minimum_limits() -> wgpu::Limits {
     wgpu::Limits {
         max_storage_buffers_per_shader_stage: 8,
@@ -73,10 +69,8 @@ impl Device {
             ..Default::default()
         };
         let (inner, queue) = adapter.inner.request_device(&descriptor).await.map_err(|error| {
-            Error::new(
-                Code::NoAdapter,
-                format!("#{} {}: cannot create a device: {error}", info.index, crate::error::quote(&info.name)),
-            )
+            let name = crate::error::quote(&info.name);
+            Error::new(Code::NoAdapter, format!("#{} {name}: cannot create a device: {error}", info.index))
         })?;
         let health = Arc::new(Health::default());
         let lost = Arc::clone(&health);
@@ -92,17 +86,27 @@ impl Device {
     }
 
     /// What the adapter says of itself.
-    #[must_use]
     pub fn info(&self) -> &AdapterInfo {
         &self.info
     }
 
-    /// Limits that shape recordings and buffers.
-    #[must_use]
-    pub fn limits(&self) -> Limits {
+    /// Memory that is not shared with the host.
+    pub(super) fn buffer(&self, label: &str, size: u64, usage: wgpu::BufferUsages) -> wgpu::Buffer {
+        let label = Some(label);
+        self.inner.create_buffer(&wgpu::BufferDescriptor { label, size, usage, mapped_at_creation: false })
+    }
+
+    /// Memory of a kernel's parameters.
+    pub(super) fn params(&self, bytes: &[u8], size: u64) -> wgpu::Buffer {
+        let params = self.buffer("params", size, wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST);
+        self.queue.write_buffer(&params, 0, bytes);
+        params
+    }
+
+    /// Bytes of the largest tensor that can be bound: larger ones are split.
+    pub fn binding_bytes(&self) -> u64 {
         let limits = self.inner.limits();
-        let binding_bytes = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
-        Limits { binding_bytes, buffer_bytes: limits.max_buffer_size }
+        limits.max_storage_buffer_binding_size.min(limits.max_buffer_size)
     }
 
     /// Resolves with the reason once the device is lost, destroyed included. It does not borrow the device.

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use lyn_shaders::{Extent, Slot};
 
-use super::device::{Device, Limits};
+use super::device::{Device, STAGING, TENSOR};
 use super::pipelines::{self, Pipelines};
 use super::readback::{Pool, Read};
 use crate::error::{Code, Error, Result};
@@ -53,16 +53,13 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// The recording.
-    #[must_use]
-    pub fn recording(&self) -> &Recording {
+    pub(crate) fn recording(&self) -> &Recording {
         &self.recording
     }
 }
 
 impl Executor {
     /// An executor without memory yet.
-    #[must_use]
     pub fn new(device: Device) -> Executor {
         let staging = Arc::new(Mutex::new(Vec::new()));
         Executor {
@@ -76,27 +73,16 @@ impl Executor {
     }
 
     /// The device.
-    #[must_use]
     pub fn device(&self) -> &Device {
         &self.device
     }
 
-    /// Limits that shape recordings.
-    #[must_use]
-    pub fn limits(&self) -> Limits {
-        self.device.limits()
-    }
-
     /// Things made so far.
-    #[must_use]
     pub fn counts(&self) -> Counts {
         Counts { pipelines: self.pipelines.len(), ..self.counts }
     }
 
     /// Memory for a tensor, zeroed.
-    ///
-    /// # Errors
-    /// `out_of_memory`, `limit_too_small` beyond the largest binding, `device_lost`.
     pub async fn allocate(&mut self, name: &str, words: u64) -> Result<Slot> {
         let buffer = self.buffer(name, words).await?;
         self.slots.push(Some(buffer));
@@ -105,15 +91,14 @@ impl Executor {
     }
 
     /// Frees a tensor. Its memory is given back once no step and no prepared recording uses it.
-    pub fn free(&mut self, slot: Slot) {
+    pub(crate) fn free(&mut self, slot: Slot) {
         if let Some(buffer) = self.slots.get_mut(slot.0 as usize) {
             *buffer = None;
         }
     }
 
     /// Bytes of all tensors, with the scratch of what was prepared so far.
-    #[must_use]
-    pub fn allocated_bytes(&self) -> u64 {
+    pub(crate) fn allocated_bytes(&self) -> u64 {
         self.slots.iter().flatten().chain(&self.scratch).map(wgpu::Buffer::size).sum()
     }
 
@@ -124,18 +109,13 @@ impl Executor {
     async fn buffer(&mut self, name: &str, words: u64) -> Result<wgpu::Buffer> {
         self.device.health.check()?;
         let bytes = words.max(1).saturating_mul(4);
-        let limit = self.limits().binding_bytes;
+        let limit = self.device.binding_bytes();
         if bytes > limit {
             let message = format!("{name} needs one {bytes}-byte binding; {} allows {limit}", self.device.info().name);
             return Err(Error::new(Code::LimitTooSmall, message));
         }
         let scope = self.device.inner.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
-        let buffer = self.device.inner.create_buffer(&wgpu::BufferDescriptor {
-            label: Some(name),
-            size: bytes,
-            usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC,
-            mapped_at_creation: false,
-        });
+        let buffer = self.device.buffer(name, bytes, TENSOR);
         if let Some(error) = scope.pop().await {
             self.device.health.check()?;
             let message = format!("{bytes} bytes for {name} could not be allocated: {error}");
@@ -146,23 +126,14 @@ impl Executor {
     }
 
     /// Writes words into a slot, in order with the steps before and after.
-    pub fn write(&mut self, slot: Slot, word: u64, words: &[u32]) {
+    pub(crate) fn write(&mut self, slot: Slot, word: u64, words: &[u32]) {
         if let Some(buffer) = self.slot(slot) {
             self.device.queue.write_buffer(buffer, word * 4, bytemuck::cast_slice(words));
         }
     }
 
-    /// Hands pending writes to the device, so that a long upload does not pile up in memory.
-    pub fn flush(&mut self) {
-        self.device.queue.submit([]);
-        self.counts.submissions += 1;
-    }
-
     /// Makes the pipelines of recordings that are not there yet, one after another. In a browser each is awaited, so that
     /// the page gets its turn between them.
-    ///
-    /// # Errors
-    /// `internal` where the driver refuses a kernel, `device_lost`; `cancelled` where `report` returns false.
     pub async fn compile(&mut self, recordings: &[Recording], report: &mut dyn FnMut(u32, u32) -> bool) -> Result<()> {
         let passes = recordings.iter().flat_map(|recording| &recording.passes);
         let missing = self.pipelines.missing(passes.map(|pass| pass.kernel.as_ref()));
@@ -180,10 +151,7 @@ impl Executor {
     }
 
     /// Makes pipelines, bind groups and scratch for a recording.
-    ///
-    /// # Errors
-    /// As [`Executor::allocate`]; `internal` where the driver refuses a kernel.
-    pub async fn prepare(&mut self, recording: Recording) -> Result<Prepared> {
+    pub(crate) async fn prepare(&mut self, recording: Recording) -> Result<Prepared> {
         for (i, &words) in recording.scratch_words.iter().enumerate() {
             if self.scratch.get(i).is_none_or(|buffer| buffer.size() < words * 4) {
                 let buffer = self.buffer(&format!("scratch {i}"), words).await?;
@@ -195,14 +163,8 @@ impl Executor {
             let params = pass.kernel.params();
             place[..params.len()].copy_from_slice(&params);
         }
-        let params = self.device.inner.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("params"),
-            size: bytes.len().max(PARAMS_STRIDE) as u64,
-            usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
-            mapped_at_creation: false,
-        });
+        let params = self.device.params(&bytes, bytes.len().max(PARAMS_STRIDE) as u64);
         self.counts.buffers += 1;
-        self.device.queue.write_buffer(&params, 0, &bytes);
         let mut passes = Vec::with_capacity(recording.passes.len());
         for (i, pass) in recording.passes.iter().enumerate() {
             let pipeline = self.pipelines.get(&self.device, pass.kernel.as_ref()).await?;
@@ -218,11 +180,7 @@ impl Executor {
             for (binding, &slot) in (1..).zip(&pass.slots) {
                 entries.push(wgpu::BindGroupEntry { binding, resource: self.memory(slot)?.as_entire_binding() });
             }
-            let group = self.device.inner.create_bind_group(&wgpu::BindGroupDescriptor {
-                label: Some(pass.kernel.interface().name),
-                layout: &pipeline.layout,
-                entries: &entries,
-            });
+            let group = pipeline.group(&self.device, pass.kernel.interface().name, &entries);
             self.counts.bind_groups += 1;
             passes.push((pipeline, group));
         }
@@ -240,9 +198,6 @@ impl Executor {
 
     /// Encodes and submits one step. Steps run in the order of their submission. Returns the rows behind the recording's
     /// taps, as they were when tapped, on their way.
-    ///
-    /// # Errors
-    /// `device_lost`.
     pub fn run(&mut self, prepared: &Prepared, extent: &Extent) -> Result<Vec<(Tap, Read)>> {
         self.device.health.check()?;
         let started = Instant::now();
@@ -282,35 +237,24 @@ impl Executor {
     }
 
     /// One step in one pass, and the nanoseconds that the pass took on the device; none where it has no clock.
-    ///
-    /// # Errors
-    /// `device_lost`.
-    pub async fn run_timed(&mut self, prepared: &Prepared, extent: &Extent) -> Result<Option<f64>> {
+    pub(crate) async fn run_timed(&mut self, prepared: &Prepared, extent: &Extent) -> Result<Option<f64>> {
         if !self.device.inner.features().contains(wgpu::Features::TIMESTAMP_QUERY) {
             return self.run(prepared, extent).map(|_| None);
         }
-        self.time_range(prepared, extent, 0..prepared.passes.len()).await.map(Some)
-    }
-
-    async fn time_range(&mut self, prepared: &Prepared, extent: &Extent, range: std::ops::Range<usize>) -> Result<f64> {
         let queries = self.device.inner.create_query_set(&wgpu::QuerySetDescriptor {
             label: Some("timing"),
             ty: wgpu::QueryType::Timestamp,
             count: 2,
         });
-        let resolved = self.device.inner.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("timing"),
-            size: 16,
-            usage: wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC,
-            mapped_at_creation: false,
-        });
+        let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
+        let resolved = self.device.buffer("timing", 16, usage);
         let mut encoder = self.encoder();
         let writes = wgpu::ComputePassTimestampWrites {
             query_set: &queries,
             beginning_of_pass_write_index: Some(0),
             end_of_pass_write_index: Some(1),
         };
-        self.encode_timed(&mut encoder, prepared, extent, range, Some(writes));
+        self.encode_timed(&mut encoder, prepared, extent, 0..prepared.passes.len(), Some(writes));
         encoder.resolve_query_set(&queries, 0..2, &resolved, 0);
         self.submit(encoder);
         let words = self.read_buffer(&resolved, 0, 4).await?;
@@ -318,7 +262,7 @@ impl Executor {
             words.chunks_exact(2).map(|pair| u64::from(pair[0]) | (u64::from(pair[1]) << 32)).collect();
         #[expect(clippy::cast_precision_loss, reason = "a time for display")]
         let elapsed = ticks[1].wrapping_sub(ticks[0]) as f64;
-        Ok(elapsed * f64::from(self.device.queue.get_timestamp_period()))
+        Ok(Some(elapsed * f64::from(self.device.queue.get_timestamp_period())))
     }
 
     fn encoder(&self) -> wgpu::CommandEncoder {
@@ -366,9 +310,6 @@ impl Executor {
     }
 
     /// Words of a slot, as they are after the steps submitted so far. The copy is in line at once; awaiting is for later.
-    ///
-    /// # Errors
-    /// `internal` for a slot without memory.
     pub fn read(&mut self, slot: Slot, word: u64, words: u64) -> Result<Read> {
         let buffer = self.memory(slot)?.clone();
         Ok(self.read_buffer(&buffer, word, words))
@@ -396,24 +337,10 @@ impl Executor {
         });
         let staging = free.unwrap_or_else(|| {
             self.counts.buffers += 1;
-            self.device.inner.create_buffer(&wgpu::BufferDescriptor {
-                label: Some("staging"),
-                size: bytes.next_multiple_of(256),
-                usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
-                mapped_at_creation: false,
-            })
+            self.device.buffer("staging", bytes.next_multiple_of(256), STAGING)
         });
         encoder.copy_buffer_to_buffer(source, word * 4, &staging, 0, bytes);
         staging
-    }
-
-    /// Frees everything that was allocated.
-    pub fn clear(&mut self) {
-        self.slots.clear();
-        self.scratch.clear();
-        if let Ok(mut pool) = self.staging.lock() {
-            pool.clear();
-        }
     }
 }
 

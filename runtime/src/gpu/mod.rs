@@ -15,7 +15,6 @@ pub mod self_check;
 
 pub use adapter::{Adapter, AdapterInfo};
 pub use case_runner::CaseRunner;
-pub use device::{Device, Limits};
+pub use device::Device;
 pub use executor::{Counts, Executor, Prepared};
-pub use pipelines::Pipelines;
 pub use readback::Read;

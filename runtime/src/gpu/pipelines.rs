@@ -7,9 +7,8 @@ use lyn_shaders::{Access, Interface, Kernel, Variant, kernel};
 use super::device::Device;
 use crate::error::{Code, Error, Result};
 
-/// The pipelines of a device.
 #[derive(Default)]
-pub struct Pipelines {
+pub(crate) struct Pipelines {
     made: HashMap<(&'static str, Variant), Pipeline>,
 }
 
@@ -19,17 +18,17 @@ pub(super) struct Pipeline {
     pub(super) layout: wgpu::BindGroupLayout,
 }
 
-impl Pipelines {
-    /// How many there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.made.len()
+impl Pipeline {
+    /// The memory of one pass, binding by binding.
+    pub(super) fn group(&self, device: &Device, label: &str, entries: &[wgpu::BindGroupEntry<'_>]) -> wgpu::BindGroup {
+        let descriptor = wgpu::BindGroupDescriptor { label: Some(label), layout: &self.layout, entries };
+        device.inner.create_bind_group(&descriptor)
     }
+}
 
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.made.is_empty()
+impl Pipelines {
+    pub(crate) fn len(&self) -> usize {
+        self.made.len()
     }
 
     /// One kernel for each pipeline that is not made yet, in the order of their first use.

@@ -77,10 +77,8 @@ impl Future for Read {
         let words = match buffer.get_mapped_range(..bytes) {
             Ok(view) => bytemuck::pod_collect_to_vec::<u8, u32>(&view),
             Err(error) => {
-                return Poll::Ready(Err(Error::new(
-                    Code::DeviceLost,
-                    format!("the GPU's answer cannot be read: {error}"),
-                )));
+                let message = format!("the GPU's answer cannot be read: {error}");
+                return Poll::Ready(Err(Error::new(Code::DeviceLost, message)));
             }
         };
         buffer.unmap();

@@ -20,7 +20,6 @@ pub struct SelfCheck {
 
 impl SelfCheck {
     /// Cases of all kernels.
-    #[must_use]
     pub fn cases(&self) -> usize {
         self.kernels.iter().map(|report| report.cases).sum()
     }

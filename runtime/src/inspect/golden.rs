@@ -3,14 +3,20 @@
 //! Expected values are f64 results stored as f32. A stage passes within 1e-4 · max(1, max|expected|), logits within 1e-3;
 //! selections and experts must be equal but for exchanges that the expected scores cannot tell apart.
 
+mod expected;
+mod stages;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::checkpoint::{Checkpoint, Dtype, SLICE_BYTES, Source, Tensor, read_header};
-use crate::engine::{Engine, Options, Place};
-use crate::error::{Class, Code, Error, Result};
+use expected::Golden;
+use stages::{StageReport, Stages};
+
+use crate::checkpoint::{Checkpoint, Source};
+use crate::engine::{Engine, Options, Place, Trial};
+use crate::error::{Code, Error, Result};
 use crate::generate::{Chunk, Runner, SequenceId, Wanted};
 use crate::memory::ContextSize;
 use crate::model;
@@ -34,89 +40,8 @@ pub struct GoldenReport {
 
 impl GoldenReport {
     /// Whether every stage is within its tolerance.
-    #[must_use]
     pub fn passed(&self) -> bool {
         !self.stages.is_empty() && self.stages.iter().all(|stage| stage.passed)
-    }
-}
-
-/// One stage, over all layers that have it.
-#[derive(Clone, Debug, Serialize)]
-pub struct StageReport {
-    /// `attn_out`, `logits`, …
-    pub stage: String,
-    /// Largest absolute error; for selections the number of rows that differ.
-    pub error: f64,
-    /// The error as a share of what is allowed.
-    pub worst: f64,
-    /// Values compared.
-    pub compared: usize,
-    /// Whether all are within tolerance.
-    pub passed: bool,
-    /// Where the worst value is.
-    pub note: String,
-}
-
-/// Expected tensors by name.
-struct Golden {
-    source: Arc<dyn Source>,
-    tensors: BTreeMap<String, Tensor>,
-}
-
-impl Golden {
-    async fn open(source: Arc<dyn Source>) -> Result<Golden> {
-        let tensors = read_header(&*source, FILE).await?;
-        Ok(Golden { source, tensors: tensors.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect() })
-    }
-
-    async fn bytes(&self, name: &str) -> Result<(Dtype, Vec<u8>)> {
-        let missing = || Error::file(Class::Missing, FILE, format_args!("no tensor {}", crate::error::quote(name)));
-        let tensor = self.tensors.get(name).ok_or_else(missing)?;
-        let mut bytes = Vec::new();
-        while (bytes.len() as u64) < tensor.bytes {
-            let done = bytes.len() as u64;
-            let length = usize::try_from((tensor.bytes - done).min(SLICE_BYTES as u64)).unwrap_or(SLICE_BYTES);
-            bytes.extend(self.source.read(&tensor.file, tensor.offset + done, length).await?);
-        }
-        Ok((tensor.dtype, bytes))
-    }
-
-    async fn floats(&self, name: &str) -> Result<Vec<f32>> {
-        match self.bytes(name).await? {
-            (Dtype::F32, bytes) => Ok(bytemuck::pod_collect_to_vec(&bytes)),
-            (other, _) => Err(Error::file(Class::Dtype, FILE, format_args!("{name}: expected F32, found {other}"))),
-        }
-    }
-
-    async fn integers(&self, name: &str) -> Result<Vec<i64>> {
-        match self.bytes(name).await? {
-            (Dtype::I64, bytes) => Ok(bytemuck::pod_collect_to_vec(&bytes)),
-            (Dtype::I32, bytes) => {
-                Ok(bytemuck::pod_collect_to_vec::<u8, i32>(&bytes).into_iter().map(i64::from).collect())
-            }
-            (other, _) => {
-                Err(Error::file(Class::Dtype, FILE, format_args!("{name}: expected integers, found {other}")))
-            }
-        }
-    }
-
-    async fn ids(&self, name: &str) -> Result<Vec<u32>> {
-        let ids = self.integers(name).await?.into_iter().map(u32::try_from).collect::<std::result::Result<_, _>>();
-        ids.map_err(|_| Error::file(Class::Value, FILE, format_args!("{name}: a negative id")))
-    }
-
-    fn has(&self, name: &str) -> bool {
-        self.tensors.contains_key(name)
-    }
-
-    /// Names of prompts with their continuations: `NAME.ids` beside `NAME.greedy`.
-    fn conversations(&self) -> Vec<String> {
-        let names = self.tensors.keys().filter_map(|tensor| tensor.strip_suffix(".greedy"));
-        names.filter(|name| self.has(&format!("{name}.ids"))).map(str::to_owned).collect()
-    }
-
-    async fn conversation(&self, name: &str) -> Result<(Vec<u32>, Vec<u32>)> {
-        Ok((self.ids(&format!("{name}.ids")).await?, self.ids(&format!("{name}.greedy")).await?))
     }
 }
 
@@ -143,18 +68,18 @@ pub async fn run(folder: Arc<dyn Source>, place: Place) -> Result<GoldenReport> 
         longest = longest.max(prompt.len() + answer.len());
     }
     let context = count(longest).saturating_add(256).min(checkpoint.config.max_position_embeddings);
+    let trial = Trial { all_logits: true, ..Trial::default() };
     let options = Options {
         context: ContextSize::Tokens(context),
         chunk: staged.then_some(count(ids.len()).max(1)),
         sequences: 2,
-        all_logits: true,
         prediction,
         ..Options::default()
     };
-    let mut engine = Engine::load_on(checkpoint, place, &options, &mut |_| true).await?;
-    let mut stages = Stages::default();
+    let mut engine = Engine::load_trial(checkpoint, place, &options, trial, &mut |_| true).await?;
+    let mut stages = Stages { golden: &golden, reports: vec![] };
     if staged {
-        compare_prompt(&golden, &mut engine, &ids, &mut stages).await?;
+        compare_prompt(&mut engine, &ids, &mut stages).await?;
     }
     if golden.has("greedy.ids") {
         let expected = golden.ids("greedy.ids").await?;
@@ -169,9 +94,9 @@ pub async fn run(folder: Arc<dyn Source>, place: Place) -> Result<GoldenReport> 
         compare_greedy(&mut engine, &prompt, &answer, (&names.0, &names.1), &logits, &mut stages).await?;
     }
     if prediction {
-        compare_prediction(&golden, &mut engine, &mut stages).await?;
+        compare_prediction(&mut engine, &mut stages).await?;
     }
-    Ok(GoldenReport { device, stages: stages.0 })
+    Ok(GoldenReport { device, stages: stages.reports })
 }
 
 /// Tapped tensors by name.
@@ -189,83 +114,98 @@ impl Tapped {
     fn floats(&self, name: &str) -> Option<&[f32]> {
         self.words(name).map(bytemuck::cast_slice)
     }
-
-    /// What a branch added to the residual stream.
-    fn difference(&self, after: &str, before: &str) -> Option<Vec<f32>> {
-        let (after, before) = (self.floats(after)?, self.floats(before)?);
-        Some(after.iter().zip(before).map(|(after, before)| after - before).collect())
-    }
 }
 
-async fn compare_prompt(golden: &Golden, engine: &mut Engine, ids: &[u32], stages: &mut Stages) -> Result<()> {
+async fn compare_prompt(engine: &mut Engine, ids: &[u32], stages: &mut Stages<'_>) -> Result<()> {
     let runner = engine.runner();
     let layers = runner.dims().num_hidden_layers;
     let sequence = runner.open()?;
     let chunk = Chunk { sequence, ids, wanted: Wanted::All };
     let taps = Tapped::new(runner.step_tapped(&[chunk], false, Taps::All).await?.read().await?);
     for layer in 0..layers {
-        compare_layer(golden, engine, &taps, layer, "", stages).await?;
-        let (latents, keys) = cached(engine.runner(), layer, sequence).await?;
-        compare_cache(golden, engine, layer, &latents, &keys, stages).await?;
+        compare_layer(engine, &Layer { prefix: "", layer, taps: &taps }, stages).await?;
+        compare_cache(engine, layer, sequence, stages).await?;
     }
     for name in ["final_input", "final_norm", "logits"] {
-        stages.floats(golden, name, name, taps.floats(name)).await?;
+        stages.floats(name, name, taps.floats(name)).await?;
     }
     engine.runner().close(sequence);
     Ok(())
 }
 
-/// All stages of one layer; `prefix` is `mtp.` for the prediction module.
-async fn compare_layer(
-    golden: &Golden,
-    engine: &mut Engine,
-    taps: &Tapped,
+/// The stages of one layer; `prefix` is `mtp.` for the prediction module.
+struct Layer<'a> {
+    prefix: &'a str,
     layer: u32,
-    prefix: &str,
-    stages: &mut Stages,
-) -> Result<()> {
-    let expected = |stage: &str| format!("{prefix}layers.{layer}.{stage}");
-    let tapped = |stage: &str| format!("layers.{layer}.{stage}");
-    let report = |stage: &str| format!("{prefix}{stage}");
-    for stage in ["input", "attn_norm", "q_latent", "q", "idx_q"] {
-        stages.floats(golden, &report(stage), &expected(stage), taps.floats(&tapped(stage))).await?;
-    }
-    let scale = engine.runner().dims().indexer.as_ref().map_or(1.0, |indexer| indexer.scale);
-    let weights: Option<Vec<f32>> = taps.floats(&tapped("idx_w")).map(|w| w.iter().map(|w| w * scale).collect());
-    stages.floats(golden, &report("idx_w"), &expected("idx_w"), weights.as_deref()).await?;
-    if golden.has(&expected("idx_score")) {
-        compare_selection(golden, taps, &expected, &tapped, &report, stages).await?;
-    }
-    let attended = taps.difference(&tapped("after_attention"), &tapped("input"));
-    stages.floats(golden, &report("attn_out"), &expected("attn_out"), attended.as_deref()).await?;
-    stages.floats(golden, &report("ffn_norm"), &expected("ffn_norm"), taps.floats(&tapped("ffn_norm"))).await?;
-    stages
-        .floats(golden, &report("router_logits"), &expected("router_logits"), taps.floats(&tapped("router_logits")))
-        .await?;
-    if golden.has(&expected("router_topk")) {
-        compare_routing(golden, taps, &expected, &tapped, &report, stages).await?;
-    }
-    let fed = taps.difference(&tapped("after_ffn"), &tapped("after_attention"));
-    stages.floats(golden, &report("ffn_out"), &expected("ffn_out"), fed.as_deref()).await
+    taps: &'a Tapped,
 }
 
-type Name<'a> = &'a dyn Fn(&str) -> String;
+impl Layer<'_> {
+    fn report(&self, stage: &str) -> String {
+        format!("{}{stage}", self.prefix)
+    }
+
+    fn expected(&self, stage: &str) -> String {
+        format!("{}layers.{}.{stage}", self.prefix, self.layer)
+    }
+
+    fn tapped(&self, stage: &str) -> String {
+        format!("layers.{}.{stage}", self.layer)
+    }
+
+    fn words(&self, stage: &str) -> Option<&[u32]> {
+        self.taps.words(&self.tapped(stage))
+    }
+
+    fn floats(&self, stage: &str) -> Option<&[f32]> {
+        self.taps.floats(&self.tapped(stage))
+    }
+
+    /// What a branch added to the residual stream.
+    fn difference(&self, after: &str, before: &str) -> Option<Vec<f32>> {
+        let (after, before) = (self.floats(after)?, self.floats(before)?);
+        Some(after.iter().zip(before).map(|(after, before)| after - before).collect())
+    }
+
+    async fn compare(&self, stage: &str, got: Option<&[f32]>, stages: &mut Stages<'_>) -> Result<()> {
+        stages.floats(&self.report(stage), &self.expected(stage), got).await
+    }
+}
+
+async fn compare_layer(engine: &mut Engine, layer: &Layer<'_>, stages: &mut Stages<'_>) -> Result<()> {
+    for stage in ["input", "attn_norm", "q_latent", "q", "idx_q"] {
+        layer.compare(stage, layer.floats(stage), stages).await?;
+    }
+    let scale = engine.runner().dims().indexer.as_ref().map_or(1.0, |indexer| indexer.scale);
+    let weights: Option<Vec<f32>> = layer.floats("idx_w").map(|w| w.iter().map(|w| w * scale).collect());
+    layer.compare("idx_w", weights.as_deref(), stages).await?;
+    if stages.golden.has(&layer.expected("idx_score")) {
+        compare_selection(layer, stages).await?;
+    }
+    let attended = layer.difference("after_attention", "input");
+    layer.compare("attn_out", attended.as_deref(), stages).await?;
+    for stage in ["ffn_norm", "router_logits"] {
+        layer.compare(stage, layer.floats(stage), stages).await?;
+    }
+    if stages.golden.has(&layer.expected("router_topk")) {
+        compare_routing(layer, stages).await?;
+    }
+    let fed = layer.difference("after_ffn", "after_attention");
+    layer.compare("ffn_out", fed.as_deref(), stages).await
+}
 
 /// Scores of visible positions, and which were kept.
-async fn compare_selection(
-    golden: &Golden,
-    taps: &Tapped,
-    expected: Name<'_>,
-    tapped: Name<'_>,
-    report: Name<'_>,
-    stages: &mut Stages,
-) -> Result<()> {
-    let scores = golden.floats(&expected("idx_score")).await?;
-    let selected = golden.integers(&expected("idx_topk")).await?;
-    let rows = selected_rows(&scores);
-    let (got_scores, got) = match (taps.floats(&tapped("idx_score")), taps.words(&tapped("idx_topk"))) {
+async fn compare_selection(layer: &Layer<'_>, stages: &mut Stages<'_>) -> Result<()> {
+    let scores = stages.golden.floats(&layer.expected("idx_score")).await?;
+    let selected = stages.golden.integers(&layer.expected("idx_topk")).await?;
+    // A square matrix's side.
+    let rows = scores.len().isqrt();
+    let (got_scores, got) = match (layer.floats("idx_score"), layer.words("idx_topk")) {
         (Some(scores), Some(selected)) if rows > 0 => (scores, selected),
-        _ => return stages.missing(&report("idx_topk")),
+        _ => {
+            stages.missing(&layer.report("idx_topk"));
+            return Ok(());
+        }
     };
     let (score_stride, width, k) = (got_scores.len() / rows, selected.len() / rows, got.len() / rows);
     let mut pairs = Vec::new();
@@ -287,18 +227,13 @@ async fn compare_selection(
             });
             if have.len() != want.len() || told.count() > 0 {
                 differ += 1;
-                wrong = format!("{}, row {row}: expected {want:?}, found {have:?}", expected("idx_topk"));
+                wrong = format!("{}, row {row}: expected {want:?}, found {have:?}", layer.expected("idx_topk"));
             }
         }
     }
-    stages.pairs(&report("idx_score"), &expected("idx_score"), &pairs, TOLERANCE);
-    stages.exact(&report("idx_topk"), differ, rows, wrong);
+    stages.pairs(&layer.report("idx_score"), &layer.expected("idx_score"), &pairs, TOLERANCE);
+    stages.exact(&layer.report("idx_topk"), differ, rows, wrong);
     Ok(())
-}
-
-/// A square matrix's side.
-fn selected_rows(scores: &[f32]) -> usize {
-    scores.len().isqrt()
 }
 
 fn usize_of(value: i64) -> usize {
@@ -306,19 +241,13 @@ fn usize_of(value: i64) -> usize {
 }
 
 /// Experts, and their weights by expert.
-async fn compare_routing(
-    golden: &Golden,
-    taps: &Tapped,
-    expected: Name<'_>,
-    tapped: Name<'_>,
-    report: Name<'_>,
-    stages: &mut Stages,
-) -> Result<()> {
-    let experts = golden.integers(&expected("router_topk")).await?;
-    let weights = golden.floats(&expected("router_w")).await?;
-    let margins = golden.floats(&expected("router_margin")).await?;
-    let Some(entries) = taps.words(&tapped("router_entries")).filter(|_| !margins.is_empty()) else {
-        return stages.missing(&report("router_topk"));
+async fn compare_routing(layer: &Layer<'_>, stages: &mut Stages<'_>) -> Result<()> {
+    let experts = stages.golden.integers(&layer.expected("router_topk")).await?;
+    let weights = stages.golden.floats(&layer.expected("router_w")).await?;
+    let margins = stages.golden.floats(&layer.expected("router_margin")).await?;
+    let Some(entries) = layer.words("router_entries").filter(|_| !margins.is_empty()) else {
+        stages.missing(&layer.report("router_topk"));
+        return Ok(());
     };
     let per_token = experts.len() / margins.len();
     let (mut differ, mut wrong, mut pairs) = (0usize, String::new(), Vec::new());
@@ -335,32 +264,26 @@ async fn compare_routing(
             pairs.extend(have.iter().zip(&want).map(|(have, want)| (have.1, want.1)));
         } else if f64::from(margin) > TOLERANCE {
             differ += 1;
-            wrong = format!("{}, row {row}: expected {want:?}, found {have:?}", expected("router_topk"));
+            wrong = format!("{}, row {row}: expected {want:?}, found {have:?}", layer.expected("router_topk"));
         }
     }
-    stages.exact(&report("router_topk"), differ, margins.len(), wrong);
-    stages.pairs(&report("router_w"), &expected("router_w"), &pairs, TOLERANCE);
+    stages.exact(&layer.report("router_topk"), differ, margins.len(), wrong);
+    stages.pairs(&layer.report("router_w"), &layer.expected("router_w"), &pairs, TOLERANCE);
     Ok(())
 }
 
 /// What lies in the cache of a layer.
-async fn compare_cache(
-    golden: &Golden,
-    engine: &mut Engine,
-    layer: u32,
-    latents: &[f32],
-    keys: &[f32],
-    stages: &mut Stages,
-) -> Result<()> {
+async fn compare_cache(engine: &mut Engine, layer: u32, id: SequenceId, stages: &mut Stages<'_>) -> Result<()> {
+    let (latents, keys) = cached(engine.runner(), layer, id).await?;
     let dims = engine.runner().dims();
     let (rank, width) = (dims.kv_lora_rank as usize, dims.kv_lora_rank as usize + 2 * dims.rope_pairs as usize);
     let split = |range: std::ops::Range<usize>| -> Vec<f32> {
         latents.chunks_exact(width).flat_map(|row| &row[range.clone()]).copied().collect()
     };
     let name = |stage: &str| format!("layers.{layer}.{stage}");
-    stages.floats(golden, "kv_latent", &name("kv_latent"), Some(&split(0..rank))).await?;
-    stages.floats(golden, "k_rope", &name("k_rope"), Some(&split(rank..width))).await?;
-    stages.floats(golden, "idx_k", &name("idx_k"), Some(keys)).await
+    stages.floats("kv_latent", &name("kv_latent"), Some(&split(0..rank))).await?;
+    stages.floats("k_rope", &name("k_rope"), Some(&split(rank..width))).await?;
+    stages.floats("idx_k", &name("idx_k"), Some(&keys)).await
 }
 
 /// A greedy continuation, decoded token by token: all of its ids, and as many rows of logits as there are, from the first.
@@ -370,7 +293,7 @@ async fn compare_greedy(
     expected: &[u32],
     (ids_name, logits_name): (&str, &str),
     logits: &[f32],
-    stages: &mut Stages,
+    stages: &mut Stages<'_>,
 ) -> Result<()> {
     let chunk = engine.plan().chunk as usize;
     let runner = engine.runner();
@@ -442,104 +365,18 @@ async fn predict(runner: &mut Runner, chunk: Chunk<'_>, hidden: &[f32]) -> Resul
     tapped
 }
 
-async fn compare_prediction(golden: &Golden, engine: &mut Engine, stages: &mut Stages) -> Result<()> {
-    let hidden = golden.floats("mtp.prev_hidden").await?;
-    let ids = golden.ids("mtp.next_ids").await?;
+async fn compare_prediction(engine: &mut Engine, stages: &mut Stages<'_>) -> Result<()> {
+    let hidden = stages.golden.floats("mtp.prev_hidden").await?;
+    let ids = stages.golden.ids("mtp.next_ids").await?;
     let layer = engine.runner().dims().num_hidden_layers;
     let sequence = engine.runner().open()?;
     let chunk = Chunk { sequence, ids: &ids, wanted: Wanted::All };
     let taps = Tapped::new(predict(engine.runner(), chunk, &hidden).await?);
-    stages.floats(golden, "mtp.eh_proj", "mtp.eh_proj", taps.floats("mtp.eh_proj")).await?;
-    compare_layer(golden, engine, &taps, layer, "mtp.", stages).await?;
+    stages.floats("mtp.eh_proj", "mtp.eh_proj", taps.floats("mtp.eh_proj")).await?;
+    compare_layer(engine, &Layer { prefix: "mtp.", layer, taps: &taps }, stages).await?;
     for name in ["mtp.output", "mtp.logits"] {
-        stages.floats(golden, name, name, taps.floats(name)).await?;
+        stages.floats(name, name, taps.floats(name)).await?;
     }
     engine.runner().close(sequence);
     Ok(())
-}
-
-#[derive(Default)]
-struct Stages(Vec<StageReport>);
-
-impl Stages {
-    fn stage(&mut self, name: &str) -> &mut StageReport {
-        let found = self.0.iter().position(|stage| stage.stage == name);
-        let place = found.unwrap_or_else(|| {
-            let stage = name.to_owned();
-            let empty = StageReport { stage, error: 0.0, worst: 0.0, compared: 0, passed: true, note: String::new() };
-            self.0.push(empty);
-            self.0.len() - 1
-        });
-        &mut self.0[place]
-    }
-
-    /// A stage with expected values that the model did not produce.
-    #[expect(clippy::unnecessary_wraps, reason = "returned where a stage ends early")]
-    fn missing(&mut self, stage: &str) -> Result<()> {
-        let report = self.stage(stage);
-        report.passed = false;
-        report.note = "the model has no such stage, the expected values do".to_owned();
-        Ok(())
-    }
-
-    /// Compares a tapped tensor with an expected one, if that is there.
-    async fn floats(&mut self, golden: &Golden, stage: &str, name: &str, got: Option<&[f32]>) -> Result<()> {
-        if !golden.has(name) {
-            return Ok(());
-        }
-        let expected = golden.floats(name).await?;
-        match got {
-            Some(got) if got.len() == expected.len() => {
-                let pairs: Vec<_> = got.iter().copied().zip(expected).collect();
-                match stage {
-                    "logits" | "mtp.logits" => self.absolute(stage, name, &pairs, LOGITS_TOLERANCE),
-                    _ => self.pairs(stage, name, &pairs, TOLERANCE),
-                }
-                Ok(())
-            }
-            Some(got) => {
-                let report = self.stage(stage);
-                report.passed = false;
-                report.note = format!("{name}: expected {} values, found {}", expected.len(), got.len());
-                Ok(())
-            }
-            None => self.missing(stage),
-        }
-    }
-
-    /// Values (found, expected) within `tolerance · max(1, max|expected|)`.
-    fn pairs(&mut self, stage: &str, name: &str, pairs: &[(f32, f32)], tolerance: f64) {
-        let largest = pairs.iter().fold(1f64, |most, pair| most.max(f64::from(pair.1.abs())));
-        self.absolute(stage, name, pairs, tolerance * largest);
-    }
-
-    /// Values (found, expected) within `allowed`.
-    fn absolute(&mut self, stage: &str, name: &str, pairs: &[(f32, f32)], allowed: f64) {
-        let report = self.stage(stage);
-        report.compared += pairs.len();
-        for (at, &(got, expected)) in pairs.iter().enumerate() {
-            let error = (f64::from(got) - f64::from(expected)).abs();
-            let share = if error.is_finite() { error / allowed } else { f64::MAX };
-            if share > report.worst {
-                report.worst = share;
-                report.error = error;
-                report.note = format!("{name}, element {at}: found {got:e}, expected {expected:e}");
-            }
-            report.passed &= share <= 1.0;
-        }
-    }
-
-    /// Rows that must be equal.
-    fn exact(&mut self, stage: &str, differ: usize, compared: usize, note: String) {
-        let report = self.stage(stage);
-        report.compared += compared;
-        #[expect(clippy::cast_precision_loss, reason = "a count of rows")]
-        let rows = differ as f64;
-        report.error += rows;
-        report.worst = report.worst.max(rows);
-        report.passed &= differ == 0;
-        if !note.is_empty() {
-            report.note = note;
-        }
-    }
 }

@@ -41,7 +41,6 @@ pub struct SamplingDefaults {
 
 impl ModelInfo {
     /// The model of an engine.
-    #[must_use]
     pub fn of(engine: &Engine) -> ModelInfo {
         let (plan, dims, defaults) = (engine.plan(), engine.dims(), engine.defaults());
         let chat = !matches!(engine.chat_format(), Detected::Raw(_));

@@ -4,6 +4,7 @@
 //! In: what a generation reported. Out: lines without their line break. Never: a file.
 
 use serde::{Serialize, Serializer};
+use serde_json::json;
 
 use crate::engine::Engine;
 use crate::generate::Selection;
@@ -11,22 +12,6 @@ use crate::text::Tokenizer;
 
 /// The name of the format.
 pub const SCHEMA: &str = "lyn.trace/1";
-
-#[derive(Serialize)]
-struct Header<'a> {
-    schema: &'a str,
-    model_type: &'a str,
-    num_hidden_layers: u32,
-    index_topk: Option<u32>,
-    layers: &'a [u32],
-}
-
-#[derive(Serialize)]
-struct Token<'a> {
-    position: u32,
-    id: u32,
-    text: &'a str,
-}
 
 #[derive(Serialize)]
 struct Line<'a> {
@@ -40,35 +25,26 @@ struct Line<'a> {
 }
 
 /// The first line: which model, how many positions attention reads (`null`: all), and the layers traced.
-#[must_use]
 pub fn header(engine: &Engine, layers: &[u32]) -> String {
     let plan = engine.plan();
-    line(&Header {
-        schema: SCHEMA,
-        model_type: &plan.model_type,
-        num_hidden_layers: plan.layers,
-        index_topk: engine.index_topk(),
-        layers,
-    })
+    let header = json!({
+        "schema": SCHEMA, "model_type": plan.model_type, "num_hidden_layers": plan.layers,
+        "index_topk": engine.index_topk(), "layers": layers,
+    });
+    header.to_string()
 }
 
 /// The line of a token: its place, its id, and the text of that id alone, where a broken character is U+FFFD.
-#[must_use]
 pub fn token(position: u32, id: u32, tokenizer: &Tokenizer) -> String {
-    line(&Token { position, id, text: &tokenizer.decode(&[id]) })
+    json!({ "position": position, "id": id, "text": tokenizer.decode(&[id]) }).to_string()
 }
 
 /// The line of a selection. Scores and weights have six significant digits.
-#[must_use]
 pub fn selection(selection: &Selection) -> String {
     let Selection { layer, position, indices, scores, dense } = selection;
     let dense = dense.as_deref().unwrap_or_default();
-    line(&Line { position: *position, layer: *layer, indices, scores, dense })
-}
-
-fn line(value: &impl Serialize) -> String {
     // Numbers, texts and lists of them: nothing that JSON cannot hold.
-    serde_json::to_string(value).unwrap_or_default()
+    serde_json::to_string(&Line { position: *position, layer: *layer, indices, scores, dense }).unwrap_or_default()
 }
 
 /// Floats with six significant digits, which every f32 can hold.

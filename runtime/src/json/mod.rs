@@ -12,21 +12,13 @@
     clippy::cast_possible_truncation,
     clippy::string_slice
 )]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::indexing_slicing,
-        clippy::arithmetic_side_effects,
-        clippy::string_slice,
-        reason = "a test may fail loudly"
-    )
-)]
 
+mod fault;
+mod fields;
 mod reader;
 mod typed;
 
+pub(crate) use fields::{at_most, text_or_list, text_or_object};
 pub(crate) use reader::{Json, Kind, Reader};
-pub(crate) use typed::{Misread, at_most, misshapen, read_typed};
-pub use typed::{read, text_or_list, text_or_object};
+pub use typed::read;
+pub(crate) use typed::{Misread, misshapen, read_typed};

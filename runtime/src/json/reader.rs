@@ -142,7 +142,6 @@ impl<'a> Reader<'a> {
         Ok(key)
     }
 
-    /// Reads a string.
     pub(crate) fn string(&mut self) -> Result<Cow<'a, str>> {
         self.space();
         self.expect(b'"')?;

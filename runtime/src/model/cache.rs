@@ -5,17 +5,15 @@
 
 use lyn_shaders::Slot;
 use lyn_shaders::cache_row::CacheRow;
-pub use lyn_shaders::common::paging::PAGE;
+pub(crate) use lyn_shaders::common::paging::PAGE;
 
 use crate::layout::Layout;
 
 /// One tensor of the cache: a row for each position of each page.
 #[derive(Clone, Copy, Debug)]
 pub struct CacheTensor {
-    /// Its memory.
-    pub slot: Slot,
-    /// Its rows.
-    pub row: CacheRow,
+    pub(crate) slot: Slot,
+    pub(crate) row: CacheRow,
 }
 
 impl CacheTensor {
@@ -25,8 +23,7 @@ impl CacheTensor {
     }
 
     /// First word of a page, and how many it has.
-    #[must_use]
-    pub fn page(&self, page: u32) -> (u64, u64) {
+    pub(crate) fn page(&self, page: u32) -> (u64, u64) {
         let words = u64::from(PAGE) * self.row.words();
         (u64::from(page) * words, words)
     }

@@ -80,7 +80,6 @@ pub struct RouterDims {
 
 impl Dims {
     /// Sizes of a config; `vocab_limit` is the number of ids that have text.
-    #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "constants of f32 kernels, computed in f64")]
     pub fn new(config: &ModelConfig, vocab_limit: u32) -> Dims {
         let q_head_dim = config.qk_nope_head_dim + config.qk_rope_head_dim;
@@ -124,14 +123,12 @@ impl Dims {
     }
 
     /// Dims of a head's query.
-    #[must_use]
-    pub const fn q_head_dim(&self) -> u32 {
+    pub(crate) const fn q_head_dim(&self) -> u32 {
         self.qk_nope_head_dim + self.rope_pairs * 2
     }
 
     /// Whether a layer owns an indexer.
-    #[must_use]
-    pub fn owns_indexer(&self, layer: u32) -> bool {
+    pub(crate) fn owns_indexer(&self, layer: u32) -> bool {
         self.indexer.is_some() && self.indexer_layers.get(layer as usize).copied().unwrap_or(false)
     }
 }

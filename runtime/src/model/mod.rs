@@ -3,15 +3,15 @@
 //! In: [`Dims`], weights and caches as slots, the shape of a step. Out: a [`Recording`].
 //! Never: a device, a file, index arithmetic of a shader, or a branch on a model's name.
 
-pub mod attention;
-pub mod cache;
-pub mod dims;
+pub(crate) mod attention;
+pub(crate) mod cache;
+pub(crate) mod dims;
 mod experts;
 mod feed_forward;
 mod recorder;
-pub mod rope;
-pub mod tensors;
-pub mod weights;
+pub(crate) mod rope;
+pub(crate) mod tensors;
+pub(crate) mod weights;
 
 use lyn_shaders::Slot;
 use lyn_shaders::advance::Advance;
@@ -23,15 +23,15 @@ use lyn_shaders::rms_norm::Rows;
 use crate::layout::TableShard;
 use crate::record::{ColumnRange, Columns, Recording};
 use attention::Shared;
-pub use dims::Dims;
+pub(crate) use dims::Dims;
 use recorder::StepRecorder;
-pub use recorder::queries_at_once;
-pub use tensors::{Parts, Settings, Shape, StepSlots, Tensors};
+pub(crate) use recorder::queries_at_once;
+pub(crate) use tensors::{Parts, Settings, Tensors};
+pub(crate) use tensors::{Shape, StepSlots};
 use weights::{FeedForward, LayerWeights, PredictionWeights, Weights};
 
 /// One step: embedding, layers, final norm, head; with `greedy` also the choice of the next ids.
-#[must_use]
-pub fn step(Parts { dims, tensors, shape }: Parts<'_>) -> Recording {
+pub(crate) fn step(Parts { dims, tensors, shape }: Parts<'_>) -> Recording {
     let Tensors { weights, slots } = tensors;
     let mut recorder = StepRecorder::new(dims, shape, *slots);
     let r = &mut recorder;
@@ -52,8 +52,11 @@ pub fn step(Parts { dims, tensors, shape }: Parts<'_>) -> Recording {
 
 /// One step of the multi-token-prediction module: `next` ids come through the step, `hidden` is the main model's output
 /// after its final norm. Its logits predict the token after the next.
-#[must_use]
-pub fn predict_step(Parts { dims, tensors, shape }: Parts<'_>, module: &PredictionWeights, hidden: Slot) -> Recording {
+pub(crate) fn predict_step(
+    Parts { dims, tensors, shape }: Parts<'_>,
+    module: &PredictionWeights,
+    hidden: Slot,
+) -> Recording {
     let Tensors { weights, slots } = tensors;
     let size = dims.hidden_size;
     let mut recorder = StepRecorder::new(dims, shape, *slots);

@@ -17,11 +17,9 @@ const QUERY_SCRATCH_BYTES: u64 = 32 << 20;
 /// Records one step of a model.
 pub(super) struct StepRecorder<'a> {
     recorder: Recorder,
-    /// Sizes.
     pub(super) dims: &'a Dims,
     /// What the recording is made for.
     pub(super) shape: Shape,
-    /// Tensors of the step.
     pub(super) slots: StepSlots,
     /// Pages that one sequence can own.
     pub(super) pages_per_sequence: u32,
@@ -37,7 +35,6 @@ impl<'a> StepRecorder<'a> {
         self.recorder.finish()
     }
 
-    /// Appends a pass.
     pub(super) fn push(&mut self, kernel: impl lyn_shaders::Kernel + 'static) {
         self.recorder.push(kernel);
     }
@@ -156,8 +153,7 @@ impl<'a> StepRecorder<'a> {
 }
 
 /// Queries whose scratch of `words` each stays within 32 MiB.
-#[must_use]
-pub fn queries_at_once(tokens: u32, words: u64) -> u32 {
+pub(crate) fn queries_at_once(tokens: u32, words: u64) -> u32 {
     let fit = QUERY_SCRATCH_BYTES / (words * 4).max(1);
     tokens.min(u32::try_from(fit).unwrap_or(u32::MAX)).max(1)
 }

@@ -14,8 +14,7 @@ pub struct RopeDims {
 }
 
 /// Rotary frequencies of the pairs, and the factor on cos and sin (config `rope_scaling`; YaRN, arXiv 2309.00071).
-#[must_use]
-pub fn frequencies(rope: &RopeDims) -> (Vec<f64>, f64) {
+pub(crate) fn frequencies(rope: &RopeDims) -> (Vec<f64>, f64) {
     let dim = f64::from(rope.pairs) * 2.0;
     let base = |j: u32| rope.theta.powf(-2.0 * f64::from(j) / dim);
     let Some(yarn) = &rope.yarn else {
@@ -51,14 +50,12 @@ fn amplitude(yarn: &Yarn) -> f64 {
 }
 
 /// YaRN's factor on attention scores.
-#[must_use]
-pub fn score_factor(yarn: &Yarn) -> f64 {
+pub(crate) fn score_factor(yarn: &Yarn) -> f64 {
     yarn.mscale_all_dim.filter(|&all| all != 0.0).map_or(1.0, |all| mscale(yarn.factor, all).powi(2))
 }
 
 /// Rows `first..first + positions` of the table `[position, pair]` of (cos, sin).
-#[must_use]
-pub fn table(rope: &RopeDims, first: u32, positions: u32) -> Vec<f32> {
+pub(crate) fn table(rope: &RopeDims, first: u32, positions: u32) -> Vec<f32> {
     let (frequencies, amplitude) = frequencies(rope);
     let mut table = Vec::with_capacity(positions as usize * frequencies.len() * 2);
     for position in first..first + positions {

@@ -35,11 +35,11 @@ pub struct StepSlots {
     /// `[sequences, pages_per_sequence]`
     pub pages: Slot,
     /// `[context, qk_rope_head_dim / 2, 2]`: cos and sin.
-    pub rope_table: Slot,
+    pub(crate) rope_table: Slot,
     /// `[rows, vocab_size]`
-    pub logits: Slot,
+    pub(crate) logits: Slot,
     /// `[rows, 2]`: the greedy choice and its flags.
-    pub chosen: Slot,
+    pub(crate) chosen: Slot,
 }
 
 /// What a recording is made for. Equal shapes share one recording.
@@ -73,7 +73,7 @@ pub struct Tensors {
 
 /// Everything that a step is recorded from.
 #[derive(Clone, Copy)]
-pub struct Parts<'a> {
+pub(crate) struct Parts<'a> {
     /// Sizes.
     pub dims: &'a Dims,
     /// Tensors.
@@ -84,25 +84,21 @@ pub struct Parts<'a> {
 
 impl Settings {
     /// Pages that a sequence can have.
-    #[must_use]
-    pub const fn pages_per_sequence(&self) -> u32 {
+    pub(crate) const fn pages_per_sequence(&self) -> u32 {
         self.context.div_ceil(PAGE)
     }
 
     /// Pages of all sequences.
-    #[must_use]
-    pub const fn pages(&self) -> u32 {
+    pub(crate) const fn pages(&self) -> u32 {
         self.pages_per_sequence().saturating_mul(self.sequences)
     }
 
     /// Tokens of a step at most.
-    #[must_use]
     pub fn tokens(&self) -> u32 {
         self.chunk.max(self.sequences)
     }
 
     /// The shape for a step of this extent.
-    #[must_use]
     pub fn shape(&self, dims: &Dims, extent: &Extent, greedy: bool, taps: Taps) -> Shape {
         let room = |count: u32, most: u32| count.max(1).checked_next_power_of_two().unwrap_or(most).min(most);
         let index_topk = self.index_topk.filter(|_| dims.indexer.is_some());
@@ -148,9 +144,6 @@ impl StepSlots {
 
 impl Tensors {
     /// Memory for weights, and beside them for the caches and steps of these settings.
-    ///
-    /// # Errors
-    /// As [`Weights::lay_out`].
     pub(crate) fn lay_out(
         layout: &mut Layout<'_>,
         dims: &Dims,
@@ -163,7 +156,7 @@ impl Tensors {
     }
 
     /// The cache of the main model, layer by layer.
-    pub fn cache(&self) -> impl Iterator<Item = CacheTensor> + '_ {
+    pub(crate) fn cache(&self) -> impl Iterator<Item = CacheTensor> + '_ {
         self.weights.layers.iter().flat_map(|layer| layer.attention.cache())
     }
 }

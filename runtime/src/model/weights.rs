@@ -51,11 +51,11 @@ pub enum FeedForward {
 #[derive(Clone, Debug)]
 pub struct DenseWeights {
     /// `gate_proj`, `up_proj`
-    pub gate_up: LinearWeights,
+    pub(crate) gate_up: LinearWeights,
     /// Columns of `gate_up`: `up_proj`; those of `gate_proj` are as many, from the first on.
-    pub up: ColumnRange,
+    pub(crate) up: ColumnRange,
     /// `down_proj`
-    pub down: LinearWeights,
+    pub(crate) down: LinearWeights,
 }
 
 /// Routed experts and the shared one.
@@ -64,15 +64,15 @@ pub struct ExpertsWeights {
     /// `gate`: `[n_routed_experts, hidden_size]`
     pub router: LinearWeights,
     /// `gate.e_score_correction_bias`: `[n_routed_experts]`
-    pub bias: Option<Slot>,
+    pub(crate) bias: Option<Slot>,
     /// Layout of the shards.
-    pub panels: ExpertPanels,
+    pub(crate) panels: ExpertPanels,
     /// Gate and up matrices, whole experts to a shard.
-    pub gate_up: Vec<ExpertShard>,
+    pub(crate) gate_up: Vec<ExpertShard>,
     /// Down matrices, whole experts to a shard.
-    pub down: Vec<ExpertShard>,
+    pub(crate) down: Vec<ExpertShard>,
     /// The shared expert where its number format is not that of the routed ones.
-    pub shared_apart: Option<DenseWeights>,
+    pub(crate) shared_apart: Option<DenseWeights>,
 }
 
 /// A multi-token-prediction module.
@@ -97,7 +97,7 @@ impl Weights {
     /// # Errors
     /// `bad_checkpoint` for tensors that cannot lie side by side.
     pub(crate) fn lay_out(layout: &mut Layout<'_>, dims: &Dims, pages: u32, prediction: bool) -> Result<Weights> {
-        let checkpoint = layout.checkpoint();
+        let checkpoint = layout.checkpoint;
         let embedding = layout.table(names::EMBED)?;
         let layers = (0..dims.num_hidden_layers).map(|layer| LayerWeights::lay_out(layout, dims, layer, pages));
         let layers = layers.collect::<Result<_>>()?;
@@ -112,7 +112,7 @@ impl Weights {
 
 impl LayerWeights {
     fn lay_out(layout: &mut Layout<'_>, dims: &Dims, layer: u32, pages: u32) -> Result<LayerWeights> {
-        let config = &layout.checkpoint().config;
+        let config = &layout.checkpoint.config;
         let experts = config.layers.get(layer as usize).is_some_and(|kind| kind.moe);
         let feed_forward = match config.router.filter(|_| experts) {
             Some(router) => FeedForward::Experts(Box::new(ExpertsWeights::lay_out(layout, dims, &router, layer)?)),
@@ -149,7 +149,7 @@ impl ExpertsWeights {
             for part in ["gate_proj", "up_proj", "down_proj"] {
                 let name = name(expert, part);
                 if layout.encoding(&name)? != encoding {
-                    let tensor = &layout.checkpoint().tensor(&name)?.name;
+                    let tensor = &layout.checkpoint.tensor(&name)?.name;
                     let message = format!("{tensor}: experts of one layer in different number formats");
                     return Err(Error::new(Code::BadCheckpoint, message));
                 }

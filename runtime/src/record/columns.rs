@@ -6,16 +6,14 @@ use lyn_shaders::rms_norm::Rows;
 /// Some columns of a row-major tensor: element `(row, column)` is word `row · stride + first + column` of the slot.
 #[derive(Clone, Copy, Debug)]
 pub struct Columns {
-    /// The tensor.
-    pub slot: Slot,
+    pub(crate) slot: Slot,
     /// What its rows are.
     pub rows: Rows,
     /// Words from one row to the next.
-    pub stride: u32,
+    pub(crate) stride: u32,
     /// First column.
     pub first: u32,
-    /// How many columns.
-    pub width: u32,
+    pub(crate) width: u32,
 }
 
 /// Where one of several matrices side by side has its columns.
@@ -29,14 +27,12 @@ pub struct ColumnRange {
 
 impl Columns {
     /// All columns of a tensor `[rows, width]`.
-    #[must_use]
-    pub const fn whole(slot: Slot, rows: Rows, width: u32) -> Columns {
+    pub(crate) const fn whole(slot: Slot, rows: Rows, width: u32) -> Columns {
         Columns { slot, rows, stride: width, first: 0, width }
     }
 
     /// Some of these columns.
-    #[must_use]
-    pub const fn part(self, part: ColumnRange) -> Columns {
+    pub(crate) const fn part(self, part: ColumnRange) -> Columns {
         assert!(part.first + part.width <= self.width, "a part lies within its tensor");
         Columns { first: self.first + part.first, width: part.width, ..self }
     }

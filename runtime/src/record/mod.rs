@@ -9,7 +9,9 @@ mod recording;
 mod scratch;
 mod taps;
 
-pub use columns::{ColumnRange, Columns};
-pub use pass::{Pass, scratch_index};
-pub use recording::{Recorder, Recording};
-pub use taps::{Layers, SCORES, SELECTED, Tap, Taps, Trace, WEIGHTS};
+pub(crate) use columns::{ColumnRange, Columns};
+pub use pass::Pass;
+pub(crate) use pass::scratch_index;
+pub(crate) use recording::{Recorder, Recording};
+pub use taps::{Layers, Taps, Trace, WEIGHTS};
+pub(crate) use taps::{SCORES, SELECTED, Tap};

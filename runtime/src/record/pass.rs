@@ -17,7 +17,6 @@ pub struct Pass {
 }
 
 /// Whether a slot of a pass is shared scratch, and which: scratch `i` is slot `SCRATCH + i`.
-#[must_use]
-pub fn scratch_index(slot: Slot) -> Option<usize> {
+pub(crate) fn scratch_index(slot: Slot) -> Option<usize> {
     (slot.0 >= SCRATCH).then(|| (slot.0 - SCRATCH) as usize)
 }

@@ -22,8 +22,7 @@ pub struct Recording {
 
 impl Recording {
     /// Words of the shared scratch slots that several recordings need, one after another.
-    #[must_use]
-    pub fn scratch_of(recordings: impl IntoIterator<Item = Recording>) -> u64 {
+    pub(crate) fn scratch_of(recordings: impl IntoIterator<Item = Recording>) -> u64 {
         let mut most: Vec<u64> = vec![];
         for recording in recordings {
             most.resize(most.len().max(recording.scratch_words.len()), 0);
@@ -33,7 +32,6 @@ impl Recording {
     }
 
     /// Dispatches of a step of this extent, by layer: `(layers' largest, all)`.
-    #[must_use]
     pub fn dispatches(&self, extent: &Extent) -> (usize, usize) {
         let runs = |pass: &&Pass| !pass.kernel.workgroups(extent).contains(&0);
         let layers = self.passes.iter().filter_map(|pass| pass.layer).max().map_or(0, |last| last + 1);
@@ -54,7 +52,7 @@ impl fmt::Display for Recording {
 
 /// Collects the passes of a step.
 #[derive(Debug)]
-pub struct Recorder {
+pub(crate) struct Recorder {
     wanted: Taps,
     passes: Vec<Pass>,
     taps: Vec<Tap>,
@@ -64,38 +62,35 @@ pub struct Recorder {
 
 impl Recorder {
     /// A recorder that keeps these taps.
-    #[must_use]
-    pub fn new(wanted: Taps) -> Recorder {
+    pub(crate) fn new(wanted: Taps) -> Recorder {
         Recorder { wanted, passes: vec![], taps: vec![], scratch_words: vec![], layer: None }
     }
 
     /// A scratch tensor of this recording. It lives from its first to its last pass or tap.
-    pub fn scratch(&mut self, words: u64) -> Slot {
+    pub(crate) fn scratch(&mut self, words: u64) -> Slot {
         self.scratch_words.push(words);
         Slot(
             SCRATCH + u32::try_from(self.scratch_words.len() - 1).expect("a recording has far fewer than 2^24 tensors"),
         )
     }
 
-    /// Appends a pass.
-    pub fn push(&mut self, kernel: impl Kernel + 'static) {
+    pub(crate) fn push(&mut self, kernel: impl Kernel + 'static) {
         let slots = kernel.slots();
         self.passes.push(Pass { kernel: Box::new(kernel), slots, layer: self.layer });
     }
 
     /// Passes from here on belong to this layer.
-    pub fn enter_layer(&mut self, layer: Option<u32>) {
+    pub(crate) fn enter_layer(&mut self, layer: Option<u32>) {
         self.layer = layer;
     }
 
     /// Whether the weights of dense attention are wanted in this layer.
-    #[must_use]
-    pub fn weighs(&self) -> bool {
+    pub(crate) fn weighs(&self) -> bool {
         self.wanted.weigh(self.layer)
     }
 
     /// Names columns as they are after the passes so far; forgotten where nobody wants them.
-    pub fn tap(&mut self, name: &str, columns: Columns) {
+    pub(crate) fn tap(&mut self, name: &str, columns: Columns) {
         if !self.wanted.keep(self.layer, name) {
             return;
         }
@@ -108,8 +103,7 @@ impl Recorder {
 
     /// The recording, its scratch tensors laid onto as few slots as their lifetimes allow. A tapped tensor stays what it
     /// was until its tap has been read.
-    #[must_use]
-    pub fn finish(mut self) -> Recording {
+    pub(crate) fn finish(mut self) -> Recording {
         let (places, scratch_words) = scratch::lay_out(&self.passes, &self.taps, &self.scratch_words);
         let place = |slot: &mut Slot| {
             if let Some(i) = scratch_index(*slot) {

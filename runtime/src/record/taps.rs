@@ -17,14 +17,12 @@ pub struct Tap {
 
 impl Tap {
     /// Rows that a step of this extent fills.
-    #[must_use]
-    pub const fn rows(&self, extent: &Extent) -> u32 {
+    pub(crate) const fn rows(&self, extent: &Extent) -> u32 {
         self.columns.rows.of(extent)
     }
 
     /// The tapped columns of whole rows.
-    #[must_use]
-    pub fn select(&self, words: &[u32]) -> Vec<u32> {
+    pub(crate) fn select(&self, words: &[u32]) -> Vec<u32> {
         let Columns { stride, first, width, .. } = self.columns;
         let (first, width) = (first as usize, width as usize);
         words.chunks_exact(stride as usize).flat_map(|row| &row[first..first + width]).copied().collect()
@@ -53,16 +51,15 @@ pub struct Trace {
 }
 
 /// Positions that attention reads: `[tokens, index_topk]`.
-pub const SELECTED: &str = "idx_topk";
+pub(crate) const SELECTED: &str = "idx_topk";
 /// The indexer's scores of visible positions: `[tokens, length]`.
-pub const SCORES: &str = "idx_score";
+pub(crate) const SCORES: &str = "idx_score";
 /// What dense attention would weigh: `[tokens, length]`.
 pub const WEIGHTS: &str = "attention_weights";
 
 impl Taps {
     /// Whether a stage of a layer is kept.
-    #[must_use]
-    pub fn keep(&self, layer: Option<u32>, stage: &str) -> bool {
+    pub(crate) fn keep(&self, layer: Option<u32>, stage: &str) -> bool {
         match self {
             Taps::None => false,
             Taps::All => true,
@@ -73,14 +70,12 @@ impl Taps {
     }
 
     /// Whether the weights of dense attention are computed in a layer; no model needs them.
-    #[must_use]
-    pub fn weigh(&self, layer: Option<u32>) -> bool {
+    pub(crate) fn weigh(&self, layer: Option<u32>) -> bool {
         matches!(self, Taps::Trace(trace) if trace.dense) && self.keep(layer, WEIGHTS)
     }
 
     /// Tensors that are as long as the context for each token, at most.
-    #[must_use]
-    pub fn long_rows(&self) -> u32 {
+    pub(crate) fn long_rows(&self) -> u32 {
         match self {
             Taps::None => 0,
             Taps::All => 1, // goldens are short
@@ -95,13 +90,11 @@ pub struct Layers([u64; 16]);
 
 impl Layers {
     /// Whether a layer is in it.
-    #[must_use]
     pub fn contains(&self, layer: u32) -> bool {
         self.0.get(layer as usize / 64).is_some_and(|word| word >> (layer % 64) & 1 == 1)
     }
 
     /// How many there are.
-    #[must_use]
     pub fn count(&self) -> u32 {
         self.0.iter().map(|word| word.count_ones()).sum()
     }

@@ -14,9 +14,9 @@ use super::split::Split;
 use crate::error::{Class, quote};
 
 /// Largest accepted `tokenizer.json`, in bytes.
-pub const MAX_TOKENIZER_BYTES: u64 = 32 << 20;
+pub(crate) const MAX_TOKENIZER_BYTES: u64 = 32 << 20;
 /// Largest accepted `tokenizer_config.json`, in bytes.
-pub const MAX_TOKENIZER_CONFIG_BYTES: u64 = 4 << 20;
+pub(crate) const MAX_TOKENIZER_CONFIG_BYTES: u64 = 4 << 20;
 
 const MAX_DEPTH: u32 = 64;
 const MAX_ENTRIES: usize = 1 << 20;
@@ -28,6 +28,11 @@ const GPT2_PATTERN: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{
 
 fn structure<T>(message: impl Into<String>) -> Result<T, Refusal> {
     Err(Refusal(Class::Tok, message.into()))
+}
+
+/// Refuses a file where what is asked of it does not hold.
+fn ensure(holds: bool, class: Class, message: impl fmt::Display) -> Result<(), Refusal> {
+    if holds { Ok(()) } else { Err(Refusal(class, message.to_string())) }
 }
 
 /// An entry of `added_tokens`.
@@ -111,6 +116,17 @@ struct Entries<T>(Vec<T>);
 struct Vocab(Vec<(String, u32)>);
 struct Merge(String, String);
 
+fn collect<T, E: serde::de::Error>(mut next: impl FnMut() -> Result<Option<T>, E>) -> Result<Vec<T>, E> {
+    let mut entries = vec![];
+    while let Some(entry) = next()? {
+        entries.push(entry);
+        if entries.len() > MAX_ENTRIES {
+            return Err(E::custom(format_args!("more than {MAX_ENTRIES} entries")));
+        }
+    }
+    Ok(entries)
+}
+
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Entries<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct List<T>(std::marker::PhantomData<T>);
@@ -120,14 +136,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Entries<T> {
                 f.write_str("a list")
             }
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-                let mut entries = vec![];
-                while let Some(entry) = list.next_element()? {
-                    entries.push(entry);
-                    if entries.len() > MAX_ENTRIES {
-                        return Err(A::Error::custom(format_args!("more than {MAX_ENTRIES} entries")));
-                    }
-                }
-                Ok(Entries(entries))
+                collect(|| list.next_element()).map(Entries)
             }
         }
         deserializer.deserialize_seq(List(std::marker::PhantomData))
@@ -143,14 +152,7 @@ impl<'de> Deserialize<'de> for Vocab {
                 f.write_str("a map of tokens to ids")
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut entries = vec![];
-                while let Some(entry) = map.next_entry()? {
-                    entries.push(entry);
-                    if entries.len() > MAX_ENTRIES {
-                        return Err(A::Error::custom(format_args!("more than {MAX_ENTRIES} entries")));
-                    }
-                }
-                Ok(Vocab(entries))
+                collect(|| map.next_entry()).map(Vocab)
             }
         }
         deserializer.deserialize_map(Pairs)
@@ -189,9 +191,8 @@ pub(super) fn parse(bytes: &[u8], vocab_size: u32) -> Result<Parsed, Refusal> {
     let file = read(bytes)?;
     if let Some(normalizer) = &file.normalizer {
         let count = normalizer.normalizers.as_ref().map_or(1, |list| list.0.len());
-        if normalizer.r#type != "Sequence" || count != 0 {
-            return Err(Refusal(Class::Limit, format!("normalizer: at most 0 steps are accepted, found {count}")));
-        }
+        let none = normalizer.r#type == "Sequence" && count == 0;
+        ensure(none, Class::Limit, format_args!("normalizer: at most 0 steps are accepted, found {count}"))?;
     }
     if let Some(Typed { r#type: other }) = file.decoder.filter(|decoder| decoder.r#type != "ByteLevel") {
         return structure(format!("decoder.type: expected \"ByteLevel\", found {}", quote(&other)));
@@ -204,10 +205,8 @@ pub(super) fn parse(bytes: &[u8], vocab_size: u32) -> Result<Parsed, Refusal> {
     for (index, (left, right)) in merges.iter().enumerate() {
         let merged = format!("{left}{right}");
         if let Some(unknown) = [left, right, &merged].into_iter().find(|piece| !ids.contains_key(piece.as_str())) {
-            return structure(format!(
-                "model.merges[{index}]: expected pieces of the vocabulary, found {}",
-                quote(unknown)
-            ));
+            let unknown = quote(unknown);
+            return structure(format!("model.merges[{index}]: expected pieces of the vocabulary, found {unknown}"));
         }
     }
     let added = file.added_tokens.map(|list| list.0).unwrap_or_default();
@@ -222,12 +221,8 @@ pub(super) fn parse(bytes: &[u8], vocab_size: u32) -> Result<Parsed, Refusal> {
 
 /// Names files that are something else altogether.
 fn check_kind(bytes: &[u8]) -> Result<(), Refusal> {
-    if bytes.len() as u64 > MAX_TOKENIZER_BYTES {
-        return Err(Refusal(
-            Class::Limit,
-            format!("expected at most {MAX_TOKENIZER_BYTES} bytes, found {}", bytes.len()),
-        ));
-    }
+    let limit = format_args!("expected at most {MAX_TOKENIZER_BYTES} bytes, found {}", bytes.len());
+    ensure(bytes.len() as u64 <= MAX_TOKENIZER_BYTES, Class::Limit, limit)?;
     let first = bytes.trim_ascii_start();
     let found = match first {
         [] => return Err(Refusal(Class::Json, "expected JSON, found an empty file".to_owned())),
@@ -291,9 +286,8 @@ fn model_merges(model: &Model) -> Result<Vec<(String, String)>, Refusal> {
     if let Some(other) = model.r#type.as_ref().filter(|name| *name != "BPE") {
         return structure(format!("model.type: expected \"BPE\", found {}", quote(other)));
     }
-    if model.vocab.as_ref().is_none_or(|vocab| vocab.0.is_empty()) {
-        return structure("model.vocab: expected tokens, found none");
-    }
+    let has_tokens = model.vocab.as_ref().is_some_and(|vocab| !vocab.0.is_empty());
+    ensure(has_tokens, Class::Tok, "model.vocab: expected tokens, found none")?;
     if let Some(dropout) = model.dropout.filter(|dropout| *dropout != 0.0) {
         return structure(format!("model.dropout: expected none, so that ids are never random, found {dropout}"));
     }
@@ -302,13 +296,13 @@ fn model_merges(model: &Model) -> Result<Vec<(String, String)>, Refusal> {
         ("continuing_subword_prefix", &model.continuing_subword_prefix),
         ("end_of_word_suffix", &model.end_of_word_suffix),
     ];
-    if let Some((field, Some(value))) = affixes.iter().find(|(_, value)| value.as_ref().is_some_and(|v| !v.is_empty()))
-    {
-        return structure(format!("model.{field}: a byte-level vocabulary has none, found {}", quote(value)));
+    for (field, value) in affixes {
+        let value = value.as_deref().unwrap_or_default();
+        let message = format_args!("model.{field}: a byte-level vocabulary has none, found {}", quote(value));
+        ensure(value.is_empty(), Class::Tok, message)?;
     }
-    if model.byte_fallback == Some(true) {
-        return structure("model.byte_fallback: a byte-level vocabulary has none, found true");
-    }
+    let message = "model.byte_fallback: a byte-level vocabulary has none, found true";
+    ensure(model.byte_fallback != Some(true), Class::Tok, message)?;
     let merges = model.merges.as_ref().map(|list| list.0.iter().map(|Merge(a, b)| (a.clone(), b.clone())).collect());
     merges.map_or_else(|| structure("model.merges: expected a list, found none"), Ok)
 }
@@ -317,18 +311,15 @@ fn unique_ids(vocab: &[(String, u32)], vocab_size: u32) -> Result<HashMap<&str, 
     let mut ids = HashMap::with_capacity(vocab.len());
     let mut taken = HashSet::with_capacity(vocab.len());
     for (piece, id) in vocab {
-        let place = || format!("model.vocab[{}]", quote(piece));
+        let refuse = |class, what: String| Err(Refusal(class, format!("model.vocab[{}]: {what}", quote(piece))));
         if *id >= vocab_size {
-            return Err(Refusal(
-                Class::Vocab,
-                format!("{}: expected an id below vocab_size {vocab_size}, found {id}", place()),
-            ));
+            return refuse(Class::Vocab, format!("expected an id below vocab_size {vocab_size}, found {id}"));
         }
         if ids.insert(piece.as_str(), *id).is_some() {
-            return Err(Refusal(Class::Json, format!("{}: duplicate key", place())));
+            return refuse(Class::Json, "duplicate key".to_owned());
         }
         if !taken.insert(*id) {
-            return Err(Refusal(Class::Vocab, format!("{}: id {id} is already used by another token", place())));
+            return refuse(Class::Vocab, format!("id {id} is already used by another token"));
         }
     }
     Ok(ids)
@@ -338,30 +329,23 @@ fn check_added(added: &[Added], ids: &HashMap<&str, u32>, vocab_size: u32) -> Re
     let mut taken: HashMap<u32, &str> = ids.iter().map(|(piece, id)| (*id, *piece)).collect();
     let mut contents = HashSet::new();
     let total = added.iter().fold(0_usize, |total, token| total.saturating_add(token.content.len()));
-    if total > MAX_ADDED_BYTES {
-        let found = format!("added_tokens: expected at most {MAX_ADDED_BYTES} bytes of text, found {total}");
-        return Err(Refusal(Class::Limit, found));
-    }
+    let limit = format_args!("added_tokens: expected at most {MAX_ADDED_BYTES} bytes of text, found {total}");
+    ensure(total <= MAX_ADDED_BYTES, Class::Limit, limit)?;
     for (index, token) in added.iter().enumerate() {
-        let place = || format!("added_tokens[{index}] {}", quote(&token.content));
-        if token.content.is_empty() || !contents.insert(&token.content) {
-            return structure(format!("{}: expected a unique, non-empty text", place()));
-        }
-        if token.single_word || token.lstrip || token.rstrip {
-            return structure(format!("{}: single_word, lstrip and rstrip are not supported", place()));
-        }
-        if token.id >= vocab_size {
-            let found = format!("{}: expected an id below vocab_size {vocab_size}, found {}", place(), token.id);
-            return Err(Refusal(Class::Vocab, found));
-        }
-        let owner = taken.insert(token.id, &token.content);
-        if owner.is_some_and(|owner| owner != token.content) {
-            let owner = quote(owner.unwrap_or_default());
-            return Err(Refusal(Class::Vocab, format!("{}: id {} is taken by {owner}", place(), token.id)));
-        }
-        if ids.get(token.content.as_str()).is_some_and(|id| *id != token.id) {
-            return Err(Refusal(Class::Vocab, format!("{}: the vocabulary has it under another id", place())));
-        }
+        let Added { id, content, .. } = token;
+        let ensure = |holds: bool, class, what: fmt::Arguments<'_>| {
+            ensure(holds, class, format_args!("added_tokens[{index}] {}: {what}", quote(content)))
+        };
+        let unique = !content.is_empty() && contents.insert(content);
+        ensure(unique, Class::Tok, format_args!("expected a unique, non-empty text"))?;
+        let plain = !(token.single_word || token.lstrip || token.rstrip);
+        ensure(plain, Class::Tok, format_args!("single_word, lstrip and rstrip are not supported"))?;
+        let limit = format_args!("expected an id below vocab_size {vocab_size}, found {id}");
+        ensure(*id < vocab_size, Class::Vocab, limit)?;
+        let owner = taken.insert(*id, content).unwrap_or(content);
+        ensure(owner == content, Class::Vocab, format_args!("id {id} is taken by {}", quote(owner)))?;
+        let own = ids.get(content.as_str()).unwrap_or(id);
+        ensure(own == id, Class::Vocab, format_args!("the vocabulary has it under another id"))?;
     }
     Ok(())
 }
@@ -371,22 +355,17 @@ impl PreTokenizer {
     fn into_splits(self, out: &mut Vec<Split>) -> Result<(), Refusal> {
         let steps =
             if self.r#type == "Sequence" { self.pretokenizers.map_or(vec![], |list| list.0) } else { vec![self] };
-        if steps.len() > MAX_STEPS {
-            return Err(Refusal(
-                Class::Limit,
-                format!("pre_tokenizer: at most {MAX_STEPS} steps, found {}", steps.len()),
-            ));
-        }
+        let limit = format_args!("pre_tokenizer: at most {MAX_STEPS} steps, found {}", steps.len());
+        ensure(steps.len() <= MAX_STEPS, Class::Limit, limit)?;
         let last = steps.len().saturating_sub(1);
-        if steps.get(last).is_none_or(|step| step.r#type != "ByteLevel") {
-            return structure("pre_tokenizer: expected ByteLevel as the last step");
-        }
+        let ends = steps.last().is_some_and(|step| step.r#type == "ByteLevel");
+        ensure(ends, Class::Tok, "pre_tokenizer: expected ByteLevel as the last step")?;
         for (index, step) in steps.into_iter().enumerate() {
             match (step.r#type.as_str(), step.pattern) {
                 ("Split", Some(pattern)) => {
-                    if step.behavior.as_deref() != Some("Isolated") || step.invert == Some(true) {
-                        return structure("pre_tokenizer: expected Split with behavior \"Isolated\" and no invert");
-                    }
+                    let isolates = step.behavior.as_deref() == Some("Isolated") && step.invert != Some(true);
+                    let message = "pre_tokenizer: expected Split with behavior \"Isolated\" and no invert";
+                    ensure(isolates, Class::Tok, message)?;
                     out.push(match pattern {
                         Pattern::Regex(pattern) => Split::new(&pattern)?,
                         Pattern::String(text) => Split::new(&regex::escape(&text))?,
@@ -395,9 +374,8 @@ impl PreTokenizer {
                 ("Digits", _) if step.individual_digits == Some(true) => out.push(Split::new(r"\p{N}")?),
                 ("Digits", _) => out.push(Split::new(r"\p{N}+")?),
                 ("ByteLevel", _) if index == last => {
-                    if step.add_prefix_space == Some(true) {
-                        return structure("pre_tokenizer: ByteLevel with add_prefix_space is not supported");
-                    }
+                    let message = "pre_tokenizer: ByteLevel with add_prefix_space is not supported";
+                    ensure(step.add_prefix_space != Some(true), Class::Tok, message)?;
                     // Absent means true in the format.
                     if step.use_regex != Some(false) {
                         out.push(Split::new(GPT2_PATTERN)?);

@@ -16,7 +16,6 @@ const NONE: u32 = u32::MAX;
 /// Merges between two looks whether the ids are still wanted.
 const BREATH: u32 = 1 << 16;
 
-/// The merges of a vocabulary.
 pub(super) struct Merges {
     /// The token of each byte; [`NONE`] where the vocabulary lacks it.
     bytes: [u32; 256],
@@ -70,9 +69,6 @@ impl Merges {
     }
 
     /// Appends the tokens of a piece, whose bytes all have one.
-    ///
-    /// # Errors
-    /// `cancelled`.
     pub(super) fn append(
         &self,
         piece: &str,

@@ -10,10 +10,6 @@
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects
 )]
-#![cfg_attr(
-    test,
-    allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a failing test may panic")
-)]
 
 mod alphabet;
 mod file;
@@ -24,6 +20,6 @@ mod refusal;
 mod split;
 pub mod tokenizer;
 
-pub use file::{MAX_TOKENIZER_BYTES, MAX_TOKENIZER_CONFIG_BYTES};
+pub(crate) use file::{MAX_TOKENIZER_BYTES, MAX_TOKENIZER_CONFIG_BYTES};
 pub use pieces::Pieces;
 pub use tokenizer::Tokenizer;

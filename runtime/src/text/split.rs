@@ -22,7 +22,6 @@ pub(super) struct Split {
 }
 
 impl Split {
-    /// Compiles a pattern of `tokenizer.json`.
     pub(super) fn new(pattern: &str) -> Result<Self, Refusal> {
         if pattern.len() > PATTERN_BYTES {
             let found =
@@ -37,10 +36,8 @@ impl Split {
             Refusal(Class::Regex, format!("pre_tokenizer: pattern {}: {cause}", quote(pattern)))
         })?;
         if compiled.is_match("") {
-            return Err(Refusal(
-                Class::Regex,
-                format!("pre_tokenizer: pattern {} matches nothing at all", quote(pattern)),
-            ));
+            let message = format!("pre_tokenizer: pattern {} matches nothing at all", quote(pattern));
+            return Err(Refusal(Class::Regex, message));
         }
         let spaces = compiled.capture_names().position(|name| name == Some("leave_last_space"));
         Ok(Split { pattern: compiled, spaces })

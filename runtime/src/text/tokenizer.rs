@@ -129,19 +129,16 @@ impl Tokenizer {
     }
 
     /// No text of so many bytes has fewer tokens than this.
-    #[must_use]
-    pub fn least_tokens(&self, bytes: usize) -> usize {
+    pub(crate) fn least_tokens(&self, bytes: usize) -> usize {
         bytes.div_ceil(self.longest.max(1))
     }
 
     /// Id of the added token with this text: `token_id("</think>")`.
-    #[must_use]
     pub fn token_id(&self, content: &str) -> Option<u32> {
         self.by_content.get(content).copied()
     }
 
     /// The bytes that `id` stands for; part of a character for some. Empty for an id without text.
-    #[must_use]
     pub fn piece_bytes(&self, id: u32) -> &[u8] {
         let index = usize::try_from(id).unwrap_or(usize::MAX);
         let end = index.checked_add(1).and_then(|next| self.starts.get(next));
@@ -150,7 +147,6 @@ impl Tokenizer {
     }
 
     /// The text of `ids`; each maximal broken UTF-8 sequence becomes U+FFFD.
-    #[must_use]
     pub fn decode(&self, ids: &[u32]) -> String {
         let mut pieces = Pieces::default();
         let mut text: String = ids.iter().map(|id| pieces.push(self, *id)).collect();
@@ -159,19 +155,16 @@ impl Tokenizer {
     }
 
     /// One past the highest id with text. Ids from here up to `vocab_size` are padding.
-    #[must_use]
     pub fn size(&self) -> usize {
         self.starts.len().saturating_sub(1)
     }
 
     /// Rows of the embedding and of a row of logits, as the config has it.
-    #[must_use]
     pub fn vocab_size(&self) -> u32 {
         self.vocab_size
     }
 
     /// Whether the file flags `id` as special, so that it is no part of an answer's text.
-    #[must_use]
     pub fn is_special(&self, id: u32) -> bool {
         self.added.iter().any(|token| token.id == id && token.special)
     }
@@ -182,7 +175,6 @@ impl Tokenizer {
     }
 
     /// Which ids may be sampled, `[vocab_size]`: those with text, without the placeholders of DeepSeek's vocabulary.
-    #[must_use]
     pub fn sampleable(&self) -> Vec<bool> {
         let placeholder = |bytes: &[u8]| bytes.starts_with("<｜place▁holder▁".as_bytes());
         let may = |id| !self.piece_bytes(id).is_empty() && !placeholder(self.piece_bytes(id));

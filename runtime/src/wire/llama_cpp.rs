@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Number, Value, json};
 
+use super::merged;
 use super::openai::{PromptField, Rules, SpeedReport, Stop, TextRequest};
 use crate::chat::control;
 use crate::error::{Code, Error, Result};
@@ -104,13 +105,11 @@ impl LlamaRequest {
     }
 
     /// Whether the answer is to come by parts.
-    #[must_use]
     pub fn is_stream(&self) -> bool {
         self.stream == Some(true)
     }
 
     /// Names of fields that mean nothing here, or not to this model.
-    #[must_use]
     pub fn ignored(&self, language: &Language) -> Vec<String> {
         let mut ignored = self.ignored.clone();
         let has_suffix = self.input_suffix.as_ref().is_some_and(|suffix| !suffix.is_empty());
@@ -236,16 +235,12 @@ impl LlamaAnswer {
             Some(Finish::Stop) => "word",
             _ => "none",
         };
-        let mut last = self.rest();
-        let rest = json!({
+        let told = json!({
             "stop": true, "model": self.model, "prompt": self.prompt, "has_new_line": self.has_new_line,
             "truncated": false, "stop_type": why, "stopping_word": self.stopping_word, "tokens_cached": self.counts.cached_tokens,
             "timings": SpeedReport::from(&self.counts),
         });
-        if let (Value::Object(last), Value::Object(rest)) = (&mut last, rest) {
-            last.extend(rest);
-        }
-        last
+        merged(self.rest(), told)
     }
 
     /// Takes an event; the part of a stream that it is.

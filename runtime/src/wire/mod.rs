@@ -13,16 +13,6 @@
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects
 )]
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing,
-        reason = "a failing test may panic"
-    )
-)]
 
 pub mod anthropic;
 mod calls;
@@ -30,3 +20,20 @@ pub mod llama_cpp;
 pub mod ollama;
 pub mod openai;
 pub mod time;
+
+use serde_json::Value;
+
+use crate::error::{Code, Error};
+
+/// An object, then the fields of another.
+fn merged(mut object: Value, more: Value) -> Value {
+    if let (Value::Object(object), Value::Object(more)) = (&mut object, more) {
+        object.extend(more);
+    }
+    object
+}
+
+/// A refusal of what stands at a place of a request.
+fn refuse(place: &str, message: impl std::fmt::Display) -> Error {
+    Error::new(Code::BadRequest, format!("{place}: {message}")).with_detail("param", place)
+}

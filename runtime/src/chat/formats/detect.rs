@@ -20,13 +20,13 @@ pub enum ChatFormat {
 
 /// The files of a checkpoint that say how it was trained to chat.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct CheckpointFiles<'a> {
+pub(crate) struct CheckpointFiles<'a> {
     /// Bytes of `tokenizer_config.json`.
-    pub tokenizer_config: Option<&'a [u8]>,
+    pub(crate) tokenizer_config: Option<&'a [u8]>,
     /// Bytes of `chat_template.jinja`, which goes before the one in `tokenizer_config.json`.
-    pub chat_template: Option<&'a [u8]>,
+    pub(crate) chat_template: Option<&'a [u8]>,
     /// Whether `encoding/encoding_dsv32.py` is there; it is never read.
-    pub has_dsv32_encoder: bool,
+    pub(crate) has_dsv32_encoder: bool,
 }
 
 /// What [`ChatFormat::detect`] found.
@@ -95,7 +95,7 @@ impl ChatFormat {
     ///
     /// # Errors
     /// `bad_checkpoint` when a file is there and cannot be read.
-    pub fn detect(files: CheckpointFiles<'_>, tokenizer: &Tokenizer) -> Result<Detected> {
+    pub(crate) fn detect(files: CheckpointFiles<'_>, tokenizer: &Tokenizer) -> Result<Detected> {
         let format = match template_of(files)?.map(|(_, text)| text) {
             _ if files.has_dsv32_encoder => ChatFormat::Dsml,
             None => ChatFormat::Dsml,

@@ -161,7 +161,7 @@ fn invoke(function: &FunctionCall) -> String {
 pub(super) fn call_rule(rules: &mut Rules<'_>, name: &str, tool: &ToolSpec) -> Result<()> {
     let head = quote(&format!("\n{}\n", invoke_tag(&tool.name)));
     let schema = rules.arguments(tool)?;
-    let object = schema.as_ref().map(|schema| (schema, schema.resolve(schema.root())));
+    let object = schema.as_ref().map(|schema| (schema, schema.resolve(&schema.root)));
     let parameters = match object {
         Some((schema, Part::Object(object))) if object.rest == Rest::Closed && object.patterns.is_empty() => {
             if object.least > 0 || object.most.is_some() {
@@ -286,10 +286,8 @@ impl Values {
                 let (texts, others): (Vec<&Value>, Vec<&Value>) = values.iter().partition(|value| value.is_string());
                 for text in texts.into_iter().filter_map(Value::as_str) {
                     if text.contains(PARAMETER_END) {
-                        return Err(Error::new(
-                            Code::InvalidSchema,
-                            "an enum holds the end of a parameter in this chat format",
-                        ));
+                        let message = "an enum holds the end of a parameter in this chat format";
+                        return Err(Error::new(Code::InvalidSchema, message));
                     }
                     self.raw.push(quote(text));
                 }

@@ -150,7 +150,7 @@ fn render_calls(prompt: &mut Prompt, message: &Message) {
 pub(super) fn call_rule(rules: &mut Rules<'_>, name: &str, tool: &ToolSpec) -> Result<()> {
     let schema = rules.arguments(tool)?.unwrap_or_else(Schema::any_object);
     let (begin, separator, end) = (rules.token(CALL_BEGIN)?, rules.token(SEPARATOR)?, rules.token(CALL_END)?);
-    let arguments = nested(&schema, schema.root(), Layout::Flexible)?;
+    let arguments = nested(&schema, &schema.root, Layout::Flexible)?;
     rules.rule(name, &format!("{begin} {} {separator} {arguments} {end}", quote(&tool.name)));
     Ok(())
 }

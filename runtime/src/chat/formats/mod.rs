@@ -7,8 +7,9 @@ mod exp;
 #[cfg_attr(not(feature = "chat-template"), path = "template_absent.rs")]
 pub mod template;
 
+pub(crate) use self::detect::CheckpointFiles;
 pub(crate) use self::detect::template_of;
-pub use self::detect::{ChatFormat, CheckpointFiles, Detected};
+pub use self::detect::{ChatFormat, Detected};
 use super::control;
 use super::grammar::lark::quote;
 use super::grammar::rules::Rules;

@@ -44,7 +44,6 @@ fn owner(shape: &AnswerShape) -> String {
 
 impl Grammars {
     /// `sampleable` as [`Tokenizer::sampleable`] has it; `eos`: ids that end an answer.
-    #[must_use]
     pub fn new(tokenizer: Arc<Tokenizer>, format: Detected, sampleable: Arc<[bool]>, eos: &[u32]) -> Grammars {
         Grammars { tokenizer, format, sampleable, eos: eos.into(), lexicon: Arc::default(), apart: Arc::default() }
     }

@@ -1,7 +1,5 @@
 //! The rules of a grammar, as they are added: what an answer may be, and what formats write calls with.
 
-use std::fmt::Write as _;
-
 use serde_json::{Map, json};
 
 use super::json::{Layout, nested};
@@ -26,8 +24,7 @@ pub(crate) struct Rules<'a> {
 
 impl Rules<'_> {
     pub(crate) fn rule(&mut self, name: &str, body: &str) {
-        let written = writeln!(self.lark, "{name}: {body}");
-        debug_assert!(written.is_ok(), "a String takes all text");
+        self.lark.push_str(&format!("{name}: {body}\n"));
     }
 
     /// A control token, by its id.
@@ -63,8 +60,8 @@ impl Rules<'_> {
             // A response of DeepSeek's dialect has no schema: what goes beyond its tools is the same for both.
             ResponseShape::JsonSchema(schema) => Schema::check("response_format", schema, Dialect::Local)?,
         };
-        self.loosened.extend_from_slice(schema.loosened());
-        self.rule("response", &nested(&schema, schema.root(), Layout::Flexible)?);
+        self.loosened.extend_from_slice(&schema.loosened);
+        self.rule("response", &nested(&schema, &schema.root, Layout::Flexible)?);
         Ok(Some("response".to_owned()))
     }
 
@@ -83,8 +80,8 @@ impl Rules<'_> {
                 return Ok(None);
             }
         };
-        self.loosened.extend(schema.loosened().iter().map(|path| format!("{}:{path}", tool.name)));
-        match schema.resolve(schema.root()) {
+        self.loosened.extend(schema.loosened.iter().map(|path| format!("{}:{path}", tool.name)));
+        match schema.resolve(&schema.root) {
             Part::Object(_) => Ok(Some(schema)),
             Part::Any if !tool.strict => Ok(None),
             _ if tool.strict => {

@@ -45,6 +45,12 @@ impl Decimal {
         i64::try_from(self.digits.len()).is_ok_and(|count| count <= self.point) || self.digits.is_empty()
     }
 
+    /// The digit at a place, from the first that is not 0; 0 behind the last.
+    pub(super) fn digit(&self, place: i64) -> u8 {
+        let digit = usize::try_from(place).ok().and_then(|place| self.digits.get(place));
+        digit.map_or(0, |digit| digit.saturating_sub(b'0'))
+    }
+
     pub(super) fn is_zero(&self) -> bool {
         self.digits.is_empty()
     }
@@ -81,11 +87,7 @@ impl Decimal {
         }
         let mut value: i128 = 0;
         for place in 0..point.max(0) {
-            let digit = usize::try_from(place)
-                .ok()
-                .and_then(|place| self.digits.get(place))
-                .map_or(0, |digit| digit.saturating_sub(b'0'));
-            value = value.checked_mul(10)?.checked_add(digit.into())?;
+            value = value.checked_mul(10)?.checked_add(self.digit(place).into())?;
         }
         let exact = i64::try_from(self.digits.len()).is_ok_and(|count| count <= point);
         let value = if self.negative { value.checked_neg()? } else { value };
@@ -99,14 +101,10 @@ impl Decimal {
 
 impl Ord for Decimal {
     fn cmp(&self, other: &Decimal) -> Ordering {
-        let sign = |number: &Decimal| {
-            if number.is_zero() {
-                0
-            } else if number.negative {
-                -1
-            } else {
-                1
-            }
+        let sign = |number: &Decimal| match number.negative {
+            _ if number.is_zero() => 0,
+            true => -1,
+            false => 1,
         };
         let by_sign = sign(self).cmp(&sign(other));
         if by_sign != Ordering::Equal || self.is_zero() {

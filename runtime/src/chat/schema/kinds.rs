@@ -9,7 +9,7 @@ use super::number::{Bound, Numbers};
 use super::part::{List, Meet, Need, Object, Part, Property, Rest};
 use super::read::{Reader, list_or_empty, object};
 use super::text::{self, Texts};
-use super::{Dialect, MAX_PROPERTIES, Wrong, wrong};
+use super::{Dialect, MAX_PROPERTIES, Wrong, possible, wrong};
 use crate::error::escape;
 
 /// Items and properties that a list or an object may have to have.
@@ -28,42 +28,10 @@ impl<'a> Reader<'a> {
                 }
                 continue;
             }
-            let found = value.as_number().map(|number| Decimal::parse(&number.to_string()));
-            let value = match found {
-                Some(Some(value)) => value,
-                Some(None) => {
-                    self.cannot(path, key, format!("'{key}' has an exponent that is too large"))?;
-                    continue;
-                }
-                None => {
-                    self.cannot(path, key, format!("'{key}' is not a number"))?;
-                    continue;
-                }
-            };
-            let bound = |open| Some(Bound { value: value.clone(), open });
-            let asked = match key {
-                "minimum" => Numbers { low: bound(false), ..Numbers::default() },
-                "maximum" => Numbers { high: bound(false), ..Numbers::default() },
-                "exclusiveMinimum" => Numbers { low: bound(true), ..Numbers::default() },
-                "exclusiveMaximum" => Numbers { high: bound(true), ..Numbers::default() },
-                _ => match Multiple::of(&value) {
-                    Some(Some(multiple)) => Numbers { multiple: Some(multiple), ..Numbers::default() },
-                    Some(None) => {
-                        self.cannot(path, key, "'multipleOf' is not above 0".to_owned())?;
-                        continue;
-                    }
-                    None => {
-                        self.cannot(
-                            path,
-                            key,
-                            "'multipleOf' has too many digits, at most 15 before and after the point are known"
-                                .to_owned(),
-                        )?;
-                        continue;
-                    }
-                },
-            };
-            numbers = numbers.both(asked).unwrap_or_default();
+            match asked(key, value) {
+                Ok(asked) => numbers = numbers.both(asked).unwrap_or_default(),
+                Err(why) => self.cannot(path, key, why)?,
+            }
         }
         Ok(Part::Number(numbers, None))
     }
@@ -126,10 +94,8 @@ impl<'a> Reader<'a> {
             }
             (rest, Some(Value::Array(first))) => {
                 let rest = rest.map(|rest| (rest, "items"));
-                (
-                    Some((first, "prefixItems")),
-                    rest.or(map.get("unevaluatedItems").map(|rest| (rest, "unevaluatedItems"))),
-                )
+                let unevaluated = map.get("unevaluatedItems").map(|rest| (rest, "unevaluatedItems"));
+                (Some((first, "prefixItems")), rest.or(unevaluated))
             }
             (_, Some(_)) => return wrong(path, "'prefixItems' is not a list"),
             (rest, None) => (None, rest.map(|rest| (rest, "items"))),
@@ -138,14 +104,12 @@ impl<'a> Reader<'a> {
         list.most = self.whole(map, "maxItems", path)?;
         if let Some((first, key)) = first {
             for (place, item) in first.iter().enumerate() {
-                match self.part(item, &format!("{path}.{key}[{place}]"), inner) {
-                    Ok(part) => list.first.push(part),
-                    Err(found) if found.is_impossible() && list.least <= place as u64 => {
-                        list.most = Some(list.most.unwrap_or(u64::MAX).min(place as u64));
-                        break;
-                    }
-                    Err(found) => return Err(found),
-                }
+                let found = self.part(item, &format!("{path}.{key}[{place}]"), inner);
+                let Some(part) = possible(found, list.least <= place as u64)? else {
+                    list.most = Some(list.most.unwrap_or(u64::MAX).min(place as u64));
+                    break;
+                };
+                list.first.push(part);
             }
             // As with properties: all that are listed, and no others.
             if rest.is_none() {
@@ -156,21 +120,16 @@ impl<'a> Reader<'a> {
             }
         }
         if let Some((rest, key)) = rest {
-            list.items = match self.part(rest, &format!("{path}.{key}"), inner) {
-                Ok(part) => Some(part),
-                Err(found) if found.is_impossible() && list.least <= list.first.len() as u64 => None,
-                Err(found) => return Err(found),
-            };
+            let found = self.part(rest, &format!("{path}.{key}"), inner);
+            list.items = possible(found, list.least <= list.first.len() as u64)?;
         }
         list.unique = map.get("uniqueItems") == Some(&Value::Bool(true));
         if map.contains_key("contains") {
             self.cannot(path, "contains", "unsupported keyword 'contains'".to_owned())?;
         }
         if list.least > MAX_COUNT {
-            return Err(Wrong::impossible(
-                path,
-                format!("'minItems' is {}, at most {MAX_COUNT} is allowed", list.least),
-            ));
+            let what = format!("'minItems' is {}, at most {MAX_COUNT} is allowed", list.least);
+            return Err(Wrong::impossible(path, what));
         }
         list.most = list.most.map(|most| most.min(MAX_COUNT));
         if let (None, reached) = (&list.items, list.first.len() as u64) {
@@ -189,15 +148,9 @@ impl<'a> Reader<'a> {
         let mut out = Object::default();
         let listed = map.get("properties").map(|value| object(value, path, "properties")).transpose()?;
         for (name, value) in listed.into_iter().flatten() {
-            self.properties = self.properties.saturating_add(1);
-            if self.properties > MAX_PROPERTIES {
-                return Err(Wrong::limit(path, format!("the schema has more than {MAX_PROPERTIES} properties")));
-            }
-            let part = match self.part(value, &format!("{path}.properties.{name}"), inner) {
-                Ok(part) => Some(part),
-                Err(found) if found.is_impossible() && !is_required(map, name) => None,
-                Err(found) => return Err(found),
-            };
+            self.count_property(path)?;
+            let found = self.part(value, &format!("{path}.properties.{name}"), inner);
+            let part = possible(found, !is_required(map, name))?;
             let added = self.dialect != Dialect::Loose && part.is_some();
             let need = if added { Need::Added } else { Need::Free };
             out.properties.push(Property { name: name.clone(), part, need });
@@ -207,13 +160,9 @@ impl<'a> Reader<'a> {
         {
             return wrong(path, format!("property '{}' must be in 'required'", escape(&property.name)));
         }
-        for (pattern, value) in map
-            .get("patternProperties")
-            .map(|value| object(value, path, "patternProperties"))
-            .transpose()?
-            .into_iter()
-            .flatten()
-        {
+        let patterns =
+            map.get("patternProperties").map(|value| object(value, path, "patternProperties")).transpose()?;
+        for (pattern, value) in patterns.into_iter().flatten() {
             let inside = format!("{path}.patternProperties.{pattern}");
             let rules = match text::pattern(pattern) {
                 Ok(rules) => rules,
@@ -231,31 +180,34 @@ impl<'a> Reader<'a> {
             // As those of a mapping: patterns are the only names.
             None if !out.patterns.is_empty() => Rest::Closed,
             None => Rest::Unsaid,
-            Some(value) => match self.part(value, &format!("{path}.additionalProperties"), inner) {
-                Ok(part) => Rest::Open(part),
-                Err(found) if found.is_impossible() => Rest::Closed,
-                Err(found) => return Err(found),
-            },
+            Some(value) => {
+                let found = self.part(value, &format!("{path}.additionalProperties"), inner);
+                possible(found, true)?.map_or(Rest::Closed, Rest::Open)
+            }
         };
         self.required(&mut out, map, path)?;
         self.names(&mut out, map, path, inner)?;
         self.patterned(&mut out, path)?;
-        if map.contains_key("dependentRequired") {
-            // Where all properties are written it holds by itself.
-            if self.dialect == Dialect::Loose {
-                self.loosen(path, "dependentRequired");
-            }
+        // Where all properties are written it holds by itself.
+        if map.contains_key("dependentRequired") && self.dialect == Dialect::Loose {
+            self.loosen(path, "dependentRequired");
         }
         out.least = self.whole(map, "minProperties", path)?.unwrap_or(0);
         out.most = self.whole(map, "maxProperties", path)?;
         if out.least > MAX_COUNT {
-            return Err(Wrong::impossible(
-                path,
-                format!("'minProperties' is {}, at most {MAX_COUNT} is allowed", out.least),
-            ));
+            let what = format!("'minProperties' is {}, at most {MAX_COUNT} is allowed", out.least);
+            return Err(Wrong::impossible(path, what));
         }
         out.most = out.most.map(|most| most.min(MAX_COUNT));
         Ok(Part::Object(Box::new(out)))
+    }
+
+    fn count_property(&mut self, path: &str) -> Result<(), Wrong> {
+        self.properties = self.properties.saturating_add(1);
+        match self.properties > MAX_PROPERTIES {
+            true => wrong(path, format!("the schema has more than {MAX_PROPERTIES} properties")),
+            false => Ok(()),
+        }
     }
 
     fn required(&mut self, out: &mut Object, map: &Map<String, Value>, path: &str) -> Result<(), Wrong> {
@@ -274,9 +226,7 @@ impl<'a> Reader<'a> {
                     continue;
                 }
                 let unknown = format!("'required' names '{}', which is not a property", escape(name));
-                let matching = out.patterns.iter().find(|(texts, _)| texts.accepts(name)).map(|(_, part)| part.clone());
-                let part = matching.or_else(|| out.unlisted(name));
-                match part {
+                match out.of_name(name) {
                     Some(part) if self.dialect != Dialect::DeepSeek => {
                         self.count(path)?;
                         out.properties.push(Property { name: name.to_owned(), part: Some(part), need: Need::Said });
@@ -322,17 +272,8 @@ impl<'a> Reader<'a> {
                     if out.properties.iter().any(|property| property.name == name) {
                         continue;
                     }
-                    self.properties = self.properties.saturating_add(1);
-                    if self.properties > MAX_PROPERTIES {
-                        return Err(Wrong::limit(
-                            path,
-                            format!("the schema has more than {MAX_PROPERTIES} properties"),
-                        ));
-                    }
-                    let matching =
-                        out.patterns.iter().find(|(texts, _)| texts.accepts(name)).map(|(_, part)| part.clone());
-                    let part = matching.or_else(|| out.unlisted(name));
-                    out.properties.push(Property { name: name.to_owned(), part, need: Need::Free });
+                    self.count_property(path)?;
+                    out.properties.push(Property { name: name.to_owned(), part: out.of_name(name), need: Need::Free });
                 }
                 out.patterns.clear();
                 out.rest = Rest::Closed;
@@ -370,6 +311,26 @@ impl<'a> Reader<'a> {
         out.properties = properties;
         Ok(())
     }
+}
+
+/// What one keyword asks of a number.
+fn asked(key: &str, value: &Value) -> Result<Numbers, String> {
+    let number = value.as_number().ok_or_else(|| format!("'{key}' is not a number"))?;
+    let value = Decimal::parse(&number.to_string());
+    let value = value.ok_or_else(|| format!("'{key}' has an exponent that is too large"))?;
+    let bound = |open| Some(Bound { value: value.clone(), open });
+    let none = Numbers::default();
+    Ok(match key {
+        "minimum" => Numbers { low: bound(false), ..none },
+        "maximum" => Numbers { high: bound(false), ..none },
+        "exclusiveMinimum" => Numbers { low: bound(true), ..none },
+        "exclusiveMaximum" => Numbers { high: bound(true), ..none },
+        _ => {
+            let too_long = "'multipleOf' has too many digits, at most 15 before and after the point are known";
+            let multiple = Multiple::of(&value).ok_or(too_long)?.ok_or("'multipleOf' is not above 0")?;
+            Numbers { multiple: Some(multiple), ..none }
+        }
+    })
 }
 
 fn is_required(map: &Map<String, Value>, name: &str) -> bool {

@@ -1,7 +1,7 @@
 //! JSON schemas of requests: which of them an answer can be held to.
 //!
 //! In: a schema as a client sent it. Out: what it asks, in the few forms that grammars are made from, or an error with the
-//! path of what is wrong. Never: a demand that is let go without its name in [`Schema::loosened`].
+//! path of what is wrong. Never: a demand that is let go without its name in `Schema::loosened`.
 
 mod decimal;
 mod keywords;
@@ -9,6 +9,7 @@ mod kinds;
 mod multiple;
 mod number;
 mod part;
+mod quoted;
 mod ranges;
 mod read;
 mod settle;
@@ -18,7 +19,6 @@ use serde_json::Value;
 
 pub(crate) use number::{Numbers, Written};
 pub(crate) use part::{List, Need, Object, Part, Rest};
-pub use text::MAX_PATTERN_BYTES;
 pub(crate) use text::{Texts, terminal};
 
 use crate::error::{Code, Error, Result, escape};
@@ -26,11 +26,11 @@ use crate::error::{Code, Error, Result, escape};
 /// Bytes of a schema at most, as compact JSON.
 pub const MAX_BYTES: usize = 256 << 10;
 /// Schemas inside schemas at most.
-pub const MAX_DEPTH: usize = 32;
+pub(crate) const MAX_DEPTH: usize = 32;
 /// JSON values of a schema at most, with those that references repeat.
-pub const MAX_NODES: usize = 50_000;
+pub(crate) const MAX_NODES: usize = 50_000;
 /// Properties of all objects together at most.
-pub const MAX_PROPERTIES: usize = 1000;
+pub(crate) const MAX_PROPERTIES: usize = 1000;
 
 /// Which schemas are taken, and what is added to them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,12 +44,13 @@ pub enum Dialect {
     Loose,
 }
 
-/// A checked schema.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Schema {
-    root: Part,
+pub(crate) struct Schema {
+    /// What is asked of the whole value.
+    pub(crate) root: Part,
     definitions: Vec<Part>,
-    loosened: Vec<String>,
+    /// Demands that are not held, by their paths: `$.properties.a.uniqueItems`.
+    pub(crate) loosened: Vec<String>,
 }
 
 impl Schema {
@@ -58,7 +59,7 @@ impl Schema {
     /// # Errors
     /// `invalid_schema`, with the path of what is wrong: an unknown keyword, a value of the wrong type, a reference to
     /// nothing, a schema that no finite text fits, a limit.
-    pub fn check(owner: &str, schema: &Value, dialect: Dialect) -> Result<Schema> {
+    pub(crate) fn check(owner: &str, schema: &Value, dialect: Dialect) -> Result<Schema> {
         let mut reader = read::Reader::new(schema, dialect);
         let settled = reader.read().and_then(|root| reader.settle(root));
         let (root, definitions) = settled.map_err(|Wrong { path, what, .. }| {
@@ -68,21 +69,9 @@ impl Schema {
         Ok(Schema { root, definitions, loosened: reader.loosened })
     }
 
-    /// Demands that are not held, by their paths: `$.properties.a.uniqueItems`.
-    #[must_use]
-    pub fn loosened(&self) -> &[String] {
-        &self.loosened
-    }
-
-    /// Any object.
     pub(crate) fn any_object() -> Schema {
         let object = Object { rest: Rest::Open(Part::Any), ..Object::default() };
         Schema { root: Part::Object(Box::new(object)), definitions: vec![], loosened: vec![] }
-    }
-
-    /// What is asked of the whole value.
-    pub(crate) fn root(&self) -> &Part {
-        &self.root
     }
 
     /// What a definition asks.
@@ -106,32 +95,25 @@ impl Schema {
 struct Wrong {
     path: String,
     what: String,
-    kind: Kind,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// No value fits.
-    Impossible,
-    /// It is no schema, or not one that can be held.
-    Unsupported,
+    /// No value fits; else it is no schema, or not one that can be held.
+    impossible: bool,
 }
 
 impl Wrong {
     fn impossible(path: &str, what: impl Into<String>) -> Wrong {
-        Wrong { path: path.to_owned(), what: what.into(), kind: Kind::Impossible }
+        Wrong { path: path.to_owned(), what: what.into(), impossible: true }
     }
 
     fn unsupported(path: &str, what: impl Into<String>) -> Wrong {
-        Wrong { path: path.to_owned(), what: what.into(), kind: Kind::Unsupported }
+        Wrong { path: path.to_owned(), what: what.into(), impossible: false }
     }
+}
 
-    fn limit(path: &str, what: impl Into<String>) -> Wrong {
-        Wrong::unsupported(path, what)
-    }
-
-    fn is_impossible(&self) -> bool {
-        self.kind == Kind::Impossible
+/// What was found; none where no value fits and that may be.
+fn possible<T>(found: Result<T, Wrong>, may_be: bool) -> Result<Option<T>, Wrong> {
+    match found {
+        Err(wrong) if wrong.impossible && may_be => Ok(None),
+        found => found.map(Some),
     }
 }
 
@@ -157,14 +139,14 @@ mod tests {
     }
 
     fn object(schema: &Schema) -> &Object {
-        match schema.resolve(schema.root()) {
+        match schema.resolve(&schema.root) {
             Part::Object(object) => object,
             other => panic!("{other:?}"),
         }
     }
 
     fn loosened(schema: &Value, dialect: Dialect) -> Vec<String> {
-        check(schema, dialect).unwrap().loosened().to_vec()
+        check(schema, dialect).unwrap().loosened
     }
 
     #[test]
@@ -286,7 +268,7 @@ mod tests {
         }, "required": ["a"], "if": {}});
         let checked = check(&schema, Dialect::Loose).unwrap();
         assert_eq!(
-            checked.loosened(),
+            checked.loosened,
             ["$.if", "$.properties.a.minLenght", "$.properties.b", "$.properties.c.uniqueItems"].map(str::to_owned)
         );
         let properties = &object(&checked).properties;
@@ -312,7 +294,7 @@ mod tests {
                 let node = json!({"type": "object", "properties": {"next": {"anyOf": [{"$ref": format!("#/{key}/{written}")}, {"type": "null"}]}}});
                 let schema = json!({"$id": "https://example.com/s", key: {"a/b c": node}, "$ref": format!("https://example.com/s#/{key}/{written}")});
                 let checked = check(&schema, Dialect::Local).unwrap();
-                assert_eq!(checked.root(), &Part::Reference(0));
+                assert_eq!(checked.root, Part::Reference(0));
                 assert_eq!(object(&checked).properties[0].name, "next");
             }
         }
@@ -336,7 +318,7 @@ mod tests {
 
     #[test]
     fn demands_beside_one_another_are_all_held() {
-        let part = |schema: Value| check(&schema, Dialect::Local).unwrap().root().clone();
+        let part = |schema: Value| check(&schema, Dialect::Local).unwrap().root;
         assert_eq!(part(json!({"allOf": [{"type": "null"}], "title": "x"})), Part::Null);
         assert_eq!(
             part(json!({"enum": [1, 2, 30], "type": "integer", "minimum": 2})),
@@ -387,7 +369,7 @@ mod tests {
             [r#"{"type": "array", "maxItems": 18446744073709551615}"#, r#"{"type": "array", "maxItems": 1e300}"#]
         {
             let schema = check(&serde_json::from_str(text).unwrap(), Dialect::Local).unwrap();
-            let Part::List(list) = schema.root() else { panic!("{schema:?}") };
+            let Part::List(list) = &schema.root else { panic!("{schema:?}") };
             assert_eq!(list.most, Some(10_000), "{text}");
         }
         let many: Value = serde_json::from_str(r#"{"type": "object", "maxProperties": 18446744073709551615}"#).unwrap();
@@ -408,7 +390,7 @@ mod tests {
 
     #[test]
     fn borders_are_excluded_as_older_drafts_say_it_too() {
-        let part = |schema: Value| check(&schema, Dialect::Local).unwrap().root().clone();
+        let part = |schema: Value| check(&schema, Dialect::Local).unwrap().root;
         for (older, newer) in [
             (json!({"minimum": 1, "exclusiveMinimum": true}), json!({"exclusiveMinimum": 1})),
             (json!({"maximum": 1, "exclusiveMaximum": true}), json!({"exclusiveMaximum": 1})),
@@ -421,8 +403,7 @@ mod tests {
     /// f64 has one value for these three.
     #[test]
     fn values_beyond_f64_are_told_apart() {
-        let part =
-            |schema: &str| check(&serde_json::from_str(schema).unwrap(), Dialect::Local).map(|it| it.root().clone());
+        let part = |schema: &str| check(&serde_json::from_str(schema).unwrap(), Dialect::Local).map(|it| it.root);
         let next = Part::Values(vec![json!(9_007_199_254_740_993_u64)]);
         assert_eq!(part(r#"{"enum": [9007199254740992, 9007199254740993], "const": 9007199254740993}"#).unwrap(), next);
         assert_eq!(

@@ -55,11 +55,8 @@ impl Multiple {
         let point = value.point.saturating_add(self.places.into());
         let mut rest: i128 = 0;
         for place in 0..point.clamp(0, 10_000) {
-            let digit = usize::try_from(place)
-                .ok()
-                .and_then(|place| value.digits.get(place))
-                .map_or(0, |digit| digit.saturating_sub(b'0'));
-            let Some(next) = rest.checked_mul(10).and_then(|rest| rest.checked_add(digit.into())) else { return false };
+            let next = rest.checked_mul(10).and_then(|rest| rest.checked_add(value.digit(place).into()));
+            let Some(next) = next else { return false };
             rest = next.checked_rem(self.coefficient).unwrap_or(0);
         }
         rest == 0 && point <= 10_000

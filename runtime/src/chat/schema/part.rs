@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::decimal::Decimal;
 use super::number::{Numbers, Written};
 use super::text::Texts;
-use super::{MAX_NODES, Wrong};
+use super::{MAX_NODES, Wrong, possible, wrong};
 
 /// What is asked of a value.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,7 +28,6 @@ pub(crate) enum Part {
 /// What is asked of a list.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct List {
-    /// The first items.
     pub(crate) first: Vec<Part>,
     /// All after them; none: there are no others.
     pub(crate) items: Option<Part>,
@@ -39,7 +38,7 @@ pub(crate) struct List {
 }
 
 /// What is asked of an object.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Object {
     pub(crate) properties: Vec<Property>,
     /// Values of names that match.
@@ -49,12 +48,6 @@ pub(crate) struct Object {
     pub(crate) names: Option<Texts>,
     pub(crate) least: u64,
     pub(crate) most: Option<u64>,
-}
-
-impl Default for Object {
-    fn default() -> Object {
-        Object { properties: vec![], patterns: vec![], rest: Rest::Unsaid, names: None, least: 0, most: None }
-    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -77,13 +70,14 @@ pub(crate) enum Need {
 }
 
 /// Properties that are not listed.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 #[allow(
     clippy::large_enum_variant,
     reason = "on targets of 64 bits; there is one for each object of a schema, most of them of the large kind"
 )]
 pub(crate) enum Rest {
     /// The schema has no word about them.
+    #[default]
     Unsaid,
     Closed,
     Open(Part),
@@ -105,7 +99,7 @@ impl Meet<'_> {
     pub(super) fn meet(&mut self, one: Part, two: Part) -> Result<Part, Wrong> {
         *self.nodes = self.nodes.saturating_add(1);
         if *self.nodes > MAX_NODES {
-            return Err(Wrong::limit(self.path, format!("the schema has more than {MAX_NODES} values")));
+            return Err(Wrong::unsupported(self.path, format!("the schema has more than {MAX_NODES} values")));
         }
         Ok(match (one, two) {
             (Part::Any, other) | (other, Part::Any) => other,
@@ -162,8 +156,8 @@ impl Meet<'_> {
             let pair = if first { (option, other.clone()) } else { (other.clone(), option) };
             match self.meet(pair.0, pair.1) {
                 Ok(part) => met.push(part),
-                Err(wrong) if wrong.is_impossible() => why = why.or(Some(wrong)),
-                Err(wrong) => return Err(wrong),
+                Err(found) if found.impossible => why = why.or(Some(found)),
+                Err(found) => return Err(found),
             }
         }
         Part::union(met).ok_or_else(|| why.unwrap_or_else(|| Wrong::impossible(self.path, "no alternative is left")))
@@ -179,21 +173,14 @@ impl Meet<'_> {
                 most = least_of(most, Some(place as u64));
                 break;
             };
-            match self.meet(a, b) {
-                Ok(part) => first.push(part),
-                Err(wrong) if wrong.is_impossible() => {
-                    most = least_of(most, Some(place as u64));
-                    break;
-                }
-                Err(wrong) => return Err(wrong),
-            }
+            let Some(part) = possible(self.meet(a, b), true)? else {
+                most = least_of(most, Some(place as u64));
+                break;
+            };
+            first.push(part);
         }
         let items = match (one.items.take(), two.items.take()) {
-            (Some(a), Some(b)) => match self.meet(a, b) {
-                Ok(part) => Some(part),
-                Err(wrong) if wrong.is_impossible() => None,
-                Err(wrong) => return Err(wrong),
-            },
+            (Some(a), Some(b)) => possible(self.meet(a, b), true)?,
             _ => None,
         };
         Ok(List { first, items, least: one.least.max(two.least), most, unique: one.unique || two.unique })
@@ -201,33 +188,26 @@ impl Meet<'_> {
 
     fn objects(&mut self, one: Object, two: Object) -> Result<Object, Wrong> {
         if (!one.patterns.is_empty() || !two.patterns.is_empty()) && one.patterns != two.patterns {
-            return Err(Wrong::unsupported(
-                self.path,
-                "unsupported keyword 'patternProperties' in a combination of objects",
-            ));
+            return wrong(self.path, "unsupported keyword 'patternProperties' in a combination of objects");
         }
         let mut properties = vec![];
         for Property { name, part, need } in &one.properties {
             let other = two.properties.iter().find(|property| property.name == *name);
             let (other_part, other_need) = match other {
                 Some(other) => (other.part.clone(), other.need),
-                None => (two.unlisted(name), Need::Free),
+                None => (two.unlisted(), Need::Free),
             };
             properties.push(self.property(name, part.clone(), other_part, (*need, other_need))?);
         }
         for Property { name, part, need } in &two.properties {
             if !one.properties.iter().any(|property| property.name == *name) {
-                properties.push(self.property(name, one.unlisted(name), part.clone(), (Need::Free, *need))?);
+                properties.push(self.property(name, one.unlisted(), part.clone(), (Need::Free, *need))?);
             }
         }
         let rest = match (one.rest, two.rest) {
             (Rest::Unsaid, other) | (other, Rest::Unsaid) => other,
             (Rest::Closed, _) | (_, Rest::Closed) => Rest::Closed,
-            (Rest::Open(a), Rest::Open(b)) => match self.meet(a, b) {
-                Ok(part) => Rest::Open(part),
-                Err(wrong) if wrong.is_impossible() => Rest::Closed,
-                Err(wrong) => return Err(wrong),
-            },
+            (Rest::Open(a), Rest::Open(b)) => possible(self.meet(a, b), true)?.map_or(Rest::Closed, Rest::Open),
         };
         let names = match (one.names, two.names) {
             (Some(mut a), Some(b)) => {
@@ -253,19 +233,13 @@ impl Meet<'_> {
             _ => Need::Free,
         };
         let part = match (a, b) {
-            (Some(a), Some(b)) => match self.meet(a, b) {
-                Ok(part) => Some(part),
-                Err(wrong) if wrong.is_impossible() && need != Need::Said => None,
-                Err(mut wrong) => {
-                    wrong.path = format!("{}.properties.{name}", self.path);
-                    return Err(wrong);
-                }
-            },
+            (Some(a), Some(b)) => {
+                let met = possible(self.meet(a, b), need != Need::Said);
+                met.map_err(|wrong| Wrong { path: format!("{}.properties.{name}", self.path), ..wrong })?
+            }
             _ if need == Need::Said => {
-                return self.impossible(&format!(
-                    "'required' names '{}', which must not be there",
-                    crate::error::escape(name)
-                ));
+                let name = crate::error::escape(name);
+                return self.impossible(&format!("'required' names '{name}', which must not be there"));
             }
             _ => None,
         };
@@ -316,7 +290,7 @@ impl Meet<'_> {
                                 object.patterns.iter().filter(|(texts, _)| texts.accepts(name)).peekable();
                             let rest = match matching.peek().is_some() {
                                 true => matching.all(|(_, part)| self.accepts(part, value, depth)),
-                                false => object.unlisted(name).is_some_and(|part| self.accepts(&part, value, depth)),
+                                false => object.unlisted().is_some_and(|part| self.accepts(&part, value, depth)),
                             };
                             named && rest
                         }
@@ -333,8 +307,14 @@ impl Meet<'_> {
 }
 
 impl Object {
+    /// As [`Object::unlisted`], by the first pattern that the name matches, where it matches one.
+    pub(super) fn of_name(&self, name: &str) -> Option<Part> {
+        let matching = self.patterns.iter().find(|(texts, _)| texts.accepts(name));
+        matching.map_or_else(|| self.unlisted(), |(_, part)| Some(part.clone()))
+    }
+
     /// What is asked of a property that is not listed; none: it must not be there.
-    pub(super) fn unlisted(&self, _name: &str) -> Option<Part> {
+    pub(super) fn unlisted(&self) -> Option<Part> {
         match &self.rest {
             Rest::Unsaid => Some(Part::Any),
             Rest::Closed => None,

@@ -1,7 +1,8 @@
 //! From a schema as a client sent it to what it asks.
 
-use std::fmt::Write as _;
+use std::borrow::Cow;
 
+use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
 use super::keywords::{
@@ -11,7 +12,6 @@ use super::part::{Meet, Need, Part, Property};
 use super::{Dialect, MAX_BYTES, MAX_DEPTH, MAX_NODES, Wrong, wrong};
 use crate::error::escape;
 
-/// A reader of one schema.
 pub(super) struct Reader<'a> {
     pub(super) root: &'a Value,
     pub(super) dialect: Dialect,
@@ -92,7 +92,7 @@ impl<'a> Reader<'a> {
     pub(super) fn count(&mut self, path: &str) -> Result<(), Wrong> {
         self.nodes = self.nodes.saturating_add(1);
         match self.nodes > MAX_NODES {
-            true => Err(Wrong::limit(path, format!("the schema has more than {MAX_NODES} values"))),
+            true => Err(Wrong::unsupported(path, format!("the schema has more than {MAX_NODES} values"))),
             false => Ok(()),
         }
     }
@@ -120,7 +120,7 @@ impl<'a> Reader<'a> {
 
     fn strictly(&mut self, schema: &'a Value, path: &str, depth: usize) -> Result<Part, Wrong> {
         if depth > MAX_DEPTH {
-            return Err(Wrong::limit(path, format!("schemas are nested more than {MAX_DEPTH} deep")));
+            return Err(Wrong::unsupported(path, format!("schemas are nested more than {MAX_DEPTH} deep")));
         }
         self.count(path)?;
         let map = match schema {
@@ -238,7 +238,7 @@ impl<'a> Reader<'a> {
         for name in &types {
             match self.typed(name, map, path, depth) {
                 Ok(part) => options.push(part),
-                Err(found) if found.is_impossible() && types.len() > 1 => why = Some(found),
+                Err(found) if found.impossible && types.len() > 1 => why = Some(found),
                 Err(found) => return Err(found),
             }
         }
@@ -267,7 +267,7 @@ impl<'a> Reader<'a> {
             return wrong(path, "unsupported $ref: only references into the same schema (#/…) are supported");
         };
         // A fragment of a URI writes some characters by their bytes (RFC 6901, section 6).
-        let decoded = percent_decoded(fragment);
+        let decoded = percent_decode_str(fragment).decode_utf8().ok().map(Cow::into_owned);
         let exists = |pointer: &String| self.root.pointer(pointer).is_some();
         let candidates = [decoded.unwrap_or_default(), fragment.to_owned()];
         let Some(pointer) = candidates.into_iter().find(exists) else {
@@ -288,7 +288,7 @@ impl<'a> Reader<'a> {
         for (place, option) in list(value, path, key)?.iter().enumerate() {
             match self.part(option, &format!("{path}.{key}[{place}]"), depth.saturating_add(1)) {
                 Ok(part) => options.push(part),
-                Err(found) if found.is_impossible() => why = why.or(Some(found)),
+                Err(found) if found.impossible => why = why.or(Some(found)),
                 Err(found) => return Err(found),
             }
         }
@@ -402,31 +402,9 @@ impl<'a> Reader<'a> {
 pub(super) fn path_of(pointer: &str) -> String {
     let mut path = "$".to_owned();
     for step in pointer.split('/').skip(1) {
-        let written = write!(path, ".{}", step.replace("~1", "/").replace("~0", "~"));
-        debug_assert!(written.is_ok(), "a String takes all text");
+        path.extend([".", &step.replace("~1", "/").replace("~0", "~")]);
     }
     path
-}
-
-/// A text without `%20` and the like; none where they are no UTF-8.
-fn percent_decoded(text: &str) -> Option<String> {
-    let mut bytes = vec![];
-    let mut rest = text.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        let code = after.get(..2).and_then(|code| std::str::from_utf8(code).ok());
-        let code = code.filter(|code| code.bytes().all(|byte| byte.is_ascii_hexdigit()));
-        match (byte, code.and_then(|code| u8::from_str_radix(code, 16).ok())) {
-            (b'%', Some(code)) => {
-                bytes.push(code);
-                rest = after.get(2..).unwrap_or_default();
-            }
-            _ => {
-                bytes.push(byte);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8(bytes).ok()
 }
 
 pub(super) fn object<'v>(value: &'v Value, path: &str, key: &str) -> Result<&'v Map<String, Value>, Wrong> {

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::number::Unwritten;
 use super::part::{List, Need, Object, Part, Rest, equal};
 use super::read::{Reader, path_of};
-use super::{Dialect, Wrong};
+use super::{Dialect, Wrong, possible};
 
 /// Values of which a list may hold each once, at most.
 const UNIQUE: usize = 6;
@@ -90,7 +90,7 @@ impl Reader<'_> {
                 for (place, mut option) in std::mem::take(options).into_iter().enumerate() {
                     match self.settled(&mut option, &format!("{path}.anyOf[{place}]")) {
                         Ok(()) => kept.push(option),
-                        Err(found) if found.is_impossible() => why = why.or(Some(found)),
+                        Err(found) if found.impossible => why = why.or(Some(found)),
                         Err(found) => return Err(found),
                     }
                 }
@@ -107,21 +107,17 @@ impl Reader<'_> {
     fn list_settled(&mut self, list: &mut List, path: &str) -> Result<(), Wrong> {
         for place in 0..list.first.len() {
             let Some(item) = list.first.get_mut(place) else { break };
-            match self.part_settled(item, &format!("{path}.prefixItems[{place}]")) {
-                Ok(()) => {}
-                Err(found) if found.is_impossible() && list.least <= place as u64 => {
-                    list.first.truncate(place);
-                    list.items = None;
-                }
-                Err(found) => return Err(found),
+            let found = self.part_settled(item, &format!("{path}.prefixItems[{place}]"));
+            if possible(found, list.least <= place as u64)?.is_none() {
+                list.first.truncate(place);
+                list.items = None;
             }
         }
         let listed = list.first.len() as u64;
         if let Some(items) = &mut list.items {
-            match self.part_settled(items, &format!("{path}.items")) {
-                Ok(()) => {}
-                Err(found) if found.is_impossible() && list.least <= listed => list.items = None,
-                Err(found) => return Err(found),
+            let found = self.part_settled(items, &format!("{path}.items"));
+            if possible(found, list.least <= listed)?.is_none() {
+                list.items = None;
             }
         }
         if list.items.is_none() {
@@ -178,24 +174,18 @@ impl Reader<'_> {
     fn object_settled(&mut self, object: &mut Object, path: &str) -> Result<(), Wrong> {
         for property in &mut object.properties {
             let Some(part) = &mut property.part else { continue };
-            match self.part_settled(part, &format!("{path}.properties.{}", property.name)) {
-                Ok(()) => {}
-                Err(found) if found.is_impossible() && property.need != Need::Said => {
-                    property.part = None;
-                    property.need = Need::Free;
-                }
-                Err(found) => return Err(found),
+            let found = self.part_settled(part, &format!("{path}.properties.{}", property.name));
+            if possible(found, property.need != Need::Said)?.is_none() {
+                (property.part, property.need) = (None, Need::Free);
             }
         }
         for (place, (_, part)) in object.patterns.iter_mut().enumerate() {
             self.part_settled(part, &format!("{path}.patternProperties[{place}]"))?;
         }
-        if let Rest::Open(part) = &mut object.rest {
-            match self.part_settled(part, &format!("{path}.additionalProperties")) {
-                Ok(()) => {}
-                Err(found) if found.is_impossible() => object.rest = Rest::Closed,
-                Err(found) => return Err(found),
-            }
+        if let Rest::Open(part) = &mut object.rest
+            && possible(self.part_settled(part, &format!("{path}.additionalProperties")), true)?.is_none()
+        {
+            object.rest = Rest::Closed;
         }
         if object.rest == Rest::Unsaid {
             // Without a word about properties any object is meant.

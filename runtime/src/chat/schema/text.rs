@@ -1,11 +1,13 @@
-//! Strings of schemas: patterns and formats as regular expressions of whole texts, and the same as JSON writes them.
+//! Strings of schemas: patterns and formats as regular expressions of whole texts.
 
 use llguidance::derivre::{RegexAst, RegexBuilder};
 use llguidance::regex_to_lark;
-use regex_syntax::hir::{Class, Hir, HirKind, Look};
+use regex_syntax::hir::{Hir, HirKind, Look};
+
+use super::quoted::{ANY_CHARACTER, quoted};
 
 /// Bytes of a pattern at most.
-pub const MAX_PATTERN_BYTES: usize = 1 << 10;
+pub(crate) const MAX_PATTERN_BYTES: usize = 1 << 10;
 /// Bytes of a regular expression of a whole answer at most.
 const MAX_REGEX_BYTES: usize = 8 << 10;
 /// Bytes of what a pattern becomes at most: a class such as `\p{L}` has hundreds of ranges.
@@ -17,79 +19,15 @@ const CHECK_FUEL: u64 = 20_000;
 /// Characters that a text may have to have; longer ones never end.
 pub(super) const MAX_LEAST: u64 = 1 << 16;
 
-macro_rules! host {
-    () => {
-        r"[A-Za-z0-9]([A-Za-z0-9-]{0,30}[A-Za-z0-9])?(\.[A-Za-z]([A-Za-z0-9-]{0,30}[A-Za-z0-9])?){0,4}"
-    };
-}
-macro_rules! byte {
-    () => {
-        "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
-    };
-}
-macro_rules! group {
-    () => {
-        "[0-9a-fA-F]{1,4}"
-    };
-}
-macro_rules! date {
-    () => {
-        "[0-9]{4}-((0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])|(0[13-9]|1[0-2])-(29|30)|(0[13578]|1[02])-31)"
-    };
-}
-macro_rules! time {
-    () => {
-        r"([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
-    };
-}
-macro_rules! uri {
-    () => {
-        concat!("[a-z][a-z0-9+.-]*://", host!(), r"(:[1-9][0-9]{0,3})?(/[A-Za-z0-9._~-]+)*/?(\?[A-Za-z0-9._~=&-]*)?")
-    };
-}
-macro_rules! ipv6 {
-    () => {
-        concat!(
-            "((",
-            group!(),
-            ":){7}",
-            group!(),
-            "|::(",
-            group!(),
-            ":){0,5}",
-            group!(),
-            "|(",
-            group!(),
-            ":){1,6}:",
-            group!(),
-            "|::)"
-        )
-    };
-}
-
-/// Formats of strings, each as the pattern of whole texts that every validator takes for one; those of DeepSeek first.
-const FORMATS: [(&str, &str); 18] = [
-    ("email", concat!(r"[A-Za-z0-9_%+-]{1,20}(\.[A-Za-z0-9_%+-]{1,20}){0,2}@", host!())),
-    ("hostname", host!()),
-    ("ipv4", concat!("(", byte!(), r"\.){3}", byte!())),
-    ("ipv6", ipv6!()),
-    ("uuid", r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"),
-    ("date", date!()),
-    ("time", time!()),
-    ("date-time", concat!(date!(), "T", time!())),
-    ("duration", "P([0-9]{1,9}[YMWD]|([0-9]{1,9}D)?T[0-9]{1,9}[HMS])"),
-    ("uri", uri!()),
-    ("uri-reference", concat!("(", uri!(), "|/[A-Za-z0-9._~-]*)")),
-    ("iri", uri!()),
-    ("url", uri!()),
-    ("idn-hostname", host!()),
-    ("idn-email", concat!(r"[A-Za-z0-9_%+-]{1,20}(\.[A-Za-z0-9_%+-]{1,20}){0,2}@", host!())),
-    ("json-pointer", "(/([A-Za-z0-9._-]|~[01])*)*"),
-    ("base64", "([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?"),
-    ("base64url", "([A-Za-z0-9_-]{4})*([A-Za-z0-9_-]{2,3})?"),
-];
-/// How many of them DeepSeek knows.
-const DEEPSEEKS: usize = 5;
+const HOST: &str = r"[A-Za-z0-9]([A-Za-z0-9-]{0,30}[A-Za-z0-9])?(\.[A-Za-z]([A-Za-z0-9-]{0,30}[A-Za-z0-9])?){0,4}";
+const MAILBOX: &str = r"[A-Za-z0-9_%+-]{1,20}(\.[A-Za-z0-9_%+-]{1,20}){0,2}";
+const BYTE: &str = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])";
+const GROUP: &str = "[0-9a-fA-F]{1,4}";
+const DATE: &str = "[0-9]{4}-((0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])|(0[13-9]|1[0-2])-(29|30)|(0[13578]|1[02])-31)";
+const TIME: &str = r"([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])";
+const PATH: &str = r"(:[1-9][0-9]{0,3})?(/[A-Za-z0-9._~-]+)*/?(\?[A-Za-z0-9._~=&-]*)?";
+/// The formats that DeepSeek knows.
+const DEEPSEEKS: [&str; 5] = ["email", "hostname", "ipv4", "ipv6", "uuid"];
 
 /// What is asked of a text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -100,16 +38,32 @@ pub(crate) struct Texts {
     pub(crate) most: Option<u64>,
 }
 
-/// The pattern of a format's whole texts.
+/// The pattern of a format's whole texts: those that every validator takes for one.
 pub(super) fn format(name: &str, deepseeks: bool) -> Option<String> {
-    let known = if deepseeks { FORMATS.get(..DEEPSEEKS)? } else { &FORMATS };
-    known.iter().find(|(known, _)| *known == name).map(|(_, pattern)| (*pattern).to_owned())
+    let uri = || format!("[a-z][a-z0-9+.-]*://{HOST}{PATH}");
+    Some(match name {
+        _ if deepseeks && !DEEPSEEKS.contains(&name) => return None,
+        "email" | "idn-email" => format!("{MAILBOX}@{HOST}"),
+        "hostname" | "idn-hostname" => HOST.to_owned(),
+        "ipv4" => format!(r"({BYTE}\.){{3}}{BYTE}"),
+        "ipv6" => {
+            format!("(({GROUP}:){{7}}{GROUP}|::({GROUP}:){{0,5}}{GROUP}|({GROUP}:){{1,6}}:{GROUP}|::)")
+        }
+        "uuid" => r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}".to_owned(),
+        "date" => DATE.to_owned(),
+        "time" => TIME.to_owned(),
+        "date-time" => format!("{DATE}T{TIME}"),
+        "duration" => "P([0-9]{1,9}[YMWD]|([0-9]{1,9}D)?T[0-9]{1,9}[HMS])".to_owned(),
+        "uri" | "iri" | "url" => uri(),
+        "uri-reference" => format!("({}|/[A-Za-z0-9._~-]*)", uri()),
+        "json-pointer" => "(/([A-Za-z0-9._-]|~[01])*)*".to_owned(),
+        "base64" => "([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?".to_owned(),
+        "base64url" => "([A-Za-z0-9_-]{4})*([A-Za-z0-9_-]{2,3})?".to_owned(),
+        _ => return None,
+    })
 }
 
 /// The rules of a pattern, which may match anywhere.
-///
-/// # Errors
-/// Why it cannot be held.
 pub(super) fn pattern(text: &str) -> Result<Vec<(String, bool)>, String> {
     rules(text, MAX_PATTERN_BYTES)
 }
@@ -238,13 +192,8 @@ fn anchored(hir: &Hir) -> Option<String> {
             _ => one,
         };
         let HirKind::Alternation(options) = sub.kind() else { return None };
-        let whole: Option<Vec<String>> = options
-            .iter()
-            .map(|option| {
-                let parts = [starts, std::slice::from_ref(option), ends].concat();
-                anchored(&Hir::concat(parts))
-            })
-            .collect();
+        let whole = |option| anchored(&Hir::concat([starts, std::slice::from_ref(option), ends].concat()));
+        let whole: Option<Vec<String>> = options.iter().map(whole).collect();
         return Some(format!("(?:{})", whole?.join("|")));
     }
     if middle.iter().any(held) {
@@ -256,101 +205,8 @@ fn anchored(hir: &Hir) -> Option<String> {
     Some(format!("{before}(?:{middle}){after}"))
 }
 
-/// A regular expression of texts as one of what stands for them between the quotes of JSON, which writes each in one way.
-pub(crate) fn quoted(pattern: &str) -> Option<String> {
-    let mut out = String::new();
-    write_quoted(&regex_syntax::parse(pattern).ok()?, &mut out)?;
-    Some(out)
-}
-
-/// Any character as JSON writes it.
-pub(crate) const ANY_CHARACTER: &str = r#"(?:[^"\\\x00-\x1f]|\\["\\bfnrt]|\\u00(?:0[0-7bef]|1[0-9a-f]))"#;
-
-fn write_quoted(hir: &Hir, out: &mut String) -> Option<()> {
-    match hir.kind() {
-        HirKind::Empty => {}
-        HirKind::Literal(literal) => {
-            let text = std::str::from_utf8(&literal.0).ok()?;
-            let json = serde_json::to_string(text).ok()?;
-            out.push_str(&regex_syntax::escape(json.get(1..json.len().checked_sub(1)?)?));
-        }
-        HirKind::Class(class) => {
-            let ranges: Vec<(char, char)> = match class {
-                Class::Unicode(class) => class.ranges().iter().map(|range| (range.start(), range.end())).collect(),
-                Class::Bytes(class) => {
-                    class.ranges().iter().map(|range| (char::from(range.start()), char::from(range.end()))).collect()
-                }
-            };
-            write_class(&ranges, out)?;
-        }
-        HirKind::Look(_) => return None,
-        HirKind::Repetition(repetition) => {
-            out.push_str("(?:");
-            write_quoted(&repetition.sub, out)?;
-            out.push(')');
-            match (repetition.min, repetition.max) {
-                (0, None) => out.push('*'),
-                (1, None) => out.push('+'),
-                (0, Some(1)) => out.push('?'),
-                (min, Some(max)) => out.push_str(&format!("{{{min},{max}}}")),
-                (min, None) => out.push_str(&format!("{{{min},}}")),
-            }
-        }
-        HirKind::Capture(group) => write_quoted(&group.sub, out)?,
-        HirKind::Concat(parts) => parts.iter().try_for_each(|part| write_quoted(part, out))?,
-        HirKind::Alternation(options) => {
-            out.push_str("(?:");
-            for (place, option) in options.iter().enumerate() {
-                if place > 0 {
-                    out.push('|');
-                }
-                write_quoted(option, out)?;
-            }
-            out.push(')');
-        }
-    }
-    Some(())
-}
-
-fn write_class(ranges: &[(char, char)], out: &mut String) -> Option<()> {
-    let mut plain: Vec<(u32, u32)> = vec![];
-    let mut others: Vec<String> = vec![];
-    for &(from, to) in ranges {
-        let (mut from, to) = (u32::from(from), u32::from(to));
-        // What JSON does not write as it is: all of them are ASCII.
-        for special in (0..0x20_u32).chain([0x22, 0x5c]) {
-            if from <= special && special <= to {
-                let text = char::from_u32(special)?.to_string();
-                let json = serde_json::to_string(&text).ok()?;
-                others.push(regex_syntax::escape(json.get(1..json.len().checked_sub(1)?)?));
-                if from < special {
-                    plain.push((from, special.saturating_sub(1)));
-                }
-                from = special.saturating_add(1);
-            }
-        }
-        if from <= to {
-            plain.push((from, to));
-        }
-    }
-    let plain: String = plain.iter().map(|(from, to)| format!("\\x{{{from:x}}}-\\x{{{to:x}}}")).collect();
-    if !plain.is_empty() {
-        others.insert(0, format!("[{plain}]"));
-    }
-    match others.as_slice() {
-        // A class of nothing: no text at all.
-        [] => out.push_str("[^\\x{0}-\\x{10ffff}]"),
-        [one] if one.starts_with('[') => out.push_str(one),
-        several => out.push_str(&format!("(?:{})", several.join("|"))),
-    }
-    Some(())
-}
-
 impl Texts {
     /// Texts that a regular expression matches as a whole.
-    ///
-    /// # Errors
-    /// Why it cannot be held.
     pub(crate) fn matching(pattern: &str) -> Result<Texts, String> {
         // Anchors at its ends say what is so anyway; look-ahead at its begin is known.
         let inside = pattern.strip_prefix('^').unwrap_or(pattern);
@@ -381,10 +237,8 @@ impl Texts {
     /// The reason; `true`: no text fits.
     pub(super) fn check(&self) -> Result<(), (String, bool)> {
         if self.most.is_some_and(|most| self.least > most) {
-            return Err((
-                format!("no text has at least {} and at most {} characters", self.least, self.most.unwrap_or(0)),
-                true,
-            ));
+            let (least, most) = (self.least, self.most.unwrap_or(0));
+            return Err((format!("no text has at least {least} and at most {most} characters"), true));
         }
         if self.least > MAX_LEAST {
             return Err((format!("'minLength' is {}, but at most {MAX_LEAST} is supported", self.least), true));
@@ -422,23 +276,23 @@ impl Texts {
 
     /// As a terminal of a grammar for texts as they are.
     pub(crate) fn raw(&self) -> String {
-        let any = (self.rules.iter().all(|(_, wanted)| !wanted) || self.least > 0 || self.most.is_some())
-            .then(|| terminal(&self.length()));
-        let rules = self
-            .rules
-            .iter()
-            .map(|(pattern, wanted)| format!("{}{}", if *wanted { "" } else { "~" }, terminal(pattern)));
-        rules.chain(any).collect::<Vec<_>>().join(" & ")
+        let rules = self.rules.iter().map(|(pattern, wanted)| (terminal(pattern), *wanted));
+        self.terminal(rules, || terminal(&self.length()))
     }
 
     /// As a terminal of a grammar for strings of JSON.
     pub(crate) fn json(&self) -> Option<String> {
-        let any = (self.rules.iter().all(|(_, wanted)| !wanted) || self.least > 0 || self.most.is_some())
-            .then(|| terminal(&format!("\"{}\"", repeated(ANY_CHARACTER, self.least, self.most))));
-        let rules = self.rules.iter().map(|(pattern, wanted)| {
-            Some(format!("{}{}", if *wanted { "" } else { "~" }, terminal(&format!("\"{}\"", quoted(pattern)?))))
-        });
-        rules.chain(any.map(Some)).collect::<Option<Vec<_>>>().map(|parts| parts.join(" & "))
+        let written = |pattern: &str| terminal(&format!("\"{pattern}\""));
+        let rules = self.rules.iter().map(|(pattern, wanted)| Some((written(&quoted(pattern)?), *wanted)));
+        let rules = rules.collect::<Option<Vec<_>>>()?.into_iter();
+        Some(self.terminal(rules, || written(&repeated(ANY_CHARACTER, self.least, self.most))))
+    }
+
+    /// All rules, and the length where it says something or nothing else does.
+    fn terminal(&self, rules: impl Iterator<Item = (String, bool)>, length: impl FnOnce() -> String) -> String {
+        let needed = self.rules.iter().all(|(_, wanted)| !wanted) || self.least > 0 || self.most.is_some();
+        let rules = rules.map(|(rule, wanted)| if wanted { rule } else { format!("~{rule}") });
+        rules.chain(needed.then(length)).collect::<Vec<_>>().join(" & ")
     }
 }
 

@@ -18,11 +18,11 @@ use crate::json::{Kind, Reader};
 /// Largest header of one file, in bytes.
 pub const HEADER_BYTES: u64 = 16 << 20;
 /// Largest number of dimensions.
-pub const RANK: usize = 8;
+pub(crate) const RANK: usize = 8;
 /// Longest tensor name, in bytes.
-pub const NAME_BYTES: usize = 1024;
+pub(crate) const NAME_BYTES: usize = 1024;
 /// Most tensors of a checkpoint.
-pub const TENSORS: usize = 1_000_000;
+pub(crate) const TENSORS: usize = 1_000_000;
 
 /// Reads and checks the header of `file`.
 ///
@@ -103,10 +103,8 @@ fn entry(reader: &mut Reader<'_>, file: &Arc<str>, name: Cow<'_, str>) -> Result
     let fault = |class, message: &str| tensor_error(class, file, &name, message);
     let found = reader.peek()?;
     if found != Kind::Object {
-        return Err(fault(
-            Class::Entry,
-            &format!("expected an object of dtype, shape and data_offsets, found {found}"),
-        ));
+        let message = format!("expected an object of dtype, shape and data_offsets, found {found}");
+        return Err(fault(Class::Entry, &message));
     }
     let (mut dtype, mut shape, mut offsets) = (None, None, None);
     reader.object(|reader, key| {
@@ -140,10 +138,9 @@ fn entry(reader: &mut Reader<'_>, file: &Arc<str>, name: Cow<'_, str>) -> Result
             }
             _ => return Err(fault(Class::Entry, &format!("unknown key {}", quote(&key)))),
         };
-        if again {
-            Err(reader.fault(&format!("tensor {}: the key {} twice", quote(&name), quote(&key))))
-        } else {
-            Ok(())
+        match again {
+            true => Err(reader.fault(&format!("tensor {}: the key {} twice", quote(&name), quote(&key)))),
+            false => Ok(()),
         }
     })?;
     let absent = |key: &str| fault(Class::Entry, &format!("{key} is absent"));
@@ -223,11 +220,8 @@ fn cover(file: &str, tensors: &mut [Tensor], data_bytes: u64) -> Result<()> {
     }
     // Here the header agrees with itself: a shorter file was cut.
     if end > data_bytes {
-        return Err(Error::file(
-            Class::Len,
-            file,
-            format_args!("expected {end} bytes of data, found {data_bytes}: the file is cut"),
-        ));
+        let message = format_args!("expected {end} bytes of data, found {data_bytes}: the file is cut");
+        return Err(Error::file(Class::Len, file, message));
     }
     if end < data_bytes {
         let message = format!("{} bytes after the last tensor that no tensor owns", data_bytes.saturating_sub(end));

@@ -54,11 +54,8 @@ pub(super) async fn read(source: &dyn Source) -> Result<(&'static str, HashMap<S
                 return Err(tensor.error(Class::Dup, format_args!("also in {}", quote(&first.file))));
             }
             if tensors.len() >= TENSORS {
-                return Err(Error::file(
-                    Class::Limit,
-                    shard,
-                    format_args!("more than {TENSORS} tensors in all shards"),
-                ));
+                let message = format_args!("more than {TENSORS} tensors in all shards");
+                return Err(Error::file(Class::Limit, shard, message));
             }
             tensors.insert(tensor.name.clone(), tensor);
         }
@@ -67,12 +64,8 @@ pub(super) async fn read(source: &dyn Source) -> Result<(&'static str, HashMap<S
         match listed.remove(&tensor.name) {
             Some(shard) if shard == tensor.file => {}
             Some(shard) => {
-                let message = format!(
-                    "tensor {}: listed in {}, found in {}",
-                    quote(&tensor.name),
-                    quote(&shard),
-                    quote(&tensor.file)
-                );
+                let (name, listed, found) = (quote(&tensor.name), quote(&shard), quote(&tensor.file));
+                let message = format_args!("tensor {name}: listed in {listed}, found in {found}");
                 return Err(Error::file(Class::Index, INDEX_FILE, message));
             }
             None => return Err(tensor.error(Class::Index, format_args!("not listed in {INDEX_FILE}"))),

@@ -3,8 +3,8 @@
 mod header;
 mod index;
 
+pub use header::HEADER_BYTES;
 pub use header::read as read_header;
-pub use header::{HEADER_BYTES, NAME_BYTES, RANK, TENSORS};
 pub use index::{INDEX_FILE, ONLY_SHARD_FILE, SHARDS, SINGLE_FILE};
 
 use super::config::{CONFIG_FILE, GENERATION_FILE, GenerationDefaults, ModelConfig};

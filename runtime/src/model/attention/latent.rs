@@ -133,7 +133,6 @@ fn absorb(r: &mut StepRecorder<'_>, q: Columns, key_up: &TableShard) -> Columns 
     y
 }
 
-/// What attention reads.
 struct Reading {
     /// `[tokens, heads, qk_head_dim]`
     q: Columns,

@@ -40,7 +40,7 @@ impl LayerAttention {
     }
 
     /// What the layer keeps of each position, in the order in which pages are copied.
-    pub fn cache(&self) -> impl Iterator<Item = CacheTensor> + use<> {
+    pub(crate) fn cache(&self) -> impl Iterator<Item = CacheTensor> + use<> {
         match self {
             LayerAttention::Latent(w) => {
                 std::iter::once(w.latents).chain(w.indexer.as_ref().map(|indexer| indexer.keys))

@@ -38,11 +38,11 @@ pub struct Latent {
 #[derive(Clone, Debug)]
 pub struct Up {
     /// `q_a_layernorm`: `[q_lora_rank]`
-    pub norm: Slot,
+    pub(crate) norm: Slot,
     /// `q_b_proj`, and the indexer's `wq_b`.
-    pub matrix: LinearWeights,
+    pub(crate) matrix: LinearWeights,
     /// Columns of `matrix`: the queries.
-    pub query: ColumnRange,
+    pub(crate) query: ColumnRange,
 }
 
 /// The indexer: where its projections lie among attention's, its LayerNorm, and its rows of the cache.

@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 use crate::generate::{Event, Finish, Voice};
 use crate::platform;
 use crate::wire::calls::{Call, Pending};
+use crate::wire::merged;
 
 /// A part of an answer.
 enum Block {
@@ -20,6 +21,7 @@ enum Block {
 }
 
 /// The answer so far. Every [`Event`] goes through [`AnthropicMessage::events`], whether the answer is streamed or not.
+#[derive(Default)]
 pub struct AnthropicMessage {
     id: String,
     model: String,
@@ -34,56 +36,44 @@ pub struct AnthropicMessage {
     begun: bool,
     stop_reason: Option<&'static str>,
     stop_sequence: Option<String>,
+    /// Events that nobody has yet.
+    said: Vec<Value>,
 }
 
 impl AnthropicMessage {
     /// An answer without blocks yet. `model`: as the request names it.
-    #[must_use]
     pub fn new(model: String) -> AnthropicMessage {
-        AnthropicMessage {
-            id: format!("msg_{}", platform::name(32)),
-            model,
-            prompt_tokens: 0,
-            cached_tokens: 0,
-            output_tokens: 0,
-            blocks: vec![],
-            open: false,
-            pending: Pending::default(),
-            begun: false,
-            stop_reason: None,
-            stop_sequence: None,
-        }
+        AnthropicMessage { id: format!("msg_{}", platform::name(32)), model, ..AnthropicMessage::default() }
     }
 
     /// The events of a stream that an event of the answer is. Each has its name as `type`.
     pub fn events(&mut self, event: &Event) -> Vec<Value> {
-        let mut said = vec![];
         if let Event::Prompt { total, cached, .. } = event {
             (self.prompt_tokens, self.cached_tokens) = (*total, *cached);
         }
         if !std::mem::replace(&mut self.begun, true) {
-            said.push(named("message_start", json!({ "message": self.whole() })));
+            self.said.push(named("message_start", json!({ "message": self.whole() })));
         }
         match event {
             Event::Token { .. } => self.output_tokens = self.output_tokens.saturating_add(1),
-            Event::Text { voice, text } => self.text(*voice, text, &mut said),
-            Event::Call { .. } => self.close(&mut said),
+            Event::Text { voice, text } => self.text(*voice, text),
+            Event::Call { .. } => self.close(),
             Event::End { finish, stop, timings } => {
                 self.prompt_tokens = timings.prompt_tokens;
                 self.cached_tokens = timings.cached_tokens;
                 self.output_tokens = timings.completion_tokens;
-                self.close(&mut said);
-                self.finish(*finish, stop.as_deref(), &mut said);
+                self.close();
+                self.finish(*finish, stop.as_deref());
             }
             _ => {}
         }
         if let Some(call) = self.pending.take(event) {
-            self.call(call, &mut said);
+            self.call(call);
         }
-        said
+        std::mem::take(&mut self.said)
     }
 
-    fn text(&mut self, voice: Voice, text: &str, said: &mut Vec<Value>) {
+    fn text(&mut self, voice: Voice, text: &str) {
         let grows = self.open
             && matches!(
                 (self.blocks.last(), voice),
@@ -94,7 +84,7 @@ impl AnthropicMessage {
                 Voice::Reasoning => Block::Thinking(String::new()),
                 Voice::Content => Block::Text(String::new()),
             };
-            self.push(block, said);
+            self.push(block);
         }
         let delta = match self.blocks.last_mut() {
             Some(Block::Thinking(all)) => {
@@ -107,47 +97,46 @@ impl AnthropicMessage {
             }
             _ => return,
         };
-        self.delta(&delta, said);
+        self.delta(&delta);
     }
 
-    /// A call is complete.
-    fn call(&mut self, Call { id, name, written, arguments: input }: Call, said: &mut Vec<Value>) {
+    fn call(&mut self, Call { id, name, written, arguments: input }: Call) {
         let id = id.unwrap_or_else(|| format!("toolu_{}", platform::name(32)));
-        self.push(Block::Call { id, name, input }, said);
-        self.delta(&json!({ "type": "input_json_delta", "partial_json": written }), said);
-        self.close(said);
+        self.push(Block::Call { id, name, input });
+        self.delta(&json!({ "type": "input_json_delta", "partial_json": written }));
+        self.close();
     }
 
-    fn push(&mut self, block: Block, said: &mut Vec<Value>) {
-        self.close(said);
+    fn push(&mut self, block: Block) {
+        self.close();
         let start = match &block {
             Block::Thinking(_) => json!({ "type": "thinking", "thinking": "", "signature": "" }),
             Block::Text(_) => json!({ "type": "text", "text": "" }),
             Block::Call { id, name, .. } => json!({ "type": "tool_use", "id": id, "name": name, "input": {} }),
         };
         let index = self.blocks.len();
-        said.push(named("content_block_start", json!({ "index": index, "content_block": start })));
+        self.said.push(named("content_block_start", json!({ "index": index, "content_block": start })));
         self.blocks.push(block);
         self.open = true;
     }
 
-    fn close(&mut self, said: &mut Vec<Value>) {
+    fn close(&mut self) {
         if !std::mem::take(&mut self.open) {
             return;
         }
         if let Some(Block::Thinking(thought)) = self.blocks.last() {
-            self.delta(&json!({ "type": "signature_delta", "signature": signature(thought) }), said);
+            self.delta(&json!({ "type": "signature_delta", "signature": signature(thought) }));
         }
         let index = self.blocks.len().saturating_sub(1);
-        said.push(named("content_block_stop", json!({ "index": index })));
+        self.said.push(named("content_block_stop", json!({ "index": index })));
     }
 
-    fn delta(&self, delta: &Value, said: &mut Vec<Value>) {
+    fn delta(&mut self, delta: &Value) {
         let index = self.blocks.len().saturating_sub(1);
-        said.push(named("content_block_delta", json!({ "index": index, "delta": delta })));
+        self.said.push(named("content_block_delta", json!({ "index": index, "delta": delta })));
     }
 
-    fn finish(&mut self, finish: Finish, stop: Option<&str>, said: &mut Vec<Value>) {
+    fn finish(&mut self, finish: Finish, stop: Option<&str>) {
         let calls = self.blocks.iter().any(|block| matches!(block, Block::Call { .. }));
         self.stop_sequence = stop.map(str::to_owned);
         self.stop_reason = Some(match finish {
@@ -160,8 +149,8 @@ impl AnthropicMessage {
             _ => "end_turn",
         });
         let delta = json!({ "stop_reason": self.stop_reason, "stop_sequence": self.stop_sequence });
-        said.push(named("message_delta", json!({ "delta": delta, "usage": self.usage() })));
-        said.push(named("message_stop", json!({})));
+        self.said.push(named("message_delta", json!({ "delta": delta, "usage": self.usage() })));
+        self.said.push(named("message_stop", json!({})));
     }
 
     fn usage(&self) -> Value {
@@ -173,7 +162,6 @@ impl AnthropicMessage {
     }
 
     /// The whole message.
-    #[must_use]
     pub fn whole(&self) -> Value {
         let block = |block: &Block| match block {
             Block::Thinking(text) => json!({ "type": "thinking", "thinking": text, "signature": signature(text) }),
@@ -190,16 +178,12 @@ impl AnthropicMessage {
 
 /// What marks a thought as one that was thought here. Clients drop thoughts without a mark from what they send back; nothing
 /// depends on it.
-fn signature(thought: &str) -> String {
+pub(super) fn signature(thought: &str) -> String {
     Sha256::digest(thought).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn named(name: &str, fields: Value) -> Value {
-    let mut event = json!({ "type": name });
-    if let (Value::Object(event), Value::Object(fields)) = (&mut event, fields) {
-        event.extend(fields);
-    }
-    event
+    merged(json!({ "type": name }), fields)
 }
 
 #[cfg(test)]

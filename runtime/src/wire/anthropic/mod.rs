@@ -14,7 +14,6 @@ use super::time::timestamp;
 
 /// A refusal with an HTTP status. `overflow`: tokens of a prompt that is too long, and how many there may be; `id`: of the
 /// request.
-#[must_use]
 pub fn error(status: u16, message: &str, overflow: Option<(u64, u64)>, id: Option<&str>) -> Value {
     let kind = match status {
         401 => "authentication_error",
@@ -39,7 +38,6 @@ pub fn error(status: u16, message: &str, overflow: Option<(u64, u64)>, id: Optio
 }
 
 /// A model. `created`: Unix seconds; `context`: null where nobody knows it.
-#[must_use]
 pub fn model(id: &str, created: u64, context: &Value) -> Value {
     json!({
         "type": "model", "id": id, "display_name": id, "created_at": timestamp(created, None),
@@ -48,7 +46,6 @@ pub fn model(id: &str, created: u64, context: &Value) -> Value {
 }
 
 /// All models, on one page.
-#[must_use]
 pub fn models(ids: &[&str], created: u64, context: &Value) -> Value {
     let data: Vec<Value> = ids.iter().map(|id| model(id, created, context)).collect();
     json!({ "data": data, "has_more": false, "first_id": ids.first(), "last_id": ids.last() })

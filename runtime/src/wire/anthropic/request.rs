@@ -2,15 +2,15 @@
 
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 
-use crate::chat::{Content, FunctionCall, FunctionType, Message, Role, Tool, ToolCall};
-use crate::error::{Code, Error, Result, quote};
+use super::message::signature;
+use crate::chat::{FunctionCall, Message, Role, Tool, ToolCall};
+use crate::error::{Error, Result, quote};
 use crate::json::text_or_list;
 use crate::wire::openai::{
-    ChatRequest, FunctionName, JsonSchema, NamedTool, ResponseFormat, Rules, Stop, Thinking, ThinkingType,
-    ToolChoiceField, ToolChoiceWord,
+    ChatRequest, ResponseFormat, Rules, Stop, Thinking, ThinkingType, ToolChoiceField, ToolChoiceWord,
 };
+use crate::wire::refuse;
 
 /// A request as that of a chat completion, checked. `counts`: its tokens are only counted.
 ///
@@ -116,10 +116,6 @@ struct Metadata {
     user_id: Option<String>,
 }
 
-fn refuse(place: &str, message: impl std::fmt::Display) -> Error {
-    Error::new(Code::BadRequest, format!("{place}: {message}")).with_detail("param", place)
-}
-
 impl MessagesRequest {
     /// The same request of a chat completion, not yet checked.
     fn into_chat(self, counts: bool) -> Result<ChatRequest> {
@@ -137,7 +133,7 @@ impl MessagesRequest {
         let format = response_format(self.output_config.and_then(|config| config.format), self.output_format)?;
         let mut messages = vec![];
         if let Some(system) = self.system {
-            messages.push(message(Role::System, system.joined("system")?));
+            messages.push(Message::of(Role::System, system.joined("system")?));
         }
         conversation(self.messages, &mut messages)?;
         let mut thinking = self.thinking;
@@ -181,8 +177,7 @@ impl MessagesRequest {
 
 /// A user's id may be any text; what separates caches is short.
 fn scope(user: &str) -> Option<String> {
-    let digest = || Sha256::digest(user).iter().map(|byte| format!("{byte:02x}")).collect();
-    (!user.is_empty()).then(digest)
+    (!user.is_empty()).then(|| signature(user))
 }
 
 fn response_format(format: Option<Format>, older: Option<Format>) -> Result<Option<ResponseFormat>> {
@@ -192,10 +187,7 @@ fn response_format(format: Option<Format>, older: Option<Format>) -> Result<Opti
         return Err(refuse(place, format_args!("expected type json_schema, found {}", quote(&format.r#type))));
     }
     match format.schema {
-        Some(schema) if schema.is_object() => {
-            let json_schema = Some(JsonSchema { schema: Some(schema) });
-            Ok(Some(ResponseFormat { r#type: format.r#type, json_schema, schema: None }))
-        }
+        Some(schema) if schema.is_object() => Ok(Some(ResponseFormat::of(&format.r#type, Some(schema)))),
         _ => Err(refuse(place, "expected a schema, an object")),
     }
 }
@@ -206,9 +198,7 @@ fn tool_choice(choice: Choice) -> Result<(Option<ToolChoiceField>, Option<bool>)
         ("auto", _) => ToolChoiceField::Word(ToolChoiceWord::Auto),
         ("any", _) => ToolChoiceField::Word(ToolChoiceWord::Required),
         ("none", _) => ToolChoiceField::Word(ToolChoiceWord::None),
-        ("tool", Some(name)) => {
-            ToolChoiceField::Tool(NamedTool { r#type: FunctionType::Function, function: FunctionName { name } })
-        }
+        ("tool", Some(name)) => ToolChoiceField::named(name),
         ("tool", None) => return Err(refuse("tool_choice.name", "field required")),
         (other, _) => {
             let found = quote(other);
@@ -242,10 +232,6 @@ fn offered((index, offer): (usize, Offer)) -> Result<Tool> {
     Ok(Tool { r#type: None, function })
 }
 
-fn message(role: Role, text: String) -> Message {
-    Message { role, content: Some(Content::Text(text)), ..Message::default() }
-}
-
 /// Turns as messages. Turns of one role that follow each other are one, so Anthropic says; results of tools come before what
 /// the user says.
 fn conversation(turns: Vec<Turn>, messages: &mut Vec<Message>) -> Result<()> {
@@ -266,7 +252,7 @@ fn conversation(turns: Vec<Turn>, messages: &mut Vec<Message>) -> Result<()> {
                 let only_results = said.text.is_empty() && !said.results.is_empty();
                 messages.append(&mut said.results);
                 if !only_results {
-                    messages.push(message(Role::User, said.text));
+                    messages.push(Message::of(Role::User, said.text));
                 }
             }
             "assistant" => {
@@ -275,10 +261,10 @@ fn conversation(turns: Vec<Turn>, messages: &mut Vec<Message>) -> Result<()> {
                 messages.push(Message {
                     reasoning_content: said.thought,
                     tool_calls: (!said.calls.is_empty()).then_some(said.calls),
-                    ..message(Role::Assistant, said.text)
+                    ..Message::of(Role::Assistant, said.text)
                 });
             }
-            _ => messages.push(message(Role::System, said.text)),
+            _ => messages.push(Message::of(Role::System, said.text)),
         }
     }
     match open {
@@ -357,7 +343,7 @@ impl Said {
             ("tool_result", "user") => {
                 let content = result(&format!("{place}.content"), block.content)?;
                 let id = field("tool_use_id", block.tool_use_id)?;
-                self.results.push(Message { tool_call_id: Some(id), ..message(Role::Tool, content) });
+                self.results.push(Message { tool_call_id: Some(id), ..Message::of(Role::Tool, content) });
             }
             (kind, role) => return Err(unsupported(place, kind, role)),
         }

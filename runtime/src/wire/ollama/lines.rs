@@ -10,6 +10,7 @@ use crate::wire::calls::{Call, Pending};
 use crate::wire::time::timestamp;
 
 /// The answer so far. Times are since 1970.
+#[derive(Default)]
 pub struct Lines {
     model: String,
     generates: bool,
@@ -23,20 +24,11 @@ pub struct Lines {
 
 impl Lines {
     /// An answer without text yet. `generates`: to a request to generate, else to chat.
-    #[must_use]
     pub fn new(model: String, generates: bool) -> Lines {
-        Lines {
-            model,
-            generates,
-            content: String::new(),
-            thought: String::new(),
-            calls: vec![],
-            pending: Pending::default(),
-        }
+        Lines { model, generates, ..Lines::default() }
     }
 
     /// The answer to a request that says nothing.
-    #[must_use]
     pub fn empty(&self, done_reason: &str, now: Duration) -> Map<String, Value> {
         let mut line = self.line("", "", &[], now);
         line.extend(fields(json!({ "done": true, "done_reason": done_reason })));
@@ -110,7 +102,6 @@ impl Lines {
 }
 
 /// The fields of an object that are not null.
-#[must_use]
 pub fn fields(object: Value) -> Map<String, Value> {
     match object {
         Value::Object(fields) => fields.into_iter().filter(|(_, value)| !value.is_null()).collect(),

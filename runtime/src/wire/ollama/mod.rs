@@ -8,10 +8,9 @@ mod request;
 use serde_json::{Value, json};
 
 pub use lines::{Lines, fields};
-pub use request::{OllamaTask, What, asked, plain_name};
+pub use request::{What, asked, plain_name};
 
 /// A refusal.
-#[must_use]
 pub fn error(message: &str) -> Value {
     json!({ "error": message })
 }

@@ -4,10 +4,9 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Number, Value};
 
 use crate::chat::{Content, FunctionCall, Message, Role, Tool, ToolCall};
-use crate::error::{Code, Error, Result, quote};
-use crate::wire::openai::{
-    ChatRequest, JsonSchema, PromptField, ResponseFormat, Rules, Stop, TextRequest, Thinking, ThinkingType,
-};
+use crate::error::{Error, Result, quote};
+use crate::wire::openai::{ChatRequest, PromptField, ResponseFormat, Rules, Stop, TextRequest, Thinking, ThinkingType};
+use crate::wire::refuse;
 
 /// The fields of chat and of generate.
 #[derive(Deserialize)]
@@ -111,12 +110,7 @@ pub fn asked(rules: &Rules, body: &[u8], generates: bool) -> Result<OllamaTask> 
     request.asked(rules, ignored, generates)
 }
 
-fn refuse(place: &str, message: impl std::fmt::Display) -> Error {
-    Error::new(Code::BadRequest, format!("{place}: {message}")).with_detail("param", place)
-}
-
 /// A name without the tag that Ollama adds to names without one.
-#[must_use]
 pub fn plain_name(name: &str) -> &str {
     name.strip_suffix(":latest").unwrap_or(name)
 }
@@ -136,11 +130,8 @@ impl OllamaRequest {
             let done_reason = if unloads { "unload" } else { "load" };
             return Ok(OllamaTask { model, streams, what: What::Load { done_reason } });
         }
-        if self
-            .options
-            .as_ref()
-            .is_some_and(|options| options.repeat_last_n.as_ref().is_some_and(|n| !is_zero_number(n)))
-        {
+        let last = self.options.as_ref().and_then(|options| options.repeat_last_n.as_ref());
+        if last.is_some_and(|n| !is_zero_number(n)) {
             ignored.push("options.repeat_last_n".to_owned());
         }
         let what = match generates {
@@ -164,29 +155,24 @@ impl OllamaRequest {
             return Err(images("images"));
         }
         if self.template.take().is_some_and(|template| !template.is_empty()) {
-            let message = "not supported; send the whole prompt with raw: true";
-            return Err(refuse("template", message));
+            return Err(refuse("template", "not supported; send the whole prompt with raw: true"));
         }
         if self.context.take().is_some_and(|context| !context.is_empty()) {
-            let message = "not supported; send the messages to /api/chat";
-            return Err(refuse("context", message));
+            return Err(refuse("context", "not supported; send the messages to /api/chat"));
         }
         let prompt = self.prompt.take().unwrap_or_default();
         if self.raw == Some(true) || self.has_suffix() {
             return Ok(What::Text(Box::new(self.text(prompt, rules)?.checked(rules, ignored)?)));
         }
-        let message = |role, text| Message { role, content: Some(Content::Text(text)), ..Message::default() };
-        let system = self.system.take().filter(|system| !system.is_empty()).map(|text| message(Role::System, text));
-        let messages = system.into_iter().chain([message(Role::User, prompt)]).collect();
+        let system = self.system.take().filter(|system| !system.is_empty()).map(|text| Message::of(Role::System, text));
+        let messages = system.into_iter().chain([Message::of(Role::User, prompt)]).collect();
         Ok(What::Chat(Box::new(self.asking(messages, rules)?.checked(rules, ignored)?)))
     }
 
     fn asking(self, mut messages: Vec<Message>, rules: &Rules) -> Result<ChatRequest> {
         let options = self.options.unwrap_or_default();
-        let mut thinking = self.think.map(|Think(think)| match think {
-            true => Thinking { r#type: ThinkingType::Enabled },
-            false => Thinking { r#type: ThinkingType::Disabled },
-        });
+        let mode = |thinks| if thinks { ThinkingType::Enabled } else { ThinkingType::Disabled };
+        let mut thinking = self.think.map(|Think(thinks)| Thinking { r#type: mode(thinks) });
         // An answer that has begun goes on, and is not thought about first.
         if let Some(last) = messages.last_mut().filter(|last| last.role == Role::Assistant) {
             last.prefix = Some(true);
@@ -279,12 +265,11 @@ fn is_zero(time: &Value) -> bool {
 
 /// The empty word is sent by programs that want no form.
 fn response_format(format: Option<Value>) -> Result<Option<ResponseFormat>> {
-    let form = |kind: &str, json_schema| Some(ResponseFormat { r#type: kind.to_owned(), json_schema, schema: None });
     match format {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(word)) if word.is_empty() => Ok(None),
-        Some(Value::String(word)) if word == "json" => Ok(form("json_object", None)),
-        Some(schema @ Value::Object(_)) => Ok(form("json_schema", Some(JsonSchema { schema: Some(schema) }))),
+        Some(Value::String(word)) if word == "json" => Ok(Some(ResponseFormat::of("json_object", None))),
+        Some(schema @ Value::Object(_)) => Ok(Some(ResponseFormat::of("json_schema", Some(schema)))),
         Some(other) => {
             Err(refuse("format", format_args!("expected json or a schema, found {}", quote(&other.to_string()))))
         }

@@ -21,11 +21,8 @@ pub(super) enum Kind {
 /// What a request wants to be told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Wishes {
-    /// `return_token_ids`
     pub(super) token_ids: bool,
-    /// `return_progress`
     pub(super) progress: bool,
-    /// `prompt_logprobs`
     pub(super) prompt_logprobs: Option<usize>,
     /// Whether the answer comes by chunks; then nothing is kept for a whole one.
     pub(super) streams: bool,

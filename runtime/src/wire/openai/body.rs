@@ -72,13 +72,11 @@ macro_rules! body {
 
         impl $name {
             /// Names of fields that mean nothing here, 32 at most, those within messages and tools left out.
-            #[must_use]
             pub fn ignored(&self) -> &[String] {
                 &self.given.ignored
             }
 
             /// Whether the answer is to come by chunks.
-            #[must_use]
             pub fn is_stream(&self) -> bool {
                 self.stream == Some(true)
             }

@@ -1,6 +1,6 @@
 //! What completions of chats and of texts have in common: they come by chunks, or whole.
 
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use crate::error::Error;
 use crate::generate::Event;
@@ -29,4 +29,28 @@ pub trait Chunked {
 
     /// The whole answer. Before its end `finish_reason` is null.
     fn response(&self) -> Value;
+}
+
+/// What every chunk begins with, and the whole answer.
+#[derive(Default)]
+pub(super) struct Head {
+    pub(super) id: String,
+    /// Unix seconds.
+    pub(super) created: u64,
+    pub(super) model: String,
+    /// `system_fingerprint`: names what made the answer.
+    pub(super) fingerprint: Option<String>,
+}
+
+impl Head {
+    pub(super) fn of(&self, object: &str) -> Map<String, Value> {
+        let fields = [
+            ("id", Some(json!(self.id))),
+            ("object", Some(json!(object))),
+            ("created", Some(json!(self.created))),
+            ("model", Some(json!(self.model))),
+            ("system_fingerprint", self.fingerprint.as_ref().map(|fingerprint| json!(fingerprint))),
+        ];
+        fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+    }
 }

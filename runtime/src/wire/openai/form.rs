@@ -18,6 +18,14 @@ pub struct ResponseFormat {
     pub schema: Option<Value>,
 }
 
+impl ResponseFormat {
+    /// A format of this type, with its schema where it has one.
+    pub(crate) fn of(kind: &str, schema: Option<Value>) -> ResponseFormat {
+        let json_schema = schema.map(|schema| JsonSchema { schema: Some(schema) });
+        ResponseFormat { r#type: kind.to_owned(), json_schema, schema: None }
+    }
+}
+
 /// A schema for the answer. Its name and whether it is strict make no difference: it is kept to.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct JsonSchema {
@@ -78,10 +86,8 @@ impl FormFields<'_> {
             self.others(&mut forms)?;
         }
         if let [(first, _), (second, _), ..] = forms.as_slice() {
-            return Err(refuse(
-                second,
-                format!("{second}: a request can have only one output format, found {first} too"),
-            ));
+            let message = format!("{second}: a request can have only one output format, found {first} too");
+            return Err(refuse(second, message));
         }
         Ok(forms.pop().map_or(ResponseShape::None, |(_, form)| form))
     }

@@ -1,6 +1,6 @@
 //! Limits of prompts and their answers that chats and texts have alike.
 
-use super::rules::{invalid, refuse};
+use super::rules::{ensure, invalid};
 use crate::error::{Code, Error, Result};
 use crate::generate::room;
 
@@ -13,23 +13,16 @@ pub(super) fn check_prompt_logprobs(count: Option<i64>, streams: bool) -> Result
     if !(0..=20).contains(&count) {
         return Err(invalid("prompt_logprobs", "[0, 20]", count));
     }
-    if streams {
-        let message = "prompt_logprobs: not available with stream = true";
-        return Err(refuse("prompt_logprobs", message));
-    }
-    Ok(())
+    ensure(!streams, "prompt_logprobs", "prompt_logprobs: not available with stream = true")
 }
 
 /// Refuses log probabilities of so many tokens of prompts, those of the most probable ones counted.
 pub(super) fn check_scored(field: &str, entries: usize) -> Result<()> {
-    if entries <= MAX_SCORED {
-        return Ok(());
-    }
-    let message = format!(
+    let message = format_args!(
         "{field}: expected at most {MAX_SCORED} log probabilities of prompts in an answer, found {entries}; ask for those of \
         fewer tokens (logprobs, prompt_logprobs), or send fewer or shorter prompts in a request"
     );
-    Err(refuse(field, message))
+    ensure(entries <= MAX_SCORED, field, message)
 }
 
 /// The tokens that an answer to `prompt` may have: `most`, or what the context holds, unless that is to be refused.

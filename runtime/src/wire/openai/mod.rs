@@ -15,20 +15,21 @@ pub mod reply;
 mod responses;
 mod rules;
 mod sampling;
-#[cfg(all(test, feature = "embedded-stories"))]
+#[cfg(test)]
+#[cfg(feature = "embedded-stories")]
 mod tests;
 mod text;
 mod usage;
 
 pub use chat::{
-    Asked, ChatRequest, Completion, Effort, FunctionName, NamedTool, Reasoning, StreamOptions, TemplateArguments,
-    Thinking, ThinkingType, ToolChoiceField, ToolChoiceWord, error_event,
+    Asked, ChatRequest, Completion, FunctionName, NamedTool, Reasoning, Thinking, ThinkingType, ToolChoiceField,
+    ToolChoiceWord,
 };
 pub use chunked::Chunked;
-pub use form::{JsonSchema, ResponseFormat, StructuredOutputs};
-pub use model_ids::{Alias, ModelId, ModelIds};
+pub use form::{JsonSchema, ResponseFormat};
+pub use model_ids::{Alias, ModelIds};
 pub use responses::{Response, ResponsesRequest};
-pub use rules::{Compat, Given, Rules};
+pub use rules::{Compat, Rules};
 pub use sampling::Stop;
 pub use text::{PromptField, TextAsked, TextCompletion, TextRequest};
-pub use usage::{CompletionDetails, PromptDetails, SpeedReport, Usage};
+pub use usage::{SpeedReport, Usage};

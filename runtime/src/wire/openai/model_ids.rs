@@ -68,7 +68,6 @@ impl ModelIds {
     /// assert!(ids.resolve("Stories").is_some_and(|model| !model.thinking));
     /// assert_eq!(ids.resolve("gpt-2"), None);
     /// ```
-    #[must_use]
     pub fn resolve(&self, id: &str) -> Option<ModelId> {
         let id = id.trim();
         if let Some(own) = self.own(id) {
@@ -86,13 +85,11 @@ impl ModelIds {
     }
 
     /// Where a request names no model: none where names are required.
-    #[must_use]
-    pub fn unnamed(&self) -> Option<ModelId> {
+    pub(crate) fn unnamed(&self) -> Option<ModelId> {
         self.accept_any.then(|| ModelId { canonical: self.loaded.clone(), thinking: false })
     }
 
     /// The names that clients are told of.
-    #[must_use]
     pub fn listed(&self) -> Vec<&str> {
         let own = self.aliases.iter().map(|alias| alias.name.as_str()).chain([self.loaded.as_str()]);
         let mut names = LISTED.to_vec();
@@ -105,7 +102,6 @@ impl ModelIds {
     }
 
     /// Says which models there are, for those who have named another.
-    #[must_use]
     pub fn sentence(&self) -> String {
         format!("the models are {}", self.listed().iter().map(|name| quote(name)).collect::<Vec<_>>().join(", "))
     }

@@ -61,9 +61,13 @@ impl Rules {
     }
 }
 
-/// A refusal of a field.
 pub(super) fn refuse(field: &str, message: impl Into<String>) -> Error {
     Error::new(Code::BadRequest, message).with_detail("param", field)
+}
+
+/// Refuses a field where what is asked of it does not hold.
+pub(super) fn ensure(holds: bool, field: &str, message: impl std::fmt::Display) -> Result<()> {
+    if holds { Ok(()) } else { Err(refuse(field, message.to_string())) }
 }
 
 /// A refusal of a value outside its range.

@@ -7,7 +7,7 @@ use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Number;
 
-use super::rules::{invalid, refuse};
+use super::rules::{ensure, invalid, refuse};
 use crate::error::{Result, escape, quote};
 use crate::generate::SamplingParams;
 use crate::generate::stop::{MAX_STOP_STRINGS, StopStrings};
@@ -102,13 +102,10 @@ impl Sampling<'_> {
         if let Some((id, bias)) = biases.clone().find(|(_, bias)| !(-100.0..=100.0).contains(*bias)) {
             return Err(invalid("logit_bias", "[-100, 100]", format!("{bias} for {}", quote(id))));
         }
-        if biases.count() > MAX_BIASES {
-            return Err(refuse("logit_bias", format!("Invalid logit_bias value, at most {MAX_BIASES} entries")));
-        }
-        if self.stop_token_ids.is_some_and(|ids| ids.len() > MAX_STOP_IDS) {
-            let message = format!("Invalid stop_token_ids value, at most {MAX_STOP_IDS} ids");
-            return Err(refuse("stop_token_ids", message));
-        }
+        let message = format_args!("Invalid logit_bias value, at most {MAX_BIASES} entries");
+        ensure(biases.count() <= MAX_BIASES, "logit_bias", message)?;
+        let message = format_args!("Invalid stop_token_ids value, at most {MAX_STOP_IDS} ids");
+        ensure(self.stop_token_ids.is_none_or(|ids| ids.len() <= MAX_STOP_IDS), "stop_token_ids", message)?;
         if let Some(seed) = self.seed.filter(|seed| seed_bits(seed).is_none()) {
             let found = escape(&seed.to_string());
             return Err(refuse("seed", format!("Invalid seed value, expected an integer of 64 bits, found {found}")));
@@ -147,7 +144,6 @@ impl Sampling<'_> {
         }
     }
 
-    /// How many answers are wanted.
     pub(super) fn answers(&self) -> u32 {
         self.n.and_then(|n| u32::try_from(n).ok()).unwrap_or(1)
     }

@@ -5,33 +5,29 @@ use serde_json::{Value, json};
 
 use crate::generate;
 
-/// Tokens of a request, with DeepSeek's counts of the prompt cache. Counts that nobody told are not there.
+/// Tokens of a request, with DeepSeek's counts of the prompt cache; none: nobody told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[expect(missing_docs, reason = "each is its own name")]
 pub struct Usage {
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt_tokens: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub completion_tokens: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub total_tokens: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt_tokens_details: Option<PromptDetails>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub completion_tokens_details: Option<CompletionDetails>,
     /// Of the prompt, found in the cache.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt_cache_hit_tokens: Option<u32>,
     /// Of the prompt, read now.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt_cache_miss_tokens: Option<u32>,
 }
 
 impl Usage {
     /// As answers have it; null where nothing is known.
-    #[must_use]
     pub fn to_json(&self) -> Value {
-        if *self == Usage::default() { Value::Null } else { json!(self) }
+        let mut fields = json!(self);
+        if let Value::Object(fields) = &mut fields {
+            fields.retain(|_, count| !count.is_null());
+        }
+        if *self == Usage::default() { Value::Null } else { fields }
     }
 }
 

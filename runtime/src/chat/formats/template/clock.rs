@@ -2,6 +2,8 @@
 
 use minijinja::{Error, ErrorKind};
 
+use crate::platform::date;
+
 const MONTHS: [&str; 12] = [
     "January",
     "February",
@@ -50,18 +52,6 @@ fn strftime(format: &str, seconds: u64) -> Result<String, Error> {
         });
     }
     Ok(text)
-}
-
-/// Year, month and day of a day since 1970, by the cycle of 400 years that begins in March.
-#[expect(clippy::arithmetic_side_effects, reason = "days of a clock in seconds are below 2^48")]
-fn date(days: u64) -> (u64, u64, u64) {
-    let days = days + 719_468;
-    let (cycle, day) = (days / 146_097, days % 146_097);
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let (day, month) = (day - (153 * month + 2) / 5 + 1, if month < 10 { month + 3 } else { month - 9 });
-    (cycle * 400 + year + u64::from(month <= 2), month, day)
 }
 
 #[cfg(test)]

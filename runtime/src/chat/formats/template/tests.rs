@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::chat::control;
-use crate::checkpoint::{MemorySource, optional_small_file};
+use crate::checkpoint::{MemorySource, small_file};
 use crate::engine::Engine;
 use crate::generate::Request;
 use crate::platform::block_on;
@@ -334,13 +334,13 @@ fn a_checkpoint_of_an_unknown_format_answers() {
     );
     let mut files = MemorySource::new().with("chat_template.jinja", source.into_bytes());
     for file in ["config.json", "generation_config.json", "model.safetensors", "tokenizer.json"] {
-        let bytes = block_on(optional_small_file(&*stories, file, 32 << 20)).unwrap().unwrap();
+        let bytes = block_on(small_file(&*stories, file, 32 << 20)).unwrap();
         files = files.with(file, bytes);
     }
     let options = crate::engine::Options { device: "cpu".to_owned(), ..Default::default() };
     let mut engine = block_on(Engine::load(Arc::new(files), &options, &mut |_| true)).unwrap();
     assert_eq!(engine.chat_format(), super::super::Detected::Template);
-    let prompt = engine.chat_prompt(&user("Tell <｜User｜>"), false).unwrap();
+    let prompt = engine.language().unwrap().render(&user("Tell <｜User｜>"), RenderOptions::default()).unwrap();
     assert_eq!(added(&prompt), ["<｜begin▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>", "</think>"]);
     let mut generation = engine.generate(Request { max_tokens: Some(3), ..Request::new(prompt) }).unwrap();
     let mut tokens = 0;

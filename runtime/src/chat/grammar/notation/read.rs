@@ -1,7 +1,5 @@
 //! A client's grammar, read: rules as nodes.
 
-use std::fmt::Write as _;
-
 use crate::error::{Code, Error, Result, escape};
 
 /// Groups inside groups at most.
@@ -164,12 +162,9 @@ impl<'a> Reader<'a> {
                     return self.wrong(&format!("unknown import '{}'", escape(&name)));
                 };
                 self.space(false);
-                let name = if self.take("->") {
-                    self.space(false);
-                    self.name().unwrap_or(name)
-                } else {
-                    name
-                };
+                let renamed = self.take("->");
+                self.space(false);
+                let name = if renamed { self.name().unwrap_or(name) } else { name };
                 self.rules.push((name, Node::Pattern((*pattern).to_owned())));
                 Ok(())
             }
@@ -198,7 +193,7 @@ impl<'a> Reader<'a> {
         }
         self.depth = self.depth.saturating_sub(1);
         Ok(match options.len() {
-            1 => options.pop().unwrap_or(Node::Sequence(vec![])),
+            1 => options.remove(0),
             _ => Node::Choice(options),
         })
     }
@@ -221,7 +216,7 @@ impl<'a> Reader<'a> {
             parts.push(self.repeats(atom)?);
         }
         Ok(match parts.len() {
-            1 => parts.pop().unwrap_or(Node::Sequence(vec![])),
+            1 => parts.remove(0),
             _ => Node::Sequence(parts),
         })
     }
@@ -327,8 +322,7 @@ impl<'a> Reader<'a> {
             if from > to {
                 return self.wrong("the character range is reversed");
             }
-            let written = write!(out, "\\x{{{:x}}}-\\x{{{:x}}}", u32::from(from), u32::from(to));
-            debug_assert!(written.is_ok(), "a String takes all text");
+            out.push_str(&format!("\\x{{{:x}}}-\\x{{{:x}}}", u32::from(from), u32::from(to)));
             empty = false;
         }
         if empty {
@@ -378,29 +372,17 @@ impl<'a> Reader<'a> {
             if !self.lark {
                 self.space(false);
             }
-            let (least, most) = match self.peek() {
+            let (least, most) = match self.next() {
                 Some('*') => (0, None),
                 Some('+') => (1, None),
                 Some('?') => (0, Some(1)),
-                Some('{') => {
-                    self.next();
-                    let (least, most) = self.bounds("}", ",")?;
-                    node = Node::Repeat(Box::new(node), least, most);
-                    continue;
-                }
-                Some('~') if self.lark => {
-                    self.next();
-                    self.space(false);
-                    let (least, most) = self.bounds("", "..")?;
-                    node = Node::Repeat(Box::new(node), least, most);
-                    continue;
-                }
+                Some('{') => self.bounds("}", ",")?,
+                Some('~') if self.lark => self.bounds("", "..")?,
                 _ => {
                     self.at = before;
                     return Ok(node);
                 }
             };
-            self.next();
             node = Node::Repeat(Box::new(node), least, most);
         }
     }

@@ -1,7 +1,6 @@
 //! A client's rules, written as ours.
 
 use std::collections::{HashMap, HashSet};
-use std::fmt::Write as _;
 
 use super::read::{Node, refused};
 use crate::chat::schema::terminal;
@@ -38,10 +37,8 @@ impl<'a> Writer<'a> {
             let mut found = HashSet::new();
             names_of(node, &mut found);
             if let Some(missing) = found.iter().find(|name| !self.rules.contains_key(name.as_str())) {
-                return Err(refused(format!(
-                    "the grammar has no rule '{}', which '{name}' refers to",
-                    escape(missing)
-                )));
+                let missing = escape(missing);
+                return Err(refused(format!("the grammar has no rule '{missing}', which '{name}' refers to")));
             }
             calls.insert(name, found);
         }
@@ -93,8 +90,21 @@ impl<'a> Writer<'a> {
     }
 
     fn write(&mut self, name: &str, body: &str) {
-        let written = writeln!(self.lark, "{name}: {body}");
-        debug_assert!(written.is_ok(), "a String takes all text");
+        self.lark.push_str(&format!("{name}: {body}\n"));
+    }
+
+    fn named(&mut self, name: &str) -> Result<&mut Symbol> {
+        self.names.get_mut(name).ok_or_else(|| refused("a name is missing"))
+    }
+
+    /// Writes a client's rule under one of our names, unless it is written.
+    fn once(&mut self, name: &str, ours: &str, body: fn(&mut Self, &Node) -> Result<String>) -> Result<()> {
+        let written = std::mem::replace(&mut self.named(name)?.written, true);
+        if let Some(node) = self.rules.get(name).filter(|_| !written) {
+            let body = body(self, node)?;
+            self.write(ours, &body);
+        }
+        Ok(())
     }
 
     fn deeper<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
@@ -123,17 +133,8 @@ impl<'a> Writer<'a> {
         match node {
             Node::Pattern(pattern) => Ok(terminal(pattern)),
             Node::Name(name) => {
-                let Some(symbol) = self.names.get(name).cloned() else { return Err(refused("a name is missing")) };
-                let rule = symbol.name.to_ascii_lowercase();
-                if !symbol.written {
-                    if let Some(known) = self.names.get_mut(name) {
-                        known.written = true;
-                    }
-                    if let Some(node) = self.rules.get(name.as_str()) {
-                        let body = self.symbol(node)?;
-                        self.write(&rule, &body);
-                    }
-                }
+                let rule = self.named(name)?.name.to_ascii_lowercase();
+                self.once(name, &rule, Self::symbol)?;
                 Ok(rule)
             }
             Node::Sequence(parts) => {
@@ -177,23 +178,13 @@ impl<'a> Writer<'a> {
             Ok(match node {
                 Node::Pattern(pattern) => terminal(pattern),
                 Node::Name(name) => {
-                    let Some(symbol) = writer.names.get(name).cloned() else {
-                        return Err(refused("a name is missing"));
-                    };
+                    let symbol = writer.named(name)?;
                     if symbol.circular {
                         return Err(refused(format!("'{}' is recursive and cannot be ignored", escape(name))));
                     }
-                    let named = format!("{}T", symbol.name);
-                    if !symbol.written {
-                        if let Some(known) = writer.names.get_mut(name) {
-                            known.written = true;
-                        }
-                        if let Some(node) = writer.rules.get(name.as_str()) {
-                            let body = writer.terminal(node)?;
-                            writer.write(&named, &body);
-                        }
-                    }
-                    named
+                    let terminal = format!("{}T", symbol.name);
+                    writer.once(name, &terminal, Self::terminal)?;
+                    terminal
                 }
                 Node::Sequence(parts) => {
                     let mut out = vec![];

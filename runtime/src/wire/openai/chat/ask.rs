@@ -146,7 +146,6 @@ impl ChatRequest {
     }
 
     /// The answer to this request, as it will be told. `created`: Unix seconds.
-    #[must_use]
     pub fn completion(&self, language: &Language, asked: &Asked, id: impl Into<String>, created: u64) -> Completion {
         let model = self.model.clone().unwrap_or_else(|| language.model_type().to_owned());
         let mut completion = Completion::new(id, created, model, asked.thinking).with_answers(asked.answers);

@@ -13,18 +13,16 @@ use crate::generate::{self, Event, Finish, Known, Voice};
 use crate::platform;
 use crate::text::Tokenizer;
 use crate::wire::openai::beside::Beside;
-use crate::wire::openai::chunked::Chunked;
+use crate::wire::openai::chunked::{Chunked, Head};
 use crate::wire::openai::logprobs::{entry, listed};
 use crate::wire::openai::usage::{SpeedReport, Usage, together};
 
 /// The answer to one request: one choice, or several made side by side.
 ///
 /// Every [`Event`] of a choice goes through [`Chunked::chunk`], whether the answer is streamed or not.
+#[derive(Default)]
 pub struct Completion {
-    id: String,
-    created: u64,
-    model: String,
-    fingerprint: Option<String>,
+    head: Head,
     thinking: bool,
     /// Counts come in a chunk of their own.
     usage_apart: bool,
@@ -57,22 +55,13 @@ struct Choice {
 
 impl Completion {
     /// An answer without text yet. `created`: Unix seconds; `thinking`: whether it is told with a thought.
-    #[must_use]
     pub fn new(id: impl Into<String>, created: u64, model: impl Into<String>, thinking: bool) -> Completion {
         Completion {
-            id: id.into(),
-            created,
-            model: model.into(),
-            fingerprint: None,
+            head: Head { id: id.into(), created, model: model.into(), fingerprint: None },
             thinking,
-            usage_apart: false,
             details: true,
-            elsewhere: false,
-            logprobs: false,
-            by_chunks: false,
-            tokenizer: None,
-            beside: None,
             choices: vec![Choice::default()],
+            ..Completion::default()
         }
     }
 
@@ -85,8 +74,9 @@ impl Completion {
 
     /// Names what made the answer: `system_fingerprint`.
     #[must_use]
-    pub fn with_fingerprint(self, fingerprint: impl Into<String>) -> Completion {
-        Completion { fingerprint: Some(fingerprint.into()), ..self }
+    pub fn with_fingerprint(mut self, fingerprint: impl Into<String>) -> Completion {
+        self.head.fingerprint = Some(fingerprint.into());
+        self
     }
 
     /// Leaves `completion_tokens_details` out where there is no thought, as DeepSeek does.
@@ -164,24 +154,13 @@ impl Completion {
         self.thinking |= voice == Voice::Reasoning;
         let state = self.choices.get_mut(choice as usize)?;
         let logprobs = std::mem::take(&mut state.waiting);
-        let key = match voice {
-            Voice::Content => {
-                if !self.by_chunks {
-                    state.content_logprobs.extend_from_slice(&logprobs);
-                }
-                "content"
-            }
-            Voice::Reasoning => {
-                if !self.by_chunks {
-                    state.reasoning_logprobs.extend_from_slice(&logprobs);
-                }
-                "reasoning_content"
-            }
+        let (key, kept, content, thought) = match voice {
+            Voice::Content => ("content", &mut state.content_logprobs, json!(text), Value::Null),
+            Voice::Reasoning => ("reasoning_content", &mut state.reasoning_logprobs, Value::Null, json!(text)),
         };
-        let (content, thought) = match voice {
-            Voice::Content => (json!(text), Value::Null),
-            Voice::Reasoning => (Value::Null, json!(text)),
-        };
+        if !self.by_chunks {
+            kept.extend_from_slice(&logprobs);
+        }
         let mut delta = Map::new();
         delta.insert("content".to_owned(), content);
         self.insert_thought(&mut delta, &thought);
@@ -250,20 +229,8 @@ impl Completion {
         }
     }
 
-    fn head(&self, object: &str) -> Map<String, Value> {
-        let mut head = Map::new();
-        head.insert("id".to_owned(), json!(self.id));
-        head.insert("object".to_owned(), json!(object));
-        head.insert("created".to_owned(), json!(self.created));
-        head.insert("model".to_owned(), json!(self.model));
-        if let Some(fingerprint) = &self.fingerprint {
-            head.insert("system_fingerprint".to_owned(), json!(fingerprint));
-        }
-        head
-    }
-
     fn delta(&self, choice: u32, delta: Map<String, Value>, logprobs: Value, finish: Option<Finish>) -> Value {
-        let mut chunk = self.head("chat.completion.chunk");
+        let mut chunk = self.head.of("chat.completion.chunk");
         let finish = finish.map(Finish::name);
         let choice = json!({ "index": choice, "delta": delta, "finish_reason": finish, "logprobs": logprobs });
         chunk.insert("choices".to_owned(), json!([choice]));
@@ -272,7 +239,6 @@ impl Completion {
     }
 
     /// Counts of all choices together.
-    #[must_use]
     pub fn usage(&self) -> Usage {
         let usage = Usage::from(&together(self.choices.iter().map(|choice| &choice.timings)));
         Usage { completion_tokens_details: usage.completion_tokens_details.filter(|_| self.details), ..usage }
@@ -327,7 +293,7 @@ impl Chunked for Completion {
         if !self.usage_apart || !self.has_ended() {
             return None;
         }
-        let mut chunk = self.head("chat.completion.chunk");
+        let mut chunk = self.head.of("chat.completion.chunk");
         chunk.insert("choices".to_owned(), json!([]));
         chunk.extend(self.totals());
         Some(Value::Object(chunk))
@@ -335,7 +301,7 @@ impl Chunked for Completion {
 
     fn response(&self) -> Value {
         let choices: Vec<Value> = (0_u32..).zip(&self.choices).map(|(at, choice)| self.whole(at, choice)).collect();
-        let mut response = self.head("chat.completion");
+        let mut response = self.head.of("chat.completion");
         response.insert("choices".to_owned(), json!(choices));
         response.extend(self.totals());
         let mut response = Value::Object(response);
@@ -347,7 +313,6 @@ impl Chunked for Completion {
 }
 
 /// What a stream says of a failure, in place of a chunk.
-#[must_use]
-pub fn error_event(error: &Error) -> Value {
+pub(crate) fn error_event(error: &Error) -> Value {
     json!({ "error": { "message": error.message(), "type": "server_error", "param": null, "code": "internal_error" } })
 }

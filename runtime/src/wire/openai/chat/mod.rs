@@ -6,8 +6,9 @@ mod completion;
 mod request;
 
 pub use ask::Asked;
-pub use completion::{Completion, error_event};
+pub use completion::Completion;
+pub(crate) use completion::error_event;
 pub use request::{
-    ChatRequest, Effort, FunctionName, NamedTool, Reasoning, StreamOptions, TemplateArguments, Thinking, ThinkingType,
-    ToolChoiceField, ToolChoiceWord,
+    ChatRequest, FunctionName, NamedTool, Reasoning, Thinking, ThinkingType, ToolChoiceField, ToolChoiceWord,
 };
+pub(crate) use request::{Effort, StreamOptions};

@@ -87,7 +87,6 @@ pub enum ThinkingType {
 /// How much to think: none, or some.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
-#[expect(missing_docs, reason = "each is its own name")]
 pub enum Effort {
     None,
     Minimal,
@@ -122,6 +121,15 @@ pub struct Reasoning {
 pub enum ToolChoiceField {
     Word(ToolChoiceWord),
     Tool(NamedTool),
+}
+
+impl ToolChoiceField {
+    pub(crate) fn named(name: impl Into<String>) -> ToolChoiceField {
+        ToolChoiceField::Tool(NamedTool {
+            r#type: FunctionType::Function,
+            function: FunctionName { name: name.into() },
+        })
+    }
 }
 
 impl<'de> Deserialize<'de> for ToolChoiceField {
@@ -162,7 +170,6 @@ pub struct FunctionName {
 
 impl ChatRequest {
     /// The request as a body again, as other engines take it: without what is absent, and with what they ask for beside it.
-    #[must_use]
     pub fn to_body(&self) -> Map<String, Value> {
         let Ok(Value::Object(mut body)) = serde_json::to_value(self) else { return Map::new() };
         body.retain(|_, value| !value.is_null());
@@ -193,7 +200,6 @@ impl ChatRequest {
     }
 
     /// Whether the model is to think first: the body's own word, else what the model's id stands for.
-    #[must_use]
     pub fn mode(&self) -> bool {
         let effort = |effort: Effort| effort != Effort::None;
         let arguments = self.chat_template_kwargs.unwrap_or_default();
@@ -211,7 +217,6 @@ impl ChatRequest {
     }
 
     /// What the answer has to look like.
-    #[must_use]
     pub fn shape(&self) -> AnswerShape {
         let response = self.form().unwrap_or_default();
         let keeps_schemas = self.given.rules.has_beta();

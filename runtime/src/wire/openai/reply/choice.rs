@@ -28,6 +28,8 @@ pub(super) struct Choice {
     pub(super) finish: Option<Finish>,
     /// Tokens whose text has not been said.
     spelled: Vec<SpelledToken>,
+    /// What was said and nobody has yet.
+    pub(super) events: Vec<Event>,
 }
 
 /// What text of the field `content` is.
@@ -64,11 +66,12 @@ impl Choice {
             in_call: false,
             finish: None,
             spelled: vec![],
+            events: vec![],
         }
     }
 
     /// Takes a choice of a chunk; none where it has too many calls. What comes after its end is ignored.
-    pub(super) fn take(&mut self, choice: &Value, thinking: Option<bool>, events: &mut Vec<Event>) -> Option<()> {
+    pub(super) fn take(&mut self, choice: &Value, thinking: Option<bool>) -> Option<()> {
         if self.finish.is_some() {
             return Some(());
         }
@@ -80,58 +83,58 @@ impl Choice {
         if let Some(thought) = field("reasoning_content").or_else(|| field("reasoning")) {
             self.apart = true;
             if !thought.is_empty() {
-                self.release(thinking, events);
-                self.say(Voice::Reasoning, thought.to_owned(), events);
+                self.release(thinking);
+                self.say(Voice::Reasoning, thought.to_owned());
             }
         }
         if let Some(text) = said.get("content").and_then(content).filter(|text| !text.is_empty()) {
-            self.content(&text, thinking, events);
+            self.content(&text, thinking);
         }
         // A text completion has no thoughts.
         if let Some(text) = choice.get("text").and_then(Value::as_str).filter(|text| !text.is_empty()) {
-            self.say(Voice::Content, text.to_owned(), events);
+            self.say(Voice::Content, text.to_owned());
         }
         for call in said.get("tool_calls").and_then(Value::as_array).into_iter().flatten() {
-            self.release(thinking, events);
-            self.call(call, events)?;
+            self.release(thinking);
+            self.call(call)?;
         }
         if let Some(reason) = choice.get("finish_reason").and_then(Value::as_str).filter(|reason| !reason.is_empty()) {
-            self.end(reason, thinking, events);
+            self.end(reason, thinking);
         }
         Some(())
     }
 
-    fn say(&mut self, voice: Voice, text: String, events: &mut Vec<Event>) {
-        self.end_call(events);
-        events.extend(self.spelled.drain(..).map(Event::Spelled));
-        events.push(Event::Text { voice, text });
+    fn say(&mut self, voice: Voice, text: String) {
+        self.end_call();
+        self.events.extend(self.spelled.drain(..).map(Event::Spelled));
+        self.events.push(Event::Text { voice, text });
     }
 
     /// The last call is complete: something else follows.
-    fn end_call(&mut self, events: &mut Vec<Event>) {
+    fn end_call(&mut self) {
         if let (true, Some(last)) = (self.in_call, self.calls.len().checked_sub(1)) {
-            events.push(Event::CallEnd { index: place(last) });
+            self.events.push(Event::CallEnd { index: place(last) });
         }
         self.in_call = false;
     }
 
-    fn content(&mut self, text: &str, thinking: Option<bool>, events: &mut Vec<Event>) {
+    fn content(&mut self, text: &str, thinking: Option<bool>) {
         match &mut self.text {
-            Text::Plain => self.say(Voice::Content, text.to_owned(), events),
+            Text::Plain => self.say(Voice::Content, text.to_owned()),
             Text::Marked { parser, .. } => {
                 let parts = parser.push(text);
-                self.marked(parts, events);
+                self.marked(parts);
             }
             Text::Held(held) => {
                 held.push_str(text);
-                self.decide(thinking, false, events);
+                self.decide(thinking, false);
             }
         }
     }
 
     /// Decides what held text is, where that is clear. A template may have put the opening mark into the prompt: where
     /// thinking was asked for and no thought has come apart, all text waits for the closing mark.
-    fn decide(&mut self, thinking: Option<bool>, at_end: bool, events: &mut Vec<Event>) {
+    fn decide(&mut self, thinking: Option<bool>, at_end: bool) {
         let Text::Held(held) = &mut self.text else { return };
         let begin = held.trim_start();
         let opens = begin.starts_with(THINK);
@@ -142,7 +145,7 @@ impl Choice {
             let mut parser = OutputParser::new(None, true);
             let parts = parser.push(begin);
             self.text = Text::Marked { parser, begun: Begun::default() };
-            return self.marked(parts, events);
+            return self.marked(parts);
         }
         if !self.apart && !at_end && (may_open || may_close || begin.is_empty()) {
             return;
@@ -150,33 +153,33 @@ impl Choice {
         let held = std::mem::take(held);
         self.text = Text::Plain;
         if !held.is_empty() {
-            self.say(Voice::Content, held, events);
+            self.say(Voice::Content, held);
         }
     }
 
     /// Says what the marks released. Line breaks between marks and text belong to neither.
-    fn marked(&mut self, parts: Vec<Event>, events: &mut Vec<Event>) {
+    fn marked(&mut self, parts: Vec<Event>) {
         for part in parts {
             let (Event::Text { voice, text }, Text::Marked { begun, .. }) = (part, &mut self.text) else { return };
             let begun = if voice == Voice::Content { &mut begun.answer } else { &mut begun.thought };
             let text = if *begun { text } else { text.trim_start_matches('\n').to_owned() };
             *begun |= !text.is_empty();
             if !text.is_empty() {
-                self.say(voice, text, events);
+                self.say(voice, text);
             }
         }
     }
 
     /// Lets go of everything that waits: something else follows.
-    pub(super) fn release(&mut self, thinking: Option<bool>, events: &mut Vec<Event>) {
-        self.decide(thinking, true, events);
+    pub(super) fn release(&mut self, thinking: Option<bool>) {
+        self.decide(thinking, true);
         if let Text::Marked { parser, .. } = &mut self.text {
             let parts = parser.finish();
-            self.marked(parts, events);
+            self.marked(parts);
         }
     }
 
-    fn call(&mut self, delta: &Value, events: &mut Vec<Event>) -> Option<()> {
+    fn call(&mut self, delta: &Value) -> Option<()> {
         let id = delta.get("id").and_then(Value::as_str).filter(|id| !id.is_empty());
         let name = delta.pointer("/function/name").and_then(Value::as_str).filter(|name| !name.is_empty());
         let number = delta.get("index").and_then(Value::as_u64);
@@ -203,26 +206,26 @@ impl Choice {
             Some(call) => call,
             None if self.calls.len() == MOST_CALLS => return None,
             None => {
-                self.end_call(events);
+                self.end_call();
                 let call = self.calls.len();
                 self.calls.push(Call { number, id: id.map(str::to_owned), has_arguments: false });
                 self.in_call = true;
                 let (name, id) = (name.unwrap_or_default().to_owned(), id.map(str::to_owned));
-                events.push(Event::Call { index: place(call), name, id });
+                self.events.push(Event::Call { index: place(call), name, id });
                 call
             }
         };
         self.current = Some(call);
         if let (false, Some(state)) = (arguments.is_empty(), self.calls.get_mut(call)) {
             state.has_arguments = true;
-            events.push(Event::Arguments { index: place(call), text: arguments });
+            self.events.push(Event::Arguments { index: place(call), text: arguments });
         }
         Some(())
     }
 
     /// Keeps the end until all counts are known.
-    pub(super) fn end(&mut self, reason: &str, thinking: Option<bool>, events: &mut Vec<Event>) {
-        self.release(thinking, events);
+    pub(super) fn end(&mut self, reason: &str, thinking: Option<bool>) {
+        self.release(thinking);
         let finish = match reason {
             "length" | "max_tokens" => Finish::Length,
             "content_filter" => Finish::Filtered,
@@ -235,7 +238,7 @@ impl Choice {
         };
         // A call that was cut is none.
         if !matches!(finish, Finish::Length | Finish::Aborted) {
-            self.end_call(events);
+            self.end_call();
         }
         self.finish = Some(finish);
     }

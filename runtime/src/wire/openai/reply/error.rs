@@ -8,7 +8,6 @@ use crate::error::{Code, Error, escape_whole};
 const MESSAGE_CHARS: usize = 300;
 
 /// An error about the engine at `host`.
-#[must_use]
 pub fn upstream(host: &str, what: impl std::fmt::Display) -> Error {
     Error::new(Code::Upstream, format!("{host} {what}")).with_detail("host", host)
 }
@@ -31,7 +30,6 @@ fn status_of(code: &Value) -> Option<u16> {
 }
 
 /// The message in an envelope: OpenAI's `error`, `FastAPI`'s `detail`, or a plain `message`.
-#[must_use]
 pub fn envelope(value: &Value) -> Option<String> {
     fn text(value: &Value) -> Option<String> {
         match value {
@@ -64,7 +62,6 @@ pub fn envelope(value: &Value) -> Option<String> {
 }
 
 /// Words with single spaces between, cut, and safe on a terminal.
-#[must_use]
 pub fn one_line(text: &str) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let cut: String = line.chars().take(MESSAGE_CHARS).collect();

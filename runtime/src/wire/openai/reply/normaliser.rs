@@ -18,6 +18,7 @@ use crate::generate::{Event, Known, Timings};
 const MOST_CHOICES: u64 = 128;
 
 /// The state of one answer.
+#[derive(Default)]
 pub struct Normaliser {
     host: String,
     /// Whether thinking was asked for; none: the engine decides.
@@ -30,26 +31,21 @@ pub struct Normaliser {
 
 impl Normaliser {
     /// For an answer of the engine at `host`. `thinking`: what the request asked for, where it did.
-    #[must_use]
     pub fn new(host: &str, thinking: Option<bool>) -> Normaliser {
         Normaliser {
             host: host.to_owned(),
             thinking,
-            choices: BTreeMap::new(),
             timings: Timings { known: Known::NOTHING, ..Timings::default() },
-            model: None,
-            fingerprint: None,
+            ..Normaliser::default()
         }
     }
 
     /// The model that the engine names.
-    #[must_use]
     pub fn model(&self) -> Option<&str> {
         self.model.as_deref()
     }
 
     /// The fingerprint that the engine names.
-    #[must_use]
     pub fn fingerprint(&self) -> Option<&str> {
         self.fingerprint.as_deref()
     }
@@ -81,11 +77,10 @@ impl Normaliser {
             let index = u32::try_from(number).ok().filter(|_| number < MOST_CHOICES);
             let index = index.ok_or_else(|| self.broken(format!("sent a choice number {number}")))?;
             let state = self.choices.entry(index).or_insert_with(Choice::new);
-            let mut events = vec![];
-            if state.take(choice, self.thinking, &mut events).is_none() {
+            if state.take(choice, self.thinking).is_none() {
                 return Err(self.broken(format!("sent more than {MOST_CALLS} calls")));
             }
-            told.extend(events.into_iter().map(|event| (index, event)));
+            told.extend(state.events.drain(..).map(|event| (index, event)));
         }
         Ok(told)
     }
@@ -95,9 +90,8 @@ impl Normaliser {
     pub fn cut(&mut self) -> (Vec<(u32, Event)>, bool) {
         let mut told = vec![];
         for (&index, choice) in self.choices.iter_mut().filter(|(_, choice)| choice.finish.is_none()) {
-            let mut events = vec![];
-            choice.release(self.thinking, &mut events);
-            told.extend(events.into_iter().map(|event| (index, event)));
+            choice.release(self.thinking);
+            told.extend(choice.events.drain(..).map(|event| (index, event)));
         }
         let mut timings = self.timings;
         for (&index, choice) in &self.choices {
@@ -123,9 +117,8 @@ impl Normaliser {
         }
         let mut told = vec![];
         for (&index, choice) in self.choices.iter_mut().filter(|(_, choice)| choice.finish.is_none()) {
-            let mut events = vec![];
-            choice.end("stop", self.thinking, &mut events);
-            told.extend(events.into_iter().map(|event| (index, event)));
+            choice.end("stop", self.thinking);
+            told.extend(choice.events.drain(..).map(|event| (index, event)));
         }
         told.extend(self.cut().0);
         Ok(told)

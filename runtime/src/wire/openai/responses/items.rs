@@ -9,9 +9,7 @@ use crate::wire::openai::rules::refuse;
 /// What a thought begins with that a client sends back as `encrypted_content`. It is not encrypted: it is the client's own.
 pub(super) const ENCRYPTED: &str = "lyn1:";
 
-/// An item of the input.
 pub(super) struct Item<'r> {
-    /// Its place.
     pub(super) index: usize,
     pub(super) fields: &'r Map<String, Value>,
 }
@@ -93,7 +91,6 @@ impl Turns {
         self.open.get_or_insert_with(|| Message { role: Role::Assistant, ..Message::default() })
     }
 
-    /// Adds an item.
     pub(super) fn take(&mut self, item: &Item<'_>) -> Result<()> {
         let kind = item.field("type").unwrap_or(if item.fields.contains_key("role") { "message" } else { "" });
         match kind {
@@ -131,9 +128,8 @@ impl Turns {
                 self.open(|_| true).tool_calls.get_or_insert_default().push(call);
             }
             "function_call_output" => {
-                let content = Some(Content::Text(item.text("output")?));
-                let tool_call_id = Some(item.required("call_id")?);
-                self.push(Message { role: Role::Tool, content, tool_call_id, ..Message::default() });
+                let message = Message::of(Role::Tool, item.text("output")?);
+                self.push(Message { tool_call_id: Some(item.required("call_id")?), ..message });
             }
             "item_reference" => {
                 let what = ".type: this server is stateless: send the item itself instead of an item_reference";

@@ -4,16 +4,13 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 
 use super::items::{Item, Turns};
-use crate::chat::{Content, FunctionType, Message, Role, Tool};
-use crate::error::{Result, quote};
+use crate::chat::{FunctionType, Message, Role, Tool};
+use crate::error::{Error, Result, quote};
 use crate::json::text_or_list;
-use crate::wire::openai::chat::{
-    ChatRequest, Effort, FunctionName, NamedTool, Reasoning, ToolChoiceField, ToolChoiceWord,
-};
-use crate::wire::openai::form::{JsonSchema, ResponseFormat};
-use crate::wire::openai::rules::{self, Compat, Rules, refuse};
+use crate::wire::openai::chat::{ChatRequest, Effort, Reasoning, ToolChoiceField, ToolChoiceWord};
+use crate::wire::openai::form::ResponseFormat;
+use crate::wire::openai::rules::{self, Compat, Rules, ensure, refuse};
 
-/// The log probabilities of the text.
 const LOGPROBS: &str = "message.output_text.logprobs";
 /// What a client needs to send a thought back.
 const ENCRYPTED_REASONING: &str = "reasoning.encrypted_content";
@@ -182,13 +179,10 @@ impl ResponsesRequest {
             ("conversation", self.conversation.is_some()),
             ("prompt", self.prompt.is_some()),
         ];
-        if let Some((field, _)) = kept.into_iter().find(|&(_, given)| given) {
-            return Err(refuse(field, format!("{field}: {advice}")));
+        for (field, given) in kept {
+            ensure(!given, field, format_args!("{field}: {advice}"))?;
         }
-        match self.background {
-            Some(true) => Err(refuse("background", "background: not supported; omit it")),
-            _ => Ok(()),
-        }
+        ensure(self.background != Some(true), "background", "background: not supported; omit it")
     }
 
     pub(super) fn includes(&self, what: &str) -> bool {
@@ -211,8 +205,7 @@ impl ResponsesRequest {
 
     fn format(&self) -> Option<ResponseFormat> {
         let format = self.text.as_ref()?.format.as_ref()?;
-        let json_schema = format.schema.clone().map(|schema| JsonSchema { schema: Some(schema) });
-        Some(ResponseFormat { r#type: format.r#type.clone(), json_schema, schema: None })
+        Some(ResponseFormat::of(&format.r#type, format.schema.clone()))
     }
 
     /// Functions on offer, and the choice among them.
@@ -225,7 +218,7 @@ impl ResponsesRequest {
             Some(choice) => {
                 let field = |name: &str| choice.get(name).and_then(Value::as_str);
                 match (field("type"), field("name")) {
-                    (Some("function"), Some(name)) => Some(named(name)),
+                    (Some("function"), Some(name)) => Some(ToolChoiceField::named(name)),
                     (Some("allowed_tools"), _) => {
                         let allowed = choice.get("tools").and_then(Value::as_array).into_iter().flatten();
                         let allowed: Vec<&str> = allowed.filter_map(|tool| tool.get("name")?.as_str()).collect();
@@ -233,10 +226,7 @@ impl ResponsesRequest {
                         Some(ToolChoiceField::Word(choice_word(field("mode").unwrap_or("auto"))?))
                     }
                     (kind, _) => {
-                        let found = quote(kind.unwrap_or_default());
-                        let message =
-                            format!("tool_choice: expected none, auto, required or a function, found {found}");
-                        return Err(refuse("tool_choice", message));
+                        return Err(no_choice(kind.unwrap_or_default()));
                     }
                 }
             }
@@ -246,14 +236,12 @@ impl ResponsesRequest {
 
     /// The conversation. What the model said in one turn is one message: its thought, its text, its calls.
     fn messages(&self) -> Result<Vec<Message>> {
-        let text =
-            |role, text: &str| Message { role, content: Some(Content::Text(text.to_owned())), ..Message::default() };
         let mut messages = Turns::default();
         if let Some(instructions) = self.instructions.as_deref().filter(|text| !text.is_empty()) {
-            messages.push(text(Role::System, instructions));
+            messages.push(Message::of(Role::System, instructions));
         }
         match &self.input {
-            Input::Text(input) => messages.push(text(Role::User, input)),
+            Input::Text(input) => messages.push(Message::of(Role::User, input)),
             Input::Items(items) => {
                 for (index, item) in items.iter().enumerate() {
                     messages.take(&Item { index, fields: item })?;
@@ -300,31 +288,26 @@ impl ResponsesRequest {
     }
 }
 
-fn named(name: &str) -> ToolChoiceField {
-    let function = FunctionName { name: name.to_owned() };
-    ToolChoiceField::Tool(NamedTool { r#type: FunctionType::Function, function })
-}
-
 fn choice_word(word: &str) -> Result<ToolChoiceWord> {
     Ok(match word {
         "none" => ToolChoiceWord::None,
         "auto" => ToolChoiceWord::Auto,
         "required" => ToolChoiceWord::Required,
-        _ => {
-            let message = format!("tool_choice: expected none, auto, required or a function, found {}", quote(word));
-            return Err(refuse("tool_choice", message));
-        }
+        _ => return Err(no_choice(word)),
     })
+}
+
+fn no_choice(found: &str) -> Error {
+    let found = quote(found);
+    refuse("tool_choice", format!("tool_choice: expected none, auto, required or a function, found {found}"))
 }
 
 /// A function on offer, flat or in the form of a chat completion.
 fn function(index: usize, tool: &Value) -> Result<Tool> {
     let kind = tool.get("type").and_then(Value::as_str).unwrap_or_default();
-    if kind != "function" {
-        let message =
-            format!("tools[{index}].type: {} is not supported: only function tools are; omit it", quote(kind));
-        return Err(refuse("tools", message));
-    }
+    let found = quote(kind);
+    let message = format_args!("tools[{index}].type: {found} is not supported: only function tools are; omit it");
+    ensure(kind == "function", "tools", message)?;
     let flat = ["name", "description", "parameters", "strict"];
     let function = match tool.get("function") {
         Some(Value::Object(function)) => function.clone(),

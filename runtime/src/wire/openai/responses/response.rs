@@ -10,9 +10,11 @@ use crate::error::Error;
 use crate::generate::{Event, Finish, Timings, Voice};
 use crate::platform;
 use crate::text::Tokenizer;
+use crate::wire::merged;
 use crate::wire::openai::logprobs::{entry, listed};
 
 /// An answer in the making. Every [`Event`] goes through [`Response::events`], whether the answer is streamed or not.
+#[derive(Default)]
 pub struct Response {
     id: String,
     created: u64,
@@ -31,8 +33,9 @@ pub struct Response {
     finish: Option<Finish>,
     /// Why there is no more.
     error: Option<Value>,
-    /// Events so far.
     sequence: u64,
+    /// Those that nobody has yet.
+    told: Vec<Value>,
 }
 
 struct Item {
@@ -57,7 +60,6 @@ enum State {
 
 impl Response {
     /// An answer without items yet. `created`: Unix seconds; `model`: as the request names it.
-    #[must_use]
     pub fn new(created: u64, model: impl Into<String>, request: &ResponsesRequest) -> Response {
         Response {
             id: format!("resp_{}", platform::name(32)),
@@ -66,14 +68,7 @@ impl Response {
             echo: request.echo(),
             summary: request.wants_summary(),
             encrypted: request.wants_encrypted(),
-            tokenizer: None,
-            logprobs: false,
-            items: vec![],
-            waiting: vec![],
-            timings: None,
-            finish: None,
-            error: None,
-            sequence: 0,
+            ..Response::default()
         }
     }
 
@@ -85,17 +80,15 @@ impl Response {
 
     /// The events before all others.
     pub fn begin(&mut self) -> Vec<Value> {
-        let mut told = vec![];
         for kind in ["response.created", "response.in_progress"] {
             let response = self.whole();
-            self.tell(kind, json!({ "response": response }), &mut told);
+            self.tell(kind, json!({ "response": response }));
         }
-        told
+        std::mem::take(&mut self.told)
     }
 
     /// The events of a stream that an event of the answer is. Each has its name as `type`.
     pub fn events(&mut self, event: &Event) -> Vec<Value> {
-        let mut told = vec![];
         match event {
             Event::Token { id, logprobs } => {
                 let tokenizer = self.tokenizer.as_deref();
@@ -105,47 +98,45 @@ impl Response {
             Event::Spelled(token) if self.logprobs => self.waiting.push(entry(token)),
             // After the opening of a call it is the markup of one that was cut: its parts have been told.
             Event::Text { .. } if self.in_call() => self.waiting.clear(),
-            Event::Text { voice: Voice::Reasoning, text } => self.think(text, &mut told),
-            Event::Text { voice: Voice::Content, text } => self.text(text, &mut told),
+            Event::Text { voice: Voice::Reasoning, text } => self.think(text),
+            Event::Text { voice: Voice::Content, text } => self.text(text),
             Event::Call { index, name, id } => {
-                self.close(State::Complete, &mut told);
+                self.close(State::Complete);
                 self.waiting.clear();
                 let call_id = id.clone().unwrap_or_else(|| format!("call_{index:02}_{}", platform::name(24)));
-                self.open("fc", Said::Call { call_id, name: name.clone(), arguments: String::new() }, &mut told);
+                self.open("fc", Said::Call { call_id, name: name.clone(), arguments: String::new() });
             }
             Event::Arguments { text, .. } => {
                 self.waiting.clear();
                 if let Some(Item { said: Said::Call { arguments, .. }, .. }) = self.items.last_mut() {
                     arguments.push_str(text);
                 }
-                self.delta("response.function_call_arguments.delta", None, text, &mut told);
+                self.delta("response.function_call_arguments.delta", None, text);
             }
-            Event::CallEnd { .. } => self.close(State::Complete, &mut told),
-            Event::End { finish, timings, .. } => self.end(*finish, *timings, &mut told),
+            Event::CallEnd { .. } => self.close(State::Complete),
+            Event::End { finish, timings, .. } => self.end(*finish, *timings),
             Event::Prompt { .. }
             | Event::PromptLogprobs { .. }
             | Event::EndToken { .. }
             | Event::Spelled(_)
             | Event::Trace(_) => {}
         }
-        told
+        std::mem::take(&mut self.told)
     }
 
     /// Ends an answer that is cut. `code`: as errors have it.
     pub fn fail(&mut self, code: &str, error: &Error) -> Vec<Value> {
-        let mut told = vec![];
         if self.finish.is_none() {
-            self.close(State::Cut, &mut told);
+            self.close(State::Cut);
             self.error = Some(json!({ "code": code, "message": error.message() }));
             self.finish = Some(Finish::Aborted);
             let response = self.whole();
-            self.tell("response.failed", json!({ "response": response }), &mut told);
+            self.tell("response.failed", json!({ "response": response }));
         }
-        told
+        std::mem::take(&mut self.told)
     }
 
     /// The whole answer.
-    #[must_use]
     pub fn whole(&self) -> Value {
         let (status, reason) = match self.finish {
             None => ("in_progress", None),
@@ -172,75 +163,66 @@ impl Response {
         Value::Object(whole)
     }
 
-    fn tell(&mut self, kind: &str, fields: Value, told: &mut Vec<Value>) {
-        let mut event = Map::new();
-        event.insert("type".to_owned(), json!(kind));
-        event.insert("sequence_number".to_owned(), json!(self.sequence));
+    fn tell(&mut self, kind: &str, fields: Value) {
+        self.told.push(merged(json!({ "type": kind, "sequence_number": self.sequence }), fields));
         self.sequence = self.sequence.saturating_add(1);
-        if let Value::Object(fields) = fields {
-            event.extend(fields);
-        }
-        told.push(Value::Object(event));
     }
 
     /// Tells of a part of the last item.
-    fn tell_of(&mut self, kind: &str, fields: Value, told: &mut Vec<Value>) {
+    fn tell_of(&mut self, kind: &str, fields: Value) {
         let Some(item) = self.items.last() else { return };
-        let mut all = json!({ "item_id": item.id, "output_index": self.items.len().saturating_sub(1) });
-        if let (Value::Object(all), Value::Object(fields)) = (&mut all, fields) {
-            all.extend(fields);
-        }
-        self.tell(kind, all, told);
+        let item = json!({ "item_id": item.id, "output_index": self.items.len().saturating_sub(1) });
+        self.tell(kind, merged(item, fields));
     }
 
     /// Tells more of the last item. `index`: the name and number of its part.
-    fn delta(&mut self, kind: &str, index: Option<&str>, delta: &str, told: &mut Vec<Value>) {
-        let mut fields = json!({ "delta": delta });
-        if let (Value::Object(fields), Some(index)) = (&mut fields, index) {
-            fields.insert(index.to_owned(), json!(0));
-        }
-        self.tell_of(kind, fields, told);
+    fn delta(&mut self, kind: &str, index: Option<&str>, delta: &str) {
+        let fields = match index {
+            Some(index) => json!({ "delta": delta, index: 0 }),
+            None => json!({ "delta": delta }),
+        };
+        self.tell_of(kind, fields);
     }
 
     fn in_call(&self) -> bool {
         self.items.last().is_some_and(|item| matches!(item.said, Said::Call { .. }) && item.state == State::Open)
     }
 
-    fn open(&mut self, prefix: &str, said: Said, told: &mut Vec<Value>) {
+    fn open(&mut self, prefix: &str, said: Said) {
         let item = Item { id: format!("{prefix}_{}", platform::name(32)), said, state: State::Open };
         let shown = self.item(&item);
         self.items.push(item);
         let index = self.items.len().saturating_sub(1);
-        self.tell("response.output_item.added", json!({ "output_index": index, "item": shown }), told);
+        self.tell("response.output_item.added", json!({ "output_index": index, "item": shown }));
     }
 
-    fn think(&mut self, text: &str, told: &mut Vec<Value>) {
+    fn think(&mut self, text: &str) {
         self.waiting.clear();
         if !matches!(self.items.last(), Some(Item { said: Said::Thought(_), state: State::Open, .. })) {
-            self.close(State::Complete, told);
-            self.open("rs", Said::Thought(String::new()), told);
+            self.close(State::Complete);
+            self.open("rs", Said::Thought(String::new()));
             if self.summary {
                 let part = json!({ "summary_index": 0, "part": { "type": "summary_text", "text": "" } });
-                self.tell_of("response.reasoning_summary_part.added", part, told);
+                self.tell_of("response.reasoning_summary_part.added", part);
             }
             let part = json!({ "content_index": 0, "part": { "type": "reasoning_text", "text": "" } });
-            self.tell_of("response.content_part.added", part, told);
+            self.tell_of("response.content_part.added", part);
         }
         if let Some(Item { said: Said::Thought(thought), .. }) = self.items.last_mut() {
             thought.push_str(text);
         }
-        self.delta("response.reasoning_text.delta", Some("content_index"), text, told);
+        self.delta("response.reasoning_text.delta", Some("content_index"), text);
         if self.summary {
-            self.delta("response.reasoning_summary_text.delta", Some("summary_index"), text, told);
+            self.delta("response.reasoning_summary_text.delta", Some("summary_index"), text);
         }
     }
 
-    fn text(&mut self, text: &str, told: &mut Vec<Value>) {
+    fn text(&mut self, text: &str) {
         if !matches!(self.items.last(), Some(Item { said: Said::Text { .. }, state: State::Open, .. })) {
-            self.close(State::Complete, told);
-            self.open("msg", Said::Text { text: String::new(), logprobs: vec![] }, told);
+            self.close(State::Complete);
+            self.open("msg", Said::Text { text: String::new(), logprobs: vec![] });
             let part = json!({ "content_index": 0, "part": output_text("", &[]) });
-            self.tell_of("response.content_part.added", part, told);
+            self.tell_of("response.content_part.added", part);
         }
         let released = std::mem::take(&mut self.waiting);
         if text.is_empty() {
@@ -251,11 +233,11 @@ impl Response {
             logprobs.extend_from_slice(&released);
         }
         let fields = json!({ "content_index": 0, "delta": text, "logprobs": released });
-        self.tell_of("response.output_text.delta", fields, told);
+        self.tell_of("response.output_text.delta", fields);
     }
 
     /// Ends the last item, where it is open.
-    fn close(&mut self, state: State, told: &mut Vec<Value>) {
+    fn close(&mut self, state: State) {
         let Some(item) = self.items.last_mut().filter(|item| item.state == State::Open) else { return };
         item.state = state;
         let shown = self.items.last().map(|item| self.item(item)).unwrap_or_default();
@@ -263,42 +245,42 @@ impl Response {
             Some(Said::Thought(text)) => {
                 let (text, content) = (text.clone(), json!({ "type": "reasoning_text", "text": text }));
                 let done = json!({ "content_index": 0, "text": text });
-                self.tell_of("response.reasoning_text.done", done, told);
-                self.tell_of("response.content_part.done", json!({ "content_index": 0, "part": content }), told);
+                self.tell_of("response.reasoning_text.done", done);
+                self.tell_of("response.content_part.done", json!({ "content_index": 0, "part": content }));
                 if self.summary {
                     let part = json!({ "type": "summary_text", "text": text });
                     let done = json!({ "summary_index": 0, "text": text });
-                    self.tell_of("response.reasoning_summary_text.done", done, told);
+                    self.tell_of("response.reasoning_summary_text.done", done);
                     let done = json!({ "summary_index": 0, "part": part });
-                    self.tell_of("response.reasoning_summary_part.done", done, told);
+                    self.tell_of("response.reasoning_summary_part.done", done);
                 }
             }
             Some(Said::Text { text, logprobs }) => {
                 let part = output_text(text, logprobs);
                 let done = json!({ "content_index": 0, "text": text, "logprobs": logprobs });
-                self.tell_of("response.output_text.done", done, told);
-                self.tell_of("response.content_part.done", json!({ "content_index": 0, "part": part }), told);
+                self.tell_of("response.output_text.done", done);
+                self.tell_of("response.content_part.done", json!({ "content_index": 0, "part": part }));
             }
             // The arguments of a call that was cut are not done.
             Some(Said::Call { name, arguments, .. }) if state == State::Complete => {
                 let done = json!({ "name": name, "arguments": arguments });
-                self.tell_of("response.function_call_arguments.done", done, told);
+                self.tell_of("response.function_call_arguments.done", done);
             }
             Some(Said::Call { .. }) | None => {}
         }
         let index = self.items.len().saturating_sub(1);
-        self.tell("response.output_item.done", json!({ "output_index": index, "item": shown }), told);
+        self.tell("response.output_item.done", json!({ "output_index": index, "item": shown }));
     }
 
-    fn end(&mut self, mut finish: Finish, timings: Timings, told: &mut Vec<Value>) {
+    fn end(&mut self, mut finish: Finish, timings: Timings) {
         if self.in_call() && finish != Finish::Aborted {
             finish = Finish::Length;
         }
         if self.items.is_empty() && finish == Finish::Stop {
-            self.text("", told);
+            self.text("");
         }
         let whole = matches!(finish, Finish::Stop | Finish::ToolCalls);
-        self.close(if whole { State::Complete } else { State::Cut }, told);
+        self.close(if whole { State::Complete } else { State::Cut });
         (self.finish, self.timings) = (Some(finish), Some(timings));
         let kinds: &[&str] = match finish {
             Finish::Stop | Finish::ToolCalls => &["response.completed"],
@@ -311,7 +293,7 @@ impl Response {
         };
         let response = json!({ "response": self.whole() });
         for kind in kinds {
-            self.tell(kind, response.clone(), told);
+            self.tell(kind, response.clone());
         }
     }
 

@@ -11,7 +11,7 @@ use crate::generate::{self, Event, Finish, Known, Logprobs, SpelledToken};
 use crate::text::{Pieces, Tokenizer};
 use crate::wire::openai::beside::Beside;
 use crate::wire::openai::chat::error_event;
-use crate::wire::openai::chunked::Chunked;
+use crate::wire::openai::chunked::{Chunked, Head};
 use crate::wire::openai::logprobs::finite;
 use crate::wire::openai::usage::{Usage, add, together};
 
@@ -19,17 +19,13 @@ use crate::wire::openai::usage::{Usage, add, together};
 ///
 /// Every [`Event`] of an answer goes through [`Chunked::chunk`], whether it is streamed or not.
 pub struct TextCompletion {
-    id: String,
-    created: u64,
-    model: String,
-    fingerprint: Option<String>,
+    head: Head,
     usage_apart: bool,
     /// What was told is not told again.
     by_chunks: bool,
     /// There where log probabilities are reported.
     listing: Option<Listing>,
     beside: Option<Beside>,
-    /// Answers to each prompt.
     answers: usize,
     choices: Vec<Choice>,
 }
@@ -70,7 +66,6 @@ struct Told {
     first: String,
 }
 
-/// A token of prompt or answer.
 struct Entry {
     token: Token,
     /// Whether its text is of the text: that of tokens that begin every text, or end the answer, is not.
@@ -166,15 +161,11 @@ impl Choice {
 
 impl TextCompletion {
     /// Answers without text yet. `created`: Unix seconds.
-    #[must_use]
     pub fn new(id: impl Into<String>, created: u64, model: impl Into<String>, asked: &TextAsked) -> TextCompletion {
         let choice =
             |echo: &String| Choice { echo: echo.clone(), characters: echo.chars().count(), ..Choice::default() };
         TextCompletion {
-            id: id.into(),
-            created,
-            model: model.into(),
-            fingerprint: None,
+            head: Head { id: id.into(), created, model: model.into(), fingerprint: None },
             usage_apart: false,
             by_chunks: false,
             listing: None,
@@ -186,8 +177,9 @@ impl TextCompletion {
 
     /// Names what made the answer: `system_fingerprint`.
     #[must_use]
-    pub fn with_fingerprint(self, fingerprint: impl Into<String>) -> TextCompletion {
-        TextCompletion { fingerprint: Some(fingerprint.into()), ..self }
+    pub fn with_fingerprint(mut self, fingerprint: impl Into<String>) -> TextCompletion {
+        self.head.fingerprint = Some(fingerprint.into());
+        self
     }
 
     /// Sends counts in a chunk of their own, after the last: `stream_options.include_usage`.
@@ -258,20 +250,13 @@ impl TextCompletion {
                 let logprobs = listing.to_json(&entries);
                 Some(self.part(choice, &text, logprobs, None))
             }
-            Event::Token { id, logprobs } => {
-                state.timings.completion_tokens = state.timings.completion_tokens.saturating_add(1);
+            Event::Token { id, logprobs } | Event::EndToken { id, logprobs } => {
+                let is_text = matches!(event, Event::Token { .. });
+                let counted = state.timings.completion_tokens.saturating_add(u32::from(is_text));
+                (state.timings.completion_tokens, state.ended_by_token) = (counted, !is_text);
                 if let (Some(listing), Some(logprobs)) = (listing, logprobs) {
                     let token = Token::Own { id: *id, logprobs: Some(logprobs.clone()) };
-                    let entry = state.entry(listing, token, true);
-                    state.waiting.push(entry);
-                }
-                None
-            }
-            Event::EndToken { id, logprobs } => {
-                state.ended_by_token = true;
-                if let (Some(listing), Some(logprobs)) = (listing, logprobs) {
-                    let token = Token::Own { id: *id, logprobs: Some(logprobs.clone()) };
-                    let entry = state.entry(listing, token, false);
+                    let entry = state.entry(listing, token, is_text);
                     state.waiting.push(entry);
                 }
                 None
@@ -327,14 +312,14 @@ impl TextCompletion {
     }
 
     fn whole(&self, choices: &[Value]) -> Value {
-        let mut whole = self.head();
+        let mut whole = self.head.of("text_completion");
         whole.insert("choices".to_owned(), json!(choices));
         whole.insert("usage".to_owned(), self.usage().to_json());
         Value::Object(whole)
     }
 
     fn part(&self, choice: u32, text: &str, logprobs: Value, finish: Option<Finish>) -> Value {
-        let mut chunk = self.head();
+        let mut chunk = self.head.of("text_completion");
         let finish = finish.map(Finish::name);
         let choice = json!({ "text": text, "index": choice, "logprobs": logprobs, "finish_reason": finish });
         chunk.insert("choices".to_owned(), json!([choice]));
@@ -342,20 +327,7 @@ impl TextCompletion {
         Value::Object(chunk)
     }
 
-    fn head(&self) -> Map<String, Value> {
-        let mut head = Map::new();
-        head.insert("id".to_owned(), json!(self.id));
-        head.insert("object".to_owned(), json!("text_completion"));
-        head.insert("created".to_owned(), json!(self.created));
-        head.insert("model".to_owned(), json!(self.model));
-        if let Some(fingerprint) = &self.fingerprint {
-            head.insert("system_fingerprint".to_owned(), json!(fingerprint));
-        }
-        head
-    }
-
     /// Counts of all answers: each prompt counts once.
-    #[must_use]
     pub fn usage(&self) -> Usage {
         let prompts =
             self.choices.chunks(self.answers).map(|group| together(group.iter().map(|choice| &choice.timings)));

@@ -80,7 +80,6 @@ impl<'de> Visitor<'de> for Prompts {
     }
 }
 
-/// One prompt.
 pub(super) enum Prompt<'r> {
     Text(&'r str),
     Ids(&'r [u32]),

@@ -19,7 +19,7 @@ use crate::wire::openai::body::body;
 use crate::wire::openai::chat::{ChatRequest, StreamOptions};
 use crate::wire::openai::form::{FormFields, ResponseFormat, StructuredOutputs};
 use crate::wire::openai::limits::{check_prompt_logprobs, check_scored, fit};
-use crate::wire::openai::rules::{self, Given, Rules, invalid, refuse, resolve};
+use crate::wire::openai::rules::{self, Given, Rules, ensure, invalid, refuse, resolve};
 use crate::wire::openai::sampling::{Sampling, Stop};
 
 /// DeepSeek's default and cap of the tokens that fill a hole.
@@ -49,7 +49,6 @@ body! {
 impl TextRequest {
     /// A text asked for as `chat` is: the same model, sampling, form and way to answer. Messages, tools and the thought are a
     /// chat's own, and left.
-    #[must_use]
     pub fn asked_as(prompt: PromptField, chat: ChatRequest) -> TextRequest {
         TextRequest {
             prompt,
@@ -125,35 +124,24 @@ impl TextRequest {
         if let Some(count) = self.logprobs.filter(|&count| count > 20) {
             return Err(invalid("logprobs", "[0, 20]", count));
         }
-        if strict && self.stream_options.is_some() && !self.is_stream() {
-            return Err(refuse("stream_options", "stream_options should be set along with stream = true"));
-        }
-        if self.echo == Some(true) && self.suffix.is_some() {
-            return Err(refuse("echo", "echo: a text with a suffix cannot be echoed"));
-        }
+        let streams = !strict || self.stream_options.is_none() || self.is_stream();
+        ensure(streams, "stream_options", "stream_options should be set along with stream = true")?;
+        let fills = self.suffix.is_some();
+        ensure(!fills || !self.echoes(), "echo", "echo: a text with a suffix cannot be echoed")?;
         check_prompt_logprobs(self.prompt_logprobs, self.is_stream())?;
-        if strict && self.suffix.is_some() && self.given.model.thinking {
-            return Err(refuse("suffix", "FIM completion does not support the thinking mode"));
-        }
+        let thinks = strict && fills && self.given.model.thinking;
+        ensure(!thinks, "suffix", "FIM completion does not support the thinking mode")?;
         let prompts = self.prompt.prompts();
-        if prompts.is_empty() || prompts.len() > MAX_PROMPTS {
-            return Err(refuse(
-                "prompt",
-                format!(
-                    "prompt: expected 1 to {MAX_PROMPTS} prompts, found {}",
-                    if prompts.is_empty() { "none" } else { "more" }
-                ),
-            ));
-        }
+        let found = if prompts.is_empty() { "none" } else { "more" };
+        let message = format_args!("prompt: expected 1 to {MAX_PROMPTS} prompts, found {found}");
+        ensure((1..=MAX_PROMPTS).contains(&prompts.len()), "prompt", message)?;
         let texts = prompts.iter().filter_map(|prompt| match prompt {
             Prompt::Text(text) => Some(("prompt", *text)),
             Prompt::Ids(_) => None,
         });
         for (field, text) in texts.chain(self.suffix.as_deref().map(|suffix| ("suffix", suffix))) {
-            if text.len() > MAX_TEXT_BYTES {
-                let found = text.len();
-                return Err(refuse(field, format!("{field}: at most {MAX_TEXT_BYTES} bytes, found {found}")));
-            }
+            let message = format_args!("{field}: at most {MAX_TEXT_BYTES} bytes, found {}", text.len());
+            ensure(text.len() <= MAX_TEXT_BYTES, field, message)?;
         }
         Ok(())
     }
@@ -238,7 +226,6 @@ impl TextRequest {
     }
 
     /// The answer to this request, as it will be told. `created`: Unix seconds.
-    #[must_use]
     pub fn completion(
         &self,
         language: &Language,
@@ -274,9 +261,9 @@ impl TextRequest {
         let text = match prompt {
             Prompt::Text(text) => encode(text)?,
             Prompt::Ids(ids) => {
-                if let Some(id) = ids.iter().find(|&&id| id >= tokenizer.vocab_size()) {
-                    let most = tokenizer.vocab_size();
-                    return Err(refuse("prompt", format!("prompt: expected ids below {most}, found {id}")));
+                let most = tokenizer.vocab_size();
+                for &id in *ids {
+                    ensure(id < most, "prompt", format_args!("prompt: expected ids below {most}, found {id}"))?;
                 }
                 ids.to_vec()
             }
