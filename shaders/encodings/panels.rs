@@ -8,7 +8,7 @@ pub const PANEL: u32 = 32;
 /// A matrix `[groups · rows, columns]` in panels of 32 rows: `[panel][piece][row % 32]` pieces of 16 bytes.
 ///
 /// Each row group (an attention head, say) starts a panel; rows are padded to 32 and columns to whole pieces with zero
-/// bytes, which add nothing to a sum ([`Encoding::column_step`]). Scales, of encodings that have them, are
+/// bytes, which add nothing to a sum (`Encoding::column_step`). Scales, of encodings that have them, are
 /// `[panel][block of columns]` where all rows of a panel share them, else `[panel][block][row % 32]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Panels {
