@@ -48,6 +48,7 @@ pub(crate) struct Apart {
 
 /// Why work that was done apart has no result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "a tab does the work in its own thread"))]
 pub(crate) enum Undone {
     /// It took too long. It goes on, and keeps its place until it ends.
     Late,
