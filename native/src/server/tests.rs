@@ -26,9 +26,16 @@ use super::worker::{Load, Stage, Worker};
 use super::{BALANCE, CHAT, COMPLETIONS, COUNT_TOKENS, HEALTH, MESSAGES, MODELS, Server, ServerSettings, Shared, app};
 
 mod anthropic;
+mod beside;
+mod door;
 mod elsewhere;
+mod figures;
+mod floor;
 mod forms;
+mod models;
 mod ollama;
+mod patience;
+mod refusals;
 mod responses;
 mod strict;
 mod texts;
