@@ -34,11 +34,13 @@ mod floor;
 mod forms;
 mod models;
 mod ollama;
+mod page;
 mod patience;
 mod refusals;
 mod responses;
 mod strict;
 mod texts;
+mod tokens;
 
 const CHAT_PATH: &str = "/v1/chat/completions";
 const KEY: &str = "a-key-that-opens-1234";
