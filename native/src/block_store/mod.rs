@@ -349,23 +349,27 @@ pub(crate) struct Survey {
 /// Looks at a cache without opening it. A folder that is not there holds nothing. Errors: `io` where the folder cannot be
 /// read.
 pub(crate) fn survey(folder: &Path) -> Result<Survey> {
-    visit(folder, |_| Ok(()))
+    visit(&Disk, folder, |_| Ok(()))
 }
 
 /// Removes every block from a folder, and nothing else, whoever uses it. Tells what there was. Errors: `io` at the first
 /// file that cannot be removed.
 pub(crate) fn clear(folder: &Path) -> Result<Survey> {
-    let removed = visit(folder, |path| gone(Disk.remove(path)))?;
+    clear_on(&Disk, folder)
+}
+
+fn clear_on(files: &dyn Files, folder: &Path) -> Result<Survey> {
+    let removed = visit(files, folder, |path| gone(files.remove(path)))?;
     if removed.bytes > 0 {
-        Disk.sync_folder(folder).map_err(|error| io_error(folder, &error))?;
+        files.sync_folder(folder).map_err(|error| io_error(folder, &error))?;
     }
     Ok(removed)
 }
 
-fn visit(folder: &Path, mut each: impl FnMut(&Path) -> io::Result<()>) -> Result<Survey> {
+fn visit(files: &dyn Files, folder: &Path, mut each: impl FnMut(&Path) -> io::Result<()>) -> Result<Survey> {
     let mut survey = Survey { is_in_use: folder::is_in_use(folder), ..Survey::default() };
     let now = SystemTime::now();
-    let listed = Disk.list(folder, &mut |found| {
+    let listed = files.list(folder, &mut |found| {
         match FileRole::of(&found.name) {
             FileRole::Entry(_) => {
                 survey.entries += 1;

@@ -234,6 +234,8 @@ impl Shared {
         let mut queue = locked(&self.queue);
         queue.paused_until = self.files.now().checked_add(PAUSE);
         self.counts.dropped.add(queue.forget());
+        // Whoever waits for what was queued need not wait any longer.
+        self.changed.notify_all();
     }
 }
 

@@ -68,7 +68,7 @@ pub(crate) async fn serve(
             _ => Ok(()),
         }
     };
-    let accepting = accept(listener, app(server), &mut connections, &closed);
+    let accepting = accept(async || listener.accept().await, app(server), &mut connections, &closed);
     let ended = tokio::select! {
         () = accepting => Ok(()),
         () = stop => Ok(()),
@@ -91,7 +91,13 @@ pub(crate) async fn serve(
     ended
 }
 
-async fn accept(listener: TcpListener, app: Router, tasks: &mut JoinSet<()>, closed: &watch::Receiver<bool>) {
+/// `next`: a listener's next connection.
+async fn accept(
+    mut next: impl AsyncFnMut() -> io::Result<(TcpStream, SocketAddr)>,
+    app: Router,
+    tasks: &mut JoinSet<()>,
+    closed: &watch::Receiver<bool>,
+) {
     let all = Arc::new(Semaphore::new(MOST));
     let crowd = Crowd::default();
     let mut trouble = Trouble::default();
@@ -100,7 +106,7 @@ async fn accept(listener: TcpListener, app: Router, tasks: &mut JoinSet<()>, clo
         let Ok(room) = Arc::clone(&all).acquire_owned().await else { return };
         // What has ended is forgotten, so that the set does not grow.
         while tasks.try_join_next().is_some() {}
-        match listener.accept().await {
+        match next().await {
             Ok((stream, address)) => {
                 trouble.row = 0;
                 if let Some(place) = crowd.enter(address.ip().to_canonical()) {
@@ -395,5 +401,67 @@ mod tests {
         assert!(crowd.enter(one).is_some());
         drop((places, many));
         assert!(crowd.0.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_has_its_time_for_each_piece_and_then_the_write_fails() {
+        let (mut socket, _client, _requests) = connected().await;
+        // More than the system holds for a reader that does not read.
+        let long = vec![b'x'; 64 << 20];
+        let began = Instant::now();
+        let failed = socket.write_all(&long).await.unwrap_err();
+        assert_eq!((failed.kind(), began.elapsed().as_secs()), (io::ErrorKind::TimedOut, 30));
+        // What takes a little keeps the connection for as long again.
+        let (mut socket, mut slow, _requests) = connected().await;
+        let began = Instant::now();
+        let reading = async {
+            let mut piece = vec![0; 8 << 20];
+            for _ in 0..2 {
+                sleep(WRITE_SECONDS - Duration::from_secs(1)).await;
+                slow.read_exact(&mut piece).await.unwrap();
+            }
+            std::future::pending::<()>().await
+        };
+        let failed = tokio::select! {
+            failed = socket.write_all(&long) => failed.unwrap_err(),
+            () = reading => unreachable!("it never ends"),
+        };
+        let seconds = began.elapsed().as_secs();
+        assert!(failed.kind() == io::ErrorKind::TimedOut && (88..=89).contains(&seconds), "{failed} after {seconds} s");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_nobody_can_be_accepted_there_is_a_rest_and_a_broken_connection_costs_none() {
+        let broken = || Err(io::ErrorKind::ConnectionAborted.into());
+        let none = || Err(io::Error::other("too many open files"));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let accepted = listener.accept().await;
+        let mut said = std::collections::VecDeque::from([broken(), none(), none(), broken(), none(), none(), none()]);
+        said.extend([none(), accepted, none()]);
+        let (mut tasks, (_closing, closed)) = (JoinSet::new(), watch::channel(false));
+        let (began, mut asked) = (Instant::now(), vec![]);
+        let next = async || {
+            asked.push(began.elapsed().as_millis());
+            match said.pop_front() {
+                Some(said) => said,
+                None => std::future::pending().await,
+            }
+        };
+        assert!(timeout(Duration::from_secs(60), accept(next, Router::new(), &mut tasks, &closed)).await.is_err());
+        let rests: Vec<u128> = asked.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert_eq!(rests, [0, 100, 200, 0, 400, 800, 1000, 1000, 0, 100]);
+        assert_eq!(tasks.len(), 1);
+    }
+
+    #[test]
+    fn rests_double_up_to_a_second() {
+        for (row, ms) in [(0, 100), (1, 100), (2, 200), (3, 400), (4, 800), (5, 1000), (9, 1000), (u32::MAX, 1000)] {
+            assert_eq!(Trouble { row, ..Trouble::default() }.rest(), Duration::from_millis(ms), "{row} in a row");
+        }
+        let (mut trouble, began) = (Trouble::default(), Instant::now());
+        assert_eq!((trouble.note(began), trouble.note(began), trouble.row), (Some(0), None, 2));
+        assert_eq!(trouble.note(began + WARNING - Duration::from_millis(1)), None);
+        assert_eq!((trouble.note(began + WARNING), trouble.unsaid), (Some(2), 0));
     }
 }

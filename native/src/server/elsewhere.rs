@@ -315,4 +315,48 @@ mod tests {
             "{text}"
         );
     }
+
+    fn object(value: Value) -> Map<String, Value> {
+        let Value::Object(fields) = value else { panic!("{value} is no object") };
+        fields
+    }
+
+    /// Oracle: SHA-256 by another implementation, of the user or of the JSON of messages up to the first question.
+    #[test]
+    fn a_conversation_has_its_place_by_its_user_or_by_how_it_begins() {
+        let message = |role: &str, content: &str| json!({ "role": role, "content": content });
+        let (system, user, more) = (message("system", "s"), message("user", "a"), message("user", "more"));
+        for (body, place) in [
+            (json!({ "user": "somebody" }), 2327),
+            (json!({ "user": "somebody", "user_id": "someone" }), 8199),
+            (json!({ "user": "somebody", "user_id": 5, "messages": [user] }), 2327),
+            (json!({ "messages": [user] }), 1760),
+            (json!({ "messages": [user, message("assistant", "b"), more] }), 1760),
+            (json!({ "messages": [system, user] }), 3138),
+            (json!({ "messages": [system, user, more] }), 3138),
+            (json!({ "messages": [system, message("assistant", "b")] }), 3419),
+            (json!({ "messages": [] }), 1652),
+            (json!({ "prompt": "Once" }), 8191),
+            (json!({ "prompt": [1, 2] }), 761),
+            (json!({}), 1652),
+        ] {
+            assert_eq!(part(&object(body.clone())), place, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_copy_weighs_what_its_texts_and_names_do() {
+        for (value, bytes) in [
+            (json!("four"), 4),
+            (json!("é"), 2),
+            (json!(7), 8),
+            (Value::Null, 8),
+            (json!([]), 0),
+            (json!(["four", 7]), 8 + 4 + 8 + 8),
+            (json!({ "name": "four", "x": 7 }), 4 + 4 + 1 + 8),
+            (json!({ "a": [{ "b": "c" }] }), 1 + 8 + 1 + 1),
+        ] {
+            assert_eq!(weight(&value), bytes, "{value}");
+        }
+    }
 }

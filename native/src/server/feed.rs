@@ -5,10 +5,11 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lyn::generate::Event;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::cut::Cut;
 
@@ -166,7 +167,7 @@ fn weight(event: &Event) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use lyn::generate::Voice;
+    use lyn::generate::{Logprobs, Voice};
     use lyn::platform::block_on;
 
     use super::*;
@@ -225,5 +226,95 @@ mod tests {
         let (texts, end) = all(reader);
         assert_eq!(texts, ["a", "b"]);
         assert!(matches!(end, Some(Cut::Stopping)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_of_many_events_has_half_a_minute_for_each() {
+        let (writer, mut reader) = one();
+        for number in 0..JOIN_FROM - 1 {
+            assert!(writer.send(text(&number.to_string())));
+        }
+        // So few wait for as long as they have to.
+        tokio::time::advance(PATIENCE * 10).await;
+        assert!(writer.send(text("last")));
+        assert!(!writer.send(text("joined")), "nothing was taken for five minutes");
+        assert!(reader.next().await.is_ok());
+        assert!(writer.send(text("a")));
+        tokio::time::advance(PATIENCE).await;
+        assert!(writer.send(text("b")), "not yet");
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(!writer.send(text("c")) && !writer.is_abandoned());
+        writer.end(Err(Cut::Unread));
+        let (texts, end) = all(reader);
+        assert_eq!((texts.len(), texts.last().map(String::as_str)), (JOIN_FROM, Some("ab")));
+        assert!(matches!(end, Some(Cut::Unread)));
+    }
+
+    #[test]
+    fn a_feed_holds_exactly_its_bytes_and_gives_them_back() {
+        let (writer, mut reader) = one();
+        assert!(writer.send(text(&"x".repeat(MAX_BYTES - 1))));
+        assert!(!writer.send(text("xy")) && writer.send(text("y")) && !writer.send(text("z")));
+        // What holds no text has no weight.
+        assert!(writer.send(Event::Prompt { done: 1, total: 1, cached: 0, elapsed_ms: 0.0 }));
+        for _ in 0..2 {
+            assert!(block_on(reader.next()).is_ok());
+        }
+        assert!(writer.send(text(&"z".repeat(MAX_BYTES))) && !writer.send(text("y")));
+    }
+
+    #[test]
+    fn log_probabilities_weigh_what_they_hold() {
+        let logprobs = |count| Logprobs { sampled: 0.0, rank: 1, top: vec![(1, -1.0); count] };
+        for (event, bytes) in [
+            (text("four"), 4),
+            (Event::Token { id: 1, logprobs: None }, 0),
+            (Event::Token { id: 1, logprobs: Some(logprobs(3)) }, 24),
+            (Event::PromptLogprobs { first: 1, logprobs: vec![logprobs(0), logprobs(2)] }, 80),
+            (Event::CallEnd { index: 0 }, 0),
+        ] {
+            assert_eq!(weight(&event), bytes, "{event:?}");
+        }
+    }
+
+    #[test]
+    fn only_texts_of_one_voice_and_one_choice_are_joined() {
+        let (mut writers, mut reader) = feed(2);
+        let thought = |text: &str| Event::Text { voice: Voice::Reasoning, text: text.to_owned() };
+        for _ in 0..JOIN_FROM - 1 {
+            assert!(writers[0].send(Event::Token { id: 1, logprobs: None }));
+        }
+        for (writer, event) in
+            [(0, text("a")), (0, text("b")), (1, text("c")), (1, text("d")), (1, thought("e")), (1, thought("f"))]
+        {
+            assert!(writers[writer].send(event));
+        }
+        assert!(writers[1].send(Event::CallEnd { index: 0 }) && writers[1].send(text("g")));
+        writers.drain(..).for_each(|writer| writer.end(Ok(())));
+        let mut told = vec![];
+        while let Some((choice, event)) = block_on(reader.next()).unwrap() {
+            match event {
+                Event::Text { text, .. } => told.push((choice, text)),
+                Event::CallEnd { .. } => told.push((choice, "end".to_owned())),
+                _ => {}
+            }
+        }
+        let told: Vec<(u32, &str)> = told.iter().map(|(choice, text)| (*choice, text.as_str())).collect();
+        assert_eq!(told, [(0, "ab"), (1, "cd"), (1, "ef"), (1, "end"), (1, "g")]);
+    }
+
+    #[test]
+    fn an_answer_ends_with_its_last_choice_and_the_first_cut_is_told() {
+        let (mut writers, mut reader) = feed(3);
+        writers.remove(0).end(Ok(()));
+        writers.remove(0).end(Ok(()));
+        assert!(writers[0].send(text("a")));
+        writers.remove(0).end(Ok(()));
+        assert!(block_on(reader.next()).unwrap().is_some() && block_on(reader.next()).unwrap().is_none());
+        assert!(block_on(reader.next()).unwrap().is_none(), "an end stays one");
+        let (mut writers, mut reader) = feed(2);
+        writers.remove(0).end(Err(Cut::Late));
+        writers.remove(0).end(Err(Cut::Waited));
+        assert!(matches!(block_on(reader.next()), Err(Cut::Late)) && matches!(block_on(reader.next()), Err(Cut::Late)));
     }
 }

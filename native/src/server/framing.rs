@@ -3,7 +3,8 @@
 //!
 //! In: bytes as they come. Out: the same bytes; from the first that no request may have, zeros, which the parser refuses with
 //! 400 wherever they stand. That is: a line that ends in LF alone, CR within a line, a length that is no number or is there
-//! twice, a length beside chunks, another transfer coding than `chunked`, a chunk without a size.
+//! twice, a length beside chunks, another transfer coding than `chunked`, a chunk without a size, a size or a coding behind
+//! which there is more than is read.
 
 /// Bytes of a line that are kept to be read. Longer ones say nothing about lengths, or are refused.
 const LINE: usize = 256;
@@ -130,7 +131,8 @@ impl Framing {
             }
             At::Size => {
                 let size = line.split(|byte| matches!(byte, b';' | b' ' | b'\t')).next().unwrap_or_default();
-                let size = std::str::from_utf8(size).ok().filter(|size| !size.starts_with('+'))?;
+                // One that fills the kept part of its line may have more digits behind it.
+                let size = std::str::from_utf8(size).ok().filter(|size| !size.starts_with('+') && size.len() < LINE)?;
                 match u64::from_str_radix(size, 16).ok()? {
                     0 => At::Trailers,
                     size => At::Chunk(size),
@@ -154,7 +156,7 @@ impl Framing {
                 return None;
             }
         } else if is("transfer-encoding") {
-            let known = value.eq_ignore_ascii_case(b"chunked");
+            let known = value.eq_ignore_ascii_case(b"chunked") && line.len() < LINE;
             if !known || self.length.is_some() || std::mem::replace(&mut self.chunked, true) {
                 return None;
             }
@@ -236,6 +238,55 @@ mod tests {
             "GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\n",
         ] {
             assert_eq!(read(text), None, "{text:?}");
+        }
+    }
+
+    /// What is behind the part of a line that is kept could say something else.
+    #[test]
+    fn a_line_that_is_not_read_to_its_end_decides_nothing() {
+        let post = |header: String| format!("POST / HTTP/1.1\r\n{header}\r\n\r\n");
+        let chunked = post("Transfer-Encoding: chunked".to_owned());
+        let padded = |name: &str, value: &str, bytes: usize| {
+            let header = format!("{name}:{value}");
+            post(format!("{header}{}", " ".repeat(bytes - header.len())))
+        };
+        for (bytes, passes) in [(LINE - 1, true), (LINE, false), (LINE + 1, false)] {
+            let wanted = |phase| passes.then_some(phase);
+            assert_eq!(read(&padded("Content-Length", "3", bytes)), wanted(Phase::Body), "{bytes} bytes");
+            assert_eq!(read(&padded("Transfer-Encoding", "chunked", bytes)), wanted(Phase::Body), "{bytes} bytes");
+            let zeros = "0".repeat(bytes - 1);
+            assert_eq!(read(&format!("{chunked}{zeros}3\r\nabc\r\n0\r\n\r\n")), wanted(Phase::Idle), "{bytes} bytes");
+            // Other lines may be as long as they like.
+            let long = "x".repeat(bytes);
+            assert_eq!(read(&post(format!("X-Long: {long}"))), Some(Phase::Idle));
+            assert_eq!(read(&post(format!("Content-Length-{long}: x"))), Some(Phase::Idle));
+            assert_eq!(read(&format!("{chunked}3;{long}\r\nabc\r\n0\r\n{long}: y\r\n\r\n")), Some(Phase::Idle));
+        }
+        // The parser behind would take the last coding, and all digits.
+        let coding = format!("Transfer-Encoding: chunked{}, chunked", " ".repeat(LINE));
+        assert_eq!(read(&post(coding)), None);
+        assert_eq!(read(&format!("{chunked}{}30\r\nabc\r\n", "0".repeat(LINE - 1))), None);
+    }
+
+    #[test]
+    fn a_request_s_length_is_its_own() {
+        for (text, phase) in [
+            ("POST / HTTP/1.1\r\nContent-Length: 1\r\n\r\naGET / HTTP/1.1\r\n\r\n", Phase::Idle),
+            ("POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\naG", Phase::Idle),
+            ("POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\na", Phase::Body),
+            (
+                "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nPOST / HTTP/1.1\r\nContent-Length: 1\r\n\r\n",
+                Phase::Body,
+            ),
+            ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n", Phase::Idle),
+            ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", Phase::Body),
+            ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1", Phase::Body),
+            ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1 \t\r\na\r\n0\r\nX: y\r\n", Phase::Body),
+            ("GET / HTTP/1.1\r\nContent-Length-X: 3\r\nX: Content-Length: 3\r\nno colon\r\n\r\n", Phase::Idle),
+            ("\r", Phase::Head),
+            ("\r\n", Phase::Idle),
+        ] {
+            assert_eq!(read(text), Some(phase), "{text:?}");
         }
     }
 }

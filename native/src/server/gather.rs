@@ -132,4 +132,36 @@ mod tests {
         next.push(&[&piece[..], &piece].concat()).await.unwrap();
         assert_eq!(next.finish().len(), 2 * PIECE);
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_waits_a_little_for_room_and_takes_it_by_pieces() {
+        let room = Arc::new(Semaphore::new(3));
+        let mut body = Gather::within(Arc::clone(&room), 4 * PIECE as u64);
+        for (bytes, left) in [(PIECE, 3), (1, 1), (PIECE - 1, 1), (1, 0), (PIECE - 1, 0)] {
+            body.push(&vec![7; bytes]).await.unwrap();
+            assert_eq!((body.len() > PIECE, room.available_permits()), (left < 3, left), "{} bytes", body.len());
+        }
+        let began = tokio::time::Instant::now();
+        let refused = body.push(b"x").await.unwrap_err();
+        assert_eq!(
+            (refused.status().as_u16(), refused.message()),
+            (503, "too many large requests at once; try again later")
+        );
+        assert_eq!((began.elapsed(), body.len()), (WAIT, 3 * PIECE));
+        let (more, ()) = tokio::join!(body.push(b"x"), async {
+            tokio::time::sleep(WAIT - Duration::from_secs(1)).await;
+            room.add_permits(1);
+        });
+        assert!(more.is_ok() && body.len() == 3 * PIECE + 1);
+        let bytes = body.finish();
+        assert!(
+            bytes.len() == 3 * PIECE + 1
+                && bytes[..3 * PIECE].iter().all(|&byte| byte == 7)
+                && bytes[3 * PIECE] == b'x'
+        );
+        // What is more than was announced has no place, whoever let it through.
+        let mut short = Gather::within(room, 2 * PIECE as u64);
+        assert!(short.push(&vec![7; 2 * PIECE + 1]).await.is_err());
+        assert_eq!(Gather::new(5).finish(), "");
+    }
 }

@@ -1,11 +1,11 @@
 //! Counts and times, as Prometheus reads them. Never: anything that a request said.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use lyn::generate::{Event, Finish, Occupancy, Timings};
 use metrics::{Counter, Gauge, Histogram, Unit, with_local_recorder};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use tokio::time::Instant;
 
 use crate::block_store::Figures;
 

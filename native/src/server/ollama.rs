@@ -256,3 +256,25 @@ pub(crate) async fn refused(method: Method, uri: Uri) -> Refusal {
     let message = format!("{method} {}: {what}", escape(uri.path()));
     Refusal::invalid(StatusCode::NOT_IMPLEMENTED, "not_implemented", message)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Oracle: Ollama's own words for sizes.
+    #[test]
+    fn counts_of_parameters_are_short() {
+        for (count, text) in [
+            (0, "0.0K"),
+            (1_500, "1.5K"),
+            (999_999, "1000.0K"),
+            (1_000_000, "1.0M"),
+            (4_440_000, "4.4M"),
+            (999_999_999, "1000.0M"),
+            (1_000_000_000, "1.0B"),
+            (671_026_419_200, "671.0B"),
+        ] {
+            assert_eq!(parameters(count), text, "{count}");
+        }
+    }
+}

@@ -26,12 +26,21 @@ use super::worker::{Load, Stage, Worker};
 use super::{BALANCE, CHAT, COMPLETIONS, COUNT_TOKENS, HEALTH, MESSAGES, MODELS, Server, ServerSettings, Shared, app};
 
 mod anthropic;
+mod beside;
+mod door;
 mod elsewhere;
+mod figures;
+mod floor;
 mod forms;
+mod models;
 mod ollama;
+mod page;
+mod patience;
+mod refusals;
 mod responses;
 mod strict;
 mod texts;
+mod tokens;
 
 const CHAT_PATH: &str = "/v1/chat/completions";
 const KEY: &str = "a-key-that-opens-1234";

@@ -112,4 +112,29 @@ mod tests {
         assert!(most_at_once(false).await <= most());
         assert!(most_at_once(true).await < most());
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_waits_half_a_minute_for_its_turn() {
+        for (turns, count, is_long, says) in [
+            (&*ALL, most(), false, "too many requests are being prepared; try again later"),
+            (&*LONG, most() - 1, true, "too many texts are being tokenized; try again later"),
+        ] {
+            let all = turns.acquire_many(u32::try_from(count).unwrap()).await.unwrap();
+            let began = tokio::time::Instant::now();
+            let refused = if is_long { long(|| Ok(())).await } else { apart(|| Ok(())).await }.unwrap_err();
+            assert_eq!((refused.status().as_u16(), refused.message()), (503, says));
+            assert_eq!(began.elapsed().as_secs(), 30);
+            drop(all);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_work_says_is_told_and_a_panic_is_not() {
+        let failed = |code| lyn::Error::new(code, "x");
+        let refused = apart(move || Err::<(), _>(failed(lyn::Code::BadRequest))).await.unwrap_err();
+        assert_eq!((refused.status().as_u16(), refused.message()), (400, "x"));
+        let refused = long(|| -> lyn::Result<()> { panic!("a test's own") }).await.unwrap_err();
+        assert_eq!((refused.status().as_u16(), refused.message()), (500, "internal error; see the server log"));
+        assert_eq!(apart(|| Ok(7)).await.unwrap(), 7);
+    }
 }

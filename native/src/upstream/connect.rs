@@ -93,3 +93,63 @@ pub(super) fn cause(error: &(dyn StdError + 'static)) -> String {
     }
     error.to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A connector that has these proxies, and knows no certificate.
+    fn connector(proxies: Matcher, limit: Duration) -> Connector {
+        Connector { proxies: Arc::new(proxies), ..Connector::new(false, limit).unwrap() }
+    }
+
+    /// What is written to a listener up to the end of a head.
+    async fn head(listener: &TcpListener) -> (TcpStream, String) {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut bytes = vec![];
+        while !bytes.ends_with(b"\r\n\r\n") {
+            bytes.push(stream.read_u8().await.unwrap());
+        }
+        (stream, String::from_utf8(bytes).unwrap())
+    }
+
+    #[tokio::test]
+    async fn plain_http_goes_past_a_proxy_and_tls_through_it() {
+        let proxy = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let engine = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let spelled = format!("http://me:secret@{}", proxy.local_addr().unwrap());
+        let matcher = || Matcher::builder().http(&*spelled).https(&*spelled).build();
+        let mut connector = connector(matcher(), Duration::from_secs(60));
+        let plain = format!("http://{}", engine.local_addr().unwrap()).parse().unwrap();
+        let (connected, accepted) = tokio::join!(connector.call(plain), engine.accept());
+        assert!(connected.is_ok() && accepted.is_ok());
+        let told = async {
+            let (mut stream, head) = head(&proxy).await;
+            stream.write_all(b"HTTP/1.1 403 Forbidden\r\n\r\n").await.unwrap();
+            head.to_ascii_lowercase()
+        };
+        let (refused, head) = tokio::join!(connector.call("https://engine.invalid/v1".parse().unwrap()), told);
+        assert!(refused.is_err());
+        assert!(head.starts_with("connect engine.invalid:443 http/1.1\r\n"), "{head}");
+        assert!(head.contains("proxy-authorization: basic bwu6c2vjcmv0\r\n"), "{head}");
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_takes_too_long_is_given_up() {
+        let proxy = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let spelled = format!("http://{}", proxy.local_addr().unwrap());
+        let mut connector = connector(Matcher::builder().https(spelled).build(), Duration::from_millis(20));
+        let failed = connector.call("https://engine.invalid".parse().unwrap()).await.err().unwrap();
+        assert_eq!(failed.to_string(), "no connection within 20ms");
+    }
+
+    #[test]
+    fn the_last_cause_is_told() {
+        let inner = std::io::Error::other("no route");
+        let outer = std::io::Error::other(std::io::Error::other(inner));
+        assert_eq!(cause(&outer), "no route");
+    }
+}

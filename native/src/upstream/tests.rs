@@ -13,8 +13,11 @@ use super::client::{Patience, Upstream};
 use super::{Address, ApiKeys, Kind, Profile};
 use replay::{Replay, Said, models};
 
+mod doors;
+mod profiles;
 #[path = "../../tests/cli/replay.rs"]
 pub(crate) mod replay;
+mod wire;
 
 macro_rules! recorded {
     ($name:literal) => {

@@ -14,7 +14,7 @@ mod suite;
 mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -65,8 +65,11 @@ fn arguments() -> Result<Arguments, String> {
     Ok(parsed)
 }
 
+/// The project, as cargo runs this program in it.
 fn root() -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let package =
+        std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
+    let root = package.join("../..");
     root.canonicalize().unwrap_or(root)
 }
 

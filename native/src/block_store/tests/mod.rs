@@ -6,6 +6,7 @@ mod disk;
 mod everyday;
 mod faults;
 mod kill;
+mod pins;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -46,6 +47,11 @@ impl Scratch {
         let names = self.names();
         assert_eq!(names.len(), 1, "{names:?}");
         self.0.join(&names[0])
+    }
+
+    /// The file at a place among all.
+    fn file_at(&self, place: usize) -> PathBuf {
+        self.0.join(&self.names()[place])
     }
 
     fn bytes(&self) -> u64 {

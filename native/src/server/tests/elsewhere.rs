@@ -289,3 +289,130 @@ async fn responses_are_led_elsewhere_too() {
     let sent = there.chats()[0].json();
     assert_eq!(sent["messages"][0], json!({ "role": "system", "content": "Be brief." }));
 }
+
+#[tokio::test]
+async fn every_prompt_of_a_text_is_an_answer_and_ids_are_one_prompt() {
+    let choice = json!({ "index": 0, "text": "x", "finish_reason": "stop" });
+    let said = json!({ "choices": [choice], "usage": { "prompt_tokens": 1, "completion_tokens": 1 } }).to_string();
+    let there = Replay::chat(Said::new(200, "application/json", said));
+    let app = routed(&there, &["far={}"]).await;
+    for (prompt, n, choices) in [
+        (json!("a"), Value::Null, 1),
+        (json!("a"), json!(0), 1),
+        (json!("a"), json!(2), 2),
+        (json!(["a", "b"]), Value::Null, 2),
+        (json!(["a", 1]), json!(1), 2),
+        (json!([1, "a", 3]), json!(1), 1),
+        (json!([1, 2, 3]), json!(2), 2),
+        (json!([[1, 2], [3]]), Value::Null, 2),
+        (Value::Null, json!("2"), 1),
+    ] {
+        let body = json!({ "model": "far", "prompt": prompt, "n": n });
+        let answer = post(&app, "/v1/completions", &body).await.ok();
+        let told: Vec<&Value> = answer["choices"].as_array().unwrap().iter().map(|it| &it["finish_reason"]).collect();
+        let expected = ["stop", "insufficient_system_resource"];
+        assert_eq!(told, expected[..choices], "{body}: only one was made");
+        assert_eq!(there.chats().last().unwrap().json(), body, "it goes on as it came");
+    }
+    // As many as there are places, and no more.
+    let sent = there.chats().len();
+    for (prompt, n, answers) in [(json!(["a", "b"]), 2, 4), (json!("a"), 3, 3), (json!([[1], [2], [3]]), 1, 3)] {
+        let body = json!({ "model": "far", "prompt": prompt, "n": n });
+        let says = format!("{answers} answers requested; this server allows at most 2");
+        assert_eq!(post(&app, "/v1/completions", &body).await.refused(400), says);
+    }
+    assert_eq!(there.chats().len(), sent);
+}
+
+#[tokio::test]
+async fn log_probabilities_of_a_text_are_told_where_they_were_asked_for() {
+    let logprobs = json!({ "tokens": ["x"], "token_logprobs": [-0.5], "top_logprobs": [{ "x": -0.5, "y": -1.5 }] });
+    let choice = json!({ "index": 0, "text": "x", "finish_reason": "stop", "logprobs": logprobs });
+    let there = Replay::chat(Said::new(200, "application/json", json!({ "choices": [choice] }).to_string()));
+    let app = routed(&there, &["far={}"]).await;
+    for (asked, told) in [
+        (json!(2), true),
+        (json!(0), true),
+        (json!(true), true),
+        (json!(false), false),
+        (Value::Null, false),
+        (json!("2"), false),
+    ] {
+        let body = json!({ "model": "far", "prompt": "a", "logprobs": asked });
+        let answer = post(&app, "/v1/completions", &body).await.ok();
+        let found = &answer["choices"][0]["logprobs"];
+        assert_eq!(found.is_object(), told, "{asked}: {answer}");
+        if told {
+            let rows = (&found["tokens"], &found["token_logprobs"], &found["top_logprobs"][0]);
+            assert_eq!(rows, (&json!(["x"]), &json!([-0.5]), &json!({ "x": -0.5, "y": -1.5 })));
+        }
+    }
+}
+
+#[tokio::test]
+async fn counts_come_apart_only_in_a_stream_that_asks_for_it() {
+    let choice = json!({ "index": 0, "text": "x", "finish_reason": "stop" });
+    let usage = json!({ "prompt_tokens": 3, "completion_tokens": 1 });
+    let said = json!({ "choices": [choice], "usage": usage }).to_string();
+    let there = Replay::chat(Said::new(200, "application/json", said));
+    let app = routed(&there, &["far={}"]).await;
+    for (options, apart) in [
+        (json!({ "include_usage": true }), true),
+        (json!({ "include_usage": false }), false),
+        (json!({ "include_usage": "true" }), false),
+        (json!({}), false),
+        (Value::Null, false),
+    ] {
+        let body = json!({ "model": "far", "prompt": "a", "stream": true, "stream_options": options });
+        let (chunks, done) = post(&app, "/v1/completions", &body).await.events();
+        let last = &chunks[chunks.len() - 1];
+        let counted = chunks.iter().filter(|chunk| chunk["usage"]["total_tokens"] == 4).count();
+        assert!(done && counted == 1 && last["usage"]["total_tokens"] == 4, "{options}: {chunks:?}");
+        assert_eq!(last["choices"].as_array().unwrap().is_empty(), apart, "{options}");
+    }
+}
+
+/// Waits until a figure of a route is there.
+async fn until(app: &Router, name: &str, labels: &[&str], count: f64) {
+    for _ in 0..500 {
+        if figure(app, name, labels).await >= count {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{name} is {}, not {count}", figure(app, name, labels).await);
+}
+
+#[tokio::test]
+async fn a_copy_that_fails_or_is_too_long_is_an_error_of_its_route() {
+    let there = Replay::start(|asked, _| match asked.json()["prompt"].as_str() {
+        Some("refused") => Said::new(400, "text/plain", "no"),
+        Some("broken") => Said::stream("data: {\"choices\":[{\"index\":0,\"text\":\"a\"}]}\n\ndata: oops\n\n"),
+        _ => Said::stream("data: {\"choices\":[{\"index\":0,\"text\":\"a\",\"finish_reason\":\"stop\"}]}\n\n"),
+    });
+    let app = routed(&there, &["shadow:*={}"]).await;
+    let host = there.url().replace("http://", "");
+    let labels = ["route=\"shadow:*\"", &format!("upstream=\"{host}\"")];
+    let ask = async |prompt: &str| {
+        let body = json!({ "model": "deepseek-chat", "prompt": prompt, "max_tokens": 1 });
+        post(&app, "/v1/completions", &body).await.status
+    };
+    for (prompt, errors) in [("refused", 1.0), ("broken", 2.0)] {
+        assert_eq!(ask(prompt).await, StatusCode::OK, "the answer here does not depend on it");
+        until(&app, "lyn_route_errors_total", &labels, errors).await;
+    }
+    // The texts of the model and of the prompt, and a number.
+    let most = (1 << 20) - "deepseek-chat".len() - 8;
+    for (bytes, errors) in [(most, 2.0), (most + 1, 3.0)] {
+        assert_eq!(ask(&"x".repeat(bytes)).await, StatusCode::BAD_REQUEST, "it is too long for the engine here");
+        assert!((figure(&app, "lyn_route_errors_total", &labels).await - errors).abs() < 0.5, "{bytes} bytes");
+    }
+    assert!((figure(&app, "lyn_route_requests_total", &labels).await - 4.0).abs() < 0.5);
+    for _ in 0..500 {
+        if there.chats().len() == 3 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(there.chats().len(), 3, "one was too long to be copied");
+}
