@@ -115,6 +115,8 @@ enum Kind {
     Impossible,
     /// It is no schema, or not one that can be held.
     Unsupported,
+    /// It refers to the definition of this number, which has not been read.
+    Unread(usize),
 }
 
 impl Wrong {
@@ -141,6 +143,11 @@ fn wrong<T>(path: &str, what: impl Into<String>) -> Result<T, Wrong> {
 
 #[cfg(test)]
 mod tests {
+    mod kept;
+    mod numbers;
+    mod refusals;
+    mod together;
+
     use serde_json::{Map, json};
 
     use super::*;

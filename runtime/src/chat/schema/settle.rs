@@ -24,7 +24,7 @@ impl Reader<'_> {
             definitions.push(part);
         }
         let mut finite = finite(&definitions);
-        if finite.iter().any(|finite| !finite) || !is_finite(&root, &finite) {
+        if finite.contains(&false) {
             // What nobody has said must be there need not.
             for part in definitions.iter_mut().chain([&mut root]) {
                 free(part, &finite);
@@ -44,9 +44,6 @@ impl Reader<'_> {
             if let Some(part) = definitions.get_mut(place) {
                 *part = Part::Any;
             }
-        }
-        if !is_finite(&root, &finite) && self.dialect != Dialect::Loose {
-            return Err(Wrong::impossible("$", what));
         }
         Ok((root, definitions))
     }
