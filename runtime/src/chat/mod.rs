@@ -33,6 +33,8 @@ pub mod parsed;
 pub mod prompt;
 pub mod schema;
 pub mod shape;
+#[cfg(test)]
+mod tests;
 
 pub use formats::template::ChatTemplate;
 pub use formats::{ChatFormat, CheckpointFiles, Detected, encode};
