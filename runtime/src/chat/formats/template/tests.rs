@@ -410,3 +410,27 @@ fn a_source_with_all_private_characters_leaves_none_for_marks() {
         }
     }
 }
+
+#[test]
+fn what_a_template_writes_is_bounded_in_depth_and_length() {
+    let nested = |depth: usize| {
+        let source = "{% set n = namespace(a=1) %}{% for i in range(DEPTH) %}{% set n.a = [n.a] %}{% endfor %}{{ n.a | tojson }}";
+        ids(&source.replace("DEPTH", &depth.to_string()), &user("hi"), RenderOptions::default())
+    };
+    assert_eq!(TOKENIZER.decode(&nested(128).unwrap()), format!("{}1{}", "[".repeat(128), "]".repeat(128)));
+    let error = nested(129).unwrap_err();
+    assert_eq!(error.message(), "chat_template.jinja: line 1: tojson: nested too deep");
+    assert_eq!(error.details()["class"].as_str(), Some("E-TEMPLATE"));
+    assert_eq!(error.details()["file"].as_str(), Some("chat_template.jinja"));
+    let error = refusal("a\nb\n{{ messages[0] | tojson(x=1) }}");
+    assert!(error.message().starts_with("chat_template.jinja: line 3: "), "{error}");
+    for (width, indent) in [(1, 1), (16, 16), (17, 16), (400, 16)] {
+        let written = text(&format!("{{{{ [1] | tojson(indent={width}) }}}}"), &user("hi"));
+        assert_eq!(written, format!("[\n{}1\n]", " ".repeat(indent)));
+    }
+    // A source may have as many bytes as this, and no more.
+    let sized = |bytes: usize| ChatTemplate::new("x", &"x".repeat(bytes), &TOKENIZER);
+    assert!(sized(MAX_SOURCE_BYTES).is_ok());
+    let expected = format!("expected at most {MAX_SOURCE_BYTES} bytes, found {}", MAX_SOURCE_BYTES + 1);
+    assert!(sized(MAX_SOURCE_BYTES + 1).unwrap_err().message().ends_with(&expected));
+}
