@@ -23,6 +23,8 @@ pub mod parsed;
 pub mod prompt;
 pub mod schema;
 pub mod shape;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use formats::CheckpointFiles;
 pub use formats::template::ChatTemplate;

@@ -70,23 +70,16 @@ impl Grammars {
         self.lexicon()?;
         let (grammars, shape) = (self.clone(), shape.clone());
         let made = self.apart.run(move || grammars.compiled(&shape, thinking, dialect));
-        made.map_err(|undone| match undone {
-            Undone::Late => Error::new(Code::GrammarTooComplex, "the schema or grammar took too long to compile"),
-            Undone::Broken => Error::new(Code::GrammarTooComplex, "the schema or grammar could not be compiled"),
-            Undone::Full => {
-                Error::new(Code::GrammarTooComplex, "too many schemas are compiled at once; try again later")
-                    .with_detail("status", 503)
-            }
-        })?
-        .map_err(|error| match error.code() {
-            // Over a limit is the whole, not one of its keywords.
-            Code::GrammarTooComplex if !error.details().contains_key("path") => {
-                let message = format!("Invalid schema for {owner}: $: {}", error.message());
-                Error::new(Code::GrammarTooComplex, message).with_detail("path", "$")
-            }
-            _ => error,
-        })
-        .map(Some)
+        made.map_err(not_compiled)?
+            .map_err(|error| match error.code() {
+                // Over a limit is the whole, not one of its keywords.
+                Code::GrammarTooComplex if !error.details().contains_key("path") => {
+                    let message = format!("Invalid schema for {owner}: $: {}", error.message());
+                    Error::new(Code::GrammarTooComplex, message).with_detail("path", "$")
+                }
+                _ => error,
+            })
+            .map(Some)
     }
 
     fn compiled(&self, shape: &AnswerShape, thinking: bool, dialect: Dialect) -> Result<Constraint> {
@@ -147,6 +140,16 @@ impl Grammars {
         };
         let grammar = Some(format!("start: {start}\n{}", rules.lark));
         Ok(Form { free, grammar, loosened: rules.loosened })
+    }
+}
+
+/// What is said where compiling was not finished.
+pub(super) fn not_compiled(undone: Undone) -> Error {
+    let refuse = |message| Error::new(Code::GrammarTooComplex, message);
+    match undone {
+        Undone::Late => refuse("the schema or grammar took too long to compile"),
+        Undone::Broken => refuse("the schema or grammar could not be compiled"),
+        Undone::Full => refuse("too many schemas are compiled at once; try again later").with_detail("status", 503),
     }
 }
 

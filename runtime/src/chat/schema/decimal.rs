@@ -63,8 +63,8 @@ impl Decimal {
     pub(super) fn split(&self) -> (Option<Vec<u8>>, Vec<u8>) {
         let count = i64::try_from(self.digits.len()).unwrap_or(i64::MAX);
         if self.point <= 0 {
-            let zeros =
-                usize::try_from(self.point.saturating_neg()).unwrap_or(usize::MAX).min(DIGITS.saturating_mul(2));
+            // More zeros than are written say no more.
+            let zeros = usize::try_from(self.point.saturating_neg()).unwrap_or(usize::MAX).min(DIGITS);
             return (Some(vec![b'0']), [vec![b'0'; zeros], self.digits.clone()].concat());
         }
         let whole = usize::try_from(self.point).unwrap_or(usize::MAX);

@@ -1,5 +1,7 @@
 //! What a schema asks of each kind of value: numbers, strings, arrays and objects.
 
+use std::cell::Cell;
+
 use serde_json::{Map, Value};
 
 use super::decimal::Decimal;
@@ -247,11 +249,11 @@ impl<'a> Reader<'a> {
         self.prepare(&part, depth)?;
         let part = match part {
             Part::Any => return Ok(()),
-            part => self.meet(part, Part::Text(Texts::default()), &inside)?,
+            part => self.meet(part, Part::Text(Texts::default()), &inside, depth)?,
         };
         let fits = |part: &Part, name: &str| {
             let mut nodes = 0;
-            let meet = Meet { definitions: &[], nodes: &mut nodes, path: "" };
+            let meet = Meet { definitions: &[], nodes: &mut nodes, path: "", unread: Cell::default() };
             meet.accepts(part, &Value::from(name), 0)
         };
         for property in &mut out.properties {
@@ -303,8 +305,8 @@ impl<'a> Reader<'a> {
                 if texts.accepts(&property.name) && part != *other {
                     self.prepare(&part, 0)?;
                     self.prepare(other, 0)?;
-                    property.part =
-                        Some(self.meet(part, other.clone(), &format!("{path}.properties.{}", property.name))?);
+                    let inside = format!("{path}.properties.{}", property.name);
+                    property.part = Some(self.meet(part, other.clone(), &inside, 0)?);
                 }
             }
         }

@@ -95,24 +95,33 @@ impl Schema {
 struct Wrong {
     path: String,
     what: String,
-    /// No value fits; else it is no schema, or not one that can be held.
-    impossible: bool,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// No value fits.
+    Impossible,
+    /// It is no schema, or not one that can be held.
+    Unsupported,
+    /// It refers to the definition of this number, which has not been read.
+    Unread(usize),
 }
 
 impl Wrong {
     fn impossible(path: &str, what: impl Into<String>) -> Wrong {
-        Wrong { path: path.to_owned(), what: what.into(), impossible: true }
+        Wrong { path: path.to_owned(), what: what.into(), kind: Kind::Impossible }
     }
 
     fn unsupported(path: &str, what: impl Into<String>) -> Wrong {
-        Wrong { path: path.to_owned(), what: what.into(), impossible: false }
+        Wrong { path: path.to_owned(), what: what.into(), kind: Kind::Unsupported }
     }
 }
 
 /// What was found; none where no value fits and that may be.
 fn possible<T>(found: Result<T, Wrong>, may_be: bool) -> Result<Option<T>, Wrong> {
     match found {
-        Err(wrong) if wrong.impossible && may_be => Ok(None),
+        Err(wrong) if wrong.kind == Kind::Impossible && may_be => Ok(None),
         found => found.map(Some),
     }
 }
@@ -123,6 +132,11 @@ fn wrong<T>(path: &str, what: impl Into<String>) -> Result<T, Wrong> {
 
 #[cfg(test)]
 mod tests {
+    mod kept;
+    mod numbers;
+    mod refusals;
+    mod together;
+
     use serde_json::{Map, json};
 
     use super::*;

@@ -1,11 +1,13 @@
 //! What a schema asks of a value, and what two schemas ask together.
 
+use std::cell::Cell;
+
 use serde_json::Value;
 
 use super::decimal::Decimal;
 use super::number::{Numbers, Written};
 use super::text::Texts;
-use super::{MAX_NODES, Wrong, possible, wrong};
+use super::{Kind, MAX_NODES, Wrong, possible, wrong};
 
 /// What is asked of a value.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,6 +90,8 @@ pub(super) struct Meet<'a> {
     pub(super) definitions: &'a [Option<Part>],
     pub(super) nodes: &'a mut usize,
     pub(super) path: &'a str,
+    /// A definition that a value would have had to be compared with, but that is not known.
+    pub(super) unread: Cell<Option<usize>>,
 }
 
 impl Meet<'_> {
@@ -114,6 +118,9 @@ impl Meet<'_> {
             }
             (Part::Values(values), other) | (other, Part::Values(values)) => {
                 let fits: Vec<Value> = values.into_iter().filter(|value| self.accepts(&other, value, 0)).collect();
+                if let Some(name) = self.unread.take() {
+                    return Err(self.unread(name));
+                }
                 if fits.is_empty() {
                     return self.impossible("no value of 'enum' or 'const' fits the rest of the schema");
                 }
@@ -141,11 +148,15 @@ impl Meet<'_> {
 
     fn definition(&mut self, name: usize) -> Result<Part, Wrong> {
         let target = self.definitions.get(name).and_then(Clone::clone);
-        let target = target.ok_or_else(|| {
-            Wrong::unsupported(self.path, "unsupported keywords next to a $ref to an enclosing schema")
-        })?;
+        let target = target.ok_or_else(|| self.unread(name))?;
         *self.nodes = self.nodes.saturating_add(target.size());
         Ok(target)
+    }
+
+    /// A schema that is being read encloses what refers to it; another can be read.
+    fn unread(&self, name: usize) -> Wrong {
+        let what = "unsupported keywords next to a $ref to an enclosing schema";
+        Wrong { kind: Kind::Unread(name), ..Wrong::unsupported(self.path, what) }
     }
 
     fn each(&mut self, options: Vec<Part>, other: &Part, first: bool) -> Result<Part, Wrong> {
@@ -156,7 +167,7 @@ impl Meet<'_> {
             let pair = if first { (option, other.clone()) } else { (other.clone(), option) };
             match self.meet(pair.0, pair.1) {
                 Ok(part) => met.push(part),
-                Err(found) if found.impossible => why = why.or(Some(found)),
+                Err(found) if found.kind == Kind::Impossible => why = why.or(Some(found)),
                 Err(found) => return Err(found),
             }
         }
@@ -298,8 +309,11 @@ impl Meet<'_> {
             }
             (Part::Union(options), value) => options.iter().any(|option| self.accepts(option, value, depth)),
             (Part::Reference(name), value) => {
-                let target = self.definitions.get(*name).and_then(Option::as_ref);
-                target.is_some_and(|target| self.accepts(target, value, depth))
+                let Some(target) = self.definitions.get(*name).and_then(Option::as_ref) else {
+                    self.unread.set(Some(*name));
+                    return false;
+                };
+                self.accepts(target, value, depth)
             }
             _ => false,
         }

@@ -1,6 +1,7 @@
 //! From a schema as a client sent it to what it asks.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
@@ -9,7 +10,7 @@ use super::keywords::{
     ANNOTATIONS, COMBINED, DEEPSEEKS, DEFINITIONS, OF_ARRAYS, OF_NUMBERS, OF_OBJECTS, OF_STRINGS, TYPES,
 };
 use super::part::{Meet, Need, Part, Property};
-use super::{Dialect, MAX_BYTES, MAX_DEPTH, MAX_NODES, Wrong, wrong};
+use super::{Dialect, Kind, MAX_BYTES, MAX_DEPTH, MAX_NODES, Wrong, wrong};
 use crate::error::escape;
 
 pub(super) struct Reader<'a> {
@@ -173,13 +174,26 @@ impl<'a> Reader<'a> {
         for part in parts {
             self.prepare(&whole, depth)?;
             self.prepare(&part, depth)?;
-            whole = self.meet(whole, part, path)?;
+            whole = self.meet(whole, part, path, depth)?;
         }
         Ok(whole)
     }
 
-    pub(super) fn meet(&mut self, one: Part, two: Part, path: &str) -> Result<Part, Wrong> {
-        Meet { definitions: &self.definitions, nodes: &mut self.nodes, path }.meet(one, two)
+    /// What two parts ask together. Definitions inside of them are read as they are needed.
+    pub(super) fn meet(&mut self, one: Part, two: Part, path: &str, depth: usize) -> Result<Part, Wrong> {
+        loop {
+            let unread = Cell::default();
+            let mut meet = Meet { definitions: &self.definitions, nodes: &mut self.nodes, path, unread };
+            let found = match meet.meet(one.clone(), two.clone()) {
+                Err(found) => found,
+                met => return met,
+            };
+            let Kind::Unread(name) = found.kind else { return Err(found) };
+            self.define(name, depth.saturating_add(1))?;
+            if self.definitions.get(name).is_none_or(Option::is_none) {
+                return Err(found);
+            }
+        }
     }
 
     /// Reads the definitions that a part refers to at its top, before it meets another.
@@ -238,7 +252,7 @@ impl<'a> Reader<'a> {
         for name in &types {
             match self.typed(name, map, path, depth) {
                 Ok(part) => options.push(part),
-                Err(found) if found.impossible && types.len() > 1 => why = Some(found),
+                Err(found) if found.kind == Kind::Impossible && types.len() > 1 => why = Some(found),
                 Err(found) => return Err(found),
             }
         }
@@ -269,8 +283,8 @@ impl<'a> Reader<'a> {
         // A fragment of a URI writes some characters by their bytes (RFC 6901, section 6).
         let decoded = percent_decode_str(fragment).decode_utf8().ok().map(Cow::into_owned);
         let exists = |pointer: &String| self.root.pointer(pointer).is_some();
-        let candidates = [decoded.unwrap_or_default(), fragment.to_owned()];
-        let Some(pointer) = candidates.into_iter().find(exists) else {
+        let candidates = [decoded, Some(fragment.to_owned())];
+        let Some(pointer) = candidates.into_iter().flatten().find(exists) else {
             return wrong(path, format!("unresolved $ref '#{}'", escape(fragment)));
         };
         let known = self.references.iter().position(|known| *known == pointer);
@@ -288,7 +302,7 @@ impl<'a> Reader<'a> {
         for (place, option) in list(value, path, key)?.iter().enumerate() {
             match self.part(option, &format!("{path}.{key}[{place}]"), depth.saturating_add(1)) {
                 Ok(part) => options.push(part),
-                Err(found) if found.impossible => why = why.or(Some(found)),
+                Err(found) if found.kind == Kind::Impossible => why = why.or(Some(found)),
                 Err(found) => return Err(found),
             }
         }
@@ -340,8 +354,10 @@ impl<'a> Reader<'a> {
             }
             (Part::Values(values), other) | (other, Part::Values(values)) => {
                 let mut nodes = 0;
-                let meet = Meet { definitions: &self.definitions, nodes: &mut nodes, path: "" };
-                values.len() <= 1000 && !values.iter().any(|value| meet.accepts(other, value, 0))
+                let unread = Cell::default();
+                let meet = Meet { definitions: &self.definitions, nodes: &mut nodes, path: "", unread };
+                let apart = values.len() <= 1000 && !values.iter().any(|value| meet.accepts(other, value, 0));
+                apart && meet.unread.get().is_none()
             }
             (Part::Object(one), Part::Object(two)) => one.properties.iter().any(|property| {
                 let required = |property: &Property| property.need != Need::Free;

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::number::Unwritten;
 use super::part::{List, Need, Object, Part, Rest, equal};
 use super::read::{Reader, path_of};
-use super::{Dialect, Wrong, possible};
+use super::{Dialect, Kind, Wrong, possible};
 
 /// Values of which a list may hold each once, at most.
 const UNIQUE: usize = 6;
@@ -24,7 +24,7 @@ impl Reader<'_> {
             definitions.push(part);
         }
         let mut finite = finite(&definitions);
-        if finite.iter().any(|finite| !finite) || !is_finite(&root, &finite) {
+        if finite.contains(&false) {
             // What nobody has said must be there need not.
             for part in definitions.iter_mut().chain([&mut root]) {
                 free(part, &finite);
@@ -44,9 +44,6 @@ impl Reader<'_> {
             if let Some(part) = definitions.get_mut(place) {
                 *part = Part::Any;
             }
-        }
-        if !is_finite(&root, &finite) && self.dialect != Dialect::Loose {
-            return Err(Wrong::impossible("$", what));
         }
         Ok((root, definitions))
     }
@@ -90,7 +87,7 @@ impl Reader<'_> {
                 for (place, mut option) in std::mem::take(options).into_iter().enumerate() {
                     match self.settled(&mut option, &format!("{path}.anyOf[{place}]")) {
                         Ok(()) => kept.push(option),
-                        Err(found) if found.impossible => why = why.or(Some(found)),
+                        Err(found) if found.kind == Kind::Impossible => why = why.or(Some(found)),
                         Err(found) => return Err(found),
                     }
                 }

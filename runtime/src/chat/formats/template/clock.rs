@@ -66,4 +66,47 @@ mod tests {
         assert_eq!(strftime("%d %b %Y", 1_767_225_599).unwrap(), "31 Dec 2025");
         assert!(strftime("%q", 0).is_err() && strftime("%", 0).is_err());
     }
+
+    /// Oracle: a calendar that is counted day by day.
+    #[test]
+    fn eight_centuries_of_days_are_counted() {
+        let is_leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+        let (mut year, mut month, mut day) = (1970, 1, 1);
+        for days in 0..303_000 {
+            assert_eq!(date(days), (year, month, day), "{days}");
+            let last = match month {
+                2 if is_leap(year) => 29,
+                2 => 28,
+                4 | 6 | 9 | 11 => 30,
+                _ => 31,
+            };
+            day += 1;
+            if day > last {
+                (month, day) = (month + 1, 1);
+            }
+            if month > 12 {
+                (year, month) = (year + 1, 1);
+            }
+        }
+        assert!(year > 2790, "{year}");
+    }
+
+    #[test]
+    fn times_and_months_are_told() {
+        for (seconds, expected) in [
+            (59, "00:00:59"),
+            (60, "00:01:00"),
+            (3599, "00:59:59"),
+            (3600, "01:00:00"),
+            (86_399, "23:59:59"),
+            (86_400, "00:00:00"),
+        ] {
+            assert_eq!(strftime("%H:%M:%S", seconds).unwrap(), expected);
+        }
+        for (month, name) in MONTHS.iter().enumerate() {
+            let seconds = 86_400 * (15 + 30 * month as u64 + u64::from(month > 1));
+            assert_eq!(strftime("%B %b %m", seconds).unwrap(), format!("{name} {} {:02}", &name[..3], month + 1));
+        }
+        assert_eq!(strftime("é%%Y", 0).unwrap(), "é%Y");
+    }
 }

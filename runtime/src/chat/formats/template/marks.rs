@@ -36,17 +36,11 @@ pub(super) struct Unused {
 impl Unused {
     /// A private-use character that nothing else has.
     pub(super) fn fresh(&mut self) -> Option<char> {
-        loop {
-            let character = char::from_u32(self.next).filter(|character| COVERS.contains(character));
-            // Between the planes lie two that are no characters.
-            if character.is_none() && self.next > u32::from(*COVERS.end()) {
-                return None;
-            }
-            self.next = self.next.saturating_add(1);
-            if let Some(character) = character.filter(|character| !self.taken.contains(character)) {
-                return Some(character);
-            }
-        }
+        // Between the planes lie two that are no characters.
+        let mut rest = (self.next..=u32::from(*COVERS.end())).filter_map(char::from_u32);
+        let found = rest.find(|character| COVERS.contains(character) && !self.taken.contains(character))?;
+        self.next = u32::from(found).saturating_add(1);
+        Some(found)
     }
 }
 

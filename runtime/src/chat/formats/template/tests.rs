@@ -363,3 +363,74 @@ fn a_checkpoint_of_an_unknown_format_answers() {
     assert_eq!((asked.request.calls, asked.request.constraint.is_some()), (false, false));
     assert_eq!(request("required").unwrap_err().code(), Code::BadRequest);
 }
+
+#[test]
+fn numbers_reach_a_template_as_they_are() {
+    for (number, expected) in [
+        ("0", "0"),
+        ("-9223372036854775808", "-9223372036854775808"),
+        ("9223372036854775808", "9223372036854775808"),
+        ("18446744073709551615", "18446744073709551615"),
+        ("2.5", "2.5"),
+        ("-1e3", "-1000.0"),
+    ] {
+        let tool = format!(r#"{{"function": {{"name": "f", "parameters": {{"default": {number}}}}}}}"#);
+        let offer = format!(r#"{{"messages": [{{"role": "user", "content": "q"}}], "tools": [{tool}]}}"#);
+        let source = "{{ tools[0].function.parameters.default | tojson }}";
+        assert_eq!(text(source, &conversation(serde_json::from_str(&offer).unwrap())), expected);
+    }
+}
+
+/// A template that composes tokens runs a second time with all texts under cover: the names of fields are not, or it would
+/// not find them.
+#[test]
+fn fields_keep_their_names_where_a_template_composes_tokens() {
+    let tool = json!({ "function": { "name": "f", "parameters": { "type": "object", "own": 1 } } });
+    let offer = conversation(json!({ "messages": [{ "role": "user", "content": "q" }], "tools": [tool] }));
+    let source = "{{ '<｜Us' ~ 'er｜>' }}{{ tools[0].function.name }} {{ tools[0].function.parameters.type }}";
+    let rendered = ids(source, &offer, RenderOptions::default()).unwrap();
+    assert_eq!((added(&rendered), TOKENIZER.decode(&rendered).as_str()), (vec!["<｜User｜>"], "<｜User｜>f object"));
+}
+
+/// A mark needs a character that the source does not use.
+#[test]
+fn a_source_with_all_private_characters_leaves_none_for_marks() {
+    let private = |left: usize| -> String {
+        let all = (0xf_0000..=0x10_fffd).filter_map(char::from_u32).filter(|code| super::marks::COVERS.contains(code));
+        all.skip(left).collect()
+    };
+    let needed = TOKENIZER.added_tokens().count() * 2 + 1;
+    for (left, expected) in [(needed, true), (needed - 1, false), (0, false)] {
+        let source = private(left);
+        let marks = super::marks::Marks::new(&source, &TOKENIZER);
+        assert_eq!(marks.is_some(), expected, "{left}");
+        if let Some(mut marks) = marks {
+            assert_eq!(marks.unused.fresh(), None);
+            assert!(marks.tokens.keys().chain(marks.texts.keys()).all(|mark| !source.contains(*mark)));
+        }
+    }
+}
+
+#[test]
+fn what_a_template_writes_is_bounded_in_depth_and_length() {
+    let nested = |depth: usize| {
+        let source = "{% set n = namespace(a=1) %}{% for i in range(DEPTH) %}{% set n.a = [n.a] %}{% endfor %}{{ n.a | tojson }}";
+        ids(&source.replace("DEPTH", &depth.to_string()), &user("hi"), RenderOptions::default())
+    };
+    assert_eq!(TOKENIZER.decode(&nested(128).unwrap()), format!("{}1{}", "[".repeat(128), "]".repeat(128)));
+    let error = nested(129).unwrap_err();
+    assert_eq!(error.message(), "chat_template.jinja: line 1: tojson: nested too deep");
+    assert_eq!(error.details()["class"].as_str(), Some("E-TEMPLATE"));
+    assert_eq!(error.details()["file"].as_str(), Some("chat_template.jinja"));
+    let error = refusal("a\nb\n{{ messages[0] | tojson(x=1) }}");
+    assert!(error.message().starts_with("chat_template.jinja: line 3: "), "{error}");
+    for (width, indent) in [(1, 1), (16, 16), (17, 16), (400, 16)] {
+        let written = text(&format!("{{{{ [1] | tojson(indent={width}) }}}}"), &user("hi"));
+        assert_eq!(written, format!("[\n{}1\n]", " ".repeat(indent)));
+    }
+    // A source may have as many bytes as this, and no more.
+    let sized = |bytes: usize| ChatTemplate::new("x", &"x".repeat(bytes), &TOKENIZER);
+    assert!(sized(MAX_SOURCE_BYTES).is_ok());
+    let expected = format!("expected at most {MAX_SOURCE_BYTES} bytes, found {}", MAX_SOURCE_BYTES + 1);
+    assert!(sized(MAX_SOURCE_BYTES + 1).unwrap_err().message().ends_with(&expected));
+}

@@ -13,6 +13,8 @@ pub(super) struct Writer<'a> {
     rules: &'a HashMap<&'a str, &'a Node>,
     /// Symbols of rules; of one that calls itself, its own rule.
     names: HashMap<String, Symbol>,
+    /// Which rules may be empty, as far as that has been asked.
+    empty: HashMap<String, bool>,
     pub(super) lark: String,
     chain: usize,
 }
@@ -27,7 +29,7 @@ struct Symbol {
 impl<'a> Writer<'a> {
     /// For these rules.
     pub(super) fn new(rules: &'a HashMap<&'a str, &'a Node>) -> Writer<'a> {
-        Writer { rules, names: HashMap::new(), lark: String::new(), chain: 0 }
+        Writer { rules, names: HashMap::new(), empty: HashMap::new(), lark: String::new(), chain: 0 }
     }
 
     /// Which rules call themselves.
@@ -128,7 +130,7 @@ impl<'a> Writer<'a> {
             let body = self.terminal(node)?;
             let name = format!("H{}", self.lark.len());
             self.write(&name, &format!("({body}) & /(?s:.+)/"));
-            return Ok(if self.may_be_empty(node, 0) { format!("({name})?") } else { name });
+            return Ok(if self.may_be_empty(node) { format!("({name})?") } else { name });
         }
         match node {
             Node::Pattern(pattern) => Ok(terminal(pattern)),
@@ -208,17 +210,24 @@ impl<'a> Writer<'a> {
         })
     }
 
-    fn may_be_empty(&self, node: &Node, depth: usize) -> bool {
-        let depth = depth.saturating_add(1);
+    /// Whether a part that does not call itself may be empty. Each rule is judged once, however often it is referred to.
+    fn may_be_empty(&mut self, node: &Node) -> bool {
         match node {
-            _ if depth > MAX_CHAIN => true,
             Node::Pattern(pattern) => {
                 regex_syntax::parse(pattern).is_ok_and(|hir| hir.properties().minimum_len() == Some(0))
             }
-            Node::Name(name) => self.rules.get(name.as_str()).is_some_and(|node| self.may_be_empty(node, depth)),
-            Node::Sequence(parts) => parts.iter().all(|part| self.may_be_empty(part, depth)),
-            Node::Choice(options) => options.iter().any(|option| self.may_be_empty(option, depth)),
-            Node::Repeat(part, least, _) => *least == 0 || self.may_be_empty(part, depth),
+            Node::Name(name) => {
+                if let Some(known) = self.empty.get(name) {
+                    return *known;
+                }
+                let rules = self.rules;
+                let found = rules.get(name.as_str()).is_some_and(|node| self.may_be_empty(node));
+                self.empty.insert(name.clone(), found);
+                found
+            }
+            Node::Sequence(parts) => parts.iter().all(|part| self.may_be_empty(part)),
+            Node::Choice(options) => options.iter().any(|option| self.may_be_empty(option)),
+            Node::Repeat(part, least, _) => *least == 0 || self.may_be_empty(part),
         }
     }
 }
