@@ -29,4 +29,6 @@ mod calls;
 pub mod llama_cpp;
 pub mod ollama;
 pub mod openai;
+#[cfg(all(test, feature = "embedded-stories"))]
+mod tests;
 pub mod time;

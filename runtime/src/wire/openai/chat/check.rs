@@ -238,3 +238,6 @@ pub(super) fn end(request: &ChatRequest, format: ChatFormat, thinking: bool) -> 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
