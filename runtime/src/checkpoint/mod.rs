@@ -38,6 +38,8 @@ mod safetensors;
 mod source;
 mod stored;
 mod tensors;
+#[cfg(test)]
+mod tests;
 
 pub use config::{
     CONFIG_FILE, GENERATION_FILE, GenerationDefaults, GroupScore, IndexerConfig, LayerIndexer, LayerKind, ModelConfig,
