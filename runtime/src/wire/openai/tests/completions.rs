@@ -24,14 +24,14 @@ fn spelled(text: &str, logprob: Option<f32>) -> Event {
     Event::Spelled(SpelledToken { bytes: text.as_bytes().to_vec(), logprob, top })
 }
 
-/// Ids 0 to 2 are "a", "b" and "</think>".
+/// Ids 0 to 3 are "a", "b", "</think>" and a token without text.
 fn tokenizer() -> Arc<Tokenizer> {
     let file = json!({
-        "added_tokens": [{ "id": 2, "content": "</think>" }],
+        "added_tokens": [{ "id": 2, "content": "</think>" }, { "id": 3, "content": "<mark>", "special": true }],
         "model": { "type": "BPE", "vocab": { "a": 0, "b": 1 }, "merges": [] },
         "pre_tokenizer": { "type": "ByteLevel", "add_prefix_space": false, "use_regex": false },
     });
-    Arc::new(Tokenizer::from_json("tokenizer.json", file.to_string().as_bytes(), 3).unwrap())
+    Arc::new(Tokenizer::from_json("tokenizer.json", file.to_string().as_bytes(), 4).unwrap())
 }
 
 /// Answers to as many prompts as there are echoes, `answers` to each.
@@ -278,4 +278,22 @@ fn log_probabilities_of_a_chat_go_with_its_voices() {
     assert!(quiet.response()["choices"][0]["logprobs"].is_null());
     let answering = Completion::new("1", 7, "m", false).with_logprobs(tokenizer()).response();
     assert_eq!(answering["choices"][0]["logprobs"], json!({ "content": [] }), "no thought, no list of its tokens");
+}
+
+/// Oracle: DeepSeek's own lists, which hold the tokens of the text and no others.
+#[test]
+fn marks_are_none_of_the_tokens_of_a_chat() {
+    let mut completion = Completion::new("1", 7, "m", false).with_logprobs(tokenizer());
+    for id in [3, 0, 2, 1] {
+        completion.chunk(0, &token(id));
+    }
+    let chunk = completion.chunk(0, &said(Voice::Content, "ab")).unwrap();
+    let listed = chunk["choices"][0]["logprobs"]["content"].as_array().unwrap();
+    let texts: Vec<&Value> = listed.iter().map(|entry| &entry["token"]).collect();
+    assert_eq!(texts, ["a", "b"]);
+    let top = json!([
+        { "token": "a", "logprob": -0.5, "bytes": [97] }, { "token": "b", "logprob": -1.0, "bytes": [98] },
+        { "token": "</think>", "logprob": -9999.0, "bytes": b"</think>" },
+    ]);
+    assert_eq!((&listed[0]["top_logprobs"], &listed[0]["logprob"]), (&top, &json!(-0.5)));
 }

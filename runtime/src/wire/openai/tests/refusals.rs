@@ -3,9 +3,10 @@
 use serde_json::{Map, Value, json};
 
 use super::{refused, request, request_by, stories, strict, tool, user};
+use crate::chat::{Content, Message};
 use crate::error::Code;
 use crate::wire::openai::limits::{check_prompt_logprobs, check_scored, fit};
-use crate::wire::openai::{Rules, TextRequest};
+use crate::wire::openai::{ChatRequest, Rules, TextRequest};
 
 /// Each row: a field, values at the ends of its range, values beyond.
 #[test]
@@ -108,6 +109,10 @@ fn the_older_form_of_functions_is_refused_where_it_says_something() {
         let found = request(fields.clone()).err().map(|error| error.message().to_owned());
         assert_eq!(found, refusal.map(|(field, instead)| message(field, instead)), "{fields}");
     }
+    // A program that makes the request itself may say null where a body says nothing.
+    let hello = Message { content: Some(Content::Text("a".to_owned())), ..Message::default() };
+    let request = ChatRequest { messages: vec![hello], functions: Some(Value::Null), ..ChatRequest::default() };
+    assert!(request.checked(&Rules::default(), vec![]).is_ok());
 }
 
 #[test]
