@@ -7,7 +7,7 @@ use crate::chat::control::{BOS, EOT, FIM_BEGIN, FIM_END, FIM_HOLE};
 use crate::error::Code;
 use crate::generate::Request;
 use crate::language::Language;
-use crate::wire::openai::{Alias, ModelIds, PromptField, Rules, TextAsked, TextRequest};
+use crate::wire::openai::{Alias, Compat, ModelIds, PromptField, Rules, TextAsked, TextRequest};
 use crate::wire::tests::language;
 
 #[test]
@@ -113,6 +113,28 @@ fn the_name_of_a_model_is_what_it_says() {
     assert_eq!(any(&ids, "gpt-2"), Some(("m".to_owned(), false)));
     assert_eq!(any(&ModelIds::default(), "deepseek-ai/GPT-2-thinking"), Some(("gpt-2-thinking".to_owned(), true)));
     assert_eq!(ids.unnamed().map(|id| (id.canonical, id.thinking)), Some(("m".to_owned(), false)));
+}
+
+/// Oracle: DeepSeek's refusals, of two times.
+#[test]
+fn an_unknown_model_is_refused_in_the_words_that_are_asked_for() {
+    let models = ModelIds { loaded: "m".to_owned(), aliases: vec![], accept_any: false };
+    let ours = format!("Model Not Exist: \"gpt-2\" is not served here; {}", models.sentence());
+    for (compat, unknown, status) in [
+        (Compat::Local, &*ours, None),
+        (Compat::DeepSeek, "Model Not Exist", None),
+        (Compat::DeepSeek422, "Model Not Exist", Some(json!(422))),
+    ] {
+        let rules = Rules { compat, models: models.clone(), ..Rules::default() };
+        let refusal = |fields: Value| request_by(&rules, fields).map(|_| ()).unwrap_err();
+        let found = refusal(json!({ "model": "gpt-2" }));
+        assert_eq!((found.message(), &found.details()["param"]), (unknown, &json!("model")));
+        assert_eq!(found.details().get("status"), None);
+        let unnamed = refusal(json!({}));
+        let says = "Failed to deserialize the JSON body into the target type: model: missing field `model`";
+        assert_eq!((unnamed.message(), unnamed.details().get("status")), (says, status.as_ref()));
+        assert!(request_by(&rules, json!({ "model": "M" })).is_ok());
+    }
 }
 
 /// A text of `fields` beside a prompt.
