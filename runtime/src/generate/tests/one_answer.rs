@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::error::Code;
 use crate::generate::answer::{Answer, Parser, Vocabulary};
-use crate::generate::{Event, Finish, Request, SamplingParams, Voice};
+use crate::generate::{Event, Finish, Request, SamplingParams, Voice, room};
 use crate::model::Settings;
 use crate::text::Tokenizer;
 
@@ -274,4 +274,28 @@ fn a_prompt_is_scored_from_its_second_token_on() {
     let mut silent = answer(asked(None));
     silent.score(1, std::iter::once(&row[..])).unwrap();
     assert!(silent.take_events().is_empty());
+}
+
+#[test]
+fn a_prompt_leaves_room_or_is_too_long() {
+    for (tokens, context, left) in [(1, 2, 1), (15, 16, 1), (1, u32::MAX, u32::MAX - 1)] {
+        assert_eq!(room(&vec![A; tokens], context).unwrap(), left);
+    }
+    for tokens in [16, 17] {
+        let error = room(&vec![A; tokens], 16).unwrap_err();
+        let says = format!("the prompt has {tokens} tokens, the context holds 16");
+        assert_eq!((error.code(), error.message()), (Code::ContextOverflow, &*says));
+        assert_eq!(error.help(), [format!("raise --context above {tokens}, or shorten the prompt")]);
+        assert_eq!((&error.details()["prompt_tokens"], &error.details()["context"]), (&json!(tokens), &json!(16)));
+    }
+    let empty = room(&[], 16).unwrap_err();
+    assert_eq!((empty.code(), empty.message()), (Code::BadRequest, "the prompt is empty"));
+}
+
+/// Oracle: DeepSeek's `finish_reason`.
+#[test]
+fn reasons_have_deepseek_s_names() {
+    let reasons =
+        [Finish::Stop, Finish::Length, Finish::ToolCalls, Finish::Filtered, Finish::Aborted].map(Finish::name);
+    assert_eq!(reasons, ["stop", "length", "tool_calls", "content_filter", "insufficient_system_resource"]);
 }
