@@ -28,6 +28,8 @@ mod safetensors;
 mod source;
 mod stored;
 mod tensors;
+#[cfg(test)]
+mod tests;
 
 pub use config::{CONFIG_FILE, GenerationDefaults, GroupScore, LayerIndexer, ModelConfig, Scoring};
 pub(crate) use config::{RouterConfig, Yarn};

@@ -12,6 +12,8 @@ pub mod scheduler;
 mod sequences;
 pub mod session;
 pub mod stop;
+#[cfg(test)]
+mod tests;
 pub mod trace;
 
 pub use answer::Parser;

@@ -54,3 +54,6 @@ impl Pending {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,8 @@
 //! llama.cpp's own completions, which editors ask for: of a text, and of the hole between two texts.
 
+#[cfg(all(test, feature = "embedded-stories"))]
+mod tests;
+
 use serde::Deserialize;
 use serde_json::{Number, Value, json};
 

@@ -19,6 +19,8 @@ mod calls;
 pub mod llama_cpp;
 pub mod ollama;
 pub mod openai;
+#[cfg(all(test, feature = "embedded-stories"))]
+mod tests;
 pub mod time;
 
 use serde_json::Value;

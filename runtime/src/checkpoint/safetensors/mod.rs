@@ -1,6 +1,6 @@
 //! A folder as Hugging Face has it: config.json, safetensors files, tokenizer.json.
 
-mod header;
+pub(super) mod header;
 mod index;
 
 pub use header::HEADER_BYTES;

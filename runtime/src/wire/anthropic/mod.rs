@@ -5,6 +5,8 @@
 
 mod message;
 mod request;
+#[cfg(test)]
+mod tests;
 
 use serde_json::{Value, json};
 

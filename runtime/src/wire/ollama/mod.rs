@@ -4,6 +4,8 @@
 
 mod lines;
 mod request;
+#[cfg(test)]
+mod tests;
 
 use serde_json::{Value, json};
 

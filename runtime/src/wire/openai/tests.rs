@@ -13,6 +13,13 @@ use crate::memory::ContextSize;
 use crate::platform::block_on;
 use crate::text::Tokenizer;
 
+mod asking;
+mod beside;
+mod completions;
+mod counts;
+mod forms;
+mod refusals;
+mod responses;
 mod text;
 
 fn request(fields: Value) -> crate::error::Result<ChatRequest> {

@@ -201,3 +201,6 @@ pub(super) fn end(request: &ChatRequest, format: ChatFormat, thinking: bool) -> 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

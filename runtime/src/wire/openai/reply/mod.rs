@@ -7,6 +7,8 @@ mod choice;
 mod counts;
 mod error;
 mod normaliser;
+#[cfg(test)]
+mod tests;
 
 pub use error::{envelope, one_line, upstream};
 pub use normaliser::Normaliser;

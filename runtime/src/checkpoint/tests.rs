@@ -1,0 +1,8 @@
+//! What configs and files say, exactly; what is wrong with them, word by word.
+
+mod claims;
+mod config;
+mod containers;
+mod sources;
+#[cfg(feature = "embedded-stories")]
+mod stories;
