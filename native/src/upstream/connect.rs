@@ -106,6 +106,11 @@ mod tests {
         Connector { proxies: Arc::new(proxies), ..Connector::new(false, limit).unwrap() }
     }
 
+    /// What comes of a future. One that hangs fails its test.
+    async fn within<T>(future: impl Future<Output = T>) -> T {
+        tokio::time::timeout(Duration::from_secs(20), future).await.expect("a connection within 20 s")
+    }
+
     /// What is written to a listener up to the end of a head.
     async fn head(listener: &TcpListener) -> (TcpStream, String) {
         let (mut stream, _) = listener.accept().await.unwrap();
@@ -124,14 +129,16 @@ mod tests {
         let matcher = || Matcher::builder().http(&*spelled).https(&*spelled).build();
         let mut connector = connector(matcher(), Duration::from_secs(60));
         let plain = format!("http://{}", engine.local_addr().unwrap()).parse().unwrap();
-        let (connected, accepted) = tokio::join!(connector.call(plain), engine.accept());
+        let direct = async { tokio::join!(connector.call(plain), engine.accept()) };
+        let (connected, accepted) = within(direct).await;
         assert!(connected.is_ok() && accepted.is_ok());
         let told = async {
             let (mut stream, head) = head(&proxy).await;
             stream.write_all(b"HTTP/1.1 403 Forbidden\r\n\r\n").await.unwrap();
             head.to_ascii_lowercase()
         };
-        let (refused, head) = tokio::join!(connector.call("https://engine.invalid/v1".parse().unwrap()), told);
+        let through = connector.call("https://engine.invalid/v1".parse().unwrap());
+        let (refused, head) = within(async { tokio::join!(through, told) }).await;
         assert!(refused.is_err());
         assert!(head.starts_with("connect engine.invalid:443 http/1.1\r\n"), "{head}");
         assert!(head.contains("proxy-authorization: basic bwu6c2vjcmv0\r\n"), "{head}");

@@ -133,15 +133,17 @@ async fn an_engine_elsewhere_needs_no_model_here() {
     assert_eq!(chat(&app, json!({ "model": "far" })).await.refused(503), "the server is stopping");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_model_that_cannot_be_loaded_ends_the_server_with_its_error() {
     let (server, _, end) = loading(settings(), rules(&[]));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    // An answer under way would be waited for only where the engine lives.
+    // An answer under way is waited for only where the engine lives.
     let _held = server.passing.enter(None, 1).unwrap();
     let serving = serve(listener, &server, Duration::from_secs(1000), std::future::pending());
+    let began = Instant::now();
     drop(end);
-    let error = within("the end", serving).await.unwrap_err();
+    let error = serving.await.unwrap_err();
+    assert_eq!(began.elapsed().as_secs(), 5, "last words are");
     assert_eq!((error.code(), error.message()), (Code::ModelNotFound, "there is no model"));
     assert!(server.check_open().is_err());
 }
