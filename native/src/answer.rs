@@ -14,7 +14,7 @@ use lyn::wire::openai;
 use serde_json::{Value, json};
 
 use crate::App;
-use crate::cli::ReasoningTo;
+use crate::flags::ReasoningTo;
 use crate::terminal::StageProgress;
 use crate::terminal::progress::Unit;
 use crate::terminal::table::count;

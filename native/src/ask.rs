@@ -10,7 +10,7 @@ use lyn::wire::openai::{ChatRequest, PromptField, ResponseFormat, Rules, Stop, T
 use serde_json::Number;
 
 use crate::App;
-use crate::cli::{AnswerArgs, AskArgs, SamplingArgs, Switch};
+use crate::flags::{AnswerArgs, AskArgs, SamplingArgs, Switch};
 use crate::terminal::table::count;
 
 /// The flags of an answer.

@@ -12,6 +12,7 @@ use clap::{Command, FromArgMatches};
 use lyn::error::{Code, Error, Result, escape, quote};
 
 use crate::cli::{self, Cli};
+use crate::flags;
 use crate::settings::SettingsFile;
 use crate::text::quoted;
 
@@ -51,7 +52,7 @@ fn shown(error: &clap::Error, code: u8) -> Wish {
 /// Whether errors go to stdout too, before it is known whether the arguments are right.
 pub(crate) fn wants_json() -> bool {
     let before = std::env::args_os().take_while(|argument| argument != "--");
-    let named = std::env::var(cli::twin("json")).is_ok_and(|value| is_true(&value));
+    let named = std::env::var(flags::twin("json")).is_ok_and(|value| is_true(&value));
     named || before.skip(1).any(|argument| argument == "--json")
 }
 
@@ -139,7 +140,7 @@ fn named(argument: &str, origin: Origin) -> String {
     let long = |argument: &str| Some(argument.strip_prefix("--")?.split([' ', '=', '[']).next()?.to_owned());
     let each = argument.split(" and ").map(|argument| match (origin, long(argument)) {
         (Origin::Environment, Some(long)) => {
-            let twin = cli::twin(&long);
+            let twin = flags::twin(&long);
             // Two that exclude each other may come from both.
             if std::env::var_os(&twin).is_some() { twin } else { format!("--{long}") }
         }
@@ -208,4 +209,47 @@ fn help(refused: &clap::Error) -> String {
     let verb = std::env::args_os().nth(1).and_then(|verb| verb.into_string().ok());
     let verb = verb.filter(|verb| command.find_subcommand(verb).is_some());
     verb.map_or_else(|| "see: lyn --help".to_owned(), |verb| format!("see: lyn {verb} --help"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Verb;
+
+    fn parse(text: &str) -> Result<SettingsFile> {
+        SettingsFile::parse("/x/config.toml".into(), text, &cli::command())
+    }
+
+    #[test]
+    fn flags_beat_settings_and_settings_beat_defaults() {
+        let settings =
+            parse("temperature = 0.25\njson = true\n[generate]\nmax-tokens = 9\nstop = [\"a\", \"b\"]\n").unwrap();
+        let read = |arguments: &[&str]| {
+            let matches = settings.apply(cli::command()).try_get_matches_from(arguments).unwrap();
+            Cli::from_arg_matches(&matches).unwrap()
+        };
+        let cli = read(&["lyn", "generate", "x"]);
+        assert!(cli.common.json);
+        let Some(Verb::Generate(generate)) = cli.verb else { panic!() };
+        assert_eq!((generate.asking.sampling.temperature, generate.asking.answer.max_tokens()), (Some(0.25), Some(9)));
+        assert_eq!(generate.asking.answer.stop, ["a", "b"]);
+        let Some(Verb::Generate(generate)) = read(&["lyn", "generate", "-t", "0.5"]).verb else { panic!() };
+        assert_eq!(generate.asking.sampling.temperature, Some(0.5));
+        let Some(Verb::Chat(chat)) = read(&["lyn", "chat"]).verb else { panic!() };
+        assert_eq!((chat.sampling.temperature, chat.answer.max_tokens()), (Some(0.25), None));
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_place() {
+        for (text, expected) in [
+            ("a = 1\nb = = 2\n", "line 2, column 5"),
+            ("temprature = 1\n", "did you mean temperature?"),
+            ("[generated]\n", "[generated] is not a verb"),
+            ("[generate]\ndepth = 1\n", "\"depth\" is not a setting"),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert_eq!(error.code(), Code::BadConfig);
+            assert!(error.message().contains(expected), "{error}");
+        }
+    }
 }

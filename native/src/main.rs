@@ -6,6 +6,7 @@ mod block_store;
 mod cli;
 mod command_line;
 mod environment;
+mod flags;
 mod interrupt;
 mod load;
 mod model;
@@ -39,12 +40,19 @@ pub(crate) struct App {
     pub(crate) device: String,
 }
 
+impl App {
+    /// The whole command, for verbs that tell about it.
+    pub(crate) fn command(&self) -> clap::Command {
+        cli::command()
+    }
+}
+
 /// How a verb ended that did not fail: done, or with an exit code of its own.
 pub(crate) type Ended = lyn::Result<ExitCode>;
 
 fn main() -> ExitCode {
     environment::prepare();
-    let wish = SettingsFile::read().and_then(|settings| Ok((command_line::read(&settings)?, settings)));
+    let wish = SettingsFile::read(&cli::command()).and_then(|settings| Ok((command_line::read(&settings)?, settings)));
     let (cli, settings) = match wish {
         Ok((Wish::Run(cli), settings)) => (*cli, settings),
         Ok((Wish::Shown(code), _)) => return code,

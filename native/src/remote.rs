@@ -13,7 +13,7 @@ use tokio::runtime::{Builder, Runtime};
 use crate::App;
 use crate::answer::Screen;
 use crate::ask::Ask;
-use crate::cli::{AnswerArgs, AttentionArg, EngineArgs, UpstreamArgs};
+use crate::flags::{AnswerArgs, AttentionArg, EngineArgs, UpstreamArgs};
 use crate::interrupt::Interrupt;
 use crate::terminal::table::count;
 use crate::text::quoted;

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use lyn::gpu::AdapterInfo;
 
-use crate::cli::VERSION;
+use crate::flags::VERSION;
 use crate::settings::cache_folder;
 
 /// A longer file is begun anew.

@@ -36,9 +36,9 @@ pub(crate) fn config_folder() -> Option<PathBuf> {
 }
 
 impl SettingsFile {
-    /// Reads the file that `--config`, `LYN_CONFIG` or the system's habit names; the last may be absent. Errors:
-    /// `bad_config` with line and column, or with the unknown key.
-    pub(crate) fn read() -> Result<SettingsFile> {
+    /// Reads the file that `--config`, `LYN_CONFIG` or the system's habit names; the last may be absent. Its keys are the options of
+    /// `command`. Errors: `bad_config` with line and column, or with the unknown key.
+    pub(crate) fn read(command: &Command) -> Result<SettingsFile> {
         let given = given_path();
         let Some(path) = given.clone().or_else(|| Some(config_folder()?.join("config.toml"))) else {
             return Ok(SettingsFile::default());
@@ -57,10 +57,10 @@ impl SettingsFile {
             (Err(error), _) => return Err(bad(error.to_string())),
         };
         let text = decode(bytes).map_err(|why| bad(why).with_help(UTF8_HELP))?;
-        SettingsFile::parse(path, &text)
+        SettingsFile::parse(path, &text, command)
     }
 
-    fn parse(path: PathBuf, text: &str) -> Result<SettingsFile> {
+    pub(crate) fn parse(path: PathBuf, text: &str, command: &Command) -> Result<SettingsFile> {
         let shown = quoted(&path);
         let bad = |message: String| Error::new(Code::BadConfig, format!("{shown}: {message}"));
         let values: Table = text.parse().map_err(|error: toml::de::Error| {
@@ -69,15 +69,14 @@ impl SettingsFile {
             let column = before.rsplit('\n').next().map_or(0, |rest| rest.chars().count()) + 1;
             bad(format!("line {line}, column {column}: {}", escape_whole(error.message())))
         })?;
-        let command = crate::cli::command();
         for (key, value) in &values {
             let verb = command.find_subcommand(key).filter(|_| value.is_table());
             let (table, commands) = match (value, verb) {
-                (Value::Table(table), Some(verb)) => (table.clone(), vec![verb, &command]),
+                (Value::Table(table), Some(verb)) => (table.clone(), vec![verb, command]),
                 (Value::Table(_), None) => return Err(bad(format!("[{}] is not a verb", escape(key)))),
                 _ => {
                     let one = Table::from_iter([(key.clone(), value.clone())]);
-                    (one, command.get_subcommands().chain([&command]).collect())
+                    (one, command.get_subcommands().chain([command]).collect())
                 }
             };
             for (key, value) in &table {
@@ -127,7 +126,7 @@ fn given_path() -> Option<PathBuf> {
             _ => {}
         }
     }
-    std::env::var_os(crate::cli::twin("config")).filter(|path| !path.is_empty()).map(PathBuf::from)
+    std::env::var_os(crate::flags::twin("config")).filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
 /// Options with a long name.
@@ -182,49 +181,4 @@ pub(crate) fn state_folder() -> Option<PathBuf> {
 /// A path for people.
 pub(crate) fn shown(path: Option<&Path>) -> String {
     path.map_or_else(|| "none: no home folder is set".to_owned(), crate::text::shown)
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::FromArgMatches;
-
-    use super::*;
-    use crate::cli::{Cli, Verb};
-
-    fn parse(text: &str) -> Result<SettingsFile> {
-        SettingsFile::parse("/x/config.toml".into(), text)
-    }
-
-    #[test]
-    fn flags_beat_settings_and_settings_beat_defaults() {
-        let settings =
-            parse("temperature = 0.25\njson = true\n[generate]\nmax-tokens = 9\nstop = [\"a\", \"b\"]\n").unwrap();
-        let read = |arguments: &[&str]| {
-            let matches = settings.apply(crate::cli::command()).try_get_matches_from(arguments).unwrap();
-            Cli::from_arg_matches(&matches).unwrap()
-        };
-        let cli = read(&["lyn", "generate", "x"]);
-        assert!(cli.common.json);
-        let Some(Verb::Generate(generate)) = cli.verb else { panic!() };
-        assert_eq!((generate.asking.sampling.temperature, generate.asking.answer.max_tokens()), (Some(0.25), Some(9)));
-        assert_eq!(generate.asking.answer.stop, ["a", "b"]);
-        let Some(Verb::Generate(generate)) = read(&["lyn", "generate", "-t", "0.5"]).verb else { panic!() };
-        assert_eq!(generate.asking.sampling.temperature, Some(0.5));
-        let Some(Verb::Chat(chat)) = read(&["lyn", "chat"]).verb else { panic!() };
-        assert_eq!((chat.sampling.temperature, chat.answer.max_tokens()), (Some(0.25), None));
-    }
-
-    #[test]
-    fn mistakes_are_named_with_their_place() {
-        for (text, expected) in [
-            ("a = 1\nb = = 2\n", "line 2, column 5"),
-            ("temprature = 1\n", "did you mean temperature?"),
-            ("[generated]\n", "[generated] is not a verb"),
-            ("[generate]\ndepth = 1\n", "\"depth\" is not a setting"),
-        ] {
-            let error = parse(text).unwrap_err();
-            assert_eq!(error.code(), Code::BadConfig);
-            assert!(error.message().contains(expected), "{error}");
-        }
-    }
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::metrics;
 use super::refusal::{Handled, ok};
 use super::shared::Shared;
-use crate::cli::VERSION;
+use crate::flags::VERSION;
 
 /// `GET /health`: 200 while requests are served, else 503. It says no more than that.
 pub(crate) async fn health(State(server): State<Shared>) -> Response {

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::block_store::BlockStore;
-use crate::cli::VERSION;
+use crate::flags::VERSION;
 
 pub(crate) struct ServedModel {
     pub(crate) engine: Engine,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::Terminal;
-use crate::cli;
+use crate::flags::ProgressArg;
 
 /// Stages shorter than this are not worth a bar.
 const SHORT: Duration = Duration::from_millis(300);
@@ -61,12 +61,12 @@ enum Style {
 }
 
 impl Style {
-    fn of(wanted: cli::ProgressArg, is_terminal: bool) -> Style {
+    fn of(wanted: ProgressArg, is_terminal: bool) -> Style {
         match wanted {
-            cli::ProgressArg::None => Style::None,
-            cli::ProgressArg::Plain => Style::Tenths,
-            cli::ProgressArg::Auto | cli::ProgressArg::Bar if is_terminal => Style::Bar,
-            cli::ProgressArg::Auto | cli::ProgressArg::Bar => Style::Rare,
+            ProgressArg::None => Style::None,
+            ProgressArg::Plain => Style::Tenths,
+            ProgressArg::Auto | ProgressArg::Bar if is_terminal => Style::Bar,
+            ProgressArg::Auto | ProgressArg::Bar => Style::Rare,
         }
     }
 }
@@ -74,7 +74,7 @@ impl Style {
 impl StageProgress {
     /// Progress of a stage that `what` names.
     pub(crate) fn new(terminal: &Terminal, what: &'static str, unit: Unit) -> StageProgress {
-        let wanted = if terminal.quiet { cli::ProgressArg::None } else { terminal.progress };
+        let wanted = if terminal.quiet { ProgressArg::None } else { terminal.progress };
         let style = Style::of(wanted, terminal.stderr_is_terminal());
         let started = Instant::now();
         StageProgress { terminal: terminal.clone(), what, style, unit, started, bar: None, shown: None }
@@ -154,11 +154,8 @@ mod tests {
     /// A log shall not fill with what nobody watches.
     #[test]
     fn without_a_terminal_a_line_comes_now_and_then() {
-        assert!(
-            Style::of(cli::ProgressArg::Auto, false) == Style::Rare
-                && Style::of(cli::ProgressArg::Auto, true) == Style::Bar
-        );
-        assert_eq!(Style::of(cli::ProgressArg::Plain, false), Style::Tenths);
+        assert!(Style::of(ProgressArg::Auto, false) == Style::Rare && Style::of(ProgressArg::Auto, true) == Style::Bar);
+        assert_eq!(Style::of(ProgressArg::Plain, false), Style::Tenths);
         let began = Instant::now();
         let mut last = None;
         let mut lines = vec![];

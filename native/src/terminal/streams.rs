@@ -6,7 +6,7 @@ use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
 use serde_json::Value;
 
-use crate::cli::{self, Common, When};
+use crate::flags::{Common, ProgressArg, When};
 
 /// The streams of this process, as the common options want them.
 #[derive(Clone, Debug)]
@@ -15,7 +15,7 @@ pub(crate) struct Terminal {
     pub(crate) json: bool,
     /// Errors only on stderr.
     pub(crate) quiet: bool,
-    pub(crate) progress: cli::ProgressArg,
+    pub(crate) progress: ProgressArg,
     color: When,
 }
 
@@ -36,7 +36,7 @@ impl Terminal {
 
     /// Streams before any other option is known.
     pub(crate) fn plain(json: bool) -> Terminal {
-        Terminal { json, quiet: false, progress: cli::ProgressArg::Auto, color: When::Auto }
+        Terminal { json, quiet: false, progress: ProgressArg::Auto, color: When::Auto }
     }
 
     /// Sends log lines to stderr: warnings of lyn, more with `-v`, whatever `LYN_LOG` says.

@@ -11,12 +11,12 @@ use lyn::memory::ContextSize;
 use lyn::platform::block_on;
 use serde_json::{Value, json};
 
-use crate::cli::AttentionArg;
+use crate::flags::AttentionArg;
 use crate::terminal::StageProgress;
 use crate::terminal::progress::Unit;
 use crate::terminal::table::table;
 use crate::text::shown;
-use crate::{App, Ended, cli, load, model};
+use crate::{App, Ended, flags, load, model};
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
@@ -143,7 +143,7 @@ fn show(app: &App, options: &BenchArgs, reports: &[Report]) {
         match form {
             TableForm::Jsonl => documents.iter().for_each(|document| terminal.json_line(document)),
             _ => terminal.document(&json!({
-                "schema": "lyn.bench/1", "version": cli::VERSION, "model": options.model.to_string_lossy(),
+                "schema": "lyn.bench/1", "version": flags::VERSION, "model": options.model.to_string_lossy(),
                 "adapter": first.adapter, "driver": first.driver, "tests": documents,
             })),
         }
@@ -173,7 +173,7 @@ fn show(app: &App, options: &BenchArgs, reports: &[Report]) {
             escape(&first.adapter),
             escape(&first.driver),
             shown(&options.model),
-            cli::VERSION
+            flags::VERSION
         );
         head + &table(&header, &cells, &header[2..], form == TableForm::Md)
     };

@@ -7,7 +7,6 @@ use clap::Subcommand;
 use lyn::error::escape_whole;
 use serde_json::{Value, json};
 
-use crate::cli;
 use crate::settings::{option_key, options, shown};
 use crate::terminal::table::table;
 use crate::{App, Ended};
@@ -40,7 +39,7 @@ struct Row {
 }
 
 fn show(app: &App) {
-    let command = app.settings.apply(cli::command());
+    let command = app.settings.apply(app.command());
     let mut rows = Vec::new();
     let common = std::iter::once(("", &command));
     let verbs = command.get_subcommands().filter(|verb| !verb.is_hide_set()).map(|verb| (verb.get_name(), verb));

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use crate::{App, Ended};
 
 pub(crate) fn run(app: &App) -> Ended {
-    let mut command = crate::cli::command().term_width(110);
+    let mut command = app.command().term_width(110);
     command.build();
     let mut text = "# The command line\n\nGenerated from the flag definitions by `lyn docs > docs/cli.md`. Every long option can also be set by the environment \
          variable shown after it. Precedence: flag, environment, settings file, default.\n"

@@ -14,7 +14,7 @@ use serde_json::json;
 use super::devices;
 use crate::settings::{cache_folder, config_folder, shown, state_folder};
 use crate::terminal::table::facts;
-use crate::{App, Ended, cli, model};
+use crate::{App, Ended, flags, model};
 
 pub(crate) fn run(app: &App) -> Ended {
     let _working = app.interrupt.work();
@@ -30,7 +30,7 @@ pub(crate) fn run(app: &App) -> Ended {
     let memory = model::available_memory().map_or("unknown".to_owned(), |free| format!("{} free", bytes(free)));
     let place = |folder: Option<std::path::PathBuf>| shown(folder.as_deref());
     let rows = [
-        ("lyn", cli::VERSION.to_owned()),
+        ("lyn", flags::VERSION.to_owned()),
         ("system", format!("{} {}, {memory}", std::env::consts::OS, std::env::consts::ARCH)),
         ("settings", place(config_folder().map(|folder| folder.join("config.toml")))),
         ("state", place(state_folder())),

@@ -14,7 +14,7 @@ use lyn::wire::openai::{self, JsonSchema};
 use super::{fenced, refuse};
 use crate::answer::{LocalAnswer, TraceFile, answer};
 use crate::ask::{Ask, message};
-use crate::cli::{AnswerArgs, AskArgs, Switch};
+use crate::flags::{AnswerArgs, AskArgs, Switch};
 use crate::remote::Remote;
 use crate::{App, Ended, load, text};
 

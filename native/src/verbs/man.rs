@@ -10,7 +10,7 @@ use crate::{App, Ended};
 
 /// Runs the verb: one page on stdout, or all into a folder.
 pub(crate) fn run(app: &App, folder: Option<&Path>) -> Ended {
-    let command = crate::cli::command();
+    let command = app.command();
     match folder {
         Some(folder) => {
             std::fs::create_dir_all(folder).map_err(|error| io_error(folder, &error))?;

@@ -10,7 +10,7 @@ use lyn::platform::block_on;
 use lyn::{Engine, Options};
 use serde_json::json;
 
-use crate::cli::{ModelArg, context};
+use crate::flags::{ModelArg, context};
 use crate::terminal::table::{count, facts};
 use crate::{App, Ended, model};
 

@@ -1,4 +1,5 @@
 //! What tests of several dialects share: the embedded model's language, with tokens that it lacks.
+#![allow(clippy::unwrap_used, reason = "a test may fail loudly")]
 
 use crate::chat::control::{EOT, FIM_BEGIN, FIM_END, FIM_HOLE};
 use crate::checkpoint::{Checkpoint, MemorySource};

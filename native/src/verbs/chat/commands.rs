@@ -9,7 +9,7 @@ use serde_json::json;
 use super::super::{fenced, refuse};
 use super::{Chat, Last, Speaker};
 use crate::ask::Ask;
-use crate::cli::{Bounded, OrDefault, Switch, number_or_default};
+use crate::flags::{Bounded, OrDefault, Switch, number_or_default};
 use crate::terminal::table::{count, table};
 use crate::text;
 

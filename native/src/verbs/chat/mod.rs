@@ -14,7 +14,7 @@ use super::generate::report;
 use super::refuse;
 use crate::answer::{LocalAnswer, answer};
 use crate::ask::{Ask, message};
-use crate::cli::AskArgs;
+use crate::flags::AskArgs;
 use crate::remote::{Remote, RemoteAnswer};
 use crate::text::shown;
 use crate::{App, Ended, load, terminal};

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum, ValueHint};
 use lyn::wire::openai::{Alias, Compat};
 
-use crate::cli::{EngineArgs, RouteArgs, UpstreamArgs};
+use crate::flags::{EngineArgs, RouteArgs, UpstreamArgs};
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {

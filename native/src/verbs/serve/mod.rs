@@ -20,7 +20,7 @@ use self::args::AccessArgs;
 pub(crate) use self::args::ServeArgs;
 use super::refuse;
 use crate::block_store::{BlockStore, StoreLimits};
-use crate::cli::VERSION;
+use crate::flags::VERSION;
 use crate::model::Digested;
 use crate::server::floor::AnswerLimits;
 use crate::server::guard::{Guard, GuardRules, digest};

@@ -92,7 +92,7 @@ fn patterns_match_where_they_are_written_to() {
             held(&schema, Dialect::Local, Layout::Flexible).unwrap_or_else(|error| panic!("{pattern}: {error}"));
         let kept = json!({"allOf": [{"enum": texts}, schema]});
         let kept = Schema::check("f", &kept, Dialect::Local).unwrap();
-        let crate::chat::schema::Part::Values(kept) = (&kept.root).clone() else { panic!("{kept:?}") };
+        let crate::chat::schema::Part::Values(kept) = kept.root.clone() else { panic!("{kept:?}") };
         for text in &texts {
             let (text, expected) = (Value::from(text.as_str()), validator.is_valid(&json!(text)));
             assert_eq!(kept.contains(&text), expected, "{pattern} {text}");

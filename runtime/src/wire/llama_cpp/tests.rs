@@ -1,4 +1,5 @@
 //! Oracles: the README of llama.cpp's server; that prompts are what their tokens say.
+#![allow(clippy::unwrap_used, reason = "a test may fail loudly")]
 
 use serde_json::{Value, json};
 

@@ -1,19 +1,13 @@
 //! The command line, once: parser, help, man pages, completions and docs/cli.md are all made from here.
 //!
-//! Here are the verbs, and the flags that several of them have; the flags of one verb are beside it, in `verbs/`.
-
-mod answer;
-mod engine;
-mod upstream;
+//! Here are the verbs. Flags that several of them have are in `flags/`; those of one verb are beside it, in `verbs/`.
 
 use std::path::PathBuf;
 
 use clap::builder::FalseyValueParser;
-use clap::{Arg, ArgAction, Args, Command, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{Arg, ArgAction, Command, CommandFactory, Parser, Subcommand, ValueHint};
 
-pub(crate) use self::answer::{AnswerArgs, Bounded, OrDefault, ReasoningTo, SamplingArgs, Switch, number_or_default};
-pub(crate) use self::engine::{AttentionArg, EngineArgs, ModelArg, context};
-pub(crate) use self::upstream::{RouteArgs, UpstreamArgs};
+use crate::flags::{AskArgs, Common, ModelArg, VERSION, twin};
 use crate::verbs::bench::BenchArgs;
 use crate::verbs::cache::CacheAction;
 use crate::verbs::config::ConfigAction;
@@ -41,9 +35,6 @@ A MODEL is stories, a folder with config.json and *.safetensors, or a .safetenso
 Options: lyn VERB --help  Docs: https://github.com/lyn-run/lyn/blob/main/docs/cli.md
 ";
 
-/// `version (commit) · wgpu version · target`.
-pub(crate) const VERSION: &str = env!("LYN_VERSION");
-
 /// Run DeepSeek-V3.2-family models through WebGPU
 #[derive(Debug, Parser)]
 #[command(name = "lyn", version = VERSION, max_term_width = 110)]
@@ -53,61 +44,6 @@ pub(crate) struct Cli {
     pub(crate) verb: Option<Verb>,
     #[command(flatten)]
     pub(crate) common: Common,
-}
-
-/// Global options.
-#[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Global options")]
-pub(crate) struct Common {
-    /// Adapter: auto, an index, part of a name, discrete, integrated, software, vulkan:1, or cpu (slow host references)
-    #[arg(long, global = true, value_name = "SEL", default_value = "auto")]
-    pub(crate) device: String,
-    /// Print one JSON document to stdout, or JSON Lines when streaming
-    #[arg(long, global = true)]
-    pub(crate) json: bool,
-    /// Print only errors to stderr
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
-    pub(crate) quiet: bool,
-    /// Log details to stderr; -vv logs everything. LYN_LOG sets tracing filters
-    #[arg(short, long, global = true, action = ArgAction::Count)]
-    pub(crate) verbose: u8,
-    /// When to use colour; NO_COLOR, CLICOLOR_FORCE and TERM=dumb are honoured
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
-    pub(crate) color: When,
-    /// Progress display. auto: a bar on a terminal, otherwise a line every 30 s; plain: a line per 10 %
-    #[arg(long, global = true, value_name = "MODE", default_value = "auto")]
-    pub(crate) progress: ProgressArg,
-    /// Read settings from FILE
-    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(crate) config: Option<PathBuf>,
-}
-
-/// The flags of a verb that asks an engine, here or elsewhere.
-#[derive(Debug, Args)]
-pub(crate) struct AskArgs {
-    #[command(flatten)]
-    pub(crate) answer: AnswerArgs,
-    #[command(flatten)]
-    pub(crate) sampling: SamplingArgs,
-    #[command(flatten)]
-    pub(crate) engine: EngineArgs,
-    #[command(flatten)]
-    pub(crate) upstream: UpstreamArgs,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum When {
-    Auto,
-    Always,
-    Never,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ProgressArg {
-    Auto,
-    Bar,
-    Plain,
-    None,
 }
 
 #[derive(Debug, Subcommand)]
@@ -221,11 +157,6 @@ pub(crate) fn command_without_environment() -> Command {
 /// Changes every argument of a command and of those below it.
 fn each_argument(command: Command, change: &dyn Fn(Arg) -> Arg) -> Command {
     command.mut_args(change).mut_subcommands(|verb| each_argument(verb, change))
-}
-
-/// The environment twin of a long option: `LYN_MAX_TOKENS`.
-pub(crate) fn twin(long: &str) -> String {
-    format!("LYN_{}", long.to_uppercase().replace('-', "_"))
 }
 
 #[cfg(test)]
