@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use crate::checkpoint::names;
 use crate::checkpoint::safetensors::header::NAME_BYTES;
-use crate::checkpoint::{Checkpoint, INDEX_FILE, MemorySource, SLICE_BYTES, Tensor};
+use crate::checkpoint::{Checkpoint, INDEX_FILE, MemorySource, SLICE_BYTES, Tensor, TensorRole};
 use crate::error::Code;
 use crate::platform::block_on;
 
@@ -81,4 +82,38 @@ fn a_tensor_is_read_within_its_bounds() {
     assert_eq!(totals.bytes_by_dtype.values().sum::<u64>(), totals.stored_bytes);
     let counted: u64 = checkpoint.tensors().map(|(_, tensor, _)| tensor.elements()).sum();
     assert_eq!(totals.parameters, counted);
+}
+
+/// Two tensors that are not finite: always the same one is named.
+#[test]
+fn the_first_tensor_by_name_is_told() {
+    let stories = crate::models::stories();
+    let whole = block_on(Checkpoint::open(Arc::clone(&stories))).unwrap();
+    let mut source = MemorySource::new();
+    for file in ["config.json", "model.safetensors"] {
+        let size = block_on(stories.size(file)).unwrap().unwrap();
+        let mut bytes = block_on(stories.read(file, 0, usize::try_from(size).unwrap())).unwrap();
+        let vectors = whole.tensors().filter(|(_, _, role)| file != "config.json" && *role == TensorRole::Vector);
+        for (_, tensor, _) in vectors {
+            let (start, length) = (usize::try_from(tensor.offset).unwrap(), usize::try_from(tensor.bytes).unwrap());
+            bytes[start..start + length].fill(0xff);
+        }
+        source = source.with(file, bytes);
+    }
+    let broken = block_on(Checkpoint::open(Arc::new(source))).unwrap();
+    let error = block_on(broken.check_values()).unwrap_err();
+    let first =
+        whole.tensors().filter(|(_, _, role)| *role == TensorRole::Vector).map(|(name, ..)| name).min().unwrap();
+    assert_eq!(error.details()["tensor"], first, "{error}");
+}
+
+/// Scales take bytes and are no parameters.
+#[test]
+fn scales_are_no_parameters() {
+    let mut checkpoint = block_on(Checkpoint::open(crate::models::stories())).unwrap();
+    let before = checkpoint.totals(false);
+    let scale = Tensor { bytes: 8, shape: vec![1, 2], ..checkpoint.tensor(names::NORM).unwrap().clone() };
+    checkpoint.tensors.insert(names::scale(names::NORM), (scale, TensorRole::Scale));
+    let after = checkpoint.totals(false);
+    assert_eq!((after.parameters, after.stored_bytes), (before.parameters, before.stored_bytes + 8));
 }

@@ -48,9 +48,6 @@ impl Rules<'_> {
         let comma = self.comma();
         let more = extra.map(|extra| format!("({comma} {extra})*")).unwrap_or_default();
         let alone = extra.map(|extra| format!("({extra} {more})?")).unwrap_or_default();
-        if pairs.is_empty() {
-            return alone;
-        }
         let pairs: Vec<(String, bool)> = pairs.into_iter().map(|(pair, needed)| (self.rule(&pair), needed)).collect();
         // What may follow the first that is there: blocks, each with all that come after it.
         let mut blocks: Vec<String> = vec![more];

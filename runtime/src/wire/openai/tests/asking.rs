@@ -313,3 +313,19 @@ fn a_text_is_told_by_the_name_that_it_was_asked_by() {
         assert!(response["choices"][0]["logprobs"].is_null());
     }
 }
+
+/// What DeepSeek demands of a schema is demanded where lyn is to be as strict, and added where it is not.
+#[test]
+fn a_strict_function_is_read_in_the_dialect_of_the_server() {
+    let language = language(8192, false);
+    let mut f = tool("f");
+    f["function"]["strict"] = json!(true);
+    f["function"]["parameters"] = json!({ "type": "object", "properties": { "a": { "type": "integer" } } });
+    let asked = |rules: &Rules| {
+        let request = request_by(rules, json!({ "tools": [f.clone()], "tool_choice": "required" })).unwrap();
+        request.to_request(&language).map(drop)
+    };
+    asked(&Rules::default()).unwrap();
+    let refused = asked(&Rules { beta: true, ..strict() }).unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidSchema);
+}

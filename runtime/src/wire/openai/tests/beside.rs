@@ -125,3 +125,13 @@ fn a_scored_prompt_lists_candidates_by_their_ids() {
     let (_, quiet) = told(&language, false, &json!({ "return_token_ids": true }), &scored);
     assert!(quiet["choices"][0].get("prompt_logprobs").is_none());
 }
+
+/// The prompt of several answers is read, and scored, with the first.
+#[test]
+fn the_first_of_several_answers_tells_of_their_prompt() {
+    let language = language(128, false);
+    let scored = [Logprobs { sampled: -2.0, rank: 1, top: vec![] }];
+    let (_, whole) = told(&language, true, &json!({ "n": 2, "prompt_logprobs": 0 }), &scored);
+    let listed = whole["prompt_logprobs"].as_array().unwrap();
+    assert_eq!((listed.len(), &listed[0]), (2, &Value::Null), "{whole}");
+}
