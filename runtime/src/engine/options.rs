@@ -39,7 +39,7 @@ pub struct Options {
     /// Sequences at once.
     pub sequences: u32,
     /// Make room for logits of many tokens of a step, within 32 MiB, so that prompts whose log probabilities are asked for
-    /// ([`Request::prompt_logprobs`]) are read in few steps.
+    /// ([`Request::prompt_logprobs`](crate::generate::Request::prompt_logprobs)) are read in few steps.
     pub scores_prompts: bool,
     /// Memory that host and software adapters may use; none: not checked.
     pub memory_bytes: Option<u64>,
@@ -47,7 +47,7 @@ pub struct Options {
     pub force: bool,
     /// Load the multi-token-prediction module too.
     pub prediction: bool,
-    /// Check the device's arithmetic before reading weights: see [`self_check`].
+    /// Check the device's arithmetic before reading weights: see [`self_check`](crate::gpu::self_check).
     pub self_check: bool,
 }
 

@@ -39,10 +39,10 @@ impl CaseRunner {
         self.judge_with(case, &pipeline).await
     }
 
-    /// As [`CaseRunner::judge`], with the kernel's text changed by `edit`: planted faults.
+    /// As `CaseRunner::judge`, with the kernel's text changed by `edit`: planted faults.
     ///
     /// # Errors
-    /// As [`CaseRunner::judge`]; a text that no longer compiles is `internal`.
+    /// As `CaseRunner::judge`; a text that no longer compiles is `internal`.
     pub async fn judge_edited(&mut self, case: &Case, edit: impl Fn(&str) -> String) -> Result<Verdict> {
         let (interface, variant) = (case.kernel.interface(), case.kernel.variant());
         let source = edit(&kernel::source(interface, &variant));

@@ -1,6 +1,6 @@
 //! A step as data: passes over slots, in order. It can be printed, counted, timed, and run by either executor.
 //!
-//! In: kernels, by name, from `model/`. Out: a [`Recording`] whose scratch tensors share memory by lifetime.
+//! In: kernels, by name, from `model/`. Out: a `Recording` whose scratch tensors share memory by lifetime.
 //! Never: a device, a number that changes from token to token.
 
 mod columns;

@@ -29,7 +29,7 @@ pub(crate) struct CheckpointFiles<'a> {
     pub(crate) has_dsv32_encoder: bool,
 }
 
-/// What [`ChatFormat::detect`] found.
+/// What `ChatFormat::detect` found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detected {
     /// A format that lyn renders.
