@@ -27,6 +27,7 @@ pub struct Plane {
 static BITS_32: Plane = Plane { bits: 32, panels: include_str!("panels_32.wgsl"), rows: include_str!("rows_32.wgsl") };
 static BITS_16: Plane = Plane { bits: 16, panels: include_str!("panels_16.wgsl"), rows: include_str!("rows_16.wgsl") };
 static BITS_8: Plane = Plane { bits: 8, panels: include_str!("panels_8.wgsl"), rows: include_str!("rows_8.wgsl") };
+static BITS_4: Plane = Plane { bits: 4, panels: include_str!("panels_4.wgsl"), rows: include_str!("rows_4.wgsl") };
 
 /// What a code is worth.
 pub struct Codes {
@@ -147,8 +148,87 @@ pub static FP8: Encoding = Encoding {
     scales: F32_SCALES,
 };
 
+/// 32 columns of a row, as blocks of llama.cpp have them.
+const ROW_OF_32: Group = Group { rows: 1, columns: 32 };
+
+const F16_SCALES: Scales = Scales {
+    bits: 16,
+    wgsl: include_str!("scale_f16.wgsl"),
+    decode: |words, i| f64::from(decode_f16(words[i / 2] >> (i % 2 * 16) & 0xffff)),
+    encode: |scales| packed::<16>(scales, |scale| half::f16::from_f32(scale).to_bits().into()),
+};
+
+const BF16_SCALES: Scales = Scales {
+    bits: 16,
+    wgsl: include_str!("scale_bf16.wgsl"),
+    decode: |words, i| f64::from(f32::from_bits(words[i / 2] >> (i % 2 * 16) << 16)),
+    encode: |scales| packed::<16>(scales, |scale| scale.to_bits() >> 16),
+};
+
+const E8M0_SCALES: Scales = Scales {
+    bits: 8,
+    wgsl: include_str!("scale_e8m0.wgsl"),
+    decode: |words, i| f64::from(f32::from_bits((words[i / 4] >> (i % 4 * 8) & 0xff) << 23)),
+    encode: |scales| packed::<8>(scales, |scale| scale.to_bits() >> 23 & 0xff),
+};
+
+const INT4_CODES: Codes = Codes {
+    plane: &BITS_4,
+    wgsl: include_str!("int4.wgsl"),
+    decode: |words, values| each::<4>(words, values, |code| code as f32 - 8.0),
+    random: |random| random.below(16),
+};
+
+/// `Q8_0` of GGUF: a signed byte, times an f16 for 32 columns of a row.
+pub static Q8_0: Encoding = Encoding {
+    name: "q8_0",
+    codes: Codes {
+        plane: &BITS_8,
+        wgsl: include_str!("int8.wgsl"),
+        decode: |words, values| each::<8>(words, values, |code| f32::from(code as u8 as i8)),
+        random: |random| random.below(256),
+    },
+    group: ROW_OF_32,
+    scales: F16_SCALES,
+};
+
+/// `Q4_0` of GGUF: a nibble minus 8, times an f16 for 32 columns of a row.
+pub static Q4_0: Encoding = Encoding { name: "q4_0", codes: INT4_CODES, group: ROW_OF_32, scales: F16_SCALES };
+
+/// `pack-quantized` of compressed-tensors, 4 bits: a nibble minus 8, times a bf16 for 32 columns of a row.
+pub static INT4: Encoding = Encoding { name: "int4", codes: INT4_CODES, group: ROW_OF_32, scales: BF16_SCALES };
+
+/// `IQ4_NL` of GGUF: a place in a table, times an f16 for 32 columns of a row.
+pub static IQ4_NL: Encoding = Encoding {
+    name: "iq4_nl",
+    codes: Codes {
+        plane: &BITS_4,
+        wgsl: include_str!("iq4.wgsl"),
+        decode: |words, values| each::<4>(words, values, |code| IQ4[code as usize].into()),
+        random: |random| random.below(16),
+    },
+    group: ROW_OF_32,
+    scales: F16_SCALES,
+};
+
+/// The values of IQ4's codes.
+const IQ4: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
+
+/// `MXFP4`: an e2m1, times a power of two for 32 columns of a row.
+pub static MXFP4: Encoding = Encoding {
+    name: "mxfp4",
+    codes: Codes {
+        plane: &BITS_4,
+        wgsl: include_str!("e2m1.wgsl"),
+        decode: |words, values| each::<4>(words, values, decode_e2m1),
+        random: |random| random.below(16),
+    },
+    group: ROW_OF_32,
+    scales: E8M0_SCALES,
+};
+
 /// All encodings: every kernel that reads weights has cases in each that it takes.
-pub static ENCODINGS: &[&Encoding] = &[&F32, &F16, &BF16, &FP8];
+pub static ENCODINGS: &[&Encoding] = &[&F32, &F16, &BF16, &FP8, &Q8_0, &Q4_0, &INT4, &IQ4_NL, &MXFP4];
 /// Those in which checkpoints store most of their weights: the quick cases.
 pub(crate) static STORED: &[&Encoding] = &[&BF16, &FP8];
 
@@ -211,11 +291,9 @@ impl Encoding {
         (count * self.scales.bits as u64).div_ceil(32)
     }
 
-    /// What the columns of a matrix must be a multiple of: 4, or a piece where zero bytes, which pad it, are no zeros.
-    pub(crate) fn column_step(&self) -> u32 {
-        let mut zero = [1.0];
-        (self.codes.decode)(&[0], &mut zero);
-        if zero == [0.0] { 4 } else { self.piece() }
+    /// What the columns of a matrix must be a multiple of: 4; a block, where each row has its own.
+    pub(crate) const fn column_step(&self) -> u32 {
+        if self.group.rows == 1 { self.group.columns } else { 4 }
     }
 
     /// Text and constants for kernels over [`Panels`].
@@ -237,7 +315,7 @@ impl Encoding {
     }
 
     /// Row `row` of a row-major tensor, scaled as row `scale_row` of the table of scales.
-    pub(crate) fn decode_row(&self, words: &[u32], row: u32, scales: &[u32], scale_row: u32, out: &mut [f64]) {
+    pub fn decode_row(&self, words: &[u32], row: u32, scales: &[u32], scale_row: u32, out: &mut [f64]) {
         let first_bit = row as usize * out.len() * self.codes.plane.bits as usize;
         let first_scale = (scale_row / self.group.rows) as usize * out.len().div_ceil(self.group.columns as usize);
         let group_words = (self.group.columns * self.codes.plane.bits / 32) as usize;
@@ -254,6 +332,18 @@ fn each<const BITS: usize>(words: &[u32], values: &mut [f64], value: impl Fn(u32
     for (at, out) in (0..).step_by(BITS).zip(values) {
         *out = f64::from(value(words[at / 32] >> (at % 32) & (u32::MAX >> (32 - BITS))));
     }
+}
+
+/// Words that hold `BITS` bits of each scale, lowest first.
+fn packed<const BITS: usize>(scales: &[f32], bits: impl Fn(f32) -> u32) -> Vec<u32> {
+    let word = |scales: &[f32]| (0..).step_by(BITS).zip(scales).map(|(at, &scale)| bits(scale) << at).sum();
+    scales.chunks(32 / BITS).map(word).collect()
+}
+
+/// The value of an e2m1 nibble.
+fn decode_e2m1(code: u32) -> f32 {
+    let magnitude = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0][(code & 7) as usize];
+    if code & 8 == 0 { magnitude } else { -magnitude }
 }
 
 /// The value of an IEEE binary16.
