@@ -26,7 +26,7 @@ pub(crate) const SHORT_HELP: &str = "  lyn generate \"Once upon a time\"     ans
   lyn serve                           serve an OpenAI-compatible API
 
 lyn runs DeepSeek-V3.2-family models through WebGPU; the model `stories` is built in.
-A MODEL is stories, a folder with config.json and *.safetensors, or a .safetensors file.
+A MODEL is stories, a folder with config.json and *.safetensors, or a .safetensors or .gguf file.
 
   inference   generate · chat · serve   models      show · plan · verify · tokenize
   adapters    devices · doctor          testing     bench · conform

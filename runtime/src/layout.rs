@@ -5,12 +5,16 @@
 //! `verify` as by loading.
 
 use lyn_shaders::Slot;
+use lyn_shaders::absorb::Absorb;
 use lyn_shaders::encodings::{self, Encoding, PANEL, Panels};
 use lyn_shaders::experts::{ExpertPanels, ExpertShard};
 
 use crate::checkpoint::{Checkpoint, Dtype, Tensor};
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Result, quote};
 use crate::record::ColumnRange;
+
+/// Rows of a table whose scales fill whole words, whatever their width.
+pub(crate) const BLOCK_ROWS: u64 = 4;
 
 /// Memory of a model, slot by slot.
 pub(crate) struct Layout<'a> {
@@ -38,14 +42,16 @@ pub(crate) enum Contents {
     Zeros,
     /// A short tensor, widened to f32.
     Vector(String),
-    /// Rows as they are stored, one after another.
-    Rows(StoredRows),
-    /// Rows repacked to panels, from a word on each.
-    Panels(Vec<(StoredRows, Panels, u64)>),
+    /// Rows as they are stored, one after another; the scales of blocks, from those of the first row on, go to a slot of their own.
+    Rows(StoredRows, Option<Slot>),
+    /// Rows repacked to panels, from a word on each; the scales of blocks, one matrix after another, to a slot of their own.
+    Panels(Vec<(StoredRows, Panels, u64)>, Option<Slot>),
     /// The scales of a whole row-major tensor.
     Table(String, &'static Encoding),
     /// The scales of panels, one after another.
     PanelScales(&'static Encoding, Vec<(StoredRows, Panels)>),
+    /// Scales that lie among the codes in the files: filled with them.
+    BlockScales,
 }
 
 /// Rows of a stored matrix: row group g has rows `first_row + g · group_stride` and the `rows − 1` behind.
@@ -144,13 +150,15 @@ impl<'a> Layout<'a> {
         let scales = self.table_scales(name, encoding, rows, columns);
         let (row_bytes, group_rows) = (encoding.bytes(columns.into()), u64::from(encoding.group.rows));
         // Scales are found by the row's place in the whole table, so that a shard starts with a group of rows.
+        // So does a word of them.
+        let group_rows = if self.has_blocks(name)? { BLOCK_ROWS } else { group_rows };
         let fit = count((self.shard_bytes / row_bytes / group_rows).max(1) * group_rows).min(rows);
         let mut shards = Vec::new();
         for first_row in (0..rows).step_by(fit as usize) {
             let rows = fit.min(rows - first_row);
             let stored = StoredRows::of(name, first_row, rows);
             let words = encoding.words(u64::from(rows) * u64::from(columns));
-            let weight = self.add(name, words, Contents::Rows(stored));
+            let weight = self.add(name, words, Contents::Rows(stored, self.of_blocks(scales)));
             shards.push(TableShard { weight, scales, encoding, first_row, rows });
         }
         Ok(shards)
@@ -160,9 +168,19 @@ impl<'a> Layout<'a> {
     pub(crate) fn row_groups(&mut self, stored: StoredRows) -> Result<TableShard> {
         let name = stored.tensor.clone();
         let Stored { rows, columns, encoding } = self.stored(&name)?;
+        if !Absorb::takes(encoding) {
+            let tensor = &self.checkpoint.tensor(&name)?.name;
+            let message = format!(
+                "tensor {}: lyn runs {encoding:?} only where the rows of its keys lie transposed",
+                quote(tensor)
+            );
+            let help = "download a newer file of this model, with attn_k_b and attn_v_b";
+            return Err(Error::new(Code::UnsupportedModel, message).with_help(help));
+        }
         let scales = self.table_scales(&name, encoding, rows, columns);
         let rows = stored.groups * stored.rows;
-        let weight = self.add(&name, encoding.words(u64::from(rows) * u64::from(columns)), Contents::Rows(stored));
+        let weight =
+            self.add(&name, encoding.words(u64::from(rows) * u64::from(columns)), Contents::Rows(stored, None));
         Ok(TableShard { weight, scales, encoding, first_row: 0, rows })
     }
 
@@ -173,7 +191,8 @@ impl<'a> Layout<'a> {
         let StoredRows { groups, rows, .. } = stored;
         let panels = Panels { encoding, groups, rows, columns, row_scales: true };
         let scales = self.panel_scales(&name, encoding, vec![(stored.clone(), panels)]);
-        let weight = self.add(&name, panels.words(), Contents::Panels(vec![(stored, panels, 0)]));
+        let weight =
+            self.add(&name, panels.words(), Contents::Panels(vec![(stored, panels, 0)], self.of_blocks(scales)));
         let shard = LinearShard { weight, scales, panels, offset: 0 };
         Ok(LinearWeights { shards: vec![shard], width: groups * rows })
     }
@@ -227,7 +246,7 @@ impl<'a> Layout<'a> {
             let name = &matrices[0].0;
             let scaled = weights.iter().map(|(stored, panels, _)| (stored.clone(), *panels)).collect();
             let scales = self.panel_scales(name, encoding, scaled);
-            let weight = self.add(name, panels.words(), Contents::Panels(weights));
+            let weight = self.add(name, panels.words(), Contents::Panels(weights, self.of_blocks(scales)));
             shards.push(LinearShard { weight, scales, panels, offset: offset + first });
         }
     }
@@ -266,7 +285,7 @@ impl<'a> Layout<'a> {
             let scaled = weights.iter().map(|(stored, panels, _)| (stored.clone(), *panels)).collect();
             let scales = self.panel_scales("expert scales", experts.encoding, scaled);
             let words = u64::from(routed) * words + if has_shared { shared_words } else { 0 };
-            let weight = self.add("experts", words, Contents::Panels(weights));
+            let weight = self.add("experts", words, Contents::Panels(weights, self.of_blocks(scales)));
             ExpertShard { weight, scales, first_expert, experts: routed, has_shared }
         });
         shards.collect()
@@ -279,11 +298,23 @@ impl<'a> Layout<'a> {
 
     fn stored(&self, name: &str) -> Result<Stored> {
         let tensor = self.checkpoint.tensor(name)?;
-        let dimension = |axis: usize| {
-            let size = tensor.shape.get(axis).and_then(|&size| u32::try_from(size).ok());
-            size.ok_or_else(|| Error::new(Code::Internal, format!("{}: its shape passed the check", tensor.name)))
-        };
-        Ok(Stored { rows: dimension(0)?, columns: dimension(1)?, encoding: encoding_of(tensor)? })
+        let sizes = tensor.shape.split_last().and_then(|(&columns, rows)| {
+            let rows = rows.iter().try_fold(1u64, |product, &size| product.checked_mul(size))?;
+            Some((u32::try_from(rows).ok()?, u32::try_from(columns).ok()?))
+        });
+        let (rows, columns) =
+            sizes.ok_or_else(|| Error::new(Code::Internal, format!("{}: its shape passed the check", tensor.name)))?;
+        Ok(Stored { rows, columns, encoding: encoding_of(tensor)? })
+    }
+
+    /// Whether a matrix is stored as blocks with scales of their own.
+    fn has_blocks(&self, name: &str) -> Result<bool> {
+        self.checkpoint.tensor(name).map(|tensor| tensor.dtype.is_quantised_block())
+    }
+
+    /// The slot of scales, where they come with the codes.
+    fn of_blocks(&self, scales: Slot) -> Option<Slot> {
+        matches!(self.tensors[scales.0 as usize].contents, Contents::BlockScales).then_some(scales)
     }
 
     fn table_scales(&mut self, name: &str, encoding: &'static Encoding, rows: u32, columns: u32) -> Slot {
@@ -291,7 +322,8 @@ impl<'a> Layout<'a> {
         if words == 0 {
             return self.none;
         }
-        self.add(name, words, Contents::Table(name.to_owned(), encoding))
+        let blocks = self.has_blocks(name).unwrap_or(false);
+        self.add(name, words, if blocks { Contents::BlockScales } else { Contents::Table(name.to_owned(), encoding) })
     }
 
     fn panel_scales(&mut self, name: &str, encoding: &'static Encoding, of: Vec<(StoredRows, Panels)>) -> Slot {
@@ -299,7 +331,8 @@ impl<'a> Layout<'a> {
         if words == 0 {
             return self.none;
         }
-        self.add(name, words, Contents::PanelScales(encoding, of))
+        let blocks = of.first().is_some_and(|(stored, _)| self.has_blocks(&stored.tensor).unwrap_or(false));
+        self.add(name, words, if blocks { Contents::BlockScales } else { Contents::PanelScales(encoding, of) })
     }
 
     fn add(&mut self, name: &str, words: u64, contents: Contents) -> Slot {
@@ -356,6 +389,10 @@ fn encoding_of(tensor: &Tensor) -> Result<&'static Encoding> {
         Dtype::F16 => Ok(&encodings::F16),
         Dtype::BF16 => Ok(&encodings::BF16),
         Dtype::F8_E4M3 => Ok(&encodings::FP8),
+        Dtype::Q8_0 => Ok(&encodings::Q8_0),
+        Dtype::Q4_0 => Ok(&encodings::Q4_0),
+        Dtype::IQ4_NL => Ok(&encodings::IQ4_NL),
+        Dtype::MXFP4 => Ok(&encodings::MXFP4),
         other => Err(Error::new(Code::Internal, format!("{}: dtype {other} passed the check of dtypes", tensor.name))),
     }
 }

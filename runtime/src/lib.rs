@@ -26,6 +26,7 @@
     )
 )]
 
+mod blocks;
 pub mod cancel;
 pub mod chat;
 pub mod checkpoint;

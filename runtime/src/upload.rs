@@ -5,10 +5,11 @@
 use lyn_shaders::Slot;
 use lyn_shaders::encodings::{Encoding, PANEL, Panels};
 
+use crate::blocks;
 use crate::checkpoint::{Checkpoint, names};
 use crate::error::{Code, Error, Result};
 use crate::executor::Executor;
-use crate::layout::{Contents, Layout, StoredRows};
+use crate::layout::{BLOCK_ROWS, Contents, Layout, StoredRows};
 
 /// Bytes read and written at a time.
 const SLICE_BYTES: u64 = 8 << 20;
@@ -45,16 +46,24 @@ struct Uploader<'a> {
 impl Uploader<'_> {
     async fn fill(&mut self, slot: Slot, contents: &Contents) -> Result<()> {
         match contents {
-            Contents::Zeros => {}
             Contents::Vector(name) => {
                 let values = self.checkpoint.read_f32(name).await?;
                 self.executor.write(slot, 0, bytemuck::cast_slice(&values));
                 self.advance(values.len() as u64 * 4).await?;
             }
-            Contents::Rows(stored) => self.rows(slot, stored, None, 0).await?,
-            Contents::Panels(matrices) => {
+            Contents::Zeros | Contents::BlockScales => {}
+            Contents::Rows(stored, None) => self.rows(slot, stored, None, 0).await?,
+            Contents::Rows(stored, Some(scales)) => self.table_of_blocks(slot, *scales, stored).await?,
+            Contents::Panels(matrices, None) => {
                 for (stored, panels, word) in matrices {
                     self.rows(slot, stored, Some(panels), *word).await?;
+                }
+            }
+            Contents::Panels(matrices, Some(scales)) => {
+                let mut first_scale = 0;
+                for (stored, panels, word) in matrices {
+                    self.panels_of_blocks((slot, *word), (*scales, first_scale), stored, panels).await?;
+                    first_scale += panels.scales();
                 }
             }
             Contents::Table(name, encoding) => {
@@ -90,6 +99,47 @@ impl Uploader<'_> {
         Ok(())
     }
 
+    /// Rows of blocks: codes to one slot, scales to that of the whole table.
+    async fn table_of_blocks(&mut self, slot: Slot, scales: Slot, stored: &StoredRows) -> Result<()> {
+        let tensor = self.checkpoint.tensor(&stored.tensor)?;
+        let mut word = 0;
+        for (first, rows) in stored.slices(0, self.slice_rows(stored, u32::try_from(BLOCK_ROWS).unwrap_or(4))?) {
+            let split = blocks::split(tensor, &self.read(stored, first, rows).await?)?;
+            let words: Vec<u32> = bytemuck::pod_collect_to_vec(&split.codes);
+            self.executor.write(slot, word, &words);
+            word += words.len() as u64;
+            let per_row = split.scales.len() as u64 / u64::from(rows);
+            let scale_word = split.encoding.scale_words(u64::from(first) * per_row);
+            self.executor.write(scales, scale_word, &(split.encoding.scales.encode)(&split.scales));
+        }
+        Ok(())
+    }
+
+    /// Rows of blocks repacked to panels, from a word and from a scale on.
+    async fn panels_of_blocks(
+        &mut self,
+        (slot, mut word): (Slot, u64),
+        (scales, mut first_scale): (Slot, u64),
+        stored: &StoredRows,
+        panels: &Panels,
+    ) -> Result<()> {
+        let tensor = self.checkpoint.tensor(&stored.tensor)?;
+        for group in 0..stored.groups {
+            for (first, rows) in stored.slices(group, self.slice_rows(stored, PANEL)?) {
+                let split = blocks::split(tensor, &self.read(stored, first, rows).await?)?;
+                let slice = Panels { groups: 1, rows, ..*panels };
+                let words = repack(&split.codes, &slice);
+                self.executor.write(slot, word, &words);
+                word += words.len() as u64;
+                let laid = slice.lay_scales(&split.scales, |_| 0);
+                let scale_word = split.encoding.scale_words(first_scale);
+                self.executor.write(scales, scale_word, &(split.encoding.scales.encode)(&laid));
+                first_scale += laid.len() as u64;
+            }
+        }
+        Ok(())
+    }
+
     fn scales(&mut self, slot: Slot, encoding: &Encoding, scales: &[f32]) {
         self.executor.write(slot, 0, &(encoding.scales.encode)(scales));
     }
@@ -102,7 +152,8 @@ impl Uploader<'_> {
 
     fn row_bytes(&self, stored: &StoredRows) -> Result<u64> {
         let tensor = self.checkpoint.tensor(&stored.tensor)?;
-        Ok(tensor.bytes / tensor.shape.first().copied().unwrap_or(1).max(1))
+        let rows = tensor.shape.split_last().map_or(1, |(_, rows)| rows.iter().product::<u64>());
+        Ok(tensor.bytes / rows.max(1))
     }
 
     async fn read(&mut self, stored: &StoredRows, first_row: u32, rows: u32) -> Result<Vec<u8>> {

@@ -33,11 +33,12 @@ fn every_golden_opens() {
         "k_glm4_moe_lite",
         "l_youtu_tied",
         "m_v2_group_limited",
+        "n_gguf_q8_0",
     ];
     for name in all {
         let checkpoint = open(name);
         assert_eq!(checkpoint.unused, Vec::<String>::new(), "{name}");
-        assert_eq!(checkpoint.prediction_layers, u32::from(name == "h_mtp"), "{name}");
+        assert_eq!(checkpoint.prediction_layers, u32::from(["h_mtp", "n_gguf_q8_0"].contains(&name)), "{name}");
         let norm = pollster::block_on(checkpoint.read_f32(names::NORM)).expect("the norm is finite");
         assert_eq!(norm.len(), checkpoint.config.hidden_size as usize, "{name}");
     }

@@ -44,6 +44,11 @@ impl Shared {
 const MAX_SAFE: f64 = 9_007_199_254_740_991.0;
 
 impl Source for Shared {
+    // A page names no GGUF file yet.
+    fn gguf(&self) -> Option<&str> {
+        None
+    }
+
     fn size<'a>(&'a self, file: &'a str) -> BoxFuture<'a, Result<Option<u64>>> {
         Box::pin(async move {
             let size = self.0.size(file).await.map_err(|error| failed(file, &error))?;

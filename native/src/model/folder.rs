@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use lyn::checkpoint::{CONFIG_FILE, INDEX_FILE, ONLY_SHARD_FILE, SINGLE_FILE};
+use lyn::checkpoint::{CONFIG_FILE, FolderSource, INDEX_FILE, ONLY_SHARD_FILE, SINGLE_FILE, Source as _};
 use lyn::error::{Class, Error, Result, quote};
 
 use crate::text::{quoted, shown};
@@ -25,7 +25,8 @@ pub(super) fn of_model(given: &Path) -> Result<PathBuf> {
     let folder = if exists(given, CONFIG_FILE) { None } else { snapshot(given)? };
     let folder = folder.as_deref().unwrap_or(given);
     if !exists(folder, CONFIG_FILE) {
-        return Err(without_config(folder));
+        let has_gguf = FolderSource::new(folder)?.gguf().is_some();
+        return if has_gguf { Ok(folder.to_owned()) } else { Err(without_config(folder)) };
     }
     if ![SINGLE_FILE, INDEX_FILE, ONLY_SHARD_FILE].into_iter().any(|file| exists(folder, file)) {
         return Err(without_weights(folder));
@@ -71,7 +72,7 @@ fn snapshot(folder: &Path) -> Result<Option<PathBuf>> {
 pub(super) fn kind(name: &OsStr) -> Option<&'static str> {
     let extension = Path::new(name).extension()?.to_str()?.to_ascii_lowercase();
     Some(match extension.as_str() {
-        "gguf" | "ggml" => "a GGUF file, which lyn cannot read",
+        "ggml" => "a file of llama.cpp from before GGUF, which lyn cannot read",
         "bin" | "pt" | "pth" | "ckpt" | "pkl" => "a PyTorch file, which lyn cannot read",
         "onnx" | "h5" | "msgpack" | "tflite" | "npz" => "a model in another format, which lyn cannot read",
         _ => return None,
@@ -88,8 +89,11 @@ fn without_config(folder: &Path) -> Error {
     let (what, help) = if let Some((first, others)) = inside.split_first() {
         let more = if others.is_empty() { String::new() } else { format!(", or one of {} others", others.len()) };
         (String::new(), format!("the model is one folder down; give {}{more}", quoted(first)))
+    } else if let Some(first) = names.iter().find(|name| is_gguf(name)) {
+        let help = format!("give one of the files, such as {}", quoted(folder.join(first)));
+        (", which has several GGUF models".to_owned(), help)
     } else if let Some(what) = unread(&names) {
-        (what, "lyn reads config.json with *.safetensors; get the model in that format".to_owned())
+        (what, "lyn reads config.json with *.safetensors, and *.gguf; get the model in one of these formats".to_owned())
     } else if names.iter().any(|name| is_safetensors(name)) {
         let help = "get the config.json published with the weights, and put it beside them";
         (", which has weights".to_owned(), help.to_owned())
@@ -138,6 +142,10 @@ fn unread(names: &[OsString]) -> Option<String> {
     let what = kind(found.first()?)?;
     let list: Vec<String> = found.iter().map(shown).collect();
     Some(format!(", which has {}: {what}", quote(&list.join(", "))))
+}
+
+fn is_gguf(name: &OsStr) -> bool {
+    Path::new(name).extension().is_some_and(|extension| extension == "gguf")
 }
 
 fn is_safetensors(name: &OsStr) -> bool {

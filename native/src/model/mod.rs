@@ -29,6 +29,11 @@ pub(crate) fn source(model: &Path) -> Result<Arc<dyn Source>> {
         if name == CONFIG_FILE || name == INDEX_FILE {
             return Ok(Arc::new(FolderSource::new(folder::of_model(folder)?)?));
         }
+        if model.extension().is_some_and(|extension| extension == "gguf") {
+            let name =
+                name.to_str().ok_or_else(|| not_found(format!("{} has a name that is no text", quoted(model))))?;
+            return Ok(Arc::new(FolderSource::new(folder)?.with_gguf(name)));
+        }
         if model.extension().is_none_or(|extension| extension != "safetensors") {
             let kind = folder::kind(name).map_or(String::new(), |kind| format!(": {kind}"));
             let message = format!("{} is not a .safetensors file{kind}", quoted(model));
@@ -96,6 +101,10 @@ impl Digested {
 }
 
 impl Source for Digested {
+    fn gguf(&self) -> Option<&str> {
+        self.files.gguf()
+    }
+
     fn size<'a>(&'a self, file: &'a str) -> BoxFuture<'a, Result<Option<u64>>> {
         self.files.size(file)
     }

@@ -3,6 +3,7 @@
 mod chat;
 mod errors;
 mod generate;
+mod gguf;
 mod help;
 mod names;
 mod replay;

@@ -67,7 +67,8 @@ fn folders_say_what_they_hold_in_place_of_a_model() {
         assert!(!run.err.contains("checksum") && !run.err.contains("again"), "{}", run.err);
         run.err
     };
-    assert!(holding("gguf", &["a-Q4_K.gguf"]).contains("a-Q4_K.gguf\": a GGUF file"));
+    let two = holding("gguf", &["a-Q4_K.gguf", "a-Q8_0.gguf"]);
+    assert!(two.contains("several GGUF models") && two.contains("a-Q4_K.gguf"), "{two}");
     assert!(holding("torch", &["pytorch_model.bin"]).contains("a PyTorch file"));
     assert!(holding("torch-config", &["config.json", "pytorch_model.bin"]).contains("a PyTorch file"));
     assert!(holding("weights", &["model.safetensors"]).contains("put it beside them"));

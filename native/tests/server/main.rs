@@ -281,18 +281,22 @@ fn sockets_that_misbehave() {
     server.expect_service();
 
     // The client leaves in the middle of a stream, and of a wait.
-    drop(begin_stream(&server));
-    let mut leaving = server.connect();
-    leaving.write_all(post("", &chat(json!({ "max_tokens": 480, "logit_bias": { "1": -100 } }))).as_bytes()).unwrap();
-    std::thread::sleep(Duration::from_millis(200));
-    drop(leaving);
     let figure = |name: &str| {
         let text = server.get("/metrics").1;
         let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("0").trim().to_owned();
         line.parse::<f64>().unwrap()
     };
+    let running = |count: f64| {
+        wait_until(|| figure("lyn_requests_running ") == count, || format!("expected {count} answers at work"));
+    };
+    drop(begin_stream(&server));
+    running(0.0);
+    let mut leaving = server.connect();
+    leaving.write_all(post("", &chat(json!({ "max_tokens": 480, "logit_bias": { "1": -100 } }))).as_bytes()).unwrap();
+    running(1.0);
+    drop(leaving);
     let left = Instant::now();
-    wait_until(|| figure("lyn_requests_running ") == 0.0, || "an answer goes on for nobody".to_owned());
+    running(0.0);
     assert!(left.elapsed() < Duration::from_secs(10), "an answer goes on for nobody");
     assert!(figure("lyn_aborted_total{reason=\"client_gone\"} ") >= 2.0);
 
@@ -436,4 +440,12 @@ fn blocks_survive_a_restart_and_broken_ones_are_read_anew() {
     let (broken, hits, _) = ask();
     assert_eq!((broken, hits), (text, 0), "a doubt is a miss");
     std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn a_gguf_file_is_served() {
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/golden/n_gguf_q8_0/model-Q8_0.gguf");
+    let server = Server::ready(&["-m", model], &[]);
+    let (status, body) = server.post("", &chat(json!({ "max_tokens": 2 })));
+    assert!(status == 200 && body.contains("finish_reason"), "{status} {body}");
 }

@@ -4,36 +4,39 @@ use std::fmt;
 
 use lyn_shaders::encodings::decode_f16;
 
-/// Declares the table once: variant, its name in a header, bits per element.
+/// Declares the table once: variant, its name in a header, values and bytes of a block.
 macro_rules! dtypes {
-    ($($variant:ident = $name:literal, $bits:literal;)*) => {
-        /// Element type of a stored tensor: all that safetensors knows, so that any unused tensor can be skipped.
+    ($($variant:ident = $name:literal, $values:literal, $bytes:literal;)*) => {
+        /// How a stored tensor's values lie: all that safetensors knows, so that any unused tensor can be skipped, and the blocks of
+        /// GGUF.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        #[expect(non_camel_case_types, clippy::upper_case_acronyms, reason = "the names of the file format")]
+        #[expect(non_camel_case_types, clippy::upper_case_acronyms, reason = "the names of the file formats")]
         pub enum Dtype { $($variant,)* }
 
         impl Dtype {
+            /// All of them, in the order of the table.
+            pub const ALL: &'static [Dtype] = &[$(Dtype::$variant),*];
+
             /// The name in a header: `F8_E4M3`.
             #[must_use]
             pub const fn name(self) -> &'static str { match self { $(Dtype::$variant => $name,)* } }
 
-            /// Bits of one element.
-            pub(crate) const fn bits(self) -> u64 { match self { $(Dtype::$variant => $bits,)* } }
-
-            /// The type of this name, in exactly this case.
-            pub fn parse(name: &str) -> Option<Dtype> { match name { $($name => Some(Dtype::$variant),)* _ => None } }
+            /// Values and bytes of a block, the least that stands for itself.
+            pub(crate) const fn block(self) -> (u64, u64) { match self { $(Dtype::$variant => ($values, $bytes),)* } }
         }
     };
 }
 
 dtypes! {
-    F64 = "F64", 64; F32 = "F32", 32; F16 = "F16", 16; BF16 = "BF16", 16;
-    F8_E4M3 = "F8_E4M3", 8; F8_E5M2 = "F8_E5M2", 8; F8_E8M0 = "F8_E8M0", 8;
-    F8_E4M3FNUZ = "F8_E4M3FNUZ", 8; F8_E5M2FNUZ = "F8_E5M2FNUZ", 8;
-    F6_E2M3 = "F6_E2M3", 6; F6_E3M2 = "F6_E3M2", 6; F4 = "F4", 4;
-    I64 = "I64", 64; I32 = "I32", 32; I16 = "I16", 16; I8 = "I8", 8;
-    U64 = "U64", 64; U32 = "U32", 32; U16 = "U16", 16; U8 = "U8", 8;
-    C64 = "C64", 64; BOOL = "BOOL", 8;
+    F64 = "F64", 1, 8; F32 = "F32", 1, 4; F16 = "F16", 1, 2; BF16 = "BF16", 1, 2;
+    F8_E4M3 = "F8_E4M3", 1, 1; F8_E5M2 = "F8_E5M2", 1, 1; F8_E8M0 = "F8_E8M0", 1, 1;
+    F8_E4M3FNUZ = "F8_E4M3FNUZ", 1, 1; F8_E5M2FNUZ = "F8_E5M2FNUZ", 1, 1;
+    F6_E2M3 = "F6_E2M3", 4, 3; F6_E3M2 = "F6_E3M2", 4, 3; F4 = "F4", 2, 1;
+    I64 = "I64", 1, 8; I32 = "I32", 1, 4; I16 = "I16", 1, 2; I8 = "I8", 1, 1;
+    U64 = "U64", 1, 8; U32 = "U32", 1, 4; U16 = "U16", 1, 2; U8 = "U8", 1, 1;
+    C64 = "C64", 1, 8; BOOL = "BOOL", 1, 1;
+    // Blocks of GGUF hold their scales. Source: `ggml.h` of llama.cpp.
+    Q8_0 = "Q8_0", 32, 34; Q4_0 = "Q4_0", 32, 18; IQ4_NL = "IQ4_NL", 32, 18; MXFP4 = "MXFP4", 32, 17;
 }
 
 impl fmt::Display for Dtype {
@@ -48,10 +51,28 @@ impl Dtype {
         matches!(self, Dtype::F32 | Dtype::F16 | Dtype::BF16)
     }
 
-    /// Bytes of `elements` elements; `None` beyond 64 bits or where they do not fill whole bytes.
+    /// The type of this name in a safetensors header, in exactly this case.
+    pub fn parse(name: &str) -> Option<Dtype> {
+        Dtype::ALL.iter().copied().find(|dtype| dtype.name() == name && !dtype.is_quantised_block())
+    }
+
+    /// A block of GGUF, with scales of its own.
+    pub(crate) const fn is_quantised_block(self) -> bool {
+        self.block().0 >= 32
+    }
+
+    /// Bits of an element, rounded up.
+    pub(super) const fn bits(self) -> u64 {
+        let (values, bytes) = self.block();
+        bytes.saturating_mul(8).div_ceil(values)
+    }
+
+    /// Bytes of `elements` elements; `None` beyond 64 bits or where they do not fill whole blocks.
     pub(super) fn bytes(self, elements: u64) -> Option<u64> {
-        let bits = elements.checked_mul(self.bits())?;
-        bits.is_multiple_of(8).then_some(bits / 8)
+        let (values, bytes) = self.block();
+        elements.checked_mul(self.bits())?;
+        let blocks = elements.checked_div(values).filter(|_| elements.is_multiple_of(values));
+        blocks.and_then(|blocks| blocks.checked_mul(bytes))
     }
 
     /// Decodes little-endian bytes at any alignment; U8 and F8_E8M0 are exponents, 2^(byte − 127). `None`: no such decoding.

@@ -23,6 +23,7 @@ mod config;
 mod dtype;
 mod fields;
 mod files;
+mod gguf;
 pub mod names;
 mod safetensors;
 mod source;
@@ -94,8 +95,12 @@ impl Checkpoint {
     /// [`Code::BadCheckpoint`], [`Code::UnsupportedModel`], [`Code::MissingTensor`], each with the file, the tensor or
     /// field, what was found and what was expected.
     pub async fn open(source: Arc<dyn Source>) -> Result<Checkpoint> {
-        let Stored { config, generation, file, tensors } = safetensors::open(&*source).await?;
-        let claims = tensors::claim(&config, file, tensors)?;
+        let opened = match source.gguf() {
+            Some(file) => gguf::open(&*source, file).await?,
+            None => safetensors::open(&*source).await?,
+        };
+        let Stored { config, generation, file, tensors } = opened;
+        let claims = tensors::claim(&config, &file, tensors)?;
         if claims.unused_count > 0 {
             tracing::warn!(count = claims.unused_count, "tensors of the checkpoint are not used");
         }
@@ -108,7 +113,11 @@ impl Checkpoint {
     /// # Errors
     /// [`Code::BadCheckpoint`] for files that are too large or cannot be read.
     pub async fn text(&self) -> Result<Option<TextFiles>> {
-        safetensors::text(&*self.source).await
+        // A tokenizer.json beside a GGUF file wins over what is in it.
+        match (safetensors::text(&*self.source).await?, self.source.gguf()) {
+            (None, Some(file)) => gguf::text(&*self.source, file).await,
+            (text, _) => Ok(text),
+        }
     }
 
     /// The files.
@@ -122,6 +131,11 @@ impl Checkpoint {
     /// [`Code::Internal`]: the config does not ask for it, so nobody should.
     pub fn tensor(&self, name: &str) -> Result<&Tensor> {
         self.entry(name).map(|(tensor, _)| tensor)
+    }
+
+    /// Whether the files have a tensor by this name, of those that may stand for each other.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
     }
 
     fn entry(&self, name: &str) -> Result<&(Tensor, TensorRole)> {
@@ -187,13 +201,17 @@ impl Checkpoint {
 
     async fn read_finite(&self, tensor: &Tensor, offset: u64, length: usize) -> Result<Vec<f32>> {
         let bytes = self.read(tensor, offset, length).await?;
+        if tensor.dtype.is_quantised_block() {
+            return crate::blocks::split(tensor, &bytes).map(|split| split.scales);
+        }
         let values = tensor.dtype.decode(&bytes);
         let values =
             values.ok_or_else(|| Error::new(Code::Internal, format!("{} is not decoded on the host", tensor.dtype)))?;
         match values.iter().position(|value| !value.is_finite()) {
             None => Ok(values),
             Some(place) => {
-                let before = offset.saturating_mul(8).checked_div(tensor.dtype.bits()).unwrap_or(0);
+                let (values, bytes) = tensor.dtype.block();
+                let before = offset.checked_div(bytes).unwrap_or(0).saturating_mul(values);
                 let place = before.saturating_add(place as u64);
                 let found = "found NaN, infinity or an unusable exponent";
                 Err(tensor.error(Class::Value, format_args!("value {place}: expected a finite number, {found}")))
@@ -218,11 +236,13 @@ impl Checkpoint {
     }
 }
 
-/// A tensor's data in pieces of at most [`SLICE_BYTES`], which cuts no element: (byte offset, length).
+/// A tensor's data in pieces of at most [`SLICE_BYTES`], which cuts no block: (byte offset, length).
 pub(crate) fn slices(tensor: &Tensor) -> impl Iterator<Item = (u64, usize)> + use<> {
     let bytes = tensor.bytes;
-    (0..bytes).step_by(SLICE_BYTES).map(move |offset| {
-        let left = usize::try_from(bytes.saturating_sub(offset)).unwrap_or(SLICE_BYTES);
-        (offset, left.min(SLICE_BYTES))
+    let block = usize::try_from(tensor.dtype.block().1).unwrap_or(1).max(1);
+    let most = SLICE_BYTES.saturating_sub(SLICE_BYTES.checked_rem(block).unwrap_or(0));
+    (0..bytes).step_by(most).map(move |offset| {
+        let left = usize::try_from(bytes.saturating_sub(offset)).unwrap_or(most);
+        (offset, left.min(most))
     })
 }

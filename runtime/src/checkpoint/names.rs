@@ -56,14 +56,20 @@ pub(super) fn scale_shape(weight: &[u64]) -> Vec<u64> {
 /// What may be stored for a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TensorRole {
-    /// A linear's weight `[out, in]`: F32, F16, BF16, or F8_E4M3 with scales.
+    /// A linear's weight `[out, in]`: F32, F16, BF16, F8_E4M3 with scales, or blocks of GGUF.
     Matrix,
-    /// A weight that is never quantised: F32, F16 or BF16.
+    /// A weight that is no FP8: F32, F16, BF16, or blocks of GGUF.
     PlainMatrix,
     /// A norm's weight or a bias: F32, F16 or BF16, all finite.
     Vector,
     /// Scales of an FP8 weight: F32, or exponent bytes U8 or F8_E8M0.
     Scale,
+}
+
+impl TensorRole {
+    pub(super) const fn is_matrix(self) -> bool {
+        matches!(self, TensorRole::Matrix | TensorRole::PlainMatrix)
+    }
 }
 
 /// A tensor that the model needs.
@@ -104,6 +110,16 @@ pub fn expected_prediction(config: &ModelConfig, index: u32) -> Vec<Expected> {
     list.extend(expected_layer(config, index));
     list.push(one(layer(index, "shared_head.norm"), &[hidden], TensorRole::Vector));
     list
+}
+
+/// What some files have in place of a layer's `kv_b_proj`: the rows of the keys, transposed for each head, and those of the values.
+pub(super) fn split_kv_b(config: &ModelConfig, index: u32) -> [Expected; 2] {
+    let [heads, rank, nope, value] =
+        [config.num_attention_heads, config.kv_lora_rank, config.qk_nope_head_dim, config.v_head_dim].map(u64::from);
+    [
+        one(layer(index, "self_attn.embed_q"), &[heads, rank, nope], TensorRole::Matrix),
+        one(layer(index, "self_attn.unembed_out"), &[heads, value, rank], TensorRole::Matrix),
+    ]
 }
 
 /// Every tensor of one decoder layer.

@@ -49,6 +49,9 @@ pub trait Source: Shareable {
     /// # Errors
     /// [`Class::Io`]: absent or unreadable. [`Class::Len`]: the file ends before the range does.
     fn read<'a>(&'a self, file: &'a str, offset: u64, length: usize) -> BoxFuture<'a, Result<Vec<u8>>>;
+
+    /// The GGUF file that is the model, or the first of several; none: a folder as Hugging Face has it.
+    fn gguf(&self) -> Option<&str>;
 }
 
 /// Files in memory: the embedded model, and tests.
@@ -72,6 +75,10 @@ impl MemorySource {
 }
 
 impl Source for MemorySource {
+    fn gguf(&self) -> Option<&str> {
+        self.files.keys().map(String::as_str).find(|name| name.ends_with(".gguf"))
+    }
+
     fn size<'a>(&'a self, file: &'a str) -> BoxFuture<'a, Result<Option<u64>>> {
         let size = self.files.get(file).map(|bytes| bytes.len() as u64);
         Box::pin(std::future::ready(Ok(size)))
@@ -97,6 +104,8 @@ fn ends_early(file: &str, offset: u64, length: usize, size: u64) -> Error {
 
 #[cfg(not(target_arch = "wasm32"))]
 pub use folder::FolderSource;
+#[cfg(all(test, not(target_arch = "wasm32")))]
+pub(super) use folder::begins_model;
 
 #[cfg(not(target_arch = "wasm32"))]
 mod folder {
@@ -104,6 +113,8 @@ mod folder {
     use std::path::{Path, PathBuf};
 
     use super::{BoxFuture, Class, Error, Result, Source, ends_early};
+    use crate::checkpoint::config::CONFIG_FILE;
+    use crate::checkpoint::gguf;
     use crate::error::{Code, quote};
 
     /// A model folder, only ever read. Reads block the calling thread.
@@ -112,21 +123,30 @@ mod folder {
     #[derive(Clone, Debug)]
     pub struct FolderSource {
         folder: PathBuf,
+        gguf: Option<String>,
     }
 
     impl FolderSource {
-        /// The files of `folder`.
+        /// The files of `folder`. Without a config.json, its only GGUF model is the model.
         ///
         /// # Errors
         /// [`Code::ModelNotFound`]: there is no such folder.
         pub fn new(folder: impl AsRef<Path>) -> Result<Self> {
             let folder = folder.as_ref();
             let found = match fs::metadata(folder) {
-                Ok(metadata) if metadata.is_dir() => return Ok(FolderSource { folder: folder.to_owned() }),
+                Ok(metadata) if metadata.is_dir() => {
+                    return Ok(FolderSource { folder: folder.to_owned(), gguf: only_gguf(folder) });
+                }
                 Ok(_) => "not a folder".to_owned(),
                 Err(error) => error.to_string(),
             };
             Err(Error::new(Code::ModelNotFound, format!("{}: {found}", quote(&folder.to_string_lossy()))))
+        }
+
+        /// With this GGUF file of the folder as the model.
+        #[must_use]
+        pub fn with_gguf(self, file: &str) -> Self {
+            FolderSource { gguf: Some(file.to_owned()), ..self }
         }
 
         /// Looks before opening: opening a named pipe would wait for its other end forever.
@@ -159,7 +179,27 @@ mod folder {
         }
     }
 
+    /// The one GGUF model of a folder that has no config.json: a file, or the first of several parts.
+    fn only_gguf(folder: &Path) -> Option<String> {
+        if folder.join(CONFIG_FILE).symlink_metadata().is_ok() {
+            return None;
+        }
+        let names = fs::read_dir(folder).ok()?.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        let mut models = names.filter(|name| begins_model(name));
+        models.next().filter(|_| models.next().is_none())
+    }
+
+    /// Whether a file of this name is a model, or the first part of one; not an image encoder beside it.
+    pub(in crate::checkpoint) fn begins_model(file: &str) -> bool {
+        let is_first = gguf::part_of(file).is_none() || file.contains("-00001-of-");
+        file.ends_with(".gguf") && is_first && !file.starts_with("mmproj")
+    }
+
     impl Source for FolderSource {
+        fn gguf(&self) -> Option<&str> {
+            self.gguf.as_deref()
+        }
+
         fn size<'a>(&'a self, file: &'a str) -> BoxFuture<'a, Result<Option<u64>>> {
             Box::pin(std::future::ready(self.regular(file).map(|found| found.map(|(_, size)| size))))
         }

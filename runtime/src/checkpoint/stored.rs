@@ -1,6 +1,6 @@
 //! What a container gives: the config, where each tensor lies, and what it says of text.
 //!
-//! A container is a folder here, `safetensors/` so far. It claims nothing: which tensors the model needs is known to
+//! A container is a folder here: `safetensors/`, `gguf/`. It claims nothing: which tensors the model needs is known to
 //! `tensors.rs` alone.
 
 use std::collections::HashMap;
@@ -16,7 +16,7 @@ pub(super) struct Stored {
     /// Sampling that the checkpoint recommends.
     pub(super) generation: GenerationDefaults,
     /// The file that lists the tensors, named where one is missing.
-    pub(super) file: &'static str,
+    pub(super) file: Arc<str>,
     /// Every stored tensor, by name.
     pub(super) tensors: HashMap<String, Tensor>,
 }

@@ -35,7 +35,9 @@ pub(super) fn claim(config: &ModelConfig, file: &str, stored: HashMap<String, Te
     }
     let mut tensors = HashMap::with_capacity(own.len());
     for expected in names::expected(config) {
-        take(config, file, &mut own, &expected, &mut tensors)?;
+        for expected in as_stored(config, &own, expected) {
+            take(config, file, &mut own, &expected, &mut tensors)?;
+        }
     }
     let prediction_layers = claim_prediction(config, file, &mut own, &mut tensors);
     let mut left: Vec<(String, Tensor)> = own.into_iter().collect();
@@ -55,6 +57,17 @@ pub(super) fn claim(config: &ModelConfig, file: &str, stored: HashMap<String, Te
     let unused_count = unused.len();
     unused.truncate(UNUSED_NAMES);
     Ok(Claims { tensors, prediction_layers, unused, unused_count })
+}
+
+/// The tensors that are stored for one that is expected.
+fn as_stored(config: &ModelConfig, own: &HashMap<String, Tensor>, expected: Expected) -> Vec<Expected> {
+    match names::split_layer(&expected.name) {
+        Some((layer, "self_attn.kv_b_proj.weight")) if !own.contains_key(&expected.name) => {
+            let halves = names::split_kv_b(config, layer);
+            if halves.iter().any(|half| own.contains_key(&half.name)) { halves.into() } else { vec![expected] }
+        }
+        _ => vec![expected],
+    }
 }
 
 /// Moves an expected tensor, and its scales, from what is stored to what is claimed.
@@ -93,7 +106,7 @@ fn take(
             return Err(scale.error(Class::Quant, message));
         }
         tensors.insert(scale_name, (scale, TensorRole::Scale));
-    } else if !tensor.dtype.is_plain_float() {
+    } else if !(tensor.dtype.is_plain_float() || tensor.dtype.is_quantised_block() && expected.role.is_matrix()) {
         let fp8 = matches!(tensor.dtype, Dtype::F8_E5M2 | Dtype::F8_E4M3FNUZ | Dtype::F8_E5M2FNUZ);
         let class = if fp8 && expected.role == TensorRole::Matrix { Class::Quant } else { Class::Dtype };
         let or_fp8 = if expected.role == TensorRole::Matrix { ", BF16 or F8_E4M3" } else { " or BF16" };
@@ -112,7 +125,8 @@ fn claim_prediction(
 ) -> u32 {
     let mut whole = 0u32;
     for index in config.num_hidden_layers..config.layers_with_prediction() {
-        let expected = names::expected_prediction(config, index);
+        let expected = names::expected_prediction(config, index).into_iter();
+        let expected: Vec<Expected> = expected.flat_map(|expected| as_stored(config, own, expected)).collect();
         let mut stored = HashMap::new();
         for name in expected.iter().flat_map(|expected| [expected.name.clone(), names::scale(&expected.name)]) {
             if let Some(tensor) = own.get(&name) {

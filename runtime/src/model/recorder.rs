@@ -119,16 +119,23 @@ impl<'a> StepRecorder<'a> {
 
     /// y = weights · x.
     pub(super) fn linear_into(&mut self, x: Columns, weights: &LinearWeights, y: Columns) {
-        self.multiply(x, weights, y, false);
+        self.multiply(x, weights, y, None, false);
     }
 
     /// y += weights · x.
     pub(super) fn add_linear(&mut self, x: Columns, weights: &LinearWeights, y: Columns) {
-        self.multiply(x, weights, y, true);
+        self.multiply(x, weights, y, None, true);
+    }
+
+    /// y = weights · x, where a row group of the weights takes the first of every `x_group` columns of x.
+    pub(super) fn linear_of_groups(&mut self, x: Columns, weights: &LinearWeights, x_group: u32) -> Columns {
+        let y = self.tensor(x.rows, weights.width);
+        self.multiply(x, weights, y, Some(x_group), false);
+        y
     }
 
     /// Row groups of the weights, where there are several, take neighbouring columns of x each.
-    fn multiply(&mut self, x: Columns, weights: &LinearWeights, y: Columns, accumulate: bool) {
+    fn multiply(&mut self, x: Columns, weights: &LinearWeights, y: Columns, x_group: Option<u32>, accumulate: bool) {
         let capacity = self.capacity(x.rows);
         for shard in &weights.shards {
             self.push(Linear {
@@ -141,7 +148,7 @@ impl<'a> StepRecorder<'a> {
                 panels: shard.panels,
                 x_stride: x.stride,
                 x_offset: x.first,
-                x_group: if shard.panels.groups > 1 { shard.panels.columns } else { 0 },
+                x_group: if shard.panels.groups > 1 { x_group.unwrap_or(shard.panels.columns) } else { 0 },
                 y_stride: y.stride,
                 y_offset: y.first + shard.offset,
                 y_group: shard.panels.rows,

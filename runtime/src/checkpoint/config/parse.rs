@@ -1,5 +1,7 @@
 //! Fields of config.json and generation_config.json become a [`ModelConfig`] and [`GenerationDefaults`].
 
+use std::collections::BTreeMap;
+
 use super::{
     CONFIG_FILE, GENERATION_FILE, GenerationDefaults, GroupScore, IndexerConfig, LayerIndexer, LayerKind, ModelConfig,
     Quantization, RopeConfig, RouterConfig, SCALE_BLOCK, Scoring, Yarn,
@@ -45,8 +47,12 @@ impl ModelConfig {
     /// [`Class::Json`]: not one strict JSON object. [`Class::Arch`]: another family of models. [`Class::Config`]: a field
     /// that is absent, of a wrong type, out of range, or beyond what the kernels do. [`Class::Quant`]: another quantisation.
     pub fn parse(bytes: &[u8]) -> Result<ModelConfig> {
-        let members = parse_object(CONFIG_FILE, bytes)?;
-        let whole = Fields::new(CONFIG_FILE, &members);
+        ModelConfig::read(CONFIG_FILE, &parse_object(CONFIG_FILE, bytes)?)
+    }
+
+    /// Reads the members of a config.json, which `file` holds in one form or another.
+    pub(in crate::checkpoint) fn read(file: &str, members: &BTreeMap<String, Json>) -> Result<ModelConfig> {
+        let whole = Fields::new(file, members);
         // Kimi-K2.5 and its like nest the language model's config beside that of their vision tower.
         let nested = whole.object("text_config", Class::Config)?;
         let (fields, tensor_prefix) = match &nested {
@@ -54,7 +60,7 @@ impl ModelConfig {
             None => (&whole, ""),
         };
         let foreign =
-            |what: std::fmt::Arguments<'_>| Error::file(Class::Arch, CONFIG_FILE, format_args!("model_type: {what}"));
+            |what: std::fmt::Arguments<'_>| Error::file(Class::Arch, file, format_args!("model_type: {what}"));
         let model_type = match fields.get("model_type") {
             Some(Json::String(name)) => name.clone(),
             other => {

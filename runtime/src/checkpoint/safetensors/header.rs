@@ -150,9 +150,9 @@ fn entry(reader: &mut Reader<'_>, file: &Arc<str>, name: Cow<'_, str>) -> Result
     // A zero must not hide that the other dimensions overflow.
     let product =
         |dims: &[u64]| dims.iter().filter(|&&dim| dim > 0).try_fold(1u64, |product, &dim| product.checked_mul(dim));
-    let bytes = product(&shape).and_then(|elements| elements.checked_mul(dtype.bits()).map(|_| elements));
+    let elements = product(&shape).filter(|elements| elements.checked_mul(dtype.bits()).is_some());
     let elements =
-        bytes.ok_or_else(|| fault(Class::Shape, &format!("shape {shape:?} of {dtype} overflows 64 bits")))?;
+        elements.ok_or_else(|| fault(Class::Shape, &format!("shape {shape:?} of {dtype} overflows 64 bits")))?;
     let elements = if shape.contains(&0) { 0 } else { elements };
     let bytes = dtype.bytes(elements);
     let bytes =

@@ -22,7 +22,7 @@ pub(super) async fn open(source: &dyn Source) -> Result<Stored> {
         None => GenerationDefaults::default(),
     };
     let (file, tensors) = index::read(source).await?;
-    Ok(Stored { config, generation, file, tensors })
+    Ok(Stored { config, generation, file: file.into(), tensors })
 }
 
 /// The files about text; none where there is no tokenizer.

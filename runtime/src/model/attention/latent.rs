@@ -9,8 +9,7 @@ use lyn_shaders::mla_sparse::{self, MlaSparse};
 use lyn_shaders::rope::{Rope, RopeSegment};
 
 use super::indexer::{self, Inputs, Selected};
-use super::tensors::Latent;
-use crate::layout::TableShard;
+use super::tensors::{KeyUp, Latent};
 use crate::model::cache::CacheTensor;
 use crate::model::dims::IndexerDims;
 use crate::model::recorder::{StepRecorder, queries_at_once};
@@ -113,7 +112,11 @@ fn rope(r: &mut StepRecorder<'_>, q: Columns, indexer: Option<(&IndexerDims, &In
 }
 
 /// Each head's query through its key rows of `kv_b_proj`: what meets a latent as the query would meet its key.
-fn absorb(r: &mut StepRecorder<'_>, q: Columns, key_up: &TableShard) -> Columns {
+fn absorb(r: &mut StepRecorder<'_>, q: Columns, key_up: &KeyUp) -> Columns {
+    let key_up = match key_up {
+        KeyUp::Transposed(weights) => return r.linear_of_groups(q, weights, r.dims.q_head_dim()),
+        KeyUp::Rows(table) => table,
+    };
     let y = r.tokens(r.dims.heads * r.dims.kv_lora_rank);
     r.push(Absorb {
         q: q.slot,

@@ -24,14 +24,23 @@ pub struct Latent {
     pub kv_norm: Slot,
     /// The indexer; none where the layer owns none.
     pub indexer: Option<Indexer>,
-    /// The key rows of `kv_b_proj`, row-major `[heads · qk_nope_head_dim, kv_lora_rank]`: contracted over rows.
-    pub key_up: TableShard,
+    /// What brings queries into the space of the latents.
+    pub key_up: KeyUp,
     /// The value rows of `kv_b_proj`, a row group for each head: `[heads, v_head_dim, kv_lora_rank]`.
     pub value_up: LinearWeights,
     /// `o_proj`: `[hidden_size, heads · v_head_dim]`
     pub output: LinearWeights,
     /// `[pages · 64, kv_lora_rank + qk_rope_head_dim]`
     pub latents: CacheTensor,
+}
+
+/// The key half of `kv_b_proj`, as the files have it.
+#[derive(Clone, Debug)]
+pub enum KeyUp {
+    /// Row-major `[heads · qk_nope_head_dim, kv_lora_rank]`: contracted over rows.
+    Rows(TableShard),
+    /// Transposed, a row group for each head, `[heads, kv_lora_rank, qk_nope_head_dim]`: as any linear layer.
+    Transposed(LinearWeights),
 }
 
 /// The query side behind the q latent.
@@ -97,27 +106,39 @@ impl Latent {
             }),
             _ => None,
         };
-        // `kv_b_proj` holds for each head key rows, then value rows. The absorbed form contracts the first over rows, so that
-        // they stay row-major, and the second over columns, as any linear layer.
-        let (keys, values) = (dims.qk_nope_head_dim, dims.v_head_dim);
-        let of_heads = |first_row, rows| StoredRows {
-            tensor: name("kv_b_proj"),
-            groups: dims.heads,
-            rows,
-            first_row,
-            group_stride: keys + values,
-        };
+        let (key_up, value_up) = key_and_value(layout, dims, layer)?;
         Ok(Latent {
             down,
             query: down_parts[0],
             kv: down_parts[1],
             up,
             indexer,
-            key_up: layout.row_groups(of_heads(0, keys))?,
-            value_up: layout.panel_groups(of_heads(keys, values))?,
+            key_up,
+            value_up,
             kv_norm: layout.vector(name("kv_a_layernorm"))?,
             output: layout.matrix(name("o_proj"))?,
             latents: cached(layout, "latent", cache_write::row(dims.kv_lora_rank, dims.rope_pairs)),
         })
     }
+}
+
+/// `kv_b_proj` holds for each head key rows, then value rows. The absorbed form contracts the first over rows, so that they stay
+/// row-major, and the second over columns, as any linear layer. Files that have two tensors in its place have the first transposed.
+fn key_and_value(layout: &mut Layout<'_>, dims: &Dims, layer: u32) -> Result<(KeyUp, LinearWeights)> {
+    let name = |part: &str| names::layer(layer, &format!("self_attn.{part}"));
+    let (keys, values) = (dims.qk_nope_head_dim, dims.v_head_dim);
+    let of_heads = |part: &str, first_row, rows, group_stride| StoredRows {
+        tensor: name(part),
+        groups: dims.heads,
+        rows,
+        first_row,
+        group_stride,
+    };
+    if layout.checkpoint.has(&name("embed_q")) {
+        let keys = layout.panel_groups(of_heads("embed_q", 0, dims.kv_lora_rank, dims.kv_lora_rank))?;
+        let values = layout.panel_groups(of_heads("unembed_out", 0, values, values))?;
+        return Ok((KeyUp::Transposed(keys), values));
+    }
+    let key_up = layout.row_groups(of_heads("kv_b_proj", 0, keys, keys + values))?;
+    Ok((KeyUp::Rows(key_up), layout.panel_groups(of_heads("kv_b_proj", keys, values, keys + values))?))
 }

@@ -1,0 +1,609 @@
+//! One GGUF file's header: its metadata, and which tensor owns which bytes.
+//!
+//! In: a file of a [`Source`]. Out: [`Header`]. The header's length stands nowhere, so a growing piece of the file is read until
+//! it holds the whole. Never: an allocation that a number in the file asks for before the file is known to hold as much; recursion.
+//! Source: the GGUF specification, versions 2 and 3, little-endian.
+
+use std::collections::{BTreeMap, HashSet};
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::blocks;
+use crate::checkpoint::dtype::Dtype;
+use crate::checkpoint::files;
+use crate::checkpoint::source::Source;
+use crate::checkpoint::stored::tensor_error;
+use crate::error::{Class, Error, Result, quote};
+
+/// Bytes read at first; most headers hold a vocabulary and take some megabytes.
+pub(super) const FIRST_BYTES: u64 = 1 << 20;
+/// Largest header of one file, in bytes.
+const HEADER_BYTES: u64 = 128 << 20;
+/// Most tensors of a file.
+const TENSORS: u64 = 131_072;
+/// Most metadata keys of a file.
+const KEYS: u64 = 4096;
+/// Longest metadata key, in bytes.
+const KEY_BYTES: u64 = 256;
+/// Longest string, in bytes.
+const STRING_BYTES: u64 = 16 << 20;
+/// Most elements of a list.
+const LIST: u64 = 4 << 20;
+/// Longest tensor name, in bytes.
+const NAME_BYTES: u64 = 63;
+/// Most dimensions.
+const RANK: u32 = 4;
+/// Most elements of a tensor.
+const ELEMENTS: u64 = 1 << 40;
+/// Where nothing else is said, in bytes.
+const ALIGNMENT: u64 = 32;
+
+/// A file's metadata and tensors.
+#[derive(Debug)]
+pub(super) struct Header {
+    /// The file.
+    pub(super) file: Arc<str>,
+    /// Metadata by key.
+    pub(super) metadata: Metadata,
+    /// Tensors in the order of the table.
+    pub(super) tensors: Vec<Entry>,
+}
+
+/// A tensor of the table.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// Name as stored.
+    pub(super) name: String,
+    /// Dimensions, slowest first: the reverse of the file's.
+    pub(super) shape: Vec<u64>,
+    /// How values are stored.
+    pub(super) dtype: Dtype,
+    /// First byte in the file.
+    pub(super) offset: u64,
+    /// Length in bytes.
+    pub(super) bytes: u64,
+}
+
+/// Metadata: values by key, lists undecoded.
+#[derive(Debug)]
+pub(super) struct Metadata {
+    file: Arc<str>,
+    header: Vec<u8>,
+    values: BTreeMap<String, Value>,
+}
+
+/// A metadata value.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Value {
+    Integer(i128),
+    Float(Float),
+    Bool(bool),
+    Text(Range<usize>),
+    List(List),
+}
+
+/// A float as wide as it was stored: the shortest decimal of an f32 is what its writer meant.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Float {
+    Single(f32),
+    Double(f64),
+}
+
+/// A list's element type, its length, and where its elements lie in the header.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct List {
+    kind: Kind,
+    count: usize,
+    bytes: Range<usize>,
+}
+
+/// Types of values, by their numbers in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    U8,
+    I8,
+    U16,
+    I16,
+    U32,
+    I32,
+    F32,
+    Bool,
+    String,
+    List,
+    U64,
+    I64,
+    F64,
+}
+
+impl Kind {
+    fn of(number: u32) -> Option<Kind> {
+        use Kind::{Bool, F32, F64, I8, I16, I32, I64, List, String, U8, U16, U32, U64};
+        const KINDS: [Kind; 13] = [U8, I8, U16, I16, U32, I32, F32, Bool, String, List, U64, I64, F64];
+        KINDS.get(usize::try_from(number).ok()?).copied()
+    }
+
+    /// Bytes of an element; of a string and a list, of its count.
+    const fn least_bytes(self) -> u64 {
+        match self {
+            Kind::U8 | Kind::I8 | Kind::Bool => 1,
+            Kind::U16 | Kind::I16 => 2,
+            Kind::U32 | Kind::I32 | Kind::F32 => 4,
+            Kind::String | Kind::U64 | Kind::I64 | Kind::F64 => 8,
+            Kind::List => 12,
+        }
+    }
+
+    const fn describe(self) -> &'static str {
+        match self {
+            Kind::F32 | Kind::F64 => "numbers",
+            Kind::Bool => "true and false",
+            Kind::String => "texts",
+            Kind::List => "lists",
+            _ => "whole numbers",
+        }
+    }
+}
+
+/// Why reading stopped.
+enum Stop {
+    /// The piece ends here; so many bytes from the start of the file are needed at least.
+    Short(u64),
+    Wrong(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Stop {
+        Stop::Wrong(error)
+    }
+}
+
+/// Reads and checks the header of `file`.
+///
+/// # Errors
+/// `bad_checkpoint`, with the class of what is wrong; `unsupported_model` for block types that lyn does not run.
+pub(super) async fn read(source: &dyn Source, file: &str) -> Result<Header> {
+    let size = source.size(file).await?.ok_or_else(|| Error::file(Class::Io, file, "no such file"))?;
+    let label: Arc<str> = file.into();
+    let mut wanted = FIRST_BYTES.min(size);
+    let mut piece = Vec::new();
+    loop {
+        let have = piece.len() as u64;
+        let more = source.read(file, have, usize::try_from(wanted.saturating_sub(have)).unwrap_or(0)).await?;
+        piece.extend(more);
+        if piece.len() as u64 != wanted {
+            let message = format!("expected {wanted} bytes, the source gave {}", piece.len());
+            return Err(Error::file(Class::Len, file, message));
+        }
+        match parse(&label, &piece, size) {
+            Ok((values, tensors, length)) => {
+                piece.truncate(length);
+                let metadata = Metadata { file: label.clone(), header: piece, values };
+                return Ok(Header { file: label, metadata, tensors });
+            }
+            Err(Stop::Wrong(error)) => return Err(error),
+            Err(Stop::Short(needed)) if needed > size => {
+                let message = format!("the header needs {needed} bytes, the file has {size}: the file is cut");
+                return Err(Error::file(Class::Len, file, message));
+            }
+            Err(Stop::Short(needed)) if needed > HEADER_BYTES => {
+                let message = format!("expected a header of at most {HEADER_BYTES} bytes, found at least {needed}");
+                return Err(Error::file(Class::Limit, file, message));
+            }
+            Err(Stop::Short(needed)) => wanted = needed.max(wanted.saturating_mul(2)).min(size).min(HEADER_BYTES),
+        }
+    }
+}
+
+type Parsed = (BTreeMap<String, Value>, Vec<Entry>, usize);
+
+/// Reads a header from the first bytes of a file of `size` bytes.
+fn parse(file: &Arc<str>, piece: &[u8], size: u64) -> Result<Parsed, Stop> {
+    let mut reader = Reader { file, piece, at: 0, size };
+    reader.start()?;
+    let count = reader.u64()?;
+    let keys = reader.u64()?;
+    reader.bounded("tensors", count, TENSORS, 24)?;
+    reader.bounded("metadata keys", keys, KEYS, 13)?;
+    let mut values = BTreeMap::new();
+    for _ in 0..keys {
+        let key = reader.key()?;
+        let value = reader.value(&key)?;
+        if values.contains_key(&key) {
+            return Err(reader.wrong(Class::Dup, format_args!("the key {} twice", quote(&key))));
+        }
+        values.insert(key, value);
+    }
+    let alignment = reader.alignment(&values)?;
+    let mut tensors = Vec::new();
+    for _ in 0..count {
+        tensors.push(reader.tensor(alignment)?);
+    }
+    let start = reader.at as u64;
+    let data_start = start.checked_next_multiple_of(alignment).unwrap_or(u64::MAX);
+    place(file, &mut tensors, data_start, size)?;
+    Ok((values, tensors, reader.at))
+}
+
+/// Offsets from the start of the file; no two tensors share a byte, and none ends beyond the file.
+fn place(file: &str, tensors: &mut [Entry], data_start: u64, size: u64) -> Result<()> {
+    let mut names = HashSet::with_capacity(tensors.len());
+    for tensor in tensors.iter_mut() {
+        if !names.insert(tensor.name.clone()) {
+            return Err(tensor_error(Class::Dup, file, &tensor.name, "twice in one file"));
+        }
+        let start = tensor.offset.checked_add(data_start);
+        let end = start.and_then(|start| start.checked_add(tensor.bytes)).filter(|&end| end <= size);
+        let (Some(start), Some(_)) = (start, end) else {
+            let message = format!(
+                "{} bytes from {} of the data, which begins at {data_start} of {size} bytes: the file is cut, or the offset is wrong",
+                tensor.bytes, tensor.offset
+            );
+            return Err(tensor_error(Class::Offset, file, &tensor.name, message));
+        };
+        tensor.offset = start;
+    }
+    let mut order: Vec<&Entry> = tensors.iter().collect();
+    order.sort_by_key(|tensor| tensor.offset);
+    for pair in order.windows(2) {
+        if let [first, second] = pair
+            && first.offset.saturating_add(first.bytes) > second.offset
+        {
+            let message = format!("begins within the bytes of tensor {}", quote(&first.name));
+            return Err(tensor_error(Class::Cover, file, &second.name, message));
+        }
+    }
+    Ok(())
+}
+
+/// Reads a piece of a file from its start.
+struct Reader<'a> {
+    file: &'a str,
+    piece: &'a [u8],
+    at: usize,
+    size: u64,
+}
+
+impl<'a> Reader<'a> {
+    fn wrong(&self, class: Class, message: impl std::fmt::Display) -> Stop {
+        Stop::Wrong(Error::file(class, self.file, message))
+    }
+
+    fn take(&mut self, length: u64) -> Result<&'a [u8], Stop> {
+        let end = (self.at as u64).saturating_add(length);
+        let range = usize::try_from(end).ok().map(|end| self.at..end);
+        let bytes = range.and_then(|range| self.piece.get(range)).ok_or(Stop::Short(end))?;
+        self.at = self.at.saturating_add(bytes.len());
+        Ok(bytes)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Stop> {
+        let bytes = self.take(N as u64)?;
+        Ok(bytes.first_chunk::<N>().copied().unwrap_or([0; N]))
+    }
+
+    fn u32(&mut self) -> Result<u32, Stop> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    fn u64(&mut self) -> Result<u64, Stop> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    /// Magic and version.
+    fn start(&mut self) -> Result<(), Stop> {
+        let start = self.piece.get(..64).unwrap_or(self.piece);
+        match start {
+            [b'G', b'G', b'U', b'F', ..] => {}
+            [] => return Err(self.wrong(Class::Len, "the file is empty")),
+            [b'l' | b't', b'm' | b'j', b'g', b'g', ..] => {
+                let error = Error::file(Class::Kind, self.file, "this is a file of llama.cpp from before GGUF");
+                return Err(error.with_help("download the model as GGUF, version 2 or 3").into());
+            }
+            _ => {
+                files::refuse_other_kinds(self.file, start)?;
+                let json = matches!(start, [_, _, _, _, _, _, _, _, b'{', ..]);
+                let found = if json { "this looks like a safetensors file" } else { "expected GGUF as first bytes" };
+                return Err(self.wrong(Class::Kind, found));
+            }
+        }
+        self.take(4)?;
+        match self.u32()? {
+            2 | 3 => Ok(()),
+            version if (1..=3).contains(&version.swap_bytes()) => {
+                Err(self.wrong(Class::Kind, "this is a big-endian GGUF file; expected little-endian"))
+            }
+            version => Err(self.wrong(Class::Kind, format_args!("expected GGUF version 2 or 3, found {version}"))),
+        }
+    }
+
+    /// Refuses a count above `most`, or above what the rest of the file can hold.
+    fn bounded(&self, what: &str, count: u64, most: u64, least_bytes: u64) -> Result<(), Stop> {
+        if count > most {
+            return Err(self.wrong(Class::Limit, format_args!("expected at most {most} {what}, found {count}")));
+        }
+        let rest = self.size.saturating_sub(self.at as u64);
+        if count.saturating_mul(least_bytes) > rest {
+            let message = format!("{count} {what} in the last {rest} bytes: the file is cut");
+            return Err(self.wrong(Class::Len, message));
+        }
+        Ok(())
+    }
+
+    /// A string's place.
+    fn string(&mut self, what: &str, most: u64) -> Result<Range<usize>, Stop> {
+        let length = self.u64()?;
+        self.bounded("bytes of a string", length, most, 1).map_err(|stop| match stop {
+            Stop::Wrong(error) => Stop::Wrong(error.with_detail("key", crate::error::escape(what))),
+            short @ Stop::Short(_) => short,
+        })?;
+        let start = self.at;
+        if std::str::from_utf8(self.take(length)?).is_err() {
+            return Err(self.wrong(Class::Entry, format_args!("{what}: expected UTF-8")));
+        }
+        Ok(start..self.at)
+    }
+
+    fn text(&self, range: Range<usize>) -> String {
+        self.piece.get(range).map(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default()
+    }
+
+    fn key(&mut self) -> Result<String, Stop> {
+        let range = self.string("a metadata key", KEY_BYTES)?;
+        if range.is_empty() {
+            return Err(self.wrong(Class::Entry, "a metadata key is empty"));
+        }
+        Ok(self.text(range))
+    }
+
+    fn kind(&mut self, key: &str) -> Result<Kind, Stop> {
+        let number = self.u32()?;
+        let unknown = || self.wrong(Class::Entry, format_args!("{}: unknown type {number} of a value", quote(key)));
+        Kind::of(number).ok_or_else(unknown)
+    }
+
+    fn value(&mut self, key: &str) -> Result<Value, Stop> {
+        match self.kind(key)? {
+            Kind::String => self.string(&quote(key), STRING_BYTES).map(Value::Text),
+            Kind::List => self.list(key).map(Value::List),
+            kind => self.scalar(key, kind),
+        }
+    }
+
+    fn scalar(&mut self, key: &str, kind: Kind) -> Result<Value, Stop> {
+        Ok(match kind {
+            Kind::U8 => Value::Integer(u8::from_le_bytes(self.array()?).into()),
+            Kind::I8 => Value::Integer(i8::from_le_bytes(self.array()?).into()),
+            Kind::U16 => Value::Integer(u16::from_le_bytes(self.array()?).into()),
+            Kind::I16 => Value::Integer(i16::from_le_bytes(self.array()?).into()),
+            Kind::U32 => Value::Integer(self.u32()?.into()),
+            Kind::I32 => Value::Integer(i32::from_le_bytes(self.array()?).into()),
+            Kind::U64 => Value::Integer(self.u64()?.into()),
+            Kind::I64 => Value::Integer(i64::from_le_bytes(self.array()?).into()),
+            Kind::F32 => Value::Float(Float::Single(f32::from_le_bytes(self.array()?))),
+            Kind::F64 => Value::Float(Float::Double(f64::from_le_bytes(self.array()?))),
+            Kind::Bool => match self.array()? {
+                [0] => Value::Bool(false),
+                [1] => Value::Bool(true),
+                [other] => {
+                    let message = format!("{}: expected 0 or 1 as true or false, found {other}", quote(key));
+                    return Err(self.wrong(Class::Entry, message));
+                }
+            },
+            Kind::String | Kind::List => {
+                return Err(self.wrong(Class::Entry, format_args!("{}: expected a number", quote(key))));
+            }
+        })
+    }
+
+    /// A list, whose elements are checked here and decoded by who wants them.
+    fn list(&mut self, key: &str) -> Result<List, Stop> {
+        let kind = self.kind(key)?;
+        if kind == Kind::List {
+            return Err(self.wrong(Class::Entry, format_args!("{}: a list of lists", quote(key))));
+        }
+        let count = self.u64()?;
+        self.bounded(&format!("elements of {}", quote(key)), count, LIST, kind.least_bytes())?;
+        let start = self.at;
+        match kind {
+            Kind::String => {
+                let what = quote(key);
+                for _ in 0..count {
+                    self.string(&what, STRING_BYTES)?;
+                }
+            }
+            Kind::Bool => {
+                if self.take(count)?.iter().any(|&byte| byte > 1) {
+                    let message = format!("{}: expected 0 or 1 as true or false", quote(key));
+                    return Err(self.wrong(Class::Entry, message));
+                }
+            }
+            kind => drop(self.take(count.saturating_mul(kind.least_bytes()))?),
+        }
+        Ok(List { kind, count: usize::try_from(count).unwrap_or(usize::MAX), bytes: start..self.at })
+    }
+
+    /// A power of two that tensors begin at multiples of.
+    fn alignment(&self, values: &BTreeMap<String, Value>) -> Result<u64, Stop> {
+        let Some(value) = values.get("general.alignment") else { return Ok(ALIGNMENT) };
+        let alignment = match value {
+            Value::Integer(number) => u64::try_from(*number).ok(),
+            _ => None,
+        };
+        let right = alignment.filter(|alignment| alignment.is_power_of_two() && (8..=65536).contains(alignment));
+        let wrong = || self.wrong(Class::Entry, "general.alignment: expected a power of two from 8 to 65,536");
+        right.ok_or_else(wrong)
+    }
+
+    fn tensor(&mut self, alignment: u64) -> Result<Entry, Stop> {
+        let range = self.string("a tensor's name", NAME_BYTES)?;
+        let name = self.text(range);
+        if name.is_empty() {
+            return Err(self.wrong(Class::Entry, "a tensor's name is empty"));
+        }
+        let file = self.file;
+        let wrong = |class, message: &str| Stop::Wrong(tensor_error(class, file, &name, message));
+        let rank = self.u32()?;
+        if !(1..=RANK).contains(&rank) {
+            return Err(wrong(Class::Shape, &format!("expected 1 to {RANK} dimensions, found {rank}")));
+        }
+        let mut shape = Vec::new();
+        for _ in 0..rank {
+            shape.push(self.u64()?);
+        }
+        let columns = shape.first().copied().unwrap_or(0);
+        shape.reverse();
+        let elements = shape.iter().try_fold(1u64, |product, &dim| product.checked_mul(dim));
+        let elements = elements.filter(|elements| (1..ELEMENTS).contains(elements));
+        let elements = elements
+            .ok_or_else(|| wrong(Class::Shape, &format!("expected 1 to 2^40 elements, found the shape {shape:?}")))?;
+        let number = self.u32()?;
+        let dtype = blocks::dtype(number).map_err(|refused| Stop::Wrong(refused.error(file, &name, number)))?;
+        let (values, block_bytes) = dtype.block();
+        if !columns.is_multiple_of(values) {
+            let message = format!("rows of {columns} values, {dtype} has blocks of {values}");
+            return Err(wrong(Class::Shape, &message));
+        }
+        let offset = self.u64()?;
+        if !offset.is_multiple_of(alignment) {
+            return Err(wrong(Class::Offset, &format!("offset {offset} is no multiple of the alignment {alignment}")));
+        }
+        let bytes = elements.checked_div(values).unwrap_or(0).saturating_mul(block_bytes);
+        Ok(Entry { name, shape, dtype, offset, bytes })
+    }
+}
+
+impl Metadata {
+    /// A refusal that names the file and the key.
+    pub(super) fn wrong(&self, key: &str, message: impl std::fmt::Display) -> Error {
+        Error::file(Class::Config, &self.file, format_args!("{key}: {message}"))
+            .with_detail("key", crate::error::escape(key))
+    }
+
+    /// The file.
+    pub(super) fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// Elements of a list; none where there is none.
+    pub(super) fn length(&self, key: &str) -> Option<usize> {
+        match self.values.get(key) {
+            Some(Value::List(list)) => Some(list.count),
+            _ => None,
+        }
+    }
+
+    /// A whole number of any stored width.
+    pub(super) fn integer(&self, key: &str) -> Result<Option<i128>> {
+        match self.values.get(key) {
+            None => Ok(None),
+            Some(Value::Integer(number)) => Ok(Some(*number)),
+            // One number per layer, all the same, is one number.
+            Some(Value::List(list)) => match self.integers(list) {
+                Some(numbers) if numbers.windows(2).all(|pair| pair.first() == pair.last()) && !numbers.is_empty() => {
+                    Ok(numbers.first().copied())
+                }
+                Some(_) => Err(self.wrong(key, "expected the same number for every layer")),
+                None => {
+                    Err(self
+                        .wrong(key, format_args!("expected a whole number, found a list of {}", list.kind.describe())))
+                }
+            },
+            Some(other) => Err(self.wrong(key, format_args!("expected a whole number, found {}", other.describe()))),
+        }
+    }
+
+    /// A number; whole ones count.
+    pub(super) fn number(&self, key: &str) -> Result<Option<f64>> {
+        match self.values.get(key) {
+            None => Ok(None),
+            // The shortest decimal: 1e-6 was written as an f32, and is meant as 1e-6.
+            Some(Value::Float(Float::Single(number))) => Ok(number.to_string().parse().ok()),
+            Some(Value::Float(Float::Double(number))) => Ok(Some(*number)),
+            Some(Value::Integer(number)) => Ok(number.to_string().parse().ok()),
+            Some(other) => Err(self.wrong(key, format_args!("expected a number, found {}", other.describe()))),
+        }
+    }
+
+    /// True or false.
+    pub(super) fn bool(&self, key: &str) -> Result<Option<bool>> {
+        match self.values.get(key) {
+            None => Ok(None),
+            Some(Value::Bool(value)) => Ok(Some(*value)),
+            Some(other) => Err(self.wrong(key, format_args!("expected true or false, found {}", other.describe()))),
+        }
+    }
+
+    /// A text.
+    pub(super) fn text(&self, key: &str) -> Result<Option<&str>> {
+        match self.values.get(key) {
+            None => Ok(None),
+            Some(Value::Text(range)) => Ok(Some(self.str(range.clone()))),
+            Some(other) => Err(self.wrong(key, format_args!("expected a text, found {}", other.describe()))),
+        }
+    }
+
+    /// A list of texts.
+    pub(super) fn texts(&self, key: &str) -> Result<Option<Vec<&str>>> {
+        let list = match self.values.get(key) {
+            None => return Ok(None),
+            Some(Value::List(list)) if list.kind == Kind::String => list,
+            Some(other) => {
+                return Err(self.wrong(key, format_args!("expected a list of texts, found {}", other.describe())));
+            }
+        };
+        let mut texts = Vec::with_capacity(list.count);
+        let mut at = list.bytes.start;
+        for _ in 0..list.count {
+            let length = self.header.get(at..).and_then(|rest| rest.first_chunk::<8>()).copied().unwrap_or_default();
+            let start = at.saturating_add(8);
+            let end = start.saturating_add(usize::try_from(u64::from_le_bytes(length)).unwrap_or(0));
+            texts.push(self.str(start..end));
+            at = end;
+        }
+        Ok(Some(texts))
+    }
+
+    /// A list of whole numbers, or of true and false as 1 and 0.
+    pub(super) fn integer_list(&self, key: &str) -> Result<Option<Vec<i128>>> {
+        let wrong = |found: &str| self.wrong(key, format_args!("expected a list of whole numbers, found {found}"));
+        match self.values.get(key) {
+            None => Ok(None),
+            Some(Value::List(list)) => {
+                self.integers(list).map(Some).ok_or_else(|| wrong(&format!("one of {}", list.kind.describe())))
+            }
+            Some(other) => Err(wrong(other.describe())),
+        }
+    }
+
+    fn integers(&self, list: &List) -> Option<Vec<i128>> {
+        if matches!(list.kind, Kind::F32 | Kind::F64 | Kind::String | Kind::List) {
+            return None;
+        }
+        let width = usize::try_from(list.kind.least_bytes()).ok()?;
+        let signed = matches!(list.kind, Kind::I8 | Kind::I16 | Kind::I32 | Kind::I64);
+        let element = |bytes: &[u8]| {
+            let negative = signed && bytes.last().is_some_and(|byte| byte & 0x80 != 0);
+            let mut wide = if negative { [0xff; 16] } else { [0; 16] };
+            wide.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+            i128::from_le_bytes(wide)
+        };
+        Some(self.header.get(list.bytes.clone())?.chunks_exact(width).map(element).collect())
+    }
+
+    fn str(&self, range: Range<usize>) -> &str {
+        // Checked to be UTF-8 when it was read.
+        self.header.get(range).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default()
+    }
+}
+
+impl Value {
+    fn describe(&self) -> &'static str {
+        match self {
+            Value::Integer(_) => "a whole number",
+            Value::Float(_) => "a number",
+            Value::Bool(_) => "true or false",
+            Value::Text(_) => "a text",
+            Value::List(_) => "a list",
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! A GGUF file, or several that are one model: the same models with their config, tokenizer and tensors under other names.
+
+mod blocks;
+mod config;
+mod header;
+mod names;
+mod patterns;
+#[cfg(test)]
+mod tests;
+mod vocabulary;
+
+use std::collections::HashMap;
+
+use self::header::Header;
+use super::config::{GenerationDefaults, ModelConfig};
+use super::source::Source;
+use super::stored::{Stored, TextFiles};
+use crate::error::{Class, Code, Error, Result};
+
+/// Most parts of a model.
+const PARTS: u32 = 10_000;
+
+/// Reads the headers of all parts, of which `file` is one, and no weight.
+pub(super) async fn open(source: &dyn Source, file: &str) -> Result<Stored> {
+    let parts = parts(source, file).await?;
+    let first = parts.first().ok_or_else(|| Error::new(Code::Internal, "a model has a part"))?;
+    let mut tensors = HashMap::new();
+    for part in &parts {
+        names::add(part, &mut tensors)?;
+    }
+    let has = |name: &str| parts.iter().any(|part| part.has(name));
+    let members = config::members(&first.metadata, &has)?;
+    let config = ModelConfig::read(&first.file, members.as_json()).map_err(|error| {
+        let key = error.details().get("field").and_then(|field| members.key(field.as_str()?));
+        match key.map(|key| format!("in this file it is {key}")) {
+            Some(key) => error.with_help(key),
+            None => error,
+        }
+    })?;
+    Ok(Stored { config, generation: GenerationDefaults::default(), file: first.file.clone(), tensors })
+}
+
+/// What the file says of text.
+pub(super) async fn text(source: &dyn Source, file: &str) -> Result<Option<TextFiles>> {
+    let file = part_of(file).map_or_else(|| file.to_owned(), |(name, count)| part_name(name, 1, count));
+    vocabulary::text(&header::read(source, &file).await?.metadata)
+}
+
+/// The headers of all parts, in order.
+async fn parts(source: &dyn Source, file: &str) -> Result<Vec<Header>> {
+    let named = part_of(file);
+    let (name, count) = named.unwrap_or((file, 1));
+    let mut parts = vec![];
+    for number in 1..=count {
+        let file = if named.is_some() { part_name(name, number, count) } else { file.to_owned() };
+        let part = header::read(source, &file).await?;
+        let wrong = |what: &str, expected: u64, found: i128| {
+            Err(Error::file(Class::Index, &file, format_args!("{what}: expected {expected}, found {found}")))
+        };
+        let integer = |key: &str| part.metadata.integer(key);
+        if let Some(found) = integer("split.count")?.filter(|found| *found != i128::from(count)) {
+            let error = wrong("split.count", count.into(), found);
+            return error
+                .map_err(|error| error.with_help("parts are named NAME-00001-of-00003.gguf; download them all"));
+        }
+        if let Some(found) = integer("split.no")?.filter(|found| *found != i128::from(number.saturating_sub(1))) {
+            return wrong("split.no", number.saturating_sub(1).into(), found);
+        }
+        parts.push(part);
+    }
+    let total: usize = parts.iter().map(|part| part.tensors.len()).sum();
+    let listed = parts.first().map(|part| part.metadata.integer("split.tensors.count")).transpose()?.flatten();
+    if let Some(listed) = listed.filter(|listed| *listed != total as i128) {
+        let message = format!("split.tensors.count: {listed}, but the parts have {total} tensors");
+        return Err(Error::file(Class::Index, file, message));
+    }
+    Ok(parts)
+}
+
+/// The name before a part's number, and of how many it is one: `NAME-00002-of-00003.gguf`.
+pub(super) fn part_of(file: &str) -> Option<(&str, u32)> {
+    let (rest, count) = file.strip_suffix(".gguf")?.rsplit_once("-of-")?;
+    let (name, number) = rest.rsplit_once('-')?;
+    let five = |text: &str| text.len() == 5 && text.bytes().all(|byte| byte.is_ascii_digit());
+    let count = count.parse().ok().filter(|_| five(count) && five(number))?;
+    (1..=PARTS).contains(&count).then_some((name, count))
+}
+
+fn part_name(name: &str, number: u32, count: u32) -> String {
+    format!("{name}-{number:05}-of-{count:05}.gguf")
+}
+
+impl Header {
+    fn has(&self, name: &str) -> bool {
+        self.tensors.iter().any(|tensor| tensor.name == name)
+    }
+}

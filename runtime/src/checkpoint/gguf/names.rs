@@ -1,0 +1,141 @@
+//! Names of a GGUF file in lyn's.
+//!
+//! `blk.3.attn_q_a.weight` is `model.layers.3.self_attn.q_a_proj.weight`; a tensor of stacked experts becomes one entry per expert.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::header::{Entry, Header};
+use crate::checkpoint::names;
+use crate::checkpoint::stored::{Tensor, tensor_error};
+use crate::error::{Class, Result};
+
+/// Parts of a layer that keep their shape: theirs, ours.
+const PARTS: [(&str, &str); 29] = [
+    ("attn_norm", "input_layernorm"),
+    ("ffn_norm", "post_attention_layernorm"),
+    ("attn_q", "self_attn.q_proj"),
+    ("attn_q_a", "self_attn.q_a_proj"),
+    ("attn_q_a_norm", "self_attn.q_a_layernorm"),
+    ("attn_q_b", "self_attn.q_b_proj"),
+    ("attn_kv_a_mqa", "self_attn.kv_a_proj_with_mqa"),
+    ("attn_kv_a_norm", "self_attn.kv_a_layernorm"),
+    ("attn_kv_b", "self_attn.kv_b_proj"),
+    ("attn_k_b", "self_attn.embed_q"),
+    ("attn_v_b", "self_attn.unembed_out"),
+    ("attn_output", "self_attn.o_proj"),
+    ("indexer.attn_q_b", "self_attn.indexer.wq_b"),
+    ("indexer.attn_k", "self_attn.indexer.wk"),
+    ("indexer.k_norm", "self_attn.indexer.k_norm"),
+    ("indexer.proj", "self_attn.indexer.weights_proj"),
+    ("ffn_gate", "mlp.gate_proj"),
+    ("ffn_up", "mlp.up_proj"),
+    ("ffn_down", "mlp.down_proj"),
+    ("ffn_gate_inp", "mlp.gate"),
+    ("ffn_gate_shexp", "mlp.shared_experts.gate_proj"),
+    ("ffn_up_shexp", "mlp.shared_experts.up_proj"),
+    ("ffn_down_shexp", "mlp.shared_experts.down_proj"),
+    ("nextn.eh_proj", "eh_proj"),
+    ("nextn.enorm", "enorm"),
+    ("nextn.hnorm", "hnorm"),
+    ("nextn.shared_head_norm", "shared_head.norm"),
+    ("nextn.embed_tokens", "embed_tokens"),
+    ("nextn.shared_head_head", "shared_head.head"),
+];
+
+/// Stacked experts: theirs, and ours one below the other in each expert.
+const STACKED: [(&str, &[&str]); 4] = [
+    ("ffn_gate_exps", &["gate_proj"]),
+    ("ffn_up_exps", &["up_proj"]),
+    ("ffn_down_exps", &["down_proj"]),
+    ("ffn_gate_up_exps", &["gate_proj", "up_proj"]),
+];
+
+/// Adds a file's tensors by lyn's names.
+///
+/// # Errors
+/// [`Class::Dup`]: in another file too. [`Class::Shape`]: stacked experts that cannot be told apart.
+pub(super) fn add(header: &Header, tensors: &mut HashMap<String, Tensor>) -> Result<()> {
+    for entry in &header.tensors {
+        for (name, tensor) in renamed(&header.file, entry)? {
+            if let Some(first) = tensors.get(&name) {
+                let message = format!("also in {}", crate::error::quote(&first.file));
+                return Err(tensor_error(Class::Dup, &header.file, &entry.name, message));
+            }
+            tensors.insert(name, tensor);
+        }
+    }
+    Ok(())
+}
+
+fn renamed(file: &Arc<str>, entry: &Entry) -> Result<Vec<(String, Tensor)>> {
+    let whole = |name: String| {
+        let Entry { name: stored, shape, dtype, offset, bytes } = entry;
+        let tensor = Tensor {
+            name: stored.clone(),
+            file: file.clone(),
+            dtype: *dtype,
+            shape: shape.clone(),
+            offset: *offset,
+            bytes: *bytes,
+        };
+        vec![(name, tensor)]
+    };
+    match entry.name.as_str() {
+        "token_embd.weight" => return Ok(whole(names::EMBED.to_owned())),
+        "output_norm.weight" => return Ok(whole(names::NORM.to_owned())),
+        "output.weight" => return Ok(whole(names::HEAD.to_owned())),
+        _ => {}
+    }
+    // What is not known keeps its name, and `tensors.rs` says that nobody asked for it.
+    let unknown = || Ok(whole(entry.name.clone()));
+    let Some((layer, part)) = entry.name.strip_prefix("blk.").and_then(|rest| rest.split_once('.')) else {
+        return unknown();
+    };
+    let Ok(layer) = layer.parse::<u32>() else { return unknown() };
+    // Some old files leave the suffix out.
+    if matches!(part, "exp_probs_b" | "exp_probs_b.bias") {
+        return Ok(whole(names::router_bias(layer)));
+    }
+    if part == "indexer.k_norm.bias" {
+        return Ok(whole(names::indexer_norm_bias(layer)));
+    }
+    let Some(part) = part.strip_suffix(".weight") else { return unknown() };
+    if let Some((_, ours)) = PARTS.iter().find(|(theirs, _)| *theirs == part) {
+        return Ok(whole(names::layer(layer, ours)));
+    }
+    let Some((_, parts)) = STACKED.iter().find(|(theirs, _)| *theirs == part) else { return unknown() };
+    stacked(file, entry, layer, parts)
+}
+
+/// One tensor for each expert and part: `[experts, parts · rows, columns]` as it lies.
+fn stacked(file: &Arc<str>, entry: &Entry, layer: u32, parts: &[&str]) -> Result<Vec<(String, Tensor)>> {
+    let wrong = |message: String| tensor_error(Class::Shape, file, &entry.name, message);
+    let &[experts, rows, columns] = entry.shape.as_slice() else {
+        return Err(wrong(format!("expected [experts, out, in], found the shape {:?}", entry.shape)));
+    };
+    let count = parts.len() as u64;
+    let experts = u32::try_from(experts).ok().filter(|experts| *experts <= lyn_shaders::route::MAX_EXPERTS);
+    let experts = experts.ok_or_else(|| wrong(format!("more experts than lyn runs: {:?}", entry.shape)))?;
+    let part_rows = rows.checked_div(count).filter(|_| rows.is_multiple_of(count));
+    let part_rows = part_rows
+        .ok_or_else(|| wrong(format!("expected {count} equal parts one below the other, found {rows} rows")))?;
+    // Rows consist of whole blocks, so that each expert's part begins with one.
+    let bytes = entry.bytes.checked_div(u64::from(experts).saturating_mul(count)).unwrap_or(0);
+    let mut tensors = Vec::new();
+    for expert in 0..experts {
+        for (place, part) in (0u64..).zip(parts) {
+            let before = u64::from(expert).saturating_mul(count).saturating_add(place).saturating_mul(bytes);
+            let tensor = Tensor {
+                name: entry.name.clone(),
+                file: file.clone(),
+                dtype: entry.dtype,
+                shape: vec![part_rows, columns],
+                offset: entry.offset.saturating_add(before),
+                bytes,
+            };
+            tensors.push((names::expert(layer, expert, part), tensor));
+        }
+    }
+    Ok(tensors)
+}
