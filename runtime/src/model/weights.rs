@@ -156,7 +156,10 @@ impl ExpertsWeights {
             }
         }
         let has_shared = router.n_shared_experts > 0;
-        let beside = has_shared && layout.encoding(&name(routed, "gate_proj"))? == encoding;
+        let mut beside = has_shared;
+        for part in ["gate_proj", "up_proj", "down_proj"].into_iter().filter(|_| has_shared) {
+            beside &= layout.encoding(&name(routed, part))? == encoding;
+        }
         let panels = ExpertPanels {
             encoding,
             hidden_size: dims.hidden_size,
