@@ -18,11 +18,35 @@ pub fn sum(count: u32, magnitude: f64) -> f64 {
     (8.0 + 2.0 * f64::from(count).sqrt()) * ROUNDING * magnitude + f64::from(count) * TINY
 }
 
-/// What flushing may take from one product: all of it where the input is subnormal. [`sum`]'s own term covers weights up to
-/// 1 only, and a weight of fp8 may be 448.
-#[must_use]
-pub fn flushed(weight: f64, input: f64) -> f64 {
-    if input.abs() < TINY { (weight * input).abs() } else { 0.0 }
+/// What a sum over weights and inputs is taken of: the result, or a part of its bound.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Terms {
+    /// The products: the result.
+    Products,
+    /// Their magnitudes, scaled codes and minima apart, as kernels sum them.
+    Magnitudes,
+    /// What flushing may take: all of a magnitude where the input is subnormal. [`sum`]'s own term covers weights up to 1
+    /// only, and a weight of fp8 may be 448.
+    Flushed,
+}
+
+impl Terms {
+    /// A weight, of its scaled code and its minimum.
+    pub(crate) const fn weight(self) -> fn(f64, f64) -> f64 {
+        match self {
+            Terms::Products => |scaled, minimum| scaled + minimum,
+            Terms::Magnitudes | Terms::Flushed => |scaled, minimum| scaled.abs() + minimum.abs(),
+        }
+    }
+
+    /// One term.
+    pub(crate) fn of(self, weight: f64, input: f64) -> f64 {
+        match self {
+            Terms::Products => weight * input,
+            Terms::Flushed if input.abs() >= TINY => 0.0,
+            Terms::Magnitudes | Terms::Flushed => weight * input.abs(),
+        }
+    }
 }
 
 /// Relative bound of `exp(−z)` for an exact argument: 3 + 2·|z| ulp, an ulp being at most 2⁻²³ of the value.

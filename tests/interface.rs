@@ -57,8 +57,8 @@ fn wgsl_and_host_state_the_same_numbers() {
     assert!(unseen.is_empty(), "no kernel declares {unseen:?}");
     for encoding in ENCODINGS {
         let (module, _) = parse(&linear::VEC, &encoding.panels_variant());
-        let vectors = constants(&module).find(|(name, _)| *name == "PIECE_VECTORS");
-        assert_eq!(vectors, Some(("PIECE_VECTORS", encoding.piece() / 4)), "{encoding:?}");
+        let vectors = constants(&module).find(|(name, _)| *name == "STEP_VECTORS");
+        assert_eq!(vectors, Some(("STEP_VECTORS", encoding.planes.step / 4)), "{encoding:?}");
     }
 }
 

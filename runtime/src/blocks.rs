@@ -1,132 +1,224 @@
-//! Blocks of GGUF taken apart: codes in the order of their values, and scales beside them.
+//! Rows of a stored matrix taken apart: codes in the order of their values, and scales beside them.
 //!
-//! In: rows of whole blocks. Out: the same codes at the same width, lowest bits first, and a scale for each block. Nothing is
-//! rounded: the scales are those of the file. Source: `ggml-common.h` of llama.cpp.
+//! In: rows as they are stored. Out: the same codes at the same width in the planes of an encoding, and the words of its scales.
+//! Nothing is rounded. Source of the blocks: `ggml-common.h` of llama.cpp.
 
-use lyn_shaders::encodings::{self, Encoding, decode_f16};
+use lyn_shaders::encodings::{self, Encoding};
 
 use crate::checkpoint::{Dtype, Tensor};
 use crate::error::{Class, Code, Error, Result};
 
-/// Rows of blocks, taken apart.
-pub(crate) struct Split {
-    /// Where they go.
-    pub(crate) encoding: &'static Encoding,
-    /// Row-major, without gaps.
-    pub(crate) codes: Vec<u8>,
-    /// Row-major, one for each block; all finite.
-    pub(crate) scales: Vec<f32>,
+/// Rows, one after another.
+pub(crate) struct Rows {
+    /// Whole 16-byte pieces.
+    pub(crate) codes: Vec<u32>,
+    /// Words of scales; none where they lie elsewhere or there are none.
+    pub(crate) scales: Vec<u32>,
 }
 
-/// Takes rows apart.
+/// How the weights of a matrix are packed.
+///
+/// # Errors
+/// [`Code::Internal`]: a type that no matrix has.
+pub(crate) fn encoding_of(tensor: &Tensor) -> Result<&'static Encoding> {
+    Ok(match tensor.dtype {
+        Dtype::F32 => &encodings::F32,
+        Dtype::F16 => &encodings::F16,
+        Dtype::BF16 => &encodings::BF16,
+        Dtype::F8_E4M3 => &encodings::FP8,
+        Dtype::Q8_0 => &encodings::Q8_0,
+        Dtype::Q4_0 => &encodings::Q4_0,
+        Dtype::Q4_1 => &encodings::Q4_1,
+        Dtype::Q5_0 => &encodings::Q5_0,
+        Dtype::Q5_1 => &encodings::Q5_1,
+        Dtype::Q2_K => &encodings::Q2_K,
+        Dtype::Q3_K => &encodings::Q3_K,
+        Dtype::Q4_K => &encodings::Q4_K,
+        Dtype::Q5_K => &encodings::Q5_K,
+        Dtype::Q6_K => &encodings::Q6_K,
+        Dtype::IQ4_NL => &encodings::IQ4_NL,
+        Dtype::IQ4_XS => &encodings::IQ4_XS,
+        Dtype::MXFP4 => &encodings::MXFP4,
+        other => return Err(Error::new(Code::Internal, format!("{}: no matrix is stored as {other}", tensor.name))),
+    })
+}
+
+/// Takes rows of `columns` weights apart.
 ///
 /// # Errors
 /// [`Class::Value`]: a scale that is no finite number.
-pub(crate) fn split(tensor: &Tensor, rows: &[u8]) -> Result<Split> {
-    let dtype = tensor.dtype;
-    let (_, block_bytes) = dtype.block();
-    let blocks = rows.chunks_exact(usize::try_from(block_bytes).unwrap_or(usize::MAX));
-    let (encoding, scale_bytes) = match dtype {
-        Dtype::Q8_0 => (&encodings::Q8_0, 2),
-        Dtype::Q4_0 => (&encodings::Q4_0, 2),
-        Dtype::IQ4_NL => (&encodings::IQ4_NL, 2),
-        Dtype::MXFP4 => (&encodings::MXFP4, 1),
-        other => return Err(Error::new(Code::Internal, format!("{other} is not stored as blocks that lyn runs"))),
-    };
-    let mut split = Split { encoding, codes: Vec::with_capacity(rows.len()), scales: Vec::with_capacity(blocks.len()) };
-    for block in blocks {
-        let (scale, codes) = block.split_at(scale_bytes);
-        let scale = match *scale {
-            [low, high] => decode_f16(u16::from_le_bytes([low, high]).into()),
-            // 255 is NaN, and 0 would be subnormal.
-            [exponent @ 1..=254] => f32::from_bits(u32::from(exponent) << 23),
-            _ => f32::NAN,
-        };
-        if !scale.is_finite() {
-            return Err(tensor.error(Class::Value, "a block has a scale that is NaN, infinite or unusable"));
+pub(crate) fn take_apart(tensor: &Tensor, columns: u32, rows: &[u8]) -> Result<Rows> {
+    let encoding = encoding_of(tensor)?;
+    let (values, block_bytes) = tensor.dtype.block();
+    let (row_bytes, block_bytes) = (size(u64::from(columns) / values * block_bytes), size(block_bytes));
+    let mut apart = Rows { codes: Vec::with_capacity(rows.len() / 4), scales: Vec::new() };
+    if !tensor.dtype.is_quantised_block() {
+        let words = size(encoding.row_words(columns));
+        for row in rows.chunks_exact(row_bytes) {
+            let first = apart.codes.len();
+            apart.codes.resize(first + words, 0);
+            bytemuck::cast_slice_mut(&mut apart.codes[first..])[..row_bytes].copy_from_slice(row);
         }
-        split.scales.push(scale);
-        if encoding.piece() == 16 {
-            split.codes.extend_from_slice(codes);
+        return Ok(apart);
+    }
+    check_scales(tensor, rows)?;
+    let mut codes = vec![0; columns as usize];
+    for row in rows.chunks_exact(row_bytes) {
+        let places = codes.chunks_exact_mut(size(values));
+        row.chunks_exact(block_bytes).zip(places).for_each(|(block, codes)| block_codes(tensor.dtype, block, codes));
+        encoding.planes.pack_into(&codes, &mut apart.codes);
+        row_scales(tensor.dtype, row.chunks_exact(block_bytes), &mut apart.scales);
+    }
+    Ok(apart)
+}
+
+/// Refuses blocks whose scales are no numbers.
+///
+/// # Errors
+/// [`Class::Value`].
+pub(crate) fn check_scales(tensor: &Tensor, blocks: &[u8]) -> Result<()> {
+    let halves: &[usize] = match tensor.dtype {
+        Dtype::MXFP4 => &[],
+        Dtype::Q4_1 | Dtype::Q5_1 | Dtype::Q4_K | Dtype::Q5_K => &[0, 2],
+        Dtype::Q2_K => &[80, 82],
+        Dtype::Q3_K => &[108],
+        Dtype::Q6_K => &[208],
+        _ => &[0],
+    };
+    let is_number = |block: &[u8]| match tensor.dtype {
+        // 255 is NaN, and 0 would be subnormal.
+        Dtype::MXFP4 => (1..=254).contains(&block[0]),
+        _ => halves.iter().all(|&at| half(block, at) & 0x7c00 != 0x7c00),
+    };
+    if blocks.chunks_exact(size(tensor.dtype.block().1)).all(is_number) {
+        return Ok(());
+    }
+    Err(tensor.error(Class::Value, "a block has a scale that is NaN, infinite or unusable"))
+}
+
+/// The codes of a block.
+fn block_codes(dtype: Dtype, block: &[u8], codes: &mut [u32]) {
+    fn each(codes: &mut [u32], code: impl Fn(usize) -> u8) {
+        codes.iter_mut().enumerate().for_each(|(j, out)| *out = code(j).into());
+    }
+    // Of 32 values: the first half are the low nibbles.
+    let nibble = |bytes: &[u8], j: usize| if j < 16 { bytes[j] & 15 } else { bytes[j - 16] >> 4 };
+    // Of 64 values the first 32, in 128 the first 64: low nibbles of 32 bytes, then their high ones.
+    let low_then_high = |bytes: &[u8], j: usize| bytes[j / 64 * 32 + j % 32] >> (j / 32 % 2 * 4) & 15;
+    // Of 128 values: bits 0 and 1 of 32 bytes, then bits 2 and 3, …
+    let pair = |bytes: &[u8], j: usize| bytes[j / 128 * 32 + j % 32] >> (j % 128 / 32 * 2) & 3;
+    let bit = |bytes: &[u8], j: usize| bytes[j / 8] >> (j % 8) & 1;
+    // Bit n of 32 bytes for the n-th 32 values.
+    let bit_of_32 = |bytes: &[u8], j: usize| bytes[j % 32] >> (j / 32) & 1;
+    match dtype {
+        Dtype::Q8_0 => each(codes, |j| block[2 + j]),
+        Dtype::Q4_0 | Dtype::IQ4_NL => each(codes, |j| nibble(&block[2..], j)),
+        Dtype::MXFP4 => each(codes, |j| nibble(&block[1..], j)),
+        Dtype::Q4_1 => each(codes, |j| nibble(&block[4..], j)),
+        Dtype::Q5_0 => each(codes, |j| nibble(&block[6..], j) | bit(&block[2..], j) << 4),
+        Dtype::Q5_1 => each(codes, |j| nibble(&block[8..], j) | bit(&block[4..], j) << 4),
+        Dtype::Q2_K => each(codes, |j| pair(&block[16..], j)),
+        Dtype::Q3_K => each(codes, |j| pair(&block[32..], j) | bit_of_32(block, j) << 2),
+        Dtype::Q4_K => each(codes, |j| low_then_high(&block[16..], j)),
+        Dtype::Q5_K => each(codes, |j| low_then_high(&block[48..], j) | bit_of_32(&block[16..], j) << 4),
+        Dtype::Q6_K => each(codes, |j| {
+            let (half, part, l) = (j / 128, j % 128 / 32, j % 32);
+            let low = block[64 * half + part % 2 * 32 + l] >> (part / 2 * 4) & 15;
+            low | (block[128 + 32 * half + l] >> (2 * part) & 3) << 4
+        }),
+        _ => each(codes, |j| nibble(&block[8 + j / 32 * 16..], j % 32)),
+    }
+}
+
+/// The words of the scales of a row.
+fn row_scales<'a>(dtype: Dtype, blocks: impl ExactSizeIterator<Item = &'a [u8]>, words: &mut Vec<u32>) {
+    let blocks: Vec<&[u8]> = blocks.collect();
+    match dtype {
+        Dtype::MXFP4 => words.extend(blocks.chunks(4).map(|blocks| bytes_word(blocks.iter().map(|block| block[0])))),
+        Dtype::Q4_1 | Dtype::Q5_1 => {
+            words.extend(blocks.iter().map(|block| halves_word(half(block, 0), half(block, 2))))
+        }
+        Dtype::Q4_K | Dtype::Q5_K => {
+            for block in blocks {
+                words.push(halves_word(half(block, 0), half(block, 2)));
+                let bytes = six_bit_pairs(&block[4..16]);
+                words.extend(bytes.chunks_exact(4).map(|bytes| bytes_word(bytes.iter().copied())));
+            }
+        }
+        Dtype::Q2_K => {
+            for block in blocks {
+                words.push(halves_word(half(block, 80), half(block, 82)));
+                words.extend(block[..16].chunks_exact(4).map(|bytes| bytes_word(bytes.iter().copied())));
+            }
+        }
+        Dtype::Q3_K | Dtype::Q6_K | Dtype::IQ4_XS => {
+            let (shared, count) = match dtype {
+                Dtype::Q3_K => (108, 16),
+                Dtype::Q6_K => (208, 16),
+                _ => (0, 8),
+            };
+            // Two blocks share a word of f16; a row with an odd number ends with zeros.
+            for pair in blocks.chunks(2) {
+                words.push(halves_word(half(pair[0], shared), pair.get(1).map_or(0, |block| half(block, shared))));
+                let mut bytes: Vec<u8> = pair.iter().flat_map(|block| signed_scales(dtype, block)).collect();
+                bytes.resize(2 * count, 0);
+                words.extend(bytes.chunks_exact(4).map(|bytes| bytes_word(bytes.iter().copied())));
+            }
+        }
+        _ => words.extend(
+            blocks.chunks(2).map(|pair| halves_word(half(pair[0], 0), pair.get(1).map_or(0, |block| half(block, 0)))),
+        ),
+    }
+}
+
+/// (scale, minimum) of the 8 groups of a Q4_K or Q5_K block, 6 bits each in 12 bytes.
+fn six_bit_pairs(packed: &[u8]) -> [u8; 16] {
+    let mut pairs = [0; 16];
+    for (group, pair) in pairs.chunks_exact_mut(2).enumerate() {
+        let (scale, minimum) = if group < 4 {
+            (packed[group] & 63, packed[group + 4] & 63)
         } else {
-            // The first half of the values are the low nibbles.
-            let (low, high) = (|byte: u8| byte & 15, |byte: u8| byte >> 4);
-            split.codes.extend(codes.chunks_exact(2).map(|pair| low(pair[0]) | low(pair[1]) << 4));
-            split.codes.extend(codes.chunks_exact(2).map(|pair| high(pair[0]) | high(pair[1]) << 4));
+            let (low, high) = (packed[group + 4], |at: usize| (packed[at] >> 6) << 4);
+            (low & 15 | high(group - 4), low >> 4 | high(group))
+        };
+        pair.copy_from_slice(&[scale, minimum]);
+    }
+    pairs
+}
+
+/// The signed scales of the groups of a block that has no minima.
+fn signed_scales(dtype: Dtype, block: &[u8]) -> Vec<u8> {
+    match dtype {
+        Dtype::Q6_K => block[192..208].to_vec(),
+        Dtype::Q3_K => {
+            let packed = &block[96..108];
+            let code = |g: usize| packed[g % 8] >> (g / 8 * 4) & 15 | (packed[8 + g % 4] >> (g / 4 * 2) & 3) << 4;
+            (0..16).map(|g| code(g).wrapping_sub(32)).collect()
+        }
+        _ => {
+            let high = &block[2..4];
+            let code = |g: usize| block[4 + g / 2] >> (g % 2 * 4) & 15 | (high[g / 4] >> (g % 4 * 2) & 3) << 4;
+            (0..8).map(|g| code(g).wrapping_sub(32)).collect()
         }
     }
-    Ok(split)
+}
+
+/// A size of what is in memory.
+fn size(value: u64) -> usize {
+    usize::try_from(value).unwrap_or(usize::MAX)
+}
+
+fn half(block: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes([block[at], block[at + 1]])
+}
+
+fn halves_word(low: u16, high: u16) -> u32 {
+    u32::from(low) | u32::from(high) << 16
+}
+
+fn bytes_word(bytes: impl Iterator<Item = u8>) -> u32 {
+    (0..).step_by(8).zip(bytes).fold(0, |word, (shift, byte)| word | u32::from(byte) << shift)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Value j of a block, by the format's description.
-    fn value(dtype: Dtype, block: &[u8], j: usize) -> f64 {
-        const IQ4: [i32; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
-        const E2M1: [f64; 8] = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0];
-        let half = f64::from(decode_f16(u16::from_le_bytes([block[0], block[1]]).into()));
-        let nibble = |from: usize| usize::from(if j < 16 { block[from + j] & 15 } else { block[from + j - 16] >> 4 });
-        match dtype {
-            Dtype::Q8_0 => half * f64::from(block[2 + j].cast_signed()),
-            Dtype::Q4_0 => half * (nibble(2) as f64 - 8.0),
-            Dtype::IQ4_NL => half * f64::from(IQ4[nibble(2)]),
-            _ => {
-                let sign = if nibble(1) < 8 { 1.0 } else { -1.0 };
-                2f64.powi(i32::from(block[0]) - 127) * sign * E2M1[nibble(1) % 8]
-            }
-        }
-    }
-
-    fn stored(dtype: Dtype) -> Tensor {
-        Tensor { name: "t".to_owned(), file: "f".into(), dtype, shape: vec![3, 64], offset: 0, bytes: 0 }
-    }
-
-    /// Oracle: the description of each block, byte by byte.
-    #[test]
-    fn what_is_taken_apart_has_the_same_values() {
-        for dtype in [Dtype::Q8_0, Dtype::Q4_0, Dtype::IQ4_NL, Dtype::MXFP4] {
-            let size = usize::try_from(dtype.block().1).unwrap();
-            let mut state = 1u32;
-            let mut rows: Vec<u8> = (0..6 * size)
-                .map(|_| {
-                    state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                    (state >> 24) as u8
-                })
-                .collect();
-            // Scales that are numbers: halves below 1, powers of two around 1.
-            rows.chunks_exact_mut(size).for_each(|block| match dtype {
-                Dtype::MXFP4 => block[0] = 120 + block[0] % 16,
-                _ => block[1] = (block[1] & 0x80) | (block[1] % 0x3c),
-            });
-            let split = split(&stored(dtype), &rows).unwrap();
-            let codes: Vec<u32> = bytemuck::pod_collect_to_vec(&split.codes);
-            let scales = (split.encoding.scales.encode)(&split.scales);
-            for row in 0..3 {
-                let mut decoded = [0.0; 64];
-                split.encoding.decode_row(&codes, row, &scales, row, &mut decoded);
-                for (column, found) in decoded.into_iter().enumerate() {
-                    let block = &rows[(row as usize * 2 + column / 32) * size..][..size];
-                    assert_eq!(found, value(dtype, block, column % 32), "{dtype} {row} {column}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn scales_that_are_no_numbers_are_refused() {
-        for (dtype, scale) in [
-            (Dtype::Q8_0, &[0x00, 0x7c][..]),
-            (Dtype::Q4_0, &[0x01, 0xfe]),
-            (Dtype::MXFP4, &[255]),
-            (Dtype::MXFP4, &[0]),
-        ] {
-            let mut block = vec![0; usize::try_from(dtype.block().1).unwrap()];
-            block[..scale.len()].copy_from_slice(scale);
-            let error = split(&stored(dtype), &block).map(drop).unwrap_err();
-            assert!(error.to_string().contains("E-VALUE") && error.to_string().contains("\"t\""), "{error}");
-        }
-        assert_eq!(split(&stored(Dtype::BF16), &[]).map(drop).unwrap_err().code(), Code::Internal);
-    }
-}
+mod tests;

@@ -5,16 +5,13 @@
 //! `verify` as by loading.
 
 use lyn_shaders::Slot;
-use lyn_shaders::absorb::Absorb;
-use lyn_shaders::encodings::{self, Encoding, PANEL, Panels};
+use lyn_shaders::encodings::{Encoding, PANEL, Panels};
 use lyn_shaders::experts::{ExpertPanels, ExpertShard};
 
-use crate::checkpoint::{Checkpoint, Dtype, Tensor};
-use crate::error::{Code, Error, Result, quote};
+use crate::blocks::encoding_of;
+use crate::checkpoint::Checkpoint;
+use crate::error::{Code, Error, Result};
 use crate::record::ColumnRange;
-
-/// Rows of a table whose scales fill whole words, whatever their width.
-pub(crate) const BLOCK_ROWS: u64 = 4;
 
 /// Memory of a model, slot by slot.
 pub(crate) struct Layout<'a> {
@@ -42,14 +39,14 @@ pub(crate) enum Contents {
     Zeros,
     /// A short tensor, widened to f32.
     Vector(String),
-    /// Rows as they are stored, one after another; the scales of blocks, from those of the first row on, go to a slot of their own.
-    Rows(StoredRows, Option<Slot>),
+    /// Rows of whole pieces, one after another; the scales of blocks go to a slot of their own, from a word on.
+    Rows(StoredRows, Option<(Slot, u64)>),
     /// Rows repacked to panels, from a word on each; the scales of blocks, one matrix after another, to a slot of their own.
     Panels(Vec<(StoredRows, Panels, u64)>, Option<Slot>),
     /// The scales of a whole row-major tensor.
-    Table(String, &'static Encoding),
+    Table(String),
     /// The scales of panels, one after another.
-    PanelScales(&'static Encoding, Vec<(StoredRows, Panels)>),
+    PanelScales(Vec<(StoredRows, Panels)>),
     /// Scales that lie among the codes in the files: filled with them.
     BlockScales,
 }
@@ -148,39 +145,31 @@ impl<'a> Layout<'a> {
     pub(crate) fn table(&mut self, name: &str) -> Result<Vec<TableShard>> {
         let Stored { rows, columns, encoding } = self.stored(name)?;
         let scales = self.table_scales(name, encoding, rows, columns);
-        let (row_bytes, group_rows) = (encoding.bytes(columns.into()), u64::from(encoding.group.rows));
+        let (row_bytes, group_rows) = (encoding.row_words(columns) * 4, u64::from(encoding.group.rows));
         // Scales are found by the row's place in the whole table, so that a shard starts with a group of rows.
-        // So does a word of them.
-        let group_rows = if self.has_blocks(name)? { BLOCK_ROWS } else { group_rows };
         let fit = count((self.shard_bytes / row_bytes / group_rows).max(1) * group_rows).min(rows);
         let mut shards = Vec::new();
         for first_row in (0..rows).step_by(fit as usize) {
             let rows = fit.min(rows - first_row);
             let stored = StoredRows::of(name, first_row, rows);
-            let words = encoding.words(u64::from(rows) * u64::from(columns));
-            let weight = self.add(name, words, Contents::Rows(stored, self.of_blocks(scales)));
+            let words = u64::from(rows) * encoding.row_words(columns);
+            let own = self.of_blocks(scales).map(|scales| (scales, encoding.table_scale_words(first_row, columns)));
+            let weight = self.add(name, words, Contents::Rows(stored, own));
             shards.push(TableShard { weight, scales, encoding, first_row, rows });
         }
         Ok(shards)
     }
 
-    /// Row groups of a matrix, row-major: what a kernel contracts over rows.
+    /// Row groups of a matrix, row-major: what a kernel contracts over rows. The scales of blocks are those of the rows here, else
+    /// those of the whole matrix.
     pub(crate) fn row_groups(&mut self, stored: StoredRows) -> Result<TableShard> {
         let name = stored.tensor.clone();
-        let Stored { rows, columns, encoding } = self.stored(&name)?;
-        if !Absorb::takes(encoding) {
-            let tensor = &self.checkpoint.tensor(&name)?.name;
-            let message = format!(
-                "tensor {}: lyn runs {encoding:?} only where the rows of its keys lie transposed",
-                quote(tensor)
-            );
-            let help = "download a newer file of this model, with attn_k_b and attn_v_b";
-            return Err(Error::new(Code::UnsupportedModel, message).with_help(help));
-        }
-        let scales = self.table_scales(&name, encoding, rows, columns);
+        let Stored { rows: all, columns, encoding } = self.stored(&name)?;
         let rows = stored.groups * stored.rows;
-        let weight =
-            self.add(&name, encoding.words(u64::from(rows) * u64::from(columns)), Contents::Rows(stored, None));
+        let scales = self.table_scales(&name, encoding, if self.has_blocks(&name)? { rows } else { all }, columns);
+        let own = self.of_blocks(scales).map(|scales| (scales, 0));
+        let words = u64::from(rows) * encoding.row_words(columns);
+        let weight = self.add(&name, words, Contents::Rows(stored, own));
         Ok(TableShard { weight, scales, encoding, first_row: 0, rows })
     }
 
@@ -190,7 +179,7 @@ impl<'a> Layout<'a> {
         let Stored { columns, encoding, .. } = self.stored(&name)?;
         let StoredRows { groups, rows, .. } = stored;
         let panels = Panels { encoding, groups, rows, columns, row_scales: true };
-        let scales = self.panel_scales(&name, encoding, vec![(stored.clone(), panels)]);
+        let scales = self.panel_scales(&name, vec![(stored.clone(), panels)]);
         let weight =
             self.add(&name, panels.words(), Contents::Panels(vec![(stored, panels, 0)], self.of_blocks(scales)));
         let shard = LinearShard { weight, scales, panels, offset: 0 };
@@ -245,7 +234,7 @@ impl<'a> Layout<'a> {
             }
             let name = &matrices[0].0;
             let scaled = weights.iter().map(|(stored, panels, _)| (stored.clone(), *panels)).collect();
-            let scales = self.panel_scales(name, encoding, scaled);
+            let scales = self.panel_scales(name, scaled);
             let weight = self.add(name, panels.words(), Contents::Panels(weights, self.of_blocks(scales)));
             shards.push(LinearShard { weight, scales, panels, offset: offset + first });
         }
@@ -283,7 +272,7 @@ impl<'a> Layout<'a> {
                 }
             }
             let scaled = weights.iter().map(|(stored, panels, _)| (stored.clone(), *panels)).collect();
-            let scales = self.panel_scales("expert scales", experts.encoding, scaled);
+            let scales = self.panel_scales("expert scales", scaled);
             let words = u64::from(routed) * words + if has_shared { shared_words } else { 0 };
             let weight = self.add("experts", words, Contents::Panels(weights, self.of_blocks(scales)));
             ExpertShard { weight, scales, first_expert, experts: routed, has_shared }
@@ -318,21 +307,21 @@ impl<'a> Layout<'a> {
     }
 
     fn table_scales(&mut self, name: &str, encoding: &'static Encoding, rows: u32, columns: u32) -> Slot {
-        let words = encoding.scale_words(encoding.scale_count(rows, columns));
+        let words = encoding.table_scale_words(rows, columns);
         if words == 0 {
             return self.none;
         }
         let blocks = self.has_blocks(name).unwrap_or(false);
-        self.add(name, words, if blocks { Contents::BlockScales } else { Contents::Table(name.to_owned(), encoding) })
+        self.add(name, words, if blocks { Contents::BlockScales } else { Contents::Table(name.to_owned()) })
     }
 
-    fn panel_scales(&mut self, name: &str, encoding: &'static Encoding, of: Vec<(StoredRows, Panels)>) -> Slot {
-        let words = encoding.scale_words(of.iter().map(|(_, panels)| panels.scales()).sum());
+    fn panel_scales(&mut self, name: &str, of: Vec<(StoredRows, Panels)>) -> Slot {
+        let words = of.iter().map(|(_, panels)| panels.scale_words()).sum();
         if words == 0 {
             return self.none;
         }
         let blocks = of.first().is_some_and(|(stored, _)| self.has_blocks(&stored.tensor).unwrap_or(false));
-        self.add(name, words, if blocks { Contents::BlockScales } else { Contents::PanelScales(encoding, of) })
+        self.add(name, words, if blocks { Contents::BlockScales } else { Contents::PanelScales(of) })
     }
 
     fn add(&mut self, name: &str, words: u64, contents: Contents) -> Slot {
@@ -380,20 +369,6 @@ impl ExpertMatrix {
             ExpertMatrix::GateUp => experts.gate_up_words(shared),
             ExpertMatrix::Down => experts.down_words(shared),
         }
-    }
-}
-
-fn encoding_of(tensor: &Tensor) -> Result<&'static Encoding> {
-    match tensor.dtype {
-        Dtype::F32 => Ok(&encodings::F32),
-        Dtype::F16 => Ok(&encodings::F16),
-        Dtype::BF16 => Ok(&encodings::BF16),
-        Dtype::F8_E4M3 => Ok(&encodings::FP8),
-        Dtype::Q8_0 => Ok(&encodings::Q8_0),
-        Dtype::Q4_0 => Ok(&encodings::Q4_0),
-        Dtype::IQ4_NL => Ok(&encodings::IQ4_NL),
-        Dtype::MXFP4 => Ok(&encodings::MXFP4),
-        other => Err(Error::new(Code::Internal, format!("{}: dtype {other} passed the check of dtypes", tensor.name))),
     }
 }
 

@@ -3,13 +3,13 @@
 //! In: a layout and an executor. Out: an executor whose slots are those of the layout. Weights keep their stored width.
 
 use lyn_shaders::Slot;
-use lyn_shaders::encodings::{Encoding, PANEL, Panels};
+use lyn_shaders::encodings::{PANEL, Panels};
 
 use crate::blocks;
 use crate::checkpoint::{Checkpoint, names};
 use crate::error::{Code, Error, Result};
 use crate::executor::Executor;
-use crate::layout::{BLOCK_ROWS, Contents, Layout, StoredRows};
+use crate::layout::{Contents, Layout, StoredRows};
 
 /// Bytes read and written at a time.
 const SLICE_BYTES: u64 = 8 << 20;
@@ -52,96 +52,61 @@ impl Uploader<'_> {
                 self.advance(values.len() as u64 * 4).await?;
             }
             Contents::Zeros | Contents::BlockScales => {}
-            Contents::Rows(stored, None) => self.rows(slot, stored, None, 0).await?,
-            Contents::Rows(stored, Some(scales)) => self.table_of_blocks(slot, *scales, stored).await?,
-            Contents::Panels(matrices, None) => {
+            Contents::Rows(stored, scales) => self.matrix(stored, None, (slot, 0), *scales).await?,
+            Contents::Panels(matrices, scales) => {
+                let mut scale_word = 0;
                 for (stored, panels, word) in matrices {
-                    self.rows(slot, stored, Some(panels), *word).await?;
+                    let own = scales.map(|scales| (scales, scale_word));
+                    self.matrix(stored, Some(panels), (slot, *word), own).await?;
+                    scale_word += panels.scale_words();
                 }
             }
-            Contents::Panels(matrices, Some(scales)) => {
-                let mut first_scale = 0;
-                for (stored, panels, word) in matrices {
-                    self.panels_of_blocks((slot, *word), (*scales, first_scale), stored, panels).await?;
-                    first_scale += panels.scales();
-                }
-            }
-            Contents::Table(name, encoding) => {
+            Contents::Table(name) => {
                 let scales = self.checkpoint.read_f32(&names::scale(name)).await?;
-                self.scales(slot, encoding, &scales);
+                self.executor.write(slot, 0, bytemuck::cast_slice(&scales));
             }
-            Contents::PanelScales(encoding, matrices) => {
+            Contents::PanelScales(matrices) => {
                 let mut laid = Vec::new();
                 for (stored, panels) in matrices {
                     let table = self.checkpoint.read_f32(&names::scale(&stored.tensor)).await?;
-                    laid.extend(panels.lay_scales(&table, |group| stored.first_row_of(group)));
+                    laid.extend(panels.lay_scales(bytemuck::cast_slice(&table), |group| stored.first_row_of(group)));
                 }
-                self.scales(slot, encoding, &laid);
+                self.executor.write(slot, 0, &laid);
             }
         }
         Ok(())
     }
 
-    /// Rows as they are stored, or repacked to panels, from a word on.
-    async fn rows(&mut self, slot: Slot, stored: &StoredRows, panels: Option<&Panels>, mut word: u64) -> Result<()> {
+    /// Rows of a matrix, one after another or repacked to panels, from a word on; and the scales of blocks, from a word on.
+    async fn matrix(
+        &mut self,
+        stored: &StoredRows,
+        panels: Option<&Panels>,
+        (slot, mut word): (Slot, u64),
+        mut scales: Option<(Slot, u64)>,
+    ) -> Result<()> {
+        let tensor = self.checkpoint.tensor(&stored.tensor)?;
+        let columns = tensor.shape.last().and_then(|&columns| u32::try_from(columns).ok()).unwrap_or(0);
         let most = self.slice_rows(stored, if panels.is_some() { PANEL } else { 1 })?;
         for group in 0..stored.groups {
             for (first, rows) in stored.slices(group, most) {
-                let bytes = self.read(stored, first, rows).await?;
-                let words = match panels {
-                    Some(panels) => repack(&bytes, &Panels { groups: 1, rows, ..*panels }),
-                    None => bytemuck::pod_collect_to_vec(&bytes),
-                };
-                self.executor.write(slot, word, &words);
-                word += words.len() as u64;
+                let mut apart = blocks::take_apart(tensor, columns, &self.read(stored, first, rows).await?)?;
+                if let Some(panels) = panels {
+                    let slice = Panels { groups: 1, rows, ..*panels };
+                    apart.codes = slice.lay_codes(&apart.codes);
+                    if scales.is_some() {
+                        apart.scales = slice.lay_scales(&apart.scales, |_| 0);
+                    }
+                }
+                self.executor.write(slot, word, &apart.codes);
+                word += apart.codes.len() as u64;
+                if let Some((slot, word)) = &mut scales {
+                    self.executor.write(*slot, *word, &apart.scales);
+                    *word += apart.scales.len() as u64;
+                }
             }
         }
         Ok(())
-    }
-
-    /// Rows of blocks: codes to one slot, scales to that of the whole table.
-    async fn table_of_blocks(&mut self, slot: Slot, scales: Slot, stored: &StoredRows) -> Result<()> {
-        let tensor = self.checkpoint.tensor(&stored.tensor)?;
-        let mut word = 0;
-        for (first, rows) in stored.slices(0, self.slice_rows(stored, u32::try_from(BLOCK_ROWS).unwrap_or(4))?) {
-            let split = blocks::split(tensor, &self.read(stored, first, rows).await?)?;
-            let words: Vec<u32> = bytemuck::pod_collect_to_vec(&split.codes);
-            self.executor.write(slot, word, &words);
-            word += words.len() as u64;
-            let per_row = split.scales.len() as u64 / u64::from(rows);
-            let scale_word = split.encoding.scale_words(u64::from(first) * per_row);
-            self.executor.write(scales, scale_word, &(split.encoding.scales.encode)(&split.scales));
-        }
-        Ok(())
-    }
-
-    /// Rows of blocks repacked to panels, from a word and from a scale on.
-    async fn panels_of_blocks(
-        &mut self,
-        (slot, mut word): (Slot, u64),
-        (scales, mut first_scale): (Slot, u64),
-        stored: &StoredRows,
-        panels: &Panels,
-    ) -> Result<()> {
-        let tensor = self.checkpoint.tensor(&stored.tensor)?;
-        for group in 0..stored.groups {
-            for (first, rows) in stored.slices(group, self.slice_rows(stored, PANEL)?) {
-                let split = blocks::split(tensor, &self.read(stored, first, rows).await?)?;
-                let slice = Panels { groups: 1, rows, ..*panels };
-                let words = repack(&split.codes, &slice);
-                self.executor.write(slot, word, &words);
-                word += words.len() as u64;
-                let laid = slice.lay_scales(&split.scales, |_| 0);
-                let scale_word = split.encoding.scale_words(first_scale);
-                self.executor.write(scales, scale_word, &(split.encoding.scales.encode)(&laid));
-                first_scale += laid.len() as u64;
-            }
-        }
-        Ok(())
-    }
-
-    fn scales(&mut self, slot: Slot, encoding: &Encoding, scales: &[f32]) {
-        self.executor.write(slot, 0, &(encoding.scales.encode)(scales));
     }
 
     /// Rows to read at a time: whole panels.
@@ -196,21 +161,4 @@ impl StoredRows {
         let (first, rows) = (self.first_row_of(group), self.rows);
         (0..rows).step_by(most as usize).map(move |row| (first + row, most.min(rows - row)))
     }
-}
-
-/// Stored rows → panels: pieces of 32 rows side by side, edges padded with zeros.
-fn repack(stored: &[u8], panels: &Panels) -> Vec<u32> {
-    let row_bytes = stored.len() / panels.rows as usize;
-    let mut packed = vec![[0u32; 4]; panels.panels() as usize * panels.pieces() as usize * PANEL as usize];
-    for (i, piece) in packed.iter_mut().enumerate() {
-        let (lane, rest) = (i % PANEL as usize, i / PANEL as usize);
-        let (place, panel) = (rest % panels.pieces() as usize, rest / panels.pieces() as usize);
-        let row = panel * PANEL as usize + lane;
-        if row < panels.rows as usize {
-            let bytes = &stored[row * row_bytes..][..row_bytes];
-            let bytes = &bytes[place * 16..row_bytes.min(place * 16 + 16)];
-            bytemuck::bytes_of_mut(piece)[..bytes.len()].copy_from_slice(bytes);
-        }
-    }
-    bytemuck::cast_vec(packed)
 }

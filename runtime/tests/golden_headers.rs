@@ -34,6 +34,8 @@ fn every_golden_opens() {
         "l_youtu_tied",
         "m_v2_group_limited",
         "n_gguf_q8_0",
+        "o_gguf_k_quants",
+        "r_gguf_v2_legacy",
     ];
     for name in all {
         let checkpoint = open(name);

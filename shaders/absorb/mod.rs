@@ -3,6 +3,7 @@
 pub(crate) mod cases;
 mod reference;
 
+use crate::bound::Terms;
 use crate::common;
 use crate::encodings::Encoding;
 use crate::kernel::{Extent, Interface, Kernel, Slot, Variant, floats, floats_mut, params, read, write};
@@ -13,9 +14,9 @@ pub struct Absorb {
     /// `[tokens, q_stride]`: the part without rope of head h at `q_offset + h · head_stride`. These three and `nope_dim`
     /// are multiples of 4.
     pub q: Slot,
-    /// `[heads · nope_dim, kv_lora_rank]` row-major, padded to 16 bytes: the key rows of kv_b_proj.
+    /// `[heads · nope_dim, kv_lora_rank]` row-major, each row padded to 16 bytes: the key rows of kv_b_proj.
     pub weight: Slot,
-    /// Of the groups of the whole kv_b_proj, row-major; one word where the encoding has none.
+    /// The table of scales; one word where the encoding has none.
     pub scales: Slot,
     /// `[tokens, heads · kv_lora_rank]`
     pub y: Slot,
@@ -29,19 +30,20 @@ pub struct Absorb {
     pub heads: u32,
     /// Rows of one head: its dimensions without rope.
     pub nope_dim: u32,
-    /// Columns; a multiple of 4.
+    /// Columns; a multiple of 4, and of the columns of a group of one row.
     pub kv_lora_rank: u32,
-    /// Rows of one head in kv_b_proj: `nope_dim` + the dimensions of its values; a multiple of 4.
-    pub source_rows: u32,
-    /// How the weights are packed, see [`Absorb::takes`].
+    /// Rows of one head in the table of scales, a multiple of 4: with groups of many rows all of its rows in kv_b_proj,
+    /// `nope_dim` + the dimensions of its values.
+    pub scale_rows: u32,
+    /// How the weights are packed.
     pub encoding: &'static Encoding,
     /// Rows that q and y have room for. Up to three rows after the step's tokens are overwritten, within it.
     pub capacity: u32,
 }
 
 params! {
-    q_stride4: u32, q_offset4: u32, head_stride4: u32, heads: u32, nope_dim: u32, columns4: u32, source_rows: u32,
-    scale_columns: u32, capacity: u32,
+    q_stride4: u32, q_offset4: u32, head_stride4: u32, heads: u32, nope_dim: u32, columns4: u32, scale_rows: u32,
+    scale_words: u32, capacity: u32,
 }
 
 pub(crate) static INTERFACE: Interface = Interface {
@@ -55,13 +57,6 @@ pub(crate) static INTERFACE: Interface = Interface {
 const TILE: u32 = 128;
 
 impl Absorb {
-    /// Whether the kernel takes an encoding: the columns of a workgroup, and 4 rows, share a scale. With a scale for each
-    /// row, weights `[heads, kv_lora_rank, nope_dim]` and [`Linear`](crate::linear::Linear) do the same.
-    #[must_use]
-    pub const fn takes(encoding: &Encoding) -> bool {
-        encoding.group.columns.is_multiple_of(TILE) && encoding.group.rows.is_multiple_of(4)
-    }
-
     /// Tokens of one lane; the bits are the same.
     const fn tile(&self) -> u32 {
         if self.capacity <= 2 { 1 } else { 4 }
@@ -74,7 +69,6 @@ impl Kernel for Absorb {
     }
 
     fn variant(&self) -> Variant {
-        assert!(Absorb::takes(self.encoding), "{:?} has scales that rows do not share", self.encoding);
         let mut variant = self.encoding.rows_variant();
         variant.constants.push(("TOKENS", self.tile()));
         variant
@@ -92,8 +86,8 @@ impl Kernel for Absorb {
             heads: self.heads,
             nope_dim: self.nope_dim,
             columns4: self.kv_lora_rank / 4,
-            source_rows: self.source_rows,
-            scale_columns: self.encoding.blocks(self.kv_lora_rank),
+            scale_rows: self.scale_rows,
+            scale_words: self.encoding.scale_words(self.kv_lora_rank) as u32,
             capacity: self.capacity,
         };
         params.bytes()
@@ -105,6 +99,6 @@ impl Kernel for Absorb {
 
     fn reference(&self, extent: &Extent, reads: &[&[u32]], writes: &mut [&mut [u32]]) {
         let (q, y) = (floats(reads[0]), floats_mut(writes[0]));
-        reference::absorb(self, extent.tokens, q, reads[1], reads[2], y, |q, w| q * w);
+        reference::absorb(self, extent.tokens, q, reads[1], reads[2], y, Terms::Products);
     }
 }

@@ -5,9 +5,10 @@ pub mod paging;
 /// `workgroup_sum`, `workgroup_max` over 128 lanes by a fixed tree.
 pub(crate) const REDUCE: &str = include_str!("reduce.wgsl");
 /// `contract`: the canonical sum of 4 rows of a matrix in panels, for one input row.
-pub(crate) const CONTRACT_VEC: &str = include_str!("contract_vec.wgsl");
+pub(crate) const CONTRACT_VEC: &str = concat!(include_str!("contract_vec.wgsl"), include_str!("scales4.wgsl"));
 /// `contract`: the same for 8 input rows, with the same bits.
-pub(crate) const CONTRACT_TILE: &str = concat!(include_str!("contract_tile.wgsl"), include_str!("mac4.wgsl"));
+pub(crate) const CONTRACT_TILE: &str =
+    concat!(include_str!("contract_tile.wgsl"), include_str!("scales4.wgsl"), include_str!("mac4.wgsl"));
 /// `mac4`: one step of the canonical sum, for four sums at once.
 pub(crate) const MAC4: &str = include_str!("mac4.wgsl");
 /// `sort_key`: floats as words that ascend as they do.

@@ -3,13 +3,18 @@
 use super::Embed;
 use crate::bound::Bound;
 use crate::case::{Case, Random, poison};
-use crate::encodings::data::{encoded_scales, random_rows, random_scales};
+use crate::encodings::data::{bound_scales, random_rows, random_scales};
 use crate::encodings::{ENCODINGS, Encoding};
 use crate::kernel::{Extent, Slot};
 
 pub(crate) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for &encoding in ENCODINGS {
+        if encoding.group.rows == 1 {
+            cases.push(case(encoding, 3, 64, 0, 300));
+            cases.push(case(encoding, 9, 1056, 100, 77));
+            continue;
+        }
         for (tokens, hidden_size) in [(1, 4), (3, 64), (7, 132), (9, 512), (2, 516)] {
             cases.push(case(encoding, tokens, hidden_size, 0, 300));
         }
@@ -36,8 +41,8 @@ fn case(encoding: &'static Encoding, tokens: u32, hidden_size: u32, first_row: u
         };
         step.extend([id, t, 0, 0]);
     }
-    let weight = random_rows(&mut random, encoding, rows * hidden_size);
-    let scales = random_scales(&mut random, encoding.scale_count(VOCAB, hidden_size));
+    let weight = random_rows(&mut random, encoding, rows, hidden_size);
+    let scales = random_scales(&mut random, encoding, VOCAB, hidden_size);
     Case {
         name: format!("{encoding:?}, tokens {tokens}, hidden_size {hidden_size}, rows {first_row}+{rows}"),
         kernel: Box::new(Embed {
@@ -50,7 +55,7 @@ fn case(encoding: &'static Encoding, tokens: u32, hidden_size: u32, first_row: u
             rows,
             hidden_size,
         }),
-        buffers: vec![step, weight, encoded_scales(encoding, &scales), poison(((tokens + 2) * hidden_size) as usize)],
+        buffers: vec![step, weight, bound_scales(scales), poison(((tokens + 2) * hidden_size) as usize)],
         extent: Extent { tokens, rows: 1, length: 1 },
         bounds: vec![Bound::Bits],
     }

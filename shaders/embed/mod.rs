@@ -11,7 +11,7 @@ use crate::kernel::{Extent, Interface, Kernel, Slot, Variant, floats_mut, params
 pub struct Embed {
     /// The step: ids of its tokens.
     pub step: Slot,
-    /// `[rows, hidden_size]` row-major, padded to 16 bytes.
+    /// `[rows, hidden_size]` row-major, each row padded to 16 bytes.
     pub weight: Slot,
     /// Of the groups of the whole table, row-major; one word where the encoding has none.
     pub scales: Slot,
@@ -23,11 +23,11 @@ pub struct Embed {
     pub first_row: u32,
     /// Rows of the shard.
     pub rows: u32,
-    /// Elements of a row; a multiple of 4.
+    /// Elements of a row; a multiple of 4, and of the columns of a group of one row.
     pub hidden_size: u32,
 }
 
-params! { first_row: u32, rows: u32, columns4: u32, scale_columns: u32 }
+params! { first_row: u32, rows: u32, columns4: u32, scale_words: u32 }
 
 pub(crate) static INTERFACE: Interface = Interface {
     name: "embed",
@@ -57,7 +57,7 @@ impl Kernel for Embed {
             first_row: self.first_row,
             rows: self.rows,
             columns4: self.hidden_size / 4,
-            scale_columns: self.encoding.blocks(self.hidden_size),
+            scale_words: self.encoding.scale_words(self.hidden_size) as u32,
         };
         params.bytes()
     }

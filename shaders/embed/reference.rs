@@ -11,7 +11,8 @@ pub(super) fn embed(embed: &Embed, tokens: u32, step: &[u32], weight: &[u32], sc
             continue;
         }
         let mut weights = vec![0f64; width];
-        embed.encoding.decode_row(weight, id - embed.first_row, scales, id, &mut weights);
+        let place = embed.encoding.row_place(embed.hidden_size, id - embed.first_row, id);
+        embed.encoding.decode_row(weight, scales, place, |scaled, minimum| scaled + minimum, &mut weights);
         out.iter_mut().zip(weights).for_each(|(out, weight)| *out = weight as f32);
     }
 }

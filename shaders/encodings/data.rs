@@ -1,42 +1,35 @@
 //! Weights for cases: any codes that are numbers.
 
-use super::{Encoding, Panels, index};
+use super::{Encoding, Panels};
 use crate::case::Random;
 
-/// Words of random weights in panels, padded with zeros, and their scales, each as a number.
-pub(crate) fn random_panels(random: &mut Random, panels: &Panels) -> (Vec<u32>, Vec<f32>) {
-    let mut words = vec![0u32; index(panels.words())];
-    for group in 0..panels.groups {
-        for row in 0..panels.rows {
-            for column in 0..panels.columns {
-                put(&mut words, panels.code_bit(group, row, column), (panels.encoding.codes.random)(random));
-            }
-        }
-    }
-    (words, random_scales(random, panels.scales()))
+/// Words of random weights in panels, padded with zeros, and of their scales.
+pub(crate) fn random_panels(random: &mut Random, panels: &Panels) -> (Vec<u32>, Vec<u32>) {
+    let rows = random_rows(random, panels.encoding, panels.groups * panels.rows, panels.columns);
+    let rows_of_scales = panels.groups * panels.rows.next_multiple_of(panels.encoding.group.rows);
+    let table = random_scales(random, panels.encoding, rows_of_scales, panels.columns);
+    let first_row = |group| group * panels.rows.next_multiple_of(panels.encoding.group.rows);
+    (panels.lay_codes(&rows), panels.lay_scales(&table, first_row))
 }
 
-/// Words of random weights, row-major without gaps, padded to 16 bytes.
-pub(crate) fn random_rows(random: &mut Random, encoding: &Encoding, count: u32) -> Vec<u32> {
-    let mut words = vec![0u32; index(encoding.words(u64::from(count)))];
-    for at in 0..u64::from(count) {
-        put(&mut words, at * u64::from(encoding.codes.plane.bits), (encoding.codes.random)(random));
+/// Words of random weights, row-major.
+pub(crate) fn random_rows(random: &mut Random, encoding: &Encoding, rows: u32, columns: u32) -> Vec<u32> {
+    let mut words = Vec::new();
+    for _ in 0..rows {
+        let codes: Vec<u32> = (0..columns).map(|_| (encoding.values.random)(random)).collect();
+        encoding.planes.pack_into(&codes, &mut words);
     }
     words
 }
 
-/// Scales, none near zero.
-pub(crate) fn random_scales(random: &mut Random, count: u64) -> Vec<f32> {
-    (0..count).map(|_| 0.01 + random.float().abs()).collect()
+/// Words of the scales of a table, none near zero.
+pub(crate) fn random_scales(random: &mut Random, encoding: &Encoding, rows: u32, columns: u32) -> Vec<u32> {
+    let words = encoding.table_scale_words(rows, columns);
+    (0..words).map(|i| (encoding.scales.random)(random, (i % u64::from(encoding.scales.words)) as u32)).collect()
 }
 
-/// The words of scales, or the one word that is bound where there are none.
-pub(crate) fn encoded_scales(encoding: &Encoding, scales: &[f32]) -> Vec<u32> {
-    let mut words = (encoding.scales.encode)(scales);
+/// Scales as they are bound: one word where there are none.
+pub(crate) fn bound_scales(mut words: Vec<u32>) -> Vec<u32> {
     words.resize(words.len().max(1), 0);
     words
-}
-
-fn put(words: &mut [u32], bit: u64, code: u32) {
-    words[index(bit / 32)] |= code << (bit % 32);
 }

@@ -1,6 +1,6 @@
 //! Panels of 32 rows: how the matrices of linear layers lie in memory.
 
-use super::Encoding;
+use super::{Encoding, RowPlace, Weight};
 
 /// Rows of a panel: the lanes that read side by side.
 pub const PANEL: u32 = 32;
@@ -8,8 +8,8 @@ pub const PANEL: u32 = 32;
 /// A matrix `[groups · rows, columns]` in panels of 32 rows: `[panel][piece][row % 32]` pieces of 16 bytes.
 ///
 /// Each row group (an attention head, say) starts a panel; rows are padded to 32 and columns to whole pieces with zero
-/// bytes, which add nothing to a sum (`Encoding::column_step`). Scales, of encodings that have them, are
-/// `[panel][block of columns]` where all rows of a panel share them, else `[panel][block][row % 32]`.
+/// bytes, which add nothing to a sum (`Encoding::column_step`). The words of scales, of encodings that have them, are
+/// `[panel][word]` where all rows of a panel share them, else `[panel][word][row % 32]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Panels {
     /// How weights are packed.
@@ -32,13 +32,7 @@ impl Panels {
         self.rows.div_ceil(PANEL)
     }
 
-    /// Pieces of one row.
-    #[must_use]
-    pub const fn pieces(&self) -> u32 {
-        self.columns.div_ceil(self.encoding.piece())
-    }
-
-    /// Scales that one panel has for one block.
+    /// Rows of a panel that have scales of their own.
     #[must_use]
     pub const fn scale_lanes(&self) -> u32 {
         if self.row_scales || !self.encoding.group.rows.is_multiple_of(PANEL) { PANEL } else { 1 }
@@ -47,14 +41,13 @@ impl Panels {
     /// Words of one panel.
     #[must_use]
     pub const fn panel_words(&self) -> u64 {
-        self.pieces() as u64 * PANEL as u64 * 4
+        self.encoding.row_words(self.columns) * PANEL as u64
     }
 
-    /// Scales of one panel; none for encodings without.
+    /// Words of the scales of one panel; none for encodings without.
     #[must_use]
-    pub const fn panel_scales(&self) -> u64 {
-        let blocks = self.encoding.blocks(self.columns) as u64;
-        if self.encoding.is_scaled() { blocks * self.scale_lanes() as u64 } else { 0 }
+    pub const fn panel_scale_words(&self) -> u64 {
+        self.encoding.scale_words(self.columns) * self.scale_lanes() as u64
     }
 
     /// Words of the weights, all row groups.
@@ -63,69 +56,66 @@ impl Panels {
         self.groups as u64 * self.panels() as u64 * self.panel_words()
     }
 
-    /// Scales of all row groups; none for encodings without.
+    /// Words of the scales of all row groups; none for encodings without.
     #[must_use]
-    pub const fn scales(&self) -> u64 {
-        self.groups as u64 * self.panels() as u64 * self.panel_scales()
+    pub const fn scale_words(&self) -> u64 {
+        self.groups as u64 * self.panels() as u64 * self.panel_scale_words()
     }
 
-    /// The first bit of the code of `column` of `row` of row group `group`.
-    pub(crate) const fn code_bit(&self, group: u32, row: u32, column: u32) -> u64 {
-        let (panel, piece) = (self.panel_of(group, row), self.encoding.piece());
-        let place = (panel * self.pieces() as u64 + (column / piece) as u64) * PANEL as u64 + (row % PANEL) as u64;
-        place * 128 + (column % piece * self.encoding.codes.plane.bits) as u64
+    /// Where a row of a row group lies in the matrix.
+    pub(crate) const fn row_place(&self, group: u32, row: u32) -> RowPlace {
+        let panel = group as u64 * self.panels() as u64 + (row / PANEL) as u64;
+        RowPlace {
+            piece: panel * self.panel_words() / 4 + (row % PANEL) as u64,
+            lanes: PANEL,
+            scale: panel * self.panel_scale_words() + (row % self.scale_lanes()) as u64,
+            scale_lanes: self.scale_lanes(),
+        }
     }
 
-    /// Index of the scale of `column` of `row` of row group `group`.
-    pub(crate) const fn scale_index(&self, group: u32, row: u32, column: u32) -> u64 {
-        let blocks = self.panel_of(group, row) * self.encoding.blocks(self.columns) as u64;
-        let block = blocks + (column / self.encoding.group.columns) as u64;
-        block * self.scale_lanes() as u64 + (row % self.scale_lanes()) as u64
-    }
-
-    const fn panel_of(&self, group: u32, row: u32) -> u64 {
-        group as u64 * self.panels() as u64 + (row / PANEL) as u64
-    }
-
-    /// Scales in the order of the panels, from the table of [`Encoding::scale_count`] of the stored tensor, in which row
-    /// group g begins with row `first_row(g)`. Nothing for encodings without.
+    /// The words of scales in the order of the panels, from the table of the stored tensor, a row of words for each group of
+    /// rows; row group g begins with row `first_row(g)`. Nothing for encodings without.
     #[must_use]
-    pub fn lay_scales(&self, table: &[f32], first_row: impl Fn(u32) -> u32) -> Vec<f32> {
-        let (group, blocks) = (self.encoding.group, self.encoding.blocks(self.columns));
-        let mut laid = vec![0.0; index(self.scales())];
-        if laid.is_empty() {
+    pub fn lay_scales(&self, table: &[u32], first_row: impl Fn(u32) -> u32) -> Vec<u32> {
+        let mut laid = vec![0; index(self.scale_words())];
+        let words = index(self.encoding.scale_words(self.columns));
+        if words == 0 {
             return laid;
         }
-        for row_group in 0..self.groups {
+        for group in 0..self.groups {
             for row in (0..self.rows).step_by((PANEL / self.scale_lanes()) as usize) {
-                let source = (first_row(row_group) + row) / group.rows * blocks;
-                for block in 0..blocks {
-                    laid[index(self.scale_index(row_group, row, block * group.columns))] =
-                        table[(source + block) as usize];
-                }
+                let place = self.row_place(group, row);
+                let source = ((first_row(group) + row) / self.encoding.group.rows) as usize * words;
+                let lanes = laid[index(place.scale)..].iter_mut().step_by(place.scale_lanes as usize);
+                lanes.zip(&table[source..][..words]).for_each(|(laid, &word)| *laid = word);
             }
         }
         laid
     }
 
-    /// All weights of one row, scaled: piece by piece, since the host runs whole models through here. `words` begin with
-    /// the matrix, whose first scale is the one of this number in `scales`.
+    /// The words of codes in the order of the panels, from rows of whole pieces, one row group after another.
+    #[must_use]
+    pub fn lay_codes(&self, rows: &[u32]) -> Vec<u32> {
+        let mut laid = vec![0; index(self.words())];
+        let words = index(self.encoding.row_words(self.columns));
+        for (number, source) in (0..).zip(rows.chunks_exact(words)) {
+            let place = self.row_place(number / self.rows, number % self.rows);
+            let lanes = laid.chunks_exact_mut(4).skip(index(place.piece)).step_by(place.lanes as usize);
+            lanes.zip(source.chunks_exact(4)).for_each(|(laid, piece)| laid.copy_from_slice(piece));
+        }
+        laid
+    }
+
+    /// The weights of one row, scaled. `words` and `scales` begin with the matrix.
     pub(crate) fn decode_row(
         &self,
         words: &[u32],
         scales: &[u32],
-        first_scale: u64,
-        group: u32,
-        row: u32,
+        (group, row): (u32, u32),
+        weight: Weight,
         out: &mut [f64],
     ) {
-        let encoding = self.encoding;
-        let step = encoding.piece().min(encoding.group.columns) as usize;
-        for (column, out) in (0..).step_by(step).zip(out.chunks_mut(step)) {
-            (encoding.codes.decode)(&words[index(self.code_bit(group, row, column) / 32)..], out);
-            let scale = (encoding.scales.decode)(scales, index(first_scale + self.scale_index(group, row, column)));
-            out.iter_mut().for_each(|weight| *weight *= scale);
-        }
+        self.encoding.decode_row(words, scales, self.row_place(group, row), weight, out);
     }
 }
 

@@ -1,7 +1,7 @@
 //! The shapes of [`Setup::all`]; the rows of other shards must stay as they are, and hidden is a NaN beyond each width.
 
 use super::{ExpertDown, reference};
-use crate::bound::{self, Bound, ROUNDING};
+use crate::bound::{self, Bound, ROUNDING, Terms};
 use crate::case::{Case, bits, poison};
 use crate::experts::data::{Setup, down};
 use crate::kernel::{Extent, Slot};
@@ -38,16 +38,10 @@ fn case(setup: Setup) -> Case {
         true => vec![hidden.as_slice(), &order, &tiles, &weight, &scales],
         false => vec![hidden.as_slice(), &entries, &weight, &scales],
     };
-    reference::down(
-        &kernel,
-        &extent,
-        &reads,
-        |w, x| (w * x).abs(),
-        |at, magnitude| {
-            allowed[at] = bound::sum(panels.hidden_stride(), magnitude) + ROUNDING * magnitude;
-        },
-    );
-    reference::down(&kernel, &extent, &reads, bound::flushed, |at, flushed| allowed[at] += flushed);
+    reference::down(&kernel, &extent, &reads, Terms::Magnitudes, |at, magnitude| {
+        allowed[at] = bound::sum(panels.hidden_stride(), magnitude) + ROUNDING * magnitude;
+    });
+    reference::down(&kernel, &extent, &reads, Terms::Flushed, |at, flushed| allowed[at] += flushed);
     Case {
         name: setup.name(),
         kernel: Box::new(kernel),

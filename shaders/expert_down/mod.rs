@@ -3,6 +3,7 @@
 pub(crate) mod cases;
 mod reference;
 
+use crate::bound::Terms;
 use crate::common;
 use crate::experts::{self, ExpertPanels, ExpertShard};
 use crate::kernel::{Extent, Interface, Kernel, Slot, Variant, floats_mut, read, write};
@@ -49,7 +50,7 @@ impl Kernel for ExpertDown {
     }
 
     fn variant(&self) -> Variant {
-        experts::variant(&self.panels)
+        experts::variant(&self.panels.down_panels(false))
     }
 
     fn slots(&self) -> Vec<Slot> {
@@ -61,7 +62,7 @@ impl Kernel for ExpertDown {
     }
 
     fn params(&self) -> Vec<u8> {
-        let (words, scales) = (self.panels.down_words(false), self.panels.down_scales(false));
+        let (words, scales) = (self.panels.down_words(false), self.panels.down_scale_words(false));
         experts::params(&self.panels, &self.shard, self.slots, words, scales)
     }
 
@@ -73,6 +74,6 @@ impl Kernel for ExpertDown {
 
     fn reference(&self, extent: &Extent, reads: &[&[u32]], writes: &mut [&mut [u32]]) {
         let y = floats_mut(writes[0]);
-        reference::down(self, extent, reads, |w, x| w * x, |at, sum| y[at] = sum as f32);
+        reference::down(self, extent, reads, Terms::Products, |at, sum| y[at] = sum as f32);
     }
 }

@@ -1,7 +1,7 @@
 //! The shapes of [`Setup::all`]; what other shards and the widths beyond an expert's own hold must stay as it is.
 
 use super::{ExpertGateUp, reference};
-use crate::bound::{self, Bound};
+use crate::bound::{self, Bound, Terms};
 use crate::case::{Case, bits, poison};
 use crate::experts::data::{Setup, gate_up};
 use crate::kernel::{Extent, Slot};
@@ -36,17 +36,11 @@ fn case(setup: Setup) -> Case {
         true => vec![x.as_slice(), &order, &tiles, &weight, &scales],
         false => vec![x.as_slice(), &entries, &weight, &scales],
     };
-    reference::gate_up(&kernel, &extent, &reads, |w, x| w * x, |at, gate, up| sums[at] = (gate, up));
-    reference::gate_up(
-        &kernel,
-        &extent,
-        &reads,
-        |w, x| (w * x).abs(),
-        |at, gate, up| {
-            let error = |magnitude| bound::sum(panels.hidden_size, magnitude);
-            allowed[at] = bound::silu_product(sums[at].0, error(gate), sums[at].1, error(up));
-        },
-    );
+    reference::gate_up(&kernel, &extent, &reads, Terms::Products, |at, gate, up| sums[at] = (gate, up));
+    reference::gate_up(&kernel, &extent, &reads, Terms::Magnitudes, |at, gate, up| {
+        let error = |magnitude| bound::sum(panels.hidden_size, magnitude);
+        allowed[at] = bound::silu_product(sums[at].0, error(gate), sums[at].1, error(up));
+    });
     Case {
         name: setup.name(),
         kernel: Box::new(kernel),

@@ -6,7 +6,7 @@
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;       // [tokens, hidden_size / 4]
 @group(0) @binding(2) var<storage, read> entries: array<vec2<u32>>; // [tokens, slots] of (expert, weight)
 @group(0) @binding(3) var<storage, read> weight: array<vec4<u32>>;  // [experts][gate, up][panels, pieces, 32]
-@group(0) @binding(4) var<storage, read> scales: array<u32>;        // [experts][gate, up][panels, blocks, SCALE_LANES]
+@group(0) @binding(4) var<storage, read> scales: array<u32>;        // [experts][gate, up][panels, words, SCALE_LANES]
 @group(0) @binding(5) var<storage, read_write> hidden: array<f32>;  // [tokens, slots, hidden_stride]
 
 fn input(i: u32) -> vec4<f32> { return x[i]; }

@@ -6,7 +6,7 @@
 @group(0) @binding(2) var<storage, read> order: array<u32>;        // [entries], by expert
 @group(0) @binding(3) var<storage, read> tiles: array<vec4<u32>>;  // (tiles, ...), then (expert, first, count, 0) each
 @group(0) @binding(4) var<storage, read> weight: array<vec4<u32>>; // [experts][gate, up][panels, pieces, 32]
-@group(0) @binding(5) var<storage, read> scales: array<u32>;       // [experts][gate, up][panels, blocks, SCALE_LANES]
+@group(0) @binding(5) var<storage, read> scales: array<u32>;       // [experts][gate, up][panels, words, SCALE_LANES]
 @group(0) @binding(6) var<storage, read_write> hidden: array<f32>; // [tokens, slots, hidden_stride]
 
 fn input(i: u32) -> vec4<f32> { return x[i]; }

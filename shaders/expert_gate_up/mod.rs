@@ -3,6 +3,7 @@
 pub(crate) mod cases;
 mod reference;
 
+use crate::bound::Terms;
 use crate::common;
 use crate::experts::{self, ExpertPanels, ExpertShard};
 use crate::kernel::{Extent, Interface, Kernel, Slot, Variant, floats_mut, read, write};
@@ -56,7 +57,7 @@ impl Kernel for ExpertGateUp {
     }
 
     fn variant(&self) -> Variant {
-        experts::variant(&self.panels)
+        experts::variant(&self.panels.gate_up_panels(false))
     }
 
     fn slots(&self) -> Vec<Slot> {
@@ -68,7 +69,7 @@ impl Kernel for ExpertGateUp {
     }
 
     fn params(&self) -> Vec<u8> {
-        let (words, scales) = (self.panels.gate_up_words(false), self.panels.gate_up_scales(false));
+        let (words, scales) = (self.panels.gate_up_words(false), self.panels.gate_up_scale_words(false));
         experts::params(&self.panels, &self.shard, self.slots, words, scales)
     }
 
@@ -80,14 +81,8 @@ impl Kernel for ExpertGateUp {
 
     fn reference(&self, extent: &Extent, reads: &[&[u32]], writes: &mut [&mut [u32]]) {
         let output = floats_mut(writes[0]);
-        reference::gate_up(
-            self,
-            extent,
-            reads,
-            |w, x| w * x,
-            |at, gate, up| {
-                output[at] = (gate * common::sigmoid(gate) * up) as f32;
-            },
-        );
+        reference::gate_up(self, extent, reads, Terms::Products, |at, gate, up| {
+            output[at] = (gate * common::sigmoid(gate) * up) as f32;
+        });
     }
 }

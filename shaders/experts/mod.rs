@@ -35,8 +35,10 @@ pub const fn max_tiles(entries: u32, experts: u32) -> u32 {
 /// likewise, and a shard's gate_up and down weights are two pairs of slots. An expert is addressed here as a [`ExpertPlace`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExpertPanels {
-    /// How all of them are packed.
-    pub encoding: &'static Encoding,
+    /// How gate and up of all of them are packed.
+    pub gate_up_encoding: &'static Encoding,
+    /// How down of all of them is packed.
+    pub down_encoding: &'static Encoding,
     /// Columns of gate and up, rows of down; a multiple of 4, as the widths.
     pub hidden_size: u32,
     /// Rows of gate and of up, columns of down, of a routed expert: `moe_intermediate_size`.
@@ -57,7 +59,7 @@ pub struct ExpertPlace {
 }
 
 impl ExpertPlace {
-    /// Where the expert begins in its shard, counted in what a routed expert has `each` of: words, or scales.
+    /// Where the expert begins in its shard, counted in words, of which a routed expert has `each`.
     pub(crate) const fn first(self, each: u64) -> u64 {
         self.before as u64 * each
     }
@@ -79,17 +81,13 @@ impl ExpertPanels {
     /// One expert's gate panels, or its up panels: `[width, hidden_size]`.
     #[must_use]
     pub const fn gate_up_panels(&self, shared: bool) -> Panels {
-        self.panels(self.width_of(shared), self.hidden_size)
+        panels(self.gate_up_encoding, self.width_of(shared), self.hidden_size)
     }
 
     /// One expert's down panels: `[hidden_size, width]`.
     #[must_use]
     pub const fn down_panels(&self, shared: bool) -> Panels {
-        self.panels(self.hidden_size, self.width_of(shared))
-    }
-
-    const fn panels(&self, rows: u32, columns: u32) -> Panels {
-        Panels { encoding: self.encoding, groups: 1, rows, columns, row_scales: false }
+        panels(self.down_encoding, self.hidden_size, self.width_of(shared))
     }
 
     /// Words of one expert's gate and up together.
@@ -98,9 +96,9 @@ impl ExpertPanels {
         2 * self.gate_up_panels(shared).words()
     }
 
-    /// Scales of one expert's gate and up together; none for encodings without.
-    pub(crate) const fn gate_up_scales(&self, shared: bool) -> u64 {
-        2 * self.gate_up_panels(shared).scales()
+    /// Words of the scales of one expert's gate and up together; none for encodings without.
+    pub(crate) const fn gate_up_scale_words(&self, shared: bool) -> u64 {
+        2 * self.gate_up_panels(shared).scale_words()
     }
 
     /// Words of one expert's down.
@@ -109,9 +107,9 @@ impl ExpertPanels {
         self.down_panels(shared).words()
     }
 
-    /// Scales of one expert's down; none for encodings without.
-    pub(crate) const fn down_scales(&self, shared: bool) -> u64 {
-        self.down_panels(shared).scales()
+    /// Words of the scales of one expert's down; none for encodings without.
+    pub(crate) const fn down_scale_words(&self, shared: bool) -> u64 {
+        self.down_panels(shared).scale_words()
     }
 }
 
@@ -153,7 +151,7 @@ params! {
 
 pub(crate) const PARAMS: &[Field] = Params::FIELDS;
 
-/// The bytes of `params`, for routed experts of `words` words and `scales` scales.
+/// The bytes of `params`, for routed experts of `words` words of codes and `scales` of scales.
 pub(crate) fn params(panels: &ExpertPanels, shard: &ExpertShard, slots: u32, words: u64, scales: u64) -> Vec<u8> {
     let params = Params {
         hidden_size: panels.hidden_size,
@@ -171,10 +169,14 @@ pub(crate) fn params(panels: &ExpertPanels, shard: &ExpertShard, slots: u32, wor
     params.bytes()
 }
 
-/// Text and constants of an expert kernel.
-pub(crate) fn variant(panels: &ExpertPanels) -> Variant {
+const fn panels(encoding: &'static Encoding, rows: u32, columns: u32) -> Panels {
+    Panels { encoding, groups: 1, rows, columns, row_scales: false }
+}
+
+/// Text and constants of an expert kernel over such matrices.
+pub(crate) fn variant(panels: &Panels) -> Variant {
     let mut variant = panels.encoding.panels_variant();
-    variant.constants.push(("SCALE_LANES", panels.gate_up_panels(false).scale_lanes()));
+    variant.constants.push(("SCALE_LANES", panels.scale_lanes()));
     variant
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::bound::Terms;
 use crate::encodings::Panels;
 
 /// Entries of each expert that a kernel works on: from `entries` in the decode form, from `order` and `tiles` in the tile
@@ -22,20 +23,19 @@ pub(crate) fn by_expert(reads: &[&[u32]], entries: u32, binned: bool) -> BTreeMa
     experts
 }
 
-/// The sums over k of `term(w[row, k], input[k])` for each row of a matrix and each input, as `[row][input]`; `words` begin
-/// with the matrix, whose first scale is number `first_scale` of `scales`.
+/// The sums over k of the terms of w[row, k] and input[k] for each row of a matrix and each input, as `[row][input]`; `words` and
+/// `scales` begin with the matrix.
 pub(crate) fn contract(
     panels: &Panels,
     words: &[u32],
     scales: &[u32],
-    first_scale: u64,
     inputs: &[&[f32]],
-    term: impl Fn(f64, f64) -> f64,
+    terms: Terms,
 ) -> Vec<Vec<f64>> {
     let mut weights = vec![0f64; panels.columns as usize];
     let row_sums = |row| {
-        panels.decode_row(words, scales, first_scale, 0, row, &mut weights);
-        let sum = |input: &&[f32]| weights.iter().zip(*input).map(|(&w, &x)| term(w, f64::from(x))).sum();
+        panels.decode_row(words, scales, (0, row), terms.weight(), &mut weights);
+        let sum = |input: &&[f32]| weights.iter().zip(*input).map(|(&w, &x)| terms.of(w, f64::from(x))).sum();
         inputs.iter().map(sum).collect()
     };
     (0..panels.rows).map(row_sums).collect()

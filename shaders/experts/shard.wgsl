@@ -10,7 +10,7 @@ struct Params {
     experts: u32,       // routed ones in this shard
     has_shared: u32,    // 1: the shared one follows them
     expert_pieces: u32, // 16-byte pieces of a routed expert
-    expert_scales: u32, // scales of a routed expert
+    expert_scales: u32, // words of its scales
 }
 @group(0) @binding(0) var<uniform> params: Params;
 

@@ -3,6 +3,7 @@
 pub(crate) mod cases;
 mod reference;
 
+use crate::bound::Terms;
 use crate::common;
 use crate::encodings::Panels;
 use crate::kernel::{Extent, Interface, Kernel, Slot, Variant, floats, floats_mut, params, read, write};
@@ -111,6 +112,6 @@ impl Kernel for Linear {
     fn reference(&self, extent: &Extent, reads: &[&[u32]], writes: &mut [&mut [u32]]) {
         // A tile writes whole tiles of tokens, within the capacity; the rows beyond the step's tokens mean nothing.
         let (x, y) = (floats(reads[0]), floats_mut(writes[0]));
-        reference::linear(self, self.tokens.of(extent), x, reads[1], reads[2], y, |w, x| w * x);
+        reference::linear(self, self.tokens.of(extent), x, reads[1], reads[2], y, Terms::Products);
     }
 }

@@ -36,7 +36,9 @@ dtypes! {
     U64 = "U64", 1, 8; U32 = "U32", 1, 4; U16 = "U16", 1, 2; U8 = "U8", 1, 1;
     C64 = "C64", 1, 8; BOOL = "BOOL", 1, 1;
     // Blocks of GGUF hold their scales. Source: `ggml.h` of llama.cpp.
-    Q8_0 = "Q8_0", 32, 34; Q4_0 = "Q4_0", 32, 18; IQ4_NL = "IQ4_NL", 32, 18; MXFP4 = "MXFP4", 32, 17;
+    Q8_0 = "Q8_0", 32, 34; Q4_0 = "Q4_0", 32, 18; Q4_1 = "Q4_1", 32, 20; Q5_0 = "Q5_0", 32, 22; Q5_1 = "Q5_1", 32, 24;
+    Q2_K = "Q2_K", 256, 84; Q3_K = "Q3_K", 256, 110; Q4_K = "Q4_K", 256, 144; Q5_K = "Q5_K", 256, 176;
+    Q6_K = "Q6_K", 256, 210; IQ4_NL = "IQ4_NL", 32, 18; IQ4_XS = "IQ4_XS", 256, 136; MXFP4 = "MXFP4", 32, 17;
 }
 
 impl fmt::Display for Dtype {

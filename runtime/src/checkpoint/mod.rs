@@ -202,7 +202,7 @@ impl Checkpoint {
     async fn read_finite(&self, tensor: &Tensor, offset: u64, length: usize) -> Result<Vec<f32>> {
         let bytes = self.read(tensor, offset, length).await?;
         if tensor.dtype.is_quantised_block() {
-            return crate::blocks::split(tensor, &bytes).map(|split| split.scales);
+            return crate::blocks::check_scales(tensor, &bytes).map(|()| vec![]);
         }
         let values = tensor.dtype.decode(&bytes);
         let values =

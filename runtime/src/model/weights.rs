@@ -1,12 +1,13 @@
 //! Weights as slots: which tensors each part of the model has, by the names of the checkpoint, and where they lie.
 
 use lyn_shaders::Slot;
+use lyn_shaders::encodings::Encoding;
 use lyn_shaders::experts::{ExpertPanels, ExpertShard};
 
 use super::attention::LayerAttention;
 use super::dims::Dims;
 use crate::checkpoint::{RouterConfig, names};
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Result, quote};
 use crate::layout::{ExpertMatrix, Layout, LinearWeights, TableShard};
 use crate::record::ColumnRange;
 
@@ -144,24 +145,18 @@ impl ExpertsWeights {
             true => names::layer(layer, &format!("{SHARED}.{part}")),
             false => names::expert(layer, expert, part),
         };
-        let encoding = layout.encoding(&name(0, "gate_proj"))?;
-        for expert in 0..routed {
-            for part in ["gate_proj", "up_proj", "down_proj"] {
-                let name = name(expert, part);
-                if layout.encoding(&name)? != encoding {
-                    let tensor = &layout.checkpoint.tensor(&name)?.name;
-                    let message = format!("{tensor}: experts of one layer in different number formats");
-                    return Err(Error::new(Code::BadCheckpoint, message));
-                }
-            }
-        }
+        let gate_up_encoding = same_encoding(layout, routed, &["gate_proj", "up_proj"], name)?;
+        let down_encoding = same_encoding(layout, routed, &["down_proj"], name)?;
         let has_shared = router.n_shared_experts > 0;
         let mut beside = has_shared;
-        for part in ["gate_proj", "up_proj", "down_proj"].into_iter().filter(|_| has_shared) {
-            beside &= layout.encoding(&name(routed, part))? == encoding;
+        for (part, encoding) in
+            [("gate_proj", gate_up_encoding), ("up_proj", gate_up_encoding), ("down_proj", down_encoding)]
+        {
+            beside = beside && layout.encoding(&name(routed, part))? == encoding;
         }
         let panels = ExpertPanels {
-            encoding,
+            gate_up_encoding,
+            down_encoding,
             hidden_size: dims.hidden_size,
             width: router.moe_intermediate_size,
             shared_width: if beside { router.n_shared_experts * router.moe_intermediate_size } else { 0 },
@@ -183,6 +178,33 @@ impl ExpertsWeights {
             },
         })
     }
+}
+
+/// How some matrices of all routed experts of a layer are packed: one kernel runs them all.
+fn same_encoding(
+    layout: &Layout<'_>,
+    routed: u32,
+    parts: &[&str],
+    name: impl Fn(u32, &str) -> String,
+) -> Result<&'static Encoding> {
+    let first = layout.encoding(&name(0, parts[0]))?;
+    for expert in 0..routed {
+        for part in parts {
+            let name = name(expert, part);
+            let encoding = layout.encoding(&name)?;
+            if encoding != first {
+                let tensor = &layout.checkpoint.tensor(&name)?.name;
+                let parts = parts.join(" and ");
+                let message = format!(
+                    "tensor {}: {encoding:?}, where {parts} before it in its layer are {first:?}",
+                    quote(tensor)
+                );
+                let help = "download a quantisation that packs the experts of a layer alike";
+                return Err(Error::new(Code::UnsupportedModel, message).with_help(help));
+            }
+        }
+    }
+    Ok(first)
 }
 
 impl PredictionWeights {

@@ -7,13 +7,22 @@ use crate::checkpoint::stored::tensor_error;
 use crate::error::{Class, Code, Error, quote};
 
 /// Types that lyn runs.
-const TYPES: [(u32, Dtype); 7] = [
+const TYPES: [(u32, Dtype); 16] = [
     (0, Dtype::F32),
     (1, Dtype::F16),
     (30, Dtype::BF16),
     (8, Dtype::Q8_0),
     (2, Dtype::Q4_0),
+    (3, Dtype::Q4_1),
+    (6, Dtype::Q5_0),
+    (7, Dtype::Q5_1),
+    (10, Dtype::Q2_K),
+    (11, Dtype::Q3_K),
+    (12, Dtype::Q4_K),
+    (13, Dtype::Q5_K),
+    (14, Dtype::Q6_K),
     (20, Dtype::IQ4_NL),
+    (23, Dtype::IQ4_XS),
     (39, Dtype::MXFP4),
 ];
 
@@ -39,22 +48,13 @@ pub(super) enum Refused {
 impl Refused {
     const fn of(number: u32) -> Refused {
         match number {
-            3 => Refused::Unsupported("Q4_1"),
-            6 => Refused::Unsupported("Q5_0"),
-            7 => Refused::Unsupported("Q5_1"),
             9 => Refused::Unsupported("Q8_1"),
-            10 => Refused::Unsupported("Q2_K"),
-            11 => Refused::Unsupported("Q3_K"),
-            12 => Refused::Unsupported("Q4_K"),
-            13 => Refused::Unsupported("Q5_K"),
-            14 => Refused::Unsupported("Q6_K"),
             15 => Refused::Unsupported("Q8_K"),
             16 => Refused::Unsupported("IQ2_XXS"),
             17 => Refused::Unsupported("IQ2_XS"),
             18 => Refused::Unsupported("IQ3_XXS"),
             19 => Refused::Unsupported("IQ1_S"),
             21 => Refused::Unsupported("IQ3_S"),
-            23 => Refused::Unsupported("IQ4_XS"),
             22 => Refused::Unsupported("IQ2_S"),
             29 => Refused::Unsupported("IQ1_M"),
             34 => Refused::Unsupported("TQ1_0"),

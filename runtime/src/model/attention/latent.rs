@@ -117,6 +117,8 @@ fn absorb(r: &mut StepRecorder<'_>, q: Columns, key_up: &KeyUp) -> Columns {
         KeyUp::Transposed(weights) => return r.linear_of_groups(q, weights, r.dims.q_head_dim()),
         KeyUp::Rows(table) => table,
     };
+    // Groups of many rows have their scales in the table of all of kv_b_proj, values included.
+    let values = if key_up.encoding.group.rows > 1 { r.dims.v_head_dim } else { 0 };
     let y = r.tokens(r.dims.heads * r.dims.kv_lora_rank);
     r.push(Absorb {
         q: q.slot,
@@ -129,7 +131,7 @@ fn absorb(r: &mut StepRecorder<'_>, q: Columns, key_up: &KeyUp) -> Columns {
         heads: r.dims.heads,
         nope_dim: r.dims.qk_nope_head_dim,
         kv_lora_rank: r.dims.kv_lora_rank,
-        source_rows: r.dims.qk_nope_head_dim + r.dims.v_head_dim,
+        scale_rows: r.dims.qk_nope_head_dim + values,
         encoding: key_up.encoding,
         capacity: r.shape.tokens,
     });
