@@ -7,7 +7,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use lyn_shaders::common::PAGE;
-use lyn_shaders::encodings::{BLOCK, ENCODINGS};
+use lyn_shaders::encodings::{BLOCK, encodings};
 use lyn_shaders::experts::TILE_ENTRIES;
 use lyn_shaders::kernel::{Access, Interface, Variant, source};
 use lyn_shaders::{Entry, KERNELS, index_score, linear, mla_sparse, route, topk};
@@ -55,7 +55,7 @@ fn wgsl_and_host_state_the_same_numbers() {
         }
     });
     assert!(unseen.is_empty(), "no kernel declares {unseen:?}");
-    for encoding in ENCODINGS {
+    for encoding in encodings() {
         let (module, _) = parse(&linear::VEC, &encoding.panels_variant());
         let vectors = constants(&module).find(|(name, _)| *name == "STEP_VECTORS");
         assert_eq!(vectors, Some(("STEP_VECTORS", encoding.planes.step / 4)), "{encoding:?}");

@@ -74,6 +74,16 @@ const MUTANTS: &[Mutant] = &[
         edits: &[("place < SCALE_BLOCKS / 2u", "place >= SCALE_BLOCKS / 2u")],
     },
     Mutant {
+        fault: "inputs by the entry where those of a token share a row",
+        kernel: "expert_down",
+        edits: &[("row = group.y / params.sharing", "row = group.y")],
+    },
+    Mutant {
+        fault: "up read where gate is",
+        kernel: "swiglu",
+        edits: &[("* up[row + params.up_offset + d]", "* gate[row + d]")],
+    },
+    Mutant {
         fault: "RoPE halves swapped",
         kernel: "rope",
         edits: &[("rotate(x[a], x[b], turn)", "rotate(x[b], x[a], turn)")],
@@ -183,7 +193,7 @@ fn store(",
     Mutant {
         fault: "inputs by the entry instead of its token",
         kernel: "expert_gate_up_tile",
-        edits: &[("rows = entries / params.slots * columns4;", "rows = entries * columns4;")],
+        edits: &[("rows = entries / params.sharing * columns4;", "rows = entries * columns4;")],
     },
     Mutant {
         fault: "the shared expert as wide as a routed one",

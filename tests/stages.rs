@@ -25,7 +25,7 @@ fn check(device: &str, place: impl Fn() -> Place) {
         std::fs::read_dir(&data).expect("test data").filter_map(|entry| Some(entry.ok()?.path())).collect();
     folders.retain(|path| path.join(golden::FILE).exists());
     folders.sort();
-    assert_eq!(folders.len(), 16, "golden folders");
+    assert_eq!(folders.len(), 18, "golden folders");
     let only = std::env::var("LYN_GOLDEN").unwrap_or_default();
     let mut failures = Vec::new();
     for folder in folders.iter().filter(|folder| folder.to_string_lossy().contains(&only)) {

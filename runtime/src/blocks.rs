@@ -3,7 +3,7 @@
 //! In: rows as they are stored. Out: the same codes at the same width in the planes of an encoding, and the words of its scales.
 //! Nothing is rounded. Source of the blocks: `ggml-common.h` of llama.cpp.
 
-use lyn_shaders::encodings::{self, Encoding};
+use lyn_shaders::encodings::{self, Encoding, PackedScale};
 
 use crate::checkpoint::{Dtype, Tensor};
 use crate::error::{Class, Code, Error, Result};
@@ -16,11 +16,33 @@ pub(crate) struct Rows {
     pub(crate) scales: Vec<u32>,
 }
 
+/// Some rows of a matrix, as they are stored.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct StoredBytes<'a> {
+    /// The matrix's own.
+    pub(crate) rows: &'a [u8],
+    /// Those of the scales beside packed codes.
+    pub(crate) scales: &'a [u8],
+    /// Those of the minima.
+    pub(crate) minima: &'a [u8],
+}
+
 /// How the weights of a matrix are packed.
 ///
 /// # Errors
 /// [`Code::Internal`]: a type that no matrix has.
 pub(crate) fn encoding_of(tensor: &Tensor) -> Result<&'static Encoding> {
+    if let Some(packed) = &tensor.packed {
+        let bits = u32::try_from(tensor.dtype.block().1 / 4).unwrap_or(0);
+        let scale = match packed.scales.dtype {
+            Dtype::F32 => PackedScale::F32,
+            Dtype::F16 => PackedScale::F16,
+            _ => PackedScale::BF16,
+        };
+        let packed = encodings::Packed { bits, group: packed.group, scale, has_minimum: packed.minima.is_some() };
+        let unknown = || Error::new(Code::Internal, format!("{}: {packed:?} passed the check", tensor.name));
+        return encodings::packed(packed).ok_or_else(unknown);
+    }
     Ok(match tensor.dtype {
         Dtype::F32 => &encodings::F32,
         Dtype::F16 => &encodings::F16,
@@ -47,8 +69,8 @@ pub(crate) fn encoding_of(tensor: &Tensor) -> Result<&'static Encoding> {
 ///
 /// # Errors
 /// [`Class::Value`]: a scale that is no finite number.
-pub(crate) fn take_apart(tensor: &Tensor, columns: u32, rows: &[u8]) -> Result<Rows> {
-    let encoding = encoding_of(tensor)?;
+pub(crate) fn take_apart(tensor: &Tensor, columns: u32, stored: StoredBytes<'_>) -> Result<Rows> {
+    let (encoding, rows) = (encoding_of(tensor)?, stored.rows);
     let (values, block_bytes) = tensor.dtype.block();
     let (row_bytes, block_bytes) = (size(u64::from(columns) / values * block_bytes), size(block_bytes));
     let mut apart = Rows { codes: Vec::with_capacity(rows.len() / 4), scales: Vec::new() };
@@ -61,8 +83,20 @@ pub(crate) fn take_apart(tensor: &Tensor, columns: u32, rows: &[u8]) -> Result<R
         }
         return Ok(apart);
     }
-    check_scales(tensor, rows)?;
     let mut codes = vec![0; columns as usize];
+    if let Some(packed) = &tensor.packed {
+        for row in rows.chunks_exact(row_bytes) {
+            bit_stream(row, encoding.planes.code_bits(), &mut codes);
+            encoding.planes.pack_into(&codes, &mut apart.codes);
+        }
+        for (tensor, bytes) in [(Some(&packed.scales), stored.scales), (packed.minima.as_ref(), stored.minima)] {
+            tensor.map_or(Ok(()), |tensor| check_floats(tensor, bytes))?;
+        }
+        let groups = size(u64::from(columns) / u64::from(packed.group).max(1));
+        packed_scales(packed.scales.dtype, groups, stored, &mut apart.scales);
+        return Ok(apart);
+    }
+    check_scales(tensor, rows)?;
     for row in rows.chunks_exact(row_bytes) {
         let places = codes.chunks_exact_mut(size(values));
         row.chunks_exact(block_bytes).zip(places).for_each(|(block, codes)| block_codes(tensor.dtype, block, codes));
@@ -94,6 +128,57 @@ pub(crate) fn check_scales(tensor: &Tensor, blocks: &[u8]) -> Result<()> {
         return Ok(());
     }
     Err(tensor.error(Class::Value, "a block has a scale that is NaN, infinite or unusable"))
+}
+
+/// The codes of a row in one stream of bits, lowest first.
+fn bit_stream(row: &[u8], bits: u32, codes: &mut [u32]) {
+    let (mut held, mut count, mut bytes) = (0u32, 0, row.iter());
+    for code in codes {
+        while count < bits {
+            held |= u32::from(bytes.next().copied().unwrap_or(0)) << count;
+            count += 8;
+        }
+        *code = held & (u32::MAX >> (32 - bits));
+        held >>= bits;
+        count -= bits;
+    }
+}
+
+/// The words of the scales beside packed codes, and of the minima where there are some: rows of `groups` of them.
+fn packed_scales(dtype: Dtype, groups: usize, stored: StoredBytes<'_>, words: &mut Vec<u32>) {
+    let (scales, minima) = (stored.scales, stored.minima);
+    if dtype == Dtype::F32 {
+        let word = |bytes: &[u8]| u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+        match minima.is_empty() {
+            true => words.extend(scales.chunks_exact(4).map(word)),
+            false => {
+                let pairs = scales.chunks_exact(4).zip(minima.chunks_exact(4));
+                words.extend(pairs.flat_map(|(scale, minimum)| [word(scale), word(minimum)]));
+            }
+        }
+        return;
+    }
+    if minima.is_empty() {
+        // Two groups share a word; a row with an odd number ends with zeros.
+        for row in scales.chunks_exact(2 * groups) {
+            words.extend(
+                row.chunks(4).map(|pair| halves_word(half(pair, 0), if pair.len() > 2 { half(pair, 2) } else { 0 })),
+            );
+        }
+        return;
+    }
+    let pairs = scales.chunks_exact(2).zip(minima.chunks_exact(2));
+    words.extend(pairs.map(|(scale, minimum)| halves_word(half(scale, 0), half(minimum, 0))));
+}
+
+/// Refuses scales and minima that are no numbers.
+fn check_floats(tensor: &Tensor, bytes: &[u8]) -> Result<()> {
+    let is_number = match tensor.dtype {
+        Dtype::F32 => bytes.chunks_exact(4).all(|word| half(word, 2) & 0x7f80 != 0x7f80),
+        Dtype::BF16 => bytes.chunks_exact(2).all(|word| half(word, 0) & 0x7f80 != 0x7f80),
+        _ => bytes.chunks_exact(2).all(|word| half(word, 0) & 0x7c00 != 0x7c00),
+    };
+    if is_number { Ok(()) } else { Err(tensor.error(Class::Value, "found NaN or infinity, expected finite numbers")) }
 }
 
 /// The codes of a block.

@@ -121,7 +121,7 @@ classes! {
     Missing = "E-MISSING", Code::MissingTensor.default_help();
     Config = "E-CONFIG", "correct the field, or use the published file";
     Arch = "E-ARCH", Code::UnsupportedModel.default_help();
-    Quant = "E-QUANT", "use the checkpoint in bf16, f16 or f32, or in FP8 with blocks of 128 × 128";
+    Quant = "E-QUANT", "use the checkpoint in bf16, f16, f32 or FP8 with blocks of 128 × 128, or a GGUF or MLX quantisation of it";
     Value = "E-VALUE", Code::BadCheckpoint.default_help();
     Tok = "E-TOK", TOKENIZER;
     Vocab = "E-VOCAB", TOKENIZER;

@@ -5,8 +5,8 @@
 use lyn_shaders::Slot;
 use lyn_shaders::encodings::{PANEL, Panels};
 
-use crate::blocks;
-use crate::checkpoint::{Checkpoint, names};
+use crate::blocks::{self, StoredBytes};
+use crate::checkpoint::{Checkpoint, Tensor, names};
 use crate::error::{Code, Error, Result};
 use crate::executor::Executor;
 use crate::layout::{Contents, Layout, StoredRows};
@@ -87,10 +87,20 @@ impl Uploader<'_> {
     ) -> Result<()> {
         let tensor = self.checkpoint.tensor(&stored.tensor)?;
         let columns = tensor.shape.last().and_then(|&columns| u32::try_from(columns).ok()).unwrap_or(0);
-        let most = self.slice_rows(stored, if panels.is_some() { PANEL } else { 1 })?;
+        self.checkpoint.check_packed_shape(tensor).await?;
+        let most = slice_rows(tensor, if panels.is_some() { PANEL } else { 1 });
         for group in 0..stored.groups {
             for (first, rows) in stored.slices(group, most) {
-                let mut apart = blocks::take_apart(tensor, columns, &self.read(stored, first, rows).await?)?;
+                let codes = self.read(tensor, first, rows).await?;
+                let (mut scale_bytes, mut minima) = (vec![], vec![]);
+                if let Some(packed) = &tensor.packed {
+                    scale_bytes = self.read(&packed.scales, first, rows).await?;
+                    if let Some(tensor) = &packed.minima {
+                        minima = self.read(tensor, first, rows).await?;
+                    }
+                }
+                let bytes = StoredBytes { rows: &codes, scales: &scale_bytes, minima: &minima };
+                let mut apart = blocks::take_apart(tensor, columns, bytes)?;
                 if let Some(panels) = panels {
                     let slice = Panels { groups: 1, rows, ..*panels };
                     apart.codes = slice.lay_codes(&apart.codes);
@@ -109,24 +119,11 @@ impl Uploader<'_> {
         Ok(())
     }
 
-    /// Rows to read at a time: whole panels.
-    fn slice_rows(&self, stored: &StoredRows, step: u32) -> Result<u32> {
-        let fit = SLICE_BYTES / self.row_bytes(stored)? / u64::from(step) * u64::from(step);
-        Ok(u32::try_from(fit).unwrap_or(u32::MAX).max(step))
-    }
-
-    fn row_bytes(&self, stored: &StoredRows) -> Result<u64> {
-        let tensor = self.checkpoint.tensor(&stored.tensor)?;
-        let rows = tensor.shape.split_last().map_or(1, |(_, rows)| rows.iter().product::<u64>());
-        Ok(tensor.bytes / rows.max(1))
-    }
-
-    async fn read(&mut self, stored: &StoredRows, first_row: u32, rows: u32) -> Result<Vec<u8>> {
-        let row_bytes = self.row_bytes(stored)?;
+    async fn read(&mut self, tensor: &Tensor, first_row: u32, rows: u32) -> Result<Vec<u8>> {
+        let row_bytes = row_bytes(tensor);
         let bytes = u64::from(rows) * row_bytes;
         let length = usize::try_from(bytes)
             .map_err(|_| Error::new(Code::OutOfMemory, format!("{bytes} bytes exceed this machine's memory")))?;
-        let tensor = self.checkpoint.tensor(&stored.tensor)?;
         let read = self.checkpoint.read(tensor, u64::from(first_row) * row_bytes, length).await?;
         self.advance(bytes).await?;
         Ok(read)
@@ -149,6 +146,17 @@ impl Uploader<'_> {
         self.unsettled_bytes = 0;
         self.executor.read(Slot(0), 0, 1)?.await.map(drop)
     }
+}
+
+/// Rows to read at a time: a multiple of `step`.
+fn slice_rows(tensor: &Tensor, step: u32) -> u32 {
+    let fit = SLICE_BYTES / row_bytes(tensor).max(1) / u64::from(step) * u64::from(step);
+    u32::try_from(fit).unwrap_or(u32::MAX).max(step)
+}
+
+fn row_bytes(tensor: &Tensor) -> u64 {
+    let rows = tensor.shape.split_last().map_or(1, |(_, rows)| rows.iter().product::<u64>());
+    tensor.bytes / rows.max(1)
 }
 
 impl StoredRows {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use lyn::checkpoint::{Checkpoint, FolderSource, GroupScore, LayerIndexer, Scoring, names};
+use lyn::checkpoint::{Checkpoint, FolderSource, GroupScore, LayerIndexer, Quantization, Scoring, names};
 
 fn open_folder(folder: &Path) -> Checkpoint {
     let open = async {
@@ -35,6 +35,8 @@ fn every_golden_opens() {
         "m_v2_group_limited",
         "n_gguf_q8_0",
         "o_gguf_k_quants",
+        "p_int4_compressed_tensors",
+        "q_mlx_4bit",
         "r_gguf_v2_legacy",
     ];
     for name in all {
@@ -83,8 +85,9 @@ fn configs_become_data() {
 
     let tied = open("l_youtu_tied").config;
     assert_eq!((tied.router, tied.tie_word_embeddings, names::head(&tied)), (None, true, names::EMBED));
-    assert!(open("f_fp8_edge_blocks").config.quantization.is_some_and(|own| !own.power_of_two_scales));
-    assert!(open("g_fp8_official").config.quantization.is_some_and(|own| own.power_of_two_scales));
+    let fp8 = |power_of_two_scales| Some(Quantization::Fp8 { power_of_two_scales });
+    assert_eq!(open("f_fp8_edge_blocks").config.quantization, fp8(false));
+    assert_eq!(open("g_fp8_official").config.quantization, fp8(true));
 }
 
 /// Oracle: the shapes of the published files, counted by hand for `a_base`.

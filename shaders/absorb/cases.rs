@@ -4,12 +4,12 @@ use super::{Absorb, reference};
 use crate::bound::{self, Bound, Terms};
 use crate::case::{Case, Data, Random, bits, poison};
 use crate::encodings::data::{bound_scales, random_rows, random_scales};
-use crate::encodings::{ENCODINGS, Encoding, STORED};
+use crate::encodings::{Encoding, STORED, encodings};
 use crate::kernel::{Extent, Slot, floats, floats_mut};
 
 pub(crate) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    for &encoding in ENCODINGS {
+    for encoding in encodings() {
         if encoding.group.rows == 1 {
             for (tokens, rank) in [(1, 132), (3, 1040)] {
                 cases.push(case(encoding, (3, 48, 36, rank), tokens, Data::Random));

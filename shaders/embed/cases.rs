@@ -4,12 +4,12 @@ use super::Embed;
 use crate::bound::Bound;
 use crate::case::{Case, Random, poison};
 use crate::encodings::data::{bound_scales, random_rows, random_scales};
-use crate::encodings::{ENCODINGS, Encoding};
+use crate::encodings::{Encoding, encodings};
 use crate::kernel::{Extent, Slot};
 
 pub(crate) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    for &encoding in ENCODINGS {
+    for encoding in encodings() {
         if encoding.group.rows == 1 {
             cases.push(case(encoding, 3, 64, 0, 300));
             cases.push(case(encoding, 9, 1056, 100, 77));

@@ -83,6 +83,27 @@ pub(super) const F16_PAIR: Scales = Scales {
     random: |random, _| halves(positive(random), random.float()),
 };
 
+/// A bf16 scale and a bf16 minimum.
+pub(super) const BF16_PAIR: Scales = Scales {
+    blocks: 1,
+    words: 1,
+    has_minimum: true,
+    wgsl: include_str!("scales/bf16_pair.wgsl"),
+    decode: |word, block| (float(word(block) << 16), float(word(block) & 0xffff_0000)),
+    random: |random, _| positive(random).to_bits() >> 16 | (random.float().to_bits() & 0xffff_0000),
+};
+
+/// An f32 scale and an f32 minimum.
+pub(super) const F32_PAIR: Scales = Scales {
+    blocks: 1,
+    words: 2,
+    has_minimum: true,
+    wgsl: include_str!("scales/f32_pair.wgsl"),
+    decode: |word, block| (float(word(2 * block)), float(word(2 * block + 1))),
+    // So few bits that a product with a code is exact, and a weight rounded once whether or not the two are fused.
+    random: |random, place| (if place == 0 { positive(random) } else { random.float() }).to_bits() & 0xffff_ff00,
+};
+
 /// Half of the groups each have an f16, and each group a signed byte: what `BLOCKS` groups share is two f16, then the bytes.
 pub(super) const fn shared_f16<const BLOCKS: u32>() -> Scales {
     Scales {

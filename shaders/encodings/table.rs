@@ -21,8 +21,8 @@ macro_rules! encodings {
             };
         )*
 
-        /// All encodings: every kernel that reads weights has cases in each that it takes.
-        pub static ENCODINGS: &[&Encoding] = &[$(&$encoding),*];
+        /// Those of a tensor that has all it needs, or only scales for whole blocks beside it.
+        static WHOLE: &[&Encoding] = &[$(&$encoding),*];
     };
 }
 
@@ -61,8 +61,93 @@ encodings! {
     IQ4_XS = "iq4_xs", BITS_4, values::IQ4, ROW_OF_32, scales::shared_f16::<16>();
     /// `MXFP4`: an e2m1, times a power of two.
     MXFP4 = "mxfp4", BITS_4, values::E2M1, ROW_OF_32, scales::E8M0;
-    /// `pack-quantized` of compressed-tensors, 4 bits: a nibble minus 8, times a bf16.
-    INT4 = "int4", BITS_4, values::int::<4, 8>(), ROW_OF_32, scales::BF16;
+}
+
+/// Codes of so many bits whose scales, and minima, lie in tensors of their own: `pack-quantized` of compressed-tensors, and MLX.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Packed {
+    /// Bits of a code: 2 to 6, or 8.
+    pub bits: u32,
+    /// Columns of a group: 32, 64 or 128.
+    pub group: u32,
+    /// Type of scales and minima.
+    pub scale: PackedScale,
+    /// A weight is scale · code + minimum. Without: scale · (code − half of the codes' range), in 4 or 8 bits.
+    pub has_minimum: bool,
+}
+
+/// Type of the scales of [`Packed`] codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names of the types")]
+pub enum PackedScale {
+    F32,
+    F16,
+    BF16,
+}
+
+/// Declares, for each line of codes, its encodings: each group with each type of scales.
+macro_rules! packed {
+    ($($name:literal, $bits:literal, $planes:ident, $offset:literal, $has_minimum:literal,
+       [$f32:ident, $f16:ident, $bf16:ident];)*) => {
+        static PACKED: &[(Packed, Encoding)] = &[$(
+            packed!(@ $name, $bits, $planes, $offset, $has_minimum, 32, F32, $f32),
+            packed!(@ $name, $bits, $planes, $offset, $has_minimum, 32, F16, $f16),
+            packed!(@ $name, $bits, $planes, $offset, $has_minimum, 32, BF16, $bf16),
+            packed!(@ $name, $bits, $planes, $offset, $has_minimum, 64, F32, $f32),
+            packed!(@ $name, $bits, $planes, $offset, $has_minimum, 64, F16, $f16),
+            packed!(@ $name, $bits, $planes, $offset, $has_minimum, 64, BF16, $bf16),
+            packed!(@ $name, $bits, $planes, $offset, $has_minimum, 128, F32, $f32),
+            packed!(@ $name, $bits, $planes, $offset, $has_minimum, 128, F16, $f16),
+            packed!(@ $name, $bits, $planes, $offset, $has_minimum, 128, BF16, $bf16),
+        )*];
+    };
+    (@ $name:literal, $bits:literal, $planes:ident, $offset:literal, $has_minimum:literal,
+       $group:literal, $scale:ident, $scales:ident) => {
+        (
+            Packed { bits: $bits, group: $group, scale: PackedScale::$scale, has_minimum: $has_minimum },
+            Encoding {
+                name: concat!($name, "_g", $group, "_", stringify!($scale)),
+                planes: &planes::$planes,
+                values: values::int::<$bits, $offset>(),
+                group: Group { rows: 1, columns: $group },
+                scales: scales::$scales,
+            },
+        )
+    };
+}
+
+packed! {
+    "int4", 4, BITS_4, 8, false, [F32, F16, BF16];
+    "int8", 8, BITS_8, 128, false, [F32, F16, BF16];
+    "affine2", 2, BITS_2, 0, true, [F32_PAIR, F16_PAIR, BF16_PAIR];
+    "affine3", 3, BITS_3, 0, true, [F32_PAIR, F16_PAIR, BF16_PAIR];
+    "affine4", 4, BITS_4, 0, true, [F32_PAIR, F16_PAIR, BF16_PAIR];
+    "affine5", 5, BITS_5, 0, true, [F32_PAIR, F16_PAIR, BF16_PAIR];
+    "affine6", 6, BITS_6, 0, true, [F32_PAIR, F16_PAIR, BF16_PAIR];
+    "affine8", 8, BITS_8, 0, true, [F32_PAIR, F16_PAIR, BF16_PAIR];
+}
+
+/// How [`Packed`] codes lie; none for sizes that nobody publishes.
+#[must_use]
+pub fn packed(packed: Packed) -> Option<&'static Encoding> {
+    PACKED.iter().find(|(known, _)| *known == packed).map(|(_, encoding)| encoding)
+}
+
+/// Encodings in which every kernel that reads weights has cases: all of whole tensors, and of packed ones each width, each group,
+/// each type of scales, with and without minima.
+pub fn encodings() -> impl Iterator<Item = &'static Encoding> {
+    let some = |bits, group, scale, has_minimum| packed(Packed { bits, group, scale, has_minimum });
+    let packed = [
+        some(4, 32, PackedScale::BF16, false),
+        some(8, 128, PackedScale::F32, false),
+        some(2, 64, PackedScale::BF16, true),
+        some(3, 128, PackedScale::BF16, true),
+        some(4, 64, PackedScale::F16, true),
+        some(5, 32, PackedScale::F32, true),
+        some(6, 32, PackedScale::BF16, true),
+        some(8, 64, PackedScale::BF16, true),
+    ];
+    WHOLE.iter().copied().chain(packed.into_iter().flatten())
 }
 
 /// Those in which checkpoints store most of their weights: the quick cases.

@@ -8,7 +8,7 @@ fn sizes_are_exact() {
     assert_eq!((FP8.table_scale_words(129, 260), BF16.table_scale_words(129, 260)), (6, 0));
     assert_eq!((Q4_0.row_words(96), Q4_0.pieces(96), Q4_0.column_step()), (12, 3, 32));
     // Bits for each weight, in rows of 7168: what the shapes of real models take.
-    let bits = |encoding: &Encoding| (encoding.row_words(7168) + encoding.scale_words(7168)) as f64 * 32.0 / 7168.0;
+    let bits_of = |encoding: &Encoding| (encoding.row_words(7168) + encoding.scale_words(7168)) as f64 * 32.0 / 7168.0;
     let expected = [
         (&Q8_0, 8.5),
         (&Q4_0, 4.5),
@@ -23,11 +23,20 @@ fn sizes_are_exact() {
         (&IQ4_NL, 4.5),
         (&IQ4_XS, 4.3125),
         (&MXFP4, 4.25),
-        (&INT4, 4.5),
     ];
     for (encoding, expected) in expected {
-        assert_eq!(bits(encoding), expected, "{encoding:?}");
+        assert_eq!(bits_of(encoding), expected, "{encoding:?}");
     }
+    for (bits, group, scale, has_minimum, expected) in [
+        (4, 32, PackedScale::BF16, false, 4.5),
+        (8, 128, PackedScale::F32, false, 8.25),
+        (3, 64, PackedScale::F16, true, 3.5),
+        (6, 128, PackedScale::F32, true, 6.5),
+    ] {
+        let packed = Packed { bits, group, scale, has_minimum };
+        assert_eq!(super::packed(packed).map(bits_of), Some(expected), "{packed:?}");
+    }
+    assert_eq!(super::packed(Packed { bits: 3, group: 64, scale: PackedScale::F16, has_minimum: false }), None);
     let panels = Panels { encoding: &Q5_0, groups: 2, rows: 33, columns: 64, row_scales: false };
     assert_eq!((panels.words(), panels.scale_words()), (2 * 2 * 3 * 32 * 4, 2 * 2 * 32));
 }
@@ -35,7 +44,7 @@ fn sizes_are_exact() {
 /// Oracle: the codes that were packed.
 #[test]
 fn codes_come_back_from_their_planes() {
-    for encoding in ENCODINGS {
+    for encoding in encodings() {
         let columns = encoding.column_step() * 3;
         let mut random = Random::new(1);
         let bits = encoding.planes.code_bits();
@@ -60,7 +69,7 @@ fn codes_come_back_from_their_planes() {
 /// Oracle: rows one after another.
 #[test]
 fn panels_hold_the_weights_of_their_rows() {
-    for &encoding in ENCODINGS {
+    for encoding in encodings() {
         let (rows, columns) = (33, encoding.column_step() * 5);
         let mut random = Random::new(1);
         let codes = random_rows(&mut random, encoding, rows, columns);

@@ -7,10 +7,13 @@ use crate::experts::data::{Setup, down};
 use crate::kernel::{Extent, Slot};
 
 pub(crate) fn cases(setups: Vec<Setup>) -> Vec<Case> {
-    setups.into_iter().map(case).collect()
+    let mut cases: Vec<Case> = setups.iter().map(|&setup| case(setup, false)).collect();
+    // One in which the entries of a token read the same row.
+    cases.extend(setups.first().map(|&setup| case(setup, true)));
+    cases
 }
 
-fn case(setup: Setup) -> Case {
+fn case(setup: Setup, shared_input: bool) -> Case {
     let (mut random, panels) = (setup.random(), setup.panels);
     let room = setup.tokens + 1;
     let (weight, scales) = down(&mut random, &panels, &setup.shard);
@@ -18,7 +21,9 @@ fn case(setup: Setup) -> Case {
     let mut hidden = poison((room * setup.slots * panels.hidden_stride()) as usize);
     let rows = hidden.chunks_exact_mut(panels.hidden_stride() as usize).zip(entries.chunks_exact(2));
     for (row, entry) in rows.take((setup.tokens * setup.slots) as usize) {
-        let width = panels.width_of(entry[0] == panels.total_experts) as usize;
+        // Where entries share a row, experts of either width read it.
+        let own = panels.width_of(entry[0] == panels.total_experts);
+        let width = if shared_input { panels.hidden_stride() } else { own } as usize;
         row[..width].copy_from_slice(&bits(&setup.data.floats(&mut random, width)));
     }
     let y = poison((room * setup.slots * panels.hidden_size) as usize);
@@ -29,6 +34,7 @@ fn case(setup: Setup) -> Case {
         y: Slot(6),
         panels,
         slots: setup.slots,
+        sharing: if shared_input { setup.slots } else { 1 },
         binned: setup.binned.then_some((Slot(4), Slot(5))),
         capacity: room,
     };
@@ -43,7 +49,7 @@ fn case(setup: Setup) -> Case {
     });
     reference::down(&kernel, &extent, &reads, Terms::Flushed, |at, flushed| allowed[at] += flushed);
     Case {
-        name: setup.name(),
+        name: format!("{}{}", setup.name(), if shared_input { ", inputs by token" } else { "" }),
         kernel: Box::new(kernel),
         buffers: vec![weight, scales, hidden, entries, order, tiles, y],
         extent,

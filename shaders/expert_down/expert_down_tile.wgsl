@@ -1,8 +1,8 @@
-// expert_down_tile.wgsl: y[i] = down_e hidden[i] for the entries of each tile of expert_bin
+// expert_down_tile.wgsl: y[i] = down_e hidden[i / sharing] for the entries of each tile of expert_bin
 // expert_down's formula, layouts and bits; see there.
 // Grid: (tiles there may be, tiles of 128 rows); a workgroup beyond the tiles, or whose expert lies elsewhere, returns.
 // Bound by FLOPs once experts have several entries: each weight is decoded once for 8.
-@group(0) @binding(1) var<storage, read> hidden: array<vec4<f32>>; // [tokens, slots, hidden_stride / 4]
+@group(0) @binding(1) var<storage, read> hidden: array<vec4<f32>>; // [entries / sharing, hidden_stride / 4]
 @group(0) @binding(2) var<storage, read> order: array<u32>;        // [entries], by expert
 @group(0) @binding(3) var<storage, read> tiles: array<vec4<u32>>;  // (tiles, ...), then (expert, first, count, 0) each
 @group(0) @binding(4) var<storage, read> weight: array<vec4<u32>>; // [experts][panels, pieces, 32]
@@ -22,8 +22,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let entries = tile_entries(tile, 0u);
     let entries2 = tile_entries(tile, 4u);
     columns4 = width_of(tile.x) / 4u;
-    rows = entries * (params.hidden_stride / 4u);
-    rows2 = entries2 * (params.hidden_stride / 4u);
+    rows = entries / params.sharing * (params.hidden_stride / 4u);
+    rows2 = entries2 / params.sharing * (params.hidden_stride / 4u);
     contract(place_of(before), min(vec4<u32>(first, first + 1u, first + 2u, first + 3u), vec4<u32>(last)), lane);
     let column = first * 32u + lane;
     store(0u < tile.z, entries.x, column, totals0);

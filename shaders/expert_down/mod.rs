@@ -8,10 +8,10 @@ use crate::common;
 use crate::experts::{self, ExpertPanels, ExpertShard};
 use crate::kernel::{Extent, Interface, Kernel, Slot, Variant, floats_mut, read, write};
 
-/// `y[i] = down_e hidden[i]` for each entry i whose expert e is in the shard; the rows of other experts stay as they are.
+/// `y[i] = down_e hidden[i / sharing]` for each entry i whose expert e is in the shard; the rows of other experts stay as they are.
 #[derive(Clone, Debug)]
 pub struct ExpertDown {
-    /// `[tokens · slots, hidden_stride]`, see [`ExpertPanels::hidden_stride`]
+    /// `[tokens · slots / sharing, hidden_stride]`, see [`ExpertPanels::hidden_stride`]
     pub hidden: Slot,
     /// `[tokens, slots]` of two words: expert, and the bits of its weight
     pub entries: Slot,
@@ -23,6 +23,8 @@ pub struct ExpertDown {
     pub panels: ExpertPanels,
     /// Entries of a token.
     pub slots: u32,
+    /// Entries that read one row of `hidden`: 1, or those of a token.
+    pub sharing: u32,
     /// `order` and `tiles` of [`ExpertBin`](crate::expert_bin::ExpertBin): the tile form, with the same bits, faster where
     /// experts have several entries. Without: one workgroup column for each entry.
     pub binned: Option<(Slot, Slot)>,
@@ -63,7 +65,7 @@ impl Kernel for ExpertDown {
 
     fn params(&self) -> Vec<u8> {
         let (words, scales) = (self.panels.down_words(false), self.panels.down_scale_words(false));
-        experts::params(&self.panels, &self.shard, self.slots, words, scales)
+        experts::params(&self.panels, &self.shard, self.sharing, words, scales)
     }
 
     fn workgroups(&self, extent: &Extent) -> [u32; 3] {

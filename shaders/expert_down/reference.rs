@@ -22,7 +22,8 @@ pub(super) fn down(
     for (expert, entries) in by_expert(reads, count, kernel.binned.is_some()) {
         let Some(place) = kernel.shard.place(panels, expert) else { continue };
         let width = panels.width_of(place.shared) as usize;
-        let inputs: Vec<&[f32]> = entries.iter().map(|i| &hidden[i * stride..][..width]).collect();
+        let inputs: Vec<&[f32]> =
+            entries.iter().map(|i| &hidden[i / kernel.sharing as usize * stride..][..width]).collect();
         let (word, scale) = (place.first(panels.down_words(false)), place.first(panels.down_scale_words(false)));
         let own = panels.down_panels(place.shared);
         let sums = contract(&own, &weight[index(word)..], &scales[index(scale)..], &inputs, terms);

@@ -20,7 +20,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let panels = (width + 31u) / 32u;
     let gate = vec2<u32>(group.x * 2u, min(group.x * 2u + 1u, panels - 1u));
     columns4 = params.hidden_size / 4u;
-    row = group.y / params.slots * columns4;
+    row = group.y / params.sharing * columns4;
     let totals = contract(place_of(before), vec4<u32>(gate, panels + gate), lane);
     let first = group.x * 64u + lane;
     let out = group.y * params.hidden_stride + first;

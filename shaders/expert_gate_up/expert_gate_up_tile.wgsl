@@ -23,8 +23,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let entries = tile_entries(tile, 0u);
     let entries2 = tile_entries(tile, 4u);
     columns4 = params.hidden_size / 4u;
-    rows = entries / params.slots * columns4;
-    rows2 = entries2 / params.slots * columns4;
+    rows = entries / params.sharing * columns4;
+    rows2 = entries2 / params.sharing * columns4;
     contract(place_of(before), vec4<u32>(gate, panels + gate), lane);
     let first = group.y * 64u + lane;
     store(0u < tile.z, entries.x, first, width, totals0);

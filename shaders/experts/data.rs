@@ -3,7 +3,7 @@
 use super::{ExpertPanels, ExpertShard, max_tiles};
 use crate::case::{Data, Random, poison};
 use crate::encodings::data::{bound_scales, random_panels};
-use crate::encodings::{ENCODINGS, Panels, STORED};
+use crate::encodings::{Panels, STORED, encodings};
 use crate::expert_bin::reference::bin;
 use crate::kernel::Slot;
 
@@ -87,7 +87,7 @@ impl Setup {
     pub(crate) fn all(binned: bool) -> Vec<Setup> {
         let mut setups = Vec::new();
         let token_counts = [3, 9, 33, 1];
-        for (&encoding, turn) in ENCODINGS.iter().zip(0..) {
+        for (encoding, turn) in encodings().zip(0..) {
             let fit = |columns: u32| columns.next_multiple_of(encoding.column_step());
             let setup =
                 |sizes: (u32, u32, u32), experts, shard: (u32, u32, bool), tokens: usize, routing, data| Setup {

@@ -145,20 +145,20 @@ impl ExpertShard {
 
 // Of gate_up and down, in both forms.
 params! {
-    hidden_size: u32, width: u32, shared_width: u32, hidden_stride: u32, slots: u32, total_experts: u32,
+    hidden_size: u32, width: u32, shared_width: u32, hidden_stride: u32, sharing: u32, total_experts: u32,
     first_expert: u32, experts: u32, has_shared: u32, expert_pieces: u32, expert_scales: u32,
 }
 
 pub(crate) const PARAMS: &[Field] = Params::FIELDS;
 
-/// The bytes of `params`, for routed experts of `words` words of codes and `scales` of scales.
-pub(crate) fn params(panels: &ExpertPanels, shard: &ExpertShard, slots: u32, words: u64, scales: u64) -> Vec<u8> {
+/// The bytes of `params`, where `sharing` entries read one input row, for routed experts of `words` words of codes and `scales` of scales.
+pub(crate) fn params(panels: &ExpertPanels, shard: &ExpertShard, sharing: u32, words: u64, scales: u64) -> Vec<u8> {
     let params = Params {
         hidden_size: panels.hidden_size,
         width: panels.width,
         shared_width: panels.shared_width,
         hidden_stride: panels.hidden_stride(),
-        slots,
+        sharing,
         total_experts: panels.total_experts,
         first_expert: shard.first_expert,
         experts: shard.experts,

@@ -4,7 +4,7 @@ struct Params {
     width: u32,         // of a routed expert
     shared_width: u32,  // of the shared one
     hidden_stride: u32, // elements of a row of hidden: the larger width
-    slots: u32,         // entries of a token
+    sharing: u32,       // entries that read one input row
     total_experts: u32, // routed ones, all shards; the shared one's number
     first_expert: u32,  // of this shard
     experts: u32,       // routed ones in this shard

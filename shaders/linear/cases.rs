@@ -4,7 +4,7 @@ use super::{Linear, Rows, reference};
 use crate::bound::{self, Bound, ROUNDING, Terms};
 use crate::case::{Case, Data, Random, bits, poison};
 use crate::encodings::data::{bound_scales, random_panels};
-use crate::encodings::{ENCODINGS, Panels, STORED};
+use crate::encodings::{Panels, STORED, encodings};
 use crate::kernel::{Extent, Slot, floats, floats_mut};
 
 /// Small cases of either.
@@ -17,7 +17,7 @@ pub(crate) fn few(tiled: bool) -> Vec<Case> {
 pub(crate) fn cases(tiled: bool) -> Vec<Case> {
     let mut cases = Vec::new();
     let tokens: &[u32] = if tiled { &[2, 7, 8, 9, 33] } else { &[1, 3] };
-    for &encoding in ENCODINGS {
+    for encoding in encodings() {
         // Groups of one row cannot be cut by the edges of a matrix: fewer shapes.
         let is_cut = encoding.group.rows > 1;
         let few = if is_cut { tokens } else { &tokens[tokens.len() - 2..] };

@@ -21,6 +21,20 @@ pub(crate) fn cases() -> Vec<Case> {
     }
     let ends = [0.0, -0.0, 1e-30, 17.0, -17.0, 80.0, -80.0, 87.0, -87.0, 104.0, -104.0, 1e4, -1e4, f32::MAX, f32::MIN];
     let ups = ends.map(|gate| if gate.abs() > 1e30 { 0.5 } else { -3.0 });
+    // Several rows of a token, gate and up in slots of their own.
+    let mut apart = case("two rows for each of 3 tokens".into(), 96, Data::Random, Random::new(9).floats(6 * 2 * 96));
+    apart.kernel = Box::new(SwiGlu {
+        gate: Slot(0),
+        up: Slot(2),
+        y: Slot(1),
+        rows: 2,
+        width: 96,
+        stride: 2 * 96 + 9,
+        up_offset: 96 + 4,
+    });
+    apart.buffers.push(apart.buffers[0].clone());
+    apart.extent.tokens = 3;
+    cases.push(apart);
     cases.push(case("extreme gates".into(), 15, Data::Wide, [ends, ups].concat()));
     cases
 }
@@ -46,7 +60,7 @@ fn case(name: String, width: u32, data: Data, gate_up: Vec<f32>) -> Case {
     allowed.resize((tokens + 1) * width as usize, TINY);
     Case {
         name,
-        kernel: Box::new(SwiGlu { gate_up: Slot(0), y: Slot(1), width, stride, up_offset }),
+        kernel: Box::new(SwiGlu { gate: Slot(0), up: Slot(0), y: Slot(1), rows: 1, width, stride, up_offset }),
         buffers: vec![spread, poison((tokens + 1) * width as usize)],
         extent: Extent { tokens: tokens as u32, rows: 1, length: 1 },
         bounds: vec![Bound::Floats { allowed, nmse: data.nmse(1e-10) }],

@@ -91,8 +91,12 @@ fn value(dtype: Dtype, b: &[u8], j: usize) -> f32 {
     value as f32
 }
 
+fn of(rows: &[u8]) -> StoredBytes<'_> {
+    StoredBytes { rows, ..StoredBytes::default() }
+}
+
 fn stored(dtype: Dtype, columns: u64) -> Tensor {
-    Tensor { name: "t".to_owned(), file: "f".into(), dtype, shape: vec![3, columns], offset: 0, bytes: 0 }
+    Tensor { name: "t".to_owned(), file: "f".into(), dtype, shape: vec![3, columns], offset: 0, bytes: 0, packed: None }
 }
 
 /// Offsets of the halves of a block, and how they are made numbers below 1.
@@ -128,7 +132,7 @@ fn what_is_taken_apart_has_the_same_values() {
             rows.chunks_exact_mut(size).for_each(|block| make_numbers(dtype, block));
             let columns = (blocks * values) as u32;
             let tensor = stored(dtype, columns.into());
-            let apart = take_apart(&tensor, columns, &rows).unwrap();
+            let apart = take_apart(&tensor, columns, of(&rows)).unwrap();
             let encoding = encoding_of(&tensor).unwrap();
             assert_eq!(apart.codes.len() as u64, 3 * encoding.row_words(columns), "{dtype}");
             assert_eq!(apart.scales.len() as u64, 3 * encoding.scale_words(columns), "{dtype}");
@@ -145,7 +149,7 @@ fn what_is_taken_apart_has_the_same_values() {
 #[test]
 fn plain_rows_are_padded_to_pieces() {
     let rows: Vec<u8> = (0..24).collect();
-    let apart = take_apart(&stored(Dtype::BF16, 4), 4, &rows).unwrap();
+    let apart = take_apart(&stored(Dtype::BF16, 4), 4, of(&rows)).unwrap();
     assert_eq!(apart.codes[..4], [0x0302_0100, 0x0706_0504, 0, 0]);
     assert_eq!((apart.codes.len(), apart.codes[8], apart.scales.len()), (12, 0x1312_1110, 0));
 }
@@ -156,7 +160,7 @@ fn scales_that_are_no_numbers_are_refused() {
         let (values, size) = dtype.block();
         let mut good = vec![0; size as usize];
         make_numbers(dtype, &mut good);
-        take_apart(&stored(dtype, values), values as u32, &good).unwrap();
+        take_apart(&stored(dtype, values), values as u32, of(&good)).unwrap();
         let bad: &[(usize, &[u8])] = match dtype {
             Dtype::MXFP4 => &[(0, &[255]), (0, &[0])],
             Dtype::Q4_1 | Dtype::Q5_1 | Dtype::Q4_K | Dtype::Q5_K => &[(0, &[0x00, 0x7c]), (2, &[0x01, 0xfe])],
@@ -168,9 +172,72 @@ fn scales_that_are_no_numbers_are_refused() {
         for &(at, bytes) in bad {
             let mut block = good.clone();
             block[at..at + bytes.len()].copy_from_slice(bytes);
-            let error = take_apart(&stored(dtype, values), values as u32, &block).map(drop).unwrap_err();
+            let error = take_apart(&stored(dtype, values), values as u32, of(&block)).map(drop).unwrap_err();
             assert!(error.to_string().contains("E-VALUE") && error.to_string().contains("\"t\""), "{dtype}: {error}");
         }
     }
-    assert_eq!(take_apart(&stored(Dtype::I32, 4), 4, &[]).map(drop).unwrap_err().code(), Code::Internal);
+    assert_eq!(take_apart(&stored(Dtype::I32, 4), 4, of(&[])).map(drop).unwrap_err().code(), Code::Internal);
+}
+
+/// Oracle: each code and its group's scale and minimum by hand, for every width, type of scales and group.
+#[test]
+fn packed_codes_have_the_same_values() {
+    let mut state = 1u32;
+    let mut byte = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    let float = |dtype: Dtype, at: usize, bytes: &[u8]| match dtype {
+        Dtype::F32 => f64::from(f32::from_le_bytes(bytes[4 * at..][..4].try_into().unwrap())),
+        Dtype::F16 => f64::from(decode_f16(u16::from_le_bytes([bytes[2 * at], bytes[2 * at + 1]]).into())),
+        _ => f64::from(f32::from_bits(u32::from(u16::from_le_bytes([bytes[2 * at], bytes[2 * at + 1]])) << 16)),
+    };
+    let (rows, columns) = (3, 384);
+    for (dtype, bits) in
+        [(Dtype::INT2, 2), (Dtype::INT3, 3), (Dtype::INT4, 4), (Dtype::INT5, 5), (Dtype::INT6, 6), (Dtype::INT8, 8)]
+    {
+        for scale in [Dtype::F32, Dtype::F16, Dtype::BF16] {
+            for (group, has_minima) in [(32, true), (64, true), (128, true), (32, false), (128, false)] {
+                if !has_minima && !matches!(bits, 4 | 8) {
+                    continue;
+                }
+                let groups = columns / group;
+                let codes: Vec<u8> = (0..rows * columns * bits / 8).map(|_| byte()).collect();
+                let mut floats = || {
+                    let width = scale.block().1 as usize;
+                    let mut bytes: Vec<u8> = (0..rows * groups * width).map(|_| byte()).collect();
+                    // Numbers below 1 of either sign.
+                    bytes.chunks_exact_mut(width).for_each(|bytes| bytes[width - 1] = bytes[width - 1] & 0x80 | 0x3a);
+                    bytes
+                };
+                let (scales, minima) = (floats(), if has_minima { floats() } else { vec![] });
+                let beside = |name: &str| Tensor { name: name.to_owned(), ..stored(scale, groups as u64) };
+                let packed = crate::checkpoint::packed_for_tests(
+                    group as u32,
+                    beside("scales"),
+                    has_minima.then(|| beside("biases")),
+                );
+                let tensor = Tensor { packed: Some(packed), ..stored(dtype, columns as u64) };
+                let bytes = StoredBytes { rows: &codes, scales: &scales, minima: &minima };
+                let apart = take_apart(&tensor, columns as u32, bytes).unwrap();
+                let encoding = encoding_of(&tensor).unwrap();
+                let decoded = encoding.decode_rows(&apart.codes, &apart.scales, rows as u32, columns as u32);
+                for (at, &found) in decoded.iter().enumerate() {
+                    let (row, column) = (at / columns, at % columns);
+                    let code: u32 = (0..bits)
+                        .map(|bit| {
+                            let bit_at = (row * columns + column) * bits + bit;
+                            u32::from(codes[bit_at / 8] >> (bit_at % 8) & 1) << bit
+                        })
+                        .sum();
+                    let group_at = row * groups + column / group;
+                    let expected = match has_minima {
+                        true => float(scale, group_at, &scales) * f64::from(code) + float(scale, group_at, &minima),
+                        false => float(scale, group_at, &scales) * (f64::from(code) - f64::from(1 << (bits - 1))),
+                    };
+                    assert_eq!(found, expected, "{bits} bits, {scale}, groups of {group}, weight {at}");
+                }
+            }
+        }
+    }
 }

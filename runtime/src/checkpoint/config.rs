@@ -4,7 +4,10 @@
 //! the kind of model has become data: no other room looks at `model_type`. Both spellings are read, the original one and
 //! that of transformers 5. Never: a size that a kernel cannot hold, or a product beyond 32 bits.
 
+use std::collections::BTreeMap;
+
 mod parse;
+mod quantization;
 
 /// The file read here.
 pub const CONFIG_FILE: &str = "config.json";
@@ -145,13 +148,31 @@ pub struct Yarn {
     pub attention_factor: Option<f64>,
 }
 
-/// FP8 weights with a scale for each block.
+/// How some weights are packed. Which ones, the tensors tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Quantization {
+    /// FP8 with a scale for each block of 128 × 128.
+    Fp8 {
+        /// `scale_fmt` is `ue8m0`: scales are powers of two.
+        power_of_two_scales: bool,
+    },
+    /// `pack-quantized` of compressed-tensors: signed whole numbers, and a scale for each group of a row.
+    PackQuantized(Affine),
+    /// MLX: unsigned whole numbers, and a scale and a bias for each group of a row.
+    Mlx {
+        /// Of modules that are not listed.
+        default: Affine,
+        /// By the module's path; none where it is not packed.
+        modules: BTreeMap<String, Option<Affine>>,
+    },
+}
+
+/// Codes of `bits` bits, and scales for groups of `group_size` columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Quantization {
-    /// Rows and columns that share a scale.
-    pub weight_block_size: [u32; 2],
-    /// `scale_fmt` is `ue8m0`: scales are powers of two.
-    pub power_of_two_scales: bool,
+#[expect(missing_docs, reason = "the names of the config")]
+pub struct Affine {
+    pub bits: u32,
+    pub group_size: u32,
 }
 
 /// Sampling defaults of generation_config.json; `None` or empty where it says nothing.

@@ -39,6 +39,9 @@ dtypes! {
     Q8_0 = "Q8_0", 32, 34; Q4_0 = "Q4_0", 32, 18; Q4_1 = "Q4_1", 32, 20; Q5_0 = "Q5_0", 32, 22; Q5_1 = "Q5_1", 32, 24;
     Q2_K = "Q2_K", 256, 84; Q3_K = "Q3_K", 256, 110; Q4_K = "Q4_K", 256, 144; Q5_K = "Q5_K", 256, 176;
     Q6_K = "Q6_K", 256, 210; IQ4_NL = "IQ4_NL", 32, 18; IQ4_XS = "IQ4_XS", 256, 136; MXFP4 = "MXFP4", 32, 17;
+    // Codes without their scales, which are other tensors: one stream of bits for each row.
+    INT2 = "INT2", 32, 8; INT3 = "INT3", 32, 12; INT4 = "INT4", 32, 16; INT5 = "INT5", 32, 20; INT6 = "INT6", 32, 24;
+    INT8 = "INT8", 32, 32;
 }
 
 impl fmt::Display for Dtype {
@@ -58,9 +61,22 @@ impl Dtype {
         Dtype::ALL.iter().copied().find(|dtype| dtype.name() == name && !dtype.is_quantised_block())
     }
 
-    /// A block of GGUF, with scales of its own.
+    /// Blocks with scales: those of GGUF, or codes packed by [`Dtype::packed`].
     pub(crate) const fn is_quantised_block(self) -> bool {
         self.block().0 >= 32
+    }
+
+    /// Codes of so many bits, packed without gaps.
+    pub(super) const fn packed(bits: u32) -> Option<Dtype> {
+        Some(match bits {
+            2 => Dtype::INT2,
+            3 => Dtype::INT3,
+            4 => Dtype::INT4,
+            5 => Dtype::INT5,
+            6 => Dtype::INT6,
+            8 => Dtype::INT8,
+            _ => return None,
+        })
     }
 
     /// Bits of an element, rounded up.

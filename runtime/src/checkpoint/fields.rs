@@ -55,6 +55,11 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// The names of all fields, in order.
+    pub(super) fn names(&self) -> impl Iterator<Item = &'a String> {
+        self.members.keys()
+    }
+
     /// Whether the field is there at all, if only as null.
     pub(super) fn has(&self, name: &str) -> bool {
         self.members.contains_key(name)

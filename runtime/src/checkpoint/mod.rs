@@ -25,6 +25,7 @@ mod fields;
 mod files;
 mod gguf;
 pub mod names;
+mod packed;
 mod safetensors;
 mod source;
 mod stored;
@@ -32,7 +33,9 @@ mod tensors;
 #[cfg(test)]
 mod tests;
 
-pub use config::{CONFIG_FILE, GenerationDefaults, GroupScore, LayerIndexer, ModelConfig, Scoring};
+pub use config::{
+    Affine, CONFIG_FILE, GenerationDefaults, GroupScore, LayerIndexer, ModelConfig, Quantization, Scoring,
+};
 pub(crate) use config::{RouterConfig, Yarn};
 pub(crate) use dtype::Dtype;
 pub use files::{other_encoding, small_file};
@@ -192,11 +195,53 @@ impl Checkpoint {
         names.sort_unstable();
         for name in names {
             let tensor = self.tensor(name)?;
-            for (offset, length) in slices(tensor) {
-                self.read_finite(tensor, offset, length).await?;
+            if tensor.packed.is_none() {
+                self.check_finite(tensor).await?;
+            }
+        }
+        let packed = self.tensors.iter().filter(|(_, (tensor, _))| tensor.packed.is_some());
+        let mut packed: Vec<_> = packed.map(|(name, (tensor, _))| (name, tensor)).collect();
+        packed.sort_unstable_by_key(|(name, _)| *name);
+        for (_, tensor) in packed {
+            self.check_packed_shape(tensor).await?;
+            for beside in
+                tensor.packed.iter().flat_map(|packed| [Some(&packed.scales), packed.minima.as_ref()]).flatten()
+            {
+                self.check_finite(beside).await?;
             }
         }
         Ok(())
+    }
+
+    async fn check_finite(&self, tensor: &Tensor) -> Result<()> {
+        for (offset, length) in slices(tensor) {
+            self.read_finite(tensor, offset, length).await?;
+        }
+        Ok(())
+    }
+
+    /// Compares the shape that is stored beside packed codes, where there is one.
+    ///
+    /// # Errors
+    /// [`Class::Quant`]: it says something else. As [`Checkpoint::read`].
+    pub(crate) async fn check_packed_shape(&self, tensor: &Tensor) -> Result<()> {
+        let Some(shape) = tensor.packed.as_ref().and_then(|packed| packed.shape.as_ref()) else { return Ok(()) };
+        let length = usize::try_from(shape.bytes).unwrap_or(0);
+        let bytes = self.read(shape, 0, length).await?;
+        let found: Vec<i64> = match shape.dtype {
+            Dtype::I64 => {
+                bytes.chunks_exact(8).filter_map(|word| word.try_into().ok()).map(i64::from_le_bytes).collect()
+            }
+            _ => {
+                let words = bytes.chunks_exact(4).filter_map(|word| word.try_into().ok());
+                words.map(i32::from_le_bytes).map(i64::from).collect()
+            }
+        };
+        let expected = &tensor.shape;
+        if found.iter().map(|&size| u64::try_from(size).ok()).eq(expected.iter().map(|&size| Some(size))) {
+            return Ok(());
+        }
+        Err(shape.error(Class::Quant, format_args!("expected {expected:?} as of the codes, found {found:?}")))
     }
 
     async fn read_finite(&self, tensor: &Tensor, offset: u64, length: usize) -> Result<Vec<f32>> {
@@ -227,13 +272,20 @@ impl Checkpoint {
             if main || prediction {
                 let parameters = if *role == TensorRole::Scale { 0 } else { tensor.elements() };
                 totals.parameters = totals.parameters.saturating_add(parameters);
-                totals.stored_bytes = totals.stored_bytes.saturating_add(tensor.bytes);
+                let own = tensor.stored_bytes();
+                totals.stored_bytes = totals.stored_bytes.saturating_add(own);
                 let bytes = totals.bytes_by_dtype.entry(tensor.dtype).or_default();
-                *bytes = bytes.saturating_add(tensor.bytes);
+                *bytes = bytes.saturating_add(own);
             }
         }
         totals
     }
+}
+
+/// What lies beside packed codes.
+#[cfg(test)]
+pub(crate) fn packed_for_tests(group: u32, scales: Tensor, minima: Option<Tensor>) -> Box<stored::Packed> {
+    Box::new(stored::Packed { group, scales, minima, shape: None })
 }
 
 /// A tensor's data in pieces of at most [`SLICE_BYTES`], which cuts no block: (byte offset, length).

@@ -49,9 +49,30 @@ pub struct Tensor {
     pub offset: u64,
     /// Length in bytes.
     pub bytes: u64,
+    /// What lies beside packed codes; then shape and type are those of the weights.
+    pub packed: Option<Box<Packed>>,
+}
+
+/// What lies beside packed codes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Packed {
+    /// Columns that share a scale.
+    pub(crate) group: u32,
+    /// One for each group, row by row.
+    pub(crate) scales: Tensor,
+    /// Likewise, of codes that have minima.
+    pub(crate) minima: Option<Tensor>,
+    /// Two whole numbers that repeat the shape.
+    pub(super) shape: Option<Tensor>,
 }
 
 impl Tensor {
+    /// Bytes in files, with all that belongs to it.
+    pub(crate) fn stored_bytes(&self) -> u64 {
+        let beside = self.packed.iter().flat_map(|packed| [Some(&packed.scales), packed.minima.as_ref()]).flatten();
+        beside.fold(self.bytes, |bytes, tensor| bytes.saturating_add(tensor.bytes))
+    }
+
     pub(crate) fn elements(&self) -> u64 {
         self.shape.iter().fold(1, |product, &dim| product.saturating_mul(dim))
     }

@@ -4,9 +4,10 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::config::ModelConfig;
+use super::config::{ModelConfig, Quantization};
 use super::dtype::Dtype;
 use super::names::{self, Expected, TensorRole};
+use super::packed;
 use super::stored::Tensor;
 use crate::error::{Class, Error, Result, quote};
 
@@ -33,6 +34,7 @@ pub(super) fn claim(config: &ModelConfig, file: &str, stored: HashMap<String, Te
             Some(short) => drop(own.insert(short.to_owned(), tensor)),
         }
     }
+    packed::gather(config, file, &mut own)?;
     let mut tensors = HashMap::with_capacity(own.len());
     for expected in names::expected(config) {
         for expected in as_stored(config, &own, expected) {
@@ -80,6 +82,11 @@ fn take(
 ) -> Result<()> {
     let Some(tensor) = own.remove(&expected.name) else {
         let name = format!("{}{}", config.tensor_prefix, expected.name);
+        if let Some((part, form)) = foreign_form(own, &expected.name) {
+            let message = format!("in {form}, which lyn does not run; expected {}", quote(&name));
+            let help = "take a GGUF or MLX quantisation of the same model";
+            return Err(part.error(Class::Quant, message).with_help(help));
+        }
         let message = format!("tensor {}: expected {:?}, found nothing", quote(&name), expected.shape);
         return Err(Error::file(Class::Missing, file, message).with_detail("tensor", crate::error::escape(&name)));
     };
@@ -91,8 +98,8 @@ fn take(
     let is_fp8 = expected.role == TensorRole::Matrix && tensor.dtype == Dtype::F8_E4M3;
     if is_fp8 {
         let scale_name = names::scale(&expected.name);
-        if config.quantization.is_none() {
-            return Err(tensor.error(Class::Quant, "F8_E4M3, but config.json has no quantization_config"));
+        if !matches!(config.quantization, Some(Quantization::Fp8 { .. })) {
+            return Err(tensor.error(Class::Quant, "F8_E4M3, but config.json has no quantization_config of fp8"));
         }
         let Some(scale) = own.remove(&scale_name) else {
             return Err(tensor.error(Class::Quant, format_args!("F8_E4M3 without its scales {}", quote(&scale_name))));
@@ -114,6 +121,24 @@ fn take(
     }
     tensors.insert(expected.name.clone(), (tensor, expected.role));
     Ok(())
+}
+
+/// A part of a weight in a form of others, and the name of the form.
+fn foreign_form<'a>(own: &'a HashMap<String, Tensor>, weight: &str) -> Option<(&'a Tensor, &'static str)> {
+    let module = weight.strip_suffix(".weight")?;
+    let part = |name: &str| own.get(&format!("{module}.{name}"));
+    let marks = [
+        ("g_idx", "GPTQ"),
+        ("qweight", "AWQ or GPTQ"),
+        ("trellis", "EXL3"),
+        ("q_weight", "EXL2"),
+        ("weight_global_scale", "NVFP4"),
+        ("weight_scale_2", "NVFP4"),
+        ("weight_packed", "compressed-tensors without its quantization_config"),
+        ("scales", "MLX without its quantization in config.json"),
+        ("W_q", "HQQ"),
+    ];
+    marks.into_iter().find_map(|(name, form)| Some((part(name)?, form)))
 }
 
 /// Claims the modules of multi-token prediction that are whole; none of them is needed to run the model.

@@ -3,6 +3,7 @@
 mod claims;
 mod config;
 mod containers;
+mod packed;
 mod sources;
 #[cfg(feature = "embedded-stories")]
 mod stories;

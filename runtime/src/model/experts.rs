@@ -5,11 +5,12 @@ use lyn_shaders::expert_bin::ExpertBin;
 use lyn_shaders::expert_combine::ExpertCombine;
 use lyn_shaders::expert_down::ExpertDown;
 use lyn_shaders::expert_gate_up::ExpertGateUp;
-use lyn_shaders::experts::max_tiles;
+use lyn_shaders::experts::{ExpertPanels, ExpertShard, max_tiles};
 use lyn_shaders::route::Route;
+use lyn_shaders::swiglu::SwiGlu;
 
 use super::dims::RouterDims;
-use super::weights::ExpertsWeights;
+use super::weights::{ExpertsWeights, GateUp};
 use super::{StepRecorder, feed_forward};
 use crate::record::{ColumnRange, Columns};
 
@@ -23,7 +24,7 @@ pub(super) fn routed_and_shared(r: &mut StepRecorder<'_>, moe: &ExpertsWeights, 
     r.tap("router_logits", logits.part(ColumnRange { first: 0, width: router.experts }));
     let chosen = route(r, router, moe, logits); // entries (expert, weight) of each token
     let hidden = gate_up(r, moe, &chosen, normed); // [tokens · entries, width]
-    let y = down(r, moe, &chosen, hidden); // [tokens · entries, hidden_size]
+    let y = matrix(r, (&moe.panels, &moe.down), &chosen, hidden, 1); // [tokens · entries, hidden_size]
     r.push(ExpertCombine {
         y,
         entries: chosen.entries,
@@ -81,32 +82,50 @@ fn route(r: &mut StepRecorder<'_>, router: &RouterDims, moe: &ExpertsWeights, lo
 /// silu(gate(x)) · up(x) of each entry's expert; each shard does the entries of its own experts.
 fn gate_up(r: &mut StepRecorder<'_>, moe: &ExpertsWeights, chosen: &Chosen, x: Columns) -> Slot {
     let hidden = r.scratch(r.shape.tokens * chosen.count, moe.panels.hidden_stride());
-    for &shard in &moe.gate_up {
-        r.push(ExpertGateUp {
-            x: x.slot,
-            entries: chosen.entries,
-            shard,
-            hidden,
-            panels: moe.panels,
-            slots: chosen.count,
-            binned: chosen.binned,
-            capacity: r.shape.tokens,
-        });
+    match &moe.gate_up {
+        GateUp::Beside(shards) => {
+            for &shard in shards {
+                r.push(ExpertGateUp {
+                    x: x.slot,
+                    entries: chosen.entries,
+                    shard,
+                    hidden,
+                    panels: moe.panels,
+                    slots: chosen.count,
+                    binned: chosen.binned,
+                    capacity: r.shape.tokens,
+                });
+            }
+        }
+        GateUp::Apart(both) => {
+            // The entries of a token read its row.
+            let [gate, up] =
+                both.each_ref().map(|(panels, shards)| matrix(r, (panels, shards), chosen, x.slot, chosen.count));
+            let width = moe.panels.width;
+            r.push(SwiGlu { gate, up, y: hidden, rows: chosen.count, width, stride: width, up_offset: 0 });
+        }
     }
     hidden
 }
 
-/// down(hidden) of each entry's expert.
-fn down(r: &mut StepRecorder<'_>, moe: &ExpertsWeights, chosen: &Chosen, hidden: Slot) -> Slot {
-    let y = r.scratch(r.shape.tokens * chosen.count, r.dims.hidden_size);
-    for &shard in &moe.down {
+/// One matrix of each entry's expert, of rows of x that `sharing` entries read each: `[tokens · entries, rows of the matrix]`.
+fn matrix(
+    r: &mut StepRecorder<'_>,
+    (panels, shards): (&ExpertPanels, &[ExpertShard]),
+    chosen: &Chosen,
+    x: Slot,
+    sharing: u32,
+) -> Slot {
+    let y = r.scratch(r.shape.tokens * chosen.count, panels.hidden_size);
+    for &shard in shards {
         r.push(ExpertDown {
-            hidden,
+            hidden: x,
             entries: chosen.entries,
             shard,
             y,
-            panels: moe.panels,
+            panels: *panels,
             slots: chosen.count,
+            sharing,
             binned: chosen.binned,
             capacity: r.shape.tokens,
         });

@@ -17,8 +17,10 @@ pub(super) fn dense(r: &mut StepRecorder<'_>, mlp: &DenseWeights, normed: Column
 fn swiglu(r: &mut StepRecorder<'_>, gate_up: Columns, mlp: &DenseWeights) -> Columns {
     let y = r.tokens(mlp.up.width);
     r.push(SwiGlu {
-        gate_up: gate_up.slot,
+        gate: gate_up.slot,
+        up: gate_up.slot,
         y: y.slot,
+        rows: 1,
         width: mlp.up.width,
         stride: gate_up.stride,
         up_offset: mlp.up.first,

@@ -68,12 +68,21 @@ pub struct ExpertsWeights {
     pub(crate) bias: Option<Slot>,
     /// Layout of the shards.
     pub(crate) panels: ExpertPanels,
-    /// Gate and up matrices, whole experts to a shard.
-    pub(crate) gate_up: Vec<ExpertShard>,
+    /// Gate and up matrices.
+    pub(crate) gate_up: GateUp,
     /// Down matrices, whole experts to a shard.
     pub(crate) down: Vec<ExpertShard>,
     /// The shared expert where its number format is not that of the routed ones.
     pub(crate) shared_apart: Option<DenseWeights>,
+}
+
+/// Gate and up matrices of experts, whole experts to a shard.
+#[derive(Clone, Debug)]
+pub(crate) enum GateUp {
+    /// Side by side: one pass.
+    Beside(Vec<ExpertShard>),
+    /// In different number formats: as two matrices of the kind of down, `[moe_intermediate_size, hidden_size]` each.
+    Apart([(ExpertPanels, Vec<ExpertShard>); 2]),
 }
 
 /// A multi-token-prediction module.
@@ -145,27 +154,41 @@ impl ExpertsWeights {
             true => names::layer(layer, &format!("{SHARED}.{part}")),
             false => names::expert(layer, expert, part),
         };
-        let gate_up_encoding = same_encoding(layout, routed, &["gate_proj", "up_proj"], name)?;
-        let down_encoding = same_encoding(layout, routed, &["down_proj"], name)?;
+        let mut encodings = Vec::new();
+        for part in ["gate_proj", "up_proj", "down_proj"] {
+            encodings.push((part, same_encoding(layout, routed, |expert| name(expert, part))?));
+        }
+        let (gate_encoding, up_encoding, down_encoding) = (encodings[0].1, encodings[1].1, encodings[2].1);
         let has_shared = router.n_shared_experts > 0;
-        let mut beside = has_shared;
-        for (part, encoding) in
-            [("gate_proj", gate_up_encoding), ("up_proj", gate_up_encoding), ("down_proj", down_encoding)]
-        {
+        let mut beside = has_shared && gate_encoding == up_encoding;
+        for (part, encoding) in encodings {
             beside = beside && layout.encoding(&name(routed, part))? == encoding;
         }
         let panels = ExpertPanels {
-            gate_up_encoding,
+            gate_up_encoding: gate_encoding,
             down_encoding,
             hidden_size: dims.hidden_size,
             width: router.moe_intermediate_size,
             shared_width: if beside { router.n_shared_experts * router.moe_intermediate_size } else { 0 },
             total_experts: routed,
         };
-        let gate_up = |expert| vec![name(expert, "gate_proj"), name(expert, "up_proj")];
+        let gate_up = match gate_encoding == up_encoding {
+            true => GateUp::Beside(layout.expert_shards(&panels, ExpertMatrix::GateUp, |expert| {
+                vec![name(expert, "gate_proj"), name(expert, "up_proj")]
+            })),
+            false => GateUp::Apart([("gate_proj", gate_encoding), ("up_proj", up_encoding)].map(|(part, encoding)| {
+                let panels = ExpertPanels {
+                    down_encoding: encoding,
+                    hidden_size: panels.width,
+                    width: panels.hidden_size,
+                    ..panels
+                };
+                (panels, layout.expert_shards(&panels, ExpertMatrix::Down, |expert| vec![name(expert, part)]))
+            })),
+        };
         Ok(ExpertsWeights {
             panels,
-            gate_up: layout.expert_shards(&panels, ExpertMatrix::GateUp, gate_up),
+            gate_up,
             down: layout.expert_shards(&panels, ExpertMatrix::Down, |expert| vec![name(expert, "down_proj")]),
             router: layout.matrix(names::layer(layer, "mlp.gate"))?,
             bias: match router.has_bias {
@@ -180,28 +203,17 @@ impl ExpertsWeights {
     }
 }
 
-/// How some matrices of all routed experts of a layer are packed: one kernel runs them all.
-fn same_encoding(
-    layout: &Layout<'_>,
-    routed: u32,
-    parts: &[&str],
-    name: impl Fn(u32, &str) -> String,
-) -> Result<&'static Encoding> {
-    let first = layout.encoding(&name(0, parts[0]))?;
-    for expert in 0..routed {
-        for part in parts {
-            let name = name(expert, part);
-            let encoding = layout.encoding(&name)?;
-            if encoding != first {
-                let tensor = &layout.checkpoint.tensor(&name)?.name;
-                let parts = parts.join(" and ");
-                let message = format!(
-                    "tensor {}: {encoding:?}, where {parts} before it in its layer are {first:?}",
-                    quote(tensor)
-                );
-                let help = "download a quantisation that packs the experts of a layer alike";
-                return Err(Error::new(Code::UnsupportedModel, message).with_help(help));
-            }
+/// How a matrix of all routed experts of a layer is packed: one kernel runs them all.
+fn same_encoding(layout: &Layout<'_>, routed: u32, name: impl Fn(u32) -> String) -> Result<&'static Encoding> {
+    let first = layout.encoding(&name(0))?;
+    for expert in 1..routed {
+        let encoding = layout.encoding(&name(expert))?;
+        if encoding != first {
+            let tensor = &layout.checkpoint.tensor(&name(expert))?.name;
+            let message =
+                format!("tensor {}: packed as {encoding:?}, and that of expert 0 as {first:?}", quote(tensor));
+            let help = "download a quantisation that packs the experts of a layer alike";
+            return Err(Error::new(Code::UnsupportedModel, message).with_help(help));
         }
     }
     Ok(first)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     CONFIG_FILE, GENERATION_FILE, GenerationDefaults, GroupScore, IndexerConfig, LayerIndexer, LayerKind, ModelConfig,
-    Quantization, RopeConfig, RouterConfig, SCALE_BLOCK, Scoring, Yarn,
+    RopeConfig, RouterConfig, Scoring, Yarn,
 };
 use crate::checkpoint::fields::{Fields, parse_object};
 use crate::error::{Class, Error, Result, quote};
@@ -101,7 +101,7 @@ impl ModelConfig {
             rope: rope(fields)?,
             indexer: family.indexer.map(|interleave| indexer(fields, qk_rope_head_dim, interleave)).transpose()?,
             router,
-            quantization: quantization(outer("quantization_config"))?,
+            quantization: super::quantization::parse(outer("quantization"), outer("quantization_config"))?,
             layers: vec![],
             bos_token_id: outer("bos_token_id").token_ids("bos_token_id", vocab_size)?.first().copied(),
             eos_token_ids: outer("eos_token_id").token_ids("eos_token_id", vocab_size)?,
@@ -214,21 +214,6 @@ fn yarn(fields: &Fields<'_>) -> Result<Yarn> {
         mscale_all_dim: scale("mscale_all_dim")?,
         attention_factor: scale("attention_factor")?,
     })
-}
-
-fn quantization(fields: &Fields<'_>) -> Result<Option<Quantization>> {
-    let Some(own) = fields.object("quantization_config", Class::Quant)? else {
-        return Ok(None);
-    };
-    own.ensure(own.word("quant_method", &[("fp8", ())])?.is_some(), "quant_method", "expected fp8, found nothing")?;
-    own.word("fmt", &[("e4m3", ())])?;
-    let block = Json::Number(SCALE_BLOCK.to_string());
-    match own.get("weight_block_size") {
-        Some(Json::List(sizes)) if *sizes == [block.clone(), block] => {}
-        _ => return Err(own.error("weight_block_size", "expected [128, 128]")),
-    }
-    let power_of_two_scales = own.word("scale_fmt", &[("ue8m0", true), ("float", false)])?.unwrap_or(false);
-    Ok(Some(Quantization { weight_block_size: [SCALE_BLOCK; 2], power_of_two_scales }))
 }
 
 const FIRST_FULL: &str = "expected the first layer to be full: a shared one needs a full one before it";

@@ -78,6 +78,7 @@ fn renamed(file: &Arc<str>, entry: &Entry) -> Result<Vec<(String, Tensor)>> {
             shape: shape.clone(),
             offset: *offset,
             bytes: *bytes,
+            packed: None,
         };
         vec![(name, tensor)]
     };
@@ -133,6 +134,7 @@ fn stacked(file: &Arc<str>, entry: &Entry, layer: u32, parts: &[&str]) -> Result
                 shape: vec![part_rows, columns],
                 offset: entry.offset.saturating_add(before),
                 bytes,
+                packed: None,
             };
             tensors.push((names::expert(layer, expert, part), tensor));
         }

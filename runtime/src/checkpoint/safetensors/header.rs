@@ -163,7 +163,7 @@ fn entry(reader: &mut Reader<'_>, file: &Arc<str>, name: Cow<'_, str>) -> Result
             format!("data_offsets [{begin}, {end}] are {length} bytes, shape {shape:?} of {dtype} needs {bytes}");
         return Err(fault(Class::Offset, &message));
     }
-    Ok(Tensor { name: name.into_owned(), file: file.clone(), dtype, shape, offset: begin, bytes })
+    Ok(Tensor { name: name.into_owned(), file: file.clone(), dtype, shape, offset: begin, bytes, packed: None })
 }
 
 /// A list of at most `N` whole numbers, or what was found in its place.

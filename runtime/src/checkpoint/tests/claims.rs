@@ -23,7 +23,7 @@ fn config(fields: &Value) -> ModelConfig {
 }
 
 fn tensor(name: &str, dtype: Dtype, shape: &[u64]) -> Tensor {
-    Tensor { name: name.to_owned(), file: "f".into(), dtype, shape: shape.to_vec(), offset: 0, bytes: 0 }
+    Tensor { name: name.to_owned(), file: "f".into(), dtype, shape: shape.to_vec(), offset: 0, bytes: 0, packed: None }
 }
 
 fn put(stored: &mut Stored, name: &str, dtype: Dtype, shape: &[u64]) {
@@ -216,7 +216,7 @@ fn a_tensor_of_another_shape_or_type_is_refused() {
             Dtype::F8_E4M3,
             &[8, 20],
             None,
-            Some(("E-QUANT", "F8_E4M3, but config.json has no quantization_config".to_owned())),
+            Some(("E-QUANT", "F8_E4M3, but config.json has no quantization_config of fp8".to_owned())),
         ),
         (
             true,

@@ -108,7 +108,7 @@ fn fields_are_where_they_belong_and_absent_ones_have_defaults() {
             n_shared_experts: 3,
             ..router
         }),
-        quantization: Some(Quantization { weight_block_size: [128, 128], power_of_two_scales: true }),
+        quantization: Some(Quantization::Fp8 { power_of_two_scales: true }),
         layers: vec![layer(false, full), layer(true, full), layer(true, full), layer(true, full)],
         bos_token_id: Some(3),
         eos_token_ids: vec![4, 15],
@@ -176,7 +176,7 @@ fn a_nested_config_is_the_language_model_s() {
     let config = ModelConfig::parse(whole.to_string().as_bytes()).unwrap();
     assert_eq!((config.tensor_prefix, config.vocab_size, config.bos_token_id), ("language_model.", 16, Some(2)));
     assert_eq!(config.eos_token_ids, [5], "the inner one goes first");
-    assert_eq!(config.quantization.map(|quantization| quantization.power_of_two_scales), Some(false));
+    assert_eq!(config.quantization, Some(Quantization::Fp8 { power_of_two_scales: false }));
     let broken = json!({ "text_config": { "model_type": "deepseek_v3", "vocab_size": 0 } });
     let error = ModelConfig::parse(broken.to_string().as_bytes()).unwrap_err();
     let message = "E-CONFIG: config.json: text_config.vocab_size: expected a whole number in 1..=4194304, found 0";
@@ -463,11 +463,11 @@ fn only_one_kind_of_quantisation_is_known() {
         (json!({ "scale_fmt": "float" }), false),
         (json!({ "fmt": "e4m3", "activation_scheme": "dynamic" }), false),
     ] {
-        assert_eq!(parsed(&own(fields)).quantization.map(|own| own.power_of_two_scales), Some(powers));
+        assert_eq!(parsed(&own(fields)).quantization, Some(Quantization::Fp8 { power_of_two_scales: powers }));
     }
     for (fields, name, says) in [
-        (json!({ "quant_method": null }), "quant_method", "expected fp8, found nothing"),
-        (json!({ "quant_method": "gptq" }), "quant_method", "expected fp8, found the string \"gptq\""),
+        (json!({ "quant_method": null }), "quant_method", "expected fp8 or compressed-tensors, found nothing"),
+        (json!({ "quant_method": "gptq" }), "quant_method", "expected fp8 or compressed-tensors, found \"gptq\""),
         (json!({ "fmt": "e5m2" }), "fmt", "expected e4m3, found the string \"e5m2\""),
         (json!({ "weight_block_size": [128] }), "weight_block_size", "expected [128, 128]"),
         (json!({ "weight_block_size": [128, 64] }), "weight_block_size", "expected [128, 128]"),

@@ -39,6 +39,7 @@ fn tensors_come_in_the_order_of_their_bytes() {
         shape: shape.to_vec(),
         offset: start + offset,
         bytes,
+        packed: None,
     };
     let expected = [
         tensor("a", Dtype::U8, &[3], 0, 3),
@@ -149,8 +150,15 @@ fn faults_of_a_header_are_told_word_by_word() {
 #[test]
 fn a_tensor_is_cut_into_pieces_without_a_rest() {
     let pieces = |bytes: u64| {
-        let tensor =
-            Tensor { name: "a".to_owned(), file: "f".into(), dtype: Dtype::U8, shape: vec![bytes], offset: 3, bytes };
+        let tensor = Tensor {
+            name: "a".to_owned(),
+            file: "f".into(),
+            dtype: Dtype::U8,
+            shape: vec![bytes],
+            offset: 3,
+            bytes,
+            packed: None,
+        };
         slices(&tensor).collect::<Vec<_>>()
     };
     let slice = SLICE_BYTES as u64;
