@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::chat::formats::template::{ChatTemplate, Ends};
-use crate::chat::formats::template_of;
+use crate::chat::formats::Templates;
+use crate::chat::formats::template::{Ends, OwnTemplates};
 use crate::chat::{
     ChatFormat, CheckpointFiles, Conversation, Detected, Grammars, OutputParser, RenderOptions, control, encode,
 };
@@ -21,8 +21,8 @@ use crate::text::Tokenizer;
 pub struct Language {
     vocabulary: Arc<Vocabulary>,
     format: Detected,
-    /// Where the format is the checkpoint's own template: it, or why it cannot be used. Prompts still go in as they are then.
-    template: Option<Result<ChatTemplate>>,
+    /// Where the format is the checkpoint's own.
+    templates: Option<OwnTemplates>,
     eos_token: Option<u32>,
     grammars: Grammars,
     tokenizer_info: Map<String, Value>,
@@ -53,12 +53,7 @@ impl Language {
             has_dsv32_encoder: text.has_dsv32_encoder,
         };
         let format = ChatFormat::detect(files, &tokenizer)?;
-        let template = match format {
-            Detected::Template => {
-                template_of(files)?.map(|(file, source)| ChatTemplate::new(file, &source, &tokenizer))
-            }
-            _ => None,
-        };
+        let templates = Templates::of(files)?.filter(|_| format.is_own_template()).map(OwnTemplates::new);
         let tokenizer_info = tokenizer_info(files, config.bos_token_id, &config.eos_token_ids, &tokenizer)?;
         let ends = [&config.eos_token_ids, &checkpoint.generation.eos_token_ids].into_iter().flatten().copied();
         let eos: Vec<u32> = ends.chain(turn_ids(&tokenizer, format)).collect();
@@ -72,7 +67,7 @@ impl Language {
         Ok(Some(Language {
             vocabulary: Arc::new(Vocabulary { tokenizer, eos, allowed, parser: Box::new(parser) }),
             format,
-            template,
+            templates,
             eos_token: config.eos_token_ids.first().copied(),
             grammars,
             tokenizer_info,
@@ -169,8 +164,9 @@ impl Language {
     }
 
     fn render_by_template(&self, conversation: &Conversation, options: RenderOptions) -> Result<Vec<u32>> {
-        let template = self.template.as_ref().ok_or_else(|| Error::new(Code::Internal, "the chat template is gone"))?;
-        let template = template.as_ref().map_err(Clone::clone)?;
+        let templates =
+            self.templates.as_ref().ok_or_else(|| Error::new(Code::Internal, "the chat template is gone"))?;
+        let template = templates.of(conversation, self.tokenizer())?;
         let text = |id: Option<u32>| id.map(|id| self.tokenizer().decode(&[id])).unwrap_or_default();
         let (bos, eos) = (text(self.bos), text(self.eos_token));
         let prompt = template.render(conversation, options, self.tokenizer(), Ends { bos: &bos, eos: &eos })?;
@@ -219,7 +215,7 @@ fn tokenizer_info(
     };
     let mut info: Map<String, Value> = all.into_iter().flatten().filter_map(plain).collect();
     let text = |id: Option<u32>| id.map_or(Value::Null, |id| Value::String(tokenizer.decode(&[id])));
-    let template = template_of(files)?.map_or(Value::Null, |(_, text)| Value::String(text));
+    let template = Templates::of(files)?.and_then(|templates| templates.plain).map_or(Value::Null, Value::String);
     info.insert("chat_template".to_owned(), template);
     let defaults = [
         ("tokenizer_class", Value::String("PreTrainedTokenizerFast".to_owned())),

@@ -220,7 +220,6 @@ fn prompts_are_those_of_the_originals() {
 }
 
 /// A template in the shape of V3.1's own makes the same ids as lyn's renderer.
-#[cfg(feature = "chat-template")]
 #[test]
 fn a_template_renders_what_the_renderer_does() {
     use lyn::chat::formats::template::{ChatTemplate, Ends};

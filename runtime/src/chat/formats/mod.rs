@@ -3,13 +3,10 @@
 mod detect;
 mod dsml;
 mod exp;
-// The one place that knows the feature: without it, a browser's build has no Jinja in it.
-#[cfg_attr(not(feature = "chat-template"), path = "template_absent.rs")]
 pub mod template;
 
-pub(crate) use self::detect::CheckpointFiles;
-pub(crate) use self::detect::template_of;
 pub use self::detect::{ChatFormat, Detected};
+pub(crate) use self::detect::{CheckpointFiles, Templates};
 use super::control;
 use super::grammar::lark::quote;
 use super::grammar::rules::Rules;
