@@ -10,7 +10,8 @@ use serde_json::{Map, Value};
 use crate::chat::formats::Templates;
 use crate::chat::formats::template::{Ends, OwnTemplates};
 use crate::chat::{
-    ChatFormat, CheckpointFiles, Conversation, Detected, Grammars, OutputParser, RenderOptions, control, encode,
+    CallSyntax, ChatFormat, CheckpointFiles, Conversation, Detected, Grammars, OutputParser, RenderOptions, control,
+    encode,
 };
 use crate::checkpoint::{Checkpoint, GenerationDefaults};
 use crate::error::{Code, Error, Result, quote};
@@ -56,16 +57,19 @@ impl Language {
         let templates = Templates::of(files)?.filter(|_| format.is_own_template()).map(OwnTemplates::new);
         let tokenizer_info = tokenizer_info(files, config.bos_token_id, &config.eos_token_ids, &tokenizer)?;
         let ends = [&config.eos_token_ids, &checkpoint.generation.eos_token_ids].into_iter().flatten().copied();
-        let eos: Vec<u32> = ends.chain(turn_ids(&tokenizer, format)).collect();
+        let eos: Vec<u32> = ends.chain(ids_of(&tokenizer, calls_of(format, CallSyntax::turns))).collect();
         let allowed: Arc<[bool]> = tokenizer.sampleable().into();
         let tokenizer = Arc::new(tokenizer);
         let grammars = Grammars::new(Arc::clone(&tokenizer), format, Arc::clone(&allowed), &eos);
+        let markup =
+            ids_of(&tokenizer, [control::THINK, control::END_THINK].iter().chain(calls_of(format, CallSyntax::tokens)));
         let parser = move |request: &Request| {
-            let format = format.format().filter(|_| request.calls);
-            Box::new(OutputParser::new(format, request.thinking)) as _
+            let parser = OutputParser::new(format.calls().filter(|_| request.calls), request.thinking);
+            let parser = parser.calling(Arc::clone(&request.functions));
+            Box::new(if request.may_think { parser.may_think() } else { parser }) as _
         };
         Ok(Some(Language {
-            vocabulary: Arc::new(Vocabulary { tokenizer, eos, allowed, parser: Box::new(parser) }),
+            vocabulary: Arc::new(Vocabulary { tokenizer, eos, markup, allowed, parser: Box::new(parser) }),
             format,
             templates,
             eos_token: config.eos_token_ids.first().copied(),
@@ -129,7 +133,7 @@ impl Language {
     pub fn render(&self, conversation: &Conversation, options: RenderOptions) -> Result<Vec<u32>> {
         let format: ChatFormat = match self.format {
             Detected::Format(format) => format,
-            Detected::Template => return self.render_by_template(conversation, options),
+            Detected::Template(_) => return self.render_by_template(conversation, options),
             Detected::Raw(why) => {
                 let message = format!("this checkpoint has no chat format: {why}");
                 return Err(Error::new(Code::BadRequest, message).with_help("use: lyn generate --raw"));
@@ -232,11 +236,14 @@ fn tokenizer_info(
     Ok(info)
 }
 
-/// Ids that open a turn or a text: where a model writes one, its own turn is over.
-fn turn_ids(tokenizer: &Tokenizer, format: Detected) -> Vec<u32> {
-    let Detected::Format(_) = format else { return vec![] };
-    let tokens = [control::BOS, control::USER, control::ASSISTANT];
-    tokens.iter().filter_map(|token| tokenizer.token_id(token)).collect()
+/// What a format's syntax of calls says of tokens; nothing where it is not known.
+fn calls_of(format: Detected, tokens: fn(CallSyntax) -> &'static [&'static str]) -> &'static [&'static str] {
+    format.calls().map_or(&[], tokens)
+}
+
+/// The ids of those tokens that the tokenizer has.
+fn ids_of<'t>(tokenizer: &Tokenizer, tokens: impl IntoIterator<Item = &'t &'t str>) -> Vec<u32> {
+    tokens.into_iter().filter_map(|token| tokenizer.token_id(token)).collect()
 }
 
 /// A hole between two texts: its beginning, its place, its end, as tokens.

@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use lyn::chat::formats::template::Ends;
-use lyn::chat::{ChatFormat, ChatTemplate, Conversation, OutputParser, Parsed, RenderOptions};
+use lyn::chat::{CallSyntax, ChatTemplate, Conversation, OutputParser, Parsed, RenderOptions};
 use lyn::checkpoint::{Checkpoint, GenerationDefaults, MemorySource, ModelConfig, Source, read_header};
 use lyn::generate::{Constraint, Parser, Request};
 use lyn::text::Tokenizer;
@@ -188,7 +188,7 @@ fn write(mut constraint: Constraint, bytes: &[u8]) -> Result<(), String> {
 fn output(bytes: &[u8]) -> Result<(), String> {
     let text = String::from_utf8_lossy(bytes);
     let mut random = Random::new(bytes.len() as u64);
-    for format in [None, Some(ChatFormat::Exp), Some(ChatFormat::V31), Some(ChatFormat::Dsml)] {
+    for format in [None, Some(CallSyntax::Exp), Some(CallSyntax::Dsml), Some(CallSyntax::Glm), Some(CallSyntax::Kimi)] {
         for thinking in [false, true] {
             let whole = Parsed::of(format, thinking, &text);
             let (mut parser, mut pieces) = (OutputParser::new(format, thinking), Parsed::default());

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::CallSyntax;
 use crate::chat::control;
 use crate::error::{Class, Error, Result, escape};
 use crate::text::{MAX_TOKENIZER_CONFIG_BYTES, Tokenizer};
@@ -33,8 +34,8 @@ pub(crate) struct CheckpointFiles<'a> {
 pub enum Detected {
     /// A format that lyn renders.
     Format(ChatFormat),
-    /// None of these; the checkpoint's own template renders it, and calls in answers are not known as such.
-    Template,
+    /// None of these; the checkpoint's own template renders it. Calls in answers are known as such if their syntax is.
+    Template(Option<CallSyntax>),
     /// None: prompts go in as they are. The text says why, for the user.
     Raw(&'static str),
 }
@@ -49,18 +50,30 @@ impl Detected {
         }
     }
 
+    /// How calls in answers are spelled, where that is known.
+    #[must_use]
+    pub fn calls(self) -> Option<CallSyntax> {
+        match self {
+            Detected::Format(format) => Some(format.into()),
+            Detected::Template(calls) => calls,
+            Detected::Raw(_) => None,
+        }
+    }
+
     /// Whether the checkpoint's own template renders it.
     #[must_use]
     pub fn is_own_template(self) -> bool {
-        !matches!(self, Detected::Format(_) | Detected::Raw(_))
+        matches!(self, Detected::Template(_))
     }
 
-    /// The name of the format, `template` for the checkpoint's own; none where prompts go in as they are.
+    /// The name of the format; for the checkpoint's own template, that of its calls, or `template`; none where prompts go in as
+    /// they are.
     #[must_use]
     pub fn name(self) -> Option<String> {
         match self {
             Detected::Format(format) => Some(format!("{format:?}").to_lowercase()),
-            Detected::Template => Some("template".to_owned()),
+            Detected::Template(Some(calls)) => Some(format!("{calls:?}").to_lowercase()),
+            Detected::Template(None) => Some("template".to_owned()),
             Detected::Raw(_) => None,
         }
     }
@@ -85,8 +98,8 @@ struct NamedTemplate {
 }
 
 impl ChatFormat {
-    /// Reads the checkpoint's files: DeepSeek's encoder or no template means DSML; a template with V3.1's calls means exp.
-    /// A format counts only if the tokenizer has its control tokens.
+    /// Reads the checkpoint's files: DeepSeek's encoder, no template, or one with DSML's markers means DSML; a template with
+    /// V3.1's calls means exp. A format counts only if the tokenizer has its control tokens.
     ///
     /// # Errors
     /// `bad_checkpoint` when a file is there and cannot be read.
@@ -94,16 +107,17 @@ impl ChatFormat {
         let format = match Templates::of(files)?.map(Templates::offering) {
             _ if files.has_dsv32_encoder => ChatFormat::Dsml,
             None => ChatFormat::Dsml,
+            Some(text) if text.contains("｜DSML｜") => ChatFormat::Dsml,
             // V3 and R1 call tools another way, and their turns hold no think tokens.
             Some(text) if text.contains("<｜tool▁outputs▁begin｜>") => {
-                return Ok(Detected::Template);
+                return Ok(Detected::Template(None));
             }
             Some(text) if text.contains("tool▁calls▁begin") => {
                 // V3.2-Exp added the flag for conversations of systems only; V3.1's last condition asks for a user turn.
                 let only_after_user = text.contains("add_generation_prompt and ns.is_last_user");
                 if only_after_user && !text.contains("is_only_sys") { ChatFormat::V31 } else { ChatFormat::Exp }
             }
-            Some(_) => return Ok(Detected::Template),
+            Some(text) => return Ok(Detected::Template(CallSyntax::of_template(&text, tokenizer))),
         };
         let needed = if format == ChatFormat::Dsml { &control::ALL[..6] } else { &control::ALL[..] };
         if needed.iter().any(|token| tokenizer.token_id(token).is_none()) {
@@ -201,8 +215,15 @@ mod tests {
         for (template, tokens) in [(Some(exp), &all[..6]), (None, &[])] {
             assert!(matches!(detect(template, false, tokens), Detected::Raw(_)), "{template:?}");
         }
-        for template in [v3, "{{ messages }}"] {
-            assert_eq!(detect(Some(template), false, all), Detected::Template, "{template}");
+        assert_eq!(detect(Some("<' + dsml + '｜DSML｜invoke"), false, all), Detected::Format(ChatFormat::Dsml));
+        for template in [v3, "{{ messages }}", "<tool_call>{{ name }}<arg_key>", "<|im_middle|>"] {
+            assert_eq!(detect(Some(template), false, all), Detected::Template(None), "{template}");
+        }
+        for (template, calls) in
+            [("<arg_key>{{ key }}</arg_key>", CallSyntax::Glm), ("<|im_middle|>", CallSyntax::Kimi)]
+        {
+            assert_eq!(detect(Some(template), false, calls.tokens()), Detected::Template(Some(calls)));
+            assert_eq!(detect(Some(template), false, &calls.tokens()[1..]), Detected::Template(None));
         }
     }
 

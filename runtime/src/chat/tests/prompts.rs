@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::TOKENIZER;
 use crate::chat::formats::Templates;
 use crate::chat::{
-    ChatFormat, CheckpointFiles, Conversation, Detected, Prompt, RenderOptions, Segment, control, encode,
+    CallSyntax, ChatFormat, CheckpointFiles, Conversation, Detected, Prompt, RenderOptions, Segment, control, encode,
 };
 use crate::error::Code;
 
@@ -82,7 +82,8 @@ fn what_was_detected_has_a_name() {
         (Detected::Format(ChatFormat::Exp), Some("exp"), Some(ChatFormat::Exp), false),
         (Detected::Format(ChatFormat::V31), Some("v31"), Some(ChatFormat::V31), false),
         (Detected::Format(ChatFormat::Dsml), Some("dsml"), Some(ChatFormat::Dsml), false),
-        (Detected::Template, Some("template"), None, true),
+        (Detected::Template(None), Some("template"), None, true),
+        (Detected::Template(Some(CallSyntax::Kimi)), Some("kimi"), None, true),
         (Detected::Raw("why"), None, None, false),
     ] {
         assert_eq!((found.name().as_deref(), found.format(), found.is_own_template()), (name, format, own));
