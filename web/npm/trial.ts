@@ -160,7 +160,8 @@ function refusal(request: string, { form, templated }: Needs, outcome: Exclude<O
   const template = templated ? ["the model's chat template"] : [];
   const grammar = form ? [`the schema or grammar of ${fields.join(" and ") || "the request"}`] : [];
   const what = [...template, ...grammar].join(" or ");
-  const why = outcome === "late" ? "took too long to compile" : "could not be compiled";
+  const [verb, past] = form ? ["compile", "compiled"] : ["render", "rendered"];
+  const why = outcome === "late" ? `took too long to ${verb}` : `could not be ${past}`;
   const code = form ? "grammar_too_complex" : "bad_request";
   return new LynError(code, `${what} ${why}`, { details: { param: form ? (fields[0] ?? null) : null } });
 }
