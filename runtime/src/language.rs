@@ -13,7 +13,7 @@ use crate::chat::{
     CallSyntax, ChatFormat, CheckpointFiles, Conversation, Detected, Grammars, OutputParser, RenderOptions, control,
     encode,
 };
-use crate::checkpoint::{Checkpoint, GenerationDefaults};
+use crate::checkpoint::{Checkpoint, GenerationDefaults, TokenizerBytes};
 use crate::error::{Code, Error, Result, quote};
 use crate::generate::{Request, Vocabulary};
 use crate::text::Tokenizer;
@@ -47,11 +47,17 @@ impl Language {
     pub async fn open(checkpoint: &Checkpoint) -> Result<Option<Language>> {
         let Some(text) = checkpoint.text().await? else { return Ok(None) };
         let config = &checkpoint.config;
-        let tokenizer = Tokenizer::from_json("tokenizer.json", &text.tokenizer, config.vocab_size)?;
+        let tokenizer = match &text.tokenizer {
+            TokenizerBytes::Json(bytes) => Tokenizer::from_json("tokenizer.json", bytes, config.vocab_size)?,
+            TokenizerBytes::Tiktoken(bytes) => {
+                Tokenizer::from_tiktoken(bytes, text.tokenizer_config.as_deref(), config.vocab_size)?
+            }
+        };
         let files = CheckpointFiles {
             tokenizer_config: text.tokenizer_config.as_deref(),
             chat_template: text.chat_template.as_deref(),
             has_dsv32_encoder: text.has_dsv32_encoder,
+            needs_template: checkpoint.source().gguf().is_some() && config.indexer.is_none(),
         };
         let format = ChatFormat::detect(files, &tokenizer)?;
         let templates = Templates::of(files)?.filter(|_| format.is_own_template()).map(OwnTemplates::new);

@@ -5,11 +5,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lyn::Error;
 use lyn::chat::formats::template::{ChatTemplate, Ends};
-use lyn::chat::{CallSyntax, Conversation, OutputParser, Parsed, Prompt, RenderOptions, Segment, control};
+use lyn::chat::{CallSyntax, Conversation, Detected, OutputParser, Parsed, Prompt, RenderOptions, Segment, control};
+use lyn::checkpoint::{Checkpoint, MemorySource};
 use lyn::generate::{Callable, Event, Parser};
+use lyn::platform::block_on;
 use lyn::text::Tokenizer;
+use lyn::wire::openai::ChatRequest;
+use lyn::{Error, Language};
 use serde_json::{Value, json};
 
 const TOKENS: [&str; 36] = [
@@ -160,5 +163,59 @@ fn calls_are_read_back_from_what_templates_write() {
                 assert!(id.is_some_and(|id| id.starts_with(&format!("functions.{}:", found.name))), "{case}");
             }
         }
+    }
+}
+
+/// Stories with GLM's tokens in place of DeepSeek's, and its template, which the GGUF converters flag as tokens without a text.
+fn glm() -> Language {
+    let stories = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/stories");
+    let read = |file: &str| std::fs::read(stories.join(file)).expect(file);
+    let mut file: Value = serde_json::from_slice(&read("tokenizer.json")).expect("JSON");
+    let mut new =
+        ["<tool_call>", "</tool_call>", "<arg_key>", "</arg_key>", "<arg_value>", "</arg_value>", "<|user|>"].iter();
+    let mut replaced = vec![];
+    for token in file["added_tokens"].as_array_mut().expect("a list") {
+        if token["content"].as_str().is_some_and(|text| text.contains("tool")) {
+            let Some(content) = new.next() else { break };
+            replaced.push(token["id"].clone());
+            (token["content"], token["special"]) = (json!(content), json!(true));
+        }
+    }
+    file["model"]["vocab"].as_object_mut().expect("a map").retain(|_, id| !replaced.contains(id));
+    let template = std::fs::read(folder().join("templates/glm-4.7-flash.jinja")).expect("a template");
+    let source = MemorySource::new()
+        .with("config.json", read("config.json"))
+        .with("model.safetensors", read("model.safetensors"))
+        .with("tokenizer.json", file.to_string().into_bytes())
+        .with("chat_template.jinja", template);
+    let opened = block_on(async { Language::open(&Checkpoint::open(Arc::new(source)).await?).await });
+    opened.expect("a language").expect("a tokenizer")
+}
+
+/// From a request to what the engine is asked for.
+#[test]
+fn requests_bring_what_answers_are_read_by() {
+    let glm = glm();
+    assert_eq!(glm.chat_format(), Detected::Template(Some(CallSyntax::Glm)));
+    let parameters = json!({"type": "object", "properties": {"city": {"type": "string"}}});
+    let tools = json!([{"type": "function", "function": {"name": "get_weather", "parameters": parameters}}]);
+    for (fields, thinking, held) in [
+        (json!({}), false, false),
+        (json!({"thinking": {"type": "enabled"}}), true, false),
+        (json!({"tool_choice": "required"}), false, true),
+        (json!({"thinking": {"type": "enabled"}, "tool_choice": "required"}), true, true),
+    ] {
+        let mut body = json!({"messages": [{"role": "user", "content": "Hello"}], "tools": tools});
+        body.as_object_mut().expect("a map").extend(fields.as_object().expect("a map").clone());
+        let asked = ChatRequest::parse(body.to_string()).and_then(|chat| chat.to_request(&glm)).expect("a request");
+        let request = asked.request;
+        assert_eq!((request.thinking, request.may_think, request.calls), (thinking, true, true), "{fields}");
+        assert_eq!(
+            request.functions[..],
+            [Callable { name: "get_weather".to_owned(), parameters: parameters.clone() }]
+        );
+        assert_eq!(request.constraint.is_some(), held, "{fields}");
+        let end = if thinking { "<think>" } else { "</think>" };
+        assert!(glm.tokenizer().decode(&request.prompt).ends_with(end), "{fields}");
     }
 }

@@ -27,6 +27,7 @@ pub(crate) const TARGETS: &[Target] = &[
     Target { name: "config", run: config },
     Target { name: "index", run: index },
     Target { name: "tokenizer", run: tokenizer },
+    Target { name: "tiktoken", run: tiktoken },
     Target { name: "template", run: template },
     Target { name: "chat", run: chat },
     Target { name: "text", run: text },
@@ -100,7 +101,14 @@ fn index(bytes: &[u8]) -> Result<(), String> {
 }
 
 fn tokenizer(bytes: &[u8]) -> Result<(), String> {
-    let Some(tokenizer) = judged(Tokenizer::from_json("tokenizer.json", bytes, 2048))? else { return Ok(()) };
+    judged(Tokenizer::from_json("tokenizer.json", bytes, 2048))?.map_or(Ok(()), |tokenizer| encoding(&tokenizer))
+}
+
+fn tiktoken(bytes: &[u8]) -> Result<(), String> {
+    judged(Tokenizer::from_tiktoken(bytes, None, 2048))?.map_or(Ok(()), |tokenizer| encoding(&tokenizer))
+}
+
+fn encoding(tokenizer: &Tokenizer) -> Result<(), String> {
     for text in ["", "Once upon a time", "<｜User｜>é🙂\u{2028}  x\n\n1234567", "aaaaaaaaaaaaaaaaaaaaaaaa\0"] {
         for special in [false, true] {
             let Some(ids) = judged(tokenizer.encode(text, special))? else { continue };

@@ -27,6 +27,8 @@ pub(crate) struct CheckpointFiles<'a> {
     pub(crate) chat_template: Option<&'a [u8]>,
     /// Whether `encoding/encoding_dsv32.py` is there; it is never read.
     pub(crate) has_dsv32_encoder: bool,
+    /// Whether there is no format without a template: a GGUF file may have lost it, and only V3.2 never had one.
+    pub(crate) needs_template: bool,
 }
 
 /// What `ChatFormat::detect` found.
@@ -106,6 +108,7 @@ impl ChatFormat {
     pub(crate) fn detect(files: CheckpointFiles<'_>, tokenizer: &Tokenizer) -> Result<Detected> {
         let format = match Templates::of(files)?.map(Templates::offering) {
             _ if files.has_dsv32_encoder => ChatFormat::Dsml,
+            None if files.needs_template => return Ok(Detected::Raw("the GGUF file has no chat template")),
             None => ChatFormat::Dsml,
             Some(text) if text.contains("｜DSML｜") => ChatFormat::Dsml,
             // V3 and R1 call tools another way, and their turns hold no think tokens.
@@ -195,8 +198,8 @@ mod tests {
         let config = json!({"bos_token": "x", "chat_template": template}).to_string();
         let files = CheckpointFiles {
             tokenizer_config: Some(config.as_bytes()),
-            chat_template: None,
             has_dsv32_encoder: encoder,
+            ..CheckpointFiles::default()
         };
         ChatFormat::detect(files, &tokenizer(tokens)).unwrap()
     }
@@ -212,6 +215,8 @@ mod tests {
         assert_eq!(detect(None, false, all), Detected::Format(ChatFormat::Dsml));
         assert_eq!(detect(Some(v3), true, all), Detected::Format(ChatFormat::Dsml));
         assert_eq!(detect(None, false, &all[..6]), Detected::Format(ChatFormat::Dsml));
+        let lost = CheckpointFiles { needs_template: true, ..CheckpointFiles::default() };
+        assert!(matches!(ChatFormat::detect(lost, &tokenizer(all)).unwrap(), Detected::Raw(_)));
         for (template, tokens) in [(Some(exp), &all[..6]), (None, &[])] {
             assert!(matches!(detect(template, false, tokens), Detected::Raw(_)), "{template:?}");
         }
