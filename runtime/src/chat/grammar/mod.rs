@@ -139,7 +139,10 @@ impl Grammars {
                 }
             }
         };
-        let grammar = Some(format!("start: {start}\n{}", rules.lark));
+        // By its own template a model may open its thought itself, also where its answer is held to a form from the start.
+        let may_think = self.format.is_own_template() && free.is_empty();
+        let thought = if may_think { rules.thought() } else { "" };
+        let grammar = Some(format!("start: {thought} ({start})\n{}", rules.lark));
         Ok(Form { free, grammar, loosened: rules.loosened })
     }
 }

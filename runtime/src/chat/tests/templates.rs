@@ -165,6 +165,11 @@ fn calls_go_with_text_and_with_forms() {
         let either = of(grammars, &AnswerShape { response, ..tools(ToolChoice::Auto, true, &functions) });
         for (text, expected) in [("[1]", true), (&*call, true), ("Sure.", false), (&*format!("[1]{call}"), false)] {
             assert_eq!(takes(&either, text), expected, "{text}");
+            // A thought may come first, and is closed then.
+            assert_eq!(takes(&either, &format!("<think>h<m></think>{text}")), expected, "a thought and {text}");
+            assert!(
+                !takes(&either, &format!("<think>hm{text}")) && !takes(&either, &format!("a<think></think>{text}"))
+            );
         }
         let none = of(grammars, &tools(ToolChoice::None, true, &functions));
         assert!(takes(&none, "Sure.") && !takes(&none, &call));
