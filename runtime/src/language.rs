@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::chat::formats::template::{ChatTemplate, Ends};
-use crate::chat::formats::template_of;
+use crate::chat::formats::Templates;
+use crate::chat::formats::template::{Ends, OwnTemplates};
 use crate::chat::{
-    ChatFormat, CheckpointFiles, Conversation, Detected, Grammars, OutputParser, RenderOptions, control, encode,
+    CallSyntax, ChatFormat, CheckpointFiles, Conversation, Detected, Grammars, OutputParser, RenderOptions, control,
+    encode,
 };
-use crate::checkpoint::{Checkpoint, GenerationDefaults};
+use crate::checkpoint::{Checkpoint, GenerationDefaults, TokenizerBytes};
 use crate::error::{Code, Error, Result, quote};
 use crate::generate::{Request, Vocabulary};
 use crate::text::Tokenizer;
@@ -21,8 +22,8 @@ use crate::text::Tokenizer;
 pub struct Language {
     vocabulary: Arc<Vocabulary>,
     format: Detected,
-    /// Where the format is the checkpoint's own template: it, or why it cannot be used. Prompts still go in as they are then.
-    template: Option<Result<ChatTemplate>>,
+    /// Where the format is the checkpoint's own.
+    templates: Option<OwnTemplates>,
     eos_token: Option<u32>,
     grammars: Grammars,
     tokenizer_info: Map<String, Value>,
@@ -46,33 +47,37 @@ impl Language {
     pub async fn open(checkpoint: &Checkpoint) -> Result<Option<Language>> {
         let Some(text) = checkpoint.text().await? else { return Ok(None) };
         let config = &checkpoint.config;
-        let tokenizer = Tokenizer::from_json("tokenizer.json", &text.tokenizer, config.vocab_size)?;
+        let tokenizer = match &text.tokenizer {
+            TokenizerBytes::Json(bytes) => Tokenizer::from_json("tokenizer.json", bytes, config.vocab_size)?,
+            TokenizerBytes::Tiktoken(bytes) => {
+                Tokenizer::from_tiktoken(bytes, text.tokenizer_config.as_deref(), config.vocab_size)?
+            }
+        };
         let files = CheckpointFiles {
             tokenizer_config: text.tokenizer_config.as_deref(),
             chat_template: text.chat_template.as_deref(),
             has_dsv32_encoder: text.has_dsv32_encoder,
+            needs_template: checkpoint.source().gguf().is_some() && config.indexer.is_none(),
         };
         let format = ChatFormat::detect(files, &tokenizer)?;
-        let template = match format {
-            Detected::Template => {
-                template_of(files)?.map(|(file, source)| ChatTemplate::new(file, &source, &tokenizer))
-            }
-            _ => None,
-        };
+        let templates = Templates::of(files)?.filter(|_| format.is_own_template()).map(OwnTemplates::new);
         let tokenizer_info = tokenizer_info(files, config.bos_token_id, &config.eos_token_ids, &tokenizer)?;
         let ends = [&config.eos_token_ids, &checkpoint.generation.eos_token_ids].into_iter().flatten().copied();
-        let eos: Vec<u32> = ends.chain(turn_ids(&tokenizer, format)).collect();
+        let eos: Vec<u32> = ends.chain(ids_of(&tokenizer, calls_of(format, CallSyntax::turns))).collect();
         let allowed: Arc<[bool]> = tokenizer.sampleable().into();
         let tokenizer = Arc::new(tokenizer);
         let grammars = Grammars::new(Arc::clone(&tokenizer), format, Arc::clone(&allowed), &eos);
+        let markup =
+            ids_of(&tokenizer, [control::THINK, control::END_THINK].iter().chain(calls_of(format, CallSyntax::tokens)));
         let parser = move |request: &Request| {
-            let format = format.format().filter(|_| request.calls);
-            Box::new(OutputParser::new(format, request.thinking)) as _
+            let parser = OutputParser::new(format.calls().filter(|_| request.calls), request.thinking);
+            let parser = parser.calling(Arc::clone(&request.functions));
+            Box::new(if request.may_think { parser.may_think() } else { parser }) as _
         };
         Ok(Some(Language {
-            vocabulary: Arc::new(Vocabulary { tokenizer, eos, allowed, parser: Box::new(parser) }),
+            vocabulary: Arc::new(Vocabulary { tokenizer, eos, markup, allowed, parser: Box::new(parser) }),
             format,
-            template,
+            templates,
             eos_token: config.eos_token_ids.first().copied(),
             grammars,
             tokenizer_info,
@@ -134,7 +139,7 @@ impl Language {
     pub fn render(&self, conversation: &Conversation, options: RenderOptions) -> Result<Vec<u32>> {
         let format: ChatFormat = match self.format {
             Detected::Format(format) => format,
-            Detected::Template => return self.render_by_template(conversation, options),
+            Detected::Template(_) => return self.render_by_template(conversation, options),
             Detected::Raw(why) => {
                 let message = format!("this checkpoint has no chat format: {why}");
                 return Err(Error::new(Code::BadRequest, message).with_help("use: lyn generate --raw"));
@@ -169,8 +174,9 @@ impl Language {
     }
 
     fn render_by_template(&self, conversation: &Conversation, options: RenderOptions) -> Result<Vec<u32>> {
-        let template = self.template.as_ref().ok_or_else(|| Error::new(Code::Internal, "the chat template is gone"))?;
-        let template = template.as_ref().map_err(Clone::clone)?;
+        let templates =
+            self.templates.as_ref().ok_or_else(|| Error::new(Code::Internal, "the chat template is gone"))?;
+        let template = templates.of(conversation, self.tokenizer())?;
         let text = |id: Option<u32>| id.map(|id| self.tokenizer().decode(&[id])).unwrap_or_default();
         let (bos, eos) = (text(self.bos), text(self.eos_token));
         let prompt = template.render(conversation, options, self.tokenizer(), Ends { bos: &bos, eos: &eos })?;
@@ -219,7 +225,7 @@ fn tokenizer_info(
     };
     let mut info: Map<String, Value> = all.into_iter().flatten().filter_map(plain).collect();
     let text = |id: Option<u32>| id.map_or(Value::Null, |id| Value::String(tokenizer.decode(&[id])));
-    let template = template_of(files)?.map_or(Value::Null, |(_, text)| Value::String(text));
+    let template = Templates::of(files)?.and_then(|templates| templates.plain).map_or(Value::Null, Value::String);
     info.insert("chat_template".to_owned(), template);
     let defaults = [
         ("tokenizer_class", Value::String("PreTrainedTokenizerFast".to_owned())),
@@ -236,11 +242,14 @@ fn tokenizer_info(
     Ok(info)
 }
 
-/// Ids that open a turn or a text: where a model writes one, its own turn is over.
-fn turn_ids(tokenizer: &Tokenizer, format: Detected) -> Vec<u32> {
-    let Detected::Format(_) = format else { return vec![] };
-    let tokens = [control::BOS, control::USER, control::ASSISTANT];
-    tokens.iter().filter_map(|token| tokenizer.token_id(token)).collect()
+/// What a format's syntax of calls says of tokens; nothing where it is not known.
+fn calls_of(format: Detected, tokens: fn(CallSyntax) -> &'static [&'static str]) -> &'static [&'static str] {
+    format.calls().map_or(&[], tokens)
+}
+
+/// The ids of those tokens that the tokenizer has.
+fn ids_of<'t>(tokenizer: &Tokenizer, tokens: impl IntoIterator<Item = &'t &'t str>) -> Vec<u32> {
+    tokens.into_iter().filter_map(|token| tokenizer.token_id(token)).collect()
 }
 
 /// A hole between two texts: its beginning, its place, its end, as tokens.

@@ -37,6 +37,21 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     pollster::block_on(future)
 }
 
+/// Does work that may need so much of the stack: in a process on a thread of its own; none where there is no thread, or it
+/// panicked. In a browser the stack is what it is: there `web/npm/trial.ts` has the same work done by another worker first.
+pub(crate) fn on_stack<T: Send>(name: &str, bytes: usize, work: impl FnOnce() -> T + Send) -> Option<T> {
+    #[cfg(target_arch = "wasm32")]
+    {
+        let _ = (name, bytes);
+        Some(work())
+    }
+    #[cfg(not(target_arch = "wasm32"))]
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name(name.to_owned()).stack_size(bytes);
+        thread.spawn_scoped(scope, work).ok()?.join().ok()
+    })
+}
+
 /// Work with what a stranger sent, done apart: in a process on a thread of its own, with a stack that is known, within a
 /// time, a few at once, and a panic is its own. In a browser there are no threads: there `web/npm/trial.ts` has the same work
 /// done by another worker first.

@@ -4,7 +4,9 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use lyn::chat::{ChatFormat, Conversation, Message, OutputParser, Parsed, RenderOptions, Segment, control, encode};
+use lyn::chat::{
+    CallSyntax, ChatFormat, Conversation, Message, OutputParser, Parsed, RenderOptions, Segment, control, encode,
+};
 use lyn::generate::{Event, Parser};
 use lyn::text::{Pieces, Tokenizer};
 use serde_json::Value;
@@ -220,7 +222,6 @@ fn prompts_are_those_of_the_originals() {
 }
 
 /// A template in the shape of V3.1's own makes the same ids as lyn's renderer.
-#[cfg(feature = "chat-template")]
 #[test]
 fn a_template_renders_what_the_renderer_does() {
     use lyn::chat::formats::template::{ChatTemplate, Ends};
@@ -408,8 +409,8 @@ fn completions_are_parsed_in_any_pieces() {
     let mut random = 1_u64;
     for case in all {
         let format = match text(case, "format") {
-            "v3.2" => ChatFormat::Dsml,
-            _ => ChatFormat::Exp,
+            "v3.2" => CallSyntax::Dsml,
+            _ => CallSyntax::Exp,
         };
         let answer = text(case, "text").trim_end_matches(control::EOS);
         let expected = &case["expected"];

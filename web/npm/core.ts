@@ -160,7 +160,7 @@ export class Core {
       const engine = this.loaded();
       const answer = new ChatAnswer(emit);
       const seeded = JSON.stringify({ ...request, seed: request.seed ?? drawSeed() } satisfies ChatRequest);
-      await this.tried(seeded, signal);
+      await this.tried(engine, seeded, signal);
       const end = await engine.chat(seeded, traced(trace), Date.now() / 1e3, (event: EngineEvent) => {
         answer.take(event);
         return !signal.aborted;
@@ -227,7 +227,7 @@ export class Core {
     render: async ({ request }, _emit, signal) => {
       const engine = this.loaded();
       const text = JSON.stringify(request);
-      await this.tried(text, signal);
+      await this.tried(engine, text, signal);
       return engine.render(text);
     },
     reset: async () => {
@@ -263,9 +263,10 @@ export class Core {
     removeAll: async () => storage.removeAll(),
   };
 
-  /** Throws where the form that a request asks for is refused, or breaks its compiler: before the engine's own does it. */
-  private async tried(request: string, signal: AbortSignal): Promise<void> {
-    if (this.trials && has_form(request)) await this.trials.check(request, signal);
+  /** Throws where a request's form or the model's template is refused, or breaks what compiles it: before the engine does it. */
+  private async tried(engine: Engine, request: string, signal: AbortSignal): Promise<void> {
+    const needs = { form: has_form(request), templated: engine.has_own_template() };
+    if (this.trials && (needs.form || needs.templated)) await this.trials.check(request, needs, signal);
   }
 
   private words(): Tokenizer {

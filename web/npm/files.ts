@@ -22,6 +22,7 @@ export const TOKENIZER_FILE = "tokenizer.json";
 /** Files that a checkpoint may have. Without a tokenizer the core says so when text is asked for. */
 export const OPTIONAL_FILES = [
   TOKENIZER_FILE,
+  "tiktoken.model",
   "tokenizer_config.json",
   "generation_config.json",
   "chat_template.jinja",

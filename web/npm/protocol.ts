@@ -89,13 +89,14 @@ export type CallName = keyof Calls;
 /** From the page. `cancel` acts at once, everything else in order. */
 export type ToCore = { id: number; call: CallName; input: unknown } | { cancel: number };
 
-/** To a worker: a call, or that it is to try forms in an instance of this module, for whoever has the port's other end. */
+/** To a worker: a call, or that it is to try requests in an instance of this module, for whoever has the port's other end. */
 export type ToWorker = ToCore | { trial: WebAssembly.Module; port: MessagePort };
 
-/** To a trial. `read` answers its own question. */
-export type ToTrial = { check: string } | { read: number; value?: unknown; failed?: string };
+/** To a trial. `prepare`: for forms; `read` answers its own question. */
+export type ToTrial = { prepare: true } | { check: string } | { read: number; value?: unknown; failed?: string };
 
-/** From a trial: a question about the model's files (without a range: for a size), or what became of the request. */
+/** From a trial: a question about the model's files (without a range: for a size), or that it is ready, or what became of the
+ * request. */
 export type FromTrial =
   | { read: number; file: string; range: [offset: number, length: number] | null }
   | { ready: true }

@@ -20,6 +20,11 @@ export async function serveTrials(module: WebAssembly.Module, port: MessagePort)
     read: (file, offset, length) => read(file, [offset, length]) as Promise<Uint8Array>,
   };
   port.onmessage = ({ data }: MessageEvent<ToTrial>) => {
+    if ("prepare" in data) {
+      const refused = refusal(() => trial?.prepare());
+      post(refused ? { refused } : { ready: true });
+      return;
+    }
     if ("check" in data) {
       post({ refused: refusal(() => trial?.check(data.check)) });
       return;

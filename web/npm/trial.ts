@@ -1,5 +1,5 @@
-// Forms of answers (schemas, grammars, tools) are tried in a worker of their own before the engine compiles them: should the
-// compiler trap on one, or never end, one request is refused, and the engine is untouched.
+// Forms of answers (schemas, grammars, tools) and the chat templates that models bring are tried in a worker of their own
+// before the engine takes them: should one trap, or never end, one request is refused, and the engine is untouched.
 
 import { LynError } from "./errors.js";
 import type { Source } from "./wasm/lyn.js";
@@ -22,6 +22,12 @@ const FIELDS = [
   "tools",
 ];
 
+/** What of a request is tried: the form that its answer is held to; the template of the model that renders it. */
+interface Needs {
+  form: boolean;
+  templated: boolean;
+}
+
 type Outcome = { refused: PlainError | null } | "ready" | "broken" | "late";
 
 /** Trials for one loaded model. Their worker is started by the first request that needs one, and used again. */
@@ -38,7 +44,7 @@ export class Trials {
   ) {}
 
   /** Throws where the request is to be refused. One at a time. */
-  async check(request: string, signal: AbortSignal): Promise<void> {
+  async check(request: string, needs: Needs, signal: AbortSignal): Promise<void> {
     const trial = this.trial();
     if (!trial) return;
     // Whoever leaves takes the work along.
@@ -47,11 +53,12 @@ export class Trials {
     try {
       this.impossible = !(await trial.isReady) && !signal.aborted;
       if (this.impossible) return this.close();
-      const outcome = signal.aborted ? "broken" : await trial.check(request);
+      const prepared = needs.form && !signal.aborted ? await trial.prepared() : "ready";
+      const outcome = signal.aborted ? "broken" : prepared === "ready" ? await trial.check(request) : prepared;
       if (signal.aborted) throw new LynError("cancelled", "stopped");
       if (typeof outcome === "string") {
         this.close();
-        throw refusal(request, outcome);
+        throw refusal(request, needs, outcome);
       }
       if (outcome.refused) throw LynError.from(outcome.refused);
     } finally {
@@ -81,6 +88,7 @@ class Trial {
   readonly isReady: Promise<boolean>;
   private readonly port: MessagePort;
   private settle: (outcome: Outcome) => void = () => {};
+  private preparing: Promise<Outcome> | null = null;
 
   constructor(
     private readonly worker: Worker,
@@ -101,6 +109,15 @@ class Trial {
     });
     this.isReady = this.outcome(OPEN_MS).then((outcome) => outcome === "ready");
     worker.postMessage({ trial: module, port: port2 } satisfies ToWorker, [port2]);
+  }
+
+  /** Once the vocabulary is ready for forms, which a large one takes seconds for. */
+  prepared(): Promise<Outcome> {
+    if (!this.preparing) {
+      this.preparing = this.outcome(OPEN_MS);
+      this.port.postMessage({ prepare: true } satisfies ToTrial);
+    }
+    return this.preparing;
   }
 
   check(request: string): Promise<Outcome> {
@@ -137,10 +154,14 @@ class Trial {
   }
 }
 
-function refusal(request: string, outcome: Exclude<Outcome, object>): LynError {
+function refusal(request: string, { form, templated }: Needs, outcome: Exclude<Outcome, object>): LynError {
   const given = JSON.parse(request) as Record<string, unknown>;
   const fields = FIELDS.filter((field) => given[field] !== undefined && given[field] !== null);
-  const what = `the schema or grammar of ${fields.join(" and ") || "the request"}`;
-  const why = outcome === "late" ? "took too long to compile" : "could not be compiled";
-  return new LynError("grammar_too_complex", `${what} ${why}`, { details: { param: fields[0] ?? null } });
+  const template = templated ? ["the model's chat template"] : [];
+  const grammar = form ? [`the schema or grammar of ${fields.join(" and ") || "the request"}`] : [];
+  const what = [...template, ...grammar].join(" or ");
+  const [verb, past] = form ? ["compile", "compiled"] : ["render", "rendered"];
+  const why = outcome === "late" ? `took too long to ${verb}` : `could not be ${past}`;
+  const code = form ? "grammar_too_complex" : "bad_request";
+  return new LynError(code, `${what} ${why}`, { details: { param: form ? (fields[0] ?? null) : null } });
 }

@@ -240,6 +240,12 @@ impl Engine {
         self.0.language().map(|language| Tokenizer(Arc::clone(language.tokenizer()))).map_err(thrown)
     }
 
+    /// Whether a template of the checkpoint renders its conversations, which a `Trial` can try.
+    #[must_use]
+    pub fn has_own_template(&self) -> bool {
+        self.0.chat_format().is_own_template()
+    }
+
     /// Ids of a conversation in the checkpoint's own format.
     pub fn render(&self, request: &str) -> Result<Uint32Array, JsValue> {
         let language = self.0.language().map_err(thrown)?;

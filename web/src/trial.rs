@@ -1,4 +1,5 @@
-//! Forms of answers, tried where a trap costs nothing: the engine's host runs this in an instance of its own.
+//! Forms of answers and templates of checkpoints, tried where a trap costs nothing: the engine's host runs this in an instance
+//! of its own.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -35,21 +36,30 @@ impl Trial {
         let checkpoint = Checkpoint::open(Shared::source(source)).await.map_err(thrown)?;
         let language =
             Language::open(&checkpoint).await.and_then(|found| found.ok_or_else(no_tokenizer)).map_err(thrown)?;
-        language.grammars().lexicon().map_err(thrown)?;
         Ok(Trial(language))
     }
 
-    /// Compiles the form that the answer to a chat request is held to, and makes some of its masks.
+    /// Makes the vocabulary ready for forms: seconds, where it is large.
+    pub fn prepare(&self) -> Result<(), JsValue> {
+        self.0.grammars().lexicon().map(|_| ()).map_err(thrown)
+    }
+
+    /// Renders a chat request where the checkpoint's own template does that, compiles the form that the answer is held to, and
+    /// makes some of its masks.
     pub fn check(&self, request: &str) -> Result<(), JsValue> {
-        deeper(64, &mut || self.compile(request)).map_err(thrown)
+        deeper(64, &mut || self.rehearse(request)).map_err(thrown)
     }
 }
 
 impl Trial {
-    fn compile(&self, request: &str) -> lyn::Result<()> {
+    fn rehearse(&self, request: &str) -> lyn::Result<()> {
         let chat = ChatRequest::parse(request)?;
-        // A thought before the form takes nothing away from it: where this prompt has none, more is tried than will be used.
-        if let Some(made) = self.0.grammars().constraint(&chat.shape(), chat.mode(), Dialect::Local)? {
+        let made = match self.0.chat_format().is_own_template() {
+            true => chat.to_request(&self.0)?.request.constraint,
+            // A thought before the form takes nothing away from it: where this prompt has none, more is tried than will be used.
+            false => self.0.grammars().constraint(&chat.shape(), chat.mode(), Dialect::Local)?,
+        };
+        if let Some(made) = made {
             made.rehearse(TOKENS, TIME);
         }
         Ok(())

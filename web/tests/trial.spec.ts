@@ -163,6 +163,42 @@ test("where workers start no workers, forms are held without a trial", async ({ 
   });
 });
 
+/** Puts stories with a chat template of its own in the engine's place. */
+function template(page: Page, source: string): Promise<void> {
+  return page.evaluate(async (source) => {
+    const names = ["config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"];
+    const files = names.map(async (name) => new File([await (await fetch(`stories/${name}`)).blob()], name));
+    const all = [...(await Promise.all(files)), new File([source], "chat_template.jinja")];
+    window.engine = await window.lyn.load(all, { context: 1024, selfCheck: false });
+  }, source);
+}
+
+/** Lists in lists: more of them than a browser's stack holds, made with less work than a template may do. */
+const DEEP = "{% set ns = namespace(x=[]) %}{% for i in range(90000) %}{% set ns.x = [ns.x] %}{% endfor %}";
+
+test("a model's own template renders in the browser, and one that traps ends its own request only", async ({ page }) => {
+  await withWorker(page, ["trial"], async () => {
+    const rendered = (text: string) =>
+      page.evaluate(async (text) => {
+        const messages = [{ role: "user" as const, content: text }];
+        const render = window.engine.render({ messages }).then((ids) => window.engine.detokenize(ids));
+        return render.catch((error: { code: string; message: string }) => `${error.code}: ${error.message}`);
+      }, text);
+    await template(page, "{% for message in messages %}[{{ message.role }}: {{ message.content }}]{% endfor %}");
+    expect(await rendered("Hello </think>")).toBe("[user: Hello </think>]");
+    expect(await heard(page)).toEqual(["started"]);
+
+    await template(page, `{{ messages[0].content }}{% if messages[0].content == "deep" %}${DEEP}{% endif %}`);
+    expect(await rendered("Hello")).toBe("Hello");
+    expect(await rendered("deep")).toBe("bad_request: the model's chat template could not be rendered");
+    expect(await rendered("Hello"), "the same engine").toBe("Hello");
+    expect(await ask(page, {})).toHaveProperty("content");
+
+    await template(page, "{% for %}");
+    expect(await rendered("Hello")).toContain("chat_template.jinja");
+  });
+});
+
 /** A value inside so many of these. */
 function nested(depth: number, wrap: (inner: unknown) => unknown): unknown {
   let schema: unknown = { type: "boolean" };
@@ -225,6 +261,7 @@ test("hostile forms are compiled and followed, or refused: none traps", async ({
       size: async (file: string) => (await load(file))?.length,
       read: async (file: string, offset: number, length: number) => (await load(file))?.slice(offset, offset + length),
     });
+    trial.prepare();
     const wrong: string[] = [];
     for (const { name, request } of JSON.parse(text) as { name: string; request: unknown }[]) {
       const began = performance.now();

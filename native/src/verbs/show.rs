@@ -31,7 +31,10 @@ pub(crate) fn format(text: Option<&Language>) -> String {
     match text.map(Language::chat_format) {
         None => "none: the folder has no tokenizer.json".to_owned(),
         Some(Detected::Raw(why)) => format!("none: {why}"),
-        Some(Detected::Template) => "its own Jinja template".to_owned(),
+        Some(Detected::Template(None)) => "its own Jinja template".to_owned(),
+        Some(Detected::Template(Some(calls))) => {
+            format!("its own Jinja template, calls as {}", format!("{calls:?}").to_lowercase())
+        }
         Some(detected) => detected.name().unwrap_or_default(),
     }
 }

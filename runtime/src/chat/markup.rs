@@ -6,25 +6,29 @@ pub(super) struct Markup {
     pub(super) content: &'static [&'static str],
     /// Opens a call; its name follows.
     pub(super) call: &'static str,
-    /// Ends the name.
-    pub(super) name_end: &'static str,
+    /// What ends the name, whichever comes first. Of these, a parameter and the end of the call are not part of the name's tag.
+    pub(super) name_end: &'static [&'static str],
+    /// The function, and the call's id where the model gives one, in what stands between the opener and the name's end.
+    pub(super) name: fn(&str) -> Named<'_>,
     /// Ends a call.
     pub(super) call_end: &'static str,
-    /// Ends all calls.
-    pub(super) block_end: &'static str,
+    /// Ends all calls; none where calls stand in the text one by one.
+    pub(super) block_end: Option<&'static str>,
     /// How arguments stand in tags of their own; none: they are JSON.
     pub(super) tags: Option<Tags>,
 }
 
-/// Tags with attributes, an argument in each.
+/// A function and the id of a call.
+pub(super) type Named<'t> = (&'t str, Option<&'t str>);
+
+/// Tags, an argument in each.
 pub(super) struct Tags {
     /// Opens a parameter.
     pub(super) parameter: &'static str,
-    /// Before the name, in the tags of calls and parameters.
-    pub(super) name: &'static str,
-    /// Between the name of a parameter and the word `true` where it is text; else it is JSON.
-    pub(super) is_text: &'static str,
-    /// Ends an opening tag and its last attribute.
+    /// The name of a parameter in what stands between its opener and the end of the tag, and whether it is text; none: its
+    /// schema tells.
+    pub(super) name: fn(&str) -> (&str, Option<bool>),
+    /// Ends an opening tag.
     pub(super) tag_end: &'static str,
     /// Ends a parameter.
     pub(super) parameter_end: &'static str,

@@ -16,6 +16,7 @@ pub mod control;
 pub mod formats;
 pub mod grammar;
 pub mod json;
+mod kinds;
 mod markup;
 pub mod message;
 pub mod parse;
@@ -28,7 +29,7 @@ mod tests;
 
 pub(crate) use formats::CheckpointFiles;
 pub use formats::template::ChatTemplate;
-pub use formats::{ChatFormat, Detected, encode};
+pub use formats::{CallSyntax, ChatFormat, Detected, encode};
 pub use grammar::Grammars;
 pub use message::{Content, Conversation, FunctionCall, FunctionType, Message, Part, Role, Tool, ToolCall};
 pub use parse::OutputParser;

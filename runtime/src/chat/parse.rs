@@ -4,17 +4,23 @@
 //! was split. Never: a call that the model did not write, a marker shown as text.
 
 use std::mem;
+use std::sync::Arc;
+
+use serde_json::Value;
 
 use super::control::{END_THINK, THINK};
-use super::formats::ChatFormat;
+use super::formats::CallSyntax;
+use super::kinds::Kinds;
 use super::markup::{Markup, Tags};
-use crate::generate::{Event, Parser, Voice};
+use crate::generate::{Callable, Event, Parser, Voice};
 use crate::text::held::held_bytes;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     ThoughtStart,
     Thought,
+    /// Where a thought may begin.
+    Start,
     Content,
     /// Among calls, in none.
     Block,
@@ -28,8 +34,8 @@ enum State {
     Tag,
     /// A parameter that is text.
     Text,
-    /// A parameter that is JSON.
-    Json,
+    /// A parameter that is JSON; where only its function's schema can tell, if it is of one of these kinds.
+    Json(Option<Kinds>),
     /// Behind all calls.
     After,
 }
@@ -37,17 +43,19 @@ enum State {
 /// In thinking mode text is reasoning until `</think>`, then content; otherwise all is content, until calls begin. Markers
 /// may be split between pieces of text: the end of the text waits while it may begin one.
 ///
+/// Where a checkpoint's own template made the prompt, the model may open the thought itself, by `<think>` before anything else.
+///
 /// A thought that is never closed is all reasoning, whatever is in it; one repeated `<think>` at its very start is dropped,
 /// and so is every further `</think>`. Between calls anything is skipped, and behind them too. Where an answer ends within
 /// a call, what there is of the call has been told, and what there is of its markup is dropped.
 ///
-/// Parameters in tags become one JSON object. Text is escaped as it comes; a value that claims to be JSON waits for its end,
-/// because one that is not becomes a string.
+/// Parameters in tags become one JSON object. Text is escaped as it comes; a value that claims to be JSON, or whose function's
+/// schema allows it to be, waits for its end, because one that is not becomes a string.
 ///
 /// ```
-/// # use lyn::chat::{ChatFormat, OutputParser};
+/// # use lyn::chat::{CallSyntax, OutputParser};
 /// # use lyn::generate::{Event, Parser, Voice};
-/// let mut parser = OutputParser::new(Some(ChatFormat::Exp), true);
+/// let mut parser = OutputParser::new(Some(CallSyntax::Exp), true);
 /// let text = |voice, text: &str| Event::Text { voice, text: text.to_owned() };
 /// assert_eq!(parser.push("hm</thi"), [text(Voice::Reasoning, "hm")]);
 /// assert_eq!(parser.push("nk>Yes<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>f"), [text(Voice::Content, "Yes")]);
@@ -68,20 +76,39 @@ pub struct OutputParser {
     /// Of the call in progress: parameters or other text, whichever came first, or nothing yet.
     any_parameter: bool,
     any_text: bool,
+    /// Functions on offer, and the arguments of the one that is called.
+    functions: Arc<[Callable]>,
+    parameters: Option<usize>,
 }
 
 impl OutputParser {
-    /// `format`: whose calls are looked for; none: all text is content. `thinking`: whether the prompt ended in `<think>`.
-    pub fn new(format: Option<ChatFormat>, thinking: bool) -> Self {
+    /// `calls`: how the calls that are looked for are spelled; none: all text is content. `thinking`: whether the prompt ended in
+    /// `<think>`.
+    pub fn new(calls: Option<CallSyntax>, thinking: bool) -> Self {
         OutputParser {
-            markup: format.map(ChatFormat::markup),
+            markup: calls.map(CallSyntax::markup),
             state: if thinking { State::ThoughtStart } else { State::Content },
             held: String::new(),
             partial: String::new(),
             calls: 0,
             any_parameter: false,
             any_text: false,
+            functions: Arc::default(),
+            parameters: None,
         }
+    }
+
+    /// With the schemas of the functions on offer, which some formats need to tell text from other values.
+    #[must_use]
+    pub fn calling(self, functions: Arc<[Callable]>) -> Self {
+        OutputParser { functions, ..self }
+    }
+
+    /// For an answer that may open a thought itself, unless the prompt did.
+    #[must_use]
+    pub fn may_think(self) -> Self {
+        let state = if self.state == State::Content { State::Start } else { self.state };
+        OutputParser { state, ..self }
     }
 }
 
@@ -105,7 +132,7 @@ impl Parser for OutputParser {
         let rest = mem::take(&mut self.held);
         let part = match mem::replace(&mut self.state, State::After) {
             State::ThoughtStart | State::Thought => thought(rest),
-            State::Content => content(rest),
+            State::Start | State::Content => content(rest),
             // What waits may begin a marker: it is none of the arguments.
             _ => return vec![],
         };
@@ -117,7 +144,9 @@ impl Parser for OutputParser {
     fn cut(&mut self) -> Vec<Event> {
         let markers = self.markup.map_or(&[][..], |markup| markup.content);
         let mut calls = markers.iter().filter(|marker| **marker != END_THINK);
-        if self.state == State::Content && calls.any(|marker| marker.starts_with(self.held.as_str())) {
+        if matches!(self.state, State::Start | State::Content)
+            && calls.any(|marker| marker.starts_with(self.held.as_str()))
+        {
             self.held.clear();
         }
         self.finish()
@@ -141,6 +170,14 @@ impl OutputParser {
                 emit(thought(text), out);
                 marker.is_some() && self.go(State::Content)
             }
+            State::Start => {
+                let text = self.held.trim_start();
+                if let Some(thought) = text.strip_prefix(THINK) {
+                    self.held = thought.to_owned();
+                    return self.go(State::Thought);
+                }
+                !THINK.starts_with(text) && self.go(State::Content)
+            }
             State::Content => self.content(out),
             State::After => {
                 self.held.clear();
@@ -155,23 +192,30 @@ impl OutputParser {
         let (text, marker) = self.take_until(self.markup.map_or(&[END_THINK], |markup| markup.content));
         emit(content(text), out);
         if marker.is_some_and(|marker| marker != END_THINK) {
-            self.state = State::Block;
+            // Without a block it is a call that has been opened.
+            let in_block = self.markup.is_some_and(|markup| markup.block_end.is_some());
+            self.state = if in_block { State::Block } else { State::Name };
         }
         marker.is_some()
     }
 
     fn call(&mut self, markup: &Markup, out: &mut Vec<Event>) -> bool {
         match self.state {
-            State::Block => match self.take_until(&[markup.call, markup.block_end]).1 {
+            State::Block => match self.take_until(&[markup.call, markup.block_end.unwrap_or(markup.call)]).1 {
                 Some(marker) if marker == markup.call => self.go(State::Name),
                 Some(_) => self.go(State::After),
                 None => false,
             },
             State::Name => {
-                let Some(written) = self.whole(markup.name_end) else { return false };
-                let name = markup.tags.as_ref().map_or(&*written, |tags| behind(&written, tags.name));
-                out.push(Event::Call { index: self.calls, name: name.trim().to_owned(), id: None });
+                let Some((written, marker)) = self.whole(markup.name_end) else { return false };
+                let (name, id) = (markup.name)(&written);
+                let name = name.trim();
+                self.parameters = self.functions.iter().position(|function| function.name == name);
+                out.push(Event::Call { index: self.calls, name: name.to_owned(), id: id.map(str::to_owned) });
                 (self.any_parameter, self.any_text) = (false, false);
+                if marker == markup.call_end || markup.tags.as_ref().is_some_and(|tags| marker == tags.parameter) {
+                    self.held.insert_str(0, marker);
+                }
                 self.go(if markup.tags.is_some() { State::Parameters } else { State::Arguments })
             }
             State::Arguments => {
@@ -188,14 +232,14 @@ impl OutputParser {
         match self.state {
             State::Parameters => self.parameters(markup, tags, out),
             State::Tag => {
-                let Some(tag) = self.whole(tags.tag_end) else { return false };
-                let written = behind(&tag, tags.name);
-                let (key, is_text) = written.split_once(tags.is_text).unwrap_or((written, ""));
+                let Some((tag, _)) = self.whole(&[tags.tag_end]) else { return false };
+                let (name, is_text) = (tags.name)(&tag);
                 let before = if mem::replace(&mut self.any_parameter, true) { ", " } else { "{" };
-                let is_text = is_text == "true";
+                let kinds = if is_text.is_none() { Some(self.kinds(name)) } else { None };
+                let is_text = is_text.unwrap_or(kinds.is_some_and(Kinds::is_text));
                 let quote = if is_text { "\"" } else { "" };
-                self.arguments(format!("{before}\"{}\": {quote}", escaped(key)), out);
-                self.go(if is_text { State::Text } else { State::Json })
+                self.arguments(format!("{before}\"{}\": {quote}", escaped(name)), out);
+                self.go(if is_text { State::Text } else { State::Json(kinds) })
             }
             State::Text => {
                 let (text, end) = self.take_until(&[tags.parameter_end]);
@@ -203,9 +247,12 @@ impl OutputParser {
                 self.arguments(escaped(&text) + quote, out);
                 end.is_some() && self.go(State::Parameters)
             }
-            State::Json => {
-                let Some(value) = self.whole(tags.parameter_end) else { return false };
-                let is_json = serde_json::from_str::<serde::de::IgnoredAny>(&value).is_ok();
+            State::Json(kinds) => {
+                let Some((value, _)) = self.whole(&[tags.parameter_end]) else { return false };
+                let is_json = match kinds {
+                    Some(kinds) => kinds.takes_json(&value),
+                    None => serde_json::from_str::<serde::de::IgnoredAny>(&value).is_ok(),
+                };
                 self.arguments(if is_json { value } else { format!("\"{}\"", escaped(&value)) }, out);
                 self.go(State::Parameters)
             }
@@ -257,11 +304,17 @@ impl OutputParser {
         (text, marker)
     }
 
-    /// All text up to `marker`, once that has come.
-    fn whole(&mut self, marker: &'static str) -> Option<String> {
-        let (text, end) = self.take_until(&[marker]);
+    /// All text up to one of `markers`, once that has come.
+    fn whole(&mut self, markers: &[&'static str]) -> Option<(String, &'static str)> {
+        let (text, end) = self.take_until(markers);
         self.partial.push_str(&text);
-        end.map(|_| mem::take(&mut self.partial))
+        end.map(|marker| (mem::take(&mut self.partial), marker))
+    }
+
+    /// What the schema of the function that is called says of an argument.
+    fn kinds(&self, name: &str) -> Kinds {
+        let function = self.parameters.and_then(|place| self.functions.get(place));
+        function.map_or(Kinds::ANY, |function| Kinds::of(&function.parameters, name))
     }
 
     /// Arguments as the model wrote them, without white space at either end.
@@ -298,14 +351,9 @@ fn emit(part: Event, out: &mut Vec<Event>) {
     out.push(part);
 }
 
-/// What a tag says behind an attribute's beginning.
-fn behind<'t>(tag: &'t str, attribute: &str) -> &'t str {
-    tag.split_once(attribute).map_or(tag, |(_, value)| value)
-}
-
 /// The inside of a JSON string. Characters are escaped one by one, so texts can be joined afterwards.
 fn escaped(text: &str) -> String {
-    let quoted = serde_json::Value::from(text).to_string();
+    let quoted = Value::from(text).to_string();
     quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default().to_owned()
 }
 

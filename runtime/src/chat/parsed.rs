@@ -1,6 +1,6 @@
 //! A whole answer, put together from its events.
 
-use super::formats::ChatFormat;
+use super::formats::CallSyntax;
 use super::parse::OutputParser;
 use crate::generate::{Event, Parser, Voice};
 
@@ -27,8 +27,8 @@ pub struct ParsedCall {
 
 impl Parsed {
     /// Parses a whole text, as [`OutputParser`] does.
-    pub fn of(format: Option<ChatFormat>, thinking: bool, text: &str) -> Parsed {
-        let mut parser = OutputParser::new(format, thinking);
+    pub fn of(calls: Option<CallSyntax>, thinking: bool, text: &str) -> Parsed {
+        let mut parser = OutputParser::new(calls, thinking);
         let mut parsed = Parsed::default();
         parser.push(text).iter().for_each(|event| parsed.take(event));
         parser.finish().iter().for_each(|event| parsed.take(event));

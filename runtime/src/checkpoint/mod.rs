@@ -45,7 +45,7 @@ pub use safetensors::{HEADER_BYTES, INDEX_FILE, ONLY_SHARD_FILE, SHARDS, SINGLE_
 pub use source::FolderSource;
 pub use source::{BoxFuture, MemorySource, Source};
 
-pub(crate) use stored::{Tensor, TextFiles};
+pub(crate) use stored::{Tensor, TextFiles, TokenizerBytes};
 
 use crate::error::{Class, Code, Error, Result, quote};
 use stored::Stored;
@@ -116,11 +116,12 @@ impl Checkpoint {
     /// # Errors
     /// [`Code::BadCheckpoint`] for files that are too large or cannot be read.
     pub async fn text(&self) -> Result<Option<TextFiles>> {
-        // A tokenizer.json beside a GGUF file wins over what is in it.
-        match (safetensors::text(&*self.source).await?, self.source.gguf()) {
-            (None, Some(file)) => gguf::text(&*self.source, file).await,
-            (text, _) => Ok(text),
-        }
+        // What lies beside a GGUF file wins over what is in it.
+        let (beside, file) = (safetensors::text(&*self.source).await?, self.source.gguf());
+        let (None, Some(file)) = (&beside, file) else { return Ok(beside) };
+        let template = safetensors::chat_template(&*self.source).await?;
+        let text = gguf::text(&*self.source, file).await?;
+        Ok(text.map(|text| TextFiles { chat_template: template.or(text.chat_template), ..text }))
     }
 
     /// The files.

@@ -24,14 +24,23 @@ pub(super) struct Stored {
 /// What a container says of text, unread.
 #[derive(Clone, Debug)]
 pub struct TextFiles {
-    /// The tokenizer, `tokenizer.json`.
-    pub tokenizer: Vec<u8>,
+    /// The tokenizer.
+    pub tokenizer: TokenizerBytes,
     /// Bytes of `tokenizer_config.json`.
     pub tokenizer_config: Option<Vec<u8>>,
     /// Bytes of `chat_template.jinja`.
     pub chat_template: Option<Vec<u8>>,
     /// Whether `encoding/encoding_dsv32.py` is there; it is never read.
     pub has_dsv32_encoder: bool,
+}
+
+/// Bytes of a tokenizer's file.
+#[derive(Clone, Debug)]
+pub enum TokenizerBytes {
+    /// `tokenizer.json`
+    Json(Vec<u8>),
+    /// `tiktoken.model`
+    Tiktoken(Vec<u8>),
 }
 
 /// A stored tensor: its type, its shape and its place in a file.

@@ -18,6 +18,8 @@ pub(crate) struct Vocabulary {
     pub(crate) tokenizer: Arc<Tokenizer>,
     /// Ids that end a text.
     pub eos: Vec<u32>,
+    /// Ids that mark thoughts and calls: they have a text for the parser even where the tokenizer says that they have none.
+    pub(crate) markup: Vec<u32>,
     /// `[vocab_size]`: ids that may ever be sampled.
     pub(crate) allowed: Arc<[bool]>,
     /// How the text of an answer to a request is read.
@@ -244,9 +246,10 @@ impl Answer {
         }
         self.tokens.push(id);
         self.events.push(Event::Token { id, logprobs });
-        let text = match self.vocabulary.tokenizer.is_special(id) {
+        let vocabulary = &self.vocabulary;
+        let text = match vocabulary.tokenizer.is_special(id) && !vocabulary.markup.contains(&id) {
             true => String::new(),
-            false => self.pieces.push(&self.vocabulary.tokenizer, id),
+            false => self.pieces.push(&vocabulary.tokenizer, id),
         };
         let stopped = self.release(&text);
         // The token that ends a thought is none of it.

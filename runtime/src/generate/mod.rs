@@ -22,7 +22,7 @@ pub use constraint::{Constraint, Form};
 pub(crate) use constraint::{Free, Lexicon};
 pub use pages::{Block, Key};
 pub(crate) use request::room;
-pub use request::{Event, Finish, Known, Request, SpelledToken, Timings, Voice};
+pub use request::{Callable, Event, Finish, Known, Request, SpelledToken, Timings, Voice};
 pub use runner::{Chunk, Runner, Wanted};
 pub use sampler::{Logprobs, Sampler, SamplingParams};
 pub(crate) use scheduler::Scheduler;

@@ -1,5 +1,9 @@
 //! What is asked for, and what happens while it is answered.
 
+use std::sync::Arc;
+
+use serde_json::Value;
+
 use super::constraint::Constraint;
 use super::pages::Block;
 use super::sampler::{Logprobs, SamplingParams};
@@ -19,8 +23,12 @@ pub struct Request {
     pub stop: Vec<String>,
     /// Whether the prompt ended by opening a thought.
     pub thinking: bool,
+    /// Whether the answer may begin by opening one.
+    pub may_think: bool,
     /// Whether calls are looked for; if not, all text of the answer is content.
     pub calls: bool,
+    /// What may be called, for the formats in which only a function's schema tells text from other values.
+    pub functions: Arc<[Callable]>,
     /// Ids that end the answer, beside those that end a text. They have no text.
     pub stop_ids: Vec<u32>,
     /// Tokens before which no id ends the answer.
@@ -45,6 +53,15 @@ impl Request {
     pub fn new(prompt: Vec<u32>) -> Request {
         Request { prompt, ..Request::default() }
     }
+}
+
+/// A function that an answer may call.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Callable {
+    /// Its name.
+    pub name: String,
+    /// JSON schema of its arguments.
+    pub parameters: Value,
 }
 
 /// Whose text it is.

@@ -19,7 +19,7 @@ pub(crate) const MAX_TOKENIZER_BYTES: u64 = 32 << 20;
 pub(crate) const MAX_TOKENIZER_CONFIG_BYTES: u64 = 4 << 20;
 
 const MAX_DEPTH: u32 = 64;
-const MAX_ENTRIES: usize = 1 << 20;
+pub(super) const MAX_ENTRIES: usize = 1 << 20;
 const MAX_STEPS: usize = 16;
 /// Of all added tokens together: the matcher that finds them takes a multiple of it.
 const MAX_ADDED_BYTES: usize = 1 << 20;
@@ -31,7 +31,7 @@ fn structure<T>(message: impl Into<String>) -> Result<T, Refusal> {
 }
 
 /// Refuses a file where what is asked of it does not hold.
-fn ensure(holds: bool, class: Class, message: impl fmt::Display) -> Result<(), Refusal> {
+pub(super) fn ensure(holds: bool, class: Class, message: impl fmt::Display) -> Result<(), Refusal> {
     if holds { Ok(()) } else { Err(Refusal(class, message.to_string())) }
 }
 
@@ -50,14 +50,32 @@ pub(super) struct Added {
     rstrip: bool,
 }
 
+impl Added {
+    pub(super) fn new(id: u32, content: String, special: bool) -> Added {
+        Added { id, content, special, single_word: false, lstrip: false, rstrip: false }
+    }
+}
+
 /// What is left of the file after checking.
 #[derive(Debug)]
 pub(super) struct Parsed {
     pub(super) vocab: Vec<(String, u32)>,
-    pub(super) merges: Vec<(String, String)>,
-    pub(super) ignore_merges: bool,
+    pub(super) merging: Merging,
     pub(super) added: Vec<Added>,
     pub(super) splits: Vec<Split>,
+}
+
+/// Which pairs of tokens merge.
+#[derive(Debug)]
+pub(super) enum Merging {
+    /// These, the first of them first.
+    Pairs {
+        pairs: Vec<(String, String)>,
+        /// Pieces that are tokens are not merged.
+        takes_whole: bool,
+    },
+    /// Those that together are a token, that of the lowest id first; pieces that are tokens are not merged.
+    ByRank,
 }
 
 #[derive(Deserialize)]
@@ -187,7 +205,10 @@ impl<'de> Deserialize<'de> for Merge {
 
 /// Reads and checks a whole file; no id of the result is ≥ `vocab_size`, and none belongs to two tokens.
 pub(super) fn parse(bytes: &[u8], vocab_size: u32) -> Result<Parsed, Refusal> {
-    check_kind(bytes)?;
+    let limit = format_args!("expected at most {MAX_TOKENIZER_BYTES} bytes, found {}", bytes.len());
+    ensure(bytes.len() as u64 <= MAX_TOKENIZER_BYTES, Class::Limit, limit)?;
+    ensure(!bytes.trim_ascii_start().is_empty(), Class::Json, "expected JSON, found an empty file")?;
+    check_kind(bytes, "JSON")?;
     let file = read(bytes)?;
     if let Some(normalizer) = &file.normalizer {
         let count = normalizer.normalizers.as_ref().map_or(1, |list| list.0.len());
@@ -199,7 +220,7 @@ pub(super) fn parse(bytes: &[u8], vocab_size: u32) -> Result<Parsed, Refusal> {
     }
     let Some(model) = file.model else { return structure("model: expected a BPE model, found null") };
     let merges = model_merges(&model)?;
-    let ignore_merges = model.ignore_merges.unwrap_or(false);
+    let takes_whole = model.ignore_merges.unwrap_or(false);
     let vocab = model.vocab.map(|vocab| vocab.0).unwrap_or_default();
     let ids = unique_ids(&vocab, vocab_size)?;
     for (index, (left, right)) in merges.iter().enumerate() {
@@ -216,16 +237,13 @@ pub(super) fn parse(bytes: &[u8], vocab_size: u32) -> Result<Parsed, Refusal> {
         return structure("pre_tokenizer: expected ByteLevel, found null");
     };
     pre_tokenizer.into_splits(&mut splits)?;
-    Ok(Parsed { vocab, merges, ignore_merges, added, splits })
+    Ok(Parsed { vocab, merging: Merging::Pairs { pairs: merges, takes_whole }, added, splits })
 }
 
 /// Names files that are something else altogether.
-fn check_kind(bytes: &[u8]) -> Result<(), Refusal> {
-    let limit = format_args!("expected at most {MAX_TOKENIZER_BYTES} bytes, found {}", bytes.len());
-    ensure(bytes.len() as u64 <= MAX_TOKENIZER_BYTES, Class::Limit, limit)?;
+pub(super) fn check_kind(bytes: &[u8], expected: &str) -> Result<(), Refusal> {
     let first = bytes.trim_ascii_start();
     let found = match first {
-        [] => return Err(Refusal(Class::Json, "expected JSON, found an empty file".to_owned())),
         _ if first.starts_with(b"version https://git-lfs") => {
             "a git-lfs pointer: fetch the file itself with git lfs pull"
         }
@@ -236,7 +254,7 @@ fn check_kind(bytes: &[u8]) -> Result<(), Refusal> {
         [0, ..] => "zeros",
         _ => return Ok(()),
     };
-    Err(Refusal(Class::Kind, format!("expected JSON, found {found}")))
+    Err(Refusal(Class::Kind, format!("expected {expected}, found {found}")))
 }
 
 fn read(bytes: &[u8]) -> Result<File, Refusal> {
@@ -325,7 +343,7 @@ fn unique_ids(vocab: &[(String, u32)], vocab_size: u32) -> Result<HashMap<&str, 
     Ok(ids)
 }
 
-fn check_added(added: &[Added], ids: &HashMap<&str, u32>, vocab_size: u32) -> Result<(), Refusal> {
+pub(super) fn check_added(added: &[Added], ids: &HashMap<&str, u32>, vocab_size: u32) -> Result<(), Refusal> {
     let mut taken: HashMap<u32, &str> = ids.iter().map(|(piece, id)| (*id, *piece)).collect();
     let mut contents = HashSet::new();
     let total = added.iter().fold(0_usize, |total, token| total.saturating_add(token.content.len()));

@@ -15,11 +15,13 @@ use crate::error::{Class, Code, Error, Result, quote};
 const NONE: u32 = u32::MAX;
 /// Merges between two looks whether the ids are still wanted.
 const BREATH: u32 = 1 << 16;
+/// Pairs of a vocabulary without a list of merges. Kimi's has some five hundred thousand.
+const MAX_PAIRS: usize = 1 << 22;
 
 pub(super) struct Merges {
     /// The token of each byte; [`NONE`] where the vocabulary lacks it.
     bytes: [u32; 256],
-    /// Rank of each pair of tokens.
+    /// Rank of each pair of tokens. Several may have the same, and become the same token.
     ranks: HashMap<(u32, u32), u32>,
     /// The token that the pair of each rank becomes.
     merged: Vec<u32>,
@@ -40,7 +42,7 @@ impl Merges {
     pub(super) fn new(
         vocab: Vec<(String, u32)>,
         merges: &[(String, String)],
-        ignore_merges: bool,
+        takes_whole: bool,
         alphabet: &Alphabet,
     ) -> Result<Merges, Refusal> {
         let vocab: HashMap<String, u32> = vocab.into_iter().collect();
@@ -56,11 +58,35 @@ impl Merges {
             merged.push(id(index, &[left.as_str(), right].concat())?);
             ranks.insert((id(index, left)?, id(index, right)?), rank);
         }
+        let bytes = Merges::bytes(&vocab, alphabet);
+        Ok(Merges { bytes, ranks, merged, whole: takes_whole.then_some(vocab) })
+    }
+
+    /// Merges by the ids of what pairs become: any two tokens whose bytes together are a token.
+    pub(super) fn by_rank(vocab: Vec<(String, u32)>, alphabet: &Alphabet) -> Result<Merges, Refusal> {
+        let vocab: HashMap<String, u32> = vocab.into_iter().collect();
+        let mut ranks = HashMap::new();
+        for (token, &rank) in &vocab {
+            let parts = token.char_indices().skip(1).filter_map(|(at, _)| token.split_at_checked(at));
+            let parts = parts.filter_map(|(left, right)| Some((*vocab.get(left)?, *vocab.get(right)?)));
+            ranks.extend(parts.map(|parts| (parts, rank)));
+            if ranks.len() > MAX_PAIRS {
+                let message =
+                    format!("expected at most {MAX_PAIRS} pairs of tokens that are a token together, found more");
+                return Err(Refusal(Class::Limit, message));
+            }
+        }
+        let most = vocab.values().copied().max().unwrap_or(0);
+        let bytes = Merges::bytes(&vocab, alphabet);
+        Ok(Merges { bytes, ranks, merged: (0..=most).collect(), whole: Some(vocab) })
+    }
+
+    fn bytes(vocab: &HashMap<String, u32>, alphabet: &Alphabet) -> [u32; 256] {
         let mut bytes = [NONE; 256];
         for (byte, token) in (0..=255).zip(&mut bytes) {
             *token = vocab.get(alphabet.character(byte).encode_utf8(&mut [0; 4])).copied().unwrap_or(NONE);
         }
-        Ok(Merges { bytes, ranks, merged, whole: ignore_merges.then_some(vocab) })
+        bytes
     }
 
     /// Whether the vocabulary has a token for this byte.

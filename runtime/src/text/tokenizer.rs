@@ -9,11 +9,12 @@ use std::fmt;
 use aho_corasick::{AhoCorasick, MatchKind};
 
 use super::alphabet::Alphabet;
-use super::file::{Added, Parsed, parse};
+use super::file::{Added, Merging, Parsed, parse};
 use super::merge::{Merges, Scratch};
 use super::pieces::Pieces;
 use super::refusal::Refusal;
 use super::split::Split;
+use super::tiktoken;
 use crate::cancel;
 use crate::error::{Class, Code, Error, Result, escape};
 
@@ -50,8 +51,19 @@ impl Tokenizer {
         built.map_err(|Refusal(class, message)| Error::file(class, file_name, message))
     }
 
+    /// Reads `tiktoken.model` of Kimi-K2 and its relatives, with the tokens that `tokenizer_config.json` adds.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::from_json`], in the name of the file that is at fault.
+    pub fn from_tiktoken(bytes: &[u8], tokenizer_config: Option<&[u8]>, vocab_size: u32) -> Result<Self> {
+        let of = |file: &'static str| move |Refusal(class, message): Refusal| Error::file(class, file, message);
+        let added = tokenizer_config.map_or(Ok(vec![]), tiktoken::added).map_err(of("tokenizer_config.json"))?;
+        let built = tiktoken::parse(bytes, added, vocab_size).and_then(|parsed| Tokenizer::build(parsed, vocab_size));
+        built.map_err(of("tiktoken.model"))
+    }
+
     fn build(parsed: Parsed, vocab_size: u32) -> Result<Self, Refusal> {
-        let Parsed { vocab, merges, ignore_merges, added, splits } = parsed;
+        let Parsed { vocab, merging, added, splits } = parsed;
         let alphabet = Alphabet::new();
         // An added token that the vocabulary has too goes by its own text, not by the byte alphabet.
         let of_vocab = vocab.iter().map(|(piece, id)| (*id, alphabet.bytes(piece)));
@@ -71,7 +83,10 @@ impl Tokenizer {
             .build(added.iter().map(|token| &token.content))
             .map_err(|error| broken(&error))?;
         let longest = starts.windows(2).filter_map(|pair| pair.last()?.checked_sub(*pair.first()?)).max();
-        let merges = Merges::new(vocab, &merges, ignore_merges, &alphabet)?;
+        let merges = match merging {
+            Merging::Pairs { pairs, takes_whole } => Merges::new(vocab, &pairs, takes_whole, &alphabet)?,
+            Merging::ByRank => Merges::by_rank(vocab, &alphabet)?,
+        };
         let longest = longest.unwrap_or(0);
         Ok(Tokenizer { merges, splits, alphabet, added, by_content, added_matcher, bytes, starts, vocab_size, longest })
     }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use lyn::chat::formats::template::Ends;
-use lyn::chat::{ChatFormat, ChatTemplate, Conversation, OutputParser, Parsed, RenderOptions};
+use lyn::chat::{CallSyntax, ChatTemplate, Conversation, OutputParser, Parsed, RenderOptions};
 use lyn::checkpoint::{Checkpoint, GenerationDefaults, MemorySource, ModelConfig, Source, read_header};
 use lyn::generate::{Constraint, Parser, Request};
 use lyn::text::Tokenizer;
@@ -27,6 +27,7 @@ pub(crate) const TARGETS: &[Target] = &[
     Target { name: "config", run: config },
     Target { name: "index", run: index },
     Target { name: "tokenizer", run: tokenizer },
+    Target { name: "tiktoken", run: tiktoken },
     Target { name: "template", run: template },
     Target { name: "chat", run: chat },
     Target { name: "text", run: text },
@@ -100,7 +101,14 @@ fn index(bytes: &[u8]) -> Result<(), String> {
 }
 
 fn tokenizer(bytes: &[u8]) -> Result<(), String> {
-    let Some(tokenizer) = judged(Tokenizer::from_json("tokenizer.json", bytes, 2048))? else { return Ok(()) };
+    judged(Tokenizer::from_json("tokenizer.json", bytes, 2048))?.map_or(Ok(()), |tokenizer| encoding(&tokenizer))
+}
+
+fn tiktoken(bytes: &[u8]) -> Result<(), String> {
+    judged(Tokenizer::from_tiktoken(bytes, None, 2048))?.map_or(Ok(()), |tokenizer| encoding(&tokenizer))
+}
+
+fn encoding(tokenizer: &Tokenizer) -> Result<(), String> {
     for text in ["", "Once upon a time", "<｜User｜>é🙂\u{2028}  x\n\n1234567", "aaaaaaaaaaaaaaaaaaaaaaaa\0"] {
         for special in [false, true] {
             let Some(ids) = judged(tokenizer.encode(text, special))? else { continue };
@@ -188,7 +196,7 @@ fn write(mut constraint: Constraint, bytes: &[u8]) -> Result<(), String> {
 fn output(bytes: &[u8]) -> Result<(), String> {
     let text = String::from_utf8_lossy(bytes);
     let mut random = Random::new(bytes.len() as u64);
-    for format in [None, Some(ChatFormat::Exp), Some(ChatFormat::V31), Some(ChatFormat::Dsml)] {
+    for format in [None, Some(CallSyntax::Exp), Some(CallSyntax::Dsml), Some(CallSyntax::Glm), Some(CallSyntax::Kimi)] {
         for thinking in [false, true] {
             let whole = Parsed::of(format, thinking, &text);
             let (mut parser, mut pieces) = (OutputParser::new(format, thinking), Parsed::default());

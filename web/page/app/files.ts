@@ -22,7 +22,8 @@ export function checkpointFrom(files: File[]): Wish {
 export function missingFrom({ source }: Wish): string | null {
   if (!Array.isArray(source)) return null;
   const names = source.map((file) => file.name);
-  const missing = ["config.json", "tokenizer.json"].filter((name) => !names.includes(name));
+  const missing = ["config.json"].filter((name) => !names.includes(name));
+  if (!names.some((name) => name === "tokenizer.json" || name === "tiktoken.model")) missing.push("tokenizer.json");
   if (!names.some((name) => name.endsWith(".safetensors"))) missing.push("*.safetensors");
   return missing.length ? missing.join(", ") : null;
 }

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::template::RENDERS;
+use super::CallSyntax;
 use crate::chat::control;
 use crate::error::{Class, Error, Result, escape};
 use crate::text::{MAX_TOKENIZER_CONFIG_BYTES, Tokenizer};
@@ -27,6 +27,8 @@ pub(crate) struct CheckpointFiles<'a> {
     pub(crate) chat_template: Option<&'a [u8]>,
     /// Whether `encoding/encoding_dsv32.py` is there; it is never read.
     pub(crate) has_dsv32_encoder: bool,
+    /// Whether there is no format without a template: a GGUF file may have lost it, and only V3.2 never had one.
+    pub(crate) needs_template: bool,
 }
 
 /// What `ChatFormat::detect` found.
@@ -34,8 +36,8 @@ pub(crate) struct CheckpointFiles<'a> {
 pub enum Detected {
     /// A format that lyn renders.
     Format(ChatFormat),
-    /// None of these; the checkpoint's own template renders it, and calls in answers are not known as such.
-    Template,
+    /// None of these; the checkpoint's own template renders it. Calls in answers are known as such if their syntax is.
+    Template(Option<CallSyntax>),
     /// None: prompts go in as they are. The text says why, for the user.
     Raw(&'static str),
 }
@@ -50,24 +52,32 @@ impl Detected {
         }
     }
 
-    /// Whether the checkpoint's own template renders it.
-    pub(crate) fn is_own_template(self) -> bool {
-        !matches!(self, Detected::Format(_) | Detected::Raw(_))
-    }
-
-    /// The name of the format, `template` for the checkpoint's own; none where prompts go in as they are.
+    /// How calls in answers are spelled, where that is known.
     #[must_use]
-    pub fn name(self) -> Option<String> {
+    pub fn calls(self) -> Option<CallSyntax> {
         match self {
-            Detected::Format(format) => Some(format!("{format:?}").to_lowercase()),
-            Detected::Template => Some("template".to_owned()),
+            Detected::Format(format) => Some(format.into()),
+            Detected::Template(calls) => calls,
             Detected::Raw(_) => None,
         }
     }
 
-    /// What becomes of a template whose format is unknown; `why` where nothing can render it.
-    fn unknown(why: &'static str) -> Detected {
-        if RENDERS { Detected::Template } else { Detected::Raw(why) }
+    /// Whether the checkpoint's own template renders it.
+    #[must_use]
+    pub fn is_own_template(self) -> bool {
+        matches!(self, Detected::Template(_))
+    }
+
+    /// The name of the format; for the checkpoint's own template, that of its calls, or `template`; none where prompts go in as
+    /// they are.
+    #[must_use]
+    pub fn name(self) -> Option<String> {
+        match self {
+            Detected::Format(format) => Some(format!("{format:?}").to_lowercase()),
+            Detected::Template(Some(calls)) => Some(format!("{calls:?}").to_lowercase()),
+            Detected::Template(None) => Some("template".to_owned()),
+            Detected::Raw(_) => None,
+        }
     }
 }
 
@@ -90,25 +100,27 @@ struct NamedTemplate {
 }
 
 impl ChatFormat {
-    /// Reads the checkpoint's files: DeepSeek's encoder or no template means DSML; a template with V3.1's calls means exp.
-    /// A format counts only if the tokenizer has its control tokens.
+    /// Reads the checkpoint's files: DeepSeek's encoder, no template, or one with DSML's markers means DSML; a template with
+    /// V3.1's calls means exp. A format counts only if the tokenizer has its control tokens.
     ///
     /// # Errors
     /// `bad_checkpoint` when a file is there and cannot be read.
     pub(crate) fn detect(files: CheckpointFiles<'_>, tokenizer: &Tokenizer) -> Result<Detected> {
-        let format = match template_of(files)?.map(|(_, text)| text) {
+        let format = match Templates::of(files)?.map(Templates::offering) {
             _ if files.has_dsv32_encoder => ChatFormat::Dsml,
+            None if files.needs_template => return Ok(Detected::Raw("the GGUF file has no chat template")),
             None => ChatFormat::Dsml,
+            Some(text) if text.contains("｜DSML｜") => ChatFormat::Dsml,
             // V3 and R1 call tools another way, and their turns hold no think tokens.
             Some(text) if text.contains("<｜tool▁outputs▁begin｜>") => {
-                return Ok(Detected::unknown("it has the chat template of V3 or R1, which lyn does not support"));
+                return Ok(Detected::Template(None));
             }
             Some(text) if text.contains("tool▁calls▁begin") => {
                 // V3.2-Exp added the flag for conversations of systems only; V3.1's last condition asks for a user turn.
                 let only_after_user = text.contains("add_generation_prompt and ns.is_last_user");
                 if only_after_user && !text.contains("is_only_sys") { ChatFormat::V31 } else { ChatFormat::Exp }
             }
-            Some(_) => return Ok(Detected::unknown("lyn does not support its chat template")),
+            Some(text) => return Ok(Detected::Template(CallSyntax::of_template(&text, tokenizer))),
         };
         let needed = if format == ChatFormat::Dsml { &control::ALL[..6] } else { &control::ALL[..] };
         if needed.iter().any(|token| tokenizer.token_id(token).is_none()) {
@@ -118,26 +130,53 @@ impl ChatFormat {
     }
 }
 
-/// The chat template and the file that holds it.
-pub(crate) fn template_of(files: CheckpointFiles<'_>) -> Result<Option<(&'static str, String)>> {
-    if let Some(bytes) = files.chat_template {
-        let text = std::str::from_utf8(bytes);
-        let text = text.map_err(|_| Error::file(Class::Template, "chat_template.jinja", "expected UTF-8"))?;
-        return Ok(Some(("chat_template.jinja", text.to_owned())));
+/// The chat templates of a checkpoint, as they are written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Templates {
+    /// The file that holds them.
+    pub(crate) file: &'static str,
+    /// The one named `default`, or the only one.
+    pub(crate) plain: Option<String>,
+    /// The one named `tool_use`, for conversations with tools.
+    pub(crate) tool_use: Option<String>,
+}
+
+impl Templates {
+    /// Those of the files; none where there is neither a plain one nor one for tools.
+    ///
+    /// # Errors
+    /// `bad_checkpoint` where a file is no text, no JSON, or too long.
+    pub(crate) fn of(files: CheckpointFiles<'_>) -> Result<Option<Templates>> {
+        if let Some(bytes) = files.chat_template {
+            let file = "chat_template.jinja";
+            let text = std::str::from_utf8(bytes).map_err(|_| Error::file(Class::Template, file, "expected UTF-8"))?;
+            return Ok(Some(Templates { file, plain: Some(text.to_owned()), tool_use: None }));
+        }
+        let Some(bytes) = files.tokenizer_config else { return Ok(None) };
+        let file = "tokenizer_config.json";
+        if bytes.len() as u64 > MAX_TOKENIZER_CONFIG_BYTES {
+            let limit = format!("expected at most {MAX_TOKENIZER_CONFIG_BYTES} bytes, found {}", bytes.len());
+            return Err(Error::file(Class::Limit, file, limit));
+        }
+        let config: TokenizerConfig = serde_json::from_slice(bytes)
+            .map_err(|error| Error::file(Class::Json, file, escape(&error.to_string())))?;
+        let (plain, tool_use) = match config.chat_template {
+            None => (None, None),
+            Some(Template::One(text)) => (Some(text), None),
+            Some(Template::Named(mut list)) => {
+                let mut named = |name: &str| {
+                    list.iter_mut().find(|named| named.name == name).map(|named| std::mem::take(&mut named.template))
+                };
+                (named("default"), named("tool_use"))
+            }
+        };
+        Ok((plain.is_some() || tool_use.is_some()).then_some(Templates { file, plain, tool_use }))
     }
-    let Some(bytes) = files.tokenizer_config else { return Ok(None) };
-    let refuse = |class, message: String| Error::file(class, "tokenizer_config.json", message);
-    if bytes.len() as u64 > MAX_TOKENIZER_CONFIG_BYTES {
-        let limit = format!("expected at most {MAX_TOKENIZER_CONFIG_BYTES} bytes, found {}", bytes.len());
-        return Err(refuse(Class::Limit, limit));
+
+    /// The one that tells the model of tools.
+    fn offering(self) -> String {
+        self.tool_use.or(self.plain).unwrap_or_default()
     }
-    let config: TokenizerConfig =
-        serde_json::from_slice(bytes).map_err(|error| refuse(Class::Json, escape(&error.to_string())))?;
-    let text = config.chat_template.and_then(|template| match template {
-        Template::One(text) => Some(text),
-        Template::Named(list) => list.into_iter().find(|named| named.name == "default").map(|named| named.template),
-    });
-    Ok(text.map(|text| ("tokenizer_config.json", text)))
 }
 
 #[cfg(test)]
@@ -159,8 +198,8 @@ mod tests {
         let config = json!({"bos_token": "x", "chat_template": template}).to_string();
         let files = CheckpointFiles {
             tokenizer_config: Some(config.as_bytes()),
-            chat_template: None,
             has_dsv32_encoder: encoder,
+            ..CheckpointFiles::default()
         };
         ChatFormat::detect(files, &tokenizer(tokens)).unwrap()
     }
@@ -176,27 +215,42 @@ mod tests {
         assert_eq!(detect(None, false, all), Detected::Format(ChatFormat::Dsml));
         assert_eq!(detect(Some(v3), true, all), Detected::Format(ChatFormat::Dsml));
         assert_eq!(detect(None, false, &all[..6]), Detected::Format(ChatFormat::Dsml));
+        let lost = CheckpointFiles { needs_template: true, ..CheckpointFiles::default() };
+        assert!(matches!(ChatFormat::detect(lost, &tokenizer(all)).unwrap(), Detected::Raw(_)));
         for (template, tokens) in [(Some(exp), &all[..6]), (None, &[])] {
             assert!(matches!(detect(template, false, tokens), Detected::Raw(_)), "{template:?}");
         }
-        for template in [v3, "{{ messages }}"] {
-            let found = detect(Some(template), false, all);
-            let expected = if RENDERS { found == Detected::Template } else { matches!(found, Detected::Raw(_)) };
-            assert!(expected, "{template}");
+        assert_eq!(detect(Some("<' + dsml + '｜DSML｜invoke"), false, all), Detected::Format(ChatFormat::Dsml));
+        for template in [v3, "{{ messages }}", "<tool_call>{{ name }}<arg_key>", "<|im_middle|>"] {
+            assert_eq!(detect(Some(template), false, all), Detected::Template(None), "{template}");
+        }
+        for (template, calls) in
+            [("<arg_key>{{ key }}</arg_key>", CallSyntax::Glm), ("<|im_middle|>", CallSyntax::Kimi)]
+        {
+            assert_eq!(detect(Some(template), false, calls.tokens()), Detected::Template(Some(calls)));
+            assert_eq!(detect(Some(template), false, &calls.tokens()[1..]), Detected::Template(None));
         }
     }
 
     #[test]
     fn templates_are_found_where_they_may_be() {
-        let named = json!({"chat_template": [{"name": "rag", "template": "x"}, {"name": "default", "template": "tool▁calls▁begin"}]});
+        let named = json!({"chat_template": [
+            {"name": "rag", "template": "x"},
+            {"name": "tool_use", "template": "tool▁calls▁begin"},
+            {"name": "default", "template": "plain"},
+        ]});
         let named = named.to_string();
         let files = CheckpointFiles { tokenizer_config: Some(named.as_bytes()), ..CheckpointFiles::default() };
-        assert_eq!(template_of(files).unwrap(), Some(("tokenizer_config.json", "tool▁calls▁begin".to_owned())));
+        let found = Templates::of(files).unwrap().unwrap();
+        assert_eq!((found.file, found.plain.as_deref()), ("tokenizer_config.json", Some("plain")));
+        assert_eq!(ChatFormat::detect(files, &tokenizer(&control::ALL)).unwrap(), Detected::Format(ChatFormat::Exp));
+        assert_eq!(found.offering(), "tool▁calls▁begin");
         let own = CheckpointFiles { chat_template: Some(b"own"), ..files };
-        assert_eq!(template_of(own).unwrap(), Some(("chat_template.jinja", "own".to_owned())));
+        let expected = Templates { file: "chat_template.jinja", plain: Some("own".to_owned()), tool_use: None };
+        assert_eq!(Templates::of(own).unwrap(), Some(expected));
         for (bytes, class) in [(&b"{"[..], "E-JSON"), (&vec![b' '; (4 << 20) + 1][..], "E-LIMIT")] {
             let files = CheckpointFiles { tokenizer_config: Some(bytes), ..CheckpointFiles::default() };
-            assert_eq!(template_of(files).unwrap_err().class(), Some(class));
+            assert_eq!(Templates::of(files).unwrap_err().class(), Some(class));
         }
     }
 }

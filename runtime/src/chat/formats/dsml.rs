@@ -6,16 +6,15 @@
 use serde_json::Value;
 
 use crate::chat::control::{ASSISTANT, END_THINK, EOS, THINK, USER};
-use crate::chat::grammar::json::{Layout, nested};
 use crate::chat::grammar::lark::quote;
+use crate::chat::grammar::parameters::{Name, Spelling, call_parameters};
 use crate::chat::grammar::rules::Rules;
 use crate::chat::json::spaced;
 use crate::chat::markup::{Markup, Tags};
 use crate::chat::message::{CallArguments, Conversation, FunctionCall, Message, Role, Tool};
 use crate::chat::prompt::{Prompt, RenderOptions};
-use crate::chat::schema::{List, MAX_DEPTH, Need, Numbers, Object, Part, Rest, Schema, Texts, Written};
 use crate::chat::shape::ToolSpec;
-use crate::error::{self, Code, Error, Result};
+use crate::error::Result;
 
 const TOOLS_HEAD: &str = include_str!("preambles/dsml_tools_head.txt");
 const TOOLS_TAIL: &str = include_str!("preambles/dsml_tools_tail.txt");
@@ -34,20 +33,23 @@ const PARAMETER_END: &str = "</｜DSML｜parameter>";
 pub(super) static MARKUP: Markup = Markup {
     content: &[END_THINK, "\n\n<｜DSML｜function_calls>", "\n<｜DSML｜function_calls>", OPENER],
     call: INVOKE,
-    name_end: "\">",
+    name_end: &["\">"],
+    name: |tag| (behind_name(tag), None),
     call_end: INVOKE_END,
-    block_end: END,
-    tags: Some(Tags {
-        parameter: PARAMETER,
-        name: "name=\"",
-        is_text: "\" string=\"",
-        tag_end: "\">",
-        parameter_end: PARAMETER_END,
-    }),
+    block_end: Some(END),
+    tags: Some(Tags { parameter: PARAMETER, name: parameter_name, tag_end: "\">", parameter_end: PARAMETER_END }),
 };
 
-/// JSON in a parameter.
-const LAYOUT: Layout = Layout::Tagged { end: PARAMETER_END, never: "</｜" };
+/// What a tag says behind the beginning of its name.
+fn behind_name(tag: &str) -> &str {
+    tag.split_once("name=\"").map_or(tag, |(_, name)| name)
+}
+
+fn parameter_name(tag: &str) -> (&str, Option<bool>) {
+    let written = behind_name(tag);
+    let (name, is_text) = written.split_once("\" string=\"").unwrap_or((written, ""));
+    (name, Some(is_text == "true"))
+}
 
 fn invoke_tag(name: &str) -> String {
     format!("{INVOKE} name=\"{name}\">")
@@ -157,174 +159,41 @@ fn invoke(function: &FunctionCall) -> String {
     format!("{}\n{}\n{INVOKE_END}", invoke_tag(&function.name), parameters.join("\n"))
 }
 
+struct Dsml;
+
+impl Spelling for Dsml {
+    const END: &'static str = PARAMETER_END;
+    const NEVER: &'static str = "</｜";
+    const TELLS_TEXT: bool = true;
+
+    fn open(_: &Rules<'_>, name: Name<'_>, is_text: bool, is_first: bool) -> Result<String> {
+        Ok(match name {
+            Name::Of(name) => {
+                let before = if is_first { "" } else { "\n" };
+                quote(&(before.to_owned() + &parameter_tag(name, is_text)))
+            }
+            Name::Matching(pattern) => {
+                let before = if is_first { "" } else { "\\n" };
+                format!("/{before}{PARAMETER} name=\"{pattern}\" string=\"{is_text}\">/")
+            }
+        })
+    }
+
+    fn text(rules: &mut Rules<'_>, name: &str, texts: &str) -> Result<()> {
+        // The closing tag is part of a raw text's token: the first one ends it.
+        rules.rule(&format!("{name}[suffix={}]", quote(PARAMETER_END)), texts);
+        Ok(())
+    }
+
+    fn close(_: &Rules<'_>) -> Result<String> {
+        Ok(quote(PARAMETER_END))
+    }
+}
+
 /// Adds the rule for a call of a function.
 pub(super) fn call_rule(rules: &mut Rules<'_>, name: &str, tool: &ToolSpec) -> Result<()> {
     let head = quote(&format!("\n{}\n", invoke_tag(&tool.name)));
-    let schema = rules.arguments(tool)?;
-    let object = schema.as_ref().map(|schema| (schema, schema.resolve(&schema.root)));
-    let parameters = match object {
-        Some((schema, Part::Object(object))) if object.rest == Rest::Closed && object.patterns.is_empty() => {
-            if object.least > 0 || object.most.is_some() {
-                rules.loosened.push(format!("{}:$.minProperties", tool.name));
-            }
-            parameters(rules, name, schema, object)?
-        }
-        Some((_, Part::Object(object))) if tool.strict && !is_any_object(object) => {
-            let rule = "$: in this chat format 'additionalProperties' of the arguments must be false";
-            let message = format!("Invalid schema for function '{}': {rule}", tool.name);
-            return Err(Error::new(Code::InvalidSchema, message));
-        }
-        Some((schema, Part::Object(object))) if !is_any_object(object) => {
-            rules.loosened.push(format!("{}:$.additionalProperties", tool.name));
-            // Those that are listed are held, and no others come; where none is, any may.
-            match object.properties.is_empty() {
-                true => any_parameters(rules)?,
-                false => parameters(rules, name, schema, object)?,
-            }
-        }
-        _ => any_parameters(rules)?,
-    };
+    let parameters = call_parameters::<Dsml>(rules, name, tool)?;
     rules.rule(name, &format!("{head} {parameters} {}", quote(&format!("\n{INVOKE_END}"))));
     Ok(())
-}
-
-/// The name of the rule for the parameters of an object, in its order.
-fn parameters(rules: &mut Rules<'_>, call: &str, schema: &Schema, object: &Object) -> Result<String> {
-    let written = object.properties.iter().filter_map(|property| Some((property, property.part.as_ref()?)));
-    let mut end = 0_usize;
-    for (place, (property, part)) in written.enumerate() {
-        let next = place.saturating_add(1);
-        end = next;
-        let (first, later) = parameter(rules, &format!("{call}_p{place}"), &property.name, schema, part)?;
-        let (mut alone, mut after) = (format!("{first} {call}_b{next}"), format!("{later} {call}_b{next}"));
-        if property.need == Need::Free {
-            alone = format!("{alone} | {call}_a{next}");
-            after = format!("{after} | {call}_b{next}");
-        }
-        rules.rule(&format!("{call}_a{place}"), &alone); // nothing before it
-        rules.rule(&format!("{call}_b{place}"), &after); // after another one
-    }
-    rules.rule(&format!("{call}_a{end}"), "\"\"");
-    rules.rule(&format!("{call}_b{end}"), "\"\"");
-    Ok(format!("{call}_a0"))
-}
-
-/// The names of the rules for one parameter: as the first of its call, and after another one.
-fn parameter(rules: &mut Rules<'_>, name: &str, key: &str, schema: &Schema, value: &Part) -> Result<(String, String)> {
-    if key.contains(['"', '<', '>', '\n']) {
-        let message = format!("a parameter's name cannot be written in this chat format: {}", error::quote(key));
-        return Err(Error::new(Code::InvalidSchema, message));
-    }
-    let mut found = Values::default();
-    found.add(schema, value, 0)?;
-    let mut bodies: Vec<(bool, String)> = vec![];
-    if !found.raw.is_empty() {
-        // The closing tag is part of a raw text's token: the first one ends it.
-        rules.rule(&format!("{name}_raw[suffix={}]", quote(PARAMETER_END)), &found.raw.join(" | "));
-        bodies.push((true, format!("{name}_raw")));
-    }
-    if !found.json.is_empty() {
-        let whole = match found.json.as_slice() {
-            [one] => one.clone(),
-            several => Part::Union(several.to_vec()),
-        };
-        let body = nested(schema, &whole, LAYOUT)?;
-        bodies.push((false, format!("{body} {}", quote(PARAMETER_END))));
-    }
-    for (place, break_before) in [("first", ""), ("later", "\n")] {
-        let options = bodies.iter().map(|(is_string, body)| {
-            let head = break_before.to_owned() + &parameter_tag(key, *is_string);
-            format!("{} {body}", quote(&head))
-        });
-        let options: Vec<String> = options.collect();
-        rules.rule(&format!("{name}_{place}"), &options.join(" | "));
-    }
-    Ok((format!("{name}_first"), format!("{name}_later")))
-}
-
-/// The name of the rule for parameters of any name.
-fn any_parameters(rules: &mut Rules<'_>) -> Result<String> {
-    if !std::mem::replace(&mut rules.any_parameters, true) {
-        let head = |before: &str, kind: &str| {
-            format!("/{before}{PARAMETER} name=\"[A-Za-z0-9_.\\-]{{1,64}}\" string=\"{kind}\">/")
-        };
-        let close = quote(PARAMETER_END);
-        let body = nested(&Schema::any_object(), &Part::Union(not_strings().to_vec()), LAYOUT)?;
-        rules.rule("any_parameters", "\"\" | any_first any_later*");
-        rules.rule(&format!("any_raw[suffix={close}]"), ANY_TEXT);
-        for (name, before) in [("any_first", ""), ("any_later", "\\n")] {
-            let (raw, other) = (head(before, "true"), head(before, "false"));
-            rules.rule(name, &format!("{raw} any_raw | {other} {body} {close}"));
-        }
-    }
-    Ok("any_parameters".to_owned())
-}
-
-fn is_any_object(object: &Object) -> bool {
-    object.properties.is_empty() && object.patterns.is_empty() && object.rest == Rest::Open(Part::Any)
-}
-
-const ANY_TEXT: &str = "/(?s:.*)/";
-
-/// The values of a parameter: raw texts, as terminals, and others.
-#[derive(Default)]
-struct Values {
-    raw: Vec<String>,
-    json: Vec<Part>,
-}
-
-impl Values {
-    fn add(&mut self, schema: &Schema, value: &Part, depth: usize) -> Result<()> {
-        if depth > MAX_DEPTH {
-            return Err(Error::new(Code::GrammarTooComplex, "alternatives of a parameter recurse without end"));
-        }
-        match schema.resolve(value) {
-            Part::Union(options) => {
-                options.iter().try_for_each(|option| self.add(schema, option, depth.saturating_add(1)))?;
-            }
-            Part::Values(values) => {
-                let (texts, others): (Vec<&Value>, Vec<&Value>) = values.iter().partition(|value| value.is_string());
-                for text in texts.into_iter().filter_map(Value::as_str) {
-                    if text.contains(PARAMETER_END) {
-                        let message = "an enum holds the end of a parameter in this chat format";
-                        return Err(Error::new(Code::InvalidSchema, message));
-                    }
-                    self.raw.push(quote(text));
-                }
-                if !others.is_empty() {
-                    self.json.push(Part::Values(others.into_iter().cloned().collect()));
-                }
-            }
-            Part::Text(texts) => self.raw.push(raw_text(texts)),
-            Part::Any => {
-                self.raw.push(ANY_TEXT.to_owned());
-                self.json.extend(not_strings());
-            }
-            other => self.json.push(other.clone()),
-        }
-        Ok(())
-    }
-}
-
-/// The terminal of a raw text, with a pattern or a length where it has one.
-fn raw_text(texts: &Texts) -> String {
-    if *texts == Texts::default() {
-        return ANY_TEXT.to_owned();
-    }
-    // A text that fits only with the end of the parameter in it would never end.
-    format!("{} & ~/(?s:.*){}(?s:.*)/", texts.raw(), PARAMETER_END.replace('/', "\\/"))
-}
-
-/// Any values but strings, which parameters have without quotes.
-fn not_strings() -> [Part; 5] {
-    let number = Written::Pattern(r"-?(?:0|[1-9][0-9]{0,39})(?:\.[0-9]{1,40})?(?:[eE][+\-]?[0-9]{1,2})?".to_owned());
-    let object = Object { rest: Rest::Open(Part::Any), ..Object::default() };
-    let list = List { items: Some(Part::Any), ..List::default() };
-    [
-        Part::Object(Box::new(object)),
-        Part::List(Box::new(list)),
-        Part::Number(Numbers::default(), Some(number)),
-        Part::Boolean,
-        Part::Null,
-    ]
 }

@@ -28,13 +28,17 @@ const TOOLS_TAIL: &str = include_str!("preambles/exp_tools_tail.txt");
 pub(super) const OPENER: &str = CALLS_BEGIN;
 pub(super) const END: &str = CALLS_END;
 
+/// What calls cannot do without.
+pub(super) const TOKENS: [&str; 5] = [CALLS_BEGIN, CALLS_END, CALL_BEGIN, CALL_END, SEPARATOR];
+
 /// What an answer's calls look like.
 pub(super) static MARKUP: Markup = Markup {
     content: &[END_THINK, CALLS_BEGIN],
     call: CALL_BEGIN,
-    name_end: SEPARATOR,
+    name_end: &[SEPARATOR],
+    name: |name| (name, None),
     call_end: CALL_END,
-    block_end: CALLS_END,
+    block_end: Some(CALLS_END),
     tags: None,
 };
 

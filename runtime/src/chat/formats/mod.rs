@@ -3,13 +3,12 @@
 mod detect;
 mod dsml;
 mod exp;
-// The one place that knows the feature: without it, a browser's build has no Jinja in it.
-#[cfg_attr(not(feature = "chat-template"), path = "template_absent.rs")]
+mod glm;
+mod kimi;
 pub mod template;
 
-pub(crate) use self::detect::CheckpointFiles;
-pub(crate) use self::detect::template_of;
 pub use self::detect::{ChatFormat, Detected};
+pub(crate) use self::detect::{CheckpointFiles, Templates};
 use super::control;
 use super::grammar::lark::quote;
 use super::grammar::rules::Rules;
@@ -18,6 +17,7 @@ use super::message::{Conversation, Role, refuse};
 use super::prompt::{Prompt, RenderOptions};
 use super::shape::ToolSpec;
 use crate::error::Result;
+use crate::text::Tokenizer;
 
 /// Renders a conversation.
 ///
@@ -55,28 +55,81 @@ pub fn encode(format: ChatFormat, conversation: &Conversation, options: RenderOp
     Ok(prompt)
 }
 
-impl ChatFormat {
+/// How calls are spelled in answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallSyntax {
+    /// DeepSeek-V3.1, V3.1-Terminus and V3.2-Exp.
+    Exp,
+    /// DeepSeek-V3.2.
+    Dsml,
+    /// GLM-4.5 to GLM-5.
+    Glm,
+    /// Kimi-K2.
+    Kimi,
+}
+
+impl From<ChatFormat> for CallSyntax {
+    fn from(format: ChatFormat) -> CallSyntax {
+        match format {
+            ChatFormat::Exp | ChatFormat::V31 => CallSyntax::Exp,
+            ChatFormat::Dsml => CallSyntax::Dsml,
+        }
+    }
+}
+
+impl CallSyntax {
+    /// How a checkpoint's own template writes calls: the template has what only those of one syntax have, and the tokenizer has
+    /// its control tokens.
+    fn of_template(template: &str, tokenizer: &Tokenizer) -> Option<CallSyntax> {
+        let features = [(CallSyntax::Glm, glm::FEATURE), (CallSyntax::Kimi, kimi::FEATURE)];
+        let (syntax, _) = features.into_iter().find(|(_, feature)| template.contains(feature))?;
+        syntax.tokens().iter().all(|token| tokenizer.token_id(token).is_some()).then_some(syntax)
+    }
+
     /// What an answer's calls look like.
     pub(super) fn markup(self) -> &'static Markup {
         match self {
-            ChatFormat::Exp | ChatFormat::V31 => &exp::MARKUP,
-            ChatFormat::Dsml => &dsml::MARKUP,
+            CallSyntax::Exp => &exp::MARKUP,
+            CallSyntax::Dsml => &dsml::MARKUP,
+            CallSyntax::Glm => &glm::MARKUP,
+            CallSyntax::Kimi => &kimi::MARKUP,
+        }
+    }
+
+    /// The control tokens among the markers.
+    pub(crate) fn tokens(self) -> &'static [&'static str] {
+        match self {
+            CallSyntax::Exp => &exp::TOKENS,
+            CallSyntax::Dsml => &[],
+            CallSyntax::Glm => &glm::TOKENS,
+            CallSyntax::Kimi => &kimi::TOKENS,
+        }
+    }
+
+    /// Control tokens that begin a turn or a text, or end one: where a model writes one, its own turn is over.
+    pub(crate) fn turns(self) -> &'static [&'static str] {
+        match self {
+            CallSyntax::Exp | CallSyntax::Dsml => &[control::BOS, control::USER, control::ASSISTANT],
+            CallSyntax::Glm => &glm::TURNS,
+            CallSyntax::Kimi => &kimi::TURNS,
         }
     }
 
     /// What opens the calls of a turn, wherever it stands.
     pub(super) fn calls_opener(self) -> &'static str {
         match self {
-            ChatFormat::Exp | ChatFormat::V31 => exp::OPENER,
-            ChatFormat::Dsml => dsml::OPENER,
+            CallSyntax::Exp => exp::OPENER,
+            CallSyntax::Dsml => dsml::OPENER,
+            CallSyntax::Glm => glm::OPENER,
+            CallSyntax::Kimi => kimi::OPENER,
         }
     }
 
     /// The same as a part of a grammar, where nothing but calls is written.
     pub(super) fn calls_opening(self, rules: &Rules<'_>) -> Result<String> {
         match self {
-            ChatFormat::Exp | ChatFormat::V31 => rules.token(exp::OPENER),
-            ChatFormat::Dsml => Ok(quote(&format!("\n\n{}", dsml::OPENER))),
+            CallSyntax::Dsml => Ok(quote(&format!("\n\n{}", dsml::OPENER))),
+            _ => rules.token(self.calls_opener()),
         }
     }
 
@@ -86,17 +139,22 @@ impl ChatFormat {
         for (place, tool) in tools.iter().enumerate() {
             let name = format!("call{place}");
             match self {
-                ChatFormat::Exp | ChatFormat::V31 => exp::call_rule(rules, &name, tool)?,
-                ChatFormat::Dsml => dsml::call_rule(rules, &name, tool)?,
+                CallSyntax::Exp => exp::call_rule(rules, &name, tool)?,
+                CallSyntax::Dsml => dsml::call_rule(rules, &name, tool)?,
+                CallSyntax::Glm => glm::call_rule(rules, &name, tool)?,
+                CallSyntax::Kimi => kimi::call_rule(rules, &name, tool)?,
             }
             each.push(name);
         }
-        let end = match self {
-            ChatFormat::Exp | ChatFormat::V31 => rules.token(exp::END)?,
-            ChatFormat::Dsml => quote(&format!("\n{}", dsml::END)),
-        };
         rules.rule("call", &each.join(" | "));
-        rules.rule("calls", &format!("{} {end}", if parallel { "call+" } else { "call" }));
+        let several = if parallel { "call+" } else { "call" };
+        let calls = match self {
+            CallSyntax::Exp => format!("{several} {}", rules.token(exp::END)?),
+            CallSyntax::Dsml => format!("{several} {}", quote(&format!("\n{}", dsml::END))),
+            CallSyntax::Kimi => format!("{several} {}", rules.token(kimi::END)?),
+            CallSyntax::Glm => glm::calls(rules, "call", parallel)?,
+        };
+        rules.rule("calls", &calls);
         Ok("calls".to_owned())
     }
 }

@@ -7,13 +7,14 @@
 pub(crate) mod json;
 pub(crate) mod lark;
 mod notation;
+pub(crate) mod parameters;
 pub(crate) mod rules;
 
 use std::sync::{Arc, OnceLock};
 
 use self::rules::Rules;
 use super::control::END_THINK;
-use super::formats::{ChatFormat, Detected};
+use super::formats::{CallSyntax, Detected};
 use super::schema::Dialect;
 use super::shape::{AnswerShape, ResponseShape, ToolChoice, ToolSpec};
 use crate::error::{Code, Error, Result};
@@ -109,8 +110,8 @@ impl Grammars {
         let forced = matches!(shape.choice, ToolChoice::Required | ToolChoice::Named(_));
         // Beside strict functions others are as free as they are alone.
         rules.schemas &= forced || !shape.parallel;
-        // The checkpoint's own template tells the model of tools; how it writes a call is not known, and is its own affair.
-        let free_calls = self.format.is_own_template() && !forced;
+        // A template of unknown syntax tells the model of tools; how it writes a call is its own affair.
+        let free_calls = self.format == Detected::Template(None) && !forced;
         let calls_as = if shape.tools.is_empty() || free_calls { None } else { Some(written_in(self.format)?) };
         let mut free = vec![];
         if thinking {
@@ -121,24 +122,27 @@ impl Grammars {
             (Some(response), None) => response,
             (Some(response), Some(_)) if tools.is_empty() => response,
             (None, None) => return Ok(Form { free, ..Form::default() }),
-            (None, Some(format)) if tools.is_empty() => {
-                free.push(Free::Without(format.calls_opener().to_owned()));
+            (None, Some(syntax)) if tools.is_empty() => {
+                free.push(Free::Without(syntax.calls_opener().to_owned()));
                 return Ok(Form { free, ..Form::default() });
             }
-            (response, Some(format)) => {
-                let calls = format.calls(&mut rules, &tools, shape.parallel)?;
-                let opened = format!("{} {calls}", format.calls_opening(&rules)?);
+            (response, Some(syntax)) => {
+                let calls = syntax.calls(&mut rules, &tools, shape.parallel)?;
+                let opened = format!("{} {calls}", syntax.calls_opening(&rules)?);
                 match response {
                     _ if forced => opened,
                     Some(response) => format!("{response} | {opened}"),
                     None => {
-                        free.push(Free::Until { marker: format.calls_opener().to_owned(), may_end: true });
+                        free.push(Free::Until { marker: syntax.calls_opener().to_owned(), may_end: true });
                         calls
                     }
                 }
             }
         };
-        let grammar = Some(format!("start: {start}\n{}", rules.lark));
+        // By its own template a model may open its thought itself, also where its answer is held to a form from the start.
+        let may_think = self.format.is_own_template() && free.is_empty();
+        let thought = if may_think { rules.thought() } else { "" };
+        let grammar = Some(format!("start: {thought} ({start})\n{}", rules.lark));
         Ok(Form { free, grammar, loosened: rules.loosened })
     }
 }
@@ -153,11 +157,12 @@ pub(super) fn not_compiled(undone: Undone) -> Error {
     }
 }
 
-/// The format whose markup calls have.
-fn written_in(format: Detected) -> Result<ChatFormat> {
+/// How calls are spelled.
+fn written_in(format: Detected) -> Result<CallSyntax> {
     match format {
-        Detected::Format(format) => Ok(format),
-        Detected::Template => {
+        Detected::Format(format) => Ok(format.into()),
+        Detected::Template(Some(calls)) => Ok(calls),
+        Detected::Template(None) => {
             let why = "lyn does not know the tool-call syntax of this checkpoint's chat template";
             Err(Error::new(Code::BadRequest, why).with_detail("param", "tool_choice"))
         }

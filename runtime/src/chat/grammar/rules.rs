@@ -4,6 +4,7 @@ use serde_json::{Map, json};
 
 use super::json::{Layout, nested};
 use super::notation;
+use crate::chat::control::{END_THINK, THINK};
 use crate::chat::schema::{Dialect, Part, Schema, Texts};
 use crate::chat::shape::{ResponseShape, ToolSpec};
 use crate::error::{Code, Error, Result};
@@ -33,6 +34,16 @@ impl Rules<'_> {
             let message = format!("the tokenizer has no {content}, which calls in this chat format need");
             Error::new(Code::BadCheckpoint, message)
         })
+    }
+
+    /// A thought, or none, as a part of a grammar; nothing where the vocabulary has no tokens around thoughts.
+    pub(crate) fn thought(&mut self) -> &'static str {
+        let (Ok(open), Ok(close)) = (self.token(THINK), self.token(END_THINK)) else { return "" };
+        // Where its end is spelled with other tokens it would end there too.
+        let end = END_THINK.replace('/', "\\/");
+        self.rule("THOUGHT", &format!("/(?s:.+)/ & ~/(?s:.*){end}(?s:.*)/"));
+        self.rule("thought", &format!("{open} THOUGHT? {close}"));
+        "thought?"
     }
 
     /// The name of the rule for the content.

@@ -1,10 +1,10 @@
 use super::*;
 use crate::chat::Parsed;
 
-const DSML: Option<ChatFormat> = Some(ChatFormat::Dsml);
-const EXP: Option<ChatFormat> = Some(ChatFormat::Exp);
+const DSML: Option<CallSyntax> = Some(CallSyntax::Dsml);
+const EXP: Option<CallSyntax> = Some(CallSyntax::Exp);
 
-fn parts(format: Option<ChatFormat>, thinking: bool, parts: &[&str]) -> Parsed {
+fn parts(format: Option<CallSyntax>, thinking: bool, parts: &[&str]) -> Parsed {
     let mut parser = OutputParser::new(format, thinking);
     let mut parsed = Parsed::default();
     let mut events: Vec<Event> = parts.iter().flat_map(|part| parser.push(part)).collect();
@@ -17,7 +17,7 @@ fn parts(format: Option<ChatFormat>, thinking: bool, parts: &[&str]) -> Parsed {
 }
 
 /// The same for every split into three pieces.
-fn any_split(format: Option<ChatFormat>, thinking: bool, text: &str) -> Parsed {
+fn any_split(format: Option<CallSyntax>, thinking: bool, text: &str) -> Parsed {
     let whole = parts(format, thinking, &[text]);
     let ends: Vec<usize> = (0..=text.len()).filter(|end| text.is_char_boundary(*end)).collect();
     for &first in &ends {
@@ -94,7 +94,7 @@ fn calls_that_are_not_as_they_should_be() {
 }
 
 /// Each row: a piece of text, and what it releases.
-fn stream(format: Option<ChatFormat>, rows: &[(&str, &[Event])]) {
+fn stream(format: Option<CallSyntax>, rows: &[(&str, &[Event])]) {
     let mut parser = OutputParser::new(format, false);
     for (text, events) in rows {
         assert_eq!(parser.push(text), *events, "{text}");

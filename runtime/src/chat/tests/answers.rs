@@ -1,6 +1,6 @@
 //! Whole answers, put together.
 
-use crate::chat::{ChatFormat, OutputParser, Parsed};
+use crate::chat::{CallSyntax, OutputParser, Parsed};
 use crate::generate::{Event, Parser, Voice};
 
 /// Oracle: the events of a parser that is given the text byte by byte of its characters.
@@ -8,16 +8,16 @@ use crate::generate::{Event, Parser, Voice};
 fn an_answer_is_the_sum_of_its_events() {
     let exp = "hm</think>a<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>f<｜tool▁sep｜>{\"x\": 1}<｜tool▁call▁end｜>\
         <｜tool▁call▁begin｜>g<｜tool▁sep｜>{";
-    let parsed = Parsed::of(Some(ChatFormat::Exp), true, exp);
+    let parsed = Parsed::of(Some(CallSyntax::Exp), true, exp);
     let calls: Vec<(&str, &str)> = parsed.calls().iter().map(|call| (&*call.name, &*call.arguments)).collect();
     assert_eq!((&*parsed.reasoning, &*parsed.content), ("hm", "a"));
     assert_eq!((calls, parsed.is_in_call()), (vec![("f", "{\"x\": 1}"), ("g", "{")], true));
-    let whole = Parsed::of(Some(ChatFormat::Exp), false, &format!("{exp}}}<｜tool▁call▁end｜>"));
+    let whole = Parsed::of(Some(CallSyntax::Exp), false, &format!("{exp}}}<｜tool▁call▁end｜>"));
     assert_eq!((whole.calls().len(), whole.is_in_call(), &*whole.reasoning), (2, false, ""));
     // The end of a text waits while it may begin a marker: it is told at the end.
-    let waiting = Parsed::of(Some(ChatFormat::Exp), false, "a <｜tool");
+    let waiting = Parsed::of(Some(CallSyntax::Exp), false, "a <｜tool");
     assert_eq!((&*waiting.content, waiting.is_in_call()), ("a <｜tool", false));
-    let mut parser = OutputParser::new(Some(ChatFormat::Exp), true);
+    let mut parser = OutputParser::new(Some(CallSyntax::Exp), true);
     let mut pieces = Parsed::default();
     for character in exp.chars() {
         parser.push(&character.to_string()).iter().for_each(|event| pieces.take(event));
@@ -50,7 +50,7 @@ fn events_of_calls_that_never_began_change_nothing() {
 fn a_parser_tells_where_it_is() {
     let dsml = "x</think>\n\n<｜DSML｜function_calls>\n<｜DSML｜invoke name=\"f\">\n<｜DSML｜parameter name=\"a\" string=\"false\">\
         1</｜DSML｜parameter>\n</｜DSML｜invoke>\n</｜DSML｜function_calls>";
-    let mut parser = OutputParser::new(Some(ChatFormat::Dsml), true);
+    let mut parser = OutputParser::new(Some(CallSyntax::Dsml), true);
     let (mut thinking, mut calls) = (vec![], vec![]);
     for (at, character) in dsml.char_indices() {
         parser.push(&character.to_string());

@@ -252,7 +252,7 @@ fn limits_name_what_the_form_is_made_from() {
 
 #[test]
 fn a_template_of_its_own_calls_as_it_likes_but_never_by_force() {
-    let own = of_format(Detected::Template);
+    let own = of_format(Detected::Template(None));
     let free = of(
         &own,
         &tools(ToolChoice::Auto, true, &json!({"f": {"type": "object", "properties": {"a": {"type": "integer"}}}})),

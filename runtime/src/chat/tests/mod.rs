@@ -6,6 +6,7 @@ mod json;
 mod messages;
 mod notation;
 mod prompts;
+mod templates;
 mod texts;
 
 use std::sync::{Arc, LazyLock};

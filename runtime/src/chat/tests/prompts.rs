@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use super::TOKENIZER;
-use crate::chat::formats::template_of;
+use crate::chat::formats::Templates;
 use crate::chat::{
-    ChatFormat, CheckpointFiles, Conversation, Detected, Prompt, RenderOptions, Segment, control, encode,
+    CallSyntax, ChatFormat, CheckpointFiles, Conversation, Detected, Prompt, RenderOptions, Segment, control, encode,
 };
 use crate::error::Code;
 
@@ -82,7 +82,8 @@ fn what_was_detected_has_a_name() {
         (Detected::Format(ChatFormat::Exp), Some("exp"), Some(ChatFormat::Exp), false),
         (Detected::Format(ChatFormat::V31), Some("v31"), Some(ChatFormat::V31), false),
         (Detected::Format(ChatFormat::Dsml), Some("dsml"), Some(ChatFormat::Dsml), false),
-        (Detected::Template, Some("template"), None, true),
+        (Detected::Template(None), Some("template"), None, true),
+        (Detected::Template(Some(CallSyntax::Kimi)), Some("kimi"), None, true),
         (Detected::Raw("why"), None, None, false),
     ] {
         assert_eq!((found.name().as_deref(), found.format(), found.is_own_template()), (name, format, own));
@@ -92,8 +93,8 @@ fn what_was_detected_has_a_name() {
 #[test]
 fn a_template_is_looked_for_in_both_files() {
     let in_config =
-        |config: &[u8]| template_of(CheckpointFiles { tokenizer_config: Some(config), ..CheckpointFiles::default() });
-    assert_eq!(template_of(CheckpointFiles::default()).unwrap(), None);
+        |config: &[u8]| Templates::of(CheckpointFiles { tokenizer_config: Some(config), ..CheckpointFiles::default() });
+    assert_eq!(Templates::of(CheckpointFiles::default()).unwrap(), None);
     for (config, expected) in [
         (json!({}), None),
         (json!({"chat_template": null}), None),
@@ -103,10 +104,8 @@ fn a_template_is_looked_for_in_both_files() {
         (json!({"chat_template": [{"name": "default", "template": "y"}, {"name": "rag", "template": "x"}]}), Some("y")),
     ] {
         let found = in_config(config.to_string().as_bytes()).unwrap();
-        assert_eq!(
-            found.as_ref().map(|(file, text)| (*file, &**text)),
-            expected.map(|text| ("tokenizer_config.json", text))
-        );
+        let expected = expected.map(|text: &str| ("tokenizer_config.json", Some(text.to_owned())));
+        assert_eq!(found.map(|found| (found.file, found.plain)), expected);
     }
     let sized = |bytes: usize| {
         let empty = r#"{"chat_template": "x"}"#;
@@ -116,6 +115,6 @@ fn a_template_is_looked_for_in_both_files() {
     let error = sized((4 << 20) + 1).unwrap_err();
     assert!(error.message().ends_with("expected at most 4194304 bytes, found 4194305"), "{error}");
     let binary = CheckpointFiles { chat_template: Some(&[0xff]), ..CheckpointFiles::default() };
-    let error = template_of(binary).unwrap_err();
+    let error = Templates::of(binary).unwrap_err();
     assert_eq!((error.class(), error.code()), (Some("E-TEMPLATE"), Code::BadCheckpoint));
 }

@@ -1,12 +1,14 @@
 //! Patterns by which text is cut before merges, by `tokenizer.ggml.pre`: what tokenizer.json of the same models has.
 
+use crate::text::KIMI_K2;
+
 /// The steps of a pre-tokenizer, each match a piece; none for a name that is not known.
 pub(super) fn patterns(name: &str) -> Option<&'static [&'static str]> {
     Some(match name {
         "deepseek-v3" => &DEEPSEEK_V3,
         "deepseek-llm" => &DEEPSEEK_LLM,
         "glm4" => &GLM4,
-        "kimi-k2" => &KIMI_K2,
+        "kimi-k2" => &[KIMI_K2],
         _ => return None,
     })
 }
@@ -31,9 +33,4 @@ const DEEPSEEK_LLM: [&str; 6] = [
 /// GLM-4.7-Flash, GLM-5.
 const GLM4: [&str; 1] = [
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
-];
-
-/// Kimi-K2, Moonlight.
-const KIMI_K2: [&str; 1] = [
-    r"[\p{Han}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
 ];

@@ -5,6 +5,7 @@ use super::{config, part_of, patterns, vocabulary};
 use crate::checkpoint::config::ModelConfig;
 use crate::checkpoint::dtype::Dtype;
 use crate::checkpoint::source::{MemorySource, begins_model};
+use crate::checkpoint::stored::{TextFiles, TokenizerBytes};
 use crate::error::{Class, Result};
 
 /// A file in the making.
@@ -378,7 +379,12 @@ fn with_vocabulary(tokens: &[&str], types: &[i32], merges: &[&str], pre: &str) -
 
 fn vocabulary_of(draft: &Draft) -> Result<serde_json::Value> {
     let header = open(draft.bytes())?;
-    Ok(serde_json::from_slice(&vocabulary::text(&header.metadata)?.expect("a tokenizer").tokenizer).expect("JSON"))
+    Ok(serde_json::from_slice(&json_of(vocabulary::text(&header.metadata)?.expect("a tokenizer"))).expect("JSON"))
+}
+
+fn json_of(text: TextFiles) -> Vec<u8> {
+    let TokenizerBytes::Json(bytes) = text.tokenizer else { panic!("a GGUF file's lists are a tokenizer.json") };
+    bytes
 }
 
 /// Oracle: a tokenizer.json of the same tokens, by hand.
@@ -417,7 +423,7 @@ fn every_pre_tokenizer_compiles() {
         let draft = with_vocabulary(&["a", "b", "ab"], &[1, 1, 1], &["a b"], name);
         let header = open(draft.bytes()).unwrap();
         let text = vocabulary::text(&header.metadata).unwrap().unwrap();
-        let tokenizer = crate::text::Tokenizer::from_json("m.gguf", &text.tokenizer, 3)
+        let tokenizer = crate::text::Tokenizer::from_json("m.gguf", &json_of(text), 3)
             .unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(tokenizer.encode("abab", false).unwrap(), [2, 2], "{name}");
         assert!(patterns::patterns(name).is_some());
@@ -458,4 +464,21 @@ fn a_model_in_parts_is_one_model() {
         let error = read(first, second, named).expect_err(says);
         assert!(error.to_string().contains(says), "expected {says:?}, found {error}");
     }
+}
+
+#[test]
+fn templates_are_those_of_the_keys() {
+    let with = |keys: &[(&str, &str)]| {
+        let mut draft = with_vocabulary(&["a"], &[1], &[], "kimi-k2");
+        draft.keys.extend(keys.iter().map(|(name, text)| key(name, 8, &string(text.as_bytes()))));
+        vocabulary::text(&open(draft.bytes()).unwrap().metadata).unwrap().unwrap()
+    };
+    let plain = with(&[("tokenizer.chat_template", "one")]);
+    assert_eq!((plain.chat_template.as_deref(), plain.tokenizer_config), (Some(&b"one"[..]), None));
+    let both = with(&[("tokenizer.chat_template", "one"), ("tokenizer.chat_template.tool_use", "two")]);
+    let named = serde_json::json!({"chat_template": [
+        {"name": "default", "template": "one"}, {"name": "tool_use", "template": "two"},
+    ]});
+    let config: serde_json::Value = serde_json::from_slice(&both.tokenizer_config.unwrap()).unwrap();
+    assert_eq!((both.chat_template, config), (None, named));
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::header::Metadata;
 use super::patterns;
-use crate::checkpoint::stored::TextFiles;
+use crate::checkpoint::stored::{TextFiles, TokenizerBytes};
 use crate::error::{Class, Error, Result, quote};
 
 /// Kinds of tokens, by their numbers in `tokenizer.ggml.token_type`.
@@ -31,12 +31,14 @@ const MERGES: &str = "tokenizer.ggml.merges";
 pub(super) fn text(metadata: &Metadata) -> Result<Option<TextFiles>> {
     let wrong = |key: &str, message: String| Error::file(Class::Tok, metadata.file(), format!("{key}: {message}"));
     let Some(model) = metadata.text("tokenizer.ggml.model")? else { return Ok(None) };
-    let template = metadata.text("tokenizer.chat_template")?.map(|template| template.as_bytes().to_vec());
+    let config = named_templates(metadata)?;
+    let template = metadata.text("tokenizer.chat_template")?.filter(|_| config.is_none());
+    let template = template.map(|template| template.as_bytes().to_vec());
     if let Some(whole) = metadata.text("tokenizer.huggingface.json")? {
-        let tokenizer = whole.as_bytes().to_vec();
+        let tokenizer = TokenizerBytes::Json(whole.as_bytes().to_vec());
         return Ok(Some(TextFiles {
             tokenizer,
-            tokenizer_config: None,
+            tokenizer_config: config,
             chat_template: template,
             has_dsv32_encoder: false,
         }));
@@ -89,8 +91,16 @@ pub(super) fn text(metadata: &Metadata) -> Result<Option<TextFiles>> {
         model: Model { r#type: "BPE", ignore_merges: false, vocab: Vocab(vocab), merges },
     };
     let unwritten = |error: serde_json::Error| wrong(TOKENS, error.to_string());
-    let tokenizer = serde_json::to_vec(&file).map_err(unwritten)?;
-    Ok(Some(TextFiles { tokenizer, tokenizer_config: None, chat_template: template, has_dsv32_encoder: false }))
+    let tokenizer = TokenizerBytes::Json(serde_json::to_vec(&file).map_err(unwritten)?);
+    Ok(Some(TextFiles { tokenizer, tokenizer_config: config, chat_template: template, has_dsv32_encoder: false }))
+}
+
+/// The chat templates as tokenizer_config.json; none where there is none for conversations with tools.
+fn named_templates(metadata: &Metadata) -> Result<Option<Vec<u8>>> {
+    let Some(tool_use) = metadata.text("tokenizer.chat_template.tool_use")? else { return Ok(None) };
+    let named = [("default", metadata.text("tokenizer.chat_template")?), ("tool_use", Some(tool_use))].into_iter();
+    let named = named.filter_map(|(name, template)| Some(json!({ "name": name, "template": template? })));
+    Ok(Some(json!({ "chat_template": named.collect::<Vec<_>>() }).to_string().into_bytes()))
 }
 
 #[derive(serde::Serialize)]

@@ -10,7 +10,7 @@ pub use index::{INDEX_FILE, ONLY_SHARD_FILE, SHARDS, SINGLE_FILE};
 use super::config::{CONFIG_FILE, GENERATION_FILE, GenerationDefaults, ModelConfig};
 use super::files::{CONFIG_BYTES, optional_small_file, small_file};
 use super::source::Source;
-use super::stored::{Stored, TextFiles};
+use super::stored::{Stored, TextFiles, TokenizerBytes};
 use crate::error::Result;
 use crate::text::{MAX_TOKENIZER_BYTES, MAX_TOKENIZER_CONFIG_BYTES};
 
@@ -27,14 +27,23 @@ pub(super) async fn open(source: &dyn Source) -> Result<Stored> {
 
 /// The files about text; none where there is no tokenizer.
 pub(super) async fn text(source: &dyn Source) -> Result<Option<TextFiles>> {
-    let Some(tokenizer) = optional_small_file(source, "tokenizer.json", MAX_TOKENIZER_BYTES).await? else {
-        return Ok(None);
+    let tokenizer = match optional_small_file(source, "tokenizer.json", MAX_TOKENIZER_BYTES).await? {
+        Some(bytes) => TokenizerBytes::Json(bytes),
+        None => match optional_small_file(source, "tiktoken.model", MAX_TOKENIZER_BYTES).await? {
+            Some(bytes) => TokenizerBytes::Tiktoken(bytes),
+            None => return Ok(None),
+        },
     };
     Ok(Some(TextFiles {
         tokenizer,
         tokenizer_config: optional_small_file(source, "tokenizer_config.json", MAX_TOKENIZER_CONFIG_BYTES).await?,
-        chat_template: optional_small_file(source, "chat_template.jinja", MAX_TOKENIZER_CONFIG_BYTES).await?,
+        chat_template: chat_template(source).await?,
         // A source of plain names cannot have it; then the absent chat template says the same.
         has_dsv32_encoder: source.size("encoding/encoding_dsv32.py").await.is_ok_and(|size| size.is_some()),
     }))
+}
+
+/// A chat template in a file of its own.
+pub(super) async fn chat_template(source: &dyn Source) -> Result<Option<Vec<u8>>> {
+    optional_small_file(source, "chat_template.jinja", MAX_TOKENIZER_CONFIG_BYTES).await
 }

@@ -81,7 +81,7 @@ fn vocabulary() -> Arc<Vocabulary> {
     let parser = Box::new(|request: &Request| {
         Box::new(Marks { thinking: request.thinking, calls: 0, held: String::new() }) as Box<dyn Parser>
     });
-    Arc::new(Vocabulary { tokenizer: Arc::new(tokenizer), eos: vec![EOS], allowed, parser })
+    Arc::new(Vocabulary { tokenizer: Arc::new(tokenizer), eos: vec![EOS], markup: vec![], allowed, parser })
 }
 
 const SETTINGS: Settings = Settings { context: 16, sequences: 1, chunk: 8, rows: 8, index_topk: None };

@@ -19,6 +19,7 @@ mod clock;
 mod cover;
 mod json;
 mod marks;
+mod own;
 
 use std::io;
 use std::sync::Arc;
@@ -30,9 +31,11 @@ use minijinja_contrib::pycompat::unknown_method_callback;
 use self::cover::{Arguments, Cover};
 use self::json::{Jinja, tojson};
 use self::marks::{COVERING, Marks};
+pub(crate) use self::own::OwnTemplates;
 use crate::chat::message::{CallArguments, Conversation, ToolCall, Turn};
 use crate::chat::prompt::{Prompt, RenderOptions};
 use crate::error::{Class, Code, Error, Result, escape, escape_whole};
+use crate::platform::on_stack;
 use crate::text::Tokenizer;
 
 /// A unit pays for one instruction or 64 bytes, so that no template makes more than 64 MB, or runs for a second.
@@ -43,8 +46,6 @@ const MAX_OUTPUT_BYTES: usize = 16 << 20;
 const MAX_RECURSION: usize = 100;
 /// Fuel allows lists within lists some hundred thousand deep, which take a frame each to drop. Only touched pages count.
 const STACK_BYTES: usize = 512 << 20;
-/// Whether templates are rendered.
-pub(crate) const RENDERS: bool = true;
 
 /// A compiled template.
 #[derive(Debug)]
@@ -211,13 +212,10 @@ impl ChatTemplate {
     }
 }
 
-/// Works on a thread whose stack holds what a source or fuel can nest.
+/// Works on a stack that holds what a source or fuel can nest.
 fn deep<T: Send>(work: impl FnOnce() -> Jinja<T> + Send) -> Jinja<T> {
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().name("chat-template".into()).stack_size(STACK_BYTES);
-        let failed = |message| minijinja::Error::new(ErrorKind::InvalidOperation, message);
-        let thread = thread.spawn_scoped(scope, work).map_err(|_| failed("no thread to work on"))?;
-        thread.join().unwrap_or_else(|_| Err(failed("minijinja panicked")))
+    on_stack("chat-template", STACK_BYTES, work).unwrap_or_else(|| {
+        Err(minijinja::Error::new(ErrorKind::InvalidOperation, "minijinja panicked, or there is no thread to work on"))
     })
 }
 

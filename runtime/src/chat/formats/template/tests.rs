@@ -339,7 +339,7 @@ fn a_checkpoint_of_an_unknown_format_answers() {
     }
     let options = crate::engine::Options { device: "cpu".to_owned(), ..Default::default() };
     let mut engine = block_on(Engine::load(Arc::new(files), &options, &mut |_| true)).unwrap();
-    assert_eq!(engine.chat_format(), super::super::Detected::Template);
+    assert_eq!(engine.chat_format(), super::super::Detected::Template(None));
     let prompt = engine.language().unwrap().render(&user("Tell <｜User｜>"), RenderOptions::default()).unwrap();
     assert_eq!(added(&prompt), ["<｜begin▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>", "</think>"]);
     let mut generation = engine.generate(Request { max_tokens: Some(3), ..Request::new(prompt) }).unwrap();

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use super::check;
 use super::completion::Completion;
 use super::request::ChatRequest;
-use crate::chat::{AnswerShape, ChatFormat, Conversation, Dialect, RenderOptions, ResponseShape, Role, ToolChoice};
+use crate::chat::{
+    AnswerShape, ChatFormat, Conversation, Dialect, RenderOptions, ResponseShape, Role, ToolChoice, ToolSpec,
+};
 use crate::error::Result;
-use crate::generate::{Request, SamplingParams};
+use crate::generate::{Callable, Request, SamplingParams};
 use crate::language::Language;
 use crate::wire::openai::beside::{Beside, Kind};
 use crate::wire::openai::limits::{check_scored, fit};
@@ -48,6 +50,10 @@ impl Asked {
         }
         Ok(self.request)
     }
+}
+
+fn callable(tool: &ToolSpec) -> Callable {
+    Callable { name: tool.name.clone(), parameters: tool.parameters.clone() }
 }
 
 impl ChatRequest {
@@ -138,8 +144,10 @@ impl ChatRequest {
             min_tokens: self.min_tokens.unwrap_or(0),
             ignore_eos: self.ignore_eos == Some(true),
             thinking: thought_open,
+            may_think: language.chat_format().is_own_template(),
             prompt_logprobs,
-            calls: calls && format.is_some(),
+            calls: calls && language.chat_format().calls().is_some(),
+            functions: shape.tools.iter().map(callable).collect(),
             ..Request::new(prompt)
         };
         Ok(Asked { request, thinking, thinking_disabled_by_tools, answers: self.sampling().answers() })
