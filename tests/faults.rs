@@ -248,7 +248,7 @@ fn a_device_lost_during_a_read_fails_the_read_and_another_device_works() {
 #[test]
 fn a_tensor_beyond_the_binding_limit_is_named_with_its_bytes() {
     for (name, device) in full_devices() {
-        let limit = device.binding_bytes();
+        let limit = device.info().limits.tensor_bytes();
         let mut executor = gpu::Executor::new(device);
         let error = platform::block_on(executor.allocate("model.embed_tokens", limit / 4 + 1)).expect_err("too large");
         assert_eq!(error.code(), Code::LimitTooSmall, "{name}: {error}");

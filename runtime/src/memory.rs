@@ -1,12 +1,14 @@
 //! What a model will use, worked out from headers before weights are read.
 
+use lyn_shaders::Extent;
 use serde::Serialize;
 
 use crate::checkpoint::Checkpoint;
 use crate::error::{Code, Error, Result};
 use crate::layout::{Contents, Layout};
+use crate::limits::Limits;
 use crate::model::cache::PAGE;
-use crate::model::{self, Dims, Parts, Settings, Tensors};
+use crate::model::{self, Dims, Parts, Settings, Shape, Tensors};
 use crate::record::Recording;
 
 /// Memory that a model, a context and a chunk need on an adapter.
@@ -42,6 +44,8 @@ pub struct Plan {
     pub available_bytes: Option<u64>,
     /// The verdict.
     pub fit: Fit,
+    /// The limit of the adapter that it exceeds, however much memory there is.
+    pub limit: Option<String>,
     /// Where it does not fit: the longest context that would, in whole pages.
     #[serde(skip)]
     pub fitting_context: Option<u32>,
@@ -55,7 +59,7 @@ pub enum Fit {
     Fits,
     /// Less than a tenth is left.
     Tight,
-    /// It does not.
+    /// It does not: it exceeds the memory, or a limit of the adapter.
     DoesNotFit,
     /// The adapter does not say how much memory it has.
     Unknown,
@@ -78,7 +82,7 @@ const AUTO_CONTEXT: u32 = 8192;
 const LEAST_AUTO_CONTEXT: u32 = 512;
 
 /// What a plan is made for.
-pub(crate) struct Wanted {
+pub(crate) struct Wanted<'a> {
     /// Positions.
     pub(crate) context: ContextSize,
     /// Everything else; its context is the plan's to choose.
@@ -87,6 +91,10 @@ pub(crate) struct Wanted {
     pub prediction: bool,
     /// Bytes of a tensor at most, where it can be split.
     pub shard_bytes: u64,
+    /// What the adapter allows.
+    pub limits: Limits,
+    /// The adapter, for errors.
+    pub place: &'a str,
     /// Memory that is there; none where the adapter does not say.
     pub available_bytes: Option<u64>,
 }
@@ -99,12 +107,21 @@ pub(crate) struct Planned<'a> {
     pub(crate) settings: Settings,
 }
 
+impl Wanted<'_> {
+    /// Refuses a recording that the adapter cannot run, whatever fills it.
+    fn exceeded(&self, recording: &Recording, shape: &Shape) -> Result<()> {
+        let Shape { tokens, rows, length, .. } = *shape;
+        self.limits.scratch(self.place, recording)?;
+        self.limits.passes(self.place, recording, &Extent { tokens, rows, length })
+    }
+}
+
 impl<'a> Planned<'a> {
     /// Lays a model out for the context wanted, or for the largest that fits.
     ///
     /// # Errors
     /// `bad_request` for a context that the model does not have; `bad_checkpoint` for tensors that cannot be laid out.
-    pub(crate) fn new(checkpoint: &'a Checkpoint, dims: &Dims, wanted: &Wanted) -> Result<Planned<'a>> {
+    pub(crate) fn new(checkpoint: &'a Checkpoint, dims: &Dims, wanted: &Wanted<'_>) -> Result<Planned<'a>> {
         let most = checkpoint.config.max_position_embeddings;
         let mut tokens = match wanted.context {
             ContextSize::Auto => most.min(AUTO_CONTEXT),
@@ -128,7 +145,7 @@ impl<'a> Planned<'a> {
     }
 
     /// The longest context below `tokens`, in whole pages, that fits.
-    fn fitting(checkpoint: &'a Checkpoint, dims: &Dims, wanted: &Wanted, tokens: u32) -> Result<Option<u32>> {
+    fn fitting(checkpoint: &'a Checkpoint, dims: &Dims, wanted: &Wanted<'_>, tokens: u32) -> Result<Option<u32>> {
         let (mut fits, mut too_many) = (0, tokens.div_ceil(PAGE));
         while fits + 1 < too_many {
             let pages = fits.midpoint(too_many);
@@ -140,7 +157,7 @@ impl<'a> Planned<'a> {
         Ok((fits > 0).then_some(fits * PAGE))
     }
 
-    fn for_context(checkpoint: &'a Checkpoint, dims: &Dims, wanted: &Wanted, context: u32) -> Result<Planned<'a>> {
+    fn for_context(checkpoint: &'a Checkpoint, dims: &Dims, wanted: &Wanted<'_>, context: u32) -> Result<Planned<'a>> {
         let (config, totals) = (&checkpoint.config, checkpoint.totals(false));
         let settings = Settings { context, ..wanted.settings };
         let mut layout = Layout::new(checkpoint, wanted.shard_bytes);
@@ -148,11 +165,19 @@ impl<'a> Planned<'a> {
         let page_bytes = tensors.cache().map(|tensor| tensor.page(0).1.saturating_mul(4)).fold(0, u64::saturating_add);
         let cache_bytes = page_bytes.saturating_mul(settings.pages().into());
         let weights_bytes = layout.bytes_of(|laid| !matches!(laid.contents, Contents::Zeros));
-        let recordings = settings.shapes(dims).map(|shape| model::step(Parts { dims, tensors: &tensors, shape }));
+        let mut limit = layout.within(|name, words| wanted.limits.tensor(wanted.place, name, words)).err();
+        let recordings = settings.shapes(dims).map(|shape| {
+            let recording = model::step(Parts { dims, tensors: &tensors, shape });
+            if limit.is_none() {
+                limit = wanted.exceeded(&recording, &shape).err();
+            }
+            recording
+        });
         let shared = Recording::scratch_of(recordings).saturating_mul(4);
         let total_bytes = layout.bytes_of(|_| true).saturating_add(shared);
         let scratch_bytes = total_bytes.saturating_sub(weights_bytes).saturating_sub(cache_bytes);
         let fit = match wanted.available_bytes {
+            _ if limit.is_some() => Fit::DoesNotFit,
             None => Fit::Unknown,
             Some(available) if total_bytes > available => Fit::DoesNotFit,
             Some(available) if total_bytes > available / 10 * 9 => Fit::Tight,
@@ -174,6 +199,7 @@ impl<'a> Planned<'a> {
             total_bytes,
             available_bytes: wanted.available_bytes,
             fit,
+            limit: limit.map(|error| error.message().to_owned()),
             fitting_context: None,
         };
         Ok(Planned { plan, layout, tensors, settings })
@@ -181,11 +207,25 @@ impl<'a> Planned<'a> {
 }
 
 impl Plan {
+    /// Refuses a plan that exceeds a limit of the adapter: no memory helps, and nothing can force it.
+    ///
+    /// # Errors
+    /// `limit_too_small` with the tensor or kernel, and the largest context that would fit.
+    pub fn check_limits(&self) -> Result<()> {
+        let Some(limit) = &self.limit else { return Ok(()) };
+        let error = Error::new(Code::LimitTooSmall, limit);
+        Err(match self.fitting_context {
+            Some(fitting) => error.with_help(format!("--context {fitting} would fit")),
+            None => error,
+        })
+    }
+
     /// Refuses a plan that does not fit.
     ///
     /// # Errors
-    /// `out_of_memory` with the total and the largest context that would fit.
+    /// As [`Plan::check_limits`]; `out_of_memory` with the total and the largest context that would fit.
     pub fn check(&self) -> Result<()> {
+        self.check_limits()?;
         let (Fit::DoesNotFit, Some(available)) = (self.fit, self.available_bytes) else { return Ok(()) };
         let message = format!(
             "the model needs {} ({} weights, {} cache for {} tokens, {} scratch); {} are available",

@@ -90,6 +90,8 @@ export interface Plan {
   total_bytes: number;
   available_bytes: number | null;
   fit: "fits" | "tight" | "does_not_fit" | "unknown";
+  /** The limit of the adapter that it exceeds, in words; null: none. */
+  limit: string | null;
 }
 
 /** Totals over the tensors of a valid model. */

@@ -20,6 +20,7 @@ const plan: Plan = {
   scratch_bytes: 1_000_000,
   total_bytes: 11_900_000,
   available_bytes: null,
+  limit: null,
   fit: "unknown",
 };
 const loaded = {

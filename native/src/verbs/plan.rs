@@ -107,6 +107,7 @@ fn describe(plan: &Plan, cache_row: &str, place: &str) -> String {
         ("scratch", format!("{:>10} for steps of {} tokens", bytes(plan.scratch_bytes), plan.chunk)),
         ("total", format!("{:>10}{free} on {place}     {verdict}", bytes(plan.total_bytes))),
     ];
+    rows.extend(plan.limit.iter().map(|limit| ("limit", limit.clone())));
     if let Err(error) = plan.check() {
         rows.push(("remedies", error.help().join(" · ")));
     }

@@ -1,5 +1,6 @@
 //! How an engine is set up, and how far its loading has come.
 
+use crate::limits::Limits;
 use crate::memory::ContextSize;
 use crate::model::Dims;
 
@@ -77,6 +78,8 @@ pub struct Trial {
     pub all_logits: bool,
     /// Split weights as if no binding could be larger: what only large models do.
     pub shard_bytes: Option<u64>,
+    /// Limits of the host; none: its own.
+    pub limits: Option<Limits>,
 }
 
 /// What loading has done so far, in the order of the stages.

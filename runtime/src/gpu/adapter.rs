@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::error::{Code, Error, Result, quote};
+use crate::limits::Limits;
 
 /// An adapter at hand.
 #[derive(Clone, Debug)]
@@ -35,6 +36,9 @@ pub struct AdapterInfo {
     pub max_buffer_bytes: u64,
     /// Largest storage binding, in bytes.
     pub max_binding_bytes: u64,
+    /// What tensors and kernels have to stay within.
+    #[serde(skip)]
+    pub limits: Limits,
 }
 
 /// All adapters of this machine, best first: discrete, integrated, virtual, other, software; GL only where nothing else is.
@@ -85,6 +89,16 @@ fn kind(kind: wgpu::DeviceType) -> (u32, &'static str) {
     }
 }
 
+/// What lyn asks of WebGPU's limits.
+pub(super) fn limits(limits: &wgpu::Limits) -> Limits {
+    Limits {
+        buffer_bytes: limits.max_buffer_size,
+        binding_bytes: limits.max_storage_buffer_binding_size,
+        storage_buffers: limits.max_storage_buffers_per_shader_stage,
+        workgroups: limits.max_compute_workgroups_per_dimension,
+    }
+}
+
 impl Adapter {
     /// What the adapter says of itself.
     pub fn info(&self) -> AdapterInfo {
@@ -100,6 +114,7 @@ impl Adapter {
             timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
             max_buffer_bytes: limits.max_buffer_size,
             max_binding_bytes: limits.max_storage_buffer_binding_size,
+            limits: self::limits(&limits),
         }
     }
 }

@@ -18,6 +18,7 @@ const plan = {
   scratch_bytes: 100,
   total_bytes: 4600,
   available_bytes: 10_000,
+  limit: null,
   fit: "fits",
 } as Plan;
 
