@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 pub use options::{Attention, Options, Progress, Trial};
 
+use lyn_shaders::cache_row::CacheType;
+
 use crate::chat::Detected;
 use crate::checkpoint::{Checkpoint, GenerationDefaults, Source};
 use crate::error::{Code, Error, Result};
@@ -127,7 +129,8 @@ impl Engine {
         let limits = adapter.map_or(trial.limits.unwrap_or(Limits::HOST), |info| info.limits);
         let wanted = Wanted {
             context: options.context,
-            settings: Settings { context: 0, sequences, chunk, rows, index_topk },
+            cache_type: options.cache_type,
+            settings: Settings { context: 0, sequences, chunk, rows, index_topk, cache_type: CacheType::F32 },
             prediction: options.prediction,
             shard_bytes: limits.shard_bytes().min(trial.shard_bytes.unwrap_or(u64::MAX)),
             limits,

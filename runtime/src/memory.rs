@@ -1,9 +1,11 @@
 //! What a model will use, worked out from headers before weights are read.
 
-use lyn_shaders::Extent;
+use lyn_shaders::cache_row::CacheRow;
+pub use lyn_shaders::cache_row::CacheType;
+use lyn_shaders::{Extent, cache_write, index_key_write};
 use serde::Serialize;
 
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, ModelConfig};
 use crate::error::{Code, Error, Result};
 use crate::layout::{Contents, Layout};
 use crate::limits::Limits;
@@ -34,8 +36,13 @@ pub struct Plan {
     pub stored_bytes: u64,
     /// Weights, as they lie in memory.
     pub weights_bytes: u64,
-    /// Cache of all layers, f32.
+    /// Cache of all layers.
     pub cache_bytes: u64,
+    /// How it is packed.
+    #[serde(serialize_with = "name_of")]
+    pub cache_type: CacheType,
+    /// Whether f32 was left for it because it does not fit.
+    pub cache_narrowed: bool,
     /// Tensors of a step, those that its passes share included: as its recordings ask for.
     pub scratch_bytes: u64,
     /// All of these.
@@ -49,6 +56,9 @@ pub struct Plan {
     /// Where it does not fit: the longest context that would, in whole pages.
     #[serde(skip)]
     pub fitting_context: Option<u32>,
+    /// Where it does not fit: the widest of narrower cache types that would, with the same context.
+    #[serde(skip)]
+    pub fitting_cache_type: Option<CacheType>,
 }
 
 /// Whether a plan fits.
@@ -63,6 +73,13 @@ pub enum Fit {
     DoesNotFit,
     /// The adapter does not say how much memory it has.
     Unknown,
+}
+
+/// What a layer keeps of each position, where it has an indexer of its own: two rows; else the first of them.
+pub fn cache_rows(config: &ModelConfig, cache_type: CacheType) -> Vec<CacheRow> {
+    let latents = cache_write::row(config.kv_lora_rank, config.qk_rope_head_dim / 2, cache_type);
+    let keys = config.indexer.as_ref().map(|indexer| index_key_write::row(indexer.head_dim, cache_type));
+    std::iter::once(latents).chain(keys).collect()
 }
 
 /// How many positions to make room for.
@@ -85,7 +102,9 @@ const LEAST_AUTO_CONTEXT: u32 = 512;
 pub(crate) struct Wanted<'a> {
     /// Positions.
     pub(crate) context: ContextSize,
-    /// Everything else; its context is the plan's to choose.
+    /// How the cache is packed; none: the plan chooses.
+    pub(crate) cache_type: Option<CacheType>,
+    /// Everything else; context and cache type are the plan's to choose.
     pub(crate) settings: Settings,
     /// Whether multi-token prediction is loaded too.
     pub prediction: bool,
@@ -139,17 +158,41 @@ impl<'a> Planned<'a> {
             planned = Planned::for_context(checkpoint, dims, wanted, tokens)?;
         }
         if planned.plan.fit == Fit::DoesNotFit {
-            planned.plan.fitting_context = Planned::fitting(checkpoint, dims, wanted, tokens)?;
+            let cache_type = planned.plan.cache_type;
+            planned.plan.fitting_context = Planned::fitting(checkpoint, dims, wanted, (cache_type, tokens))?;
+            let narrower = CacheType::ALL.into_iter().filter(|&other| other as usize > cache_type as usize);
+            for narrower in narrower {
+                if Planned::packed(checkpoint, dims, wanted, (narrower, tokens))?.plan.fit != Fit::DoesNotFit {
+                    planned.plan.fitting_cache_type = Some(narrower);
+                    break;
+                }
+            }
         }
         Ok(planned)
     }
 
+    /// With the cache type that is wanted; without one in f32, or in f16 where that makes it fit.
+    fn for_context(checkpoint: &'a Checkpoint, dims: &Dims, wanted: &Wanted<'_>, tokens: u32) -> Result<Planned<'a>> {
+        let wide = Planned::packed(checkpoint, dims, wanted, (wanted.cache_type.unwrap_or_default(), tokens))?;
+        if wide.plan.fit != Fit::DoesNotFit || wanted.cache_type.is_some() {
+            return Ok(wide);
+        }
+        let mut narrow = Planned::packed(checkpoint, dims, wanted, (CacheType::F16, tokens))?;
+        narrow.plan.cache_narrowed = true;
+        Ok(if narrow.plan.fit == Fit::DoesNotFit { wide } else { narrow })
+    }
+
     /// The longest context below `tokens`, in whole pages, that fits.
-    fn fitting(checkpoint: &'a Checkpoint, dims: &Dims, wanted: &Wanted<'_>, tokens: u32) -> Result<Option<u32>> {
+    fn fitting(
+        checkpoint: &'a Checkpoint,
+        dims: &Dims,
+        wanted: &Wanted<'_>,
+        (cache_type, tokens): (CacheType, u32),
+    ) -> Result<Option<u32>> {
         let (mut fits, mut too_many) = (0, tokens.div_ceil(PAGE));
         while fits + 1 < too_many {
             let pages = fits.midpoint(too_many);
-            match Planned::for_context(checkpoint, dims, wanted, pages * PAGE)?.plan.fit {
+            match Planned::packed(checkpoint, dims, wanted, (cache_type, pages * PAGE))?.plan.fit {
                 Fit::DoesNotFit => too_many = pages,
                 _ => fits = pages,
             }
@@ -157,9 +200,14 @@ impl<'a> Planned<'a> {
         Ok((fits > 0).then_some(fits * PAGE))
     }
 
-    fn for_context(checkpoint: &'a Checkpoint, dims: &Dims, wanted: &Wanted<'_>, context: u32) -> Result<Planned<'a>> {
+    fn packed(
+        checkpoint: &'a Checkpoint,
+        dims: &Dims,
+        wanted: &Wanted<'_>,
+        (cache_type, context): (CacheType, u32),
+    ) -> Result<Planned<'a>> {
         let (config, totals) = (&checkpoint.config, checkpoint.totals(false));
-        let settings = Settings { context, ..wanted.settings };
+        let settings = Settings { context, cache_type, ..wanted.settings };
         let mut layout = Layout::new(checkpoint, wanted.shard_bytes);
         let tensors = Tensors::lay_out(&mut layout, dims, &settings, wanted.prediction)?;
         let page_bytes = tensors.cache().map(|tensor| tensor.page(0).1.saturating_mul(4)).fold(0, u64::saturating_add);
@@ -195,18 +243,28 @@ impl<'a> Planned<'a> {
             stored_bytes: totals.stored_bytes,
             weights_bytes,
             cache_bytes,
+            cache_type,
+            cache_narrowed: false,
             scratch_bytes,
             total_bytes,
             available_bytes: wanted.available_bytes,
             fit,
             limit: limit.map(|error| error.message().to_owned()),
             fitting_context: None,
+            fitting_cache_type: None,
         };
         Ok(Planned { plan, layout, tensors, settings })
     }
 }
 
 impl Plan {
+    /// What would fit instead.
+    fn remedy(&self) -> Option<String> {
+        let context = self.fitting_context.map(|fitting| format!("--context {fitting}"));
+        let cache_type = self.fitting_cache_type.map(|fitting| format!("--cache-type {fitting}"));
+        context.into_iter().chain(cache_type).reduce(|one, other| format!("{one} or {other}"))
+    }
+
     /// Refuses a plan that exceeds a limit of the adapter: no memory helps, and nothing can force it.
     ///
     /// # Errors
@@ -214,8 +272,8 @@ impl Plan {
     pub fn check_limits(&self) -> Result<()> {
         let Some(limit) = &self.limit else { return Ok(()) };
         let error = Error::new(Code::LimitTooSmall, limit);
-        Err(match self.fitting_context {
-            Some(fitting) => error.with_help(format!("--context {fitting} would fit")),
+        Err(match self.remedy() {
+            Some(remedy) => error.with_help(format!("{remedy} would fit")),
             None => error,
         })
     }
@@ -237,11 +295,15 @@ impl Plan {
             bytes(available)
         );
         let error = Error::new(Code::OutOfMemory, message).with_detail("needed_bytes", self.total_bytes);
-        Err(match self.fitting_context {
-            Some(fitting) => error.with_help(format!("--context {fitting} would fit, or use --force to try anyway")),
+        Err(match self.remedy() {
+            Some(remedy) => error.with_help(format!("{remedy} would fit, or use --force to try anyway")),
             None => error.with_help("use a smaller model, or use --force to try anyway"),
         })
     }
+}
+
+fn name_of<S: serde::Serializer>(cache_type: &CacheType, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    serializer.serialize_str(cache_type.name())
 }
 
 /// Bytes as people read them: `10.5 GiB`.
@@ -263,7 +325,7 @@ mod tests {
 
     fn plan(context: ContextSize, memory_bytes: Option<u64>) -> Plan {
         let checkpoint = pollster::block_on(Checkpoint::open(crate::models::stories())).expect("the model");
-        let options = Options { context, memory_bytes, ..Options::default() };
+        let options = Options { context, cache_type: Some(CacheType::F32), memory_bytes, ..Options::default() };
         Engine::plan_for(&checkpoint, None, &options).expect("a plan")
     }
 
@@ -281,11 +343,13 @@ mod tests {
             assert_eq!(plan(ContextSize::Tokens(fitting + PAGE), Some(available)).fit, Fit::DoesNotFit, "{fitting}");
             let error = refused.check().expect_err("too long");
             assert_eq!(error.code(), Code::OutOfMemory);
-            assert!(error.help().concat().contains(&format!("--context {fitting} would fit")), "{:?}", error.help());
+            assert!(error.help().concat().contains(&format!("--context {fitting} ")), "{:?}", error.help());
         }
         let none = plan(ContextSize::Tokens(PAGE), Some(least.total_bytes - 1));
         assert_eq!((none.fit, none.fitting_context), (Fit::DoesNotFit, None));
-        assert!(none.check().expect_err("too large").help().concat().contains("a smaller model"));
+        assert!(none.check().expect_err("too large").help().concat().contains("--cache-type f16 would fit"));
+        let nothing = plan(ContextSize::Tokens(PAGE), Some(1)).check().expect_err("too large");
+        assert!(nothing.help().concat().contains("a smaller model"), "{:?}", nothing.help());
         assert!(plan(ContextSize::Tokens(PAGE), Some(least.total_bytes)).check().is_ok());
     }
 
@@ -301,6 +365,29 @@ mod tests {
         assert_eq!(plan(ContextSize::Auto, Some(1)).context, LEAST_AUTO_CONTEXT);
         assert_eq!(plan(ContextSize::Max, Some(whole.total_bytes * 2)).fit, Fit::Fits);
         assert_eq!(plan(ContextSize::Auto, Some(1)).fit, Fit::DoesNotFit);
+    }
+
+    /// Oracle: plans of the types that are named.
+    #[test]
+    fn memory_that_f32_exceeds_is_planned_in_f16() {
+        let checkpoint = pollster::block_on(Checkpoint::open(crate::models::stories())).expect("the model");
+        let plan = |cache_type, memory_bytes| {
+            let options = Options { context: ContextSize::Max, cache_type, memory_bytes, ..Options::default() };
+            Engine::plan_for(&checkpoint, None, &options).expect("a plan")
+        };
+        let total = |cache_type| plan(Some(cache_type), None).total_bytes;
+        let [wide, half, least] = CacheType::ALL.map(total);
+        assert!(wide > half && half > least);
+        let chosen = |memory| {
+            let plan = plan(None, Some(memory));
+            (plan.cache_type, plan.cache_narrowed, plan.fit == Fit::DoesNotFit)
+        };
+        assert_eq!(chosen(wide), (CacheType::F32, false, false));
+        assert_eq!(chosen(wide - 1), (CacheType::F16, true, false));
+        assert_eq!(chosen(half), (CacheType::F16, true, false));
+        assert_eq!(chosen(half - 1), (CacheType::F32, false, true));
+        let help = plan(None, Some(half - 1)).check().expect_err("too large").help().concat();
+        assert!(help.contains("--cache-type fp8 would fit"), "{help}");
     }
 
     /// Oracle: by hand.

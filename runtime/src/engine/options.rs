@@ -1,5 +1,7 @@
 //! How an engine is set up, and how far its loading has come.
 
+use lyn_shaders::cache_row::CacheType;
+
 use crate::limits::Limits;
 use crate::memory::ContextSize;
 use crate::model::Dims;
@@ -31,6 +33,8 @@ pub struct Options {
     pub device: String,
     /// Positions to make room for.
     pub context: ContextSize,
+    /// How the cache is packed; none: in f32, or in f16 where the context would not fit in f32.
+    pub cache_type: Option<CacheType>,
     /// Which positions attention reads.
     pub attention: Attention,
     /// Positions that the indexer keeps; none: the config's.
@@ -57,6 +61,7 @@ impl Default for Options {
         Options {
             device: "auto".to_owned(),
             context: ContextSize::Auto,
+            cache_type: None,
             attention: Attention::Sparse,
             index_topk: None,
             chunk: None,

@@ -9,7 +9,7 @@ use crate::checkpoint::{BoxFuture, CONFIG_FILE, Checkpoint, ModelConfig, SINGLE_
 use crate::engine::{Engine, Options, Place, Trial};
 use crate::gpu::AdapterInfo;
 use crate::host::Executor;
-use crate::memory::{ContextSize, Fit, Planned};
+use crate::memory::{CacheType, ContextSize, Fit, Planned};
 use crate::model::{self, Dims, Parts};
 use crate::platform::block_on;
 
@@ -118,16 +118,17 @@ fn a_plan_refuses_what_loading_would() {
     let checkpoint = stories();
     let dims = Dims::new(&checkpoint.config, u32::MAX);
     let mut outcomes = [0; 2];
-    for context in [64, 448, 2048] {
+    let contexts = [64, 448, 2048].into_iter().flat_map(|context| CacheType::ALL.map(|it| (context, it)));
+    for (context, cache_type) in contexts {
         for binding_bytes in [16 << 10, 90_000, 129_024, 129_023, 589_824, 589_823, 2 << 20] {
             let limits = limits(binding_bytes);
             let (options, trial) = (
-                Options { context: ContextSize::Tokens(context), ..Options::default() },
+                Options { context: ContextSize::Tokens(context), cache_type: Some(cache_type), ..Options::default() },
                 Trial { limits: Some(limits), ..Trial::default() },
             );
             let planned = Engine::planned(&checkpoint, &dims, None, &options, trial).expect("a plan");
             let loaded = load(&planned, &dims, limits).map_err(|error| error.message().to_owned());
-            let what = format!("context {context}, bindings of {binding_bytes} bytes");
+            let what = format!("context {context} in {cache_type}, bindings of {binding_bytes} bytes");
             assert_eq!(planned.plan.limit, loaded.clone().err(), "{what}");
             assert_eq!(planned.plan.fit == Fit::DoesNotFit, loaded.is_err(), "{what}");
             outcomes[usize::from(loaded.is_ok())] += 1;
@@ -140,7 +141,12 @@ fn a_plan_refuses_what_loading_would() {
 #[test]
 fn loading_ends_as_planned() {
     let limits = limits(1 << 20);
-    let options = |context| Options { context: ContextSize::Tokens(context), force: true, ..Options::default() };
+    let options = |context| Options {
+        context: ContextSize::Tokens(context),
+        cache_type: Some(CacheType::F32),
+        force: true,
+        ..Options::default()
+    };
     let trial = Trial { limits: Some(limits), ..Trial::default() };
     let loading = |context| {
         let (options, mut go_on) = (options(context), |_| true);
@@ -161,26 +167,49 @@ fn loading_ends_as_planned() {
     }
 }
 
-/// Oracle: 512 latents and 64 rotated dims of 4 bytes for each position, in whole pages.
+/// Oracle: the bytes of a row, in whole pages: 512 latents and 64 rotated dims.
 #[test]
 fn the_cache_of_a_large_model_meets_its_binding() {
     let checkpoint = v32();
     let mut outcomes = [0; 2];
-    for context in [8192, 58_240, 58_304, 116_480, 131_072, 163_840] {
-        for mib in [128, 256, 2048] {
+    for (cache_type, row_bytes) in
+        CacheType::ALL.into_iter().zip([(512 + 64) * 4, (512 + 64) * 2, 512 + 4 * 4 + 64 * 2])
+    {
+        for (context, mib) in
+            [(8192, 128), (58_240, 128), (58_304, 128), (116_480, 256), (131_072, 128), (131_072, 2048)]
+        {
             let info = adapter(limits(mib << 20));
-            let options = Options { context: ContextSize::Tokens(context), ..Options::default() };
+            let options =
+                Options { context: ContextSize::Tokens(context), cache_type: Some(cache_type), ..Options::default() };
             let plan = Engine::plan_for(&checkpoint, Some(&info), &options).expect("a plan");
-            let bytes = u64::from(context) * (512 + 64) * 4;
+            let bytes = u64::from(context) * row_bytes;
             let expected = (bytes > mib << 20).then(|| {
                 format!("layer 0 latent cache needs one {bytes}-byte binding; \"Some GPU\" allows {}", mib << 20)
             });
-            assert_eq!(plan.limit, expected, "context {context}, {mib} MiB");
+            assert_eq!(plan.limit, expected, "context {context} in {cache_type}, {mib} MiB");
             assert_eq!(plan.check().is_err(), expected.is_some());
             outcomes[usize::from(plan.limit.is_none())] += 1;
         }
     }
-    assert!(outcomes.iter().all(|&count| count > 3), "refused, accepted: {outcomes:?}");
+    assert!(outcomes.iter().all(|&count| count > 2), "refused, accepted: {outcomes:?}");
+}
+
+/// Without a word about the type, a context that bindings do not hold in f32 is kept in f16; fp8 is for those who ask for it.
+#[test]
+fn a_context_that_f32_cannot_hold_is_kept_in_f16() {
+    let checkpoint = v32();
+    let plan = |context, cache_type| {
+        let options = Options { context: ContextSize::Tokens(context), cache_type, ..Options::default() };
+        Engine::plan_for(&checkpoint, Some(&adapter(limits(128 << 20))), &options).expect("a plan")
+    };
+    let chosen = |plan: &crate::memory::Plan| (plan.cache_type, plan.cache_narrowed, plan.limit.is_none());
+    assert_eq!(chosen(&plan(58_240, None)), (CacheType::F32, false, true));
+    assert_eq!(chosen(&plan(116_480, None)), (CacheType::F16, true, true));
+    let refused = plan(131_072, None);
+    assert_eq!(chosen(&refused), (CacheType::F32, false, false));
+    let help = refused.check().expect_err("too long").help().concat();
+    assert!(help.contains("--context 58240 or --cache-type fp8 would fit"), "{help}");
+    assert_eq!(chosen(&plan(131_072, Some(CacheType::Fp8))), (CacheType::Fp8, false, true));
 }
 
 #[test]
