@@ -258,6 +258,18 @@ fn a_tensor_beyond_the_binding_limit_is_named_with_its_bytes() {
     }
 }
 
+/// Oracle: what software drivers must be able to say of the memory they use, which is this machine's.
+#[test]
+fn backends_tell_the_memory_of_their_devices() {
+    for adapter in lyn_conformance::adapters() {
+        let (info, memory) = (adapter.info(), adapter.backend_memory().expect("a heap of the device's own"));
+        println!("{}: {memory:?}", info.name);
+        assert!(memory.total_bytes >= 128 << 20, "{}: {memory:?}", info.name);
+        assert!(memory.free_bytes.is_none_or(|free| free <= memory.total_bytes), "{}: {memory:?}", info.name);
+        assert_eq!(info.memory.is_none(), info.kind == "software", "{}", info.name);
+    }
+}
+
 #[test]
 fn a_runner_refuses_what_its_context_cannot_hold() {
     let options = Options { context: ContextSize::Tokens(32), sequences: 1, ..options() };

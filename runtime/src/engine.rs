@@ -135,7 +135,10 @@ impl Engine {
             shard_bytes: limits.shard_bytes().min(trial.shard_bytes.unwrap_or(u64::MAX)),
             limits,
             place: adapter.map_or(host::NAME, |info| &info.name),
-            available_bytes: options.memory_bytes.filter(|_| software),
+            available_bytes: match adapter {
+                Some(info) if !software => info.memory.map(|memory| memory.available_bytes()),
+                _ => options.memory_bytes,
+            },
         };
         Planned::new(checkpoint, dims, &wanted)
     }

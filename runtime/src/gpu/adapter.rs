@@ -5,6 +5,8 @@ use serde::Serialize;
 use crate::error::{Code, Error, Result, quote};
 use crate::limits::Limits;
 
+use super::memory::{self, DeviceMemory};
+
 /// An adapter at hand.
 #[derive(Clone, Debug)]
 pub struct Adapter {
@@ -39,6 +41,9 @@ pub struct AdapterInfo {
     /// What tensors and kernels have to stay within.
     #[serde(skip)]
     pub limits: Limits,
+    /// Its memory, as it was when it was asked; none: unknown, or the machine's.
+    #[serde(skip)]
+    pub memory: Option<DeviceMemory>,
 }
 
 /// All adapters of this machine, best first: discrete, integrated, virtual, other, software; GL only where nothing else is.
@@ -100,6 +105,11 @@ pub(super) fn limits(limits: &wgpu::Limits) -> Limits {
 }
 
 impl Adapter {
+    /// What the backend says of the adapter's memory; on a software adapter of the machine's, in its own way.
+    pub fn backend_memory(&self) -> Option<DeviceMemory> {
+        memory::of(&self.inner)
+    }
+
     /// What the adapter says of itself.
     pub fn info(&self) -> AdapterInfo {
         let (info, limits, features) = (self.inner.get_info(), self.inner.limits(), self.inner.features());
@@ -115,6 +125,7 @@ impl Adapter {
             max_buffer_bytes: limits.max_buffer_size,
             max_binding_bytes: limits.max_storage_buffer_binding_size,
             limits: self::limits(&limits),
+            memory: self.backend_memory().filter(|_| info.device_type != wgpu::DeviceType::Cpu),
         }
     }
 }

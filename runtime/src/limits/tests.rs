@@ -7,7 +7,7 @@ use serde_json::json;
 use super::*;
 use crate::checkpoint::{BoxFuture, CONFIG_FILE, Checkpoint, ModelConfig, SINGLE_FILE, Source, names};
 use crate::engine::{Engine, Options, Place, Trial};
-use crate::gpu::AdapterInfo;
+use crate::gpu::{AdapterInfo, DeviceMemory};
 use crate::host::Executor;
 use crate::memory::{CacheType, ContextSize, Fit, Planned};
 use crate::model::{self, Dims, Parts};
@@ -98,6 +98,7 @@ fn adapter(limits: Limits) -> AdapterInfo {
         max_buffer_bytes: limits.buffer_bytes,
         max_binding_bytes: limits.binding_bytes,
         limits,
+        memory: None,
     }
 }
 
@@ -210,6 +211,33 @@ fn a_context_that_f32_cannot_hold_is_kept_in_f16() {
     let help = refused.check().expect_err("too long").help().concat();
     assert!(help.contains("--context 58240 or --cache-type fp8 would fit"), "{help}");
     assert_eq!(chosen(&plan(131_072, Some(CacheType::Fp8))), (CacheType::Fp8, false, true));
+}
+
+/// Oracle: the total of a plan, against what a device says of its memory.
+#[test]
+fn a_device_s_memory_decides() {
+    let checkpoint = stories();
+    let plan = |memory| {
+        let info = AdapterInfo { memory, ..adapter(Limits::HOST) };
+        let options = Options { context: ContextSize::Max, cache_type: Some(CacheType::F32), ..Options::default() };
+        Engine::plan_for(&checkpoint, Some(&info), &options).expect("a plan")
+    };
+    let memory = |total_bytes, free_bytes| Some(DeviceMemory { total_bytes, free_bytes });
+    let unknown = plan(None);
+    assert_eq!((unknown.fit, unknown.available_bytes), (Fit::Unknown, None));
+    let needed = unknown.total_bytes;
+    for (memory, fit, available) in [
+        (memory(1 << 40, Some(needed * 2)), Fit::Fits, needed * 2),
+        (memory(1 << 40, Some(needed)), Fit::Tight, needed),
+        (memory(1 << 40, Some(needed - 1)), Fit::DoesNotFit, needed - 1),
+        (memory(needed * 2, None), Fit::Fits, needed * 2),
+        (memory(needed - 1, None), Fit::DoesNotFit, needed - 1),
+    ] {
+        let plan = plan(memory);
+        assert_eq!((plan.fit, plan.available_bytes), (fit, Some(available)), "{memory:?}");
+    }
+    let refused = plan(memory(1 << 40, Some(needed - 1))).check().expect_err("too large");
+    assert_eq!(refused.code(), Code::OutOfMemory);
 }
 
 #[test]
