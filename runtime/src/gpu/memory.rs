@@ -1,7 +1,8 @@
 //! How much memory an adapter has and how much of it is free: WebGPU has no way to ask, the backends under it do.
 //!
-//! In: an adapter. Out: bytes, or nothing where nobody knows: in a browser, and on GL. Never: a handle that outlives a call. Every use of `unsafe` in the runtime is here: wgpu calls access to its backends
-//! unsafe, since handles could be misused, and Vulkan's own functions are foreign ones.
+//! In: an adapter. Out: bytes, or nothing where nobody knows: in a browser, and on GL. Never: a handle that outlives a call.
+//! Every use of `unsafe` in the runtime is here: wgpu calls access to its backends unsafe, since handles could be misused, and
+//! Vulkan's own functions are foreign ones.
 #![cfg_attr(
     not(target_arch = "wasm32"),
     expect(
