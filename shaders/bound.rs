@@ -2,6 +2,8 @@
 //!
 //! Every bound is absolute and per element. Sources: WGSL's accuracy table, and the usual analysis of floating-point sums.
 
+use crate::cache_row::CacheRow;
+use crate::case::POISON;
 use crate::kernel::floats;
 
 /// Half the distance between 1 and the next f32: 2⁻²⁴.
@@ -87,6 +89,15 @@ pub enum Bound {
         /// Bound of the normalised mean square error; infinite for data made to cancel.
         nmse: f64,
     },
+    /// Rows of the cache: elements, taken out of their packing, judged as in [`Bound::Floats`].
+    Rows {
+        /// How they are packed.
+        row: CacheRow,
+        /// Absolute bound of each element, row by row.
+        allowed: Vec<f64>,
+        /// Bound of the normalised mean square error.
+        nmse: f64,
+    },
     /// Pairs of words: the first equals the reference's, the second is a float judged as in [`Bound::Floats`].
     Entries {
         /// Absolute bound of each pair's float.
@@ -120,6 +131,7 @@ impl Bound {
         match self {
             Bound::Bits => judge_bits(got, reference, 1),
             Bound::Floats { allowed, nmse } => judge_floats(got, reference, allowed, *nmse),
+            Bound::Rows { row, allowed, nmse } => judge_rows(got, reference, row, allowed, *nmse),
             Bound::Entries { allowed, nmse } => match judge_bits(got, reference, 2) {
                 Verdict::Pass { .. } => judge_floats(&second_words(got), &second_words(reference), allowed, *nmse),
                 fail => fail,
@@ -136,6 +148,25 @@ fn judge_bits(got: &[u32], reference: &[u32], step: usize) -> Verdict {
             Verdict::Fail { at, what: format!("got {:#010x}, expected {:#010x}, bit for bit", got[at], reference[at]) }
         }
     }
+}
+
+/// Rows that the reference wrote by their elements; of others every word, since poison is no number.
+fn judge_rows(got: &[u32], reference: &[u32], row: &CacheRow, allowed: &[f64], nmse: f64) -> Verdict {
+    let width = row.width() as usize;
+    let (mut elements, mut expected, mut within) = (vec![], vec![], vec![]);
+    for (place, allowed) in (0..).zip(allowed.chunks(width)) {
+        let words = || (0..row.words()).map(|word| row.place(place, word));
+        if words().all(|at| reference[at] == POISON) {
+            if let Some(at) = words().find(|&at| got[at] != POISON) {
+                return Verdict::Fail { at, what: format!("row {place}, which has no token, was written") };
+            }
+            continue;
+        }
+        elements.extend(row.read(got, place).into_iter().map(f32::to_bits));
+        expected.extend(row.read(reference, place).into_iter().map(f32::to_bits));
+        within.extend_from_slice(allowed);
+    }
+    judge_floats(&elements, &expected, &within, nmse)
 }
 
 fn second_words(words: &[u32]) -> Vec<u32> {

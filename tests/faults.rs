@@ -248,13 +248,25 @@ fn a_device_lost_during_a_read_fails_the_read_and_another_device_works() {
 #[test]
 fn a_tensor_beyond_the_binding_limit_is_named_with_its_bytes() {
     for (name, device) in full_devices() {
-        let limit = device.binding_bytes();
+        let limit = device.info().limits.tensor_bytes();
         let mut executor = gpu::Executor::new(device);
         let error = platform::block_on(executor.allocate("model.embed_tokens", limit / 4 + 1)).expect_err("too large");
         assert_eq!(error.code(), Code::LimitTooSmall, "{name}: {error}");
         for part in ["model.embed_tokens".to_owned(), (limit / 4 * 4 + 4).to_string(), limit.to_string()] {
             assert!(error.to_string().contains(&part), "{name}: {error}: without {part}");
         }
+    }
+}
+
+/// Oracle: what software drivers must be able to say of the memory they use, which is this machine's.
+#[test]
+fn backends_tell_the_memory_of_their_devices() {
+    for adapter in lyn_conformance::adapters() {
+        let (info, memory) = (adapter.info(), adapter.backend_memory().expect("a heap of the device's own"));
+        println!("{}: {memory:?}", info.name);
+        assert!(memory.total_bytes >= 128 << 20, "{}: {memory:?}", info.name);
+        assert!(memory.free_bytes.is_none_or(|free| free <= memory.total_bytes), "{}: {memory:?}", info.name);
+        assert_eq!(info.memory.is_none(), info.kind == "software", "{}", info.name);
     }
 }
 

@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "what was measured is part of a test's report")]
 
 mod answers;
+mod cache_types;
 mod equivalence;
 mod faults;
 mod interface;

@@ -190,6 +190,7 @@ fn unused(engine: &EngineArgs) -> Vec<&'static str> {
         ("--attention", engine.attention != AttentionArg::Sparse),
         ("--index-topk", engine.index_topk.is_some()),
         ("--chunk", engine.chunk.is_some()),
+        ("--cache-type", engine.cache_type.is_some()),
     ];
     set.into_iter().filter_map(|(name, set)| set.then_some(name)).collect()
 }

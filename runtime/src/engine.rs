@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 pub use options::{Attention, Options, Progress, Trial};
 
+use lyn_shaders::cache_row::CacheType;
+
 use crate::chat::Detected;
 use crate::checkpoint::{Checkpoint, GenerationDefaults, Source};
 use crate::error::{Code, Error, Result};
@@ -16,6 +18,7 @@ use crate::gpu::{AdapterInfo, Device, adapter, self_check};
 use crate::gpu;
 use crate::host;
 use crate::language::{Language, no_tokenizer};
+use crate::limits::Limits;
 use crate::memory::{Plan, Planned, Wanted};
 use crate::model::{Dims, Settings};
 use crate::text::Tokenizer;
@@ -57,18 +60,10 @@ impl Place {
         }
     }
 
-    /// Bytes of the largest tensor that can be bound.
-    fn binding_bytes(&self) -> u64 {
-        match self {
-            Place::Gpu(device) => device.binding_bytes(),
-            Place::Host => 1 << 31,
-        }
-    }
-
-    fn executor(self) -> Executor {
+    fn executor(self, trial: Trial) -> Executor {
         match self {
             Place::Gpu(device) => Executor::Gpu(Box::new(gpu::Executor::new(*device))),
-            Place::Host => Executor::Host(host::Executor::default()),
+            Place::Host => Executor::Host(host::Executor::new(trial.limits.unwrap_or(Limits::HOST))),
         }
     }
 }
@@ -105,15 +100,13 @@ impl Engine {
     /// `bad_request` for a context or a chunk that the model does not have.
     pub fn plan_for(checkpoint: &Checkpoint, adapter: Option<&AdapterInfo>, options: &Options) -> Result<Plan> {
         let dims = Dims::new(&checkpoint.config, u32::MAX);
-        let binding_bytes = adapter.map_or(1 << 31, |info| info.max_binding_bytes);
-        Ok(Engine::planned(checkpoint, &dims, adapter, binding_bytes, options, Trial::default())?.plan)
+        Ok(Engine::planned(checkpoint, &dims, adapter, options, Trial::default())?.plan)
     }
 
-    fn planned<'a>(
+    pub(crate) fn planned<'a>(
         checkpoint: &'a Checkpoint,
         dims: &Dims,
         adapter: Option<&AdapterInfo>,
-        binding_bytes: u64,
         options: &Options,
         trial: Trial,
     ) -> Result<Planned<'a>> {
@@ -133,12 +126,19 @@ impl Engine {
             (false, false) => sequences,
         };
         let index_topk = options.attention.index_topk(dims, options.index_topk);
+        let limits = adapter.map_or(trial.limits.unwrap_or(Limits::HOST), |info| info.limits);
         let wanted = Wanted {
             context: options.context,
-            settings: Settings { context: 0, sequences, chunk, rows, index_topk },
+            cache_type: options.cache_type,
+            settings: Settings { context: 0, sequences, chunk, rows, index_topk, cache_type: CacheType::F32 },
             prediction: options.prediction,
-            shard_bytes: binding_bytes.min(trial.shard_bytes.unwrap_or(u64::MAX)),
-            available_bytes: options.memory_bytes.filter(|_| software),
+            shard_bytes: limits.shard_bytes().min(trial.shard_bytes.unwrap_or(u64::MAX)),
+            limits,
+            place: adapter.map_or(host::NAME, |info| &info.name),
+            available_bytes: match adapter {
+                Some(info) if !software => info.memory.map(|memory| memory.available_bytes()),
+                _ => options.memory_bytes,
+            },
         };
         Planned::new(checkpoint, dims, &wanted)
     }
@@ -182,9 +182,9 @@ impl Engine {
         let language = Language::open(&checkpoint).await?;
         let vocab_limit = language.as_ref().map_or(usize::MAX, |language| language.tokenizer().size());
         let dims = Dims::new(&checkpoint.config, u32::try_from(vocab_limit).unwrap_or(u32::MAX));
-        let binding_bytes = place.binding_bytes();
-        let planned = Engine::planned(&checkpoint, &dims, place.adapter(), binding_bytes, options, trial)?;
+        let planned = Engine::planned(&checkpoint, &dims, place.adapter(), options, trial)?;
         let Planned { plan, layout, tensors, settings } = planned;
+        plan.check_limits()?;
         if !options.force {
             plan.check()?;
         }
@@ -194,7 +194,7 @@ impl Engine {
             let passed = self_check::run(device).await?;
             tracing::debug!(cases = passed.cases(), "the adapter passed the self-check");
         }
-        let mut executor = place.executor();
+        let mut executor = place.executor(trial);
         let total_bytes = checkpoint.totals(options.prediction).stored_bytes;
         // Vectors are widened and scales are read apart: what the loader counts is near the stored bytes, not equal.
         let mut report = |done: u64| progress(Progress::Upload { done_bytes: done.min(total_bytes), total_bytes });

@@ -5,18 +5,28 @@
 use lyn_shaders::{Access, Extent, Slot};
 
 use crate::error::{Code, Error, Result};
+use crate::limits::Limits;
 use crate::record::{Recording, Tap, scratch_index};
 
+/// What errors call the host.
+pub(crate) const NAME: &str = "this machine";
+
 /// Memory of slots on the host.
-#[derive(Default)]
 pub struct Executor {
+    limits: Limits,
     slots: Vec<Vec<u32>>,
     scratch: Vec<Vec<u32>>,
 }
 
 impl Executor {
+    /// An executor without memory yet; tensors stay within `limits`.
+    pub(crate) fn new(limits: Limits) -> Executor {
+        Executor { limits, slots: vec![], scratch: vec![] }
+    }
+
     /// Memory for a tensor, zeroed.
     pub(crate) fn allocate(&mut self, name: &str, words: u64) -> Result<Slot> {
+        self.limits.tensor(NAME, name, words)?;
         self.slots.push(zeroed(name, words)?);
         u32::try_from(self.slots.len() - 1).map(Slot).map_err(|_| Error::new(Code::Internal, "too many tensors"))
     }
@@ -41,6 +51,7 @@ impl Executor {
 
     /// Makes room for a recording's scratch.
     pub(crate) fn prepare(&mut self, recording: &Recording) -> Result<()> {
+        self.limits.scratch(NAME, recording)?;
         for (i, &words) in recording.scratch_words.iter().enumerate() {
             if self.scratch.len() <= i {
                 self.scratch.push(Vec::new());

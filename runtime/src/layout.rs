@@ -130,6 +130,11 @@ impl<'a> Layout<'a> {
         words.fold(0, u64::saturating_add).saturating_mul(4)
     }
 
+    /// Asks something of each slot's name and words, in order; the first refusal.
+    pub(crate) fn within(&self, mut ask: impl FnMut(&str, u64) -> Result<()>) -> Result<()> {
+        self.tensors.iter().try_for_each(|laid| ask(&laid.name, laid.words))
+    }
+
     /// Memory that a step writes.
     pub(crate) fn zeros(&mut self, name: &str, words: u64) -> Slot {
         self.add(name, words, Contents::Zeros)

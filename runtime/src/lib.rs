@@ -40,6 +40,7 @@ pub mod inspect;
 pub mod json;
 pub mod language;
 mod layout;
+pub mod limits;
 pub mod memory;
 mod model;
 #[cfg(feature = "embedded-stories")]

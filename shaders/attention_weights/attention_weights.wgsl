@@ -21,7 +21,7 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> q: array<vec4<f32>>;     // [tokens, q_stride4]
 @group(0) @binding(2) var<storage, read> qa: array<vec4<f32>>;    // [tokens, heads, rank4]
-@group(0) @binding(3) var<storage, read> cache: array<vec4<f32>>; // [rows, rank4 + rope4]
+@group(0) @binding(3) var<storage, read> cache: array<CacheVector>; // [rows, row_vectors]: cache_row/read_*.wgsl
 @group(0) @binding(4) var<storage, read> step: array<vec4<u32>>;  // common/step.wgsl
 @group(0) @binding(5) var<storage, read> pages: array<u32>;       // [sequences, pages_per_sequence]
 @group(0) @binding(6) var<storage, read_write> out: array<f32>;   // [tokens, out_stride]
@@ -38,14 +38,14 @@ fn scores(t: u32, key: u32) -> vec4<f32> {
     var c = vec4<f32>(0.0);
     var d = vec4<f32>(0.0);
     for (var i = 0u; i < params.rank4; i += 1u) {
-        let k = cache[key + i];
+        let k = cached(key + i) * cached_scale(key + params.rank4 + i / 32u);
         a = fma(qa[qa_row.x + i], k, a);
         b = fma(qa[qa_row.y + i], k, b);
         c = fma(qa[qa_row.z + i], k, c);
         d = fma(qa[qa_row.w + i], k, d);
     }
     for (var i = 0u; i < params.rope4; i += 1u) {
-        let k = cache[key + params.rank4 + i];
+        let k = cached_rest(key, params.rank4, i);
         a = fma(q[q_row.x + i], k, a);
         b = fma(q[q_row.y + i], k, b);
         c = fma(q[q_row.z + i], k, c);
@@ -59,7 +59,7 @@ fn total(v: vec4<f32>) -> f32 { return (v.x + v.y) + (v.z + v.w); }
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let t = group.x;
     let token = step[1u + t];
-    let width = params.rank4 + params.rope4;
+    let width = row_vectors(params.rank4, params.rope4);
     var m = vec4<f32>(NO_SCORE);
     var l = vec4<f32>(0.0);
     for (var p = lane; p <= token.y; p += WORKGROUP) {

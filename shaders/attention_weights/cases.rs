@@ -3,6 +3,8 @@
 
 use super::{AttentionWeights, reference};
 use crate::bound::{self, Bound, ROUNDING, TINY};
+use crate::cache_row::CacheType;
+use crate::cache_write;
 use crate::case::{Case, Data, Random, bits, poison};
 use crate::common::paging::Paging;
 use crate::common::{PAGE, position};
@@ -22,12 +24,26 @@ pub(crate) fn cases() -> Vec<Case> {
         case(golden, 0, &[(0, 200), (1, 40)], Data::Random, true),
     ];
     cases.extend(Data::ALL.map(|data| case([6, 140, 8], 4, &[(0, 180), (1, 70)], data, false)));
+    for cache_type in [CacheType::F16, CacheType::Fp8] {
+        cases.push(case_in(cache_type, [5, 132, 12], 4, &[(0, 63), (1, 64)], Data::Random, false));
+    }
     cases
 }
 
 /// `sizes`: heads, `kv_lora_rank`, `rope_dim`. `tokens`: sequence and position. `spike`: in each page position 7 scores 88,
 /// the others 0.
 fn case(sizes: [u32; 3], first_head: u32, tokens: &[(u32, u32)], data: Data, spike: bool) -> Case {
+    case_in(CacheType::F32, sizes, first_head, tokens, data, spike)
+}
+
+fn case_in(
+    cache_type: CacheType,
+    sizes: [u32; 3],
+    first_head: u32,
+    tokens: &[(u32, u32)],
+    data: Data,
+    spike: bool,
+) -> Case {
     let [heads, kv_lora_rank, rope_dim] = sizes;
     let mut random = Random::new(u64::from(heads * 1000 + kv_lora_rank + tokens[0].1));
     let paging = Paging::scattered(&mut random, tokens);
@@ -45,13 +61,14 @@ fn case(sizes: [u32; 3], first_head: u32, tokens: &[(u32, u32)], data: Data, spi
         qa.iter_mut().enumerate().for_each(|(i, x)| *x = if first(i) { 1.0 / scale } else { 0.0 });
     }
     // Rows that no token sees are poison: they must not be read.
-    let mut cache = poison((paging.rows * width) as usize);
+    let packed = cache_write::row(kv_lora_rank, rope_dim / 2, cache_type);
+    let mut cache = poison((paging.rows * packed.words()) as usize);
     for row in paging.visible_rows() {
-        let target = &mut cache[(row * width) as usize..][..width as usize];
-        target.copy_from_slice(&bits(&data.floats(&mut random, width as usize)));
+        let mut values = data.floats(&mut random, width as usize);
         if spike {
-            target[0] = if row % PAGE == 7 { 88f32.to_bits() } else { 0 };
+            values[0] = if row % PAGE == 7 { 88.0 } else { 0.0 };
         }
+        packed.write(&mut cache, row, &values);
     }
     let kernel = AttentionWeights {
         q: Slot(0),
@@ -71,6 +88,7 @@ fn case(sizes: [u32; 3], first_head: u32, tokens: &[(u32, u32)], data: Data, spi
         scale,
         out_stride: paging.extent.length + 3,
         pages_per_sequence: paging.pages_per_sequence,
+        cache_type,
     };
     let mut out = poison((count * kernel.out_stride) as usize);
     if first_head > 0 {
@@ -80,7 +98,7 @@ fn case(sizes: [u32; 3], first_head: u32, tokens: &[(u32, u32)], data: Data, spi
     let nmse = if spike { f64::INFINITY } else { data.nmse(1e-9) };
     let bounds = vec![Bound::Floats { allowed: allowed(&kernel, &buffers), nmse }];
     let name = format!(
-        "sizes {sizes:?} from head {first_head}, tokens {tokens:?}, {data:?}{}",
+        "{cache_type}, sizes {sizes:?} from head {first_head}, tokens {tokens:?}, {data:?}{}",
         if spike { ", spike" } else { "" }
     );
     Case { name, kernel: Box::new(kernel), buffers, extent: paging.extent, bounds }

@@ -3,8 +3,10 @@
 pub(crate) mod cases;
 mod reference;
 
+use crate::cache_row::{CacheRow, CacheType};
+use crate::cache_write;
 use crate::common;
-use crate::kernel::{Extent, Interface, Kernel, Slot, floats_mut, params, read, write};
+use crate::kernel::{Extent, Interface, Kernel, Slot, Variant, floats_mut, params, read, write};
 use crate::mla_sparse::MERGE;
 
 /// `out[t, p] (+)= 1 / heads · Σ_h softmax_p(scale · (qa[t, h]·c[p] + q_rope[t, h]·r[p]))` over the visible positions p of
@@ -17,7 +19,7 @@ pub struct AttentionWeights {
     pub q: Slot,
     /// `[tokens, heads · kv_lora_rank]`, from `absorb`.
     pub qa: Slot,
-    /// `[rows, kv_lora_rank + rope_dim]`: latents, then the rotated key.
+    /// Latents, then the rotated key: see [`cache_write::row`].
     pub cache: Slot,
     /// The step.
     pub step: Slot,
@@ -47,6 +49,8 @@ pub struct AttentionWeights {
     pub out_stride: u32,
     /// Row length of `pages`.
     pub pages_per_sequence: u32,
+    /// How the cache is packed.
+    pub cache_type: CacheType,
 }
 
 params! {
@@ -69,11 +73,19 @@ impl AttentionWeights {
     fn heads(&self) -> std::ops::Range<u32> {
         self.first_head..self.heads.min(self.first_head + HEADS)
     }
+
+    fn row(&self) -> CacheRow {
+        cache_write::row(self.kv_lora_rank, self.rope_dim / 2, self.cache_type)
+    }
 }
 
 impl Kernel for AttentionWeights {
     fn interface(&self) -> &'static Interface {
         &INTERFACE
+    }
+
+    fn variant(&self) -> Variant {
+        Variant { snippets: vec![self.cache_type.reads()], constants: vec![] }
     }
 
     fn slots(&self) -> Vec<Slot> {

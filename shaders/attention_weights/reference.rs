@@ -9,7 +9,7 @@ pub(super) struct Inputs<'a> {
     kernel: &'a AttentionWeights,
     q: &'a [f32],
     qa: &'a [f32],
-    cache: &'a [f32],
+    cache: &'a [u32],
     step: &'a [u32],
     pages: &'a [u32],
 }
@@ -17,8 +17,8 @@ pub(super) struct Inputs<'a> {
 impl<'a> Inputs<'a> {
     /// Names for the words of slots, in the order of the interface.
     pub(super) fn new(kernel: &'a AttentionWeights, reads: &[&'a [u32]]) -> Self {
-        let (q, qa, cache) = (floats(reads[0]), floats(reads[1]), floats(reads[2]));
-        Inputs { kernel, q, qa, cache, step: reads[3], pages: reads[4] }
+        let (q, qa) = (floats(reads[0]), floats(reads[1]));
+        Inputs { kernel, q, qa, cache: reads[2], step: reads[3], pages: reads[4] }
     }
 
     /// scale · Σ term(query, key) of one head for each visible position; `term` is the product, or its magnitude.
@@ -29,10 +29,11 @@ impl<'a> Inputs<'a> {
         let at = t * kernel.q_stride + kernel.q_offset + head * kernel.head_stride + kernel.nope_dim;
         let query: Vec<f64> = latent.iter().chain(&self.q[at as usize..][..rope]).map(|&x| f64::from(x)).collect();
         let [_, own, sequence, _] = common::step_entry(self.step, 1 + t);
+        let row = kernel.row();
         let score = |position| {
-            let row = common::cache_row(self.pages, kernel.pages_per_sequence, sequence, position) as usize;
-            let key = &self.cache[row * (rank + rope)..][..rank + rope];
-            let sum: f64 = query.iter().zip(key).map(|(&q, &k)| term(q, f64::from(k))).sum();
+            let place = common::cache_row(self.pages, kernel.pages_per_sequence, sequence, position);
+            let key = row.read(self.cache, place);
+            let sum: f64 = query.iter().zip(&key).map(|(&q, &k)| term(q, f64::from(k))).sum();
             sum * f64::from(kernel.scale)
         };
         (0..=own).map(score).collect()

@@ -16,25 +16,44 @@ struct Params {
 @group(0) @binding(3) var<storage, read> table: array<vec2<f32>>; // [positions, pairs] of (cos, sin)
 @group(0) @binding(4) var<storage, read> step: array<vec4<u32>>;  // [1 + tokens]
 @group(0) @binding(5) var<storage, read> pages: array<u32>;       // [sequences, pages_per_sequence]
-@group(0) @binding(6) var<storage, read_write> cache: array<f32>; // [cache rows, kv_lora_rank + 2 * pairs]
+@group(0) @binding(6) var<storage, read_write> cache: array<u32>; // [cache rows, row_words]: cache_row/write_*.wgsl
+
+var<workgroup> staged: array<f32, WORKGROUP>; // a block of latents
+
+fn row_word(row: u32, word: u32) -> u32 { return row * row_words(params.kv_lora_rank, 2u * params.pairs) + word; }
+
+// Element d of the rotated key.
+fn rotated(key: u32, turns: u32, d: u32) -> f32 {
+    let pair = select(d % params.pairs, d / 2u, params.interleaved == 1u);
+    let b = second_of_pair(pair, params.pairs, params.interleaved);
+    let both = rotate(kv[key + first_of_pair(pair, params.interleaved)], kv[key + b], table[turns + pair]);
+    return select(both.x, both.y, d == b);
+}
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let token = step[1u + group.x];
     let latent = group.x * params.stride + params.offset;
     let rank = params.kv_lora_rank;
-    let out = cache_row(token.z, token.y) * (rank + 2u * params.pairs);
+    let row = cache_row(token.z, token.y);
 
     var squares = 0.0;
     for (var d = lane; d < rank; d += WORKGROUP) { squares = fma(kv[latent + d], kv[latent + d], squares); }
     let scale = inverseSqrt(workgroup_sum(lane, squares) / f32(rank) + params.eps);
-    for (var d = lane; d < rank; d += WORKGROUP) { cache[out + d] = kv[latent + d] * scale * weight[d]; }
+    for (var block = 0u; block * WORKGROUP < rank; block += 1u) {
+        let d = block * WORKGROUP + lane;
+        var value = 0.0;
+        if (d < rank) { value = kv[latent + d] * scale * weight[d]; }
+        workgroupBarrier(); // the block before is written
+        staged[lane] = value;
+        workgroupBarrier();
+        write_scaled(row, rank, block, lane);
+    }
 
     for (var pair = lane; pair < params.pairs; pair += WORKGROUP) {
-        let a = rank + first_of_pair(pair, params.interleaved);
-        let b = rank + second_of_pair(pair, params.pairs, params.interleaved);
-        let rotated = rotate(kv[latent + a], kv[latent + b], table[token.y * params.pairs + pair]);
-        cache[out + a] = rotated.x;
-        cache[out + b] = rotated.y;
+        let turns = token.y * params.pairs;
+        let x = rotated(latent + rank, turns, 2u * pair);
+        let y = rotated(latent + rank, turns, 2u * pair + 1u);
+        write_rest(row, rank, pair, vec2<f32>(x, y));
     }
 }

@@ -2,6 +2,7 @@
 
 use super::CacheWrite;
 use crate::bound::{self, Bound, ROUNDING, TINY};
+use crate::cache_row::CacheType;
 use crate::case::{Case, Data, Random, bits, poison};
 use crate::common::paging::Paging;
 use crate::common::{cache_row, pair_places, position, sequence, turn};
@@ -18,10 +19,25 @@ pub(crate) fn cases() -> Vec<Case> {
         cases.push(case(&[(0, 70)], kv_lora_rank, pairs, kv_lora_rank % 2 == 1, Data::Random));
     }
     cases.extend(Data::ALL.map(|data| case(&mixed[..3], 200, 16, true, data)));
+    for cache_type in [CacheType::F16, CacheType::Fp8] {
+        cases.push(case_in(cache_type, &mixed, 132, 6, false, Data::Random));
+        cases.extend([Data::Zeros, Data::Wide].map(|data| case_in(cache_type, &mixed[..3], 260, 6, true, data)));
+    }
     cases
 }
 
 fn case(tokens: &[(u32, u32)], kv_lora_rank: u32, pairs: u32, interleaved: bool, data: Data) -> Case {
+    case_in(CacheType::F32, tokens, kv_lora_rank, pairs, interleaved, data)
+}
+
+fn case_in(
+    cache_type: CacheType,
+    tokens: &[(u32, u32)],
+    kv_lora_rank: u32,
+    pairs: u32,
+    interleaved: bool,
+    data: Data,
+) -> Case {
     let mut random = Random::new(u64::from(kv_lora_rank * 1009 + pairs));
     let paging = Paging::scattered(&mut random, tokens);
     let (width, offset) = (kv_lora_rank + 2 * pairs, 5);
@@ -43,15 +59,17 @@ fn case(tokens: &[(u32, u32)], kv_lora_rank: u32, pairs: u32, interleaved: bool,
         interleaved,
         eps: 1e-6,
         pages_per_sequence: paging.pages_per_sequence,
+        cache_type,
     };
     // Latents as in `rms_norm`: relative, and what flushed inputs leave at 1/√eps. Keys as in `rope`.
     let relative = (4.0 + f64::from(kv_lora_rank).sqrt()) * ROUNDING + 8.0 * ROUNDING;
     let flushed = TINY * (1.0 + 1e3);
-    let cache = poison((paging.rows * width) as usize);
-    let mut allowed = vec![0.0; cache.len()];
+    let row = super::row(kv_lora_rank, pairs, cache_type);
+    let cache = poison((paging.rows * row.words()) as usize);
+    let mut allowed = vec![0.0; (paging.rows * width) as usize];
     let mut case = Case {
         name: format!(
-            "tokens {}, kv_lora_rank {kv_lora_rank}, pairs {pairs}, interleaved {interleaved}, {data:?}",
+            "{cache_type}, tokens {}, kv_lora_rank {kv_lora_rank}, pairs {pairs}, interleaved {interleaved}, {data:?}",
             tokens.len()
         ),
         kernel: Box::new(kernel),
@@ -63,9 +81,10 @@ fn case(tokens: &[(u32, u32)], kv_lora_rank: u32, pairs: u32, interleaved: bool,
     let (step, pages) = (&case.buffers[3], &case.buffers[4]);
     for t in 0..paging.extent.tokens {
         let place = position(step, t);
-        let start = (cache_row(pages, paging.pages_per_sequence, sequence(step, t), place) * width) as usize;
-        for d in start..start + kv_lora_rank as usize {
-            allowed[d] = f64::from(f32::from_bits(expected[d])).abs() * relative + flushed;
+        let written = cache_row(pages, paging.pages_per_sequence, sequence(step, t), place);
+        let (start, values) = ((written * width) as usize, row.read(expected, written));
+        for (d, value) in (start..).zip(&values[..kv_lora_rank as usize]) {
+            allowed[d] = f64::from(value.abs()) * relative + flushed;
         }
         let key = &kv[(t * stride + offset + kv_lora_rank) as usize..];
         for pair in 0..pairs {
@@ -74,7 +93,10 @@ fn case(tokens: &[(u32, u32)], kv_lora_rank: u32, pairs: u32, interleaved: bool,
             let out = start + kv_lora_rank as usize;
             (allowed[out + a], allowed[out + b]) = bound;
         }
+        // Where a value lies between two that can be stored, an error of any size may decide.
+        allowed[start..].iter_mut().zip(row.steps(&values)).for_each(|(allowed, step)| *allowed += step);
     }
-    case.bounds.push(Bound::Floats { allowed, nmse: data.nmse(1e-12) });
+    let nmse = data.nmse([1e-12, 1e-8, 2e-4][cache_type as usize]);
+    case.bounds.push(Bound::Rows { row, allowed, nmse });
     case
 }

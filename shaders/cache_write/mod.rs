@@ -3,9 +3,9 @@
 pub(crate) mod cases;
 mod reference;
 
-use crate::cache_row::{CacheRow, RowOrder};
+use crate::cache_row::{CacheRow, CacheType, RowOrder};
 use crate::common;
-use crate::kernel::{Extent, Interface, Kernel, Slot, floats, floats_mut, params, read, write};
+use crate::kernel::{Extent, Interface, Kernel, Slot, Variant, floats, params, read, write};
 
 /// `cache[row(t)] = [rms_norm(latent[t]) · weight | rope(key[t])]`, of columns `offset..` of kv.
 #[derive(Clone, Debug)]
@@ -20,7 +20,7 @@ pub struct CacheWrite {
     pub step: Slot,
     /// `[sequences, pages_per_sequence]`
     pub pages: Slot,
-    /// `[cache rows, kv_lora_rank + 2 · pairs]`, f32
+    /// See [`row`].
     pub cache: Slot,
     /// Elements from one row of kv to the next.
     pub stride: u32,
@@ -36,12 +36,14 @@ pub struct CacheWrite {
     pub eps: f32,
     /// Width of `pages`.
     pub pages_per_sequence: u32,
+    /// How the cache is packed.
+    pub cache_type: CacheType,
 }
 
 /// What the cache keeps of a position: the latent, then the rope key.
 #[must_use]
-pub const fn row(kv_lora_rank: u32, pairs: u32) -> CacheRow {
-    CacheRow { width: kv_lora_rank + 2 * pairs, order: RowOrder::RowMajor }
+pub const fn row(kv_lora_rank: u32, pairs: u32, cache_type: CacheType) -> CacheRow {
+    CacheRow { cache_type, scaled: kv_lora_rank, rest: 2 * pairs, order: RowOrder::RowMajor }
 }
 
 params! {
@@ -60,6 +62,10 @@ impl Kernel for CacheWrite {
         &INTERFACE
     }
 
+    fn variant(&self) -> Variant {
+        Variant { snippets: vec![self.cache_type.writes()], constants: vec![] }
+    }
+
     fn slots(&self) -> Vec<Slot> {
         vec![self.kv, self.weight, self.table, self.step, self.pages, self.cache]
     }
@@ -76,20 +82,22 @@ impl Kernel for CacheWrite {
     }
 
     fn reference(&self, extent: &Extent, reads: &[&[u32]], writes: &mut [&mut [u32]]) {
-        let (kv, weight, table, cache) = (floats(reads[0]), floats(reads[1]), floats(reads[2]), floats_mut(writes[0]));
+        let (kv, weight, table) = (floats(reads[0]), floats(reads[1]), floats(reads[2]));
+        let packed = row(self.kv_lora_rank, self.pairs, self.cache_type);
+        let mut values = vec![0.0; packed.width() as usize];
         let (step, pages) = (reads[3], reads[4]);
-        let width = (self.kv_lora_rank + 2 * self.pairs) as usize;
         for t in 0..extent.tokens {
             let (sequence, position) = (common::sequence(step, t), common::position(step, t));
-            let row = common::cache_row(pages, self.pages_per_sequence, sequence, position);
+            let place = common::cache_row(pages, self.pages_per_sequence, sequence, position);
             reference::cache_row(
-                &kv[(t * self.stride + self.offset) as usize..][..width],
+                &kv[(t * self.stride + self.offset) as usize..][..values.len()],
                 weight,
                 &table[2 * (position * self.pairs) as usize..][..2 * self.pairs as usize],
                 self.interleaved,
                 self.eps,
-                &mut cache[row as usize * width..][..width],
+                &mut values,
             );
+            packed.write(writes[0], place, &values);
         }
     }
 }

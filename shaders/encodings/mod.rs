@@ -22,6 +22,7 @@ pub use planes::Planes;
 pub use scales::Scales;
 pub(crate) use table::STORED;
 pub use table::*;
+pub(crate) use values::decode_e4m3;
 pub use values::{Values, decode_f16};
 
 /// The weights that share a scale. Its columns are also the block of the canonical sum, with or without scales.

@@ -2,6 +2,7 @@
 
 use super::{IndexKeyWrite, reference};
 use crate::bound::{self, Bound, ROUNDING, TINY};
+use crate::cache_row::CacheType;
 use crate::case::{Case, Data, Random, bits, poison};
 use crate::common::paging::Paging;
 use crate::common::{cache_row, pair_places, position, sequence, turn};
@@ -19,18 +20,33 @@ pub(crate) fn cases() -> Vec<Case> {
         cases.push(case(&[(0, 70)], head_dim, pairs, true, Data::Random));
     }
     cases.extend(Data::ALL.map(|data| case(&mixed[..3], 128, 32, false, data)));
+    for cache_type in [CacheType::F16, CacheType::Fp8] {
+        cases.push(case_in(cache_type, &mixed, 132, 31, false, Data::Random));
+    }
     cases
 }
 
 fn case(tokens: &[(u32, u32)], head_dim: u32, pairs: u32, interleaved: bool, data: Data) -> Case {
+    case_in(CacheType::F32, tokens, head_dim, pairs, interleaved, data)
+}
+
+fn case_in(
+    cache_type: CacheType,
+    tokens: &[(u32, u32)],
+    head_dim: u32,
+    pairs: u32,
+    interleaved: bool,
+    data: Data,
+) -> Case {
     let mut random = Random::new(u64::from(head_dim * 1009 + pairs));
     let paging = Paging::scattered(&mut random, tokens);
     let (stride, offset) = (head_dim + 7, 3);
     let k = data.floats(&mut random, (tokens.len() + 1) * stride as usize);
     let (weight, bias) = (random.floats(head_dim as usize), random.floats(head_dim as usize));
     let table = table(paging.extent.length, pairs);
-    let cache = poison((paging.rows * head_dim) as usize);
-    let mut allowed = vec![0.0; cache.len()];
+    let packed = super::row(head_dim, cache_type);
+    let cache = poison((paging.rows * packed.words()) as usize);
+    let mut allowed = vec![0.0; (paging.rows * head_dim) as usize];
     for t in 0..paging.extent.tokens {
         let (sequence, position) = (sequence(&paging.step, t), position(&paging.step, t));
         let row = cache_row(&paging.pages, paging.pages_per_sequence, sequence, position);
@@ -42,9 +58,13 @@ fn case(tokens: &[(u32, u32)], head_dim: u32, pairs: u32, interleaved: bool, dat
             let turn = turn(&table, pairs, position, pair);
             (errors[a], errors[b]) = bound::rotate(normed[a], normed[b], (errors[a], errors[b]), turn);
         }
-        for (d, error) in (0..).zip(errors) {
-            allowed[super::row(head_dim).word(row, d)] = error;
-        }
+        let mut rotated = normed;
+        let turns = &table[2 * (position * pairs) as usize..][..2 * pairs as usize];
+        reference::rope(&mut rotated, turns, interleaved);
+        let values: Vec<f32> = rotated.into_iter().map(|value| value as f32).collect();
+        // Where a value lies between two that can be stored, an error of any size may decide.
+        let stored = allowed[(row * head_dim) as usize..].iter_mut().zip(errors).zip(packed.steps(&values));
+        stored.for_each(|((allowed, error), step)| *allowed = error + step);
     }
     let kernel = IndexKeyWrite {
         k: Slot(0),
@@ -61,16 +81,17 @@ fn case(tokens: &[(u32, u32)], head_dim: u32, pairs: u32, interleaved: bool, dat
         interleaved,
         eps: EPS,
         pages_per_sequence: paging.pages_per_sequence,
+        cache_type,
     };
     Case {
         name: format!(
-            "tokens {}, head_dim {head_dim}, pairs {pairs}, interleaved {interleaved}, {data:?}",
+            "{cache_type}, tokens {}, head_dim {head_dim}, pairs {pairs}, interleaved {interleaved}, {data:?}",
             tokens.len()
         ),
         kernel: Box::new(kernel),
         buffers: vec![bits(&k), bits(&weight), bits(&bias), bits(&table), paging.step, paging.pages, cache],
         extent: paging.extent,
-        bounds: vec![Bound::Floats { allowed, nmse: data.nmse(1e-12) }],
+        bounds: vec![Bound::Rows { row: packed, allowed, nmse: data.nmse([1e-12, 1e-8, 2e-4][cache_type as usize]) }],
     }
 }
 

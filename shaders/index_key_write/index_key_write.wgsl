@@ -1,7 +1,7 @@
 // index_key_write.wgsl: cache[row(t)] = rope((k - mean(k)) / sqrt(var(k) + eps) * weight + bias)
 // k: [tokens, stride], head_dim columns from column offset; rope turns the first 2 * pairs dims after the norm.
-// The cache holds keys in panels of 32 rows: element d of row r is component d % 4 of vec4 (r / 32 * head_dim / 4 + d / 4)
-// * 32 + r % 32, so that lanes that own keys read side by side.
+// The cache holds keys in panels of 32 rows: vector v of row r, the words of four elements, is vector
+// (r / 32 * vectors of a row + v) * 32 + r % 32, so that lanes that own keys read side by side.
 // One workgroup per token. Launch-bound: 1 KB per token.
 struct Params {
     stride: u32,
@@ -19,14 +19,28 @@ struct Params {
 @group(0) @binding(4) var<storage, read> table: array<vec2<f32>>; // [positions, pairs] of (cos, sin)
 @group(0) @binding(5) var<storage, read> step: array<vec4<u32>>;  // [1 + tokens]
 @group(0) @binding(6) var<storage, read> pages: array<u32>;       // [sequences, pages_per_sequence]
-@group(0) @binding(7) var<storage, read_write> cache: array<f32>; // [cache rows / 32, head_dim / 4, 32, 4]
+@group(0) @binding(7) var<storage, read_write> cache: array<u32>; // [cache rows / 32, vectors, 32]: cache_row/write_*.wgsl
+
+var<workgroup> staged: array<f32, WORKGROUP>; // a block of the key
 
 fn normed(key: u32, d: u32, mean: f32, scale: f32) -> f32 {
     return fma((k[key + d] - mean) * scale, weight[d], bias[d]);
 }
 
-fn panel_word(row: u32, d: u32) -> u32 {
-    return ((row / 32u * (params.head_dim / 4u) + d / 4u) * 32u + row % 32u) * 4u + d % 4u;
+fn row_word(row: u32, word: u32) -> u32 {
+    let vectors = row_words(params.head_dim, 0u) / VECTOR_WORDS;
+    let vector = (row / 32u * vectors + word / VECTOR_WORDS) * 32u + row % 32u;
+    return vector * VECTOR_WORDS + word % VECTOR_WORDS;
+}
+
+// Element d of the key: rotated, if it is among the first.
+fn element(key: u32, d: u32, turns: u32, mean: f32, scale: f32) -> f32 {
+    if (d >= 2u * params.pairs) { return normed(key, d, mean, scale); }
+    let pair = select(d % params.pairs, d / 2u, params.interleaved == 1u);
+    let a = first_of_pair(pair, params.interleaved);
+    let b = second_of_pair(pair, params.pairs, params.interleaved);
+    let both = rotate(normed(key, a, mean, scale), normed(key, b, mean, scale), table[turns + pair]);
+    return select(both.x, both.y, d == b);
 }
 
 @compute @workgroup_size(WORKGROUP)
@@ -46,15 +60,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     let scale = inverseSqrt(workgroup_sum(lane, squares) / count + params.eps);
 
-    for (var pair = lane; pair < params.pairs; pair += WORKGROUP) {
-        let a = first_of_pair(pair, params.interleaved);
-        let b = second_of_pair(pair, params.pairs, params.interleaved);
-        let turn = table[token.y * params.pairs + pair];
-        let rotated = rotate(normed(key, a, mean, scale), normed(key, b, mean, scale), turn);
-        cache[panel_word(row, a)] = rotated.x;
-        cache[panel_word(row, b)] = rotated.y;
-    }
-    for (var d = 2u * params.pairs + lane; d < params.head_dim; d += WORKGROUP) {
-        cache[panel_word(row, d)] = normed(key, d, mean, scale);
+    for (var block = 0u; block * WORKGROUP < params.head_dim; block += 1u) {
+        let d = block * WORKGROUP + lane;
+        var value = 0.0;
+        if (d < params.head_dim) { value = element(key, d, token.y * params.pairs, mean, scale); }
+        workgroupBarrier(); // the block before is written
+        staged[lane] = value;
+        workgroupBarrier();
+        write_scaled(row, params.head_dim, block, lane);
     }
 }

@@ -3,9 +3,9 @@
 pub(crate) mod cases;
 mod reference;
 
-use crate::cache_row::{CacheRow, RowOrder};
+use crate::cache_row::{CacheRow, CacheType, RowOrder};
 use crate::common;
-use crate::kernel::{Extent, Interface, Kernel, Slot, floats, floats_mut, params, read, write};
+use crate::kernel::{Extent, Interface, Kernel, Slot, Variant, floats, params, read, write};
 
 /// `cache[row(t)] = rope(layer_norm(k[t]) · weight + bias)`, of columns `offset..` of k.
 ///
@@ -24,7 +24,7 @@ pub struct IndexKeyWrite {
     pub step: Slot,
     /// `[sequences, pages_per_sequence]`
     pub pages: Slot,
-    /// `[cache rows / 32, head_dim / 4, 32, 4]`, f32: see [`row`]
+    /// See [`row`].
     pub cache: Slot,
     /// Elements from one row of k to the next.
     pub stride: u32,
@@ -40,12 +40,14 @@ pub struct IndexKeyWrite {
     pub eps: f32,
     /// Width of `pages`.
     pub pages_per_sequence: u32,
+    /// How the cache is packed.
+    pub cache_type: CacheType,
 }
 
 /// What the index-key cache keeps of a position.
 #[must_use]
-pub const fn row(head_dim: u32) -> CacheRow {
-    CacheRow { width: head_dim, order: RowOrder::Panels }
+pub const fn row(head_dim: u32, cache_type: CacheType) -> CacheRow {
+    CacheRow { cache_type, scaled: head_dim, rest: 0, order: RowOrder::Panels }
 }
 
 params! {
@@ -62,6 +64,10 @@ pub(crate) static INTERFACE: Interface = Interface {
 impl Kernel for IndexKeyWrite {
     fn interface(&self) -> &'static Interface {
         &INTERFACE
+    }
+
+    fn variant(&self) -> Variant {
+        Variant { snippets: vec![self.cache_type.writes()], constants: vec![] }
     }
 
     fn slots(&self) -> Vec<Slot> {
@@ -81,17 +87,16 @@ impl Kernel for IndexKeyWrite {
 
     fn reference(&self, extent: &Extent, reads: &[&[u32]], writes: &mut [&mut [u32]]) {
         let (k, weight, bias, table) = (floats(reads[0]), floats(reads[1]), floats(reads[2]), floats(reads[3]));
-        let (step, pages, cache) = (reads[4], reads[5], floats_mut(writes[0]));
+        let (step, pages, packed) = (reads[4], reads[5], row(self.head_dim, self.cache_type));
         for t in 0..extent.tokens {
             let (sequence, position) = (common::sequence(step, t), common::position(step, t));
-            let row = common::cache_row(pages, self.pages_per_sequence, sequence, position);
+            let place = common::cache_row(pages, self.pages_per_sequence, sequence, position);
             let key = &k[(t * self.stride + self.offset) as usize..][..self.head_dim as usize];
             let turns = &table[2 * (position * self.pairs) as usize..][..2 * self.pairs as usize];
             let mut normed = reference::layer_norm(key, weight, bias, self.eps);
             reference::rope(&mut normed, turns, self.interleaved);
-            for (d, value) in (0..).zip(normed) {
-                cache[self::row(self.head_dim).word(row, d)] = value as f32;
-            }
+            let values: Vec<f32> = normed.into_iter().map(|value| value as f32).collect();
+            packed.write(writes[0], place, &values);
         }
     }
 }

@@ -3,7 +3,8 @@
 
 use super::{IndexScore, reference};
 use crate::bound::{self, Bound, ROUNDING, TINY};
-use crate::case::{Case, Data, POISON, Random, bits, poison};
+use crate::cache_row::CacheType;
+use crate::case::{Case, Data, Random, bits, poison};
 use crate::common::paging::Paging;
 use crate::index_key_write;
 use crate::kernel::Slot;
@@ -25,10 +26,24 @@ pub(crate) fn cases() -> Vec<Case> {
         cases.push(case(&mixed, 4, 32, window, Data::Random));
     }
     cases.extend(Data::ALL.map(|data| case(&mixed[..4], 10, 128, all, data)));
+    for cache_type in [CacheType::F16, CacheType::Fp8] {
+        cases.push(case_in(cache_type, &mixed, 9, 132, all, Data::Random));
+    }
     cases
 }
 
 fn case(tokens: &[(u32, u32)], heads: u32, head_dim: u32, window: (u32, u32), data: Data) -> Case {
+    case_in(CacheType::F32, tokens, heads, head_dim, window, data)
+}
+
+fn case_in(
+    cache_type: CacheType,
+    tokens: &[(u32, u32)],
+    heads: u32,
+    head_dim: u32,
+    window: (u32, u32),
+    data: Data,
+) -> Case {
     let mut random = Random::new(u64::from(heads * 1009 + head_dim));
     let paging = Paging::scattered(&mut random, tokens);
     let (q_stride, q_offset) = (heads * head_dim + 12, 8);
@@ -38,11 +53,10 @@ fn case(tokens: &[(u32, u32)], heads: u32, head_dim: u32, window: (u32, u32), da
     let q = bits(&data.floats(&mut random, (rows * q_stride) as usize));
     let w = bits(&random.floats((rows * w_stride) as usize));
     // Rows that no token sees are no numbers.
-    let mut cache = vec![POISON; (paging.rows * head_dim) as usize];
+    let packed = index_key_write::row(head_dim, cache_type);
+    let mut cache = poison((paging.rows * packed.words()) as usize);
     for row in paging.visible_rows() {
-        for (d, value) in (0..).zip(data.floats(&mut random, head_dim as usize)) {
-            cache[index_key_write::row(head_dim).word(row, d)] = value.to_bits();
-        }
+        packed.write(&mut cache, row, &data.floats(&mut random, head_dim as usize));
     }
     let kernel = IndexScore {
         q: Slot(0),
@@ -62,6 +76,7 @@ fn case(tokens: &[(u32, u32)], heads: u32, head_dim: u32, window: (u32, u32), da
         first_token: window.0,
         max_tokens: window.1,
         pages_per_sequence: paging.pages_per_sequence,
+        cache_type,
     };
     let scores = poison((window.1 * score_stride) as usize);
     // Each product is a sum over head_dim and enters with its weight; the heads are a sum; w · scale rounds once, and so
@@ -70,7 +85,7 @@ fn case(tokens: &[(u32, u32)], heads: u32, head_dim: u32, window: (u32, u32), da
     let inputs = reference::Inputs {
         q: bytemuck::cast_slice(&q),
         w: bytemuck::cast_slice(&w),
-        cache: bytemuck::cast_slice(&cache),
+        cache: &cache,
         step: &paging.step,
         pages: &paging.pages,
     };
@@ -82,7 +97,7 @@ fn case(tokens: &[(u32, u32)], heads: u32, head_dim: u32, window: (u32, u32), da
     });
     Case {
         name: format!(
-            "tokens {tokens:?}, heads {heads}, head_dim {head_dim}, window {}..+{}, {data:?}",
+            "{cache_type}, tokens {tokens:?}, heads {heads}, head_dim {head_dim}, window {}..+{}, {data:?}",
             window.0, window.1
         ),
         kernel: Box::new(kernel),

@@ -1,6 +1,6 @@
 // index_score.wgsl: scores[t, s] = sum over h of w[t, h] * scale * max(q[t, h] . k[s], 0), for s <= position(t)
 // q: [tokens, q_stride], heads * head_dim from column q_offset; w: [tokens, w_stride], heads from column w_offset.
-// cache: keys in panels of 32 rows (index_key_write.wgsl); scores: [max_tokens, score_stride] from token first_token.
+// cache: keys in panels of 32 rows, with scales of their own in fp8; scores: [max_tokens, score_stride] from token first_token.
 // Grid: (tiles of 128 keys, tokens). A lane owns key `lane` of 4 panels and takes 8 heads at a time; all lanes read the
 // same q. No value of a single head is stored. Bound by FLOPs: 2 * heads * head_dim per key and token, keys from the cache.
 //
@@ -21,7 +21,7 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> q: array<vec4<f32>>;      // [tokens, q_stride4]
 @group(0) @binding(2) var<storage, read> w: array<f32>;            // [tokens, w_stride]
-@group(0) @binding(3) var<storage, read> cache: array<vec4<f32>>;  // [cache rows / 32, head_dim4, 32]
+@group(0) @binding(3) var<storage, read> cache: array<CacheVector>; // [cache rows / 32, row_vectors, 32]: cache_row/read_*.wgsl
 @group(0) @binding(4) var<storage, read> step: array<vec4<u32>>;   // [1 + tokens]
 @group(0) @binding(5) var<storage, read> pages: array<u32>;        // [sequences, pages_per_sequence]
 @group(0) @binding(6) var<storage, read_write> scores: array<f32>; // [max_tokens, score_stride]
@@ -47,7 +47,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let panel = cache_row(token.z, first) / 32u;
     let panel2 = cache_row(token.z, select(first, first + PAGE, first + PAGE <= last)) / 32u;
     let dims = params.head_dim4;
-    let key = vec4<u32>(panel, panel + 1u, panel2, panel2 + 1u) * dims * 32u + lane;
+    let key = vec4<u32>(panel, panel + 1u, panel2, panel2 + 1u) * row_vectors(dims, 0u) * 32u + lane;
     let q_row = token_index * params.q_stride4 + params.q_offset4;
     let w_row = token_index * params.w_stride + params.w_offset;
 
@@ -82,10 +82,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             let end = min(block + BLOCK_VECTORS, dims);
             for (var d = block; d < end; d += 1u) {
                 let at = key + d * 32u;
-                let a = cache[at.x];
-                let b = cache[at.y];
-                let c = cache[at.z];
-                let e = cache[at.w];
+                let a = cached(at.x);
+                let b = cached(at.y);
+                let c = cached(at.z);
+                let e = cached(at.w);
                 let dim0 = vec4<f32>(a.x, b.x, c.x, e.x);
                 let dim1 = vec4<f32>(a.y, b.y, c.y, e.y);
                 let dim2 = vec4<f32>(a.z, b.z, c.z, e.z);
@@ -99,14 +99,18 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                 sums6 = mac4(sums6, dim0, dim1, dim2, dim3, q[q6 + d]);
                 sums7 = mac4(sums7, dim0, dim1, dim2, dim3, q[q7 + d]);
             }
-            product0 += sums0;
-            product1 += sums1;
-            product2 += sums2;
-            product3 += sums3;
-            product4 += sums4;
-            product5 += sums5;
-            product6 += sums6;
-            product7 += sums7;
+            let scale = key + (dims + block / BLOCK_VECTORS) * 32u;
+            let scales = vec4<f32>(
+                cached_scale(scale.x), cached_scale(scale.y), cached_scale(scale.z), cached_scale(scale.w),
+            );
+            product0 = fma(scales, sums0, product0);
+            product1 = fma(scales, sums1, product1);
+            product2 = fma(scales, sums2, product2);
+            product3 = fma(scales, sums3, product3);
+            product4 = fma(scales, sums4, product4);
+            product5 = fma(scales, sums5, product5);
+            product6 = fma(scales, sums6, product6);
+            product7 = fma(scales, sums7, product7);
         }
         total = add_head(total, product0, w_row, head);
         total = add_head(total, product1, w_row, head + 1u);

@@ -3,8 +3,9 @@
 pub(crate) mod cases;
 mod reference;
 
+use crate::cache_row::CacheType;
 use crate::common;
-use crate::kernel::{Extent, Interface, Kernel, Slot, floats, floats_mut, params, read, write};
+use crate::kernel::{Extent, Interface, Kernel, Slot, Variant, floats, floats_mut, params, read, write};
 
 /// `scores[t − first_token, s] = Σ_h w[t, h] · scale · max(q[t, h] · k[s], 0)`, for s ≤ position(t); others stay.
 ///
@@ -45,6 +46,8 @@ pub struct IndexScore {
     pub max_tokens: u32,
     /// Width of `pages`.
     pub pages_per_sequence: u32,
+    /// How the cache is packed.
+    pub cache_type: CacheType,
 }
 
 params! {
@@ -65,6 +68,10 @@ pub const TILE_KEYS: u32 = 2 * common::PAGE;
 impl Kernel for IndexScore {
     fn interface(&self) -> &'static Interface {
         &INTERFACE
+    }
+
+    fn variant(&self) -> Variant {
+        Variant { snippets: vec![self.cache_type.reads()], constants: vec![] }
     }
 
     fn slots(&self) -> Vec<Slot> {
@@ -96,7 +103,7 @@ impl Kernel for IndexScore {
         let inputs = reference::Inputs {
             q: floats(reads[0]),
             w: floats(reads[1]),
-            cache: floats(reads[2]),
+            cache: reads[2],
             step: reads[3],
             pages: reads[4],
         };

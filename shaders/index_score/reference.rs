@@ -8,7 +8,7 @@ use crate::kernel::Extent;
 pub(super) struct Inputs<'a> {
     pub(super) q: &'a [f32],
     pub(super) w: &'a [f32],
-    pub(super) cache: &'a [f32],
+    pub(super) cache: &'a [u32],
     pub(super) step: &'a [u32],
     pub(super) pages: &'a [u32],
 }
@@ -22,17 +22,15 @@ pub(super) fn each_score(
 ) {
     let (heads, head_dim) = (kernel.heads as usize, kernel.head_dim as usize);
     let mut terms = vec![(0.0, 0.0, 0.0); heads];
-    let mut key = vec![0f64; head_dim];
+    let row = index_key_write::row(kernel.head_dim, kernel.cache_type);
     for local in 0..extent.tokens.saturating_sub(kernel.first_token).min(kernel.max_tokens) {
         let t = kernel.first_token + local;
         let q = &inputs.q[(t * kernel.q_stride + kernel.q_offset) as usize..][..heads * head_dim];
         let w = &inputs.w[(t * kernel.w_stride + kernel.w_offset) as usize..][..heads];
         for s in 0..=common::position(inputs.step, t) {
             let sequence = common::sequence(inputs.step, t);
-            let row = common::cache_row(inputs.pages, kernel.pages_per_sequence, sequence, s);
-            for (d, key) in (0..).zip(&mut key) {
-                *key = f64::from(inputs.cache[index_key_write::row(kernel.head_dim).word(row, d)]);
-            }
+            let place = common::cache_row(inputs.pages, kernel.pages_per_sequence, sequence, s);
+            let key: Vec<f64> = row.read(inputs.cache, place).into_iter().map(f64::from).collect();
             for ((term, q), &w) in terms.iter_mut().zip(q.chunks(head_dim)).zip(w) {
                 let (mut product, mut magnitude) = (0.0, 0.0);
                 for (&q, &k) in q.iter().zip(&key) {

@@ -3,6 +3,8 @@
 
 use super::{MlaSparse, SPLIT, reference::Inputs};
 use crate::bound::{self, Bound, ROUNDING, TINY};
+use crate::cache_row::CacheType;
+use crate::cache_write;
 use crate::case::{Case, Data, Random, bits, poison};
 use crate::common::cache_row;
 use crate::common::paging::Paging;
@@ -22,6 +24,7 @@ struct Setup {
     data: Data,
     /// One score 88 above the rest, which are 0.
     spike: bool,
+    cache_type: CacheType,
 }
 
 pub(crate) fn cases() -> Vec<Case> {
@@ -34,8 +37,13 @@ pub(crate) fn cases() -> Vec<Case> {
         split: false,
         data: Data::Random,
         spike: false,
+        cache_type: CacheType::F32,
     };
+    let packed = |cache_type, setup| Setup { cache_type, ..setup };
     let mut setups = vec![
+        packed(CacheType::Fp8, base([3, 260, 12], 9, &[(0, 39), (1, 8)])),
+        packed(CacheType::Fp8, base([4, 132, 64], 0, &[(0, 140)])),
+        packed(CacheType::F16, base([3, 132, 12], 9, &[(0, 39), (1, 8)])),
         base(golden, 0, &[(0, 0)]),
         base(golden, 0, &[(0, 299), (1, 63), (0, 300), (2, 127), (1, 64), (3, 128)]),
         base(golden, 8, &[(0, 6), (1, 7), (2, 8), (3, 90)]),
@@ -56,7 +64,7 @@ pub(crate) fn cases() -> Vec<Case> {
 }
 
 fn case(setup: &Setup) -> Case {
-    let &Setup { sizes: [heads, kv_lora_rank, rope_dim], k, ref tokens, range, split, data, spike } = setup;
+    let &Setup { sizes: [heads, kv_lora_rank, rope_dim], k, ref tokens, range, split, data, spike, cache_type } = setup;
     let mut random = Random::new(u64::from(heads * 1000 + kv_lora_rank + k * 7) + tokens.len() as u64);
     let mut lengths = vec![0u32; tokens.iter().map(|&(sequence, _)| sequence as usize + 1).max().unwrap_or(0)];
     for &(sequence, position) in tokens {
@@ -89,16 +97,15 @@ fn case(setup: &Setup) -> Case {
             .for_each(|(i, x)| *x = if i % kv_lora_rank as usize == 0 { 1.0 / scale } else { 0.0 });
     }
     // Rows of positions that do not exist are poison: they must not be read.
-    let mut cache = poison((rows * width) as usize);
+    let row = cache_write::row(kv_lora_rank, rope_dim / 2, cache_type);
+    let mut cache = poison((rows * row.words()) as usize);
     for (sequence, &length) in (0..).zip(&lengths) {
-        let values = bits(&data.floats(&mut random, (length * width) as usize));
-        for (position, values) in (0..).zip(values.chunks(width as usize)) {
-            let row = cache_row(&pages, pages_per_sequence, sequence, position);
-            let target = &mut cache[(row * width) as usize..][..width as usize];
-            target.copy_from_slice(values);
+        let mut values = data.floats(&mut random, (length * width) as usize);
+        for (position, values) in (0..).zip(values.chunks_mut(width as usize)) {
             if spike {
-                target[0] = if position == length / 2 { 88f32.to_bits() } else { 0 };
+                values[0] = if position == length / 2 { 88.0 } else { 0.0 };
             }
+            row.write(&mut cache, cache_row(&pages, pages_per_sequence, sequence, position), values);
         }
     }
     if k > 0 && spike {
@@ -133,6 +140,7 @@ fn case(setup: &Setup) -> Case {
         pages_per_sequence,
         split,
         splits,
+        cache_type,
     };
     let buffers = vec![bits(&q), bits(&qa), cache, selected, step, pages, poison(out as usize)];
     let nmse = if spike { f64::INFINITY } else { data.nmse(1e-9) };
@@ -184,7 +192,7 @@ fn exponent(x: f64, error: f64) -> f64 {
     error + ROUNDING * x.abs() + 2.0 * ROUNDING * (3.0 + 2.0 * x.abs())
 }
 
-fn state_bounds(scores: &[f64], errors: &[f64], keys: &[&[f32]], out: &mut [f64]) {
+fn state_bounds(scores: &[f64], errors: &[f64], keys: &[Vec<f32>], out: &mut [f64]) {
     let rank = out.len() - 2;
     let m = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let m_error = errors.iter().copied().fold(0.0, f64::max);
@@ -203,7 +211,7 @@ fn state_bounds(scores: &[f64], errors: &[f64], keys: &[&[f32]], out: &mut [f64]
     out[rank + 1] = l_error + bound::sum(count, l);
 }
 
-fn mean_bounds(scores: &[f64], errors: &[f64], keys: &[&[f32]], out: &mut [f64]) {
+fn mean_bounds(scores: &[f64], errors: &[f64], keys: &[Vec<f32>], out: &mut [f64]) {
     let splits = scores.len().div_ceil(SPLIT as usize) as f64;
     let m = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let weights: Vec<(f64, f64)> = (scores.iter().zip(errors))

@@ -6,7 +6,8 @@
 // same bits.
 // Grid: (groups of 16 heads, tokens, 1 or splits). Bound by FLOPs: 4 * kv_lora_rank + 2 * rope_dim per head and key; a key's
 // row is read twice for 16 heads.
-// Scores: a lane owns 4 keys x 4 heads; the canonical sum of the linear kernels, with the rope part as the last block.
+// Scores: a lane owns 4 keys x 4 heads; the canonical sum of the linear kernels, with the rope part as the last block. The
+// cache's own scales are those of its blocks.
 // Values: a lane owns 4 latents of 16 heads, keys ascending. What it has of earlier splits waits in `out`: its registers
 // hold one split.
 struct Params {
@@ -26,7 +27,7 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> q: array<vec4<f32>>;     // [tokens, q_stride4]
 @group(0) @binding(2) var<storage, read> qa: array<vec4<f32>>;    // [tokens, heads, rank4]
-@group(0) @binding(3) var<storage, read> cache: array<vec4<f32>>; // [rows, rank4 + rope4]
+@group(0) @binding(3) var<storage, read> cache: array<CacheVector>; // [rows, row_vectors]: cache_row/read_*.wgsl
 @group(0) @binding(4) var<storage, read> selected: array<u32>;    // [tokens, k] positions ascending, then padding
 @group(0) @binding(5) var<storage, read> step: array<vec4<u32>>;  // common/step.wgsl
 @group(0) @binding(6) var<storage, read> pages: array<u32>;       // [sequences, pages_per_sequence]
@@ -58,7 +59,7 @@ fn mac(sums: vec4<f32>, a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32>, 
 fn key_offset(t: u32, sequence: u32, index: u32) -> u32 {
     var position = index;
     if (params.k > 0u) { position = selected[t * params.k + index]; }
-    return cache_row(sequence, position) * (params.rank4 + params.rope4);
+    return cache_row(sequence, position) * row_vectors(params.rank4, params.rope4);
 }
 
 @compute @workgroup_size(SPLIT)
@@ -112,15 +113,16 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                 let b = qa[qa_row.y + i];
                 let c = qa[qa_row.z + i];
                 let d = qa[qa_row.w + i];
-                sum0 = mac(sum0, a, b, c, d, cache[key0 + i]);
-                sum1 = mac(sum1, a, b, c, d, cache[key1 + i]);
-                sum2 = mac(sum2, a, b, c, d, cache[key2 + i]);
-                sum3 = mac(sum3, a, b, c, d, cache[key3 + i]);
+                sum0 = mac(sum0, a, b, c, d, cached(key0 + i));
+                sum1 = mac(sum1, a, b, c, d, cached(key1 + i));
+                sum2 = mac(sum2, a, b, c, d, cached(key2 + i));
+                sum3 = mac(sum3, a, b, c, d, cached(key3 + i));
             }
-            score0 += sum0;
-            score1 += sum1;
-            score2 += sum2;
-            score3 += sum3;
+            let scale = params.rank4 + block / BLOCK_VECTORS;
+            score0 = fma(vec4<f32>(cached_scale(key0 + scale)), sum0, score0);
+            score1 = fma(vec4<f32>(cached_scale(key1 + scale)), sum1, score1);
+            score2 = fma(vec4<f32>(cached_scale(key2 + scale)), sum2, score2);
+            score3 = fma(vec4<f32>(cached_scale(key3 + scale)), sum3, score3);
         }
         var rope0 = vec4<f32>(0.0);
         var rope1 = vec4<f32>(0.0);
@@ -131,10 +133,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             let b = q[q_row.y + i];
             let c = q[q_row.z + i];
             let d = q[q_row.w + i];
-            rope0 = mac(rope0, a, b, c, d, cache[key0 + params.rank4 + i]);
-            rope1 = mac(rope1, a, b, c, d, cache[key1 + params.rank4 + i]);
-            rope2 = mac(rope2, a, b, c, d, cache[key2 + params.rank4 + i]);
-            rope3 = mac(rope3, a, b, c, d, cache[key3 + params.rank4 + i]);
+            rope0 = mac(rope0, a, b, c, d, cached_rest(key0, params.rank4, i));
+            rope1 = mac(rope1, a, b, c, d, cached_rest(key1, params.rank4, i));
+            rope2 = mac(rope2, a, b, c, d, cached_rest(key2, params.rank4, i));
+            rope3 = mac(rope3, a, b, c, d, cached_rest(key3, params.rank4, i));
         }
         score0 = select(vec4<f32>(NO_SCORE), params.scale * (score0 + rope0), key < count);
         score1 = select(vec4<f32>(NO_SCORE), params.scale * (score1 + rope1), key + 32u < count);
@@ -225,8 +227,9 @@ fn values(group: vec3<u32>, column: u32, count: u32, later: bool) {
     var v13 = vec4<f32>(0.0);
     var v14 = vec4<f32>(0.0);
     var v15 = vec4<f32>(0.0);
+    let scale = params.rank4 + column / BLOCK_VECTORS;
     for (var j = 0u; j < count; j += 1u) {
-        let c = cache[rows[j] + column];
+        let c = cached(rows[j] + column) * cached_scale(rows[j] + scale);
         let p = weights[j];
         v0 = fma(vec4<f32>(p.x), c, v0);
         v1 = fma(vec4<f32>(p.y), c, v1);

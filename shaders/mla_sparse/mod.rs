@@ -3,6 +3,8 @@
 pub(crate) mod cases;
 mod reference;
 
+use crate::cache_row::{CacheRow, CacheType};
+use crate::cache_write;
 use crate::common;
 use crate::kernel::{Extent, Interface, Kernel, Slot, Variant, floats_mut, params, read, write};
 
@@ -16,7 +18,7 @@ pub struct MlaSparse {
     pub q: Slot,
     /// `[tokens, heads · kv_lora_rank]`, from `absorb`.
     pub qa: Slot,
-    /// `[rows, kv_lora_rank + rope_dim]`: latents, then the rotated key.
+    /// Latents, then the rotated key: see [`cache_write::row`].
     pub cache: Slot,
     /// `[tokens, k]` positions ascending, then padding that is not read; any slot but `out` where k is 0.
     pub selected: Slot,
@@ -55,6 +57,8 @@ pub struct MlaSparse {
     pub split: bool,
     /// Splits of a token that `out` has room for, where `split`.
     pub splits: u32,
+    /// How the cache is packed.
+    pub cache_type: CacheType,
 }
 
 params! {
@@ -99,13 +103,22 @@ pub(crate) fn tokens(extent: &Extent, first_token: u32, max_tokens: u32) -> u32 
     extent.tokens.saturating_sub(first_token).min(max_tokens)
 }
 
+impl MlaSparse {
+    fn row(&self) -> CacheRow {
+        cache_write::row(self.kv_lora_rank, self.rope_dim / 2, self.cache_type)
+    }
+}
+
 impl Kernel for MlaSparse {
     fn interface(&self) -> &'static Interface {
         &INTERFACE
     }
 
     fn variant(&self) -> Variant {
-        Variant { snippets: vec![], constants: vec![("QUADS", self.heads.min(HEADS).div_ceil(4))] }
+        Variant {
+            snippets: vec![self.cache_type.reads()],
+            constants: vec![("QUADS", self.heads.min(HEADS).div_ceil(4))],
+        }
     }
 
     fn slots(&self) -> Vec<Slot> {

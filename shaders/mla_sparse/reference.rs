@@ -9,7 +9,7 @@ pub(super) struct Inputs<'a> {
     kernel: &'a MlaSparse,
     q: &'a [f32],
     qa: &'a [f32],
-    cache: &'a [f32],
+    cache: &'a [u32],
     selected: &'a [u32],
     step: &'a [u32],
     pages: &'a [u32],
@@ -18,24 +18,24 @@ pub(super) struct Inputs<'a> {
 impl<'a> Inputs<'a> {
     /// Names for the words of slots, in the order of the interface.
     pub(super) fn new(kernel: &'a MlaSparse, reads: &[&'a [u32]]) -> Self {
-        let (q, qa, cache) = (floats(reads[0]), floats(reads[1]), floats(reads[2]));
-        Inputs { kernel, q, qa, cache, selected: reads[3], step: reads[4], pages: reads[5] }
+        let (q, qa) = (floats(reads[0]), floats(reads[1]));
+        Inputs { kernel, q, qa, cache: reads[2], selected: reads[3], step: reads[4], pages: reads[5] }
     }
 
     /// The cache rows of a token's keys, in order: latents and rotated key.
-    pub(super) fn keys(&self, t: u32) -> Vec<&'a [f32]> {
+    pub(super) fn keys(&self, t: u32) -> Vec<Vec<f32>> {
         let kernel = self.kernel;
         let [_, position, sequence, _] = common::step_entry(self.step, 1 + t);
-        let width = (kernel.kv_lora_rank + kernel.rope_dim) as usize;
+        let row = kernel.row();
         (0..keys(kernel.k, position + 1))
             .map(|j| if kernel.k > 0 { self.selected[(t * kernel.k + j) as usize] } else { j })
-            .map(|position| common::cache_row(self.pages, kernel.pages_per_sequence, sequence, position) as usize)
-            .map(|row| &self.cache[row * width..][..width])
+            .map(|position| common::cache_row(self.pages, kernel.pages_per_sequence, sequence, position))
+            .map(|place| row.read(self.cache, place))
             .collect()
     }
 
     /// scale · Σ term(query, key) of one head for each key; `term` is the product, or its magnitude.
-    pub(super) fn scores(&self, t: u32, head: u32, keys: &[&[f32]], term: impl Fn(f64, f64) -> f64) -> Vec<f64> {
+    pub(super) fn scores(&self, t: u32, head: u32, keys: &[Vec<f32>], term: impl Fn(f64, f64) -> f64) -> Vec<f64> {
         let kernel = self.kernel;
         let (rank, rope) = (kernel.kv_lora_rank as usize, kernel.rope_dim as usize);
         let latent = &self.qa[(t * kernel.heads + head) as usize * rank..][..rank];
@@ -44,7 +44,7 @@ impl<'a> Inputs<'a> {
         let query: Vec<f64> = latent.iter().chain(rotated).map(|&x| f64::from(x)).collect();
         keys.iter()
             .map(|key| {
-                let sum: f64 = query.iter().zip(*key).map(|(&q, &k)| term(q, f64::from(k))).sum();
+                let sum: f64 = query.iter().zip(key).map(|(&q, &k)| term(q, f64::from(k))).sum();
                 sum * f64::from(kernel.scale)
             })
             .collect()
@@ -74,14 +74,14 @@ pub(super) fn token(kernel: &MlaSparse, inputs: &Inputs<'_>, local: u32, out: &m
 }
 
 /// out = Σ exp(s − m)·c / divisor; returns the largest score m and Σ exp(s − m).
-fn weighted(scores: &[f64], keys: &[&[f32]], divisor: f64, out: &mut [f32]) -> (f64, f64) {
+fn weighted(scores: &[f64], keys: &[Vec<f32>], divisor: f64, out: &mut [f32]) -> (f64, f64) {
     let m = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let mut sums = vec![0f64; out.len()];
     let mut l = 0.0;
     for (score, key) in scores.iter().zip(keys) {
         let p = (score - m).exp();
         l += p;
-        sums.iter_mut().zip(*key).for_each(|(sum, &c)| *sum += p * f64::from(c));
+        sums.iter_mut().zip(key).for_each(|(sum, &c)| *sum += p * f64::from(c));
     }
     out.iter_mut().zip(sums).for_each(|(out, sum)| *out = (sum / divisor) as f32);
     (m, l)

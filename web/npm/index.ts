@@ -286,8 +286,8 @@ function starter(worker: Exclude<LoadOptions["worker"], false>, name = "lyn"): (
 }
 
 function core(options: LoadOptions): CoreOptions {
-  const { context, attention, indexTopk, force, powerPreference, cache, revision, token, selfCheck } = options;
-  const given = { context, attention, indexTopk, force, powerPreference, cache, revision, token, selfCheck };
+  const { context, cacheType, attention, indexTopk, force, powerPreference, cache, revision, token, selfCheck } = options;
+  const given = { context, cacheType, attention, indexTopk, force, powerPreference, cache, revision, token, selfCheck };
   const base = options.storiesUrl === undefined ? undefined : new URL(options.storiesUrl, location.href);
   const stories = assets.stories();
   for (const file of Object.keys(stories) as (keyof typeof stories)[]) {

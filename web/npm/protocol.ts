@@ -29,6 +29,7 @@ export type PostedModel = string | File[] | FileSystemDirectoryHandle;
 export interface CoreOptions {
   context?: number | "auto" | "max";
   attention?: "sparse" | "dense";
+  cacheType?: "f32" | "f16" | "fp8";
   indexTopk?: number;
   force?: boolean;
   powerPreference?: GPUPowerPreference;

@@ -27,6 +27,7 @@ export function engineOptions(o: CoreOptions): EngineOptions {
   return {
     context: typeof o.context === "number" ? o.context : null,
     maxContext: o.context === "max",
+    cacheType: o.cacheType ?? "f32",
     dense: o.attention === "dense",
     indexTopk: o.indexTopk ?? null,
     force: o.force ?? false,

@@ -86,10 +86,15 @@ export interface Plan {
   stored_bytes: number;
   weights_bytes: number;
   cache_bytes: number;
+  cache_type: "f32" | "f16" | "fp8";
+  /** Whether f16 was chosen because f32 does not fit; never in a browser. */
+  cache_narrowed: boolean;
   scratch_bytes: number;
   total_bytes: number;
   available_bytes: number | null;
   fit: "fits" | "tight" | "does_not_fit" | "unknown";
+  /** The limit of the adapter that it exceeds, in words; null: none. */
+  limit: string | null;
 }
 
 /** Totals over the tensors of a valid model. */
@@ -121,6 +126,8 @@ export interface ModelInfo {
 
 export interface LoadOptions {
   context?: number | "auto" | "max";
+  /** Number format of the cache, `f32` by default: `f16` takes half the memory, `fp8` less than a third. */
+  cacheType?: "f32" | "f16" | "fp8";
   attention?: "sparse" | "dense";
   indexTopk?: number;
   /** Load even if the plan does not fit. */

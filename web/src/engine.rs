@@ -7,7 +7,7 @@ use lyn::checkpoint::Checkpoint;
 use lyn::engine::Progress;
 use lyn::generate::{Event, Finish, Request, Selection, TraceRequest, Voice};
 use lyn::inspect::model_info::ModelInfo;
-use lyn::memory::ContextSize;
+use lyn::memory::{CacheType, ContextSize};
 use lyn::wire::openai::{ChatRequest, Chunked, Completion, PromptField, Rules, SpeedReport, Stop, TextRequest, Usage};
 use lyn::{Attention, Options, Place};
 use serde::Deserialize;
@@ -22,6 +22,7 @@ const TYPES: &str = r#"
 export interface EngineOptions {
   context: number | null;
   maxContext: boolean;
+  cacheType: "f32" | "f16" | "fp8";
   dense: boolean;
   indexTopk: number | null;
   force: boolean;
@@ -93,11 +94,31 @@ extern "C" {
 struct LoadOptions {
     context: Option<u32>,
     max_context: bool,
+    cache_type: CacheFormat,
     dense: bool,
     index_topk: Option<u32>,
     force: bool,
     power_preference: Option<String>,
     self_check: bool,
+}
+
+/// How the cache is packed.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum CacheFormat {
+    F32,
+    F16,
+    Fp8,
+}
+
+impl From<CacheFormat> for CacheType {
+    fn from(format: CacheFormat) -> CacheType {
+        match format {
+            CacheFormat::F32 => CacheType::F32,
+            CacheFormat::F16 => CacheType::F16,
+            CacheFormat::Fp8 => CacheType::Fp8,
+        }
+    }
 }
 
 impl LoadOptions {
@@ -109,6 +130,7 @@ impl LoadOptions {
                 Some(tokens) => ContextSize::Tokens(tokens),
                 None => ContextSize::Auto,
             },
+            cache_type: Some(self.cache_type.into()),
             attention: attention(self.dense),
             index_topk: self.index_topk,
             force: self.force,

@@ -17,9 +17,12 @@ const plan: Plan = {
   stored_bytes: 8_900_000,
   weights_bytes: 8_900_000,
   cache_bytes: 2_000_000,
+  cache_type: "f32" as const,
+  cache_narrowed: false,
   scratch_bytes: 1_000_000,
   total_bytes: 11_900_000,
   available_bytes: null,
+  limit: null,
   fit: "unknown",
 };
 const loaded = {

@@ -330,6 +330,7 @@ test("weights pass through a small heap", async () => {
     const options = {
       context: 2048,
       maxContext: false,
+      cacheType: "f32" as const,
       dense: false,
       indexTopk: null,
       force: false,

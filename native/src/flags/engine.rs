@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, ValueHint};
 use lyn::engine::{Attention, Options};
-use lyn::memory::ContextSize;
+use lyn::memory::{CacheType, ContextSize};
 
 /// A model, as argument.
 #[derive(Debug, Args)]
@@ -39,6 +39,11 @@ pub(crate) struct EngineArgs {
     /// Smaller steps need less scratch memory and read prompts more slowly.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub(crate) chunk: Option<u32>,
+    /// Number format of the cache: f32, f16 or fp8; default: f32, or f16 if the context would not fit in f32
+    ///
+    /// Narrower caches take a half or less than a third of the memory and change answers slightly: see docs/performance.md.
+    #[arg(long, value_name = "TYPE")]
+    pub(crate) cache_type: Option<CacheTypeArg>,
     /// Load even if the memory plan does not fit
     ///
     /// A device that then runs out of memory ends the load with out_of_memory; see: lyn plan
@@ -50,6 +55,23 @@ pub(crate) struct EngineArgs {
 pub(crate) enum AttentionArg {
     Sparse,
     Dense,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CacheTypeArg {
+    F32,
+    F16,
+    Fp8,
+}
+
+impl From<CacheTypeArg> for CacheType {
+    fn from(argument: CacheTypeArg) -> CacheType {
+        match argument {
+            CacheTypeArg::F32 => CacheType::F32,
+            CacheTypeArg::F16 => CacheType::F16,
+            CacheTypeArg::Fp8 => CacheType::Fp8,
+        }
+    }
 }
 
 impl From<AttentionArg> for Attention {
@@ -67,6 +89,7 @@ impl EngineArgs {
         Options {
             device: device.to_owned(),
             context: self.context,
+            cache_type: self.cache_type.map(CacheType::from),
             attention: self.attention.into(),
             index_topk: self.index_topk,
             chunk: self.chunk,

@@ -7,11 +7,11 @@ use clap::{Args, ValueEnum, ValueHint};
 use lyn::engine::{Attention, Engine, Options};
 use lyn::error::{Code, Error, Result, escape};
 use lyn::inspect::bench::{self, Report, Row};
-use lyn::memory::ContextSize;
+use lyn::memory::{CacheType, ContextSize};
 use lyn::platform::block_on;
 use serde_json::{Value, json};
 
-use crate::flags::AttentionArg;
+use crate::flags::{AttentionArg, CacheTypeArg};
 use crate::terminal::StageProgress;
 use crate::terminal::progress::Unit;
 use crate::terminal::table::table;
@@ -41,6 +41,9 @@ pub(crate) struct BenchArgs {
     /// stories (built in), a folder, or a .safetensors file
     #[arg(short, long, default_value = "stories", value_hint = ValueHint::AnyPath)]
     pub(crate) model: PathBuf,
+    /// Number format of the cache: f32, f16 or fp8; default: f32, or f16 if the context would not fit in f32
+    #[arg(long, value_name = "TYPE")]
+    pub(crate) cache_type: Option<CacheTypeArg>,
     /// Load even if the memory plan does not fit
     ///
     /// A device that then runs out of memory ends the load with out_of_memory; see: lyn plan
@@ -66,6 +69,7 @@ pub(crate) fn run(app: &App, options: &BenchArgs) -> Ended {
         let engine = Options {
             device: app.device.clone(),
             context,
+            cache_type: options.cache_type.map(CacheType::from),
             attention: attention.into(),
             // The engine keeps one for itself.
             sequences: 2,

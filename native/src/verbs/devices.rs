@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 
 use lyn::error::{Code, Error, Result, escape};
-use lyn::gpu::{AdapterInfo, adapter};
+use lyn::gpu::{AdapterInfo, DeviceMemory, adapter};
 use lyn::memory::bytes;
 use lyn::platform::block_on;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::terminal::table::table;
 use crate::{App, Ended};
@@ -14,6 +14,7 @@ use crate::{App, Ended};
 pub(crate) fn run(app: &App) -> Ended {
     let (adapters, default) = found()?;
     if app.terminal.json {
+        let adapters: Vec<Value> = adapters.iter().map(with_memory).collect();
         app.terminal.document(&json!({ "schema": "lyn.devices/1", "default": default, "adapters": adapters }));
     } else {
         app.terminal.bytes(describe(&adapters, default).as_bytes());
@@ -32,6 +33,25 @@ pub(crate) fn found() -> Result<(Vec<AdapterInfo>, Option<usize>)> {
     Ok((adapters, default))
 }
 
+/// What an adapter says of itself, with its memory as it is now.
+pub(crate) fn with_memory(info: &AdapterInfo) -> Value {
+    let mut facts = json!(info);
+    facts["memory"] = json!(info.memory);
+    facts
+}
+
+/// `21.3 GiB free of 24.0 GiB`; a software adapter has the machine's memory.
+pub(crate) fn memory(info: &AdapterInfo) -> String {
+    match info.memory {
+        Some(DeviceMemory { total_bytes, free_bytes: Some(free) }) => {
+            format!("{} free of {}", bytes(free), bytes(total_bytes))
+        }
+        Some(DeviceMemory { total_bytes, free_bytes: None }) => bytes(total_bytes),
+        None if info.kind == "software" => "the machine's".to_owned(),
+        None => "unknown".to_owned(),
+    }
+}
+
 /// The table for people.
 pub(crate) fn describe(adapters: &[AdapterInfo], default: Option<usize>) -> String {
     let yes = |flag: bool| if flag { "yes" } else { "no" }.to_owned();
@@ -46,11 +66,13 @@ pub(crate) fn describe(adapters: &[AdapterInfo], default: Option<usize>) -> Stri
                 escape(&info.driver),
                 yes(info.shader_f16),
                 format!("{}–{}", info.subgroups.0, info.subgroups.1),
+                memory(info),
                 bytes(info.max_buffer_bytes),
                 bytes(info.max_binding_bytes),
             ]
         })
         .collect();
-    let header = ["#", "name", "type", "backend", "driver", "f16", "subgroups", "largest buffer", "largest binding"];
+    let header =
+        ["#", "name", "type", "backend", "driver", "f16", "subgroups", "memory", "largest buffer", "largest binding"];
     table(&header, &rows, &["largest buffer", "largest binding"], false)
 }

@@ -39,7 +39,9 @@ pub(crate) fn run(app: &App) -> Ended {
             "device",
             match &chosen {
                 Ok(Some(info)) => {
-                    format!("#{} {} ({}, {})", info.index, escape(&info.name), info.backend, escape(&info.driver))
+                    let memory = devices::memory(info);
+                    let driver = escape(&info.driver);
+                    format!("#{} {} ({}, {driver}; memory {memory})", info.index, escape(&info.name), info.backend)
                 }
                 Ok(None) => "the host references".to_owned(),
                 Err(error) => format!("FAILED {error}"),
@@ -53,6 +55,7 @@ pub(crate) fn run(app: &App) -> Ended {
     if app.terminal.json {
         let facts: serde_json::Map<_, _> = rows.iter().map(|(name, fact)| ((*name).to_owned(), json!(fact))).collect();
         let adapters = found.map(|found| found.0).unwrap_or_default();
+        let adapters: Vec<_> = adapters.iter().map(devices::with_memory).collect();
         app.terminal.document(&json!({
             "schema": "lyn.doctor/1", "passed": passed, "facts": facts, "adapters": adapters,
         }));

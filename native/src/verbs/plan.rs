@@ -3,14 +3,15 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use lyn::checkpoint::ModelConfig;
 use lyn::error::{Code, Result, escape};
 use lyn::gpu::{AdapterInfo, adapter};
-use lyn::memory::{ContextSize, Fit, Plan, bytes};
+use lyn::memory::{CacheType, ContextSize, Fit, Plan, bytes, cache_rows};
 use lyn::platform::block_on;
 use lyn::{Engine, Options};
 use serde_json::json;
 
-use crate::flags::{ModelArg, context};
+use crate::flags::{CacheTypeArg, ModelArg, context};
 use crate::terminal::table::{count, facts};
 use crate::{App, Ended, model};
 
@@ -26,6 +27,11 @@ pub(crate) struct PlanArgs {
     /// Smaller steps need less scratch memory and read prompts more slowly.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub(crate) chunk: Option<u32>,
+    /// Number format of the cache: f32, f16 or fp8; default: f32, or f16 if the context would not fit in f32
+    ///
+    /// Narrower caches take a half or less than a third of the memory and change answers slightly: see docs/performance.md.
+    #[arg(long, value_name = "TYPE")]
+    pub(crate) cache_type: Option<CacheTypeArg>,
 }
 
 /// Runs the verb. A plan that does not fit ends as a load would.
@@ -34,6 +40,7 @@ pub(crate) fn run(app: &App, options: &PlanArgs) -> Ended {
     let adapter = adapter(app)?;
     let wanted = Options {
         context: options.context,
+        cache_type: options.cache_type.map(CacheType::from),
         chunk: options.chunk,
         memory_bytes: model::available_memory(),
         ..Options::default()
@@ -45,9 +52,7 @@ pub(crate) fn run(app: &App, options: &PlanArgs) -> Ended {
         app.terminal
             .document(&json!({ "schema": "lyn.plan/1", "model": options.model.model.to_string_lossy(), "device": place, "plan": plan }));
     } else {
-        let cached = checkpoint.config.indexer.map_or(String::new(), |indexer| format!(" + {}", indexer.head_dim));
-        let cache = format!("{} + {}{cached}", checkpoint.config.kv_lora_rank, checkpoint.config.qk_rope_head_dim);
-        app.terminal.bytes(describe(&plan, &cache, &place).as_bytes());
+        app.terminal.bytes(describe(&plan, &cache_row(&checkpoint.config, plan.cache_type), &place).as_bytes());
     }
     let fits = plan.check();
     match fits {
@@ -83,6 +88,22 @@ pub(crate) fn parameters(number: u64) -> String {
     }
 }
 
+/// What the cache keeps of a token in a layer with an indexer of its own: `(512 + 64 + 128) × 4 bytes (f32)`.
+fn cache_row(config: &ModelConfig, cache_type: CacheType) -> String {
+    let rows = cache_rows(config, cache_type);
+    let sum = |parts: Vec<String>| parts.join(" + ");
+    match cache_type {
+        CacheType::F32 | CacheType::F16 => {
+            let elements = rows.iter().flat_map(|row| [row.scaled, row.rest]).filter(|&elements| elements > 0);
+            let bytes = if cache_type == CacheType::F32 { 4 } else { 2 };
+            format!("({}) × {bytes} bytes ({cache_type})", sum(elements.map(|it| it.to_string()).collect()))
+        }
+        CacheType::Fp8 => {
+            format!("({}) bytes (fp8)", sum(rows.iter().map(|row| (row.words() * 4).to_string()).collect()))
+        }
+    }
+}
+
 fn describe(plan: &Plan, cache_row: &str, place: &str) -> String {
     let formats: Vec<_> = plan.formats.iter().map(|(dtype, size)| format!("{} {dtype}", bytes(*size))).collect();
     let verdict = match plan.fit {
@@ -92,13 +113,14 @@ fn describe(plan: &Plan, cache_row: &str, place: &str) -> String {
         Fit::Unknown => "UNKNOWN: the adapter does not report free memory",
     };
     let free = plan.available_bytes.map_or(String::new(), |free| format!(" of {} free", bytes(free)));
+    let why = if plan.cache_narrowed { ", since f32 does not fit" } else { "" };
     let mut rows = vec![
         ("model", format!("{} · {} layers · {} parameters", plan.model_type, plan.layers, parameters(plan.parameters))),
         ("weights", format!("{:>10}, stored as {}", bytes(plan.weights_bytes), formats.join(", "))),
         (
             "cache",
             format!(
-                "{:>10} = {} tokens × {} layers × ({cache_row}) × 4 bytes (f32)",
+                "{:>10} = {} tokens × {} layers × {cache_row}{why}",
                 bytes(plan.cache_bytes),
                 count(plan.context.into()),
                 plan.layers
@@ -107,6 +129,7 @@ fn describe(plan: &Plan, cache_row: &str, place: &str) -> String {
         ("scratch", format!("{:>10} for steps of {} tokens", bytes(plan.scratch_bytes), plan.chunk)),
         ("total", format!("{:>10}{free} on {place}     {verdict}", bytes(plan.total_bytes))),
     ];
+    rows.extend(plan.limit.iter().map(|limit| ("limit", limit.clone())));
     if let Err(error) = plan.check() {
         rows.push(("remedies", error.help().join(" · ")));
     }

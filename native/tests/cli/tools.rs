@@ -12,6 +12,9 @@ fn devices_are_listed_with_the_default_marked() {
     let json = lyn(["devices", "--json"]).expect_code(0).json();
     assert_eq!((&json["schema"], &json["default"]), (&"lyn.devices/1".into(), &0.into()));
     assert!(json["adapters"][0]["max_binding_bytes"].as_u64().unwrap() >= 128 << 20);
+    // A software adapter has the machine's memory, and none of its own.
+    assert!(json["adapters"][0].as_object().unwrap().contains_key("memory"));
+    assert!(run.out.contains("the machine's") || run.out.contains(" free of ") || run.out.contains("unknown"));
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! How an engine is set up, and how far its loading has come.
 
+use lyn_shaders::cache_row::CacheType;
+
+use crate::limits::Limits;
 use crate::memory::ContextSize;
 use crate::model::Dims;
 
@@ -30,6 +33,8 @@ pub struct Options {
     pub device: String,
     /// Positions to make room for.
     pub context: ContextSize,
+    /// How the cache is packed; none: in f32, or in f16 where the context would not fit in f32.
+    pub cache_type: Option<CacheType>,
     /// Which positions attention reads.
     pub attention: Attention,
     /// Positions that the indexer keeps; none: the config's.
@@ -56,6 +61,7 @@ impl Default for Options {
         Options {
             device: "auto".to_owned(),
             context: ContextSize::Auto,
+            cache_type: None,
             attention: Attention::Sparse,
             index_topk: None,
             chunk: None,
@@ -77,6 +83,8 @@ pub struct Trial {
     pub all_logits: bool,
     /// Split weights as if no binding could be larger: what only large models do.
     pub shard_bytes: Option<u64>,
+    /// Limits of the host; none: its own.
+    pub limits: Option<Limits>,
 }
 
 /// What loading has done so far, in the order of the stages.

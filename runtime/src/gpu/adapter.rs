@@ -3,6 +3,9 @@
 use serde::Serialize;
 
 use crate::error::{Code, Error, Result, quote};
+use crate::limits::Limits;
+
+use super::memory::{self, DeviceMemory};
 
 /// An adapter at hand.
 #[derive(Clone, Debug)]
@@ -35,6 +38,12 @@ pub struct AdapterInfo {
     pub max_buffer_bytes: u64,
     /// Largest storage binding, in bytes.
     pub max_binding_bytes: u64,
+    /// What tensors and kernels have to stay within.
+    #[serde(skip)]
+    pub limits: Limits,
+    /// Its memory, as it was when it was asked; none: unknown, or the machine's.
+    #[serde(skip)]
+    pub memory: Option<DeviceMemory>,
 }
 
 /// All adapters of this machine, best first: discrete, integrated, virtual, other, software; GL only where nothing else is.
@@ -85,7 +94,22 @@ fn kind(kind: wgpu::DeviceType) -> (u32, &'static str) {
     }
 }
 
+/// What lyn asks of WebGPU's limits.
+pub(super) fn limits(limits: &wgpu::Limits) -> Limits {
+    Limits {
+        buffer_bytes: limits.max_buffer_size,
+        binding_bytes: limits.max_storage_buffer_binding_size,
+        storage_buffers: limits.max_storage_buffers_per_shader_stage,
+        workgroups: limits.max_compute_workgroups_per_dimension,
+    }
+}
+
 impl Adapter {
+    /// What the backend says of the adapter's memory; on a software adapter of the machine's, in its own way.
+    pub fn backend_memory(&self) -> Option<DeviceMemory> {
+        memory::of(&self.inner)
+    }
+
     /// What the adapter says of itself.
     pub fn info(&self) -> AdapterInfo {
         let (info, limits, features) = (self.inner.get_info(), self.inner.limits(), self.inner.features());
@@ -100,6 +124,8 @@ impl Adapter {
             timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
             max_buffer_bytes: limits.max_buffer_size,
             max_binding_bytes: limits.max_storage_buffer_binding_size,
+            limits: self::limits(&limits),
+            memory: self.backend_memory().filter(|_| info.device_type != wgpu::DeviceType::Cpu),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::adapter::{Adapter, AdapterInfo};
+use super::adapter::{self, Adapter, AdapterInfo};
 use super::health::Health;
 use super::poller::Poller;
 use crate::error::{Code, Error, Result};
@@ -43,7 +43,7 @@ impl Device {
     /// # Errors
     /// `limit_too_small` where the adapter lacks a minimum limit, `no_adapter` where it gives no device.
     pub async fn open(adapter: &Adapter, minimum: bool) -> Result<Device> {
-        let info = adapter.info();
+        let mut info = adapter.info();
         let offered = adapter.inner.limits();
         let (mut limits, mut features) = (minimum_limits(), wgpu::Features::empty());
         let mut lacking = Vec::new();
@@ -61,6 +61,7 @@ impl Device {
             limits = offered;
             features = adapter.inner.features() & wgpu::Features::TIMESTAMP_QUERY;
         }
+        info.limits = adapter::limits(&limits);
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("lyn"),
             required_features: features,
@@ -85,7 +86,7 @@ impl Device {
         Ok(Device { inner, queue, health, poller, info })
     }
 
-    /// What the adapter says of itself.
+    /// What the adapter says of itself, with the limits of the device.
     pub fn info(&self) -> &AdapterInfo {
         &self.info
     }
@@ -101,12 +102,6 @@ impl Device {
         let params = self.buffer("params", size, wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST);
         self.queue.write_buffer(&params, 0, bytes);
         params
-    }
-
-    /// Bytes of the largest tensor that can be bound: larger ones are split.
-    pub fn binding_bytes(&self) -> u64 {
-        let limits = self.inner.limits();
-        limits.max_storage_buffer_binding_size.min(limits.max_buffer_size)
     }
 
     /// Resolves with the reason once the device is lost, destroyed included. It does not borrow the device.

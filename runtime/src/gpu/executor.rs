@@ -109,11 +109,8 @@ impl Executor {
     async fn buffer(&mut self, name: &str, words: u64) -> Result<wgpu::Buffer> {
         self.device.health.check()?;
         let bytes = words.max(1).saturating_mul(4);
-        let limit = self.device.binding_bytes();
-        if bytes > limit {
-            let message = format!("{name} needs one {bytes}-byte binding; {} allows {limit}", self.device.info().name);
-            return Err(Error::new(Code::LimitTooSmall, message));
-        }
+        let info = self.device.info();
+        info.limits.tensor(&info.name, name, words)?;
         let scope = self.device.inner.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let buffer = self.device.buffer(name, bytes, TENSOR);
         if let Some(error) = scope.pop().await {

@@ -339,8 +339,7 @@ async fn cached(runner: &mut Runner, layer: u32, id: SequenceId) -> Result<(Vec<
         let (mut rows, mut left) = (Vec::new(), length);
         for page in pages {
             let words = page.await?;
-            let places = (0..left.min(PAGE)).flat_map(|position| (0..row.width).map(move |d| row.word(position, d)));
-            rows.extend(places.map(|word| f32::from_bits(words[word])));
+            rows.extend((0..left.min(PAGE)).flat_map(|position| row.read(&words, position)));
             left = left.saturating_sub(PAGE);
         }
         tensors.push(rows);

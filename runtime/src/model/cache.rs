@@ -4,10 +4,19 @@
 //! copies, counts or names rows reads their description, [`CacheRow`], and knows no kind of them.
 
 use lyn_shaders::Slot;
-use lyn_shaders::cache_row::CacheRow;
+use lyn_shaders::cache_row::{CacheRow, CacheType};
 pub(crate) use lyn_shaders::common::paging::PAGE;
 
 use crate::layout::Layout;
+
+/// How much of the cache there is to be, and how it is packed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CacheRoom {
+    /// Pages of all sequences.
+    pub(crate) pages: u32,
+    /// How rows are packed.
+    pub(crate) cache_type: CacheType,
+}
 
 /// One tensor of the cache: a row for each position of each page.
 #[derive(Clone, Copy, Debug)]
@@ -17,14 +26,14 @@ pub struct CacheTensor {
 }
 
 impl CacheTensor {
-    /// Memory for `pages` pages.
+    /// Memory for so many pages.
     pub(crate) fn lay_out(layout: &mut Layout<'_>, name: &str, row: CacheRow, pages: u32) -> CacheTensor {
-        CacheTensor { slot: layout.zeros(name, u64::from(pages) * u64::from(PAGE) * row.words()), row }
+        CacheTensor { slot: layout.zeros(name, u64::from(pages) * u64::from(PAGE) * u64::from(row.words())), row }
     }
 
     /// First word of a page, and how many it has.
     pub(crate) fn page(&self, page: u32) -> (u64, u64) {
-        let words = u64::from(PAGE) * self.row.words();
+        let words = u64::from(PAGE) * u64::from(self.row.words());
         (u64::from(page) * words, words)
     }
 }

@@ -3,9 +3,10 @@
 //! In: a layout, sizes, how many tokens, rows and positions there are to be. Out: slots by their place in the model, and the
 //! shapes that recordings are made for.
 
+use lyn_shaders::cache_row::CacheType;
 use lyn_shaders::{Extent, Slot};
 
-use super::cache::{CacheTensor, PAGE};
+use super::cache::{CacheRoom, CacheTensor, PAGE};
 use super::dims::Dims;
 use super::weights::Weights;
 use crate::error::Result;
@@ -25,6 +26,8 @@ pub struct Settings {
     pub rows: u32,
     /// Positions that attention reads for each token; none: all visible ones.
     pub index_topk: Option<u32>,
+    /// How the cache is packed.
+    pub cache_type: CacheType,
 }
 
 /// What a step's tensors are for all layers.
@@ -150,7 +153,8 @@ impl Tensors {
         settings: &Settings,
         prediction: bool,
     ) -> Result<Tensors> {
-        let weights = Weights::lay_out(layout, dims, settings.pages(), prediction)?;
+        let cache = CacheRoom { pages: settings.pages(), cache_type: settings.cache_type };
+        let weights = Weights::lay_out(layout, dims, cache, prediction)?;
         let slots = StepSlots::lay_out(layout, dims, &weights, settings);
         Ok(Tensors { weights, slots })
     }

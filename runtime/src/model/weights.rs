@@ -5,6 +5,7 @@ use lyn_shaders::encodings::Encoding;
 use lyn_shaders::experts::{ExpertPanels, ExpertShard};
 
 use super::attention::LayerAttention;
+use super::cache::CacheRoom;
 use super::dims::Dims;
 use crate::checkpoint::{RouterConfig, names};
 use crate::error::{Code, Error, Result, quote};
@@ -101,27 +102,27 @@ pub struct PredictionWeights {
 }
 
 impl Weights {
-    /// Lays out the weights of a checkpoint, with multi-token prediction where it is wanted and there, and `pages` pages of every
+    /// Lays out the weights of a checkpoint, with multi-token prediction where it is wanted and there, and room for every
     /// layer's rows of the cache.
     ///
     /// # Errors
     /// `bad_checkpoint` for tensors that cannot lie side by side.
-    pub(crate) fn lay_out(layout: &mut Layout<'_>, dims: &Dims, pages: u32, prediction: bool) -> Result<Weights> {
+    pub(crate) fn lay_out(layout: &mut Layout<'_>, dims: &Dims, cache: CacheRoom, prediction: bool) -> Result<Weights> {
         let checkpoint = layout.checkpoint;
         let embedding = layout.table(names::EMBED)?;
-        let layers = (0..dims.num_hidden_layers).map(|layer| LayerWeights::lay_out(layout, dims, layer, pages));
+        let layers = (0..dims.num_hidden_layers).map(|layer| LayerWeights::lay_out(layout, dims, layer, cache));
         let layers = layers.collect::<Result<_>>()?;
         let norm = layout.vector(names::NORM.to_owned())?;
         let head = layout.matrix(names::head(&checkpoint.config).to_owned())?;
         let modules = if prediction { checkpoint.prediction_layers } else { 0 };
         let modules =
-            (0..modules).map(|module| PredictionWeights::lay_out(layout, dims, dims.num_hidden_layers + module, pages));
+            (0..modules).map(|module| PredictionWeights::lay_out(layout, dims, dims.num_hidden_layers + module, cache));
         Ok(Weights { embedding, layers, norm, head, prediction: modules.collect::<Result<_>>()? })
     }
 }
 
 impl LayerWeights {
-    fn lay_out(layout: &mut Layout<'_>, dims: &Dims, layer: u32, pages: u32) -> Result<LayerWeights> {
+    fn lay_out(layout: &mut Layout<'_>, dims: &Dims, layer: u32, cache: CacheRoom) -> Result<LayerWeights> {
         let config = &layout.checkpoint.config;
         let experts = config.layers.get(layer as usize).is_some_and(|kind| kind.moe);
         let feed_forward = match config.router.filter(|_| experts) {
@@ -131,7 +132,7 @@ impl LayerWeights {
         Ok(LayerWeights {
             input_norm: layout.vector(names::layer(layer, "input_layernorm"))?,
             post_attention_norm: layout.vector(names::layer(layer, "post_attention_layernorm"))?,
-            attention: LayerAttention::lay_out(layout, dims, layer, pages)?,
+            attention: LayerAttention::lay_out(layout, dims, layer, cache)?,
             feed_forward,
         })
     }
@@ -220,13 +221,13 @@ fn same_encoding(layout: &Layout<'_>, routed: u32, name: impl Fn(u32) -> String)
 }
 
 impl PredictionWeights {
-    fn lay_out(layout: &mut Layout<'_>, dims: &Dims, layer: u32, pages: u32) -> Result<PredictionWeights> {
+    fn lay_out(layout: &mut Layout<'_>, dims: &Dims, layer: u32, cache: CacheRoom) -> Result<PredictionWeights> {
         Ok(PredictionWeights {
             embedding_norm: layout.vector(names::layer(layer, "enorm"))?,
             hidden_norm: layout.vector(names::layer(layer, "hnorm"))?,
             projection: layout.matrix(names::layer(layer, "eh_proj"))?,
             head_norm: layout.vector(names::layer(layer, "shared_head.norm"))?,
-            layer: LayerWeights::lay_out(layout, dims, layer, pages)?,
+            layer: LayerWeights::lay_out(layout, dims, layer, cache)?,
         })
     }
 }

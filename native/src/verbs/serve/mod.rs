@@ -273,8 +273,8 @@ fn loader(app: &App, options: &ServeArgs, address: SocketAddr, kept: Arc<Kept>) 
 
 /// All that gives cached rows their values besides the tokens: the model's bytes, what computes, and how.
 fn rows_fingerprint(files: &Digested, engine: &Engine) -> [u8; 32] {
-    let facts = json!([VERSION, engine.index_topk(), engine.adapter()]);
-    let mut digest = blake3::Hasher::new_derive_key("lyn cached rows, f32");
+    let facts = json!([VERSION, engine.index_topk(), engine.adapter(), engine.plan().cache_type.name()]);
+    let mut digest = blake3::Hasher::new_derive_key("lyn cached rows");
     digest.update(&files.digest()).update(facts.to_string().as_bytes());
     *digest.finalize().as_bytes()
 }
@@ -302,10 +302,11 @@ fn say_what(app: &App, model: &str, engine: &Engine, address: SocketAddr) {
     let adapter = engine.adapter().map_or("the host".to_owned(), |adapter| escape(&adapter.name));
     let url = format!("http://{address}/v1");
     app.terminal.note(&format!(
-        "model {} on {adapter} · context {} · weights {} + cache {} + scratch {}",
+        "model {} on {adapter} · context {} · weights {} + {} cache {} + scratch {}",
         escape(model),
         count(plan.context.into()),
         bytes(plan.weights_bytes),
+        plan.cache_type,
         bytes(plan.cache_bytes),
         bytes(plan.scratch_bytes),
     ));
@@ -336,7 +337,30 @@ fn no_core_dumps() {
 
 #[cfg(test)]
 mod tests {
+    use lyn::memory::{CacheType, ContextSize};
+
     use super::*;
+
+    /// Rows of one type are never taken for rows of another.
+    #[test]
+    fn cached_rows_are_of_one_cache_type() {
+        let of = |cache_type| {
+            let files = Digested::new(lyn::models::stories());
+            let options = Options {
+                device: "cpu".to_owned(),
+                context: ContextSize::Tokens(64),
+                chunk: Some(8),
+                cache_type: Some(cache_type),
+                ..Options::default()
+            };
+            let source = Arc::<Digested>::clone(&files);
+            let engine = lyn::platform::block_on(Engine::load(source, &options, &mut |_| true)).unwrap();
+            rows_fingerprint(&files, &engine)
+        };
+        let [f32, f16, fp8] = CacheType::ALL.map(of);
+        assert!(f32 != f16 && f16 != fp8 && f32 != fp8);
+        assert_eq!(of(CacheType::Fp8), fp8);
+    }
 
     #[test]
     fn a_model_s_name_is_the_last_part_of_its_path() {

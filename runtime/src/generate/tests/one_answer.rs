@@ -84,7 +84,14 @@ fn vocabulary() -> Arc<Vocabulary> {
     Arc::new(Vocabulary { tokenizer: Arc::new(tokenizer), eos: vec![EOS], markup: vec![], allowed, parser })
 }
 
-const SETTINGS: Settings = Settings { context: 16, sequences: 1, chunk: 8, rows: 8, index_topk: None };
+const SETTINGS: Settings = Settings {
+    context: 16,
+    sequences: 1,
+    chunk: 8,
+    rows: 8,
+    index_topk: None,
+    cache_type: lyn_shaders::cache_row::CacheType::F32,
+};
 
 fn asked() -> Request {
     let sampling = SamplingParams { temperature: 0.0, ..SamplingParams::default() };

@@ -74,6 +74,7 @@ fn write_keys(r: &mut StepRecorder<'_>, indexer: &IndexerDims, weights: &Indexer
         interleaved: indexer.rope_interleave,
         eps: KEY_NORM_EPS,
         pages_per_sequence: r.pages_per_sequence,
+        cache_type: weights.keys.row.cache_type,
     });
 }
 
@@ -103,6 +104,7 @@ fn choose(r: &mut StepRecorder<'_>, indexer: &IndexerDims, keys: CacheTensor, in
             first_token,
             max_tokens,
             pages_per_sequence: r.pages_per_sequence,
+            cache_type: keys.row.cache_type,
         });
         r.push(TopK {
             scores,

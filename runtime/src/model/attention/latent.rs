@@ -82,6 +82,7 @@ fn write_cache(r: &mut StepRecorder<'_>, latents: CacheTensor, kv: Columns, norm
         interleaved: r.dims.rope_interleave,
         eps: LATENT_EPS,
         pages_per_sequence: r.pages_per_sequence,
+        cache_type: latents.row.cache_type,
     });
 }
 
@@ -188,6 +189,7 @@ fn attend(r: &mut StepRecorder<'_>, read: &Reading) -> Columns {
             pages_per_sequence: r.pages_per_sequence,
             split,
             splits,
+            cache_type: read.latents.row.cache_type,
         });
         if split {
             r.push(MlaCombine {
@@ -229,6 +231,7 @@ fn weigh(r: &mut StepRecorder<'_>, read: &Reading) {
             scale: dims.softmax_scale,
             out_stride: weights.stride,
             pages_per_sequence: r.pages_per_sequence,
+            cache_type: read.latents.row.cache_type,
         });
     }
     r.tap(WEIGHTS, weights);

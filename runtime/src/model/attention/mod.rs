@@ -7,7 +7,7 @@ mod indexer;
 mod latent;
 mod tensors;
 
-use super::cache::CacheTensor;
+use super::cache::{CacheRoom, CacheTensor};
 use super::dims::Dims;
 use super::recorder::StepRecorder;
 use crate::error::Result;
@@ -31,12 +31,17 @@ pub(super) struct Shared {
 }
 
 impl LayerAttention {
-    /// Memory for a layer's weights, and for `pages` pages of its rows.
+    /// Memory for a layer's weights, and for its rows of the cache.
     ///
     /// # Errors
     /// `bad_checkpoint` for tensors that cannot lie side by side.
-    pub(super) fn lay_out(layout: &mut Layout<'_>, dims: &Dims, layer: u32, pages: u32) -> Result<LayerAttention> {
-        Latent::lay_out(layout, dims, layer, pages).map(|latent| LayerAttention::Latent(Box::new(latent)))
+    pub(super) fn lay_out(
+        layout: &mut Layout<'_>,
+        dims: &Dims,
+        layer: u32,
+        cache: CacheRoom,
+    ) -> Result<LayerAttention> {
+        Latent::lay_out(layout, dims, layer, cache).map(|latent| LayerAttention::Latent(Box::new(latent)))
     }
 
     /// What the layer keeps of each position, in the order in which pages are copied.

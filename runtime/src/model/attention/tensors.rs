@@ -5,7 +5,7 @@ use lyn_shaders::{Slot, cache_write, index_key_write};
 use crate::checkpoint::names;
 use crate::error::Result;
 use crate::layout::{Layout, LinearWeights, StoredRows, TableShard};
-use crate::model::cache::CacheTensor;
+use crate::model::cache::{CacheRoom, CacheTensor};
 use crate::model::dims::Dims;
 use crate::record::ColumnRange;
 
@@ -30,7 +30,7 @@ pub struct Latent {
     pub value_up: LinearWeights,
     /// `o_proj`: `[hidden_size, heads · v_head_dim]`
     pub output: LinearWeights,
-    /// `[pages · 64, kv_lora_rank + qk_rope_head_dim]`
+    /// Of each position `[kv_lora_rank + qk_rope_head_dim]`
     pub latents: CacheTensor,
 }
 
@@ -67,16 +67,16 @@ pub struct Indexer {
     pub key_norm: Slot,
     /// `indexer.k_norm.bias`: `[index_head_dim]`
     pub key_norm_bias: Slot,
-    /// `[pages · 64, index_head_dim]`, in panels
+    /// Of each position `[index_head_dim]`, in panels
     pub keys: CacheTensor,
 }
 
 impl Latent {
-    /// Memory for a layer's attention, with `pages` pages of its rows.
-    pub(super) fn lay_out(layout: &mut Layout<'_>, dims: &Dims, layer: u32, pages: u32) -> Result<Latent> {
+    /// Memory for a layer's attention, with its rows of the cache.
+    pub(super) fn lay_out(layout: &mut Layout<'_>, dims: &Dims, layer: u32, cache: CacheRoom) -> Result<Latent> {
         let name = |part: &str| names::layer(layer, &format!("self_attn.{part}"));
         let cached = |layout: &mut Layout<'_>, what: &str, row| {
-            CacheTensor::lay_out(layout, &format!("layer {layer} {what} cache"), row, pages)
+            CacheTensor::lay_out(layout, &format!("layer {layer} {what} cache"), row, cache.pages)
         };
         let indexer = dims.indexer.as_ref().filter(|_| dims.owns_indexer(layer));
         let mut down = vec![name(if dims.q_lora_rank.is_some() { "q_a_proj" } else { "q_proj" })];
@@ -102,10 +102,11 @@ impl Latent {
                 head_weights,
                 key_norm: layout.vector(name("indexer.k_norm"))?,
                 key_norm_bias: layout.vector(names::indexer_norm_bias(layer))?,
-                keys: cached(layout, "index key", index_key_write::row(sizes.head_dim)),
+                keys: cached(layout, "index key", index_key_write::row(sizes.head_dim, cache.cache_type)),
             }),
             _ => None,
         };
+        let latents = cache_write::row(dims.kv_lora_rank, dims.rope_pairs, cache.cache_type);
         let (key_up, value_up) = key_and_value(layout, dims, layer)?;
         Ok(Latent {
             down,
@@ -117,7 +118,7 @@ impl Latent {
             value_up,
             kv_norm: layout.vector(name("kv_a_layernorm"))?,
             output: layout.matrix(name("o_proj"))?,
-            latents: cached(layout, "latent", cache_write::row(dims.kv_lora_rank, dims.rope_pairs)),
+            latents: cached(layout, "latent", latents),
         })
     }
 }

@@ -15,9 +15,12 @@ const plan = {
   stored_bytes: 500,
   weights_bytes: 500,
   cache_bytes: 4000,
+  cache_type: "f32",
+  cache_narrowed: false,
   scratch_bytes: 100,
   total_bytes: 4600,
   available_bytes: 10_000,
+  limit: null,
   fit: "fits",
 } as Plan;
 
@@ -27,6 +30,8 @@ test("only the cache grows, and the verdict follows", () => {
   assert.deepEqual([double.cache_bytes, double.total_bytes, double.fit], [8000, 8600, "fits"]);
   assert.equal(scalePlan(plan, 2200).fit, "tight");
   assert.equal(scalePlan(plan, 3000).fit, "does_not_fit");
+  const limited: Plan = { ...plan, limit: "layer 0 latent cache needs …", fit: "does_not_fit" };
+  assert.deepEqual([500, 1000, 2000].map((context) => scalePlan(limited, context).fit), ["fits", "does_not_fit", "does_not_fit"]);
   assert.equal(scalePlan({ ...plan, available_bytes: null }, 3000).fit, "unknown");
 });
 

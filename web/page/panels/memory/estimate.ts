@@ -7,7 +7,10 @@ import type { Plan } from "lyn";
 export function scalePlan(plan: Plan, context: number): Plan {
   const cache_bytes = Math.round((plan.cache_bytes / Math.max(plan.context, 1)) * context);
   const total_bytes = plan.total_bytes - plan.cache_bytes + cache_bytes;
-  return { ...plan, context, cache_bytes, total_bytes, fit: fit(total_bytes, plan.available_bytes) };
+  // A limit that this context exceeds, longer ones exceed too; of shorter ones nobody can tell here.
+  const limit = context < plan.context ? null : plan.limit;
+  const verdict = limit ? "does_not_fit" : fit(total_bytes, plan.available_bytes);
+  return { ...plan, context, cache_bytes, total_bytes, limit, fit: verdict };
 }
 
 /** The verdict of `lyn plan`: tight is less than a tenth left. */
