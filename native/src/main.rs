@@ -7,6 +7,7 @@ mod cli;
 mod command_line;
 mod environment;
 mod flags;
+mod http;
 mod interrupt;
 mod load;
 mod model;
