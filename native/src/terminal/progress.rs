@@ -44,6 +44,8 @@ pub(crate) struct StageProgress {
 pub(crate) enum Unit {
     /// Bytes of weights.
     Bytes,
+    /// Bytes that come over the network: at which rate, and for how long.
+    Download,
     /// Tokens of a prompt.
     Tokens,
     /// Kernels, pipelines, tests.
@@ -112,6 +114,7 @@ impl StageProgress {
             let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
             let amounts = match unit {
                 Unit::Bytes => "{bytes}/{total_bytes}",
+                Unit::Download => "{bytes}/{total_bytes} {bytes_per_sec}",
                 Unit::Tokens | Unit::Pieces => "{pos}/{len}",
             };
             let template = format!("{what} {{bar:30}} {amounts} {{eta}}");

@@ -10,6 +10,7 @@ use lyn::platform::block_on;
 use lyn::{Engine, Options};
 use serde_json::json;
 
+use super::plan_remote::{self, Planning};
 use crate::flags::{ModelArg, context};
 use crate::terminal::table::{count, facts};
 use crate::{App, Ended, model};
@@ -30,7 +31,7 @@ pub(crate) struct PlanArgs {
 
 /// Runs the verb. A plan that does not fit ends as a load would.
 pub(crate) fn run(app: &App, options: &PlanArgs) -> Ended {
-    let checkpoint = model::open(&options.model.model)?;
+    let opened = Planning::read(app, &options.model.model)?;
     let adapter = adapter(app)?;
     let wanted = Options {
         context: options.context,
@@ -38,9 +39,12 @@ pub(crate) fn run(app: &App, options: &PlanArgs) -> Ended {
         memory_bytes: model::available_memory(),
         ..Options::default()
     };
+    let checkpoint = match opened {
+        Planning::One(checkpoint) => *checkpoint,
+        Planning::Several(on_hub) => return plan_remote::run(app, &on_hub, adapter.as_ref(), &wanted),
+    };
     let plan = Engine::plan_for(&checkpoint, adapter.as_ref(), &wanted)?;
-    let place =
-        adapter.map_or_else(|| "this machine".to_owned(), |info| format!("#{} {}", info.index, escape(&info.name)));
+    let place = place(adapter.as_ref());
     if app.terminal.json {
         app.terminal
             .document(&json!({ "schema": "lyn.plan/1", "model": options.model.model.to_string_lossy(), "device": place, "plan": plan }));
@@ -57,8 +61,13 @@ pub(crate) fn run(app: &App, options: &PlanArgs) -> Ended {
     }
 }
 
+/// Where the model would be.
+pub(super) fn place(adapter: Option<&AdapterInfo>) -> String {
+    adapter.map_or_else(|| "this machine".to_owned(), |info| format!("#{} {}", info.index, escape(&info.name)))
+}
+
 /// The adapter that would be used; none for the host, and where there is none.
-fn adapter(app: &App) -> Result<Option<AdapterInfo>> {
+pub(super) fn adapter(app: &App) -> Result<Option<AdapterInfo>> {
     if app.device == "cpu" {
         return Ok(None);
     }
