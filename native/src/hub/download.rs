@@ -19,6 +19,8 @@ use crate::text::io_error;
 
 /// Between two looks at a lock that another process holds.
 const LOOK: Duration = Duration::from_millis(200);
+/// An attempt that brings less counts as one that brings nothing: a server cannot keep a client forever, byte by byte.
+const FURTHER: u64 = 64 << 10;
 /// Bytes read at once of what is there already.
 const PIECE: usize = 1 << 20;
 
@@ -147,7 +149,7 @@ impl Download<'_> {
             part.first = before;
             match self.attempt(collected, &mut part).await {
                 Ok(()) => return Ok(()),
-                Err(failure) => attempts.after(failure, collected.length > before).await?,
+                Err(failure) => attempts.after(failure, collected.length >= before.saturating_add(FURTHER)).await?,
             }
         }
         Ok(())

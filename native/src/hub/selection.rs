@@ -126,8 +126,8 @@ fn label(path: &str) -> &str {
 
 fn quantisation_of(name: &str) -> Option<&str> {
     let starts = std::iter::once(0).chain(name.match_indices(MARKS).map(|(at, mark)| at + mark.len()));
-    let words = starts.filter_map(|at| name.get(at..));
-    let found = words.filter(|rest| is_type(rest.split(MARKS).next().unwrap_or(rest))).last()?;
+    let mut words = starts.filter_map(|at| name.get(at..));
+    let found = words.rfind(|rest| is_type(rest.split(MARKS).next().unwrap_or(rest)))?;
     let before = name.strip_suffix(found)?;
     if before.ends_with("UD-") { name.get(before.len().checked_sub(3)?..) } else { Some(found) }
 }

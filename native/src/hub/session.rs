@@ -113,7 +113,7 @@ impl Session {
             let linked = repository.link(&listing.commit, &file.path, &file.digest);
             linked.map_err(|error| io_error(&repository.snapshot(&listing.commit).join(&file.path), &error))
         };
-        let all = stream::iter(files).map(|file| one(file)).buffer_unordered(AT_ONCE).try_collect::<()>();
+        let all = stream::iter(files).map(one).buffer_unordered(AT_ONCE).try_collect::<()>();
         let mut shown = StageProgress::new(watch.terminal, "downloading", Unit::Download);
         let mut waits = false;
         let tick = || {

@@ -12,6 +12,7 @@ pub(crate) mod doctor;
 pub(crate) mod generate;
 pub(crate) mod list;
 pub(crate) mod man;
+mod place;
 pub(crate) mod plan;
 mod plan_remote;
 pub(crate) mod pull;

@@ -3,13 +3,11 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use lyn::error::{Code, Result, escape};
-use lyn::gpu::{AdapterInfo, adapter};
 use lyn::memory::{ContextSize, Fit, Plan, bytes};
-use lyn::platform::block_on;
 use lyn::{Engine, Options};
 use serde_json::json;
 
+use super::place::{adapter, place};
 use super::plan_remote::{self, Planning};
 use crate::flags::{ModelArg, context};
 use crate::terminal::table::{count, facts};
@@ -58,26 +56,6 @@ pub(crate) fn run(app: &App, options: &PlanArgs) -> Ended {
         Ok(()) => Ok(ExitCode::SUCCESS),
         // The table has said it already.
         Err(error) => Ok(ExitCode::from(error.code().exit_code())),
-    }
-}
-
-/// Where the model would be.
-pub(super) fn place(adapter: Option<&AdapterInfo>) -> String {
-    adapter.map_or_else(|| "this machine".to_owned(), |info| format!("#{} {}", info.index, escape(&info.name)))
-}
-
-/// The adapter that would be used; none for the host, and where there is none.
-pub(super) fn adapter(app: &App) -> Result<Option<AdapterInfo>> {
-    if app.device == "cpu" {
-        return Ok(None);
-    }
-    match block_on(adapter::choose(&app.device)) {
-        Ok(adapter) => Ok(Some(adapter.info())),
-        Err(error) if error.code() == Code::NoAdapter => {
-            app.terminal.note("note: no GPU adapter found; planning for this machine's memory");
-            Ok(None)
-        }
-        Err(error) => Err(error),
     }
 }
 

@@ -10,9 +10,11 @@ use lyn::gpu::AdapterInfo;
 use lyn::memory::{ContextSize, Fit, Plan, bytes};
 use serde_json::{Value, json};
 
-use super::plan::place;
+use super::place::place;
 use super::pull::absent;
 use super::pull::order::OnHub;
+use crate::terminal::StageProgress;
+use crate::terminal::progress::Unit;
 use crate::terminal::table::{count, table};
 use crate::{App, Ended, model};
 
@@ -49,7 +51,9 @@ struct Row<'a> {
 /// A table of quantisations: what is downloaded, what is needed, and the longest context that fits.
 pub(super) fn run(app: &App, on_hub: &OnHub, device: Option<&AdapterInfo>, wanted: &Options) -> Ended {
     let mut rows = vec![];
+    let mut progress = StageProgress::new(&app.terminal, "reading headers", Unit::Pieces);
     for quantisation in on_hub.models.quantisations.iter().take(ROWS) {
+        progress.update(rows.len() as u64, on_hub.models.quantisations.len() as u64);
         let found = on_hub.checkpoint(quantisation.parts.first().map(String::as_str)).and_then(|checkpoint| {
             let plan = Engine::plan_for(&checkpoint, device, wanted)?;
             let longest = longest(&checkpoint, device, wanted)?;
@@ -62,6 +66,7 @@ pub(super) fn run(app: &App, on_hub: &OnHub, device: Option<&AdapterInfo>, wante
         }
         rows.push(Row { label: &quantisation.label, bytes: quantisation.bytes, found });
     }
+    progress.finish();
     let device = place(device);
     if app.terminal.json {
         let name = on_hub.name.to_string();

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::Args;
 use lyn::error::{Code, Result};
 use lyn::memory::bytes;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use self::order::{OnHub, Order};
 use crate::hub::session::Watch;
@@ -28,25 +28,44 @@ pub(crate) struct PullArgs {
 /// Runs the verb: the path of the model on stdout, how it was chosen on stderr.
 pub(crate) fn run(app: &App, options: &PullArgs) -> Ended {
     let name = HubName::parse(&options.name)?;
+    let surroundings = Surroundings::read()?;
+    if surroundings.is_offline
+        && let Some(path) = cache::find(&surroundings.cache, &name)?
+    {
+        app.terminal.note("offline: what is in the cache was not compared with the Hub");
+        told(app, &json!({ "name": name.to_string() }), &path);
+        return Ok(ExitCode::SUCCESS);
+    }
     let on_hub = OnHub::look(app, &name)?;
     let order = on_hub.order(app)?;
+    announce(app, &on_hub, &order)?;
     let (path, fetched) = fetch(app, &on_hub, &order)?;
-    if app.terminal.json {
-        app.terminal.document(&json!({
-            "schema": "lyn.pull/1", "name": order.name.to_string(), "path": path.to_string_lossy(),
-            "revision": on_hub.listing.commit, "bytes": order.bytes(), "downloaded_bytes": fetched, "reason": order.reason,
-        }));
-    } else {
-        let what = if fetched == 0 { "already there" } else { "downloaded" };
-        app.terminal.note(&format!("{what}: lyn generate -m {}", order.name));
-        app.terminal.bytes(format!("{}\n", shown(&path)).as_bytes());
-    }
+    let what = if fetched == 0 { "already there" } else { "downloaded" };
+    app.terminal.note(&format!("{what}: lyn generate -m {}", order.name));
+    let facts = json!({
+        "name": order.name.to_string(), "revision": on_hub.listing.commit, "bytes": order.bytes(), "downloaded_bytes": fetched,
+        "reason": order.reason,
+    });
+    told(app, &facts, &path);
     Ok(ExitCode::SUCCESS)
 }
 
-/// Brings the files. Returns where the model is, and the bytes that came over the network.
-fn fetch(app: &App, on_hub: &OnHub, order: &Order) -> Result<(PathBuf, u64)> {
-    let watch = Watch { terminal: &app.terminal, interrupt: &app.interrupt };
+/// Where the model is, and with `--json` what else is known of it.
+fn told(app: &App, facts: &Value, path: &Path) {
+    if app.terminal.json {
+        let mut document = json!({ "schema": "lyn.pull/1", "path": path.to_string_lossy() });
+        if let (Some(document), Some(facts)) = (document.as_object_mut(), facts.as_object()) {
+            document.extend(facts.clone());
+        }
+        app.terminal.document(&document);
+    } else {
+        app.terminal.bytes(format!("{}\n", shown(path)).as_bytes());
+    }
+}
+
+/// Says before anything is downloaded what it will be, why, and that it will not run here, if so. Errors: `io` where the disk has not
+/// enough room.
+fn announce(app: &App, on_hub: &OnHub, order: &Order) -> Result<()> {
     if let Some(reason) = &order.reason {
         app.terminal.note(&format!("{} ({}): {reason}", order.name, bytes(order.bytes())));
     }
@@ -54,6 +73,12 @@ fn fetch(app: &App, on_hub: &OnHub, order: &Order) -> Result<(PathBuf, u64)> {
     if let Some(warning) = on_hub.unfit(app, order) {
         app.terminal.warn("does_not_fit", &warning);
     }
+    Ok(())
+}
+
+/// Brings the files. Returns where the model is, and the bytes that came over the network.
+fn fetch(app: &App, on_hub: &OnHub, order: &Order) -> Result<(PathBuf, u64)> {
+    let watch = Watch { terminal: &app.terminal, interrupt: &app.interrupt };
     let fetched = on_hub.session.fetch(&on_hub.name, &on_hub.listing, &order.files, watch);
     let fetched = fetched.inspect_err(|error| {
         if error.code() == Code::Cancelled {
@@ -66,7 +91,9 @@ fn fetch(app: &App, on_hub: &OnHub, order: &Order) -> Result<(PathBuf, u64)> {
 
 /// What a model is called on the Hub that is not on this machine; none where it is, or where the Hub is not to be asked.
 pub(super) fn absent(model: &Path) -> Result<Option<HubName>> {
-    let name = HubName::of_model(&model.to_string_lossy()).filter(|_| !model.exists());
+    // A mistake in a path is nobody's business.
+    let is_path = model.exists() || model.parent().is_some_and(|folder| folder != Path::new("") && folder.is_dir());
+    let name = HubName::of_model(&model.to_string_lossy()).filter(|_| !is_path);
     let Some(name) = name else { return Ok(None) };
     let surroundings = Surroundings::read()?;
     let is_here = surroundings.is_offline || cache::find(&surroundings.cache, &name)?.is_some();
@@ -81,6 +108,7 @@ pub(crate) fn offer(app: &App, model: &Path) -> Result<()> {
     let Some(name) = name else { return Ok(()) };
     let on_hub = OnHub::look(app, &name)?;
     let order = on_hub.order(app)?;
+    announce(app, &on_hub, &order)?;
     let question = format!(
         "{} is not on this machine. Download {} from {}?",
         order.name,

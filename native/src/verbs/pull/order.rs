@@ -14,7 +14,9 @@ use crate::hub::listing::{Listing, RemoteFile};
 use crate::hub::selection::{Models, Quantisation, WeightFiles, is_small_file, shards};
 use crate::hub::session::Watch;
 use crate::hub::{HubName, Session, Surroundings};
-use crate::verbs::plan::adapter;
+use crate::terminal::StageProgress;
+use crate::terminal::progress::Unit;
+use crate::verbs::place::adapter;
 use crate::{App, model};
 
 /// Tokens that a quantisation is to leave room for, where the model allows as many.
@@ -114,7 +116,11 @@ impl OnHub {
     /// The one that suits the device.
     fn chosen(&self, app: &App) -> Result<(&Quantisation, Option<String>)> {
         let device = adapter(app)?;
+        let mut progress = StageProgress::new(&app.terminal, "reading headers", Unit::Pieces);
+        let mut done = 0;
         let choice = choose(&self.models, free_bytes(device.as_ref())?, |quantisation| {
+            done += 1;
+            progress.update(done, self.models.quantisations.len() as u64);
             let checkpoint = self.checkpoint(quantisation.parts.first().map(String::as_str))?;
             planned(&checkpoint, device.as_ref()).map(|plan| Judgement::of(&plan))
         })?;

@@ -46,6 +46,10 @@ fn a_folder_of_safetensors_is_got_whole_and_nothing_else() {
     let shown = ended(show.env("HF_ENDPOINT", "http://127.0.0.1:1").env("HF_HUB_OFFLINE", "1")).expect_code(0).out;
     assert!(shown.contains("4.44 M parameters"), "{shown}");
     place.run(&["verify", "hf:org/tiny"]).expect_code(0);
+    let mut pull = place.command(["pull", NAME]);
+    let run = ended(pull.env("HF_HUB_OFFLINE", "1")).expect_code(0);
+    assert_eq!(run.out.trim(), place.snapshot().to_str().unwrap());
+    run.says(&["not compared with the Hub"]);
     let list = place.run(&["list", "--json"]).expect_code(0).json();
     assert_eq!((&list["models"][0]["name"], list["models"].as_array().unwrap().len()), (&NAME.into(), 1));
     let size: usize = wanted.iter().map(|file| file.bytes.len()).sum();
