@@ -83,7 +83,9 @@ pub(crate) enum Verb {
     #[command(before_help = "Examples:\n  lyn show\n  lyn show path/to/model --json")]
     Show(ModelArg),
     /// Estimate the memory a model needs, without reading weights
-    #[command(before_help = "Examples:\n  lyn plan path/to/model\n  lyn plan path/to/model --context 131072")]
+    #[command(
+        before_help = "Examples:\n  lyn plan path/to/model\n  lyn plan path/to/model --context 131072\n  lyn plan org/name-GGUF"
+    )]
     Plan(PlanArgs),
     /// Check a model's files without a GPU: headers, names, shapes, finite norms and scales, tokenizer
     #[command(before_help = "Examples:\n  lyn verify path/to/model")]

@@ -165,7 +165,7 @@ pub(crate) fn find(cache: &Path, name: &HubName) -> Result<Option<PathBuf>> {
     let current = repository.commit(name);
     let others = repository.commits().into_iter().filter(|commit| Some(commit) != current.as_ref());
     // A quantisation that was downloaded before the newest state of the branch is still meant by its name.
-    let others: Vec<String> = if name.is_main() { others.collect() } else { vec![] };
+    let others: Vec<String> = if name.has_revision() { vec![] } else { others.collect() };
     for commit in current.iter().chain(&others) {
         let models = repository.models(commit);
         let folder = repository.snapshot(commit);

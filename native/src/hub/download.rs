@@ -64,7 +64,7 @@ impl Download<'_> {
         }
         let incomplete = self.repository.incomplete(&self.file.digest);
         let failed = |error: io::Error| io_error(&incomplete, &error);
-        let mut collected = self.resume(&incomplete).map_err(failed)?;
+        let mut collected = self.resume(&incomplete).await.map_err(failed)?;
         let mut is_fresh = collected.length == 0;
         loop {
             self.collect(&mut collected).await?;
@@ -88,7 +88,7 @@ impl Download<'_> {
                         "what was there of a file does not belong to it; downloading it anew"
                     );
                     is_fresh = true;
-                    collected = self.resume(&incomplete).map_err(failed)?;
+                    collected = self.resume(&incomplete).await.map_err(failed)?;
                 }
             }
         }
@@ -120,7 +120,7 @@ impl Download<'_> {
     }
 
     /// Opens what was collected before, and reads it once for its hash.
-    fn resume(&self, path: &Path) -> io::Result<Collected> {
+    async fn resume(&self, path: &Path) -> io::Result<Collected> {
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         let mut length = file.metadata()?.len();
         if length > self.file.size {
@@ -135,8 +135,10 @@ impl Download<'_> {
             file.read_exact(read)?;
             hasher.update(read);
             left -= most as u64;
+            self.progress.done.fetch_add(most as u64, Ordering::Relaxed);
+            // Hundreds of gigabytes take minutes, in which others go on and a stop is heard.
+            tokio::task::yield_now().await;
         }
-        self.progress.done.fetch_add(length, Ordering::Relaxed);
         Ok(Collected { file, length, hasher })
     }
 

@@ -75,9 +75,9 @@ impl HubName {
         self.revision.as_deref().unwrap_or(MAIN)
     }
 
-    /// Whether the newest state is meant.
-    pub(crate) fn is_main(&self) -> bool {
-        self.revision() == MAIN
+    /// Whether a revision is named; else the newest state is meant.
+    pub(crate) fn has_revision(&self) -> bool {
+        self.revision.is_some()
     }
 
     /// The quantisation or the file that is named.

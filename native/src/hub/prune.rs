@@ -43,7 +43,8 @@ impl Removal {
         if !repository.folder.is_dir() {
             return Ok(None);
         }
-        let commits = if name.is_main() { repository.commits() } else { repository.commit(name).into_iter().collect() };
+        let commits =
+            if name.has_revision() { repository.commit(name).into_iter().collect() } else { repository.commits() };
         let mut names: BTreeSet<PathBuf> = BTreeSet::new();
         for commit in &commits {
             let folder = repository.snapshot(commit);
@@ -62,7 +63,7 @@ impl Removal {
                 None => names.extend(named(&folder).into_iter().map(|named| named.path)),
             }
         }
-        if names.is_empty() && (name.wanted().is_some() || !name.is_main()) {
+        if names.is_empty() && (name.wanted().is_some() || name.has_revision()) {
             return Ok(None);
         }
         let all: Vec<Named> =

@@ -59,7 +59,8 @@ impl Surroundings {
     }
 }
 
-fn no_cache() -> Error {
+/// The error of a system that names no home.
+pub(crate) fn no_cache() -> Error {
     Error::new(Code::BadConfig, "there is no home folder for the cache of the Hub")
         .with_help("set HF_HOME or HF_HUB_CACHE")
 }

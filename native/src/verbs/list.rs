@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use lyn::checkpoint::CONFIG_FILE;
-use lyn::error::{Code, Error, escape};
+use lyn::error::escape;
 use lyn::memory::bytes;
 use serde_json::{Value, json};
 
@@ -32,10 +32,7 @@ struct Row {
 }
 
 pub(crate) fn run(app: &App) -> Ended {
-    let cache = surroundings::cache().ok_or_else(|| {
-        Error::new(Code::BadConfig, "there is no home folder for the cache of the Hub")
-            .with_help("set HF_HOME or HF_HUB_CACHE")
-    })?;
+    let cache = surroundings::cache().ok_or_else(surroundings::no_cache)?;
     let rows: Vec<Row> = repositories(&cache).iter().flat_map(|name| rows(&cache, name)).collect();
     if app.terminal.json {
         let models: Vec<Value> = rows.iter().map(document).collect();
