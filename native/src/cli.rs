@@ -2,7 +2,7 @@
 //!
 //! Here are the verbs. Flags that several of them have are in `flags/`; those of one verb are beside it, in `verbs/`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::builder::FalseyValueParser;
 use clap::{Arg, ArgAction, Command, CommandFactory, Parser, Subcommand, ValueHint};
@@ -14,6 +14,8 @@ use crate::verbs::config::ConfigAction;
 use crate::verbs::conform::ConformArgs;
 use crate::verbs::generate::GenerateArgs;
 use crate::verbs::plan::PlanArgs;
+use crate::verbs::pull::PullArgs;
+use crate::verbs::rm::RmArgs;
 use crate::verbs::serve::ServeArgs;
 use crate::verbs::tokenize::TokenizeArgs;
 
@@ -26,10 +28,10 @@ pub(crate) const SHORT_HELP: &str = "  lyn generate \"Once upon a time\"     ans
   lyn serve                           serve an OpenAI-compatible API
 
 lyn runs DeepSeek-V3.2-family models through WebGPU; the model `stories` is built in.
-A MODEL is stories, a folder with config.json and *.safetensors, or a .safetensors or .gguf file.
+A MODEL is stories, a folder with config.json and *.safetensors, a .safetensors or .gguf file, or org/name.
 
-  inference   generate · chat · serve   models      show · plan · verify · tokenize
-  adapters    devices · doctor          testing     bench · conform
+  inference   generate · chat · serve   models      pull · list · rm · show · plan · verify
+  adapters    devices · doctor          testing     bench · conform · tokenize
   setup       config · cache · completions · man
 
 Options: lyn VERB --help  Docs: https://github.com/lyn-run/lyn/blob/main/docs/cli.md
@@ -66,11 +68,24 @@ pub(crate) enum Verb {
         before_help = "Examples:\n  lyn bench\n  lyn bench -p 512,1024 -n 64 -d 0,1024 --attention sparse,dense -o md"
     )]
     Bench(BenchArgs),
+    /// Download a model from the Hugging Face Hub to the cache that its own tools use
+    #[command(
+        before_help = "Examples:\n  lyn pull org/name\n  lyn pull org/name-GGUF:Q8_0\n  lyn pull org/name@revision"
+    )]
+    Pull(PullArgs),
+    /// List the downloaded models: name, quantisation, size, last use
+    #[command(alias = "ls", before_help = "Examples:\n  lyn list\n  lyn list --json")]
+    List,
+    /// Remove a downloaded model
+    #[command(before_help = "Examples:\n  lyn rm org/name\n  lyn rm org/name-GGUF:Q8_0 --yes")]
+    Rm(RmArgs),
     /// Show a model's architecture and size, from its headers
     #[command(before_help = "Examples:\n  lyn show\n  lyn show path/to/model --json")]
     Show(ModelArg),
     /// Estimate the memory a model needs, without reading weights
-    #[command(before_help = "Examples:\n  lyn plan path/to/model\n  lyn plan path/to/model --context 131072")]
+    #[command(
+        before_help = "Examples:\n  lyn plan path/to/model\n  lyn plan path/to/model --context 131072\n  lyn plan org/name-GGUF"
+    )]
     Plan(PlanArgs),
     /// Check a model's files without a GPU: headers, names, shapes, finite norms and scales, tokenizer
     #[command(before_help = "Examples:\n  lyn verify path/to/model")]
@@ -121,6 +136,21 @@ pub(crate) enum Verb {
     /// Print docs/cli.md
     #[command(hide = true)]
     Docs,
+}
+
+impl Verb {
+    /// The model that has to be on this machine; none where there is none, or where the verb reads it elsewhere.
+    pub(crate) fn model(&self) -> Option<&Path> {
+        match self {
+            Verb::Generate(options) => options.asking.model(),
+            Verb::Chat(options) => options.model(),
+            Verb::Serve(options) => Some(&options.engine.model),
+            Verb::Bench(options) => Some(&options.model),
+            Verb::Show(options) | Verb::Verify(options) => Some(&options.model),
+            Verb::Tokenize(options) => Some(&options.model),
+            _ => None,
+        }
+    }
 }
 
 /// The whole command, with an environment twin for every long option and a link at the end of every help.

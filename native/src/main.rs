@@ -7,6 +7,8 @@ mod cli;
 mod command_line;
 mod environment;
 mod flags;
+mod http;
+mod hub;
 mod interrupt;
 mod load;
 mod model;
@@ -72,7 +74,8 @@ fn main() -> ExitCode {
     }
     let ended = Interrupt::install().and_then(|interrupt| {
         let app = App { terminal: terminal.clone(), interrupt, settings, device: cli.common.device };
-        run(&app, verb).or_else(|error| match error.code() {
+        let offered = verb.model().map_or(Ok(()), |model| verbs::pull::offer(&app, model));
+        offered.and_then(|()| run(&app, verb)).or_else(|error| match error.code() {
             // Stopped while loading: nothing to say that the user does not know.
             Code::Cancelled => Ok(app.interrupt.exit_code()),
             _ => Err(error),
@@ -90,6 +93,9 @@ fn run(app: &App, verb: Verb) -> Ended {
         Verb::Chat(options) => verbs::chat::run(app, *options),
         Verb::Serve(options) => verbs::serve::run(app, &options),
         Verb::Bench(options) => verbs::bench::run(app, &options),
+        Verb::Pull(options) => verbs::pull::run(app, &options),
+        Verb::List => verbs::list::run(app),
+        Verb::Rm(options) => verbs::rm::run(app, &options),
         Verb::Show(model) => verbs::show::run(app, &model.model),
         Verb::Plan(options) => verbs::plan::run(app, &options),
         Verb::Verify(model) => verbs::verify::run(app, &model.model),

@@ -77,6 +77,10 @@ codes! {
     Io = "io", exit 6, "check the path and its permissions";
     /// Another engine that cannot be reached, refuses, or breaks off.
     Upstream = "upstream", exit 6, "check the address, and that the engine is running";
+    /// A server of models that cannot be reached, refuses, or sends something else.
+    Network = "network", exit 6, "check the connection and run the command again: what has come is kept";
+    /// A server of models wants a token, or the acceptance of a licence.
+    Unauthorized = "unauthorized", exit 6, "accept the model's licence on its page, and set HF_TOKEN";
     /// Stopped by the user.
     Cancelled = "cancelled", exit 130, "";
     /// A promise inside lyn broke.
@@ -128,6 +132,7 @@ classes! {
     Regex = "E-REGEX", TOKENIZER;
     Index = "E-INDEX", INDEX;
     Path = "E-PATH", INDEX;
+    Hash = "E-HASH", "run the command again: the file is downloaded anew";
     Template = "E-TEMPLATE", "correct the template, or use: lyn generate --raw";
 }
 

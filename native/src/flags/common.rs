@@ -1,6 +1,6 @@
 //! Flags of every verb.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{ArgAction, Args, ValueEnum, ValueHint};
 
@@ -44,6 +44,13 @@ pub(crate) struct AskArgs {
     pub(crate) engine: EngineArgs,
     #[command(flatten)]
     pub(crate) upstream: UpstreamArgs,
+}
+
+impl AskArgs {
+    /// The model, where it answers here.
+    pub(crate) fn model(&self) -> Option<&Path> {
+        self.upstream.upstream.is_none().then_some(&self.engine.model)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -9,7 +9,7 @@ use lyn::memory::{CacheType, ContextSize};
 /// A model, as argument.
 #[derive(Debug, Args)]
 pub(crate) struct ModelArg {
-    /// stories (built in), a folder, or a .safetensors or .gguf file
+    /// stories (built in), a folder, a .safetensors or .gguf file, or org/name: see lyn pull
     #[arg(value_name = "MODEL", default_value = "stories", value_hint = ValueHint::AnyPath)]
     pub(crate) model: PathBuf,
 }
@@ -18,7 +18,7 @@ pub(crate) struct ModelArg {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Model")]
 pub(crate) struct EngineArgs {
-    /// stories (built in), a folder, or a .safetensors or .gguf file
+    /// stories (built in), a folder, a .safetensors or .gguf file, or org/name: see lyn pull
     #[arg(short, long, default_value = "stories", value_hint = ValueHint::AnyPath)]
     pub(crate) model: PathBuf,
     /// Context length in tokens, prompt plus answer: a number, auto (up to 8192) or max

@@ -1,4 +1,4 @@
-//! What MODEL means: the embedded stories, a folder, a .safetensors file. Never a download.
+//! What MODEL means: the embedded stories, a folder, a file, a name in the cache of the Hub. Never a download.
 
 mod folder;
 
@@ -11,6 +11,7 @@ use lyn::checkpoint::{
 use lyn::error::{Code, Error, Result};
 use lyn::platform::block_on;
 
+use crate::hub::{HubName, cache, surroundings};
 use crate::text::quoted;
 
 /// The files of a model. Errors: `model_not_found`, with the nearest name that exists; `bad_checkpoint` for a folder that
@@ -47,20 +48,21 @@ pub(crate) fn source(model: &Path) -> Result<Arc<dyn Source>> {
         }
         return Ok(Arc::new(FolderSource::new(folder::of_model(folder)?)?));
     }
-    let text = model.to_string_lossy();
-    let repository = text.strip_prefix("hf:").unwrap_or(&text);
-    let looks_like_one = repository.len() < text.len()
-        || repository.split_once('/').is_some_and(|(owner, name)| {
-            let plain = |text: &str| !text.is_empty() && !text.starts_with(['.', '~', '/']) && !text.contains('/');
-            plain(owner) && plain(name)
-        });
+    let on_hub = HubName::of_model(&model.to_string_lossy());
+    if let (Some(name), Some(cache)) = (&on_hub, surroundings::cache())
+        && let Some(found) = cache::find(&cache, name)?
+    {
+        return source(&found);
+    }
     let message = format!("{} is neither a folder nor a built-in model", quoted(model));
     let nearest = nearest(model);
     Err(match nearest {
         Some(nearest) => not_found(message).with_help(format!("did you mean {}?", quoted(&nearest))),
-        None if looks_like_one => not_found(format!("{message}; lyn cannot download from the Hub yet"))
-            .with_help("download the repository's files to a folder, and give that folder"),
-        None => not_found(message),
+        None => match on_hub {
+            Some(name) => not_found(format!("{message}, and not in the cache of the Hub"))
+                .with_help(format!("download it with: lyn pull {name}")),
+            None => not_found(message),
+        },
     })
 }
 

@@ -37,6 +37,8 @@ pub(crate) struct StageProgress {
     started: Instant,
     bar: Option<ProgressBar>,
     shown: Option<(u64, Instant)>,
+    /// What was done before the first look, and when that was: a rate begins there.
+    first: Option<(u64, Instant)>,
 }
 
 /// What is counted.
@@ -44,6 +46,8 @@ pub(crate) struct StageProgress {
 pub(crate) enum Unit {
     /// Bytes of weights.
     Bytes,
+    /// Bytes that come over the network: at which rate, and for how long.
+    Download,
     /// Tokens of a prompt.
     Tokens,
     /// Kernels, pipelines, tests.
@@ -77,7 +81,7 @@ impl StageProgress {
         let wanted = if terminal.quiet { ProgressArg::None } else { terminal.progress };
         let style = Style::of(wanted, terminal.stderr_is_terminal());
         let started = Instant::now();
-        StageProgress { terminal: terminal.clone(), what, style, unit, started, bar: None, shown: None }
+        StageProgress { terminal: terminal.clone(), what, style, unit, started, bar: None, shown: None, first: None }
     }
 
     /// Goes on to another stage, if it is another.
@@ -90,6 +94,7 @@ impl StageProgress {
     /// Says how far the stage is.
     pub(crate) fn update(&mut self, done: u64, total: u64) {
         let elapsed = self.started.elapsed();
+        self.first.get_or_insert_with(|| (done, Instant::now()));
         match self.style {
             Style::None => {}
             _ if total == 0 => {}
@@ -107,15 +112,19 @@ impl StageProgress {
     }
 
     fn bar(&mut self, total: u64) -> &ProgressBar {
-        let (what, unit) = (self.what, self.unit);
+        let (what, unit, begun) = (self.what, self.unit, self.first.map_or(0, |(done, _)| done));
         self.bar.get_or_insert_with(|| {
             let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
             let amounts = match unit {
                 Unit::Bytes => "{bytes}/{total_bytes}",
+                Unit::Download => "{bytes}/{total_bytes} {bytes_per_sec}",
                 Unit::Tokens | Unit::Pieces => "{pos}/{len}",
             };
             let template = format!("{what} {{bar:30}} {amounts} {{eta}}");
             bar.set_style(ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+            // What was there before is not fast, it is old.
+            bar.set_position(begun);
+            bar.reset_eta();
             bar
         })
     }
@@ -129,7 +138,13 @@ impl StageProgress {
     }
 
     fn line(&self, done: u64, total: u64) {
-        self.terminal.note(&format!("{} {} %", self.what, done.saturating_mul(100) / total));
+        let rate = match (self.unit, self.first) {
+            (Unit::Download, Some((first, when))) => {
+                rate(done.saturating_sub(first), total - done.min(total), when.elapsed())
+            }
+            _ => String::new(),
+        };
+        self.terminal.note(&format!("{} {} %{rate}", self.what, done.saturating_mul(100) / total));
     }
 
     /// Takes the bar away.
@@ -141,6 +156,24 @@ impl StageProgress {
     }
 }
 
+/// How fast bytes come, and how long the rest takes: ` · 12.0 MiB/s · 90 s left`.
+fn rate(done: u64, left: u64, elapsed: Duration) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "a few digits are shown")]
+    let (done, left) = (done as f64, left as f64);
+    let rate = done / elapsed.as_secs_f64().max(1e-3);
+    if rate < 1.0 {
+        return String::new();
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a rate is above zero, and ends at the largest number"
+    )]
+    let (rate, seconds) = (rate as u64, (left / rate) as u64);
+    let left = if seconds < 120 { format!("{seconds} s") } else { format!("{} min", seconds / 60) };
+    format!(" · {}/s · {left} left", lyn::memory::bytes(rate))
+}
+
 impl Drop for StageProgress {
     fn drop(&mut self) {
         self.finish();
@@ -150,6 +183,14 @@ impl Drop for StageProgress {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rate_says_how_long_the_rest_takes() {
+        let seconds = Duration::from_secs;
+        assert_eq!(rate(120 << 20, 900 << 20, seconds(10)), " · 12.0 MiB/s · 75 s left");
+        assert_eq!(rate(1 << 30, 600 << 30, seconds(10)), " · 102.4 MiB/s · 100 min left");
+        assert_eq!(rate(0, 600, seconds(10)), "");
+    }
 
     /// A log shall not fill with what nobody watches.
     #[test]

@@ -73,6 +73,14 @@ impl Terminal {
         stdin().is_terminal()
     }
 
+    /// Asks a question on stderr that a line of the keyboard answers; anything but yes is no.
+    pub(crate) fn confirms(&self, question: &str) -> bool {
+        self.chatter(&format!("{question} [y/N] "));
+        let mut answer = String::new();
+        let is_read = stdin().read_line(&mut answer).is_ok();
+        is_read && matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
+    }
+
     /// Writes an answer to stdout and flushes. On a terminal control characters are left out: a model may not move the cursor.
     pub(crate) fn data(&self, text: &str) {
         let mut out = stdout().lock();

@@ -17,11 +17,12 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use super::address::Address;
-use super::connect::{self, Connector};
 use super::error::{self, FailedAttempt};
 use super::key::{ApiKey, ApiKeys};
 use super::profile::Profile;
 use super::reply::{ANSWER_BYTES, Reply};
+use crate::http::connect::{self, CERTIFICATES_HELP, Connector};
+use crate::http::wait::retry_after;
 
 /// Bytes of a refusal.
 const REFUSAL_BYTES: usize = 256 << 10;
@@ -93,7 +94,8 @@ impl Upstream {
         profile: Option<Profile>,
         patience: Patience,
     ) -> Result<Upstream> {
-        let connector = Connector::new(address.is_tls(), patience.connect)?;
+        let connector = Connector::new(address.is_tls(), patience.connect)
+            .map_err(|what| Error::new(Code::Upstream, what).with_help(CERTIFICATES_HELP))?;
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_secs(30))
@@ -298,7 +300,7 @@ impl Upstream {
         };
         let kind = header(CONTENT_TYPE.as_str()).unwrap_or_default();
         let mut error = error::refusal(self.address.shown(), status, kind, &said);
-        let after = error::retry_after(header("retry-after-ms"), header(RETRY_AFTER.as_str()), SystemTime::now());
+        let after = retry_after(header("retry-after-ms"), header(RETRY_AFTER.as_str()), SystemTime::now());
         if let Some(after) = after {
             error = error.with_detail("retry_after_ms", u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
         }

@@ -1,6 +1,6 @@
 //! What an engine says when it refuses, in one line: envelopes of every shape, plain text, pages of proxies.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use lyn::Error;
 use lyn::wire::openai::reply::{envelope, one_line, upstream};
@@ -87,21 +87,6 @@ fn title(page: &str) -> Option<&str> {
     page.get(begin..end).map(str::trim).filter(|title| !title.is_empty())
 }
 
-/// How long a refusal asks to wait: `retry-after-ms`, or `Retry-After` in seconds or as a date.
-pub(super) fn retry_after(milliseconds: Option<&str>, seconds: Option<&str>, now: SystemTime) -> Option<Duration> {
-    let number = |text: &str, unit: f64| {
-        let seconds = text.trim().parse::<f64>().ok()? * unit;
-        Duration::try_from_secs_f64(seconds).ok()
-    };
-    milliseconds.and_then(|text| number(text, 1e-3)).or_else(|| {
-        let text = seconds?;
-        number(text, 1.0).or_else(|| {
-            let date = httpdate::parse_http_date(text.trim()).ok()?;
-            Some(date.duration_since(now).unwrap_or_default())
-        })
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,25 +146,5 @@ mod tests {
         assert!(long.message().chars().count() < 400 && !long.message().contains('\n'));
         let binary = refusal("example.org", 400, "", &String::from_utf8_lossy(&[0xff, 0xfe, 0, 7]));
         assert!(!binary.message().contains('\0'), "{binary}");
-    }
-
-    #[test]
-    fn waiting_times_are_read() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_445_412_470);
-        let date = "Wed, 21 Oct 2015 07:28:00 GMT";
-        for (milliseconds, seconds, wait) in [
-            (None, Some("2"), Some(2000)),
-            (None, Some("0.5"), Some(500)),
-            (Some("150"), Some("2"), Some(150)),
-            (None, Some(date), Some(10_000)),
-            (Some("x"), Some("x"), None),
-            (None, Some("-5"), None),
-            (None, Some("1e300"), None),
-            (None, None, None),
-        ] {
-            let wait = wait.map(Duration::from_millis);
-            assert_eq!(retry_after(milliseconds, seconds, now), wait, "{milliseconds:?} {seconds:?}");
-        }
-        assert_eq!(retry_after(None, Some(date), now + Duration::from_secs(60)), Some(Duration::ZERO));
     }
 }

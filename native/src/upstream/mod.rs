@@ -6,7 +6,6 @@
 
 pub(crate) mod address;
 pub(crate) mod client;
-mod connect;
 mod error;
 pub(crate) mod key;
 pub(crate) mod profile;

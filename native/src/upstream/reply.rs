@@ -11,10 +11,10 @@ use lyn::wire::openai::reply::{Normaliser, one_line, upstream};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::connect;
 use super::error::FailedAttempt;
 use super::key::ApiKey;
 use super::sse;
+use crate::http::connect;
 
 /// Bytes of an answer in one piece.
 pub(super) const ANSWER_BYTES: usize = 64 << 20;

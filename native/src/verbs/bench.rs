@@ -38,7 +38,7 @@ pub(crate) struct BenchArgs {
     /// Output format
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     pub(crate) output: TableForm,
-    /// stories (built in), a folder, or a .safetensors file
+    /// stories (built in), a folder, a .safetensors or .gguf file, or org/name: see lyn pull
     #[arg(short, long, default_value = "stories", value_hint = ValueHint::AnyPath)]
     pub(crate) model: PathBuf,
     /// Number format of the cache: f32, f16 or fp8; default: f32, or f16 if the context would not fit in f32

@@ -78,7 +78,7 @@ fn held(survey: &Survey) -> String {
 }
 
 /// Roughly how long: `5 min`.
-fn ago(age: Duration) -> String {
+pub(super) fn ago(age: Duration) -> String {
     match age.as_secs() {
         seconds @ 0..120 => format!("{seconds} s"),
         seconds @ 120..7200 => format!("{} min", seconds / 60),

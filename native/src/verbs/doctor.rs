@@ -12,6 +12,7 @@ use lyn::{Engine, Options};
 use serde_json::json;
 
 use super::devices;
+use crate::hub::surroundings;
 use crate::settings::{cache_folder, config_folder, shown, state_folder};
 use crate::terminal::table::facts;
 use crate::{App, Ended, flags, model};
@@ -35,6 +36,7 @@ pub(crate) fn run(app: &App) -> Ended {
         ("settings", place(config_folder().map(|folder| folder.join("config.toml")))),
         ("state", place(state_folder())),
         ("cache", place(cache_folder())),
+        ("models", place(surroundings::cache())),
         (
             "device",
             match &chosen {

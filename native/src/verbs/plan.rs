@@ -4,13 +4,12 @@ use std::process::ExitCode;
 
 use clap::Args;
 use lyn::checkpoint::ModelConfig;
-use lyn::error::{Code, Result, escape};
-use lyn::gpu::{AdapterInfo, adapter};
 use lyn::memory::{CacheType, ContextSize, Fit, Plan, bytes, cache_rows};
-use lyn::platform::block_on;
 use lyn::{Engine, Options};
 use serde_json::json;
 
+use super::place::{adapter, place};
+use super::plan_remote::{self, Planning};
 use crate::flags::{CacheTypeArg, ModelArg, context};
 use crate::terminal::table::{count, facts};
 use crate::{App, Ended, model};
@@ -36,7 +35,7 @@ pub(crate) struct PlanArgs {
 
 /// Runs the verb. A plan that does not fit ends as a load would.
 pub(crate) fn run(app: &App, options: &PlanArgs) -> Ended {
-    let checkpoint = model::open(&options.model.model)?;
+    let opened = Planning::read(app, &options.model.model)?;
     let adapter = adapter(app)?;
     let wanted = Options {
         context: options.context,
@@ -45,9 +44,12 @@ pub(crate) fn run(app: &App, options: &PlanArgs) -> Ended {
         memory_bytes: model::available_memory(),
         ..Options::default()
     };
+    let checkpoint = match opened {
+        Planning::One(checkpoint) => *checkpoint,
+        Planning::Several(on_hub) => return plan_remote::run(app, &on_hub, adapter.as_ref(), &wanted),
+    };
     let plan = Engine::plan_for(&checkpoint, adapter.as_ref(), &wanted)?;
-    let place =
-        adapter.map_or_else(|| "this machine".to_owned(), |info| format!("#{} {}", info.index, escape(&info.name)));
+    let place = place(adapter.as_ref());
     if app.terminal.json {
         app.terminal
             .document(&json!({ "schema": "lyn.plan/1", "model": options.model.model.to_string_lossy(), "device": place, "plan": plan }));
@@ -59,21 +61,6 @@ pub(crate) fn run(app: &App, options: &PlanArgs) -> Ended {
         Ok(()) => Ok(ExitCode::SUCCESS),
         // The table has said it already.
         Err(error) => Ok(ExitCode::from(error.code().exit_code())),
-    }
-}
-
-/// The adapter that would be used; none for the host, and where there is none.
-fn adapter(app: &App) -> Result<Option<AdapterInfo>> {
-    if app.device == "cpu" {
-        return Ok(None);
-    }
-    match block_on(adapter::choose(&app.device)) {
-        Ok(adapter) => Ok(Some(adapter.info())),
-        Err(error) if error.code() == Code::NoAdapter => {
-            app.terminal.note("note: no GPU adapter found; planning for this machine's memory");
-            Ok(None)
-        }
-        Err(error) => Err(error),
     }
 }
 

@@ -23,7 +23,7 @@ pub(crate) struct TokenizeArgs {
     /// Encode control tokens spelled out in the text as such
     #[arg(long)]
     pub(crate) special: bool,
-    /// stories (built in), a folder, or a .safetensors file
+    /// stories (built in), a folder, a .safetensors or .gguf file, or org/name: see lyn pull
     #[arg(short, long, default_value = "stories", value_hint = ValueHint::AnyPath)]
     pub(crate) model: PathBuf,
 }

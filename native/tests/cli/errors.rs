@@ -18,7 +18,7 @@ fn expect_error(run: Run, exit: i32, code: &str, says: &str) {
 fn models_that_are_not_there() {
     expect_error(lyn(["generate", "-m", "/nonexistent/model", "x"]), 3, "model_not_found", "neither a folder");
     expect_error(lyn(["show", "storys"]), 3, "model_not_found", "did you mean \"stories\"?");
-    expect_error(lyn(["show", "deepseek-ai/DeepSeek-V3.2"]), 3, "model_not_found", "cannot download from the Hub");
+    expect_error(lyn(["show", "deepseek-ai/DeepSeek-V3.2"]), 3, "model_not_found", "not in the cache of the Hub");
     let other = folder("kinds").join("model.bin");
     fs::write(&other, "x").unwrap();
     expect_error(lyn(["show", other.to_str().unwrap()]), 3, "model_not_found", "is not a .safetensors file");

@@ -5,6 +5,7 @@ mod errors;
 mod generate;
 mod gguf;
 mod help;
+mod hub;
 mod names;
 mod replay;
 mod surroundings;
@@ -27,7 +28,7 @@ struct Run {
 fn command<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lyn"));
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("LYN_") {
+        if ["LYN_", "HF_", "HUGGING"].iter().any(|start| name.to_string_lossy().starts_with(start)) {
             command.env_remove(name);
         }
     }

@@ -39,6 +39,7 @@ pub use config::{
 pub(crate) use config::{RouterConfig, Yarn};
 pub(crate) use dtype::Dtype;
 pub use files::{other_encoding, small_file};
+pub use gguf::part_of as gguf_part;
 pub use names::TensorRole;
 pub use safetensors::{HEADER_BYTES, INDEX_FILE, ONLY_SHARD_FILE, SHARDS, SINGLE_FILE, read_header};
 #[cfg(not(target_arch = "wasm32"))]

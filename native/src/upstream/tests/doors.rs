@@ -4,7 +4,8 @@
 use std::time::SystemTime;
 
 use super::*;
-use crate::upstream::error::{FailedAttempt, may_pass, refusal, retry_after};
+use crate::http::wait::retry_after;
+use crate::upstream::error::{FailedAttempt, may_pass, refusal};
 use crate::upstream::route::{PARTS, RouteOptions, Routes};
 
 fn key(lines: &str, address: &str) -> Option<String> {

@@ -78,7 +78,7 @@ async fn parts(source: &dyn Source, file: &str) -> Result<Vec<Header>> {
 }
 
 /// The name before a part's number, and of how many it is one: `NAME-00002-of-00003.gguf`.
-pub(super) fn part_of(file: &str) -> Option<(&str, u32)> {
+pub fn part_of(file: &str) -> Option<(&str, u32)> {
     let (rest, count) = file.strip_suffix(".gguf")?.rsplit_once("-of-")?;
     let (name, number) = rest.rsplit_once('-')?;
     let five = |text: &str| text.len() == 5 && text.bytes().all(|byte| byte.is_ascii_digit());

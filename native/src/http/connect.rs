@@ -12,16 +12,18 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::TokioIo;
-use lyn::error::{Code, Error, Result};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tower_service::Service;
 
 type BoxError = Box<dyn StdError + Send + Sync>;
 
+/// What to do where the system has no certificates.
+pub(crate) const CERTIFICATES_HELP: &str = "install the system's certificates (ca-certificates), or set SSL_CERT_FILE";
+
 /// Makes connections for the HTTP client.
 #[derive(Clone)]
-pub(super) struct Connector {
+pub(crate) struct Connector {
     tcp: HttpConnector,
     tls: Arc<ClientConfig>,
     proxies: Arc<Matcher>,
@@ -29,14 +31,11 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    /// Connections with or without TLS, each made within `limit`. Errors: `upstream` where TLS is needed and the system has
-    /// no certificates.
-    pub(super) fn new(tls: bool, limit: Duration) -> Result<Connector> {
+    /// Connections with or without TLS, each made within `limit`. Errors: what is wrong, where TLS is needed and the system
+    /// has no certificates; [`CERTIFICATES_HELP`] is the remedy.
+    pub(crate) fn new(tls: bool, limit: Duration) -> Result<Connector, String> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let failed = |what: &dyn std::fmt::Display| {
-            Error::new(Code::Upstream, format!("TLS: {what}"))
-                .with_help("install the system's certificates (ca-certificates), or set SSL_CERT_FILE")
-        };
+        let failed = |what: &dyn std::fmt::Display| format!("TLS: {what}");
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| failed(&error))?;
@@ -56,9 +55,9 @@ impl Connector {
 impl Service<Uri> for Connector {
     type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
     type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = std::result::Result<Self::Response, BoxError>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<std::result::Result<(), BoxError>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         Poll::Ready(Ok(()))
     }
 
@@ -86,7 +85,7 @@ impl Service<Uri> for Connector {
 }
 
 /// The last cause of an error: the one that says something.
-pub(super) fn cause(error: &(dyn StdError + 'static)) -> String {
+pub(crate) fn cause(error: &(dyn StdError + 'static)) -> String {
     let mut error = error;
     while let Some(source) = error.source() {
         error = source;
