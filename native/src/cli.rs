@@ -14,6 +14,7 @@ use crate::verbs::config::ConfigAction;
 use crate::verbs::conform::ConformArgs;
 use crate::verbs::generate::GenerateArgs;
 use crate::verbs::plan::PlanArgs;
+use crate::verbs::quantize::QuantizeArgs;
 use crate::verbs::serve::ServeArgs;
 use crate::verbs::tokenize::TokenizeArgs;
 
@@ -28,7 +29,7 @@ pub(crate) const SHORT_HELP: &str = "  lyn generate \"Once upon a time\"     ans
 lyn runs DeepSeek-V3.2-family models through WebGPU; the model `stories` is built in.
 A MODEL is stories, a folder with config.json and *.safetensors, or a .safetensors or .gguf file.
 
-  inference   generate · chat · serve   models      show · plan · verify · tokenize
+  inference   generate · chat · serve   models      show · plan · verify · tokenize · quantize
   adapters    devices · doctor          testing     bench · conform
   setup       config · cache · completions · man
 
@@ -75,6 +76,11 @@ pub(crate) enum Verb {
     /// Check a model's files without a GPU: headers, names, shapes, finite norms and scales, tokenizer
     #[command(before_help = "Examples:\n  lyn verify path/to/model")]
     Verify(ModelArg),
+    /// Write a model as a GGUF file in fewer bits, for lyn and llama.cpp
+    #[command(
+        before_help = "Examples:\n  lyn quantize path/to/model model-Q4_K_M.gguf\n  lyn quantize path/to/model path/to/folder --type q8_0"
+    )]
+    Quantize(QuantizeArgs),
     /// List GPU adapters; * marks the default
     #[command(before_help = "Examples:\n  lyn devices\n  lyn devices --json")]
     Devices,

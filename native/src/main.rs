@@ -93,6 +93,7 @@ fn run(app: &App, verb: Verb) -> Ended {
         Verb::Show(model) => verbs::show::run(app, &model.model),
         Verb::Plan(options) => verbs::plan::run(app, &options),
         Verb::Verify(model) => verbs::verify::run(app, &model.model),
+        Verb::Quantize(options) => verbs::quantize::run(app, &options),
         Verb::Devices => verbs::devices::run(app),
         Verb::Doctor => verbs::doctor::run(app),
         Verb::Conform(options) => verbs::conform::run(app, &options),

@@ -12,6 +12,7 @@ pub(crate) mod doctor;
 pub(crate) mod generate;
 pub(crate) mod man;
 pub(crate) mod plan;
+pub(crate) mod quantize;
 pub(crate) mod serve;
 pub(crate) mod show;
 pub(crate) mod tokenize;

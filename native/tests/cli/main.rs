@@ -6,6 +6,7 @@ mod generate;
 mod gguf;
 mod help;
 mod names;
+mod quantize;
 mod replay;
 mod surroundings;
 mod tools;
