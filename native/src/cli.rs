@@ -10,6 +10,7 @@ use clap::{Arg, ArgAction, Command, CommandFactory, Parser, Subcommand, ValueHin
 use crate::flags::{AskArgs, Common, ModelArg, VERSION, twin};
 use crate::verbs::bench::BenchArgs;
 use crate::verbs::cache::CacheAction;
+use crate::verbs::compare::CompareArgs;
 use crate::verbs::config::ConfigAction;
 use crate::verbs::conform::ConformArgs;
 use crate::verbs::generate::GenerateArgs;
@@ -30,7 +31,7 @@ lyn runs DeepSeek-V3.2-family models through WebGPU; the model `stories` is buil
 A MODEL is stories, a folder with config.json and *.safetensors, or a .safetensors or .gguf file.
 
   inference   generate · chat · serve   models      show · plan · verify · tokenize · quantize
-  adapters    devices · doctor          testing     bench · conform
+  adapters    devices · doctor          testing     bench · compare · conform
   setup       config · cache · completions · man
 
 Options: lyn VERB --help  Docs: https://github.com/lyn-run/lyn/blob/main/docs/cli.md
@@ -67,6 +68,11 @@ pub(crate) enum Verb {
         before_help = "Examples:\n  lyn bench\n  lyn bench -p 512,1024 -n 64 -d 0,1024 --attention sparse,dense -o md"
     )]
     Bench(BenchArgs),
+    /// Compare what two models, adapters or kinds of attention expect of a text
+    #[command(
+        before_help = "Examples:\n  lyn compare path/to/model model-Q4_K_M.gguf\n  lyn compare path/to/model --dense\n  lyn compare --device vulkan:0 --against-device cpu --max-kl 1e-6"
+    )]
+    Compare(CompareArgs),
     /// Show a model's architecture and size, from its headers
     #[command(before_help = "Examples:\n  lyn show\n  lyn show path/to/model --json")]
     Show(ModelArg),

@@ -90,6 +90,7 @@ fn run(app: &App, verb: Verb) -> Ended {
         Verb::Chat(options) => verbs::chat::run(app, *options),
         Verb::Serve(options) => verbs::serve::run(app, &options),
         Verb::Bench(options) => verbs::bench::run(app, &options),
+        Verb::Compare(options) => verbs::compare::run(app, &options),
         Verb::Show(model) => verbs::show::run(app, &model.model),
         Verb::Plan(options) => verbs::plan::run(app, &options),
         Verb::Verify(model) => verbs::verify::run(app, &model.model),

@@ -1,6 +1,7 @@
 //! The command line as people and programs meet it: streams, exit codes, texts. One binary: the transcripts share helpers.
 
 mod chat;
+mod compare;
 mod errors;
 mod generate;
 mod gguf;
