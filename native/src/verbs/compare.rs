@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, ValueHint};
 use lyn::engine::{Attention, Engine, Options};
 use lyn::error::{Code, Result, escape};
-use lyn::inspect::compare::{self, Comparison, Pair};
+use lyn::inspect::compare::{self, Comparison, DenseShare, Pair};
 use lyn::memory::ContextSize;
 use lyn::platform::block_on;
 use serde_json::{Value, json};
@@ -81,13 +81,16 @@ pub(crate) fn run(app: &App, options: &CompareArgs) -> Ended {
     let mut first = load(app, options, &options.first, &app.device, Attention::Sparse)?;
     let ids = ids_of(&first, &text, options.tokens)?;
     let begin = first.begin();
+    let mut share = None;
     let (comparison, sides) = if other_model.is_none() && other_device.is_none() {
         if first.index_topk().is_none() {
             let message = format!("{} has no indexer: its attention is dense anyway", quoted(&options.first));
             return Err(super::refuse(message));
         }
         let sides = [side(&options.first, &first), Side { attention: "dense", ..side(&options.first, &first) }];
-        (measure(app, Pair::with_dense(&mut first), begin, &ids, options)?, sides)
+        let comparison = measure(app, Pair::with_dense(&mut first), begin, &ids, options)?;
+        share = share_of(&mut first, begin, &ids, options.window)?;
+        (comparison, sides)
     } else {
         let model = other_model.unwrap_or(&options.first);
         let device = other_device.unwrap_or(&app.device);
@@ -103,9 +106,14 @@ pub(crate) fn run(app: &App, options: &CompareArgs) -> Ended {
     let passed = options.max_kl.is_none_or(|most| comparison.kl.mean <= most);
     let piece = |id: u32| first.tokenizer().map(|tokenizer| tokenizer.decode(&[id])).unwrap_or_default();
     if app.terminal.json {
-        app.terminal.document(&document(options, &comparison, &sides, passed, &piece));
+        let mut document = document(options, &comparison, &sides, passed, &piece);
+        document["dense_share"] = json!(share);
+        app.terminal.document(&document);
     } else {
         app.terminal.bytes(describe(options, &comparison, &sides, passed, &piece).as_bytes());
+        if let Some(share) = &share {
+            app.terminal.bytes(describe_share(share).as_bytes());
+        }
     }
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::from(Code::CheckFailed.exit_code()) })
 }
@@ -152,6 +160,29 @@ fn measure(app: &App, pair: Pair<'_>, begin: Option<u32>, ids: &[u32], options: 
         progress.update(done.into(), ids.len() as u64);
         !app.interrupt.asked()
     }))
+}
+
+/// Of the first window: what dense attention would weigh is computed token by token.
+fn share_of(engine: &mut Engine, begin: Option<u32>, ids: &[u32], window: u32) -> Result<Option<DenseShare>> {
+    let text: Vec<u32> = begin.into_iter().chain(ids.iter().copied()).take(window as usize).collect();
+    block_on(compare::dense_share(engine, &text))
+}
+
+fn describe_share(share: &DenseShare) -> String {
+    let percent = |share: f64| format!("{:.1} %", share * 100.0);
+    let layers: Vec<String> = share.layers.iter().copied().map(percent).collect();
+    let tokens = count(share.tokens.into());
+    facts(&[
+        (
+            "selected",
+            format!(
+                "{} of dense attention, {} at worst, over {tokens} tokens",
+                percent(share.mean),
+                percent(share.worst)
+            ),
+        ),
+        ("by layer", layers.join(" · ")),
+    ])
 }
 
 fn describe(

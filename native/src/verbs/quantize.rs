@@ -33,7 +33,7 @@ pub(crate) struct QuantizeArgs {
     #[arg(value_name = "OUT", value_hint = ValueHint::AnyPath)]
     pub(crate) out: PathBuf,
     /// How weights are stored: f32, bf16, f16, q8_0, q6_k, q5_k_m, q5_k_s, q5_1, q5_0, q4_k_m, q4_k_s, q4_1, q4_0, iq4_nl, q3_k_m or q2_k
-    #[arg(short, long = "type", value_name = "TYPE", default_value = "q4_k_m", value_parser = mix)]
+    #[arg(short = 't', long = "type", value_name = "TYPE", default_value = "q4_k_m", value_parser = mix)]
     pub(crate) kind: &'static Mix,
     /// Threads; default: one per processor
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]

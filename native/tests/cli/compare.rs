@@ -28,11 +28,16 @@ fn a_copy_is_the_same_and_four_bits_are_near() {
 #[test]
 fn dense_attention_differs_only_beyond_the_selection() {
     let kl = |window: &str| {
-        let run = lyn(["compare", "--dense", "-n", "150", "--window", window, "--json"]).expect_code(0);
-        run.json()["kl"]["worst"].as_f64().unwrap()
+        let run = lyn(["compare", "--dense", "-n", "150", "--window", window, "--json"]).expect_code(0).json();
+        (run["kl"]["worst"].as_f64().unwrap(), run["dense_share"].clone())
     };
-    let (within, beyond) = (kl("64"), kl("160"));
+    let ((within, no_share), (beyond, share)) = (kl("64"), kl("160"));
     assert!(within < 1e-6 && beyond > 1e-4, "{within} {beyond}");
+    assert!(no_share.is_null(), "every token sees all");
+    // The beginning and 150 tokens, of which 64 are selected.
+    assert_eq!((&share["tokens"], share["layers"].as_array().unwrap().len()), (&(151 - 64).into(), 6));
+    let (mean, worst) = (share["mean"].as_f64().unwrap(), share["worst"].as_f64().unwrap());
+    assert!(0.64 < mean && mean < 1.0 && 0.0 < worst && worst < mean, "{share}");
 }
 
 #[test]
