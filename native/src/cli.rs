@@ -10,11 +10,13 @@ use clap::{Arg, ArgAction, Command, CommandFactory, Parser, Subcommand, ValueHin
 use crate::flags::{AskArgs, Common, ModelArg, VERSION, twin};
 use crate::verbs::bench::BenchArgs;
 use crate::verbs::cache::CacheAction;
+use crate::verbs::compare::CompareArgs;
 use crate::verbs::config::ConfigAction;
 use crate::verbs::conform::ConformArgs;
 use crate::verbs::generate::GenerateArgs;
 use crate::verbs::plan::PlanArgs;
 use crate::verbs::pull::PullArgs;
+use crate::verbs::quantize::QuantizeArgs;
 use crate::verbs::rm::RmArgs;
 use crate::verbs::serve::ServeArgs;
 use crate::verbs::tokenize::TokenizeArgs;
@@ -30,8 +32,8 @@ pub(crate) const SHORT_HELP: &str = "  lyn generate \"Once upon a time\"     ans
 lyn runs DeepSeek-V3.2-family models through WebGPU; the model `stories` is built in.
 A MODEL is stories, a folder with config.json and *.safetensors, a .safetensors or .gguf file, or org/name.
 
-  inference   generate · chat · serve   models      pull · list · rm · show · plan · verify
-  adapters    devices · doctor          testing     bench · conform · tokenize
+  inference   generate · chat · serve   models      pull · list · rm · show · plan · verify · quantize
+  adapters    devices · doctor          testing     bench · compare · conform · tokenize
   setup       config · cache · completions · man
 
 Options: lyn VERB --help  Docs: https://github.com/lyn-run/lyn/blob/main/docs/cli.md
@@ -79,6 +81,11 @@ pub(crate) enum Verb {
     /// Remove a downloaded model
     #[command(before_help = "Examples:\n  lyn rm org/name\n  lyn rm org/name-GGUF:Q8_0 --yes")]
     Rm(RmArgs),
+    /// Compare what two models, adapters or kinds of attention expect of a text
+    #[command(
+        before_help = "Examples:\n  lyn compare path/to/model model-Q4_K_M.gguf\n  lyn compare path/to/model --dense\n  lyn compare --device vulkan:0 --against-device cpu --max-kl 1e-6"
+    )]
+    Compare(CompareArgs),
     /// Show a model's architecture and size, from its headers
     #[command(before_help = "Examples:\n  lyn show\n  lyn show path/to/model --json")]
     Show(ModelArg),
@@ -90,6 +97,11 @@ pub(crate) enum Verb {
     /// Check a model's files without a GPU: headers, names, shapes, finite norms and scales, tokenizer
     #[command(before_help = "Examples:\n  lyn verify path/to/model")]
     Verify(ModelArg),
+    /// Write a model as a GGUF file in fewer bits, for lyn and llama.cpp
+    #[command(
+        before_help = "Examples:\n  lyn quantize path/to/model model-Q4_K_M.gguf\n  lyn quantize path/to/model path/to/folder --type q8_0"
+    )]
+    Quantize(QuantizeArgs),
     /// List GPU adapters; * marks the default
     #[command(before_help = "Examples:\n  lyn devices\n  lyn devices --json")]
     Devices,

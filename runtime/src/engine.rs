@@ -268,6 +268,11 @@ impl Engine {
         self.language()?.raw_prompt(text)
     }
 
+    /// The token that begins every text; none where there is none.
+    pub fn begin(&self) -> Option<u32> {
+        self.answers.as_ref().and_then(|answers| answers.language.begin())
+    }
+
     /// Switches attention without loading again. What is cached was computed with the old one, and is forgotten.
     pub fn set_attention(&mut self, attention: Attention, index_topk: Option<u32>) {
         let index_topk = attention.index_topk(self.runner.dims(), index_topk);

@@ -102,6 +102,11 @@ impl Language {
         &self.vocabulary.tokenizer
     }
 
+    /// The token that begins every text.
+    pub(crate) fn begin(&self) -> Option<u32> {
+        self.bos
+    }
+
     /// The prompt format that the checkpoint was trained on, or why there is none.
     pub fn chat_format(&self) -> Detected {
         self.format

@@ -46,6 +46,7 @@ mod model;
 #[cfg(feature = "embedded-stories")]
 pub mod models;
 pub mod platform;
+pub mod quantize;
 pub mod record;
 pub mod text;
 mod upload;

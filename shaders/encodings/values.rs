@@ -9,7 +9,7 @@ pub struct Values {
     /// Its constant: a whole number is this much less than its code.
     pub(crate) offset: Option<u32>,
     /// Its twin.
-    pub(crate) decode: fn(codes: &[u32], values: &mut [f64]),
+    pub decode: fn(codes: &[u32], values: &mut [f64]),
     /// A code for cases: any that is a number, of moderate size.
     pub(crate) random: fn(&mut Random) -> u32,
 }

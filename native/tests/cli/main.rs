@@ -1,12 +1,14 @@
 //! The command line as people and programs meet it: streams, exit codes, texts. One binary: the transcripts share helpers.
 
 mod chat;
+mod compare;
 mod errors;
 mod generate;
 mod gguf;
 mod help;
 mod hub;
 mod names;
+mod quantize;
 mod replay;
 mod surroundings;
 mod tools;

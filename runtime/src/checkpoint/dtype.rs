@@ -94,7 +94,7 @@ impl Dtype {
     }
 
     /// Decodes little-endian bytes at any alignment; U8 and F8_E8M0 are exponents, 2^(byte − 127). `None`: no such decoding.
-    pub(super) fn decode(self, bytes: &[u8]) -> Option<Vec<f32>> {
+    pub(crate) fn decode(self, bytes: &[u8]) -> Option<Vec<f32>> {
         let pairs = || bytes.chunks_exact(2).filter_map(|pair| <[u8; 2]>::try_from(pair).ok()).map(u16::from_le_bytes);
         Some(match self {
             Dtype::F32 => bytes

@@ -23,7 +23,7 @@ mod config;
 mod dtype;
 mod fields;
 mod files;
-mod gguf;
+pub(crate) mod gguf;
 pub mod names;
 mod packed;
 mod safetensors;

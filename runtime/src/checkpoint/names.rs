@@ -43,7 +43,7 @@ pub fn scale(weight: &str) -> String {
 }
 
 /// The layer that a name belongs to, and the rest of the name.
-pub(super) fn split_layer(name: &str) -> Option<(u32, &str)> {
+pub(crate) fn split_layer(name: &str) -> Option<(u32, &str)> {
     let (layer, part) = name.strip_prefix("model.layers.")?.split_once('.')?;
     Some((layer.parse().ok()?, part))
 }

@@ -35,7 +35,7 @@ pub struct TextFiles {
 }
 
 /// Bytes of a tokenizer's file.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TokenizerBytes {
     /// `tokenizer.json`
     Json(Vec<u8>),

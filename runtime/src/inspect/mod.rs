@@ -1,6 +1,7 @@
-//! Looking at what the other rooms are and do: a model's facts, goldens, benchmarks, traces.
+//! Looking at what the other rooms are and do: a model's facts, goldens, benchmarks, comparisons, traces.
 
 pub mod bench;
+pub mod compare;
 pub mod golden;
 pub mod model_info;
 pub mod trace;

@@ -14,6 +14,7 @@
 mod alphabet;
 mod file;
 pub(crate) mod held;
+mod lists;
 mod merge;
 pub mod pieces;
 mod refusal;
@@ -22,6 +23,7 @@ mod tiktoken;
 pub mod tokenizer;
 
 pub(crate) use file::{MAX_TOKENIZER_BYTES, MAX_TOKENIZER_CONFIG_BYTES};
+pub(crate) use lists::Lists;
 pub use pieces::Pieces;
 pub(crate) use tiktoken::KIMI_K2;
 pub use tokenizer::Tokenizer;

@@ -198,7 +198,7 @@ impl Tokenizer {
 }
 
 /// The pieces of `text` by all splits, one after the other.
-fn split<'t>(splits: &[Split], text: &'t str, sink: &mut dyn FnMut(&'t str) -> Result<()>) -> Result<()> {
+pub(super) fn split<'t>(splits: &[Split], text: &'t str, sink: &mut dyn FnMut(&'t str) -> Result<()>) -> Result<()> {
     match splits.split_first() {
         Some((first, rest)) => first.pieces(text, &mut |piece| split(rest, piece, sink)),
         None if text.is_empty() => Ok(()),

@@ -11,6 +11,9 @@ mod vocabulary;
 
 use std::collections::HashMap;
 
+pub(crate) use self::names::{Place, place};
+pub(crate) use self::patterns::{NAMES, patterns};
+
 use self::header::Header;
 use super::config::{GenerationDefaults, ModelConfig};
 use super::source::Source;
@@ -29,15 +32,25 @@ pub(super) async fn open(source: &dyn Source, file: &str) -> Result<Stored> {
         names::add(part, &mut tensors)?;
     }
     let has = |name: &str| parts.iter().any(|part| part.has(name));
-    let members = config::members(&first.metadata, &has)?;
-    let config = ModelConfig::read(&first.file, members.as_json()).map_err(|error| {
+    let config = config_of(first, &has)?;
+    Ok(Stored { config, generation: GenerationDefaults::default(), file: first.file.clone(), tensors })
+}
+
+/// The config in a header; `has` says which tensors there are.
+fn config_of(header: &Header, has: &dyn Fn(&str) -> bool) -> Result<ModelConfig> {
+    let members = config::members(&header.metadata, has)?;
+    ModelConfig::read(&header.file, members.as_json()).map_err(|error| {
         let key = error.details().get("field").and_then(|field| members.key(field.as_str()?));
         match key.map(|key| format!("in this file it is {key}")) {
             Some(key) => error.with_help(key),
             None => error,
         }
-    })?;
-    Ok(Stored { config, generation: GenerationDefaults::default(), file: first.file.clone(), tensors })
+    })
+}
+
+/// The config that a file's metadata says, of tensors that need not be in it yet.
+pub(crate) async fn read_config(source: &dyn Source, file: &str, has: &dyn Fn(&str) -> bool) -> Result<ModelConfig> {
+    config_of(&header::read(source, file).await?, has)
 }
 
 /// What the file says of text.

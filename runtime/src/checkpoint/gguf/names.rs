@@ -51,6 +51,36 @@ const STACKED: [(&str, &[&str]); 4] = [
     ("ffn_gate_up_exps", &["gate_proj", "up_proj"]),
 ];
 
+/// Where a tensor of lyn's name lies in such a file.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// It is a tensor of its own.
+    Whole(String),
+    /// It is an expert of this tensor.
+    Expert(String, u32),
+}
+
+/// The inverse of what reading does; none for a name that no file has.
+pub(crate) fn place(name: &str) -> Option<Place> {
+    match name {
+        names::EMBED => return Some(Place::Whole("token_embd.weight".to_owned())),
+        names::NORM => return Some(Place::Whole("output_norm.weight".to_owned())),
+        names::HEAD => return Some(Place::Whole("output.weight".to_owned())),
+        _ => {}
+    }
+    let (layer, part) = names::split_layer(name)?;
+    if name == names::router_bias(layer) {
+        return Some(Place::Whole(format!("blk.{layer}.exp_probs_b.bias")));
+    }
+    let (part, suffix) = part.rsplit_once('.')?;
+    if let Some((expert, part)) = part.strip_prefix("mlp.experts.").and_then(|rest| rest.split_once('.')) {
+        let (theirs, _) = STACKED.iter().find(|(_, ours)| *ours == [part])?;
+        return Some(Place::Expert(format!("blk.{layer}.{theirs}.{suffix}"), expert.parse().ok()?));
+    }
+    let (theirs, _) = PARTS.iter().find(|(_, ours)| *ours == part)?;
+    Some(Place::Whole(format!("blk.{layer}.{theirs}.{suffix}")))
+}
+
 /// Adds a file's tensors by lyn's names.
 ///
 /// # Errors

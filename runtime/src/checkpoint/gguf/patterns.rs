@@ -1,9 +1,11 @@
 //! Patterns by which text is cut before merges, by `tokenizer.ggml.pre`: what tokenizer.json of the same models has.
 
 use crate::text::KIMI_K2;
+/// The names that are known.
+pub(crate) const NAMES: [&str; 4] = ["deepseek-v3", "deepseek-llm", "glm4", "kimi-k2"];
 
 /// The steps of a pre-tokenizer, each match a piece; none for a name that is not known.
-pub(super) fn patterns(name: &str) -> Option<&'static [&'static str]> {
+pub(crate) fn patterns(name: &str) -> Option<&'static [&'static str]> {
     Some(match name {
         "deepseek-v3" => &DEEPSEEK_V3,
         "deepseek-llm" => &DEEPSEEK_LLM,

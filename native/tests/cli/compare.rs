@@ -1,0 +1,48 @@
+//! `lyn compare`: the built-in model against itself, against fewer bits, sparse against dense.
+
+use super::{folder, lyn, stories};
+
+#[test]
+fn a_copy_is_the_same_and_four_bits_are_near() {
+    let folder = folder("compare");
+    let file = folder.join("stories.gguf");
+    let path = file.to_str().unwrap();
+    lyn(["quantize", "stories", path, "--type", "q4_0"]).expect_code(0);
+    let few = ["-n", "100", "--window", "64", "--json"];
+    let copy = stories();
+    let same = lyn([&["compare", "stories", copy.to_str().unwrap()], &few[..]].concat()).expect_code(0).json();
+    assert_eq!(
+        (&same["schema"], &same["tokens"], &same["kl"]["worst"]),
+        (&"lyn.compare/1".into(), &100.into(), &0.0.into())
+    );
+    assert_eq!(same["a"]["perplexity"], same["b"]["perplexity"]);
+    assert_eq!((&same["top1_agreement"], &same["first_divergence"]), (&1.0.into(), &serde_json::Value::Null));
+    let run = lyn([&["compare", "stories", path, "--max-kl", "0.0001"], &few[..]].concat()).expect_code(8);
+    let json = run.json();
+    let (mean, worst) = (json["kl"]["mean"].as_f64().unwrap(), json["kl"]["worst"].as_f64().unwrap());
+    assert!((1e-3..0.3).contains(&mean) && worst > mean && json["passed"] == false, "{json}");
+    assert!(json["top1_agreement"].as_f64().unwrap() > 0.7, "{json}");
+}
+
+/// Within index_topk tokens dense attention reads what sparse attention does; beyond, it reads more.
+#[test]
+fn dense_attention_differs_only_beyond_the_selection() {
+    let kl = |window: &str| {
+        let run = lyn(["compare", "--dense", "-n", "150", "--window", window, "--json"]).expect_code(0).json();
+        (run["kl"]["worst"].as_f64().unwrap(), run["dense_share"].clone())
+    };
+    let ((within, no_share), (beyond, share)) = (kl("64"), kl("160"));
+    assert!(within < 1e-6 && beyond > 1e-4, "{within} {beyond}");
+    assert!(no_share.is_null(), "every token sees all");
+    // The beginning and 150 tokens, of which 64 are selected.
+    assert_eq!((&share["tokens"], share["layers"].as_array().unwrap().len()), (&(151 - 64).into(), 6));
+    let (mean, worst) = (share["mean"].as_f64().unwrap(), share["worst"].as_f64().unwrap());
+    assert!(0.64 < mean && mean < 1.0 && 0.0 < worst && worst < mean, "{share}");
+}
+
+#[test]
+fn what_cannot_be_compared_is_refused() {
+    lyn(["compare"]).expect_code(2).says(&["nothing to compare", "--dense"]);
+    lyn(["compare", "--dense", "--max-kl", "-1"]).expect_code(2).says(&["--max-kl"]);
+    lyn(["compare", "--dense", "-f", "nowhere.txt"]).expect_code(6).says(&["nowhere.txt"]);
+}
