@@ -14,7 +14,7 @@ mod tensors;
 mod tests;
 mod vocabulary;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 pub use encode::BlockType;
 pub use mix::Mix;
@@ -64,15 +64,6 @@ impl Conversion {
         if checkpoint.prediction_layers > prediction {
             let architecture = Architecture::of(&checkpoint.config).name;
             notes.push(format!("layers of multi-token prediction are left out: {architecture} files have none"));
-        }
-        let foreign: BTreeSet<&str> = targets
-            .iter()
-            .map(|target| target.kind.name())
-            .filter(|name| !Dtype::ALL.iter().any(|dtype| dtype.name() == *name))
-            .collect();
-        if !foreign.is_empty() {
-            let foreign = foreign.into_iter().collect::<Vec<_>>().join(", ");
-            notes.push(format!("lyn does not run {foreign} yet: the file is for llama.cpp"));
         }
         let mut keys = keys::keys(&checkpoint.config, prediction);
         let names: HashSet<&str> = targets.iter().map(|target| target.name.as_str()).collect();
