@@ -286,8 +286,8 @@ impl Checkpoint {
 
 /// What lies beside packed codes.
 #[cfg(test)]
-pub(crate) fn packed_for_tests(group: u32, scales: Tensor, minima: Option<Tensor>) -> Box<stored::Packed> {
-    Box::new(stored::Packed { group, scales, minima, shape: None })
+pub(crate) fn packed_for_tests(group: u32, scales: Tensor, minima: Option<Tensor>) -> Box<stored::ScaleTensors> {
+    Box::new(stored::ScaleTensors { group, scales, minima, shape: None })
 }
 
 /// A tensor's data in pieces of at most [`SLICE_BYTES`], which cuts no block: (byte offset, length).

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use super::config::{Affine, ModelConfig, Quantization};
 use super::dtype::Dtype;
 use super::names;
-use super::stored::{Packed, Tensor};
+use super::stored::{ScaleTensors, Tensor};
 use crate::error::{Class, Error, Result, quote};
 
 /// Puts the parts of packed weights together.
@@ -134,7 +134,7 @@ fn together(
     }
     let dtype = Dtype::packed(bits).ok_or_else(wrong)?;
     let shape_of_weights = [rows, &[columns]].concat();
-    let packed = Some(Box::new(Packed { group: group_size, scales, minima, shape }));
+    let packed = Some(Box::new(ScaleTensors { group: group_size, scales, minima, shape }));
     Ok(Tensor { dtype, shape: shape_of_weights, packed, ..codes })
 }
 
@@ -165,7 +165,7 @@ fn unstack(file: &str, own: &mut HashMap<String, Tensor>) -> Result<()> {
 fn slice(tensor: &Tensor, number: u32, of: u32) -> Tensor {
     let bytes = tensor.bytes.checked_div(u64::from(of)).unwrap_or(0);
     let packed = tensor.packed.as_ref().map(|packed| {
-        Box::new(Packed {
+        Box::new(ScaleTensors {
             group: packed.group,
             scales: slice(&packed.scales, number, of),
             minima: packed.minima.as_ref().map(|minima| slice(minima, number, of)),

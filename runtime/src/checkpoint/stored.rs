@@ -59,12 +59,12 @@ pub struct Tensor {
     /// Length in bytes.
     pub bytes: u64,
     /// What lies beside packed codes; then shape and type are those of the weights.
-    pub packed: Option<Box<Packed>>,
+    pub packed: Option<Box<ScaleTensors>>,
 }
 
 /// What lies beside packed codes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Packed {
+pub struct ScaleTensors {
     /// Columns that share a scale.
     pub(crate) group: u32,
     /// One for each group, row by row.
