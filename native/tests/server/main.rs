@@ -448,4 +448,6 @@ fn a_gguf_file_is_served() {
     let server = Server::ready(&["-m", model], &[]);
     let (status, body) = server.post("", &chat(json!({ "max_tokens": 2 })));
     assert!(status == 200 && body.contains("finish_reason"), "{status} {body}");
+    let (_, models) = server.get("/v1/models");
+    assert!(models.contains("\"model-Q8_0\""), "{models}");
 }

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use lyn::checkpoint::gguf_part;
 use lyn::error::{Code, Error, Result, escape, quote};
 use lyn::memory::bytes;
 use lyn::wire::openai::ModelIds;
@@ -191,8 +192,13 @@ fn built_page(program: &Path) -> Option<PathBuf> {
     Some(target.parent()?.join("web/dist"))
 }
 
-/// The name of a model, as clients see it: no more of a path than its last part.
+/// The name of a model, as clients see it: no more of a path than its last part; of a GGUF file its own, without the part's number.
 fn model_name(path: &Path) -> String {
+    if let Some(file) = path.file_name().and_then(|name| name.to_str())
+        && let Some(name) = file.strip_suffix(".gguf")
+    {
+        return gguf_part(file).map_or(name, |(whole, _)| whole).to_owned();
+    }
     let name = if path.is_file() { path.parent().and_then(Path::file_name) } else { path.file_name() };
     name.map_or_else(|| path.to_string_lossy().into_owned(), |name| name.to_string_lossy().into_owned())
 }
@@ -366,6 +372,8 @@ mod tests {
     fn a_model_s_name_is_the_last_part_of_its_path() {
         assert_eq!(model_name(Path::new("stories")), "stories");
         assert_eq!(model_name(Path::new("/a/b/DeepSeek-V3.2/")), "DeepSeek-V3.2");
+        assert_eq!(model_name(Path::new("/a/V2-Lite.Q4_K_M.gguf")), "V2-Lite.Q4_K_M");
+        assert_eq!(model_name(Path::new("GLM-5-Q2_K-00002-of-00003.gguf")), "GLM-5-Q2_K");
     }
 
     #[test]
