@@ -24,6 +24,7 @@ pub(crate) struct Target {
 /// All of them, in the order in which they run.
 pub(crate) const TARGETS: &[Target] = &[
     Target { name: "header", run: header },
+    Target { name: "gguf", run: gguf },
     Target { name: "config", run: config },
     Target { name: "index", run: index },
     Target { name: "tokenizer", run: tokenizer },
@@ -79,6 +80,15 @@ fn header(bytes: &[u8]) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// A GGUF file: header, keys, names, and the vocabulary in it.
+fn gguf(bytes: &[u8]) -> Result<(), String> {
+    let source: Arc<dyn Source> = Arc::new(MemorySource::new().with("model.gguf", bytes.to_vec()));
+    let Some(checkpoint) = judged(block_on(Checkpoint::open(source)))? else { return Ok(()) };
+    judged(block_on(checkpoint.check_values()))?;
+    let Some(language) = judged(block_on(Language::open(&checkpoint)))?.flatten() else { return Ok(()) };
+    encoding(language.tokenizer())
 }
 
 fn config(bytes: &[u8]) -> Result<(), String> {
