@@ -3,9 +3,10 @@
 //! Every bound is absolute and per element. Sources: WGSL's accuracy table, and the usual analysis of floating-point sums.
 
 use crate::cache_row::CacheRow;
-use crate::case::POISON;
 use crate::kernel::floats;
 
+/// What outputs are filled with before a run: a NaN that no kernel writes, so that a word never written is seen.
+pub const POISON: u32 = 0x7fc0_dead;
 /// Half the distance between 1 and the next f32: 2⁻²⁴.
 pub(crate) const ROUNDING: f64 = 5.960_464_477_539_063e-8;
 /// The smallest normal f32; results below may be flushed to zero.

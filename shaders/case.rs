@@ -1,10 +1,8 @@
 //! A case: one kernel with its inputs, and how each output is judged. Tests, `lyn conform` and the self-check run the same.
 
 use crate::bound::Bound;
+pub use crate::bound::POISON;
 use crate::kernel::{Access, Extent, Kernel, Slot};
-
-/// What outputs are filled with before a run: a NaN that no kernel writes, so that a word never written is seen.
-pub const POISON: u32 = 0x7fc0_dead;
 
 /// A kernel over given buffers.
 pub struct Case {

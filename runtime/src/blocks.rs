@@ -5,7 +5,7 @@
 
 use lyn_shaders::encodings::{self, Encoding, PackedScale};
 
-use crate::checkpoint::{Dtype, Tensor};
+use crate::checkpoint::{Dtype, Tensor, check_block_scales};
 use crate::error::{Class, Code, Error, Result};
 
 /// Rows, one after another.
@@ -96,7 +96,7 @@ pub(crate) fn take_apart(tensor: &Tensor, columns: u32, stored: StoredBytes<'_>)
         packed_scales(packed.scales.dtype, groups, stored, &mut apart.scales);
         return Ok(apart);
     }
-    check_scales(tensor, rows)?;
+    check_block_scales(tensor, rows)?;
     for row in rows.chunks_exact(row_bytes) {
         let places = codes.chunks_exact_mut(size(values));
         row.chunks_exact(block_bytes).zip(places).for_each(|(block, codes)| block_codes(tensor.dtype, block, codes));
@@ -104,30 +104,6 @@ pub(crate) fn take_apart(tensor: &Tensor, columns: u32, stored: StoredBytes<'_>)
         row_scales(tensor.dtype, row.chunks_exact(block_bytes), &mut apart.scales);
     }
     Ok(apart)
-}
-
-/// Refuses blocks whose scales are no numbers.
-///
-/// # Errors
-/// [`Class::Value`].
-pub(crate) fn check_scales(tensor: &Tensor, blocks: &[u8]) -> Result<()> {
-    let halves: &[usize] = match tensor.dtype {
-        Dtype::MXFP4 => &[],
-        Dtype::Q4_1 | Dtype::Q5_1 | Dtype::Q4_K | Dtype::Q5_K => &[0, 2],
-        Dtype::Q2_K => &[80, 82],
-        Dtype::Q3_K => &[108],
-        Dtype::Q6_K => &[208],
-        _ => &[0],
-    };
-    let is_number = |block: &[u8]| match tensor.dtype {
-        // 255 is NaN, and 0 would be subnormal.
-        Dtype::MXFP4 => (1..=254).contains(&block[0]),
-        _ => halves.iter().all(|&at| half(block, at) & 0x7c00 != 0x7c00),
-    };
-    if blocks.chunks_exact(size(tensor.dtype.block().1)).all(is_number) {
-        return Ok(());
-    }
-    Err(tensor.error(Class::Value, "a block has a scale that is NaN, infinite or unusable"))
 }
 
 /// The codes of a row in one stream of bits, lowest first.

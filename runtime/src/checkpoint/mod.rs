@@ -19,6 +19,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+mod block_scales;
 mod config;
 mod dtype;
 mod fields;
@@ -26,6 +27,7 @@ mod files;
 pub(crate) mod gguf;
 pub mod names;
 mod packed;
+mod parts;
 mod safetensors;
 mod source;
 mod stored;
@@ -33,14 +35,15 @@ mod tensors;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use block_scales::check as check_block_scales;
 pub use config::{
     Affine, CONFIG_FILE, GenerationDefaults, GroupScore, LayerIndexer, ModelConfig, Quantization, Scoring,
 };
 pub(crate) use config::{RouterConfig, Yarn};
 pub(crate) use dtype::Dtype;
 pub use files::{other_encoding, small_file};
-pub use gguf::part_of as gguf_part;
 pub use names::TensorRole;
+pub use parts::part_of as gguf_part;
 pub use safetensors::{HEADER_BYTES, INDEX_FILE, ONLY_SHARD_FILE, SHARDS, SINGLE_FILE, read_header};
 #[cfg(not(target_arch = "wasm32"))]
 pub use source::FolderSource;
@@ -249,7 +252,7 @@ impl Checkpoint {
     async fn read_finite(&self, tensor: &Tensor, offset: u64, length: usize) -> Result<Vec<f32>> {
         let bytes = self.read(tensor, offset, length).await?;
         if tensor.dtype.is_quantised_block() {
-            return crate::blocks::check_scales(tensor, &bytes).map(|()| vec![]);
+            return block_scales::check(tensor, &bytes).map(|()| vec![]);
         }
         let values = tensor.dtype.decode(&bytes);
         let values =

@@ -114,7 +114,7 @@ mod folder {
 
     use super::{BoxFuture, Class, Error, Result, Source, ends_early};
     use crate::checkpoint::config::CONFIG_FILE;
-    use crate::checkpoint::gguf;
+    use crate::checkpoint::parts;
     use crate::error::{Code, quote};
 
     /// A model folder, only ever read. Reads block the calling thread.
@@ -191,7 +191,7 @@ mod folder {
 
     /// Whether a file of this name is a model, or the first part of one; not an image encoder beside it.
     pub(in crate::checkpoint) fn begins_model(file: &str) -> bool {
-        let is_first = gguf::part_of(file).is_none() || file.contains("-00001-of-");
+        let is_first = parts::part_of(file).is_none() || file.contains("-00001-of-");
         file.ends_with(".gguf") && is_first && !file.starts_with("mmproj")
     }
 

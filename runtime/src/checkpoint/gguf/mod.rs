@@ -16,12 +16,10 @@ pub(crate) use self::patterns::{NAMES, patterns};
 
 use self::header::Header;
 use super::config::{GenerationDefaults, ModelConfig};
+use super::parts::{part_name, part_of};
 use super::source::Source;
 use super::stored::{Stored, TextFiles};
 use crate::error::{Class, Code, Error, Result};
-
-/// Most parts of a model.
-const PARTS: u32 = 10_000;
 
 /// Reads the headers of all parts, of which `file` is one, and no weight.
 pub(super) async fn open(source: &dyn Source, file: &str) -> Result<Stored> {
@@ -88,19 +86,6 @@ async fn parts(source: &dyn Source, file: &str) -> Result<Vec<Header>> {
         return Err(Error::file(Class::Index, file, message));
     }
     Ok(parts)
-}
-
-/// The name before a part's number, and of how many it is one: `NAME-00002-of-00003.gguf`.
-pub fn part_of(file: &str) -> Option<(&str, u32)> {
-    let (rest, count) = file.strip_suffix(".gguf")?.rsplit_once("-of-")?;
-    let (name, number) = rest.rsplit_once('-')?;
-    let five = |text: &str| text.len() == 5 && text.bytes().all(|byte| byte.is_ascii_digit());
-    let count = count.parse().ok().filter(|_| five(count) && five(number))?;
-    (1..=PARTS).contains(&count).then_some((name, count))
-}
-
-fn part_name(name: &str, number: u32, count: u32) -> String {
-    format!("{name}-{number:05}-of-{count:05}.gguf")
 }
 
 impl Header {
