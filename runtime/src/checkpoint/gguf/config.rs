@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use super::header::Metadata;
+use super::metadata::Metadata;
 use crate::error::{Class, Error, Result, quote};
 use crate::json::Json;
 

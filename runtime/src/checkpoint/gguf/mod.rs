@@ -3,6 +3,7 @@
 mod blocks;
 mod config;
 mod header;
+mod metadata;
 mod names;
 mod patterns;
 #[cfg(test)]

@@ -5,7 +5,7 @@
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::json;
 
-use super::header::Metadata;
+use super::metadata::Metadata;
 use super::patterns;
 use crate::checkpoint::stored::{TextFiles, TokenizerBytes};
 use crate::error::{Class, Error, Result, quote};
