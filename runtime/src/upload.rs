@@ -120,7 +120,7 @@ impl Uploader<'_> {
     }
 
     async fn read(&mut self, tensor: &Tensor, first_row: u32, rows: u32) -> Result<Vec<u8>> {
-        let row_bytes = row_bytes(tensor);
+        let row_bytes = tensor.row_bytes();
         let bytes = u64::from(rows) * row_bytes;
         let length = usize::try_from(bytes)
             .map_err(|_| Error::new(Code::OutOfMemory, format!("{bytes} bytes exceed this machine's memory")))?;
@@ -150,13 +150,8 @@ impl Uploader<'_> {
 
 /// Rows to read at a time: a multiple of `step`.
 fn slice_rows(tensor: &Tensor, step: u32) -> u32 {
-    let fit = SLICE_BYTES / row_bytes(tensor).max(1) / u64::from(step) * u64::from(step);
+    let fit = SLICE_BYTES / tensor.row_bytes().max(1) / u64::from(step) * u64::from(step);
     u32::try_from(fit).unwrap_or(u32::MAX).max(step)
-}
-
-fn row_bytes(tensor: &Tensor) -> u64 {
-    let rows = tensor.shape.split_last().map_or(1, |(_, rows)| rows.iter().product::<u64>());
-    tensor.bytes / rows.max(1)
 }
 
 impl StoredRows {

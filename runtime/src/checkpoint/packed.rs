@@ -155,28 +155,8 @@ fn unstack(file: &str, own: &mut HashMap<String, Tensor>) -> Result<()> {
         let experts = u32::try_from(experts).ok().filter(|experts| *experts <= lyn_shaders::route::MAX_EXPERTS);
         let experts = experts.ok_or_else(|| tensor.error(Class::Shape, "more experts than lyn runs"))?;
         for expert in 0..experts {
-            own.insert(names::expert(layer, expert, part), slice(&tensor, expert, experts));
+            own.insert(names::expert(layer, expert, part), tensor.slice(expert, experts));
         }
     }
     Ok(())
-}
-
-/// One of `of` equal parts along the first dimension.
-fn slice(tensor: &Tensor, number: u32, of: u32) -> Tensor {
-    let bytes = tensor.bytes.checked_div(u64::from(of)).unwrap_or(0);
-    let packed = tensor.packed.as_ref().map(|packed| {
-        Box::new(ScaleTensors {
-            group: packed.group,
-            scales: slice(&packed.scales, number, of),
-            minima: packed.minima.as_ref().map(|minima| slice(minima, number, of)),
-            shape: packed.shape.clone(),
-        })
-    });
-    Tensor {
-        shape: tensor.shape.iter().skip(1).copied().collect(),
-        offset: tensor.offset.saturating_add(bytes.saturating_mul(number.into())),
-        bytes,
-        packed,
-        ..tensor.clone()
-    }
 }

@@ -82,6 +82,35 @@ impl Tensor {
         beside.fold(self.bytes, |bytes, tensor| bytes.saturating_add(tensor.bytes))
     }
 
+    /// Bytes of a row along the last dimension; of a vector, of all of it.
+    pub(crate) fn row_bytes(&self) -> u64 {
+        let rows = self
+            .shape
+            .split_last()
+            .map_or(1, |(_, rows)| rows.iter().fold(1u64, |all, &size| all.saturating_mul(size)));
+        self.bytes.checked_div(rows).unwrap_or(0)
+    }
+
+    /// One of `of` equal parts along the first dimension, with its scales.
+    pub(super) fn slice(&self, number: u32, of: u32) -> Tensor {
+        let bytes = self.bytes.checked_div(u64::from(of)).unwrap_or(0);
+        let packed = self.packed.as_ref().map(|packed| {
+            Box::new(ScaleTensors {
+                group: packed.group,
+                scales: packed.scales.slice(number, of),
+                minima: packed.minima.as_ref().map(|minima| minima.slice(number, of)),
+                shape: packed.shape.clone(),
+            })
+        });
+        Tensor {
+            shape: self.shape.iter().skip(1).copied().collect(),
+            offset: self.offset.saturating_add(bytes.saturating_mul(number.into())),
+            bytes,
+            packed,
+            ..self.clone()
+        }
+    }
+
     pub(crate) fn elements(&self) -> u64 {
         self.shape.iter().fold(1, |product, &dim| product.saturating_mul(dim))
     }

@@ -6,12 +6,6 @@ use crate::blocks::{self, StoredBytes};
 use crate::checkpoint::{Checkpoint, Dtype, SLICE_BYTES, Tensor, names};
 use crate::error::{Code, Error, Result};
 
-/// Bytes of a row; of a vector, of all of it.
-pub(super) fn row_bytes(tensor: &Tensor) -> u64 {
-    let rows = tensor.shape.split_last().map_or(1, |(_, rows)| rows.iter().product::<u64>());
-    tensor.bytes / rows.max(1)
-}
-
 /// Columns of a row.
 pub(super) fn columns(tensor: &Tensor) -> u64 {
     tensor.shape.last().copied().unwrap_or(1)
@@ -24,7 +18,7 @@ pub(super) async fn stored(checkpoint: &Checkpoint, name: &str, first: u64, rows
 
 async fn rows_of(checkpoint: &Checkpoint, tensor: &Tensor, first: u64, rows: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let (start, end) = (first * row_bytes(tensor), (first + rows) * row_bytes(tensor));
+    let (start, end) = (first * tensor.row_bytes(), (first + rows) * tensor.row_bytes());
     let mut at = start;
     while at < end {
         let length = usize::try_from(end - at).unwrap_or(SLICE_BYTES).min(SLICE_BYTES);

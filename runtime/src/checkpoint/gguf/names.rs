@@ -145,28 +145,27 @@ fn stacked(file: &Arc<str>, entry: &Entry, layer: u32, parts: &[&str]) -> Result
     let &[experts, rows, columns] = entry.shape.as_slice() else {
         return Err(wrong(format!("expected [experts, out, in], found the shape {:?}", entry.shape)));
     };
-    let count = parts.len() as u64;
+    let count = u32::try_from(parts.len()).unwrap_or(u32::MAX);
     let experts = u32::try_from(experts).ok().filter(|experts| *experts <= lyn_shaders::route::MAX_EXPERTS);
     let experts = experts.ok_or_else(|| wrong(format!("more experts than lyn runs: {:?}", entry.shape)))?;
-    let part_rows = rows.checked_div(count).filter(|_| rows.is_multiple_of(count));
+    let part_rows = rows.checked_div(count.into()).filter(|_| rows.is_multiple_of(count.into()));
     let part_rows = part_rows
         .ok_or_else(|| wrong(format!("expected {count} equal parts one below the other, found {rows} rows")))?;
     // Rows consist of whole blocks, so that each expert's part begins with one.
-    let bytes = entry.bytes.checked_div(u64::from(experts).saturating_mul(count)).unwrap_or(0);
+    let whole = Tensor {
+        name: entry.name.clone(),
+        file: file.clone(),
+        dtype: entry.dtype,
+        shape: vec![experts.into(), count.into(), part_rows, columns],
+        offset: entry.offset,
+        bytes: entry.bytes,
+        packed: None,
+    };
     let mut tensors = Vec::new();
     for expert in 0..experts {
-        for (place, part) in (0u64..).zip(parts) {
-            let before = u64::from(expert).saturating_mul(count).saturating_add(place).saturating_mul(bytes);
-            let tensor = Tensor {
-                name: entry.name.clone(),
-                file: file.clone(),
-                dtype: entry.dtype,
-                shape: vec![part_rows, columns],
-                offset: entry.offset.saturating_add(before),
-                bytes,
-                packed: None,
-            };
-            tensors.push((names::expert(layer, expert, part), tensor));
+        let own = whole.slice(expert, experts);
+        for (place, part) in (0..).zip(parts) {
+            tensors.push((names::expert(layer, expert, part), own.slice(place, count)));
         }
     }
     Ok(tensors)
