@@ -7,13 +7,15 @@ fn step_mac(at: vec4<u32>, high: vec4<u32>, step: u32) {
     let j = high + step / 8u * 32u;
     let word = step % 4u;
     let half = step / 2u % 4u;
-    let low = vec4<u32>(weight[i.x][word], weight[i.y][word], weight[i.z][word], weight[i.w][word]);
+    var low = vec4<u32>(weight[i.x][word], weight[i.y][word], weight[i.z][word], weight[i.w][word]);
     let bits = vec4<u32>(weight[j.x][half], weight[j.y][half], weight[j.z][half], weight[j.w][half]);
-    let third = bits >> vec4<u32>(step % 2u * 16u);
-    byte_mac(low, third, step * 4u);
-    byte_mac(low >> vec4<u32>(8u), third >> vec4<u32>(4u), step * 4u + 1u);
-    byte_mac(low >> vec4<u32>(16u), third >> vec4<u32>(8u), step * 4u + 2u);
-    byte_mac(low >> vec4<u32>(24u), third >> vec4<u32>(12u), step * 4u + 3u);
+    var third = bits >> vec4<u32>(step % 2u * 16u);
+    for (var k4 = step * 4u; k4 < step * 4u + 4u; k4 += 2u) {
+        byte_mac(low, third, k4);
+        byte_mac(low >> vec4<u32>(8u), third >> vec4<u32>(4u), k4 + 1u);
+        low = low >> vec4<u32>(16u);
+        third = third >> vec4<u32>(8u);
+    }
 }
 fn byte_mac(low: vec4<u32>, third: vec4<u32>, k4: u32) {
     mac(weights4(low.x, third.x), weights4(low.y, third.y), weights4(low.z, third.z), weights4(low.w, third.w), k4);

@@ -3,18 +3,22 @@ const STEP_VECTORS: u32 = 8u;
 fn pieces_of(columns4: u32) -> vec2<u32> { return vec2<u32>((columns4 + 7u) / 8u, (columns4 + 31u) / 32u); }
 fn step_mac(at: vec4<u32>, high: vec4<u32>, step: u32) {
     let i = at + step * 32u;
-    let a = weight[i.x];
-    let b = weight[i.y];
-    let c = weight[i.z];
-    let d = weight[i.w];
+    var a = weight[i.x];
+    var b = weight[i.y];
+    var c = weight[i.z];
+    var d = weight[i.w];
     // One word of the second plane for the four of the first.
     let j = high + step / 4u * 32u;
     let word = step % 4u;
-    let fifth = vec4<u32>(weight[j.x][word], weight[j.y][word], weight[j.z][word], weight[j.w][word]);
-    word_mac(a.x, b.x, c.x, d.x, fifth, step * 8u);
-    word_mac(a.y, b.y, c.y, d.y, fifth >> vec4<u32>(8u), step * 8u + 2u);
-    word_mac(a.z, b.z, c.z, d.z, fifth >> vec4<u32>(16u), step * 8u + 4u);
-    word_mac(a.w, b.w, c.w, d.w, fifth >> vec4<u32>(24u), step * 8u + 6u);
+    var fifth = vec4<u32>(weight[j.x][word], weight[j.y][word], weight[j.z][word], weight[j.w][word]);
+    for (var k4 = step * 8u; k4 < step * 8u + 8u; k4 += 2u) {
+        word_mac(a.x, b.x, c.x, d.x, fifth, k4);
+        a = a.yzwx;
+        b = b.yzwx;
+        c = c.yzwx;
+        d = d.yzwx;
+        fifth = fifth >> vec4<u32>(8u);
+    }
 }
 fn word_mac(a: u32, b: u32, c: u32, d: u32, fifth: vec4<u32>, k4: u32) {
     half_mac(a, b, c, d, fifth, k4);

@@ -5,14 +5,14 @@ fn pieces_of(columns4: u32) -> vec2<u32> { return vec2<u32>((columns4 + 7u) / 8u
 fn step_mac(at: vec4<u32>, high: vec4<u32>, step: u32) {
     let i = at + step / 2u * 32u;
     let j = high + step / 4u * 32u;
-    let first = step % 2u * 2u;
     let word = step % 4u;
-    let upper = vec4<u32>(weight[j.x][word], weight[j.y][word], weight[j.z][word], weight[j.w][word]);
-    let low = vec4<u32>(weight[i.x][first], weight[i.y][first], weight[i.z][first], weight[i.w][first]);
-    word_mac(low, upper, step * 4u);
-    let next = first + 1u;
-    let rest = vec4<u32>(weight[i.x][next], weight[i.y][next], weight[i.z][next], weight[i.w][next]);
-    word_mac(rest, upper >> vec4<u32>(16u), step * 4u + 2u);
+    var upper = vec4<u32>(weight[j.x][word], weight[j.y][word], weight[j.z][word], weight[j.w][word]);
+    for (var half = 0u; half < 2u; half += 1u) {
+        let at_word = step % 2u * 2u + half;
+        let low = vec4<u32>(weight[i.x][at_word], weight[i.y][at_word], weight[i.z][at_word], weight[i.w][at_word]);
+        word_mac(low, upper, step * 4u + half * 2u);
+        upper = upper >> vec4<u32>(16u);
+    }
 }
 fn word_mac(low: vec4<u32>, upper: vec4<u32>, k4: u32) {
     half_mac(low, upper, k4);
