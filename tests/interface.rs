@@ -91,7 +91,7 @@ fn parse(interface: &Interface, variant: &Variant) -> (Module, ModuleInfo) {
 }
 
 /// The module of a variant with its constants put in, and without what they leave unused.
-fn compile(interface: &Interface, variant: &Variant) -> (Module, ModuleInfo) {
+pub(crate) fn compile(interface: &Interface, variant: &Variant) -> (Module, ModuleInfo) {
     let (name, (module, info)) = (interface.name, parse(interface, variant));
     let mut constants = PipelineConstants::default();
     for &(key, value) in &variant.constants {

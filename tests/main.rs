@@ -4,6 +4,7 @@
 
 mod answers;
 mod cache_types;
+mod decoders;
 mod equivalence;
 mod faults;
 mod interface;

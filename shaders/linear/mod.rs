@@ -57,7 +57,8 @@ pub static VEC: Interface = Interface {
     params: Params::FIELDS,
 };
 
-pub(crate) static TILE: Interface = Interface {
+/// The interface of `linear_tile`.
+pub static TILE: Interface = Interface {
     name: "linear_tile",
     parts: &[include_str!("linear_tile.wgsl"), common::CONTRACT_TILE],
     bindings: &[read("x"), read("weight"), read("scales"), write("y")],
