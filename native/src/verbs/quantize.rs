@@ -43,7 +43,8 @@ pub(crate) struct QuantizeArgs {
     pub(crate) force: bool,
 }
 
-fn mix(name: &str) -> Result<&'static Mix, String> {
+/// A type of `--type`, for clap.
+pub(super) fn mix(name: &str) -> Result<&'static Mix, String> {
     let names: Vec<&str> = Mix::ALL.iter().map(|mix| mix.name).collect();
     Mix::named(name).ok_or_else(|| format!("expected one of {}", names.join(", ")))
 }

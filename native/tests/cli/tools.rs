@@ -104,6 +104,22 @@ fn speeds_are_measured_sparse_against_dense() {
     assert!(run.out.contains("| test ") && run.out.contains("| tg2 @ d0 | dense "), "{}", run.out);
 }
 
+/// Random weights in the sizes of a config, as stored and in fewer bits.
+#[test]
+fn speeds_are_measured_by_type_without_a_checkpoint() {
+    let config = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/golden/j_v2_lite/config.json");
+    let bench = ["bench", "-p", "4", "-n", "2", "-r", "1", "--attention", "dense", "--synthetic", config];
+    let json = lyn(bench.iter().chain(&["--type", "stored,q8_0", "--json"])).expect_code(0).json();
+    let tests = json["tests"].as_array().unwrap();
+    let types: Vec<_> = tests.iter().map(|test| test["weights"].as_str().unwrap()).collect();
+    assert_eq!(types, ["stored", "stored", "q8_0", "q8_0"]);
+    assert!(tests[0]["vs_first"].is_null() && tests[2]["vs_first"].as_f64().unwrap() > 0.0, "{json}");
+    let run = lyn(bench.iter().chain(&["--type", "q4_0", "-o", "md"])).expect_code(0);
+    assert!(run.out.contains("| pp4 @ d0 | q4_0    | dense "), "{}", run.out);
+    let refused = lyn(["bench", "--synthetic", "9b"]).expect_code(2);
+    assert!(refused.err.contains("--synthetic: expected 0.5b or a config.json, found \"9b\""), "{}", refused.err);
+}
+
 #[test]
 fn the_cache_on_disk_is_shown_and_cleared() {
     let cache = folder("cache-shown");

@@ -6,6 +6,7 @@
 
 mod container;
 mod encode;
+mod in_flight;
 mod keys;
 mod mix;
 mod rows;
@@ -17,6 +18,7 @@ mod vocabulary;
 use std::collections::{BTreeMap, HashSet};
 
 pub use encode::BlockType;
+pub use in_flight::InFlight;
 pub use mix::Mix;
 
 use self::container::{ALIGNMENT, Entry, Value, header};

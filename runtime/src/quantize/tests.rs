@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{BlockType, Conversion, Mix, rows};
-use crate::checkpoint::{Checkpoint, FolderSource, MemorySource, names};
+use super::{BlockType, Conversion, InFlight, Mix, rows};
+use crate::checkpoint::{Checkpoint, FolderSource, MemorySource, Source, names};
 use crate::error::{Code, Result};
 use crate::platform::block_on;
 
@@ -163,4 +163,24 @@ fn a_broken_weight_is_named() {
     let conversion = block_on(Conversion::new(broken, mix("q4_k_m"), "x")).unwrap();
     let error = file(&conversion).unwrap_err();
     assert!(error.class() == Some("E-VALUE") && error.message().contains(name), "{error}");
+}
+
+/// Read in any stretches, the file that lies nowhere is the file that is written.
+#[test]
+fn a_conversion_can_be_read_in_place_of_its_file() {
+    let conversion = || block_on(Conversion::new(golden("e_bf16_sharded"), mix("q8_0"), "a")).unwrap();
+    let written = file(&conversion()).unwrap();
+    let source = InFlight::new(conversion());
+    for length in [written.len(), 4099] {
+        let read = (0..written.len()).step_by(length).map(|start| {
+            let length = length.min(written.len() - start);
+            block_on(source.read("model.gguf", start as u64, length)).unwrap()
+        });
+        // Padding is no data.
+        let differ = |(at, (a, b)): (usize, (u8, &u8))| (a != *b && *b != 0xff).then_some(at);
+        assert_eq!(read.flatten().zip(&written).enumerate().filter_map(differ).next(), None);
+    }
+    assert!(block_on(source.read("model.gguf", written.len() as u64 - 1, 2)).is_err());
+    let opened = block_on(Checkpoint::open(Arc::new(source))).unwrap();
+    assert_eq!(opened.totals(true), reopened(written).totals(true));
 }
