@@ -73,9 +73,13 @@ pub(crate) fn take_apart(tensor: &Tensor, columns: u32, stored: StoredBytes<'_>)
     let (encoding, rows) = (encoding_of(tensor)?, stored.rows);
     let (values, block_bytes) = tensor.dtype.block();
     let (row_bytes, block_bytes) = (size(u64::from(columns) / values * block_bytes), size(block_bytes));
-    let mut apart = Rows { codes: Vec::with_capacity(rows.len() / 4), scales: Vec::new() };
+    let mut apart = Rows { codes: Vec::new(), scales: Vec::new() };
     if !tensor.dtype.is_quantised_block() {
         let words = size(encoding.row_words(columns));
+        if row_bytes == 4 * words {
+            apart.codes = bytemuck::pod_collect_to_vec(rows);
+            return Ok(apart);
+        }
         for row in rows.chunks_exact(row_bytes) {
             let first = apart.codes.len();
             apart.codes.resize(first + words, 0);
@@ -157,38 +161,79 @@ fn check_floats(tensor: &Tensor, bytes: &[u8]) -> Result<()> {
     if is_number { Ok(()) } else { Err(tensor.error(Class::Value, "found NaN or infinity, expected finite numbers")) }
 }
 
-/// The codes of a block.
+/// The codes of a block. Every loop runs over bytes side by side, which compilers turn into vectors.
 fn block_codes(dtype: Dtype, block: &[u8], codes: &mut [u32]) {
-    fn each(codes: &mut [u32], code: impl Fn(usize) -> u8) {
-        codes.iter_mut().enumerate().for_each(|(j, out)| *out = code(j).into());
-    }
-    // Of 32 values: the first half are the low nibbles.
-    let nibble = |bytes: &[u8], j: usize| if j < 16 { bytes[j] & 15 } else { bytes[j - 16] >> 4 };
-    // Of 64 values the first 32, in 128 the first 64: low nibbles of 32 bytes, then their high ones.
-    let low_then_high = |bytes: &[u8], j: usize| bytes[j / 64 * 32 + j % 32] >> (j / 32 % 2 * 4) & 15;
-    // Of 128 values: bits 0 and 1 of 32 bytes, then bits 2 and 3, …
-    let pair = |bytes: &[u8], j: usize| bytes[j / 128 * 32 + j % 32] >> (j % 128 / 32 * 2) & 3;
-    let bit = |bytes: &[u8], j: usize| bytes[j / 8] >> (j % 8) & 1;
-    // Bit n of 32 bytes for the n-th 32 values.
-    let bit_of_32 = |bytes: &[u8], j: usize| bytes[j % 32] >> (j / 32) & 1;
     match dtype {
-        Dtype::Q8_0 => each(codes, |j| block[2 + j]),
-        Dtype::Q4_0 | Dtype::IQ4_NL => each(codes, |j| nibble(&block[2..], j)),
-        Dtype::MXFP4 => each(codes, |j| nibble(&block[1..], j)),
-        Dtype::Q4_1 => each(codes, |j| nibble(&block[4..], j)),
-        Dtype::Q5_0 => each(codes, |j| nibble(&block[6..], j) | bit(&block[2..], j) << 4),
-        Dtype::Q5_1 => each(codes, |j| nibble(&block[8..], j) | bit(&block[4..], j) << 4),
-        Dtype::Q2_K => each(codes, |j| pair(&block[16..], j)),
-        Dtype::Q3_K => each(codes, |j| pair(&block[32..], j) | bit_of_32(block, j) << 2),
-        Dtype::Q4_K => each(codes, |j| low_then_high(&block[16..], j)),
-        Dtype::Q5_K => each(codes, |j| low_then_high(&block[48..], j) | bit_of_32(&block[16..], j) << 4),
-        Dtype::Q6_K => each(codes, |j| {
-            let (half, part, l) = (j / 128, j % 128 / 32, j % 32);
-            let low = block[64 * half + part % 2 * 32 + l] >> (part / 2 * 4) & 15;
-            low | (block[128 + 32 * half + l] >> (2 * part) & 3) << 4
-        }),
-        _ => each(codes, |j| nibble(&block[8 + j / 32 * 16..], j % 32)),
+        Dtype::Q8_0 => codes.iter_mut().zip(&block[2..]).for_each(|(code, &byte)| *code = byte.into()),
+        Dtype::Q4_0 | Dtype::IQ4_NL => nibbles(&block[2..], 16, codes),
+        Dtype::MXFP4 => nibbles(&block[1..], 16, codes),
+        Dtype::Q4_1 => nibbles(&block[4..], 16, codes),
+        Dtype::Q5_0 => {
+            nibbles(&block[6..], 16, codes);
+            fifth_bits(&block[2..6], codes);
+        }
+        Dtype::Q5_1 => {
+            nibbles(&block[8..], 16, codes);
+            fifth_bits(&block[4..8], codes);
+        }
+        Dtype::Q2_K => pairs(&block[16..80], codes),
+        Dtype::Q3_K => {
+            pairs(&block[32..96], codes);
+            upper_bits(&block[..32], 2, codes);
+        }
+        Dtype::Q4_K => nibbles(&block[16..], 32, codes),
+        Dtype::Q5_K => {
+            nibbles(&block[48..], 32, codes);
+            upper_bits(&block[16..48], 4, codes);
+        }
+        Dtype::Q6_K => {
+            // Of 128 values: low nibbles of 64 bytes, then their high ones; and pairs of bits of 32 bytes.
+            nibbles(&block[..128], 64, codes);
+            for (bytes, codes) in block[128..192].chunks_exact(32).zip(codes.chunks_exact_mut(128)) {
+                for (shift, codes) in (0..).step_by(2).zip(codes.chunks_exact_mut(32)) {
+                    or_bits(bytes, shift, 3, 4, codes);
+                }
+            }
+        }
+        _ => nibbles(&block[8..], 16, codes),
     }
+}
+
+/// The low nibbles of so many bytes, then their high ones, and so on.
+fn nibbles(bytes: &[u8], width: usize, codes: &mut [u32]) {
+    for (bytes, codes) in bytes.chunks_exact(width).zip(codes.chunks_exact_mut(2 * width)) {
+        let (low, high) = codes.split_at_mut(width);
+        low.iter_mut().zip(bytes).for_each(|(code, byte)| *code = (byte & 15).into());
+        high.iter_mut().zip(bytes).for_each(|(code, byte)| *code = (byte >> 4).into());
+    }
+}
+
+/// Bits 0 and 1 of 32 bytes, then bits 2 and 3, and so on.
+fn pairs(bytes: &[u8], codes: &mut [u32]) {
+    codes.fill(0);
+    for (bytes, codes) in bytes.chunks_exact(32).zip(codes.chunks_exact_mut(128)) {
+        for (shift, codes) in (0..).step_by(2).zip(codes.chunks_exact_mut(32)) {
+            or_bits(bytes, shift, 3, 0, codes);
+        }
+    }
+}
+
+/// Bit n of 32 bytes for the n-th 32 codes, as their bit `place`.
+fn upper_bits(bytes: &[u8], place: u32, codes: &mut [u32]) {
+    for (shift, codes) in (0..).zip(codes.chunks_exact_mut(32)) {
+        or_bits(bytes, shift, 1, place, codes);
+    }
+}
+
+/// The bits of four bytes as bit 4 of the codes.
+fn fifth_bits(bytes: &[u8], codes: &mut [u32]) {
+    let word = bytes_word(bytes.iter().copied());
+    (0..).zip(codes).for_each(|(shift, code)| *code |= (word >> shift & 1) << 4);
+}
+
+/// Adds the bits of each byte under a mask to the code beside it.
+fn or_bits(bytes: &[u8], shift: u32, mask: u8, place: u32, codes: &mut [u32]) {
+    codes.iter_mut().zip(bytes).for_each(|(code, byte)| *code |= u32::from(byte >> shift & mask) << place);
 }
 
 /// The words of the scales of a row.

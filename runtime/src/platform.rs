@@ -1,6 +1,9 @@
 //! What differs between a native process and a browser tab: the clock, and how errors in futures are awaited. With `gpu/`
 //! and `checkpoint/source.rs` the only home of `cfg(target_arch = "wasm32")`.
 
+mod ahead;
+
+pub(crate) use ahead::{Ahead, Job};
 pub use web_time::Instant;
 
 /// A seed that nobody chose, short enough to be typed again. It need not be secret.

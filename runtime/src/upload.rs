@@ -2,6 +2,8 @@
 //!
 //! In: a layout and an executor. Out: an executor whose slots are those of the layout. Weights keep their stored width.
 
+use std::sync::Arc;
+
 use lyn_shaders::Slot;
 use lyn_shaders::encodings::{PANEL, Panels};
 
@@ -10,11 +12,12 @@ use crate::checkpoint::{Checkpoint, Tensor, names};
 use crate::error::{Code, Error, Result};
 use crate::executor::Executor;
 use crate::layout::{Contents, Layout, StoredRows};
+use crate::platform::{Ahead, Job};
 
 /// Bytes read and written at a time.
-const SLICE_BYTES: u64 = 8 << 20;
+const SLICE_BYTES: u64 = 4 << 20;
 /// Bytes after which the device is waited for, so that uploads do not pile up in its staging memory.
-const SETTLE_BYTES: u64 = 256 << 20;
+const SETTLE_BYTES: u64 = 64 << 20;
 
 /// Allocates and fills every slot of a layout, in their order. `progress` hears of bytes done; returning false stops.
 ///
@@ -25,14 +28,137 @@ pub(crate) async fn upload(
     executor: &mut Executor,
     progress: &mut dyn FnMut(u64) -> bool,
 ) -> Result<()> {
+    for (number, laid) in (0..).zip(&layout.tensors) {
+        let slot = executor.allocate(&laid.name, laid.words).await?;
+        assert_eq!(slot, Slot(number), "the executor's slots are those of the layout");
+    }
     let checkpoint = layout.checkpoint;
     let mut uploader = Uploader { checkpoint, executor, progress, done_bytes: 0, unsettled_bytes: 0 };
+    let mut slices = Slices { checkpoint: Arc::new(checkpoint.clone()), list: vec![] };
     for (number, laid) in (0..).zip(&layout.tensors) {
-        let slot = uploader.executor.allocate(&laid.name, laid.words).await?;
-        assert_eq!(slot, Slot(number), "the executor's slots are those of the layout");
-        uploader.fill(slot, &laid.contents).await?;
+        slices.add(Slot(number), &laid.contents)?;
+    }
+    uploader.slices(slices.list).await?;
+    for (number, laid) in (0..).zip(&layout.tensors) {
+        uploader.fill(Slot(number), &laid.contents).await?;
     }
     uploader.settle().await
+}
+
+/// Some rows of a matrix, and where they go.
+struct Slice {
+    checkpoint: Arc<Checkpoint>,
+    /// Name of the matrix.
+    tensor: Arc<str>,
+    columns: u32,
+    first_row: u32,
+    /// Their panels; none where rows lie one after another.
+    panels: Option<Panels>,
+    rows: u32,
+    codes: (Slot, u64),
+    /// Where the scales of blocks go.
+    scales: Option<(Slot, u64)>,
+    /// Whether no slice of the matrix is before it.
+    is_first: bool,
+}
+
+/// What is written of a slice.
+struct Repacked {
+    codes: ((Slot, u64), Vec<u32>),
+    scales: Option<((Slot, u64), Vec<u32>)>,
+    /// Bytes read for it.
+    bytes: u64,
+}
+
+impl Job for Slice {
+    type Done = Result<Repacked>;
+
+    async fn run(self) -> Result<Repacked> {
+        let tensor = self.checkpoint.tensor(&self.tensor)?;
+        if self.is_first {
+            self.checkpoint.check_packed_shape(tensor).await?;
+        }
+        let codes = self.read(tensor).await?;
+        let (mut scales, mut minima) = (vec![], vec![]);
+        if let Some(packed) = &tensor.packed {
+            scales = self.read(&packed.scales).await?;
+            if let Some(tensor) = &packed.minima {
+                minima = self.read(tensor).await?;
+            }
+        }
+        let bytes = (codes.len() + scales.len() + minima.len()) as u64;
+        let stored = StoredBytes { rows: &codes, scales: &scales, minima: &minima };
+        let mut apart = blocks::take_apart(tensor, self.columns, stored)?;
+        if let Some(panels) = &self.panels {
+            apart.codes = panels.lay_codes(&apart.codes);
+            if self.scales.is_some() {
+                apart.scales = panels.lay_scales(&apart.scales, |_| 0);
+            }
+        }
+        Ok(Repacked { codes: (self.codes, apart.codes), scales: self.scales.map(|at| (at, apart.scales)), bytes })
+    }
+}
+
+impl Slice {
+    async fn read(&self, tensor: &Tensor) -> Result<Vec<u8>> {
+        let row_bytes = tensor.row_bytes();
+        let bytes = u64::from(self.rows) * row_bytes;
+        let length = usize::try_from(bytes)
+            .map_err(|_| Error::new(Code::OutOfMemory, format!("{bytes} bytes exceed this machine's memory")))?;
+        self.checkpoint.read(tensor, u64::from(self.first_row) * row_bytes, length).await
+    }
+}
+
+/// All slices of a layout.
+struct Slices {
+    checkpoint: Arc<Checkpoint>,
+    list: Vec<Slice>,
+}
+
+impl Slices {
+    fn add(&mut self, slot: Slot, contents: &Contents) -> Result<()> {
+        match contents {
+            Contents::Rows(stored, scales) => self.matrix(stored, None, (slot, 0), *scales)?,
+            Contents::Panels(matrices, scales) => {
+                let mut scale_word = 0;
+                for (stored, panels, word) in matrices {
+                    let own = scales.map(|scales| (scales, scale_word));
+                    self.matrix(stored, Some(panels), (slot, *word), own)?;
+                    scale_word += panels.scale_words();
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Rows of a matrix, one after another or repacked to panels, from a word on; and the scales of blocks, from a word on.
+    fn matrix(
+        &mut self,
+        stored: &StoredRows,
+        panels: Option<&Panels>,
+        mut codes: (Slot, u64),
+        mut scales: Option<(Slot, u64)>,
+    ) -> Result<()> {
+        let tensor = self.checkpoint.tensor(&stored.tensor)?;
+        let columns = tensor.shape.last().and_then(|&columns| u32::try_from(columns).ok()).unwrap_or(0);
+        let encoding = blocks::encoding_of(tensor)?;
+        let most = slice_rows(tensor, if panels.is_some() { PANEL } else { 1 });
+        let name: Arc<str> = stored.tensor.as_str().into();
+        let slices = (0..stored.groups).flat_map(|group| stored.slices(group, most));
+        for (number, (first_row, rows)) in slices.enumerate() {
+            let panels = panels.map(|panels| Panels { groups: 1, rows, ..*panels });
+            let row_words = (encoding.row_words(columns), encoding.scale_words(columns));
+            let rows_words = (u64::from(rows) * row_words.0, u64::from(rows) * row_words.1);
+            let words = panels.map_or(rows_words, |panels| (panels.words(), panels.scale_words()));
+            let (checkpoint, tensor) = (Arc::clone(&self.checkpoint), Arc::clone(&name));
+            let is_first = number == 0;
+            self.list.push(Slice { checkpoint, tensor, columns, first_row, panels, rows, codes, scales, is_first });
+            codes.1 += words.0;
+            scales = scales.map(|(slot, word)| (slot, word + words.1));
+        }
+        Ok(())
+    }
 }
 
 struct Uploader<'a> {
@@ -44,6 +170,31 @@ struct Uploader<'a> {
 }
 
 impl Uploader<'_> {
+    /// Reads, repacks and writes matrices. Of several faults the first in the order of slices is told, whichever is found first.
+    async fn slices(&mut self, slices: Vec<Slice>) -> Result<()> {
+        let mut ahead = Ahead::new(slices);
+        let mut fault: Option<(usize, Error)> = None;
+        while let Some((number, result)) = ahead.next().await? {
+            match result {
+                Ok(_) if fault.is_some() => {}
+                Ok(Repacked { codes, scales, bytes }) => {
+                    for ((slot, word), words) in [Some(codes), scales].into_iter().flatten() {
+                        self.executor.write(slot, word, &words);
+                    }
+                    self.advance(bytes).await?;
+                }
+                Err(error) => {
+                    if fault.as_ref().is_none_or(|(first, _)| number < *first) {
+                        fault = Some((number, error));
+                    }
+                    ahead.stop();
+                }
+            }
+        }
+        fault.map_or(Ok(()), |(_, error)| Err(error))
+    }
+
+    /// What is no matrix.
     async fn fill(&mut self, slot: Slot, contents: &Contents) -> Result<()> {
         match contents {
             Contents::Vector(name) => {
@@ -51,16 +202,7 @@ impl Uploader<'_> {
                 self.executor.write(slot, 0, bytemuck::cast_slice(&values));
                 self.advance(values.len() as u64 * 4).await?;
             }
-            Contents::Zeros | Contents::BlockScales => {}
-            Contents::Rows(stored, scales) => self.matrix(stored, None, (slot, 0), *scales).await?,
-            Contents::Panels(matrices, scales) => {
-                let mut scale_word = 0;
-                for (stored, panels, word) in matrices {
-                    let own = scales.map(|scales| (scales, scale_word));
-                    self.matrix(stored, Some(panels), (slot, *word), own).await?;
-                    scale_word += panels.scale_words();
-                }
-            }
+            Contents::Zeros | Contents::BlockScales | Contents::Rows(..) | Contents::Panels(..) => {}
             Contents::Table(name) => {
                 let scales = self.checkpoint.read_f32(&names::scale(name)).await?;
                 self.executor.write(slot, 0, bytemuck::cast_slice(&scales));
@@ -75,58 +217,6 @@ impl Uploader<'_> {
             }
         }
         Ok(())
-    }
-
-    /// Rows of a matrix, one after another or repacked to panels, from a word on; and the scales of blocks, from a word on.
-    async fn matrix(
-        &mut self,
-        stored: &StoredRows,
-        panels: Option<&Panels>,
-        (slot, mut word): (Slot, u64),
-        mut scales: Option<(Slot, u64)>,
-    ) -> Result<()> {
-        let tensor = self.checkpoint.tensor(&stored.tensor)?;
-        let columns = tensor.shape.last().and_then(|&columns| u32::try_from(columns).ok()).unwrap_or(0);
-        self.checkpoint.check_packed_shape(tensor).await?;
-        let most = slice_rows(tensor, if panels.is_some() { PANEL } else { 1 });
-        for group in 0..stored.groups {
-            for (first, rows) in stored.slices(group, most) {
-                let codes = self.read(tensor, first, rows).await?;
-                let (mut scale_bytes, mut minima) = (vec![], vec![]);
-                if let Some(packed) = &tensor.packed {
-                    scale_bytes = self.read(&packed.scales, first, rows).await?;
-                    if let Some(tensor) = &packed.minima {
-                        minima = self.read(tensor, first, rows).await?;
-                    }
-                }
-                let bytes = StoredBytes { rows: &codes, scales: &scale_bytes, minima: &minima };
-                let mut apart = blocks::take_apart(tensor, columns, bytes)?;
-                if let Some(panels) = panels {
-                    let slice = Panels { groups: 1, rows, ..*panels };
-                    apart.codes = slice.lay_codes(&apart.codes);
-                    if scales.is_some() {
-                        apart.scales = slice.lay_scales(&apart.scales, |_| 0);
-                    }
-                }
-                self.executor.write(slot, word, &apart.codes);
-                word += apart.codes.len() as u64;
-                if let Some((slot, word)) = &mut scales {
-                    self.executor.write(*slot, *word, &apart.scales);
-                    *word += apart.scales.len() as u64;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    async fn read(&mut self, tensor: &Tensor, first_row: u32, rows: u32) -> Result<Vec<u8>> {
-        let row_bytes = tensor.row_bytes();
-        let bytes = u64::from(rows) * row_bytes;
-        let length = usize::try_from(bytes)
-            .map_err(|_| Error::new(Code::OutOfMemory, format!("{bytes} bytes exceed this machine's memory")))?;
-        let read = self.checkpoint.read(tensor, u64::from(first_row) * row_bytes, length).await?;
-        self.advance(bytes).await?;
-        Ok(read)
     }
 
     async fn advance(&mut self, bytes: u64) -> Result<()> {

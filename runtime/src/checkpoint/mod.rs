@@ -81,7 +81,7 @@ pub struct Checkpoint {
     /// Modules of multi-token prediction that are whole in the files, counted from the first.
     pub prediction_layers: u32,
     source: Arc<dyn Source>,
-    tensors: HashMap<String, (Tensor, TensorRole)>,
+    tensors: Arc<HashMap<String, (Tensor, TensorRole)>>,
 }
 
 /// Sums over tensors.
@@ -112,7 +112,15 @@ impl Checkpoint {
             tracing::warn!(count = claims.unused_count, "tensors of the checkpoint are not used");
         }
         let tensors::Claims { tensors, prediction_layers, unused, unused_count } = claims;
-        Ok(Checkpoint { config, generation, unused, unused_count, prediction_layers, source, tensors })
+        Ok(Checkpoint {
+            config,
+            generation,
+            unused,
+            unused_count,
+            prediction_layers,
+            source,
+            tensors: Arc::new(tensors),
+        })
     }
 
     /// What the checkpoint says of text; none where it has no tokenizer.
@@ -272,7 +280,7 @@ impl Checkpoint {
     /// Sums over the main model; with `prediction`, also over the whole modules of multi-token prediction.
     pub fn totals(&self, prediction: bool) -> Totals {
         let mut totals = Totals::default();
-        for (name, (tensor, role)) in &self.tensors {
+        for (name, (tensor, role)) in self.tensors.iter() {
             let main = names::split_layer(name).is_none_or(|(layer, _)| layer < self.config.num_hidden_layers);
             if main || prediction {
                 let parameters = if *role == TensorRole::Scale { 0 } else { tensor.elements() };

@@ -120,8 +120,9 @@ mod tests {
             let parameters = checkpoint.totals(true).parameters;
             assert_eq!((name, parameters / 1_000_000), ("0.5b", 507), "{parameters}");
             let norm = block_on(checkpoint.read_f32(names::NORM)).unwrap();
-            assert!(norm.iter().all(|weight| (0.007..0.126).contains(&weight.abs())), "{norm:?}");
-            assert!(norm.windows(8).all(|next| next[0] != next[7]), "{norm:?}");
+            assert!(norm.iter().all(|weight| (0.007..0.126).contains(&weight.abs())));
+            let different: std::collections::HashSet<u32> = norm.iter().map(|weight| weight.to_bits()).collect();
+            assert!(different.len() > norm.len() / 2, "{} of {}", different.len(), norm.len());
         }
         assert!(Synthetic::named("9b").is_none());
     }
