@@ -134,11 +134,7 @@ fn loops(words: &[u32]) -> Vec<Counts> {
                 merges.push(operands[0]);
                 counts.push(Counts::default());
             }
-            248 => {
-                if merges.last() == Some(&operands[0]) {
-                    merges.pop();
-                }
-            }
+            248 if merges.last() == Some(&operands[0]) => drop(merges.pop()),
             _ => {}
         }
         if merges.is_empty() {
