@@ -78,7 +78,7 @@ pub enum RowOrder {
 /// Elements that share a scale in fp8: a block of the canonical sum.
 pub const SCALED: u32 = 128;
 
-/// WGSL that reads rows from a binding `cache: array<CacheVector>`.
+/// WGSL that reads rows by [`CacheParts`](crate::cache_parts::CacheParts)' `cache_vector`.
 const READS: [&str; 3] = [
     include_str!("cache_row/read_f32.wgsl"),
     include_str!("cache_row/read_f16.wgsl"),
@@ -88,7 +88,7 @@ const READS: [&str; 3] = [
         include_str!("encodings/values/e4m3.wgsl")
     ),
 ];
-/// WGSL that writes rows to a binding `cache: array<u32>`, by the kernel's `row_word`.
+/// WGSL that writes rows by the kernel's `row_word` and by their `put_word`.
 const WRITES: [&str; 3] = [
     include_str!("cache_row/write_f32.wgsl"),
     include_str!("cache_row/write_f16.wgsl"),
@@ -107,7 +107,7 @@ impl CacheType {
     }
 
     /// Words of four elements: a vector.
-    const fn vector_words(self) -> u32 {
+    pub(crate) const fn vector_words(self) -> u32 {
         [4, 2, 1][self as usize]
     }
 }

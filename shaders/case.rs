@@ -2,7 +2,7 @@
 
 use crate::bound::Bound;
 pub use crate::bound::POISON;
-use crate::kernel::{Access, Extent, Kernel, Slot};
+use crate::kernel::{Access, Extent, Kernel, Slot, bindings};
 
 /// A kernel over given buffers.
 pub struct Case {
@@ -22,8 +22,9 @@ impl Case {
     /// Slots that the kernel writes, in the order of its interface.
     #[must_use]
     pub fn written(&self) -> Vec<Slot> {
-        let bindings = self.kernel.interface().bindings.iter();
-        bindings.zip(self.kernel.slots()).filter(|(b, _)| b.access == Access::Write).map(|(_, s)| s).collect()
+        let variant = self.kernel.variant();
+        let bound = bindings(self.kernel.interface(), &variant).zip(self.kernel.slots());
+        bound.filter(|(binding, _)| binding.access == Access::Write).map(|(_, slot)| slot).collect()
     }
 
     /// Contents of the written slots after the reference ran.
@@ -36,7 +37,7 @@ impl Case {
 /// Runs a kernel's reference over `buffers` (by slot number); returns what it wrote, in the order of the interface.
 pub(crate) fn run_reference(kernel: &dyn Kernel, extent: &Extent, buffers: &[Vec<u32>]) -> Vec<Vec<u32>> {
     let (mut reads, mut writes) = (Vec::new(), Vec::new());
-    for (binding, slot) in kernel.interface().bindings.iter().zip(kernel.slots()) {
+    for (binding, slot) in bindings(kernel.interface(), &kernel.variant()).zip(kernel.slots()) {
         let words = &buffers[slot.0 as usize];
         match binding.access {
             Access::Read => reads.push(words.as_slice()),

@@ -19,7 +19,7 @@ pub enum Access {
 }
 
 /// One storage buffer of a kernel. Binding 0 is the uniform `params`; the first of these is binding 1.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Binding {
     /// The variable's name in WGSL.
     pub name: &'static str,
@@ -55,7 +55,7 @@ pub struct Interface {
     pub name: &'static str,
     /// WGSL texts to join, the kernel's own first so that diagnostics keep its line numbers.
     pub parts: &'static [&'static str],
-    /// Storage buffers in order, from binding 1.
+    /// Storage buffers of every variant in order, from binding 1.
     pub bindings: &'static [Binding],
     /// Fields of `params` (binding 0), all of four bytes.
     pub params: &'static [Field],
@@ -98,6 +98,8 @@ pub struct Variant {
     pub snippets: Vec<&'static str>,
     /// Values of `override` constants.
     pub constants: Vec<(&'static str, u32)>,
+    /// Storage buffers behind the interface's, which a snippet declares.
+    pub bindings: Vec<Binding>,
 }
 
 /// One dispatch: what is computed, over which slots, with which sizes.
@@ -110,7 +112,7 @@ pub trait Kernel: Debug + Send + Sync {
         Variant::default()
     }
 
-    /// Slots in the order of [`Interface::bindings`].
+    /// Slots in the order of [`bindings`].
     fn slots(&self) -> Vec<Slot>;
 
     /// The bytes of `params`.
@@ -122,6 +124,11 @@ pub trait Kernel: Debug + Send + Sync {
     /// The same result by the plain formula, accumulated in f64. `reads` and `writes` are the words of the slots bound
     /// `read` and `read_write`, each in the order of the interface.
     fn reference(&self, extent: &Extent, reads: &[&[u32]], writes: &mut [&mut [u32]]);
+}
+
+/// The storage buffers of a kernel in one variant, in order, from binding 1.
+pub fn bindings<'a>(interface: &'a Interface, variant: &'a Variant) -> impl Iterator<Item = Binding> + 'a {
+    interface.bindings.iter().chain(&variant.bindings).copied()
 }
 
 /// The whole WGSL text of a kernel in one variant.

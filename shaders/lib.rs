@@ -8,6 +8,7 @@
 )]
 
 pub mod bound;
+pub mod cache_parts;
 pub mod cache_row;
 pub mod case;
 pub mod common;

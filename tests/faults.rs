@@ -367,7 +367,9 @@ fn weights_in_many_shards_give_the_bits_of_whole_ones() {
 /// Oracle: what the executors hold after steps of every size.
 #[test]
 fn a_plan_is_what_is_allocated() {
-    for name in ["a_base", "d_v3_no_q_lora", "f_fp8_edge_blocks", "h_mtp", "l_youtu_tied"] {
+    // The last with its cache in three bindings.
+    let models = [("a_base", None), ("d_v3_no_q_lora", None), ("f_fp8_edge_blocks", None), ("h_mtp", None)];
+    for (name, shard_bytes) in models.into_iter().chain([("l_youtu_tied", None), ("h_mtp", Some(20 << 10))]) {
         let options = Options {
             device: "cpu".to_owned(),
             context: ContextSize::Tokens(96),
@@ -380,8 +382,10 @@ fn a_plan_is_what_is_allocated() {
         let mut places = vec![Place::Host];
         places.extend(full_devices().into_iter().map(|(_, device)| Place::Gpu(Box::new(device))));
         for place in places {
-            let mut engine = load(golden(name), place, &options);
+            let trial = Trial { shard_bytes, ..Trial::default() };
+            let mut engine = load_trial(golden(name), place, &options, trial);
             let planned = engine.plan().total_bytes;
+            assert_eq!(engine.plan().cache_parts, if shard_bytes.is_some() { 3 } else { 1 }, "{name}");
             let runner = engine.runner();
             let sequences = [(); 3].map(|()| runner.open().expect("a sequence"));
             // Twice: only what is longer than `index_topk` is selected from.

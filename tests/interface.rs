@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use lyn_shaders::common::PAGE;
 use lyn_shaders::encodings::{BLOCK, encodings};
 use lyn_shaders::experts::TILE_ENTRIES;
-use lyn_shaders::kernel::{Access, Interface, Variant, source};
+use lyn_shaders::kernel::{Access, Interface, Variant, bindings, source};
 use lyn_shaders::{Entry, KERNELS, index_score, linear, mla_sparse, route, topk};
 use naga::back::{PipelineConstants, hlsl, msl, pipeline_constants, spv};
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy, Layouter};
@@ -112,8 +112,9 @@ fn wgsl_declares_what_the_host_does() {
         let (module, _) = parse(interface, variant);
         let mut bound: Vec<_> = module.global_variables.iter().filter(|(_, v)| v.binding.is_some()).collect();
         bound.sort_by_key(|(_, variable)| variable.binding.map(|binding| binding.binding));
-        assert_eq!(bound.len(), 1 + interface.bindings.len(), "{name}: bindings");
-        assert!(interface.bindings.len() <= STORAGE_BUFFERS, "{name}: more storage buffers than WebGPU guarantees");
+        let bindings: Vec<_> = bindings(interface, variant).collect();
+        assert_eq!(bound.len(), 1 + bindings.len(), "{name}: bindings");
+        assert!(bindings.len() <= STORAGE_BUFFERS, "{name}: more storage buffers than WebGPU guarantees");
 
         let (_, params) = bound[0];
         assert_eq!(params.name.as_deref(), Some("params"), "{name}: binding 0");
@@ -129,7 +130,7 @@ fn wgsl_declares_what_the_host_does() {
         let word = |inner: &TypeInner| matches!(inner, TypeInner::Scalar(scalar) if scalar.width == 4);
         assert!(members.iter().all(|m| word(&module.types[m.ty].inner)), "{name}: a field of params is not 4 bytes");
 
-        for ((number, declared), (_, variable)) in (1..).zip(interface.bindings).zip(&bound[1..]) {
+        for ((number, declared), (_, variable)) in (1..).zip(&bindings).zip(&bound[1..]) {
             let binding = variable.binding.expect("filtered by it");
             assert_eq!((binding.group, binding.binding), (0, number), "{name}: {}", declared.name);
             assert_eq!(variable.name.as_deref(), Some(declared.name), "{name}: binding {number}");

@@ -10,6 +10,7 @@ mod faults;
 mod interface;
 mod kernels;
 mod mutants;
+mod split_cache;
 mod stages;
 mod stories;
 mod trace;

@@ -152,6 +152,31 @@ fn store(",
         edits: &[("* PAGE + position % PAGE", "* PAGE + position / PAGE")],
     },
     Mutant {
+        fault: "written to the first binding instead of the second",
+        kernel: "cache_write",
+        edits: &[("cache1[at - PART] = word", "cache[at - PART] = word")],
+    },
+    Mutant {
+        fault: "written to the second binding instead of the third",
+        kernel: "index_key_write",
+        edits: &[("cache2[at - 2u * PART] = word", "cache1[at - 2u * PART] = word")],
+    },
+    Mutant {
+        fault: "the first binding read instead of the second",
+        kernel: "mla_sparse",
+        edits: &[("return cache1[at - PART];", "return cache[at - PART];")],
+    },
+    Mutant {
+        fault: "the third binding from where the second begins",
+        kernel: "index_score",
+        edits: &[("cache2[at - 2u * PART]", "cache2[at - PART]")],
+    },
+    Mutant {
+        fault: "a border between bindings half way",
+        kernel: "attention_weights",
+        edits: &[("if (at < PART)", "if (at < PART / 2u)")],
+    },
+    Mutant {
         fault: "fp8 cut off instead of rounded",
         kernel: "cache_write",
         edits: &[("(bits + 0x7ffffu + ((bits >> 20u) & 1u) - 0x3c000000u) >> 20u", "(bits - 0x3c000000u) >> 20u")],
@@ -169,7 +194,7 @@ fn store(",
     Mutant {
         fault: "keys of fp8 without their scales",
         kernel: "index_score",
-        edits: &[("return bitcast<f32>(cache[at]);", "return 1.0;")],
+        edits: &[("return bitcast<f32>(cache_vector(at));", "return 1.0;")],
     },
     Mutant {
         fault: "all blocks with the scale of the first",

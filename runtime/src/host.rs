@@ -2,7 +2,7 @@
 //!
 //! Every sum is in f64 and follows the formula, so that this executor can judge the other. Never chosen silently.
 
-use lyn_shaders::{Access, Extent, Slot};
+use lyn_shaders::{Access, Extent, Slot, kernel};
 
 use crate::error::{Code, Error, Result};
 use crate::limits::Limits;
@@ -77,15 +77,16 @@ impl Executor {
             if pass.kernel.workgroups(extent).contains(&0) {
                 continue;
             }
-            let bindings = pass.kernel.interface().bindings;
+            let variant = pass.kernel.variant();
+            let bindings = || kernel::bindings(pass.kernel.interface(), &variant);
             let mut taken = Vec::new();
-            for (binding, &slot) in bindings.iter().zip(&pass.slots) {
+            for (binding, &slot) in bindings().zip(&pass.slots) {
                 if binding.access == Access::Write {
                     taken.push((slot, std::mem::take(self.memory_mut(slot)?)));
                 }
             }
             let mut reads = Vec::new();
-            for (binding, &slot) in bindings.iter().zip(&pass.slots) {
+            for (binding, &slot) in bindings().zip(&pass.slots) {
                 if binding.access == Access::Read {
                     reads.push(self.memory(slot)?.as_slice());
                 }

@@ -135,6 +135,11 @@ impl<'a> Layout<'a> {
         self.tensors.iter().try_for_each(|laid| ask(&laid.name, laid.words))
     }
 
+    /// How many pieces of so many words a tensor holds at most, and at least one.
+    pub(crate) fn fit(&self, words: u64) -> u64 {
+        (self.shard_bytes / 4 / words.max(1)).max(1)
+    }
+
     /// Memory that a step writes.
     pub(crate) fn zeros(&mut self, name: &str, words: u64) -> Slot {
         self.add(name, words, Contents::Zeros)

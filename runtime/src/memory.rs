@@ -43,6 +43,8 @@ pub struct Plan {
     pub cache_type: CacheType,
     /// Whether f32 was left for it because it does not fit.
     pub cache_narrowed: bool,
+    /// Bindings that a layer's cache takes at most.
+    pub cache_parts: u32,
     /// Tensors of a step, those that its passes share included: as its recordings ask for.
     pub scratch_bytes: u64,
     /// All of these.
@@ -210,7 +212,9 @@ impl<'a> Planned<'a> {
         let settings = Settings { context, cache_type, ..wanted.settings };
         let mut layout = Layout::new(checkpoint, wanted.shard_bytes);
         let tensors = Tensors::lay_out(&mut layout, dims, &settings, wanted.prediction)?;
-        let page_bytes = tensors.cache().map(|tensor| tensor.page(0).1.saturating_mul(4)).fold(0, u64::saturating_add);
+        let page_bytes =
+            tensors.cache().map(|tensor| tensor.page_words().saturating_mul(4)).fold(0, u64::saturating_add);
+        let cache_parts = tensors.cache().map(|tensor| tensor.parts.slots().len()).max().unwrap_or(1);
         let cache_bytes = page_bytes.saturating_mul(settings.pages().into());
         let weights_bytes = layout.bytes_of(|laid| !matches!(laid.contents, Contents::Zeros));
         let mut limit = layout.within(|name, words| wanted.limits.tensor(wanted.place, name, words)).err();
@@ -245,6 +249,7 @@ impl<'a> Planned<'a> {
             cache_bytes,
             cache_type,
             cache_narrowed: false,
+            cache_parts: u32::try_from(cache_parts).unwrap_or(u32::MAX),
             scratch_bytes,
             total_bytes,
             available_bytes: wanted.available_bytes,

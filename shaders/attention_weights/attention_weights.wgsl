@@ -16,6 +16,7 @@ struct Params {
     first_head: u32,
     scale: f32,
     out_stride: u32,
+    pages_from: u32,
     pages_per_sequence: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
@@ -23,8 +24,8 @@ struct Params {
 @group(0) @binding(2) var<storage, read> qa: array<vec4<f32>>;    // [tokens, heads, rank4]
 @group(0) @binding(3) var<storage, read> cache: array<CacheVector>; // [rows, row_vectors]: cache_row/read_*.wgsl
 @group(0) @binding(4) var<storage, read> step: array<vec4<u32>>;  // common/step.wgsl
-@group(0) @binding(5) var<storage, read> pages: array<u32>;       // [sequences, pages_per_sequence]
-@group(0) @binding(6) var<storage, read_write> out: array<f32>;   // [tokens, out_stride]
+@group(0) @binding(5) var<storage, read_write> out: array<f32>;   // [tokens, out_stride]
+const FURTHER: u32 = 6u; // the first of the cache's further bindings: cache_parts/read_*.wgsl
 
 const LANE: vec4<u32> = vec4<u32>(0u, 1u, 2u, 3u);
 

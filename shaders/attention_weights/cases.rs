@@ -3,6 +3,7 @@
 
 use super::{AttentionWeights, reference};
 use crate::bound::{self, Bound, ROUNDING, TINY};
+use crate::cache_parts::CacheParts;
 use crate::cache_row::CacheType;
 use crate::cache_write;
 use crate::case::{Case, Data, Random, bits, poison};
@@ -25,7 +26,11 @@ pub(crate) fn cases() -> Vec<Case> {
     ];
     cases.extend(Data::ALL.map(|data| case([6, 140, 8], 4, &[(0, 180), (1, 70)], data, false)));
     for cache_type in [CacheType::F16, CacheType::Fp8] {
-        cases.push(case_in(cache_type, [5, 132, 12], 4, &[(0, 63), (1, 64)], Data::Random, false));
+        cases.push(case_in((cache_type, 1), [5, 132, 12], 4, &[(0, 63), (1, 64)], Data::Random, false));
+    }
+    for (cache_type, parts) in [(CacheType::F32, 2), (CacheType::F16, 3)] {
+        let tokens = [(0, 200), (1, 64)];
+        cases.push(case_in((cache_type, parts), [5, 132, 12], 0, &tokens, Data::Random, false));
     }
     cases
 }
@@ -33,11 +38,12 @@ pub(crate) fn cases() -> Vec<Case> {
 /// `sizes`: heads, `kv_lora_rank`, `rope_dim`. `tokens`: sequence and position. `spike`: in each page position 7 scores 88,
 /// the others 0.
 fn case(sizes: [u32; 3], first_head: u32, tokens: &[(u32, u32)], data: Data, spike: bool) -> Case {
-    case_in(CacheType::F32, sizes, first_head, tokens, data, spike)
+    case_in((CacheType::F32, 1), sizes, first_head, tokens, data, spike)
 }
 
+/// In a type, and in so many parts.
 fn case_in(
-    cache_type: CacheType,
+    (cache_type, parts): (CacheType, u32),
     sizes: [u32; 3],
     first_head: u32,
     tokens: &[(u32, u32)],
@@ -70,13 +76,14 @@ fn case_in(
         }
         packed.write(&mut cache, row, &values);
     }
+    let (cache_parts, mut caches) = CacheParts::cut(&packed, &cache, parts, (Slot(2), 5));
     let kernel = AttentionWeights {
         q: Slot(0),
         qa: Slot(1),
-        cache: Slot(2),
+        cache: cache_parts,
         step: Slot(3),
-        pages: Slot(4),
-        out: Slot(5),
+        pages: paging.pages,
+        out: Slot(4),
         q_stride,
         q_offset,
         head_stride,
@@ -87,18 +94,19 @@ fn case_in(
         first_head,
         scale,
         out_stride: paging.extent.length + 3,
-        pages_per_sequence: paging.pages_per_sequence,
         cache_type,
     };
     let mut out = poison((count * kernel.out_stride) as usize);
     if first_head > 0 {
         out.fill_with(|| random.float().abs().to_bits());
     }
-    let buffers = vec![bits(&q), bits(&qa), cache, paging.step, paging.pages, out];
+    let first = std::mem::take(&mut caches[0]);
+    let buffers: Vec<_> =
+        [bits(&q), bits(&qa), first, paging.step, out].into_iter().chain(caches.into_iter().skip(1)).collect();
     let nmse = if spike { f64::INFINITY } else { data.nmse(1e-9) };
     let bounds = vec![Bound::Floats { allowed: allowed(&kernel, &buffers), nmse }];
     let name = format!(
-        "{cache_type}, sizes {sizes:?} from head {first_head}, tokens {tokens:?}, {data:?}{}",
+        "{cache_type} in {parts}, sizes {sizes:?} from head {first_head}, tokens {tokens:?}, {data:?}{}",
         if spike { ", spike" } else { "" }
     );
     Case { name, kernel: Box::new(kernel), buffers, extent: paging.extent, bounds }
@@ -112,11 +120,11 @@ fn case_in(
 /// parts of one difference, so that each adds 3 ulp and two roundings. A weight is never off by more than 1.
 /// The sum over lanes, the division, the sum over heads, and adding to what was there, below 1, add their own.
 fn allowed(kernel: &AttentionWeights, buffers: &[Vec<u32>]) -> Vec<f64> {
-    let reads: Vec<&[u32]> = buffers[..5].iter().map(Vec::as_slice).collect();
+    let reads: Vec<&[u32]> = buffers[..4].iter().chain(&buffers[5..]).map(Vec::as_slice).collect();
     let inputs = reference::Inputs::new(kernel, &reads);
     let (scale, heads) = (f64::from(kernel.scale), f64::from(kernel.heads));
     let width = kernel.kv_lora_rank + kernel.rope_dim;
-    let mut allowed = vec![0f64; buffers[5].len()];
+    let mut allowed = vec![0f64; buffers[4].len()];
     for (t, row) in (0..buffers[3][0]).zip(allowed.chunks_mut(kernel.out_stride as usize)) {
         let before = if kernel.first_head == 0 { 0.0 } else { 1.0 };
         row[..=position(&buffers[3], t) as usize].fill(2.0 * ROUNDING * before + TINY);

@@ -3,9 +3,10 @@
 pub(crate) mod cases;
 mod reference;
 
+use crate::cache_parts::CacheParts;
 use crate::cache_row::{CacheRow, CacheType};
 use crate::cache_write;
-use crate::common;
+use crate::common::{self, PageTable};
 use crate::kernel::{Extent, Interface, Kernel, Slot, Variant, floats_mut, params, read, write};
 use crate::mla_sparse::MERGE;
 
@@ -20,11 +21,11 @@ pub struct AttentionWeights {
     /// `[tokens, heads · kv_lora_rank]`, from `absorb`.
     pub qa: Slot,
     /// Latents, then the rotated key: see [`cache_write::row`].
-    pub cache: Slot,
+    pub cache: CacheParts,
     /// The step.
     pub step: Slot,
-    /// `[sequences, pages_per_sequence]`
-    pub pages: Slot,
+    /// The pages in it.
+    pub pages: PageTable,
     /// `[tokens, out_stride]`
     pub out: Slot,
     /// Elements from one row of q to the next.
@@ -47,15 +48,13 @@ pub struct AttentionWeights {
     pub scale: f32,
     /// Elements from one row of `out` to the next; at least the longest visible length.
     pub out_stride: u32,
-    /// Row length of `pages`.
-    pub pages_per_sequence: u32,
     /// How the cache is packed.
     pub cache_type: CacheType,
 }
 
 params! {
     q_stride4: u32, q_rope4: u32, head_stride4: u32, heads: u32, rank4: u32, rope4: u32, first_head: u32, scale:
-    f32, out_stride: u32, pages_per_sequence: u32,
+    f32, out_stride: u32, pages_from: u32, pages_per_sequence: u32,
 }
 
 /// Heads of a pass.
@@ -64,7 +63,7 @@ pub const HEADS: u32 = 4;
 pub(crate) static INTERFACE: Interface = Interface {
     name: "attention_weights",
     parts: &[include_str!("attention_weights.wgsl"), MERGE, common::REDUCE, common::STEP],
-    bindings: &[read("q"), read("qa"), read("cache"), read("step"), read("pages"), write("out")],
+    bindings: &[read("q"), read("qa"), read("cache"), read("step"), write("out")],
     params: Params::FIELDS,
 };
 
@@ -85,11 +84,12 @@ impl Kernel for AttentionWeights {
     }
 
     fn variant(&self) -> Variant {
-        Variant { snippets: vec![self.cache_type.reads()], constants: vec![] }
+        self.cache.reads(&self.row())
     }
 
     fn slots(&self) -> Vec<Slot> {
-        vec![self.q, self.qa, self.cache, self.step, self.pages, self.out]
+        let slots = [self.q, self.qa, self.cache.first(), self.step, self.out];
+        slots.iter().chain(self.cache.further()).copied().collect()
     }
 
     fn params(&self) -> Vec<u8> {
@@ -103,7 +103,8 @@ impl Kernel for AttentionWeights {
             first_head: self.first_head,
             scale: self.scale,
             out_stride: self.out_stride,
-            pages_per_sequence: self.pages_per_sequence,
+            pages_from: self.pages.from,
+            pages_per_sequence: self.pages.per_sequence,
         };
         params.bytes()
     }

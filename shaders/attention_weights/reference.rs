@@ -9,16 +9,15 @@ pub(super) struct Inputs<'a> {
     kernel: &'a AttentionWeights,
     q: &'a [f32],
     qa: &'a [f32],
-    cache: &'a [u32],
+    cache: Vec<&'a [u32]>,
     step: &'a [u32],
-    pages: &'a [u32],
 }
 
 impl<'a> Inputs<'a> {
     /// Names for the words of slots, in the order of the interface.
     pub(super) fn new(kernel: &'a AttentionWeights, reads: &[&'a [u32]]) -> Self {
         let (q, qa) = (floats(reads[0]), floats(reads[1]));
-        Inputs { kernel, q, qa, cache: reads[2], step: reads[3], pages: reads[4] }
+        Inputs { kernel, q, qa, cache: kernel.cache.among(reads, 2), step: reads[3] }
     }
 
     /// scale · Σ term(query, key) of one head for each visible position; `term` is the product, or its magnitude.
@@ -31,8 +30,8 @@ impl<'a> Inputs<'a> {
         let [_, own, sequence, _] = common::step_entry(self.step, 1 + t);
         let row = kernel.row();
         let score = |position| {
-            let place = common::cache_row(self.pages, kernel.pages_per_sequence, sequence, position);
-            let key = row.read(self.cache, place);
+            let place = kernel.pages.row(self.step, sequence, position);
+            let key = kernel.cache.read(&row, &self.cache, place);
             let sum: f64 = query.iter().zip(&key).map(|(&q, &k)| term(q, f64::from(k))).sum();
             sum * f64::from(kernel.scale)
         };

@@ -2,7 +2,7 @@
 alias CacheVector = vec2<u32>;
 fn row_vectors(scaled4: u32, rest4: u32) -> u32 { return scaled4 + rest4; }
 fn cached(at: u32) -> vec4<f32> {
-    let words = cache[at];
+    let words = cache_vector(at);
     return vec4<f32>(unpack2x16float(words.x), unpack2x16float(words.y));
 }
 fn cached_rest(row: u32, scaled4: u32, i: u32) -> vec4<f32> { return cached(row + scaled4 + i); }

@@ -15,11 +15,11 @@ fn half_bits(value: f32) -> u32 {
 fn write_scaled(row: u32, scaled: u32, block: u32, lane: u32) {
     let d = block * WORKGROUP + 2u * lane;
     if (lane < WORKGROUP / 2u && d < scaled) {
-        cache[row_word(row, d / 2u)] = half_bits(staged[2u * lane]) | (half_bits(staged[2u * lane + 1u]) << 16u);
+        put_word(row_word(row, d / 2u), half_bits(staged[2u * lane]) | (half_bits(staged[2u * lane + 1u]) << 16u));
     }
 }
 
 // Elements 2 * pair and the next of the rest.
 fn write_rest(row: u32, scaled: u32, pair: u32, values: vec2<f32>) {
-    cache[row_word(row, scaled / 2u + pair)] = half_bits(values.x) | (half_bits(values.y) << 16u);
+    put_word(row_word(row, scaled / 2u + pair), half_bits(values.x) | (half_bits(values.y) << 16u));
 }

@@ -31,13 +31,13 @@ fn write_scaled(row: u32, scaled: u32, block: u32, lane: u32) {
     if (d < WORKGROUP && block * WORKGROUP + d < scaled) {
         let codes = e4m3_bits(staged[d] * inverse) | (e4m3_bits(staged[d + 1u] * inverse) << 8u)
             | (e4m3_bits(staged[d + 2u] * inverse) << 16u) | (e4m3_bits(staged[d + 3u] * inverse) << 24u);
-        cache[row_word(row, (block * WORKGROUP + d) / 4u)] = codes;
+        put_word(row_word(row, (block * WORKGROUP + d) / 4u), codes);
     }
-    if (lane == 0u) { cache[row_word(row, scaled / 4u + block)] = exponent << 23u; }
+    if (lane == 0u) { put_word(row_word(row, scaled / 4u + block), exponent << 23u); }
 }
 
 // Elements 2 * pair and the next of the rest.
 fn write_rest(row: u32, scaled: u32, pair: u32, values: vec2<f32>) {
     let at = scaled / 4u + (scaled + 127u) / 128u + pair;
-    cache[row_word(row, at)] = bf16_bits(values.x) | (bf16_bits(values.y) << 16u);
+    put_word(row_word(row, at), bf16_bits(values.x) | (bf16_bits(values.y) << 16u));
 }

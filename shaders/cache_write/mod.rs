@@ -3,8 +3,9 @@
 pub(crate) mod cases;
 mod reference;
 
+use crate::cache_parts::CacheParts;
 use crate::cache_row::{CacheRow, CacheType, RowOrder};
-use crate::common;
+use crate::common::{self, PageTable};
 use crate::kernel::{Extent, Interface, Kernel, Slot, Variant, floats, params, read, write};
 
 /// `cache[row(t)] = [rms_norm(latent[t]) · weight | rope(key[t])]`, of columns `offset..` of kv.
@@ -18,10 +19,10 @@ pub struct CacheWrite {
     pub table: Slot,
     /// The step's record, see `common/step.wgsl`.
     pub step: Slot,
-    /// `[sequences, pages_per_sequence]`
-    pub pages: Slot,
+    /// The pages in it.
+    pub pages: PageTable,
     /// See [`row`].
-    pub cache: Slot,
+    pub cache: CacheParts,
     /// Elements from one row of kv to the next.
     pub stride: u32,
     /// First column of the latent; the rope key follows it.
@@ -34,8 +35,6 @@ pub struct CacheWrite {
     pub interleaved: bool,
     /// Added to the latent's mean square.
     pub eps: f32,
-    /// Width of `pages`.
-    pub pages_per_sequence: u32,
     /// How the cache is packed.
     pub cache_type: CacheType,
 }
@@ -47,13 +46,14 @@ pub const fn row(kv_lora_rank: u32, pairs: u32, cache_type: CacheType) -> CacheR
 }
 
 params! {
-    stride: u32, offset: u32, kv_lora_rank: u32, pairs: u32, interleaved: u32, eps: f32, pages_per_sequence: u32,
+    stride: u32, offset: u32, kv_lora_rank: u32, pairs: u32, interleaved: u32, eps: f32, pages_from: u32,
+    pages_per_sequence: u32,
 }
 
 pub(crate) static INTERFACE: Interface = Interface {
     name: "cache_write",
     parts: &[include_str!("cache_write.wgsl"), common::REDUCE, common::STEP, common::ROTATE],
-    bindings: &[read("kv"), read("weight"), read("table"), read("step"), read("pages"), write("cache")],
+    bindings: &[read("kv"), read("weight"), read("table"), read("step"), write("cache")],
     params: Params::FIELDS,
 };
 
@@ -63,17 +63,19 @@ impl Kernel for CacheWrite {
     }
 
     fn variant(&self) -> Variant {
-        Variant { snippets: vec![self.cache_type.writes()], constants: vec![] }
+        self.cache.writes(&row(self.kv_lora_rank, self.pairs, self.cache_type))
     }
 
     fn slots(&self) -> Vec<Slot> {
-        vec![self.kv, self.weight, self.table, self.step, self.pages, self.cache]
+        let slots = [self.kv, self.weight, self.table, self.step, self.cache.first()];
+        slots.iter().chain(self.cache.further()).copied().collect()
     }
 
     fn params(&self) -> Vec<u8> {
-        let CacheWrite { stride, offset, kv_lora_rank, pairs, eps, pages_per_sequence, .. } = *self;
-        let interleaved = u32::from(self.interleaved);
-        let params = Params { stride, offset, kv_lora_rank, pairs, interleaved, eps, pages_per_sequence };
+        let CacheWrite { stride, offset, kv_lora_rank, pairs, eps, .. } = *self;
+        let (interleaved, PageTable { from, per_sequence }) = (u32::from(self.interleaved), self.pages);
+        let (pages_from, pages_per_sequence) = (from, per_sequence);
+        let params = Params { stride, offset, kv_lora_rank, pairs, interleaved, eps, pages_from, pages_per_sequence };
         params.bytes()
     }
 
@@ -85,10 +87,10 @@ impl Kernel for CacheWrite {
         let (kv, weight, table) = (floats(reads[0]), floats(reads[1]), floats(reads[2]));
         let packed = row(self.kv_lora_rank, self.pairs, self.cache_type);
         let mut values = vec![0.0; packed.width() as usize];
-        let (step, pages) = (reads[3], reads[4]);
+        let step = reads[3];
         for t in 0..extent.tokens {
             let (sequence, position) = (common::sequence(step, t), common::position(step, t));
-            let place = common::cache_row(pages, self.pages_per_sequence, sequence, position);
+            let place = self.pages.row(step, sequence, position);
             reference::cache_row(
                 &kv[(t * self.stride + self.offset) as usize..][..values.len()],
                 weight,
@@ -97,7 +99,7 @@ impl Kernel for CacheWrite {
                 self.eps,
                 &mut values,
             );
-            packed.write(writes[0], place, &values);
+            self.cache.write(&packed, writes, place, &values);
         }
     }
 }

@@ -13,12 +13,12 @@ pub(crate) const CONTRACT_TILE: &str =
 pub(crate) const MAC4: &str = include_str!("mac4.wgsl");
 /// `sort_key`: floats as words that ascend as they do.
 pub(crate) const SORT_KEY: &str = include_str!("sort_key.wgsl");
-/// The layout of `step` and `pages`, and `cache_row`.
+/// The layout of `step`, and `cache_row`.
 pub(crate) const STEP: &str = include_str!("step.wgsl");
 /// `rotate`, `first_of_pair`, `second_of_pair`: rotary position embedding of one pair.
 pub(crate) const ROTATE: &str = include_str!("rotate.wgsl");
 
-pub use paging::{PAGE, cache_row, position, sequence};
+pub use paging::{PAGE, PageTable, position, sequence};
 
 /// Places of pair `pair` among `2 * pairs` rotated dims: neighbours if interleaved, else one in each half.
 pub(crate) const fn pair_places(pair: u32, pairs: u32, interleaved: bool) -> (usize, usize) {

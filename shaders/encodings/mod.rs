@@ -148,7 +148,7 @@ impl Encoding {
             ("HAS_MINIMUM", u32::from(scales.has_minimum)),
         ];
         constants.extend(values.offset.map(|offset| ("CODE_OFFSET", offset)));
-        Variant { snippets, constants }
+        Variant { snippets, constants, ..Variant::default() }
     }
 
     /// Where row `row` of a row-major tensor lies, scaled as row `scale_row` of the table of scales.

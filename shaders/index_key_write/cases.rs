@@ -2,10 +2,11 @@
 
 use super::{IndexKeyWrite, reference};
 use crate::bound::{self, Bound, ROUNDING, TINY};
+use crate::cache_parts::CacheParts;
 use crate::cache_row::CacheType;
 use crate::case::{Case, Data, Random, bits, poison};
 use crate::common::paging::Paging;
-use crate::common::{cache_row, pair_places, position, sequence, turn};
+use crate::common::{pair_places, position, sequence, turn};
 use crate::kernel::Slot;
 use crate::rope::cases::table;
 
@@ -21,17 +22,21 @@ pub(crate) fn cases() -> Vec<Case> {
     }
     cases.extend(Data::ALL.map(|data| case(&mixed[..3], 128, 32, false, data)));
     for cache_type in [CacheType::F16, CacheType::Fp8] {
-        cases.push(case_in(cache_type, &mixed, 132, 31, false, Data::Random));
+        cases.push(case_in((cache_type, 1), &mixed, 132, 31, false, Data::Random));
+    }
+    for (cache_type, parts) in [(CacheType::F32, 2), (CacheType::F32, 3), (CacheType::F16, 2), (CacheType::Fp8, 3)] {
+        cases.push(case_in((cache_type, parts), &mixed, 132, 31, false, Data::Random));
     }
     cases
 }
 
 fn case(tokens: &[(u32, u32)], head_dim: u32, pairs: u32, interleaved: bool, data: Data) -> Case {
-    case_in(CacheType::F32, tokens, head_dim, pairs, interleaved, data)
+    case_in((CacheType::F32, 1), tokens, head_dim, pairs, interleaved, data)
 }
 
+/// In a type, and in so many parts.
 fn case_in(
-    cache_type: CacheType,
+    (cache_type, parts): (CacheType, u32),
     tokens: &[(u32, u32)],
     head_dim: u32,
     pairs: u32,
@@ -49,7 +54,7 @@ fn case_in(
     let mut allowed = vec![0.0; (paging.rows * head_dim) as usize];
     for t in 0..paging.extent.tokens {
         let (sequence, position) = (sequence(&paging.step, t), position(&paging.step, t));
-        let row = cache_row(&paging.pages, paging.pages_per_sequence, sequence, position);
+        let row = paging.pages.row(&paging.step, sequence, position);
         let key = &k[(t * stride + offset) as usize..][..head_dim as usize];
         let normed = reference::layer_norm(key, &weight, &bias, EPS);
         let mut errors = norm_bound(key, &weight, &bias);
@@ -66,32 +71,34 @@ fn case_in(
         let stored = allowed[(row * head_dim) as usize..].iter_mut().zip(errors).zip(packed.steps(&values));
         stored.for_each(|((allowed, error), step)| *allowed = error + step);
     }
+    let (cache_parts, caches) = CacheParts::cut(&packed, &cache, parts, (Slot(5), 6));
+    let nmse = data.nmse([1e-12, 1e-8, 2e-4][cache_type as usize]);
+    let rows = |allowed| Bound::Rows { row: packed, allowed, nmse };
     let kernel = IndexKeyWrite {
         k: Slot(0),
         weight: Slot(1),
         bias: Slot(2),
         table: Slot(3),
         step: Slot(4),
-        pages: Slot(5),
-        cache: Slot(6),
+        pages: paging.pages,
+        cache: cache_parts,
         stride,
         offset,
         head_dim,
         pairs,
         interleaved,
         eps: EPS,
-        pages_per_sequence: paging.pages_per_sequence,
         cache_type,
     };
     Case {
         name: format!(
-            "{cache_type}, tokens {}, head_dim {head_dim}, pairs {pairs}, interleaved {interleaved}, {data:?}",
+            "{cache_type} in {parts}, tokens {}, head_dim {head_dim}, pairs {pairs}, interleaved {interleaved}, {data:?}",
             tokens.len()
         ),
         kernel: Box::new(kernel),
-        buffers: vec![bits(&k), bits(&weight), bits(&bias), bits(&table), paging.step, paging.pages, cache],
+        buffers: [vec![bits(&k), bits(&weight), bits(&bias), bits(&table), paging.step], caches].concat(),
         extent: paging.extent,
-        bounds: vec![Bound::Rows { row: packed, allowed, nmse: data.nmse([1e-12, 1e-8, 2e-4][cache_type as usize]) }],
+        bounds: cache_parts.cut_rows(&packed, &allowed).map(rows).collect(),
     }
 }
 

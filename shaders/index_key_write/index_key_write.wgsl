@@ -10,6 +10,7 @@ struct Params {
     pairs: u32,
     interleaved: u32, // 1: pairs are neighbours; 0: one in each half
     eps: f32,
+    pages_from: u32,
     pages_per_sequence: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
@@ -17,9 +18,9 @@ struct Params {
 @group(0) @binding(2) var<storage, read> weight: array<f32>;      // [head_dim]
 @group(0) @binding(3) var<storage, read> bias: array<f32>;        // [head_dim]
 @group(0) @binding(4) var<storage, read> table: array<vec2<f32>>; // [positions, pairs] of (cos, sin)
-@group(0) @binding(5) var<storage, read> step: array<vec4<u32>>;  // [1 + tokens]
-@group(0) @binding(6) var<storage, read> pages: array<u32>;       // [sequences, pages_per_sequence]
-@group(0) @binding(7) var<storage, read_write> cache: array<u32>; // [cache rows / 32, vectors, 32]: cache_row/write_*.wgsl
+@group(0) @binding(5) var<storage, read> step: array<vec4<u32>>;  // common/step.wgsl
+@group(0) @binding(6) var<storage, read_write> cache: array<u32>; // [cache rows / 32, vectors, 32]: cache_row/write_*.wgsl
+const FURTHER: u32 = 7u; // the first of its further bindings: cache_parts/write_*.wgsl
 
 var<workgroup> staged: array<f32, WORKGROUP>; // a block of the key
 

@@ -3,8 +3,9 @@
 pub(crate) mod cases;
 mod reference;
 
+use crate::cache_parts::CacheParts;
 use crate::cache_row::{CacheRow, CacheType, RowOrder};
-use crate::common;
+use crate::common::{self, PageTable};
 use crate::kernel::{Extent, Interface, Kernel, Slot, Variant, floats, params, read, write};
 
 /// `cache[row(t)] = rope(layer_norm(k[t]) · weight + bias)`, of columns `offset..` of k.
@@ -22,10 +23,10 @@ pub struct IndexKeyWrite {
     pub table: Slot,
     /// The step's record, see `common/step.wgsl`.
     pub step: Slot,
-    /// `[sequences, pages_per_sequence]`
-    pub pages: Slot,
+    /// The pages in it.
+    pub pages: PageTable,
     /// See [`row`].
-    pub cache: Slot,
+    pub cache: CacheParts,
     /// Elements from one row of k to the next.
     pub stride: u32,
     /// First column of the key.
@@ -38,8 +39,6 @@ pub struct IndexKeyWrite {
     pub interleaved: bool,
     /// Added to the variance.
     pub eps: f32,
-    /// Width of `pages`.
-    pub pages_per_sequence: u32,
     /// How the cache is packed.
     pub cache_type: CacheType,
 }
@@ -51,13 +50,14 @@ pub const fn row(head_dim: u32, cache_type: CacheType) -> CacheRow {
 }
 
 params! {
-    stride: u32, offset: u32, head_dim: u32, pairs: u32, interleaved: u32, eps: f32, pages_per_sequence: u32,
+    stride: u32, offset: u32, head_dim: u32, pairs: u32, interleaved: u32, eps: f32, pages_from: u32,
+    pages_per_sequence: u32,
 }
 
 pub(crate) static INTERFACE: Interface = Interface {
     name: "index_key_write",
     parts: &[include_str!("index_key_write.wgsl"), common::REDUCE, common::STEP, common::ROTATE],
-    bindings: &[read("k"), read("weight"), read("bias"), read("table"), read("step"), read("pages"), write("cache")],
+    bindings: &[read("k"), read("weight"), read("bias"), read("table"), read("step"), write("cache")],
     params: Params::FIELDS,
 };
 
@@ -67,17 +67,19 @@ impl Kernel for IndexKeyWrite {
     }
 
     fn variant(&self) -> Variant {
-        Variant { snippets: vec![self.cache_type.writes()], constants: vec![] }
+        self.cache.writes(&row(self.head_dim, self.cache_type))
     }
 
     fn slots(&self) -> Vec<Slot> {
-        vec![self.k, self.weight, self.bias, self.table, self.step, self.pages, self.cache]
+        let slots = [self.k, self.weight, self.bias, self.table, self.step, self.cache.first()];
+        slots.iter().chain(self.cache.further()).copied().collect()
     }
 
     fn params(&self) -> Vec<u8> {
-        let IndexKeyWrite { stride, offset, head_dim, pairs, eps, pages_per_sequence, .. } = *self;
-        let interleaved = u32::from(self.interleaved);
-        let params = Params { stride, offset, head_dim, pairs, interleaved, eps, pages_per_sequence };
+        let IndexKeyWrite { stride, offset, head_dim, pairs, eps, .. } = *self;
+        let (interleaved, PageTable { from, per_sequence }) = (u32::from(self.interleaved), self.pages);
+        let (pages_from, pages_per_sequence) = (from, per_sequence);
+        let params = Params { stride, offset, head_dim, pairs, interleaved, eps, pages_from, pages_per_sequence };
         params.bytes()
     }
 
@@ -87,16 +89,16 @@ impl Kernel for IndexKeyWrite {
 
     fn reference(&self, extent: &Extent, reads: &[&[u32]], writes: &mut [&mut [u32]]) {
         let (k, weight, bias, table) = (floats(reads[0]), floats(reads[1]), floats(reads[2]), floats(reads[3]));
-        let (step, pages, packed) = (reads[4], reads[5], row(self.head_dim, self.cache_type));
+        let (step, packed) = (reads[4], row(self.head_dim, self.cache_type));
         for t in 0..extent.tokens {
             let (sequence, position) = (common::sequence(step, t), common::position(step, t));
-            let place = common::cache_row(pages, self.pages_per_sequence, sequence, position);
+            let place = self.pages.row(step, sequence, position);
             let key = &k[(t * self.stride + self.offset) as usize..][..self.head_dim as usize];
             let turns = &table[2 * (position * self.pairs) as usize..][..2 * self.pairs as usize];
             let mut normed = reference::layer_norm(key, weight, bias, self.eps);
             reference::rope(&mut normed, turns, self.interleaved);
             let values: Vec<f32> = normed.into_iter().map(|value| value as f32).collect();
-            packed.write(writes[0], place, &values);
+            self.cache.write(&packed, writes, place, &values);
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use super::{IndexScore, reference};
 use crate::bound::{self, Bound, ROUNDING, TINY};
+use crate::cache_parts::CacheParts;
 use crate::cache_row::CacheType;
 use crate::case::{Case, Data, Random, bits, poison};
 use crate::common::paging::Paging;
@@ -27,17 +28,21 @@ pub(crate) fn cases() -> Vec<Case> {
     }
     cases.extend(Data::ALL.map(|data| case(&mixed[..4], 10, 128, all, data)));
     for cache_type in [CacheType::F16, CacheType::Fp8] {
-        cases.push(case_in(cache_type, &mixed, 9, 132, all, Data::Random));
+        cases.push(case_in((cache_type, 1), &mixed, 9, 132, all, Data::Random));
+    }
+    for (cache_type, parts) in [(CacheType::F32, 2), (CacheType::F32, 3), (CacheType::F16, 3), (CacheType::Fp8, 2)] {
+        cases.push(case_in((cache_type, parts), &mixed, 9, 132, all, Data::Random));
     }
     cases
 }
 
 fn case(tokens: &[(u32, u32)], heads: u32, head_dim: u32, window: (u32, u32), data: Data) -> Case {
-    case_in(CacheType::F32, tokens, heads, head_dim, window, data)
+    case_in((CacheType::F32, 1), tokens, heads, head_dim, window, data)
 }
 
+/// In a type, and in so many parts.
 fn case_in(
-    cache_type: CacheType,
+    (cache_type, parts): (CacheType, u32),
     tokens: &[(u32, u32)],
     heads: u32,
     head_dim: u32,
@@ -58,13 +63,14 @@ fn case_in(
     for row in paging.visible_rows() {
         packed.write(&mut cache, row, &data.floats(&mut random, head_dim as usize));
     }
+    let (cache_parts, mut caches) = CacheParts::cut(&packed, &cache, parts, (Slot(2), 5));
     let kernel = IndexScore {
         q: Slot(0),
         w: Slot(1),
-        cache: Slot(2),
+        cache: cache_parts,
         step: Slot(3),
-        pages: Slot(4),
-        scores: Slot(5),
+        pages: paging.pages,
+        scores: Slot(4),
         q_stride,
         q_offset,
         w_stride,
@@ -75,7 +81,6 @@ fn case_in(
         score_stride,
         first_token: window.0,
         max_tokens: window.1,
-        pages_per_sequence: paging.pages_per_sequence,
         cache_type,
     };
     let scores = poison((window.1 * score_stride) as usize);
@@ -85,9 +90,8 @@ fn case_in(
     let inputs = reference::Inputs {
         q: bytemuck::cast_slice(&q),
         w: bytemuck::cast_slice(&w),
-        cache: &cache,
+        cache: caches.iter().map(Vec::as_slice).collect(),
         step: &paging.step,
-        pages: &paging.pages,
     };
     reference::each_score(&kernel, &paging.extent, &inputs, |at, terms| {
         let products: f64 = terms.iter().map(|&(w, _, magnitude)| w.abs() * bound::sum(head_dim, magnitude)).sum();
@@ -95,13 +99,14 @@ fn case_in(
         let flushed: f64 = terms.iter().map(|&(_, product, _)| TINY * (1.0 + product.max(0.0))).sum();
         allowed[at] = products + bound::sum(heads, magnitude) + 2.0 * ROUNDING * magnitude + flushed;
     });
+    let first = std::mem::take(&mut caches[0]);
     Case {
         name: format!(
-            "{cache_type}, tokens {tokens:?}, heads {heads}, head_dim {head_dim}, window {}..+{}, {data:?}",
+            "{cache_type} in {parts}, tokens {tokens:?}, heads {heads}, head_dim {head_dim}, window {}..+{}, {data:?}",
             window.0, window.1
         ),
         kernel: Box::new(kernel),
-        buffers: vec![q, w, cache, paging.step, paging.pages, scores],
+        buffers: [q, w, first, paging.step, scores].into_iter().chain(caches.into_iter().skip(1)).collect(),
         extent: paging.extent,
         bounds: vec![Bound::Floats { allowed, nmse: data.nmse(1e-11) }],
     }

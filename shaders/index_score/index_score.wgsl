@@ -16,15 +16,16 @@ struct Params {
     scale: f32,
     score_stride: u32,
     first_token: u32,
+    pages_from: u32,
     pages_per_sequence: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> q: array<vec4<f32>>;      // [tokens, q_stride4]
 @group(0) @binding(2) var<storage, read> w: array<f32>;            // [tokens, w_stride]
 @group(0) @binding(3) var<storage, read> cache: array<CacheVector>; // [cache rows / 32, row_vectors, 32]: cache_row/read_*.wgsl
-@group(0) @binding(4) var<storage, read> step: array<vec4<u32>>;   // [1 + tokens]
-@group(0) @binding(5) var<storage, read> pages: array<u32>;        // [sequences, pages_per_sequence]
-@group(0) @binding(6) var<storage, read_write> scores: array<f32>; // [max_tokens, score_stride]
+@group(0) @binding(4) var<storage, read> step: array<vec4<u32>>;   // common/step.wgsl
+@group(0) @binding(5) var<storage, read_write> scores: array<f32>; // [max_tokens, score_stride]
+const FURTHER: u32 = 6u; // the first of the cache's further bindings: cache_parts/read_*.wgsl
 
 const TILE_KEYS: u32 = 128u;
 const TILE_HEADS: u32 = 8u;

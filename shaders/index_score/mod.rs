@@ -3,8 +3,10 @@
 pub(crate) mod cases;
 mod reference;
 
+use crate::cache_parts::CacheParts;
 use crate::cache_row::CacheType;
-use crate::common;
+use crate::common::{self, PageTable};
+use crate::index_key_write;
 use crate::kernel::{Extent, Interface, Kernel, Slot, Variant, floats, floats_mut, params, read, write};
 
 /// `scores[t − first_token, s] = Σ_h w[t, h] · scale · max(q[t, h] · k[s], 0)`, for s ≤ position(t); others stay.
@@ -17,11 +19,11 @@ pub struct IndexScore {
     /// `[tokens, w_stride]`, `[heads]` from `w_offset`: `weights_proj` as it came
     pub w: Slot,
     /// Index keys in panels, see [`crate::index_key_write::row`].
-    pub cache: Slot,
+    pub cache: CacheParts,
     /// The step's record, see `common/step.wgsl`.
     pub step: Slot,
-    /// `[sequences, pages_per_sequence]`
-    pub pages: Slot,
+    /// The pages in it.
+    pub pages: PageTable,
     /// `[max_tokens, score_stride]`, f32
     pub scores: Slot,
     /// Elements from one row of q to the next; a multiple of 4.
@@ -44,21 +46,19 @@ pub struct IndexScore {
     pub first_token: u32,
     /// Tokens handled at most.
     pub max_tokens: u32,
-    /// Width of `pages`.
-    pub pages_per_sequence: u32,
     /// How the cache is packed.
     pub cache_type: CacheType,
 }
 
 params! {
     q_stride4: u32, q_offset4: u32, w_stride: u32, w_offset: u32, heads: u32, head_dim4: u32, scale: f32,
-    score_stride: u32, first_token: u32, pages_per_sequence: u32,
+    score_stride: u32, first_token: u32, pages_from: u32, pages_per_sequence: u32,
 }
 
 pub(crate) static INTERFACE: Interface = Interface {
     name: "index_score",
     parts: &[include_str!("index_score.wgsl"), common::STEP, common::MAC4],
-    bindings: &[read("q"), read("w"), read("cache"), read("step"), read("pages"), write("scores")],
+    bindings: &[read("q"), read("w"), read("cache"), read("step"), write("scores")],
     params: Params::FIELDS,
 };
 
@@ -71,11 +71,12 @@ impl Kernel for IndexScore {
     }
 
     fn variant(&self) -> Variant {
-        Variant { snippets: vec![self.cache_type.reads()], constants: vec![] }
+        self.cache.reads(&index_key_write::row(self.head_dim, self.cache_type))
     }
 
     fn slots(&self) -> Vec<Slot> {
-        vec![self.q, self.w, self.cache, self.step, self.pages, self.scores]
+        let slots = [self.q, self.w, self.cache.first(), self.step, self.scores];
+        slots.iter().chain(self.cache.further()).copied().collect()
     }
 
     fn params(&self) -> Vec<u8> {
@@ -89,7 +90,8 @@ impl Kernel for IndexScore {
             scale: self.scale,
             score_stride: self.score_stride,
             first_token: self.first_token,
-            pages_per_sequence: self.pages_per_sequence,
+            pages_from: self.pages.from,
+            pages_per_sequence: self.pages.per_sequence,
         };
         params.bytes()
     }
@@ -103,9 +105,8 @@ impl Kernel for IndexScore {
         let inputs = reference::Inputs {
             q: floats(reads[0]),
             w: floats(reads[1]),
-            cache: reads[2],
+            cache: self.cache.among(reads, 2),
             step: reads[3],
-            pages: reads[4],
         };
         let scores = floats_mut(writes[0]);
         reference::each_score(self, extent, &inputs, |at, heads| {

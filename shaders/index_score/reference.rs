@@ -8,9 +8,8 @@ use crate::kernel::Extent;
 pub(super) struct Inputs<'a> {
     pub(super) q: &'a [f32],
     pub(super) w: &'a [f32],
-    pub(super) cache: &'a [u32],
+    pub(super) cache: Vec<&'a [u32]>,
     pub(super) step: &'a [u32],
-    pub(super) pages: &'a [u32],
 }
 
 /// Calls `each` with the place of a score and, for each head, w · scale, q · k and Σ |q| |k|.
@@ -29,8 +28,8 @@ pub(super) fn each_score(
         let w = &inputs.w[(t * kernel.w_stride + kernel.w_offset) as usize..][..heads];
         for s in 0..=common::position(inputs.step, t) {
             let sequence = common::sequence(inputs.step, t);
-            let place = common::cache_row(inputs.pages, kernel.pages_per_sequence, sequence, s);
-            let key: Vec<f64> = row.read(inputs.cache, place).into_iter().map(f64::from).collect();
+            let place = kernel.pages.row(inputs.step, sequence, s);
+            let key: Vec<f64> = kernel.cache.read(&row, &inputs.cache, place).into_iter().map(f64::from).collect();
             for ((term, q), &w) in terms.iter_mut().zip(q.chunks(head_dim)).zip(w) {
                 let (mut product, mut magnitude) = (0.0, 0.0);
                 for (&q, &k) in q.iter().zip(&key) {

@@ -3,10 +3,10 @@
 
 use super::{MlaSparse, SPLIT, reference::Inputs};
 use crate::bound::{self, Bound, ROUNDING, TINY};
+use crate::cache_parts::CacheParts;
 use crate::cache_row::CacheType;
 use crate::cache_write;
 use crate::case::{Case, Data, Random, bits, poison};
-use crate::common::cache_row;
 use crate::common::paging::Paging;
 use crate::kernel::{Extent, Slot};
 
@@ -25,6 +25,8 @@ struct Setup {
     /// One score 88 above the rest, which are 0.
     spike: bool,
     cache_type: CacheType,
+    /// Bindings of the cache.
+    parts: u32,
 }
 
 pub(crate) fn cases() -> Vec<Case> {
@@ -38,12 +40,17 @@ pub(crate) fn cases() -> Vec<Case> {
         data: Data::Random,
         spike: false,
         cache_type: CacheType::F32,
+        parts: 1,
     };
     let packed = |cache_type, setup| Setup { cache_type, ..setup };
     let mut setups = vec![
         packed(CacheType::Fp8, base([3, 260, 12], 9, &[(0, 39), (1, 8)])),
         packed(CacheType::Fp8, base([4, 132, 64], 0, &[(0, 140)])),
         packed(CacheType::F16, base([3, 132, 12], 9, &[(0, 39), (1, 8)])),
+        Setup { parts: 2, ..base([3, 132, 12], 9, &[(0, 200), (1, 130), (2, 8)]) },
+        Setup { parts: 3, ..base([3, 132, 12], 0, &[(0, 299), (1, 130)]) },
+        Setup { parts: 3, ..packed(CacheType::F16, base([4, 36, 12], 40, &[(0, 299), (1, 130)])) },
+        Setup { parts: 2, ..packed(CacheType::Fp8, base([3, 132, 12], 0, &[(0, 140), (1, 63)])) },
         base(golden, 0, &[(0, 0)]),
         base(golden, 0, &[(0, 299), (1, 63), (0, 300), (2, 127), (1, 64), (3, 128)]),
         base(golden, 8, &[(0, 6), (1, 7), (2, 8), (3, 90)]),
@@ -64,14 +71,14 @@ pub(crate) fn cases() -> Vec<Case> {
 }
 
 fn case(setup: &Setup) -> Case {
-    let &Setup { sizes: [heads, kv_lora_rank, rope_dim], k, ref tokens, range, split, data, spike, cache_type } = setup;
+    let &Setup { sizes: [heads, kv_lora_rank, rope_dim], k, ref tokens, range, split, data, spike, .. } = setup;
     let mut random = Random::new(u64::from(heads * 1000 + kv_lora_rank + k * 7) + tokens.len() as u64);
     let mut lengths = vec![0u32; tokens.iter().map(|&(sequence, _)| sequence as usize + 1).max().unwrap_or(0)];
     for &(sequence, position) in tokens {
         let length = &mut lengths[sequence as usize];
         *length = (*length).max(position + 1);
     }
-    let Paging { step, pages, pages_per_sequence, rows, extent } = Paging::scattered(&mut random, tokens);
+    let Paging { step, pages, rows, extent } = Paging::scattered(&mut random, tokens);
     let count = extent.tokens;
     let mut selected = Vec::new();
     for &(_, position) in tokens.iter().filter(|_| k > 0) {
@@ -97,7 +104,7 @@ fn case(setup: &Setup) -> Case {
             .for_each(|(i, x)| *x = if i % kv_lora_rank as usize == 0 { 1.0 / scale } else { 0.0 });
     }
     // Rows of positions that do not exist are poison: they must not be read.
-    let row = cache_write::row(kv_lora_rank, rope_dim / 2, cache_type);
+    let row = cache_write::row(kv_lora_rank, rope_dim / 2, setup.cache_type);
     let mut cache = poison((rows * row.words()) as usize);
     for (sequence, &length) in (0..).zip(&lengths) {
         let mut values = data.floats(&mut random, (length * width) as usize);
@@ -105,7 +112,7 @@ fn case(setup: &Setup) -> Case {
             if spike {
                 values[0] = if position == length / 2 { 88.0 } else { 0.0 };
             }
-            row.write(&mut cache, cache_row(&pages, pages_per_sequence, sequence, position), values);
+            row.write(&mut cache, pages.row(&step, sequence, position), values);
         }
     }
     if k > 0 && spike {
@@ -118,14 +125,15 @@ fn case(setup: &Setup) -> Case {
     let splits = super::splits(super::keys(k, extent.length)) + 1;
     let (first_token, max_tokens) = (range.0, range.1.min(count));
     let out = if split { max_tokens * splits * heads * (kv_lora_rank + 2) } else { count * heads * kv_lora_rank };
+    let (cache_parts, mut caches) = CacheParts::cut(&row, &cache, setup.parts, (Slot(2), 6));
     let kernel = MlaSparse {
         q: Slot(0),
         qa: Slot(1),
-        cache: Slot(2),
-        selected: if k > 0 { Slot(3) } else { Slot(5) },
+        cache: cache_parts,
+        selected: if k > 0 { Slot(3) } else { Slot(4) },
         step: Slot(4),
-        pages: Slot(5),
-        out: Slot(6),
+        pages,
+        out: Slot(5),
         q_stride,
         q_offset,
         head_stride,
@@ -137,12 +145,13 @@ fn case(setup: &Setup) -> Case {
         scale,
         first_token,
         max_tokens,
-        pages_per_sequence,
         split,
         splits,
-        cache_type,
+        cache_type: setup.cache_type,
     };
-    let buffers = vec![bits(&q), bits(&qa), cache, selected, step, pages, poison(out as usize)];
+    let first = std::mem::take(&mut caches[0]);
+    let mut buffers = vec![bits(&q), bits(&qa), first, selected, step, poison(out as usize)];
+    buffers.extend(caches.into_iter().skip(1));
     let nmse = if spike { f64::INFINITY } else { data.nmse(1e-9) };
     let bounds = vec![Bound::Floats { allowed: allowed(&kernel, &buffers, &extent), nmse }];
     Case { name: format!("{setup:?}"), kernel: Box::new(kernel), buffers, extent, bounds }
@@ -156,10 +165,11 @@ fn case(setup: &Setup) -> Case {
 /// split. The mean of c with weights p·(1 + ε), |ε| ≤ e^δ − 1, is off by at most Σ p·|ε|·(|c| + |mean|) / Σ p·e^−δ, and
 /// never by more than twice the largest |c|. Sums, over at most 128 keys at a time, and the division add their own.
 fn allowed(kernel: &MlaSparse, buffers: &[Vec<u32>], extent: &Extent) -> Vec<f64> {
-    let reads: Vec<&[u32]> = [0, 1, 2, kernel.selected.0 as usize, 4, 5].map(|i| buffers[i].as_slice()).into();
+    let reads = [0, 1, 2, kernel.selected.0 as usize, 4].into_iter().chain(6..buffers.len());
+    let reads: Vec<&[u32]> = reads.map(|i| buffers[i].as_slice()).collect();
     let inputs = Inputs::new(kernel, &reads);
     let (rank, width) = (kernel.kv_lora_rank as usize, kernel.kv_lora_rank + kernel.rope_dim);
-    let mut allowed = vec![0f64; buffers[6].len()];
+    let mut allowed = vec![0f64; buffers[5].len()];
     for local in 0..super::tokens(extent, kernel.first_token, kernel.max_tokens) {
         let t = kernel.first_token + local;
         let keys = inputs.keys(t);

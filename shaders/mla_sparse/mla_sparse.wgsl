@@ -20,6 +20,7 @@ struct Params {
     k: u32,     // row length of `selected`; 0: all visible positions
     scale: f32,
     first_token: u32,
+    pages_from: u32,
     pages_per_sequence: u32,
     split: u32,  // 1: write states
     splits: u32, // splits of a token that `out` has room for
@@ -30,8 +31,8 @@ struct Params {
 @group(0) @binding(3) var<storage, read> cache: array<CacheVector>; // [rows, row_vectors]: cache_row/read_*.wgsl
 @group(0) @binding(4) var<storage, read> selected: array<u32>;    // [tokens, k] positions ascending, then padding
 @group(0) @binding(5) var<storage, read> step: array<vec4<u32>>;  // common/step.wgsl
-@group(0) @binding(6) var<storage, read> pages: array<u32>;       // [sequences, pages_per_sequence]
-@group(0) @binding(7) var<storage, read_write> out: array<f32>;   // [tokens, heads, rank], or [y, z, heads, rank + 2]
+@group(0) @binding(6) var<storage, read_write> out: array<f32>;   // [tokens, heads, rank], or [y, z, heads, rank + 2]
+const FURTHER: u32 = 7u; // the first of the cache's further bindings: cache_parts/read_*.wgsl
 
 const SPLIT: u32 = 128u; // keys of a split, and lanes
 const BLOCK_VECTORS: u32 = 32u; // vec4s of a canonical block

@@ -3,9 +3,10 @@
 pub(crate) mod cases;
 mod reference;
 
+use crate::cache_parts::CacheParts;
 use crate::cache_row::{CacheRow, CacheType};
 use crate::cache_write;
-use crate::common;
+use crate::common::{self, PageTable};
 use crate::kernel::{Extent, Interface, Kernel, Slot, Variant, floats_mut, params, read, write};
 
 /// `out[t, h] = Σ_j p[h, j] · c[j]`, `p = softmax_j(scale · (qa[t, h]·c[j] + q_rope[t, h]·r[j]))`, over the selected keys j
@@ -19,13 +20,13 @@ pub struct MlaSparse {
     /// `[tokens, heads · kv_lora_rank]`, from `absorb`.
     pub qa: Slot,
     /// Latents, then the rotated key: see [`cache_write::row`].
-    pub cache: Slot,
+    pub cache: CacheParts,
     /// `[tokens, k]` positions ascending, then padding that is not read; any slot but `out` where k is 0.
     pub selected: Slot,
     /// The step.
     pub step: Slot,
-    /// `[sequences, pages_per_sequence]`
-    pub pages: Slot,
+    /// The pages in it.
+    pub pages: PageTable,
     /// `[tokens, heads · kv_lora_rank]`; split: `[max_tokens, splits, heads, kv_lora_rank + 2]`, the weighted sum of each
     /// split's latents, its largest score m, and l = Σ exp(score − m). Splits that a token does not have are untouched.
     pub out: Slot,
@@ -51,8 +52,6 @@ pub struct MlaSparse {
     pub first_token: u32,
     /// Tokens handled at most.
     pub max_tokens: u32,
-    /// Row length of `pages`.
-    pub pages_per_sequence: u32,
     /// Write the states of splits for `mla_combine` instead of the result: more workgroups for few tokens, the same bits.
     pub split: bool,
     /// Splits of a token that `out` has room for, where `split`.
@@ -63,7 +62,7 @@ pub struct MlaSparse {
 
 params! {
     q_stride4: u32, q_rope4: u32, head_stride4: u32, heads: u32, rank4: u32, rope4: u32, k: u32, scale: f32,
-    first_token: u32, pages_per_sequence: u32, split: u32, splits: u32,
+    first_token: u32, pages_from: u32, pages_per_sequence: u32, split: u32, splits: u32,
 }
 
 /// Keys of a split: a constant of the arithmetic, whatever the batch.
@@ -88,7 +87,7 @@ pub const fn groups(heads: u32) -> u32 {
 pub(crate) static INTERFACE: Interface = Interface {
     name: "mla_sparse",
     parts: &[include_str!("mla_sparse.wgsl"), MERGE, common::STEP],
-    bindings: &[read("q"), read("qa"), read("cache"), read("selected"), read("step"), read("pages"), write("out")],
+    bindings: &[read("q"), read("qa"), read("cache"), read("selected"), read("step"), write("out")],
     params: Params::FIELDS,
 };
 
@@ -115,14 +114,14 @@ impl Kernel for MlaSparse {
     }
 
     fn variant(&self) -> Variant {
-        Variant {
-            snippets: vec![self.cache_type.reads()],
-            constants: vec![("QUADS", self.heads.min(HEADS).div_ceil(4))],
-        }
+        let mut variant = self.cache.reads(&self.row());
+        variant.constants.push(("QUADS", self.heads.min(HEADS).div_ceil(4)));
+        variant
     }
 
     fn slots(&self) -> Vec<Slot> {
-        vec![self.q, self.qa, self.cache, self.selected, self.step, self.pages, self.out]
+        let slots = [self.q, self.qa, self.cache.first(), self.selected, self.step, self.out];
+        slots.iter().chain(self.cache.further()).copied().collect()
     }
 
     fn params(&self) -> Vec<u8> {
@@ -136,7 +135,8 @@ impl Kernel for MlaSparse {
             k: self.k,
             scale: self.scale,
             first_token: self.first_token,
-            pages_per_sequence: self.pages_per_sequence,
+            pages_from: self.pages.from,
+            pages_per_sequence: self.pages.per_sequence,
             split: u32::from(self.split),
             splits: self.splits,
         };

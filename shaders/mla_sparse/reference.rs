@@ -9,17 +9,16 @@ pub(super) struct Inputs<'a> {
     kernel: &'a MlaSparse,
     q: &'a [f32],
     qa: &'a [f32],
-    cache: &'a [u32],
+    cache: Vec<&'a [u32]>,
     selected: &'a [u32],
     step: &'a [u32],
-    pages: &'a [u32],
 }
 
 impl<'a> Inputs<'a> {
     /// Names for the words of slots, in the order of the interface.
     pub(super) fn new(kernel: &'a MlaSparse, reads: &[&'a [u32]]) -> Self {
         let (q, qa) = (floats(reads[0]), floats(reads[1]));
-        Inputs { kernel, q, qa, cache: reads[2], selected: reads[3], step: reads[4], pages: reads[5] }
+        Inputs { kernel, q, qa, cache: kernel.cache.among(reads, 2), selected: reads[3], step: reads[4] }
     }
 
     /// The cache rows of a token's keys, in order: latents and rotated key.
@@ -29,8 +28,8 @@ impl<'a> Inputs<'a> {
         let row = kernel.row();
         (0..keys(kernel.k, position + 1))
             .map(|j| if kernel.k > 0 { self.selected[(t * kernel.k + j) as usize] } else { j })
-            .map(|position| common::cache_row(self.pages, kernel.pages_per_sequence, sequence, position))
-            .map(|place| row.read(self.cache, place))
+            .map(|position| kernel.pages.row(self.step, sequence, position))
+            .map(|place| kernel.cache.read(&row, &self.cache, place))
             .collect()
     }
 

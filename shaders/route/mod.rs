@@ -80,7 +80,7 @@ impl Kernel for Route {
             ("HAS_BIAS", u32::from(self.has_bias)),
             ("NORMALISE", u32::from(self.normalises())),
         ];
-        Variant { snippets: vec![], constants }
+        Variant { constants, ..Variant::default() }
     }
 
     fn slots(&self) -> Vec<Slot> {

@@ -89,6 +89,8 @@ export interface Plan {
   cache_type: "f32" | "f16" | "fp8";
   /** Whether f16 was chosen because f32 does not fit; never in a browser. */
   cache_narrowed: boolean;
+  /** Bindings that a layer's cache takes at most. */
+  cache_parts: number;
   scratch_bytes: number;
   total_bytes: number;
   available_bytes: number | null;

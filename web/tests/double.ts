@@ -19,6 +19,7 @@ const plan: Plan = {
   cache_bytes: 2_000_000,
   cache_type: "f32" as const,
   cache_narrowed: false,
+  cache_parts: 1,
   scratch_bytes: 1_000_000,
   total_bytes: 11_900_000,
   available_bytes: null,

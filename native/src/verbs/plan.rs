@@ -101,13 +101,14 @@ fn describe(plan: &Plan, cache_row: &str, place: &str) -> String {
     };
     let free = plan.available_bytes.map_or(String::new(), |free| format!(" of {} free", bytes(free)));
     let why = if plan.cache_narrowed { ", since f32 does not fit" } else { "" };
+    let parts = if plan.cache_parts > 1 { format!(" in {} bindings", plan.cache_parts) } else { String::new() };
     let mut rows = vec![
         ("model", format!("{} · {} layers · {} parameters", plan.model_type, plan.layers, parameters(plan.parameters))),
         ("weights", format!("{:>10}, stored as {}", bytes(plan.weights_bytes), formats.join(", "))),
         (
             "cache",
             format!(
-                "{:>10} = {} tokens × {} layers × {cache_row}{why}",
+                "{:>10} = {} tokens × {} layers × {cache_row}{parts}{why}",
                 bytes(plan.cache_bytes),
                 count(plan.context.into()),
                 plan.layers
@@ -125,8 +126,22 @@ fn describe(plan: &Plan, cache_row: &str, place: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
     #[test]
     fn parameters_are_short() {
-        assert_eq!([671_026_419_200, 4_450_000, 512].map(super::parameters), ["671.0 B", "4.45 M", "512"]);
+        assert_eq!([671_026_419_200, 4_450_000, 512].map(parameters), ["671.0 B", "4.45 M", "512"]);
+    }
+
+    #[test]
+    fn a_cache_in_several_bindings_says_so() {
+        let checkpoint = lyn::platform::block_on(lyn::Checkpoint::open(lyn::models::stories())).expect("the model");
+        let plan = Engine::plan_for(&checkpoint, None, &Options::default()).expect("a plan");
+        let cache = |cache_parts| {
+            let shown = describe(&Plan { cache_parts, ..plan.clone() }, "4 bytes (f32)", "a device");
+            shown.lines().find(|line| line.starts_with("cache")).expect("a line").to_owned()
+        };
+        assert!(cache(1).ends_with("4 bytes (f32)"), "{}", cache(1));
+        assert!(cache(3).ends_with("4 bytes (f32) in 3 bindings"), "{}", cache(3));
     }
 }

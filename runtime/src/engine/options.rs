@@ -81,7 +81,7 @@ impl Default for Options {
 pub struct Trial {
     /// Make room for the logits of every token of a step, not only of the last of each sequence.
     pub all_logits: bool,
-    /// Split weights as if no binding could be larger: what only large models do.
+    /// Split weights and caches as if no binding could be larger: what only large models do.
     pub shard_bytes: Option<u64>,
     /// Limits of the host; none: its own.
     pub limits: Option<Limits>,

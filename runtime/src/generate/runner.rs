@@ -13,7 +13,7 @@ use super::sequences::{SequenceId, Sequences};
 use crate::error::{Code, Error, Result};
 use crate::executor::{Executor, Prepared, Read, Tapped};
 use crate::model::cache::{CacheTensor, PAGE};
-use crate::model::{self, Dims, Parts, Settings, Shape, Tensors};
+use crate::model::{self, Dims, Parts, Settings, Shape, StepSlots, Tensors};
 use crate::record::{Recording, Taps};
 
 /// Which rows of logits a chunk wants.
@@ -151,8 +151,8 @@ impl Runner {
     pub(crate) fn read_page(&mut self, id: SequenceId, place: usize) -> Result<Vec<Read>> {
         let page = self.sequences.pages_of(id)[place];
         let read = |tensor: CacheTensor| {
-            let (word, words) = tensor.page(page);
-            self.executor.read(tensor.slot, word, words)
+            let (slot, word, words) = tensor.page(page);
+            self.executor.read(slot, word, words)
         };
         self.tensors.cache().map(read).collect()
     }
@@ -162,7 +162,7 @@ impl Runner {
     /// # Errors
     /// `context_overflow`, `out_of_memory`.
     pub(crate) fn restore(&mut self, id: SequenceId, key: Key, words: &[u32]) -> Result<bool> {
-        let expected: u64 = self.tensors.cache().map(|tensor| tensor.page(0).1).sum();
+        let expected: u64 = self.tensors.cache().map(|tensor| tensor.page_words()).sum();
         if words.len() as u64 != expected {
             return Ok(false);
         }
@@ -171,9 +171,9 @@ impl Runner {
         let page = self.sequences.pages_of(id)[place];
         let mut rest = words;
         for tensor in self.tensors.cache() {
-            let (word, words) = tensor.page(page);
+            let (slot, word, words) = tensor.page(page);
             let (part, after) = rest.split_at(usize::try_from(words).unwrap_or(usize::MAX).min(rest.len()));
-            self.executor.write(tensor.slot, word, part);
+            self.executor.write(slot, word, part);
             rest = after;
         }
         self.sequences.publish(id, place, key);
@@ -289,8 +289,9 @@ impl Runner {
 
     /// Brings the device's page table up to date.
     fn write_pages(&mut self) {
+        let StepSlots { step, pages: table, .. } = self.tensors.slots;
         for (word, pages) in self.sequences.take_changes() {
-            self.executor.write(self.tensors.slots.pages, word, &pages);
+            self.executor.write(step, u64::from(table.word(0)) + word, &pages);
         }
     }
 
@@ -347,8 +348,8 @@ impl Runner {
     pub(crate) fn cached(&mut self, layer: u32, id: SequenceId) -> Result<Vec<(CacheRow, Vec<Read>)>> {
         let read = |tensor: CacheTensor| {
             let pages = self.sequences.pages_of(id).iter().map(|&page| {
-                let (word, words) = tensor.page(page);
-                self.executor.read(tensor.slot, word, words)
+                let (slot, word, words) = tensor.page(page);
+                self.executor.read(slot, word, words)
             });
             Ok((tensor.row, pages.collect::<Result<_>>()?))
         };

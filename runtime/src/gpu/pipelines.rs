@@ -59,7 +59,7 @@ pub(super) async fn build(device: &Device, interface: &Interface, variant: &Vari
         source: wgpu::ShaderSource::Wgsl(source.into()),
     });
     let mut entries = vec![entry(0, wgpu::BufferBindingType::Uniform)];
-    for (binding, declared) in (1..).zip(interface.bindings) {
+    for (binding, declared) in (1..).zip(kernel::bindings(interface, variant)) {
         let read_only = declared.access == Access::Read;
         entries.push(entry(binding, wgpu::BufferBindingType::Storage { read_only }));
     }

@@ -51,6 +51,12 @@ impl GoldenReport {
 /// # Errors
 /// What is wrong with the folder or the device; values out of tolerance are in the report.
 pub async fn run(folder: Arc<dyn Source>, place: Place) -> Result<GoldenReport> {
+    run_trial(folder, place, Trial::default(), 0).await
+}
+
+/// As [`run`], with what only tests ask for, and behind the pages of `held` sequences of the whole context.
+#[doc(hidden)]
+pub async fn run_trial(folder: Arc<dyn Source>, place: Place, trial: Trial, held: u32) -> Result<GoldenReport> {
     let device = place.adapter().map_or_else(|| "host".to_owned(), |info| info.name.clone());
     let golden = Golden::open(Arc::clone(&folder)).await?;
     let checkpoint = Checkpoint::open(folder).await?;
@@ -68,15 +74,19 @@ pub async fn run(folder: Arc<dyn Source>, place: Place) -> Result<GoldenReport> 
         longest = longest.max(prompt.len() + answer.len());
     }
     let context = count(longest).saturating_add(256).min(checkpoint.config.max_position_embeddings);
-    let trial = Trial { all_logits: true, ..Trial::default() };
+    let trial = Trial { all_logits: true, ..trial };
     let options = Options {
         context: ContextSize::Tokens(context),
         chunk: staged.then_some(count(ids.len()).max(1)),
-        sequences: 2,
+        sequences: 2 + held,
         prediction,
         ..Options::default()
     };
     let mut engine = Engine::load_trial(checkpoint, place, &options, trial, &mut |_| true).await?;
+    for _ in 0..held {
+        let sequence = engine.runner().open()?;
+        engine.runner().sequences_mut().extend(sequence, context as usize)?;
+    }
     let mut stages = Stages { golden: &golden, reports: vec![] };
     if staged {
         compare_prompt(&mut engine, &ids, &mut stages).await?;

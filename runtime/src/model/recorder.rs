@@ -4,7 +4,6 @@ use lyn_shaders::Slot;
 use lyn_shaders::linear::{Linear, Rows};
 use lyn_shaders::rms_norm::RmsNorm;
 
-use super::cache::PAGE;
 use super::{Dims, Shape, StepSlots};
 use crate::layout::LinearWeights;
 use crate::record::{Columns, Recorder, Recording, Taps};
@@ -21,14 +20,11 @@ pub(super) struct StepRecorder<'a> {
     /// What the recording is made for.
     pub(super) shape: Shape,
     pub(super) slots: StepSlots,
-    /// Pages that one sequence can own.
-    pub(super) pages_per_sequence: u32,
 }
 
 impl<'a> StepRecorder<'a> {
     pub(super) fn new(dims: &'a Dims, shape: Shape, slots: StepSlots) -> StepRecorder<'a> {
-        let pages_per_sequence = shape.length / PAGE;
-        StepRecorder { recorder: Recorder::new(shape.taps), dims, shape, slots, pages_per_sequence }
+        StepRecorder { recorder: Recorder::new(shape.taps), dims, shape, slots }
     }
 
     pub(super) fn finish(self) -> Recording {

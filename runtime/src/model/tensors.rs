@@ -4,6 +4,7 @@
 //! shapes that recordings are made for.
 
 use lyn_shaders::cache_row::CacheType;
+use lyn_shaders::common::PageTable;
 use lyn_shaders::{Extent, Slot};
 
 use super::cache::{CacheRoom, CacheTensor, PAGE};
@@ -33,10 +34,10 @@ pub struct Settings {
 /// What a step's tensors are for all layers.
 #[derive(Clone, Copy, Debug)]
 pub struct StepSlots {
-    /// `[1 + tokens, 4]`: what changes from step to step; see `common/step.wgsl`.
+    /// `[1 + tokens, 4]`, then the pages: what changes from step to step; see `common/step.wgsl`.
     pub step: Slot,
-    /// `[sequences, pages_per_sequence]`
-    pub pages: Slot,
+    /// The pages in it.
+    pub pages: PageTable,
     /// `[context, qk_rope_head_dim / 2, 2]`: cos and sin.
     pub(crate) rope_table: Slot,
     /// `[rows, vocab_size]`
@@ -136,8 +137,11 @@ impl StepSlots {
     pub(crate) fn lay_out(layout: &mut Layout<'_>, dims: &Dims, weights: &Weights, settings: &Settings) -> StepSlots {
         let (rows, positions) = (u64::from(settings.rows), u64::from(settings.pages_per_sequence() * PAGE));
         StepSlots {
-            step: layout.zeros("step", (1 + u64::from(settings.tokens())) * 4),
-            pages: layout.zeros("pages", settings.pages().into()),
+            step: layout.zeros(
+                "step",
+                (1 + u64::from(settings.tokens())) * 4 + u64::from(settings.pages()).next_multiple_of(4),
+            ),
+            pages: PageTable::behind(settings.tokens(), settings.pages_per_sequence()),
             rope_table: layout.zeros("rope table", positions * u64::from(dims.rope_pairs) * 2),
             logits: layout.zeros("logits", rows * u64::from(weights.head.width)),
             chosen: layout.zeros("chosen", rows * 2),

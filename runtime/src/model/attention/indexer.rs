@@ -66,14 +66,13 @@ fn write_keys(r: &mut StepRecorder<'_>, indexer: &IndexerDims, weights: &Indexer
         table: r.slots.rope_table,
         step: r.slots.step,
         pages: r.slots.pages,
-        cache: weights.keys.slot,
+        cache: weights.keys.parts,
         stride: key.stride,
         offset: key.first,
         head_dim: indexer.head_dim,
         pairs: r.dims.rope_pairs,
         interleaved: indexer.rope_interleave,
         eps: KEY_NORM_EPS,
-        pages_per_sequence: r.pages_per_sequence,
         cache_type: weights.keys.row.cache_type,
     });
 }
@@ -89,7 +88,7 @@ fn choose(r: &mut StepRecorder<'_>, indexer: &IndexerDims, keys: CacheTensor, in
         r.push(IndexScore {
             q: inputs.queries.slot,
             w: inputs.head_weights.slot,
-            cache: keys.slot,
+            cache: keys.parts,
             step: r.slots.step,
             pages: r.slots.pages,
             scores,
@@ -103,7 +102,6 @@ fn choose(r: &mut StepRecorder<'_>, indexer: &IndexerDims, keys: CacheTensor, in
             score_stride: length,
             first_token,
             max_tokens,
-            pages_per_sequence: r.pages_per_sequence,
             cache_type: keys.row.cache_type,
         });
         r.push(TopK {

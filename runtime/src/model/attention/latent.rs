@@ -74,14 +74,13 @@ fn write_cache(r: &mut StepRecorder<'_>, latents: CacheTensor, kv: Columns, norm
         table: r.slots.rope_table,
         step: r.slots.step,
         pages: r.slots.pages,
-        cache: latents.slot,
+        cache: latents.parts,
         stride: kv.stride,
         offset: kv.first,
         kv_lora_rank: r.dims.kv_lora_rank,
         pairs: r.dims.rope_pairs,
         interleaved: r.dims.rope_interleave,
         eps: LATENT_EPS,
-        pages_per_sequence: r.pages_per_sequence,
         cache_type: latents.row.cache_type,
     });
 }
@@ -170,7 +169,7 @@ fn attend(r: &mut StepRecorder<'_>, read: &Reading) -> Columns {
         r.push(MlaSparse {
             q: read.q.slot,
             qa: read.absorbed.slot,
-            cache: read.latents.slot,
+            cache: read.latents.parts,
             selected: read.selected.map_or(r.slots.step, |selected| selected.slot),
             step: r.slots.step,
             pages: r.slots.pages,
@@ -186,7 +185,6 @@ fn attend(r: &mut StepRecorder<'_>, read: &Reading) -> Columns {
             scale: dims.softmax_scale,
             first_token,
             max_tokens,
-            pages_per_sequence: r.pages_per_sequence,
             split,
             splits,
             cache_type: read.latents.row.cache_type,
@@ -216,7 +214,7 @@ fn weigh(r: &mut StepRecorder<'_>, read: &Reading) {
         r.push(WeighAll {
             q: read.q.slot,
             qa: read.absorbed.slot,
-            cache: read.latents.slot,
+            cache: read.latents.parts,
             step: r.slots.step,
             pages: r.slots.pages,
             out: weights.slot,
@@ -230,7 +228,6 @@ fn weigh(r: &mut StepRecorder<'_>, read: &Reading) {
             rope_dim: dims.rope_pairs * 2,
             scale: dims.softmax_scale,
             out_stride: weights.stride,
-            pages_per_sequence: r.pages_per_sequence,
             cache_type: read.latents.row.cache_type,
         });
     }

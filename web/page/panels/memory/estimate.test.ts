@@ -17,6 +17,7 @@ const plan = {
   cache_bytes: 4000,
   cache_type: "f32",
   cache_narrowed: false,
+  cache_parts: 1,
   scratch_bytes: 100,
   total_bytes: 4600,
   available_bytes: 10_000,

@@ -1,0 +1,2 @@
+// A cache in one binding.
+fn cache_vector(at: u32) -> CacheVector { return cache[at]; }

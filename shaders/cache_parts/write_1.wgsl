@@ -1,0 +1,2 @@
+// A cache in one binding.
+fn put_word(at: u32, word: u32) { cache[at] = word; }
