@@ -106,7 +106,7 @@ export interface Verified {
 }
 
 export interface ModelInfo {
-  /** The requested model: `stories`, `hf:org/name`, a URL, a folder's name. */
+  /** The requested model: `stories`, `hf:org/name`, a URL, the name of a folder or of a GGUF file. */
   id: string;
   model_type: string;
   num_hidden_layers: number;

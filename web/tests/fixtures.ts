@@ -77,6 +77,9 @@ function hub(root: string): void {
   writeFileSync(join(root, "hub/api/models/lyn-tests/stories/tree/main"), JSON.stringify(tree));
   mkdirSync(join(root, "hub/lyn-tests/stories/resolve"), { recursive: true });
   symlinkSync(model, join(root, "hub/lyn-tests/stories/resolve/main"));
+  // And one whose files are those that tests write to the root.
+  mkdirSync(join(root, "hub/lyn-tests/made/resolve"), { recursive: true });
+  symlinkSync(root, join(root, "hub/lyn-tests/made/resolve/main"));
 }
 
 /** Where the package remembers adapters that passed its self-check: a cache of the origin, with a request for each. */

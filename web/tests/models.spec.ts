@@ -212,6 +212,20 @@ test("a GGUF file can be dropped, its parts picked; one that is missing is named
   await expect(answers(page)).toContainText(/\w+ \w+ \w+/);
 });
 
+test("a GGUF file of the Hub is planned from its header", async ({ site }) => {
+  buildServer();
+  const [, [, second]] = ggufOfStories(site.root);
+  await withHook(page, "hub");
+  await openByLink(page, site);
+  await page.getByRole("textbox", { name: "Repository" }).fill(`lyn-tests/made:${second}`);
+  await button(page, "Check if it fits").click();
+  await expect(page.locator(".verdict .facts")).toContainText("parameters4,438,312");
+  await expect(page.getByRole("link", { name: "Licence and description on its own page" })).toHaveAttribute("href", "https://huggingface.co/lyn-tests/made");
+  await expect(download()).toBeVisible();
+  // A first megabyte of each part: what the header needs is in it.
+  expect(site.server.sent(`hub/lyn-tests/made/resolve/main/${second}`)).toBeLessThan(2 * 2 ** 20);
+});
+
 test("a broken checkpoint is refused, and the file at fault is named", async ({ site }) => {
   await openByLink(page, site);
   const read = (name: string) => ({ name, mimeType: "application/octet-stream", buffer: readFileSync(join(STORIES, name)) });
