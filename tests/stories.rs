@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
-use lyn::checkpoint::{FolderSource, Source, read_header};
+use lyn::checkpoint::{Checkpoint, FolderSource, MemorySource, Source, read_header};
 use lyn::generate::{Chunk, Event, Finish, Request, SamplingParams, Voice, Wanted};
 use lyn::memory::ContextSize;
+use lyn::quantize::{Conversion, Mix};
 use lyn::{Engine, Options, Place, Result, models, platform};
 use lyn_conformance::{full_devices, load, one_device};
 
@@ -168,6 +170,32 @@ fn the_host_tells_what_transformers_does() {
     let mut engine = load(models::stories(), Place::Host, &options());
     for case in cases().iter().filter(|case| case.ids.len() + case.greedy.len() < 80) {
         by_steps("host", &mut engine, case);
+    }
+}
+
+/// The embedded model as a GGUF file, with 8 bits for each weight.
+fn in_eight_bits() -> Arc<MemorySource> {
+    let written = platform::block_on(async {
+        let checkpoint = Checkpoint::open(models::stories()).await?;
+        let conversion = Conversion::new(checkpoint, Mix::named("q8_0").expect("a mix"), "stories").await?;
+        let mut file = vec![0; usize::try_from(conversion.file_bytes()).expect("5 MB")];
+        file[..conversion.header().len()].copy_from_slice(conversion.header());
+        for piece in conversion.pieces() {
+            let start = usize::try_from(piece.offset).expect("5 MB");
+            let bytes = conversion.encode(&piece).await?;
+            file[start..start + bytes.len()].copy_from_slice(&bytes);
+        }
+        Result::<Vec<u8>>::Ok(file)
+    });
+    Arc::new(MemorySource::new().with("stories-Q8_0.gguf", written.expect("a file")))
+}
+
+/// Logits move by up to 0.4 then, but no choice of the nine.
+#[test]
+fn eight_bits_choose_what_sixteen_do() {
+    let mut engine = load(in_eight_bits(), Place::Gpu(Box::new(one_device())), &options());
+    for case in &cases() {
+        by_engine("Q8_0", &mut engine, case);
     }
 }
 

@@ -7,6 +7,8 @@ import init, {
   type Tokenizer,
   conform_golden,
   conform_kernels,
+  gguf_models,
+  gguf_parts,
   has_form,
   plan as planOf,
   verify,
@@ -18,7 +20,7 @@ import { Answer, ChatAnswer } from "./answer.js";
 import { LynError } from "./errors.js";
 import type { Calls, CallName, CoreOptions, FromCore, Loaded, ToCore } from "./protocol.js";
 import { filesSource } from "./files.js";
-import { openSource, peekSource, storage, type Opened } from "./store.js";
+import { openSource, peekSource, storage, type Opened, type Tools } from "./store.js";
 import { remember, remembered } from "./passed.js";
 import { remedied } from "./remedies.js";
 import { drawSeed, engineOptions, sampled, traced } from "./settings.js";
@@ -49,6 +51,8 @@ type Handlers = { [N in CallName]: (input: Calls[N]["in"], emit: Emit<N>, signal
 /** Rebuilds within `REBUILD_WINDOW_MS` before the engine gives up: a device that keeps dying is not helped by more. */
 const REBUILDS = 2;
 const REBUILD_WINDOW_MS = 5 * 60_000;
+
+const tools: Tools = { sha256: () => new Sha256(), gguf: { models: gguf_models, parts: gguf_parts } };
 
 /** What a load needs again after the device was lost. */
 interface Recipe {
@@ -117,12 +121,12 @@ export class Core {
     },
 
     plan: async ({ model, options }, _emit, signal) => {
-      const source = new Watched(await peekSource(model, options, signal));
+      const source = new Watched(await peekSource(model, options, tools, signal));
       return (await source.explained(planOf(source, engineOptions(options)))) as Plan;
     },
 
     verify: async ({ model, options }, emit, signal) => {
-      const opened = await openSource(model, options, () => new Sha256(), emit, signal);
+      const opened = await openSource(model, options, tools, emit, signal);
       try {
         const source = new Watched(opened.source);
         return (await source.explained(verify(source))) as Verified;
@@ -133,7 +137,7 @@ export class Core {
 
     load: async ({ model, options }, emit, signal) => {
       if (this.engine || this.recipe) await this.unload();
-      const opened = await openSource(model, options, () => new Sha256(), emit, signal);
+      const opened = await openSource(model, options, tools, emit, signal);
       this.recipe = { opened, options, attention: null };
       this.trials = this.startTrial && module ? new Trials(this.startTrial, module, opened.source) : null;
       try {
@@ -257,7 +261,7 @@ export class Core {
       return report;
     },
 
-    golden: async ({ files }) => (await conform_golden((await filesSource(files)).source)) as GoldenReport,
+    golden: async ({ files }) => (await conform_golden((await filesSource(files, tools.gguf)).source)) as GoldenReport,
     stored: async () => storage.list(),
     remove: async ({ id }) => storage.remove(id),
     removeAll: async () => storage.removeAll(),

@@ -1,13 +1,24 @@
 // Files of a model by plain name, read in ranges. Never: a path, a whole file in memory, a write.
 
 import { LynError } from "./errors.js";
+import { topFiles } from "./picked.js";
 
 /** Files of one model by plain name, read in ranges; what the WASM core calls. */
 export interface Source {
+  /** The GGUF file that is the model, or one of its parts; absent: a folder as Hugging Face has it. */
+  readonly gguf?: string | undefined;
   /** Size in bytes; undefined where there is no such file. */
   size(file: string): Promise<number | undefined>;
   /** Exactly `length` bytes from `offset`; `length` ≤ `MAX_READ`. */
   read(file: string, offset: number, length: number): Promise<Uint8Array>;
+}
+
+/** Which files are a GGUF model: the core's rules, as they hold on a disk too. */
+export interface GgufRules {
+  /** The models among the names of a folder's files, each by its first file; none of a folder as Hugging Face has it. */
+  models(names: string[]): string[];
+  /** All files of the model that this one is, or is a part of. */
+  parts(file: string): string[];
 }
 
 /** Most bytes of one read, and of one piece in flight. */
@@ -18,19 +29,20 @@ export const MAX_TEXT = 64 << 20;
 export const CONFIG_FILE = "config.json";
 export const INDEX_FILE = "model.safetensors.index.json";
 export const SINGLE_FILE = "model.safetensors";
-export const TOKENIZER_FILE = "tokenizer.json";
-/** Files that a checkpoint may have. Without a tokenizer the core says so when text is asked for. */
-export const OPTIONAL_FILES = [
-  TOKENIZER_FILE,
-  "tiktoken.model",
-  "tokenizer_config.json",
-  "generation_config.json",
-  "chat_template.jinja",
-];
+/** Files about text. Without a tokenizer the core says so when text is asked for; beside a GGUF file they win over what is in it. */
+export const TEXT_FILES = ["tokenizer.json", "tiktoken.model", "tokenizer_config.json", "chat_template.jinja"];
+/** What a folder may have beside them. */
+export const GENERATION_FILE = "generation_config.json";
+
+/** Whether a file holds weights, and so may be of any size. */
+export const isWeights = (file: string): boolean => /\.(safetensors|gguf)$/.test(file);
 
 /** A source over blobs: picked files, files of the store, files in memory. */
 export class BlobSource implements Source {
-  constructor(private readonly blobs: ReadonlyMap<string, Blob | FileSystemFileHandle>) {}
+  constructor(
+    private readonly blobs: ReadonlyMap<string, Blob | FileSystemFileHandle>,
+    readonly gguf?: string,
+  ) {}
 
   async size(file: string): Promise<number | undefined> {
     return (await this.blob(file))?.size;
@@ -61,38 +73,50 @@ export class BlobSource implements Source {
   }
 }
 
-/** A source over files or a folder that the user picked. Throws `model_not_found` with the names of missing parts. */
-export async function filesSource(picked: File[] | FileSystemDirectoryHandle): Promise<{ id: string; source: Source }> {
+/**
+ * A source over files or a folder that the user picked. Throws `model_not_found` with the names of missing parts, `bad_request`
+ * where it is not clear which model is meant.
+ */
+export async function filesSource(
+  picked: File[] | FileSystemDirectoryHandle,
+  rules: GgufRules,
+): Promise<{ id: string; source: Source }> {
   const blobs = new Map<string, Blob | FileSystemFileHandle>();
-  let id = "files";
+  let folder = "";
   if (Array.isArray(picked)) {
-    const top = topFiles(picked);
-    id = picked[0]?.webkitRelativePath?.split("/")[0] || id;
-    for (const file of top) {
+    folder = picked[0]?.webkitRelativePath?.split("/")[0] ?? "";
+    for (const file of topFiles(picked)) {
       if (blobs.has(file.name)) throw new LynError("bad_request", `two of the files are named ${file.name}`);
       blobs.set(file.name, file);
     }
   } else {
-    id = picked.name || id;
+    folder = picked.name;
     try {
       for await (const entry of picked.values()) {
         if (entry.kind === "file") blobs.set(entry.name, entry as FileSystemFileHandle);
       }
     } catch (error) {
-      throw unreadable(id, error);
+      throw unreadable(folder, error);
     }
   }
-  const source = new BlobSource(blobs);
-  await requireParts(source, id);
-  return { id, source };
+  const [gguf, ...others] = rules.models([...blobs.keys()]);
+  const place = folder || "files";
+  if (others.length > 0) {
+    const help = [`Pick one of them, with all its parts: ${[gguf, ...others].slice(0, 6).join(", ")}.`];
+    throw new LynError("bad_request", `${place}: ${others.length + 1} GGUF models`, { help });
+  }
+  const source = new BlobSource(blobs, gguf);
+  if (gguf === undefined) {
+    await requireFolder(source, place);
+    return { id: place, source };
+  }
+  const missing = rules.parts(gguf).filter((part) => !blobs.has(part));
+  requireNamed(place, missing, ["Pick all parts of the model at once."]);
+  return { id: folder || gguf, source };
 }
 
-/** Picked files without those of inner folders. Call it in the page: a worker's copies have lost their paths. */
-export function topFiles(files: File[]): File[] {
-  return files.filter((file) => (file.webkitRelativePath ?? "").split("/").length <= 2);
-}
-
-async function requireParts(source: BlobSource, id: string): Promise<void> {
+/** The files of a folder as Hugging Face has it. */
+async function requireFolder(source: BlobSource, id: string): Promise<void> {
   const missing: string[] = [];
   const lacks = async (file: string) => (await source.size(file)) === undefined;
   if (await lacks(CONFIG_FILE)) missing.push(CONFIG_FILE);
@@ -102,17 +126,19 @@ async function requireParts(source: BlobSource, id: string): Promise<void> {
   } else {
     for (const shard of shards(await readText(source, INDEX_FILE))) if (await lacks(shard)) missing.push(shard);
   }
+  requireNamed(id, missing, [
+    "Pick the whole folder, or all its files at once: config.json, tokenizer.json and every *.safetensors; or a .gguf file.",
+    ...(source.names().some((name) => /\.(bin|pth?|zip)$/i.test(name))
+      ? ["lyn reads safetensors and GGUF; PyTorch and zip files have to be converted or unpacked."]
+      : []),
+  ]);
+}
+
+/** Throws `model_not_found` with the names of what is missing, if anything is. */
+export function requireNamed(id: string, missing: string[], help: string[]): void {
   if (missing.length === 0) return;
   const named = missing.length > 6 ? [...missing.slice(0, 5), `${missing.length - 5} more`] : missing;
-  throw new LynError("model_not_found", `${id} lacks ${named.join(", ")}`, {
-    help: [
-      "Pick the whole folder, or all its files at once: config.json, tokenizer.json and every *.safetensors.",
-      ...(source.names().some((name) => /\.(gguf|bin|pth?|zip)$/i.test(name))
-        ? ["lyn reads checkpoints in safetensors form; GGUF, PyTorch and zip files have to be converted or unpacked."]
-        : []),
-    ],
-    details: { missing },
-  });
+  throw new LynError("model_not_found", `${id} lacks ${named.join(", ")}`, { help, details: { missing } });
 }
 
 /** A small file as text. Throws `bad_checkpoint` where it is absent or larger than `MAX_TEXT`. */

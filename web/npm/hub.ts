@@ -5,10 +5,14 @@ import { isPlainName } from "./files.js";
 
 /** A model on a server. */
 export interface Remote {
-  /** `stories`, `hf:org/name`, `hf:org/name@revision` or the folder's URL. */
+  /** `stories`, `hf:org/name`, `hf:org/name@revision`, `hf:org/name:file.gguf`, or the URL of a folder or a GGUF file. */
   id: string;
   /** URL of the folder; ends in `/`. */
   folder: string;
+  /** The GGUF file in it that is the model, or one of its parts. */
+  gguf?: string;
+  /** What stands behind the names of files in their URLs. */
+  search?: string;
   /** URLs of files that are not in a folder under their own names. */
   urls?: Record<string, string>;
   /** URL of the Hub's list of files; a plain folder has none. */
@@ -55,39 +59,60 @@ const LONGEST_WAIT = 60_000;
 /** A connection without a byte for this long is given up, in milliseconds. */
 const STALL = 60_000;
 
-/** What `hf:…` or a folder's URL means. Throws `bad_request`. */
+/** What `hf:…` or a URL means. Throws `bad_request`. */
 export function remoteOf(
   model: string,
   { revision, token, hub = HUB }: { revision?: string; token?: string; hub?: string },
 ): Remote {
-  if (!model.startsWith("hf:")) return { id: model, folder: folderUrl(model), headers: {} };
-  const [, repository, inline] = /^hf:([\w.-]+\/[\w.-]+)(?:@(.+))?$/.exec(model) ?? [];
-  if (!repository || repository.split("/").some((part) => /^\.+$/.test(part))) {
-    const help = ["Write hf:org/name or hf:org/name@revision."];
+  if (!model.startsWith("hf:")) return atUrl(model);
+  const [, repository, inline, file] = /^hf:([\w.-]+\/[\w.-]+)(?:@([^:]+))?(?::(.+\.gguf))?$/.exec(model) ?? [];
+  const path = file?.split("/") ?? [];
+  if (!repository || repository.split("/").some((part) => /^\.+$/.test(part)) || !path.every(isPlainName)) {
+    const help = ["Write hf:org/name, hf:org/name@revision or hf:org/name:file.gguf."];
     throw new LynError("bad_request", `${model.slice(0, 120)} is not a Hub repository`, { help });
   }
   const wanted = inline ?? revision ?? "main";
-  const at = encodeURIComponent(wanted);
+  const at = [wanted, ...path.slice(0, -1)].map(encodeURIComponent).join("/");
   return {
-    id: wanted === "main" ? `hf:${repository}` : `hf:${repository}@${wanted}`,
+    id: `hf:${repository}${wanted === "main" ? "" : `@${wanted}`}${file ? `:${file}` : ""}`,
     folder: `${hub}/${repository}/resolve/${at}/`,
+    gguf: path.at(-1),
     tree: `${hub}/api/models/${repository}/tree/${at}`,
     headers: token ? { Authorization: `Bearer ${token}` } : {},
     page: `${hub}/${repository}`,
   };
 }
 
-function folderUrl(text: string): string {
-  const help = ["Give the URL of a folder that holds config.json; it ends in /."];
+function atUrl(text: string): Remote {
+  const help = ["Give the URL of a folder that holds config.json, which ends in /, or of a .gguf file."];
   const refuse = (message: string) => new LynError("bad_request", `${text.slice(0, 120)} ${message}`, { help });
   const url = URL.parse ? URL.parse(text) : URL.canParse(text) ? new URL(text) : null;
   if (!url || !/^https?:$/.test(url.protocol)) throw refuse("is no http or https URL");
   if (url.username || url.password) throw refuse("holds a user name or password, which browsers refuse to send");
-  if (!url.pathname.endsWith("/") || url.search || url.hash) throw refuse("is no folder's URL");
-  return url.href;
+  const { href, origin, pathname, search, hash } = url;
+  if (pathname.endsWith("/") && !search && !hash) return { id: text, folder: href, headers: {} };
+  const slash = pathname.lastIndexOf("/") + 1;
+  const gguf = plainName(pathname.slice(slash));
+  if (hash || !gguf?.endsWith(".gguf")) throw refuse("is the URL of no folder and of no GGUF file");
+  return { id: text, folder: origin + pathname.slice(0, slash), gguf, search, headers: {} };
 }
 
-/** The Hub's list of files at the top of a repository. */
+/** The name of a file that a part of a URL stands for. */
+function plainName(encoded: string): string | undefined {
+  try {
+    const name = decodeURIComponent(encoded);
+    return isPlainName(name) ? name : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Where a file of a model is. */
+export function fileUrl(remote: Remote, name: string): string {
+  return remote.urls?.[name] ?? remote.folder + encodeURIComponent(name) + (remote.search ?? "");
+}
+
+/** The Hub's list of files in one folder of a repository, by their plain names. */
 export async function listFiles(remote: Remote, net: Net): Promise<Map<string, Listed>> {
   const files = new Map<string, Listed>();
   for (let next = remote.tree; next;) {
@@ -107,9 +132,10 @@ export async function listFiles(remote: Remote, net: Net): Promise<Map<string, L
     if (!Array.isArray(entries))
       throw new LynError("network", `${hostOf(url)}: expected a list of files, found something else`);
     for (const entry of entries as HubEntry[]) {
-      if (entry?.type !== "file" || !isPlainName(entry.path) || !Number.isSafeInteger(entry.size)) continue;
+      const name = String(entry?.path).split("/").pop();
+      if (entry?.type !== "file" || !isPlainName(name) || !Number.isSafeInteger(entry.size)) continue;
       const sha256 = entry.lfs?.oid?.replace(/^sha256:/, "");
-      files.set(entry.path, { size: entry.size, version: String(entry.oid), ...(sha256 && { sha256 }) });
+      files.set(name, { size: entry.size, version: String(entry.oid), ...(sha256 && { sha256 }) });
     }
     const target = /<([^>]+)>\s*;\s*rel="?next"?/.exec(link ?? "")?.[1];
     next = target && new URL(target, url).href;
@@ -195,7 +221,7 @@ export function refused(response: Response, remote: Remote, file?: string): LynE
     return new LynError("unauthorized", message, { help, details });
   }
   if (status === 404 || status === 410) {
-    const help = [remote.page ? `Compare with ${remote.page}.` : `Check the folder's URL, ${remote.folder}.`];
+    const help = [remote.page ? `Compare with ${remote.page}.` : `Check the URL, ${remote.folder}.`];
     return new LynError("model_not_found", `${what}: the server has no such ${file ? "file" : "model"} (${status})`, {
       help,
       details,

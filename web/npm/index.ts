@@ -1,6 +1,6 @@
 // lyn: language models with DeepSeek's sparse attention, in the browser, on its GPU.
 
-import { topFiles } from "./files.js";
+import { topFiles } from "./picked.js";
 import type { CoreOptions, Loaded, Notice, PostedModel, PromptProgress } from "./protocol.js";
 import { Remote } from "./remote.js";
 import { startWorker } from "./start.js";

@@ -2,7 +2,7 @@
 
 import { LynError } from "./errors.js";
 import { MAX_READ, type Source } from "./files.js";
-import { type Net, type Remote, connect, refused, retrying } from "./hub.js";
+import { type Net, type Remote, connect, fileUrl, refused, retrying } from "./hub.js";
 
 export class RangeSource implements Source {
   private readonly sizes = new Map<string, number | undefined>();
@@ -11,6 +11,10 @@ export class RangeSource implements Source {
     private readonly remote: Remote,
     private readonly net: Net,
   ) {}
+
+  get gguf(): string | undefined {
+    return this.remote.gguf;
+  }
 
   async size(file: string): Promise<number | undefined> {
     if (!this.sizes.has(file)) this.sizes.set(file, await this.ask(file));
@@ -23,7 +27,7 @@ export class RangeSource implements Source {
     const last = offset + length - 1;
     return retrying(this.net, async () => {
       const headers = { ...this.remote.headers, range: `bytes=${offset}-${last}` };
-      const { response, close } = await connect(this.net, this.url(file), { headers });
+      const { response, close } = await connect(this.net, fileUrl(this.remote, file), { headers });
       try {
         if (!response.ok) throw refused(response, this.remote, file);
         const told = response.headers.get("content-range");
@@ -40,13 +44,9 @@ export class RangeSource implements Source {
     });
   }
 
-  private url(file: string): string {
-    return this.remote.urls?.[file] ?? this.remote.folder + encodeURIComponent(file);
-  }
-
   private async ask(file: string): Promise<number | undefined> {
     return retrying(this.net, async () => {
-      const { response, close } = await connect(this.net, this.url(file), { method: "HEAD", headers: this.remote.headers });
+      const { response, close } = await connect(this.net, fileUrl(this.remote, file), { method: "HEAD", headers: this.remote.headers });
       close();
       if (response.status === 404 || response.status === 410) return undefined;
       if (!response.ok) throw refused(response, this.remote, file);

@@ -91,7 +91,7 @@ export type CallName = keyof Calls;
 export type ToCore = { id: number; call: CallName; input: unknown } | { cancel: number };
 
 /** To a worker: a call, or that it is to try requests in an instance of this module, for whoever has the port's other end. */
-export type ToWorker = ToCore | { trial: WebAssembly.Module; port: MessagePort };
+export type ToWorker = ToCore | { trial: WebAssembly.Module; port: MessagePort; gguf: string | undefined };
 
 /** To a trial. `prepare`: for forms; `read` answers its own question. */
 export type ToTrial = { prepare: true } | { check: string } | { read: number; value?: unknown; failed?: string };

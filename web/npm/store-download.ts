@@ -1,7 +1,7 @@
 // One file from a server into a folder: resumed where it was cut, checked against all that is known of it.
 
 import { LynError, aborted, isNamed } from "./errors.js";
-import { MAX_READ, MAX_TEXT } from "./files.js";
+import { MAX_READ, MAX_TEXT, isWeights } from "./files.js";
 import {
   type Connection,
   type Net,
@@ -154,7 +154,7 @@ class Download {
         "model_not_found",
         `${file.name} of ${task.remote.id}: the server sent a web page in its place`,
         {
-          help: [`Check the folder's URL, ${task.remote.folder}.`],
+          help: [`Check the URL, ${task.remote.folder}.`],
           details: { file: file.name },
         },
       );
@@ -207,7 +207,7 @@ class Download {
   private lengthOf(response: Response): number | undefined {
     const length = response.headers.get("content-length");
     const encoding = response.headers.get("content-encoding");
-    const isText = !this.file.name.endsWith(".safetensors");
+    const isText = !isWeights(this.file.name);
     // Other origins hide whether they compress; they do so for text.
     if (length === null || !/^\d+$/.test(length) || (encoding && encoding !== "identity")) return undefined;
     return isText && !isSameOrigin(this.file.url) ? undefined : Number(length);
@@ -227,7 +227,7 @@ class Download {
         await reader?.cancel().catch(() => undefined);
         throw this.unexpected(`a body that ends at byte ${expected}`, "a longer one");
       }
-      if (!file.name.endsWith(".safetensors") && file.loaded + value.length > MAX_TEXT) {
+      if (!isWeights(file.name) && file.loaded + value.length > MAX_TEXT) {
         const message = `${file.name}: expected at most ${MAX_TEXT} bytes, found more`;
         throw new LynError("bad_checkpoint", message, { details: { file: file.name, class: "E-LIMIT" } });
       }

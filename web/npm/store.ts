@@ -4,15 +4,18 @@ import { LynError, aborted, isNamed } from "./errors.js";
 import {
   BlobSource,
   CONFIG_FILE,
+  GENERATION_FILE,
+  type GgufRules,
   INDEX_FILE,
-  OPTIONAL_FILES,
   SINGLE_FILE,
   type Source,
+  TEXT_FILES,
   filesSource,
   readText,
+  requireNamed,
   shards,
 } from "./files.js";
-import { type Net, type Remote, connect, listFiles, refused, remoteOf, wait } from "./hub.js";
+import { type Listed, type Net, type Remote, connect, fileUrl, listFiles, refused, remoteOf, wait } from "./hub.js";
 import { type FileRecord, type Folder, MemoryFolder, type ModelRecord, OpfsFolder, isComplete } from "./opfs.js";
 import { type Hash, type Task, fetchFile, quotaError } from "./store-download.js";
 import { RangeSource } from "./peek.js";
@@ -32,6 +35,12 @@ export interface OpenOptions extends Pick<LoadOptions, "cache" | "revision" | "t
   fetch?: typeof fetch;
   wait?: Net["wait"];
   root?: () => Promise<FileSystemDirectoryHandle>;
+}
+
+/** What the WebAssembly does for the store. */
+export interface Tools {
+  sha256(): Hash;
+  gguf: GgufRules;
 }
 
 /** A model whose files are all here. */
@@ -60,24 +69,24 @@ let unfinished: { id: string; folder: MemoryFolder } | undefined;
 export async function openSource(
   model: ModelSource | string,
   options: OpenOptions,
-  sha256: () => Hash,
+  tools: Tools,
   onProgress: (progress: Progress) => void = () => undefined,
   signal?: AbortSignal,
 ): Promise<Opened> {
   aborted(signal);
   if (typeof model !== "string" && !(model instanceof URL)) {
-    return { ...(await filesSource(model)), kept: "files", fromCache: true, close: () => undefined };
+    return { ...(await filesSource(model, tools.gguf)), kept: "files", fromCache: true, close: () => undefined };
   }
   const remote = located(String(model), options);
   if (remote.urls) {
     // Small, and kept by the browser's cache and the page's service worker: not kept a third time.
     const net = network(options, "default", signal);
-    return open(remote, new MemoryFolder(), net, sha256, onProgress, Object.keys(remote.urls));
+    return open(remote, new MemoryFolder(), net, tools, onProgress, Object.keys(remote.urls));
   }
   const net = network(options, "no-store", signal);
   const folder = await folderOf(remote.id, options);
   try {
-    return await open(remote, folder, net, sha256, onProgress);
+    return await open(remote, folder, net, tools, onProgress);
   } catch (error) {
     if (folder instanceof MemoryFolder) unfinished = { id: remote.id, folder };
     throw error;
@@ -96,13 +105,18 @@ export async function keepsDownloads(root: OpenOptions["root"] = originRoot): Pr
 export async function peekSource(
   model: ModelSource | string,
   options: OpenOptions,
+  { gguf }: Tools,
   signal?: AbortSignal,
 ): Promise<Source> {
-  if (typeof model !== "string" && !(model instanceof URL)) return (await filesSource(model)).source;
+  if (typeof model !== "string" && !(model instanceof URL)) return (await filesSource(model, gguf)).source;
   const remote = located(String(model), options);
   // Kept by no cache: one that holds parts of a file may give parts to whoever asks for all of it.
-  const source = new RangeSource(remote, network(options, "no-store", signal));
-  if ((await source.size(CONFIG_FILE)) === undefined) requireListed(remote, [], [CONFIG_FILE]);
+  const net = network(options, "no-store", signal);
+  const source = new RangeSource(remote, net);
+  for (const file of remote.gguf === undefined ? [CONFIG_FILE] : gguf.parts(remote.gguf)) {
+    if ((await source.size(file)) !== undefined) continue;
+    requireListed(remote, remote.tree === undefined ? [] : [...(await listFiles(remote, net)).keys()], [file]);
+  }
   return source;
 }
 
@@ -139,7 +153,7 @@ async function open(
   remote: Remote,
   folder: Folder,
   net: Net,
-  sha256: () => Hash,
+  tools: Tools,
   onProgress: (progress: Progress) => void,
   names?: string[],
 ): Promise<Opened> {
@@ -160,15 +174,15 @@ async function open(
     // The date is of use when room is short, and not worth a failure.
     await save().catch(() => undefined);
   } else {
-    const task: Task = { remote, folder, net, meter, sha256, save };
-    await (names ? fetchNamed(task, record, names) : fetchModel(task, record));
+    const task: Task = { remote, folder, net, meter, sha256: tools.sha256, save };
+    await (names ? fetchNamed(task, record, names) : fetchModel(task, record, tools.gguf));
   }
   const blobs = new Map<string, Blob>();
   for (const file of record.files) {
     const blob = file.absent ? undefined : await folder.blob(file.name);
     if (blob) blobs.set(file.name, blob);
   }
-  const source = new BlobSource(blobs);
+  const source = new BlobSource(blobs, remote.gguf);
   return { id: remote.id, source, kept: folder.persistent ? "opfs" : "memory", fromCache, close: () => blobs.clear() };
 }
 
@@ -187,8 +201,8 @@ async function fetchNamed(task: Task, record: ModelRecord, names: string[]): Pro
   for (const file of record.files) await fetchFile(task, file);
 }
 
-/** All files of a checkpoint: what config and index name, and what else the server has. */
-async function fetchModel(task: Task, record: ModelRecord): Promise<void> {
+/** All files of a model: what its config and index name, or all parts of its GGUF file, and what else the server has. */
+async function fetchModel(task: Task, record: ModelRecord, rules: GgufRules): Promise<void> {
   const { remote, folder, net } = task;
   const listing = remote.tree === undefined ? undefined : await listFiles(remote, net);
   const known = (name: string): FileRecord => {
@@ -199,32 +213,14 @@ async function fetchModel(task: Task, record: ModelRecord): Promise<void> {
     }
     return file;
   };
-  if (listing) requireListed(remote, [...listing.keys()], [CONFIG_FILE]);
   record.listed = false;
-  let replaced = false;
-  for (const name of [CONFIG_FILE, INDEX_FILE]) {
-    if (listing && !listing.has(name)) continue;
-    const file = known(name);
-    // A plain folder tells nothing of its files as a whole: these two are read again, and stand for the rest.
-    const before = file.hash;
-    if (!listing) Object.assign(file, { loaded: 0, etag: undefined, absent: undefined });
-    await fetchFile(task, file, name === INDEX_FILE);
-    replaced ||= !listing && before !== undefined && file.hash !== before;
-  }
-  if (replaced) {
-    for (const file of record.files) {
-      if (file.name !== CONFIG_FILE && file.name !== INDEX_FILE) file.loaded = 0;
-    }
-  }
-  const index = record.files.find((file) => file.name === INDEX_FILE && !file.absent);
-  const indexBlob = index && (await folder.blob(INDEX_FILE));
-  const weights = indexBlob
-    ? shards(await readText(new BlobSource(new Map([[INDEX_FILE, indexBlob]])), INDEX_FILE))
-    : [SINGLE_FILE];
+  const { gguf } = remote;
+  const isFolder = gguf === undefined;
+  const weights = isFolder ? await fetchFolder(task, record, listing, known) : rules.parts(gguf);
   if (listing) requireListed(remote, [...listing.keys()], weights);
-  const optional = OPTIONAL_FILES.filter((name) => !listing || listing.has(name));
+  const optional = [...TEXT_FILES, ...(isFolder ? [GENERATION_FILE] : [])].filter((name) => !listing || listing.has(name));
   // What an older list named and this one does not is no part of the model.
-  const wanted = new Set([CONFIG_FILE, INDEX_FILE, ...optional, ...weights]);
+  const wanted = new Set([...(isFolder ? [CONFIG_FILE, INDEX_FILE] : []), ...optional, ...weights]);
   for (const file of record.files.filter(({ name }) => !wanted.has(name))) await folder.remove(file.name);
   record.files = record.files.filter(({ name }) => wanted.has(name));
   const files = [...optional, ...weights].map(known);
@@ -241,25 +237,61 @@ async function fetchModel(task: Task, record: ModelRecord): Promise<void> {
   }
 }
 
+/** Config and index of a folder as Hugging Face has it; names of its weights. */
+async function fetchFolder(
+  task: Task,
+  record: ModelRecord,
+  listing: Map<string, Listed> | undefined,
+  known: (name: string) => FileRecord,
+): Promise<string[]> {
+  if (listing) requireListed(task.remote, [...listing.keys()], [CONFIG_FILE]);
+  let replaced = false;
+  for (const name of [CONFIG_FILE, INDEX_FILE]) {
+    if (listing && !listing.has(name)) continue;
+    const file = known(name);
+    // A plain folder tells nothing of its files as a whole: these two are read again, and stand for the rest.
+    const before = file.hash;
+    if (!listing) Object.assign(file, { loaded: 0, etag: undefined, absent: undefined });
+    await fetchFile(task, file, name === INDEX_FILE);
+    replaced ||= !listing && before !== undefined && file.hash !== before;
+  }
+  if (replaced) {
+    for (const file of record.files) {
+      if (file.name !== CONFIG_FILE && file.name !== INDEX_FILE) file.loaded = 0;
+    }
+  }
+  const index = record.files.find((file) => file.name === INDEX_FILE && !file.absent);
+  const blob = index && (await task.folder.blob(INDEX_FILE));
+  return blob ? shards(await readText(new BlobSource(new Map([[INDEX_FILE, blob]])), INDEX_FILE)) : [SINGLE_FILE];
+}
+
 /** The record of a file, added if need be. */
 function entry({ remote }: Task, record: ModelRecord, name: string): FileRecord {
   let file = record.files.find((found) => found.name === name);
   if (!file) record.files.push((file = { name, url: "", loaded: 0 }));
-  file.url = remote.urls?.[name] ?? remote.folder + encodeURIComponent(name);
+  file.url = fileUrl(remote, name);
   return file;
 }
 
 function requireListed(remote: Remote, listed: string[], required: string[]): void {
-  const missing = required.filter((name) => !listed.includes(name));
-  if (missing.length === 0) return;
-  const help = [`lyn reads checkpoints in safetensors form. Compare with ${remote.page ?? remote.folder}.`];
-  const named = missing.length > 6 ? [...missing.slice(0, 5), `${missing.length - 5} more`] : missing;
-  throw new LynError("model_not_found", `${remote.id} lacks ${named.join(", ")}`, { help, details: { missing } });
+  const gguf = remote.gguf === undefined && listed.find((name) => name.endsWith(".gguf"));
+  requireNamed(
+    remote.id,
+    required.filter((name) => !listed.includes(name)),
+    [
+      gguf
+        ? `Name one of its GGUF files, such as ${remote.id}:${gguf}.`
+        : `lyn reads folders with config.json and safetensors, and GGUF files. Compare with ${remote.page ?? remote.folder}.`,
+    ],
+  );
 }
 
-/** Asks for the sizes of weights, so that the total is known before the first of them comes. */
+/**
+ * Asks for the sizes of weights, so that the total is known before the first of them comes. Of a GGUF model nothing else tells
+ * whether parts that are here belong to those that come: parts that were replaced meanwhile begin anew.
+ */
 async function measure({ remote, net }: Task, files: FileRecord[]): Promise<void> {
-  const queue = files.filter((file) => file.size === undefined);
+  const queue = files.filter((file) => file.size === undefined || remote.gguf !== undefined);
   const missing: string[] = [];
   const ask = async () => {
     for (let file = queue.pop(); file; file = queue.pop()) {
@@ -272,8 +304,11 @@ async function measure({ remote, net }: Task, files: FileRecord[]): Promise<void
       const isPage = headers.get("content-type")?.startsWith("text/html");
       if (status === 404 || status === 410 || (ok && isPage)) missing.push(file.name);
       else if (connection && (status === 401 || status === 403)) throw refused(connection.response, remote, file.name);
-      else if (ok && /^\d+$/.test(headers.get("content-length") ?? ""))
-        file.size = Number(headers.get("content-length"));
+      else if (ok) {
+        const [tag, length] = [headers.get("etag"), headers.get("content-length") ?? ""];
+        if (tag && file.etag && tag !== file.etag) Object.assign(file, { loaded: 0, hash: undefined, etag: undefined });
+        if (/^\d+$/.test(length)) file.size = Number(length);
+      }
     }
   };
   await Promise.all(Array.from({ length: 6 }, ask));

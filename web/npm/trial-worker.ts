@@ -4,8 +4,8 @@
 import init, { Trial, type Source } from "./wasm/lyn.js";
 import type { FromTrial, PlainError, ToTrial } from "./protocol.js";
 
-/** Answers the requests that come through `port`. */
-export async function serveTrials(module: WebAssembly.Module, port: MessagePort): Promise<void> {
+/** Answers the requests that come through `port`; `gguf` as in `Source`. */
+export async function serveTrials(module: WebAssembly.Module, port: MessagePort, gguf: string | undefined): Promise<void> {
   const reads = new Map<number, { resolve(value: unknown): void; reject(error: unknown): void }>();
   const post = (message: FromTrial) => port.postMessage(message);
   let next = 0;
@@ -16,6 +16,7 @@ export async function serveTrials(module: WebAssembly.Module, port: MessagePort)
       post({ read: next++, file, range });
     });
   const source: Source = {
+    gguf,
     size: (file) => read(file, null) as Promise<number | undefined>,
     read: (file, offset, length) => read(file, [offset, length]) as Promise<Uint8Array>,
   };

@@ -108,7 +108,7 @@ class Trial {
       this.settle("broken");
     });
     this.isReady = this.outcome(OPEN_MS).then((outcome) => outcome === "ready");
-    worker.postMessage({ trial: module, port: port2 } satisfies ToWorker, [port2]);
+    worker.postMessage({ trial: module, port: port2, gguf: source.gguf } satisfies ToWorker, [port2]);
   }
 
   /** Once the vocabulary is ready for forms, which a large one takes seconds for. */

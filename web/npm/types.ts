@@ -1,7 +1,9 @@
 // The public types of lyn: requests, events, results. The error class is in errors.ts.
 
-/** The source of a model's files: the model that ships with lyn, a repository on the Hugging Face Hub
- * (`hf:org/name` or `hf:org/name@revision`), a folder URL ending in `/`, or files picked by the user. */
+/** The source of a model's files: the model that ships with lyn, a repository on the Hugging Face Hub (`hf:org/name` or
+ * `hf:org/name@revision`) or a GGUF file in one (`hf:org/name:file.gguf`), the URL of a folder, which ends in `/`, or of a `.gguf`
+ * file, or files picked by the user: those of a folder with config.json, or a `.gguf` file. Of a GGUF model in parts
+ * (`NAME-00001-of-00003.gguf`), name any part, and pick all of them. */
 export type ModelSource = "stories" | `hf:${string}` | URL | File[] | FileSystemDirectoryHandle;
 
 /** Progress of loading. */
@@ -106,7 +108,7 @@ export interface Verified {
 }
 
 export interface ModelInfo {
-  /** The requested model: `stories`, `hf:org/name`, a URL, a folder's name. */
+  /** The requested model: `stories`, `hf:org/name`, a URL, the name of a folder or of a GGUF file. */
   id: string;
   model_type: string;
   num_hidden_layers: number;

@@ -6,6 +6,10 @@ export class Watched implements Source {
 
   constructor(private readonly source: Source) {}
 
+  get gguf() {
+    return this.source.gguf;
+  }
+
   size(file: string) {
     return this.watch(this.source.size(file));
   }

@@ -9,7 +9,7 @@ const post = (message: FromCore, transfer: Transferable[] = []) => self.postMess
 const core = new Core(post, () => startWorker(self.location.href, "lyn trial"));
 
 self.addEventListener("message", ({ data }: MessageEvent<ToWorker>) => {
-  if ("trial" in data) void serveTrials(data.trial, data.port);
+  if ("trial" in data) void serveTrials(data.trial, data.port, data.gguf);
   else core.receive(data);
 });
 

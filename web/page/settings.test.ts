@@ -51,8 +51,12 @@ test("a link from anywhere stays within bounds", () => {
     "#m=hf:../x",
     "#m=javascript:alert(1)",
     "#m=hf:a/b/c",
+    "#m=hf:a/b:c",
+    "#m=hf:a/b:../c.gguf",
   ])
     assert.equal(fromFragment(bad), null, bad);
+  for (const good of ["hf:a/b@v1", "hf:a/b:c.gguf", "hf:a/b@v1:Q4_K_M/c-00001-of-00002.gguf"])
+    assert.equal(fromFragment(`#m=${good}`)?.model, good);
 });
 
 test("numbers are read with either decimal mark", () => {

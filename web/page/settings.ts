@@ -52,9 +52,9 @@ export function readNumber(field: Numeric, text: string): number | null {
   return step === 1 ? Math.round(clamped) : clamped;
 }
 
-/** Whether this can be a repository of the Hub: `org/name`, perhaps with `@revision`. No part is `..`. */
+/** Whether this can be a repository of the Hub: `org/name`, perhaps with `@revision`, perhaps with `:file.gguf`. No part is `..`. */
 export function isRepository(name: string): boolean {
-  return /^\w[\w.-]{0,95}\/\w[\w.-]{0,95}(@\w[\w./-]{0,99})?$/.test(name) && !name.includes("..");
+  return /^\w[\w.-]{0,95}\/\w[\w.-]{0,95}(@\w[\w./-]{0,99})?(:\w[\w./ -]{0,250}\.gguf)?$/.test(name) && !name.includes("..");
 }
 
 // -- the link: #m=stories&t=0.7&att=dense ----------------------------------------------------------------------------

@@ -18,6 +18,7 @@ use wasm_bindgen::prelude::*;
 
 pub use engine::{Engine, Tokenizer, plan};
 use source::{JsSource, Shared};
+pub use source::{gguf_models, gguf_parts};
 pub use trial::{Trial, has_form};
 use value::{Outcome, object, thrown};
 

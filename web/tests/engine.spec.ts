@@ -62,7 +62,7 @@ test("greedy continuations of stories are those of transformers", async () => {
   }
 });
 
-for (const folder of ["a_base", "g_fp8_official"]) {
+for (const folder of ["a_base", "g_fp8_official", "o_gguf_k_quants", "p_int4_compressed_tensors", "q_mlx_4bit"]) {
   test(`every stage of the golden checkpoint ${folder}, its greedy ids included`, async ({ site }) => {
     const files = readdirSync(join(repository, "tests/data/golden", folder));
     const report = await page.evaluate(async ({ url, files }) => {

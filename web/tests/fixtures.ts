@@ -27,6 +27,8 @@ export interface Site {
   /** Without a slash at its end. `/page/` is the page, `/blank.html` nothing, `/lyn/` the package, `/glue/` its WebAssembly alone, `/golden/` checkpoints,
    * `/hub/` a stand-in for the Hugging Face Hub with one repository. */
   url: string;
+  /** The folder that it shows. */
+  root: string;
   server: TestServer;
   /** Resident bytes of the browser's GPU process: a software adapter's buffers are there. */
   gpuMemory(browser: Browser): Promise<number>;
@@ -45,7 +47,7 @@ export const test = base.extend<object, { site: Site }>({
       writeFileSync(join(root, "blank.html"), '<!doctype html><html lang="en"><title>blank</title></html>');
       hub(root);
       const server = await startServer({ root, headers: { "content-security-policy": CSP } });
-      await use({ url: server.url.replace(/\/$/, ""), server, gpuMemory });
+      await use({ url: server.url.replace(/\/$/, ""), root, server, gpuMemory });
       await server.close();
       rmSync(root, { recursive: true, force: true });
     },
@@ -75,6 +77,9 @@ function hub(root: string): void {
   writeFileSync(join(root, "hub/api/models/lyn-tests/stories/tree/main"), JSON.stringify(tree));
   mkdirSync(join(root, "hub/lyn-tests/stories/resolve"), { recursive: true });
   symlinkSync(model, join(root, "hub/lyn-tests/stories/resolve/main"));
+  // And one whose files are those that tests write to the root.
+  mkdirSync(join(root, "hub/lyn-tests/made/resolve"), { recursive: true });
+  symlinkSync(root, join(root, "hub/lyn-tests/made/resolve/main"));
 }
 
 /** Where the package remembers adapters that passed its self-check: a cache of the origin, with a request for each. */

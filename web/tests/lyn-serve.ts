@@ -1,4 +1,4 @@
-// `lyn serve` as tests start it: the program that `cargo test --workspace` has built, on a software adapter, with the built page.
+// `lyn` as tests run it: the program that `cargo test --workspace` has built; `lyn serve` on a software adapter, with the built page.
 
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -13,24 +13,31 @@ export interface LynServer {
   stop(): Promise<void>;
 }
 
+const target = process.env["CARGO_TARGET_DIR"] ?? join(repository, "target");
+const program = join(target, "debug/lyn");
+/** Nothing of this machine's settings. The pass of the adapter's self-check is remembered there, as for the server's other tests. */
+const surroundings = () => {
+  const own = Object.entries(process.env).filter(([name]) => !name.startsWith("LYN_") && name !== "DEEPSEEK_API_KEY");
+  return { ...Object.fromEntries(own), NODEVICE_SELECT: "1", XDG_CONFIG_HOME: "/nonexistent", XDG_CACHE_HOME: join(target, "tmp") };
+};
+
 /** Builds the program. Of the whole workspace, so that features, and with them what is compiled, are those of `cargo test --workspace`. */
 export function buildServer(): void {
   const words = ["test", "--locked", "--quiet", "--workspace", "--test", "server", "--no-run"];
   execFileSync("cargo", words, { cwd: repository, stdio: "pipe" });
 }
 
+/** Runs the program to its end. */
+export function run(...words: string[]): void {
+  execFileSync(program, words, { env: surroundings(), stdio: "pipe" });
+}
+
 /** Starts a server of `stories`, and waits until it has its model. */
 export async function serve(...options: string[]): Promise<LynServer> {
-  const target = process.env["CARGO_TARGET_DIR"] ?? join(repository, "target");
-  const own = Object.entries(process.env).filter(([name]) => !name.startsWith("LYN_") && name !== "DEEPSEEK_API_KEY");
   const child = spawn(
-    join(target, "debug/lyn"),
+    program,
     ["serve", "--port", "0", "--json", "--device", "software", "--context", "1024", "--page", join(repository, "web/dist"), ...options],
-    {
-      // The pass of the adapter's self-check is remembered there, as for the server's other tests.
-      env: { ...Object.fromEntries(own), NODEVICE_SELECT: "1", XDG_CONFIG_HOME: "/nonexistent", XDG_CACHE_HOME: join(target, "tmp") },
-      stdio: ["ignore", "pipe", "pipe"],
-    },
+    { env: surroundings(), stdio: ["ignore", "pipe", "pipe"] },
   );
   let said = "";
   child.stderr.on("data", (text: Buffer) => (said += text.toString()));

@@ -44,6 +44,7 @@ test("malformed checkpoints are refused as natively, and the instance survives",
         contents.set(name, new Uint8Array(await response.arrayBuffer()));
       }
       const source = {
+        gguf: glue.gguf_models(files)[0],
         size: async (name: string) => contents.get(name)?.length,
         read: async (name: string, offset: number, length: number) => contents.get(name)?.slice(offset, offset + length),
       };

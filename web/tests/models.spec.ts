@@ -4,6 +4,8 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { BrowserContext, Page } from "@playwright/test";
 import { expect, rememberCheck, repository, test, withHook } from "./fixtures.js";
+import { ggufOfStories } from "./gguf.js";
+import { buildServer } from "./lyn-serve.js";
 import { answers, ask, button, expectGoodLooks, inState, openByLink } from "./page.js";
 
 const WEIGHTS = "hub/lyn-tests/stories/resolve/main/model.safetensors";
@@ -45,6 +47,20 @@ const numbers = () => page.locator(".card .numbers");
 async function downloaded(mebibytes: number): Promise<void> {
   const here = async () => Number.parseFloat(/^([\d.]+) MiB of/.exec(await numbers().innerText())?.[1] ?? "0");
   await expect.poll(here, { intervals: [50] }).toBeGreaterThan(mebibytes);
+}
+
+/** Drops files of the site on the page. */
+function drop(folder: string, names: string[]): Promise<void> {
+  return page.evaluate(
+    async ({ folder, names }) => {
+      const data = new DataTransfer();
+      for (const name of names) data.items.add(new File([await (await fetch(folder + name)).blob()], name));
+      const drop = (type: string) => document.body.dispatchEvent(new DragEvent(type, { dataTransfer: data, bubbles: true, cancelable: true }));
+      drop("dragover");
+      drop("drop");
+    },
+    { folder, names },
+  );
 }
 
 test("a model of the Hub is fetched after a yes, paused, resumed after a reload, and then kept", async ({ site }) => {
@@ -171,6 +187,45 @@ test("a checkpoint of this device is read in place; its missing parts are named"
   expect(site.server.requests.filter(({ path }) => /safetensors|tokenizer/.test(path))).toEqual([]);
 });
 
+test("a GGUF file can be dropped, its parts picked; one that is missing is named", async ({ site }) => {
+  buildServer();
+  const [whole, parts] = ggufOfStories(site.root);
+  await openByLink(page, site, "&n=16&t=0");
+  await page.getByLabel("Pick files").setInputFiles(join(site.root, parts[1]));
+  await expect(page.getByRole("alert")).toHaveText(/^The checkpoint is incomplete\./);
+  await expect(page.locator(".verdict")).toContainText(`lacks ${parts[0]}`);
+  await page.getByLabel("Pick files").setInputFiles(parts.map((part) => join(site.root, part)));
+  await expect(page.locator(".verdict .facts")).toContainText("parameters4,438,312");
+  await expect(page.locator(".verdict .fit")).toContainText(parts[0]);
+  const cut = readFileSync(join(site.root, whole)).subarray(0, 3_000_000);
+  await page.getByLabel("Pick files").setInputFiles({ name: "cut.gguf", mimeType: "application/octet-stream", buffer: cut });
+  await expect(page.getByRole("alert")).toHaveText(/^The checkpoint is damaged\./);
+  await expect(page.locator(".verdict")).toContainText(/cut\.gguf.*the file is cut/);
+
+  await drop(`${site.url}/`, [whole]);
+  const dialog = page.getByRole("dialog", { name: "Models" });
+  await expect(dialog.locator(".verdict .facts")).toContainText(/weights4\.\d MiB/);
+  await button(dialog, "Load").click();
+  await inState(page, "ready");
+  await expect(page.getByRole("button", { name: `Model: ${whole}` })).toBeVisible();
+  await ask(page, "Tell me a story about a bird.");
+  await expect(answers(page)).toContainText(/\w+ \w+ \w+/);
+});
+
+test("a GGUF file of the Hub is planned from its header", async ({ site }) => {
+  buildServer();
+  const [, [, second]] = ggufOfStories(site.root);
+  await withHook(page, "hub");
+  await openByLink(page, site);
+  await page.getByRole("textbox", { name: "Repository" }).fill(`lyn-tests/made:${second}`);
+  await button(page, "Check if it fits").click();
+  await expect(page.locator(".verdict .facts")).toContainText("parameters4,438,312");
+  await expect(page.getByRole("link", { name: "Licence and description on its own page" })).toHaveAttribute("href", "https://huggingface.co/lyn-tests/made");
+  await expect(download()).toBeVisible();
+  // A first megabyte of each part: what the header needs is in it.
+  expect(site.server.sent(`hub/lyn-tests/made/resolve/main/${second}`)).toBeLessThan(2 * 2 ** 20);
+});
+
 test("a broken checkpoint is refused, and the file at fault is named", async ({ site }) => {
   await openByLink(page, site);
   const read = (name: string) => ({ name, mimeType: "application/octet-stream", buffer: readFileSync(join(STORIES, name)) });
@@ -183,16 +238,7 @@ test("a broken checkpoint is refused, and the file at fault is named", async ({ 
 
 test("a checkpoint can be dropped on the page", async ({ site }) => {
   await openByLink(page, site);
-  await page.evaluate(
-    async ({ folder, names }) => {
-      const data = new DataTransfer();
-      for (const name of names) data.items.add(new File([await (await fetch(folder + name)).blob()], name));
-      const drop = (type: string) => document.body.dispatchEvent(new DragEvent(type, { dataTransfer: data, bubbles: true, cancelable: true }));
-      drop("dragover");
-      drop("drop");
-    },
-    { folder: `${site.url}/models/stories/`, names: FILES },
-  );
+  await drop(`${site.url}/models/stories/`, FILES);
   const dialog = page.getByRole("dialog", { name: "Models" });
   await button(dialog, "Load").click();
   await inState(page, "ready");

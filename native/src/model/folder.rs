@@ -24,9 +24,11 @@ const REFERENCE_BYTES: u64 = 256;
 pub(super) fn of_model(given: &Path) -> Result<PathBuf> {
     let folder = if exists(given, CONFIG_FILE) { None } else { snapshot(given)? };
     let folder = folder.as_deref().unwrap_or(given);
+    if FolderSource::new(folder)?.gguf().is_some() {
+        return Ok(folder.to_owned());
+    }
     if !exists(folder, CONFIG_FILE) {
-        let has_gguf = FolderSource::new(folder)?.gguf().is_some();
-        return if has_gguf { Ok(folder.to_owned()) } else { Err(without_config(folder)) };
+        return Err(without_config(folder));
     }
     if ![SINGLE_FILE, INDEX_FILE, ONLY_SHARD_FILE].into_iter().any(|file| exists(folder, file)) {
         return Err(without_weights(folder));

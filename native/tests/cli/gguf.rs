@@ -13,7 +13,11 @@ fn golden() -> PathBuf {
 fn a_file_and_a_folder_with_one_are_models() {
     let alone = folder("one-gguf");
     fs::copy(golden(), alone.join("model.gguf")).unwrap();
-    for model in [golden(), alone] {
+    let with_config = folder("gguf-with-config");
+    fs::copy(golden(), with_config.join("model.gguf")).unwrap();
+    // The original's, of which nothing else is there.
+    fs::write(with_config.join("config.json"), "{}").unwrap();
+    for model in [golden(), alone, with_config] {
         let shown = lyn([Path::new("show"), &model]).expect_code(0).out;
         assert!(shown.contains("deepseek_v32") && shown.contains("Q8_0") && shown.contains("dsml"), "{shown}");
         let checked = lyn([Path::new("verify"), &model]).expect_code(0).out;

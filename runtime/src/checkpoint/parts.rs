@@ -1,4 +1,8 @@
-//! Names of the parts of a GGUF model: `NAME-00002-of-00003.gguf`.
+//! Names of GGUF files: the parts of a model, `NAME-00002-of-00003.gguf`, and which model a folder's files are.
+
+use std::collections::BTreeSet;
+
+use super::config::CONFIG_FILE;
 
 /// Most parts of a model.
 const PARTS: u32 = 10_000;
@@ -12,7 +16,26 @@ pub fn part_of(file: &str) -> Option<(&str, u32)> {
     (1..=PARTS).contains(&count).then_some((name, count))
 }
 
-/// The name of a part.
-pub(super) fn part_name(name: &str, number: u32, count: u32) -> String {
-    format!("{name}-{number:05}-of-{count:05}.gguf")
+/// The files of the model that `file` is, or is a part of, in order.
+pub fn parts(file: &str) -> impl ExactSizeIterator<Item = String> {
+    let part = part_of(file);
+    let count = part.map_or(1, |(_, count)| count);
+    (0..count).map(move |before| match part {
+        Some((name, count)) => format!("{name}-{:05}-of-{count:05}.gguf", before.saturating_add(1)),
+        None => file.to_owned(),
+    })
+}
+
+/// The GGUF models among the names of a folder's files, each by its first file, which may be absent. None in a folder with a
+/// checkpoint as Hugging Face has it; an image encoder is no model.
+pub fn models<'a>(names: impl IntoIterator<Item = &'a str>) -> BTreeSet<String> {
+    let (mut models, mut has_config, mut has_weights) = (BTreeSet::new(), false, false);
+    for name in names {
+        has_config |= name == CONFIG_FILE;
+        has_weights |= name.ends_with(".safetensors");
+        if name.ends_with(".gguf") && !name.starts_with("mmproj") {
+            models.extend(parts(name).next());
+        }
+    }
+    if has_config && has_weights { BTreeSet::new() } else { models }
 }

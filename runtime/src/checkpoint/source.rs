@@ -104,8 +104,6 @@ fn ends_early(file: &str, offset: u64, length: usize, size: u64) -> Error {
 
 #[cfg(not(target_arch = "wasm32"))]
 pub use folder::FolderSource;
-#[cfg(all(test, not(target_arch = "wasm32")))]
-pub(super) use folder::begins_model;
 
 #[cfg(not(target_arch = "wasm32"))]
 mod folder {
@@ -113,7 +111,6 @@ mod folder {
     use std::path::{Path, PathBuf};
 
     use super::{BoxFuture, Class, Error, Result, Source, ends_early};
-    use crate::checkpoint::config::CONFIG_FILE;
     use crate::checkpoint::parts;
     use crate::error::{Code, quote};
 
@@ -127,7 +124,7 @@ mod folder {
     }
 
     impl FolderSource {
-        /// The files of `folder`. Without a config.json, its only GGUF model is the model.
+        /// The files of `folder`. Where they are no checkpoint as Hugging Face has it, its only GGUF model is the model.
         ///
         /// # Errors
         /// [`Code::ModelNotFound`]: there is no such folder.
@@ -179,20 +176,11 @@ mod folder {
         }
     }
 
-    /// The one GGUF model of a folder that has no config.json: a file, or the first of several parts.
     fn only_gguf(folder: &Path) -> Option<String> {
-        if folder.join(CONFIG_FILE).symlink_metadata().is_ok() {
-            return None;
-        }
         let names = fs::read_dir(folder).ok()?.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-        let mut models = names.filter(|name| begins_model(name));
-        models.next().filter(|_| models.next().is_none())
-    }
-
-    /// Whether a file of this name is a model, or the first part of one; not an image encoder beside it.
-    pub(in crate::checkpoint) fn begins_model(file: &str) -> bool {
-        let is_first = parts::part_of(file).is_none() || file.contains("-00001-of-");
-        file.ends_with(".gguf") && is_first && !file.starts_with("mmproj")
+        let names: Vec<String> = names.collect();
+        let mut models = parts::models(names.iter().map(String::as_str));
+        models.pop_first().filter(|_| models.is_empty())
     }
 
     impl Source for FolderSource {

@@ -1,22 +1,29 @@
 // What the store's tests share: a model on a server, a store, and a hash.
 
 import { createHash, randomBytes } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { type Options, type TestServer, startServer } from "../../tests/server.js";
 import { LynError } from "../errors.js";
-import { type Hash, type OpenOptions, type Opened, openSource } from "../store.js";
+import { type Hash, type OpenOptions, type Opened, type Tools, openSource } from "../store.js";
 import type { Progress } from "../types.js";
+import { gguf_models, gguf_parts, initSync } from "../wasm/lyn.js";
 import { FakeDirectory } from "./opfs.js";
 
 export const WEIGHTS = "model.safetensors";
 /** Several pieces of the server and of the network. */
 export const SIZE = 900_001;
 
-export const sha256 = (): Hash => {
-  const hash = createHash("sha256");
-  return { update: (bytes) => void hash.update(bytes), finish: () => hash.digest("hex") };
+initSync({ module: readFileSync(process.env.WASM!) });
+/** The core's rules, and Node's own hash. */
+export const tools: Tools = {
+  sha256: (): Hash => {
+    const hash = createHash("sha256");
+    return { update: (bytes) => void hash.update(bytes), finish: () => hash.digest("hex") };
+  },
+  gguf: { models: gguf_models, parts: gguf_parts },
 };
 
 export const digest = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
@@ -60,7 +67,7 @@ export async function bench(options: Partial<Options> = {}): Promise<Bench> {
       stop?.throwIfAborted();
     };
     const all: OpenOptions = { root: async () => root.handle, wait, ...extra };
-    return openSource(model, all, sha256, (progress) => events.push(progress), signal);
+    return openSource(model, all, tools, (progress) => events.push(progress), signal);
   };
   return {
     server,

@@ -3,9 +3,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { LynError, aborted } from "../errors.js";
-import { filesSource, topFiles } from "../files.js";
+import { filesSource as openFiles } from "../files.js";
+import { topFiles } from "../picked.js";
+import { tools } from "./bench.js";
 import { FakeDirectory } from "./opfs.js";
 
+const filesSource = (picked: Parameters<typeof openFiles>[0]) => openFiles(picked, tools.gguf);
 const file = (name: string, text = "{}", folder?: string) => {
   const made = new File([text], name);
   return Object.defineProperty(made, "webkitRelativePath", { value: folder ? `${folder}/${name}` : "" });
@@ -33,10 +36,31 @@ test("missing parts are named", async () => {
     message: "files lacks config.json, two.safetensors",
     details: { missing: ["config.json", "two.safetensors"] },
   });
-  await assert.rejects(filesSource([file("config.json"), file("model.gguf")]), (error: LynError) =>
-    error.help.some((line) => line.includes("GGUF")),
+  await assert.rejects(filesSource([file("config.json"), file("model.bin")]), (error: LynError) =>
+    error.help.some((line) => line.includes("PyTorch")),
   );
   await assert.rejects(filesSource([file("a"), file("a")]), { code: "bad_request" });
+});
+
+test("a GGUF file is a model, with all its parts and with what lies beside it", async () => {
+  const beside = [file("config.json"), file("tokenizer.json"), file("mmproj-F16.gguf")];
+  const { id, source } = await filesSource([file("model.gguf", "GGUF"), ...beside]);
+  assert.deepEqual([id, source.gguf, await source.size("model.gguf")], ["model.gguf", "model.gguf", 4]);
+  const folder = await filesSource([file("model.gguf", "GGUF", "Model")]);
+  assert.deepEqual([folder.id, folder.source.gguf], ["Model", "model.gguf"]);
+  const whole = await filesSource(["config.json", "model.safetensors", "model.gguf"].map((name) => file(name)));
+  assert.equal(whole.source.gguf, undefined);
+  const parts = ["m-00002-of-00003.gguf", "m-00001-of-00003.gguf", "m-00003-of-00003.gguf"].map((name) => file(name));
+  assert.equal((await filesSource(parts)).source.gguf, "m-00001-of-00003.gguf");
+  await assert.rejects(filesSource(parts.slice(0, 1)), {
+    code: "model_not_found",
+    message: "files lacks m-00001-of-00003.gguf, m-00003-of-00003.gguf",
+    details: { missing: ["m-00001-of-00003.gguf", "m-00003-of-00003.gguf"] },
+  });
+  await assert.rejects(filesSource([file("a-Q4_0.gguf"), file("a-Q8_0.gguf")]), (error: LynError) => {
+    assert.deepEqual([error.code, error.message], ["bad_request", "files: 2 GGUF models"]);
+    return /a-Q4_0\.gguf, a-Q8_0\.gguf/.test(error.help[0] ?? "");
+  });
 });
 
 test("a folder handle is read in place", async () => {

@@ -23,7 +23,10 @@ try {
     target: "node20",
     sourcemap: "inline",
     logLevel: "warning",
-    define: { "process.env.MODELS": JSON.stringify(path.resolve(here, "../../../models")) },
+    define: {
+      "process.env.MODELS": JSON.stringify(path.resolve(here, "../../../models")),
+      "process.env.WASM": JSON.stringify(path.resolve(here, "../wasm/lyn_bg.wasm")),
+    },
   });
   const files = chosen.map((name) => path.join(out, name.replace(/\.ts$/, ".mjs")));
   const child = spawn(process.execPath, ["--enable-source-maps", "--test", ...files], { stdio: "inherit" });

@@ -4,10 +4,11 @@ import assert from "node:assert/strict";
 import path from "node:path";
 import { test } from "node:test";
 import { gzipSync } from "node:zlib";
+import { LynError } from "../errors.js";
 import { MAX_READ } from "../files.js";
 import { OpfsFolder } from "../opfs.js";
-import { openSource, storageOf } from "../store.js";
-import { SIZE, WEIGHTS, bench, digest, sha256 } from "./bench.js";
+import { openSource, peekSource, storageOf } from "../store.js";
+import { SIZE, WEIGHTS, bench, digest, tools } from "./bench.js";
 import { FakeDirectory } from "./opfs.js";
 
 test("a folder is downloaded, kept, and then opened without a request", async () => {
@@ -447,7 +448,7 @@ test("stories are read once into memory, whole, with progress and no request in 
   const opened = await openSource(
     "stories",
     { stories, root: async () => root.handle },
-    sha256,
+    tools,
     (event) => b.events.push(event),
   );
   assert.deepEqual([opened.id, opened.kept, root.children.size], ["stories", "memory", 0]);
@@ -461,7 +462,7 @@ test("stories are read once into memory, whole, with progress and no request in 
 });
 
 test("what names no model is refused before any request", async () => {
-  const refuse = (model: string) => openSource(model, { root: async () => new FakeDirectory().handle }, sha256);
+  const refuse = (model: string) => openSource(model, { root: async () => new FakeDirectory().handle }, tools);
   for (const model of [
     "hf:",
     "hf:one",
@@ -473,6 +474,12 @@ test("what names no model is refused before any request", async () => {
     "https://x.example/model",
     "https://u:p@x.example/",
     "https://x.example/?a/",
+    "https://x.example/a.gguf#b",
+    "https://x.example/a%2Fb.gguf",
+    "https://x.example/%ff.gguf",
+    "hf:a/b:c",
+    "hf:a/b:../c.gguf",
+    "hf:a/b:/c.gguf",
   ]) {
     await assert.rejects(refuse(model), { code: "bad_request" }, model);
   }
@@ -571,4 +578,67 @@ test("a connection that stalls is given up and tried again", async (context) => 
   context.mock.timers.reset();
   assert.deepEqual(await b.read(await opening), b.files[WEIGHTS]);
   assert.deepEqual(b.pauses, [500]);
+});
+
+const GGUF = "model.gguf";
+
+test("a GGUF file by its URL: what lies beside it comes along, a cut is resumed, and it is kept", async () => {
+  await using b = await bench();
+  await b.put(GGUF, b.files[WEIGHTS]!);
+  b.server.faults[GGUF] = { cut: 400_000, times: 2 }; // HEAD counts as one
+  const url = `${b.server.url}${GGUF}?download=true`;
+  const first = await b.open({}, undefined, url);
+  assert.deepEqual([first.id, first.source.gguf, first.kept], [url, GGUF, "opfs"]);
+  assert.deepEqual(await b.read(first, GGUF), b.files[GGUF]);
+  assert.equal((await b.read(first, "tokenizer.json")).toString(), '{"version": "1.0"}');
+  assert.equal(b.server.requests.filter(({ path, status }) => path === GGUF && status === 206).length, 1);
+  assert.ok(!b.server.requests.some(({ path }) => /config\.json$|safetensors/.test(path) && !path.startsWith("tokenizer")));
+  b.server.reset();
+  const second = await b.open({}, undefined, url);
+  assert.deepEqual([second.fromCache, second.source.gguf, b.server.requests.length], [true, GGUF, 0]);
+});
+
+test("parts of a GGUF model: any names them all, a missing one is named, a replaced one begins anew", async () => {
+  await using b = await bench();
+  const [one, two] = ["a b-00001-of-00002.gguf", "a b-00002-of-00002.gguf"];
+  await b.put(one, Buffer.alloc(1000, 1));
+  const url = b.server.url + encodeURIComponent(two);
+  const error = await b.fails({}, undefined, url);
+  assert.deepEqual([error.code, error.details.missing], ["model_not_found", [two]]);
+  const plan = await peekSource(url, {}, tools).catch((reason: LynError) => reason);
+  assert.ok(plan instanceof LynError && plan.message === `${url} lacks ${two}`, String(plan));
+  await b.put(two, Buffer.alloc(SIZE, 2));
+  // The first part is here, and replaced before the second comes.
+  b.server.faults[two] = { cut: 400_000, times: 2 };
+  const stop = new AbortController();
+  await assert.rejects(b.open({ wait: async () => stop.abort() }, stop.signal, url));
+  b.server.reset();
+  await b.put(one, Buffer.alloc(1000, 3));
+  const opened = await b.open({}, undefined, url);
+  assert.deepEqual([await b.read(opened, one), await b.read(opened, two)], [b.files[one], b.files[two]]);
+  assert.ok(b.server.sent(two) < SIZE, "the second part goes on");
+  assert.equal((await peekSource(url, {}, tools)).gguf, two);
+});
+
+test("a GGUF file in a folder of the Hub's repository, checked by its hash; without a name, one is proposed", async () => {
+  await using b = await bench();
+  const at = `org/m/resolve/main/Q8_0/${GGUF}`;
+  await b.put(at, b.files[WEIGHTS]!);
+  const listed = (path: string) => {
+    const hash = digest(b.files[at]!);
+    return JSON.stringify([{ type: "file", path, size: SIZE, oid: "o", lfs: { oid: hash, size: SIZE } }]);
+  };
+  await b.put("api/models/org/m/tree/main/Q8_0", listed(`Q8_0/${GGUF}`));
+  await b.put("api/models/org/n/tree/main", listed(GGUF));
+  const hub = { hub: b.server.url.slice(0, -1) };
+  b.server.faults[at] = { corrupt: 123_456, times: 1 };
+  const name = `hf:org/m:Q8_0/${GGUF}`;
+  assert.equal((await b.fails(hub, undefined, name)).details.class, "E-HASH");
+  const opened = await b.open(hub, undefined, name);
+  assert.deepEqual([opened.id, opened.source.gguf], [name, GGUF]);
+  assert.deepEqual(await b.read(opened, GGUF), b.files[at]);
+  for (const open of [() => b.fails(hub, undefined, "hf:org/n"), () => peekSource("hf:org/n", hub, tools).catch((e: LynError) => e)]) {
+    const error = await open();
+    assert.ok(error instanceof LynError && error.help[0] === `Name one of its GGUF files, such as hf:org/n:${GGUF}.`);
+  }
 });

@@ -7,21 +7,23 @@ export const dropped = signal<Wish | null>(null);
 /** Something is being dragged over the page. */
 export const dragging = signal(false);
 
-const KNOWN = /\.(json|safetensors|jinja|txt|model)$/i;
+const KNOWN = /\.(json|safetensors|gguf|jinja|txt|model)$/i;
+const WEIGHTS = /\.(safetensors|gguf)$/i;
 
 /** A folder's files as a wish; files that no checkpoint has are left out. */
 export function checkpointFrom(files: File[]): Wish {
   // Checkpoints are flat: a folder inside the folder is something else, with files of the same names.
   const kept = files.filter((file) => KNOWN.test(file.name) && file.webkitRelativePath.split("/").length <= 2);
   const folder = files[0]?.webkitRelativePath.split("/")[0];
-  const weights = kept.find((file) => file.name.endsWith(".safetensors"));
-  return { source: kept, id: folder || weights?.name || files[0]?.name || "?" };
+  const weights = kept.map(({ name }) => name).filter((name) => WEIGHTS.test(name)).sort()[0];
+  return { source: kept, id: folder || weights || files[0]?.name || "?" };
 }
 
-/** Names of the parts that a checkpoint cannot do without and that are not here; null: all are. */
+/** Names of the parts that a checkpoint cannot do without and that are not here; null: all are, or the package knows. */
 export function missingFrom({ source }: Wish): string | null {
   if (!Array.isArray(source)) return null;
   const names = source.map((file) => file.name);
+  if (names.some((name) => name.endsWith(".gguf"))) return null;
   const missing = ["config.json"].filter((name) => !names.includes(name));
   if (!names.some((name) => name === "tokenizer.json" || name === "tiktoken.model")) missing.push("tokenizer.json");
   if (!names.some((name) => name.endsWith(".safetensors"))) missing.push("*.safetensors");

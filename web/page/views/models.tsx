@@ -144,7 +144,7 @@ function FromHere(): VNode {
             type="file"
             class="unseen"
             multiple
-            accept=".json,.safetensors"
+            accept=".json,.safetensors,.gguf,.jinja,.model"
             onChange={(event) => take(event.currentTarget.files)}
           />
         </label>
@@ -182,14 +182,16 @@ function Verdict({ wanted }: { wanted: Wish }): VNode {
   if (!found.value) return <p class="muted">{words.checking}</p>;
   if ("problem" in found.value) {
     const { problem } = found.value;
-    const said = text.value.errors[problem.code] ?? text.value.errors.internal;
+    // Of files that were picked, what is not there is a part.
+    const code = problem.code === "model_not_found" && Array.isArray(wanted.source) ? "missing_tensor" : problem.code;
+    const said = text.value.errors[code] ?? text.value.errors.internal;
     return (
       <div class="verdict">
         <p role="alert">
           <strong>{said.title}.</strong> {said.advice}
         </p>
         <p class="muted small" lang="en">
-          {problem.message}
+          {[problem.message, ...problem.help].join(" · ")}
         </p>
       </div>
     );
@@ -222,7 +224,7 @@ function Verdict({ wanted }: { wanted: Wish }): VNode {
       {remote ? (
         <p class="small">
           <a
-            href={`https://huggingface.co/${wanted.id.slice(3).split("@")[0]}`}
+            href={`https://huggingface.co/${wanted.id.slice(3).split(/[@:]/)[0]}`}
             target="_blank"
             rel="noopener noreferrer"
           >

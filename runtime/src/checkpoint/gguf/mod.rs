@@ -17,14 +17,14 @@ pub(crate) use self::patterns::{NAMES, patterns};
 
 use self::header::Header;
 use super::config::{GenerationDefaults, ModelConfig};
-use super::parts::{part_name, part_of};
+use super::parts;
 use super::source::Source;
 use super::stored::{Stored, TextFiles};
 use crate::error::{Class, Code, Error, Result};
 
 /// Reads the headers of all parts, of which `file` is one, and no weight.
 pub(super) async fn open(source: &dyn Source, file: &str) -> Result<Stored> {
-    let parts = parts(source, file).await?;
+    let parts = headers(source, file).await?;
     let first = parts.first().ok_or_else(|| Error::new(Code::Internal, "a model has a part"))?;
     let mut tensors = HashMap::new();
     for part in &parts {
@@ -54,29 +54,32 @@ pub(crate) async fn read_config(source: &dyn Source, file: &str, has: &dyn Fn(&s
 
 /// What the file says of text.
 pub(super) async fn text(source: &dyn Source, file: &str) -> Result<Option<TextFiles>> {
-    let file = part_of(file).map_or_else(|| file.to_owned(), |(name, count)| part_name(name, 1, count));
-    vocabulary::text(&header::read(source, &file).await?.metadata)
+    let first = parts::parts(file).next().unwrap_or_default();
+    vocabulary::text(&header::read(source, &first).await?.metadata)
 }
 
 /// The headers of all parts, in order.
-async fn parts(source: &dyn Source, file: &str) -> Result<Vec<Header>> {
-    let named = part_of(file);
-    let (name, count) = named.unwrap_or((file, 1));
+async fn headers(source: &dyn Source, file: &str) -> Result<Vec<Header>> {
+    let names = parts::parts(file);
+    let count = names.len();
     let mut parts = vec![];
-    for number in 1..=count {
-        let file = if named.is_some() { part_name(name, number, count) } else { file.to_owned() };
+    for (before, file) in names.enumerate() {
+        if count > 1 && source.size(&file).await?.is_none() {
+            let message = format!("no such file, and it is one of {count} parts");
+            return Err(Error::file(Class::Io, &file, message).with_help("download this part into the folder too"));
+        }
         let part = header::read(source, &file).await?;
-        let wrong = |what: &str, expected: u64, found: i128| {
+        let wrong = |what: &str, expected: usize, found: i128| {
             Err(Error::file(Class::Index, &file, format_args!("{what}: expected {expected}, found {found}")))
         };
         let integer = |key: &str| part.metadata.integer(key);
-        if let Some(found) = integer("split.count")?.filter(|found| *found != i128::from(count)) {
-            let error = wrong("split.count", count.into(), found);
+        if let Some(found) = integer("split.count")?.filter(|found| *found != count as i128) {
+            let error = wrong("split.count", count, found);
             return error
                 .map_err(|error| error.with_help("parts are named NAME-00001-of-00003.gguf; download them all"));
         }
-        if let Some(found) = integer("split.no")?.filter(|found| *found != i128::from(number.saturating_sub(1))) {
-            return wrong("split.no", number.saturating_sub(1).into(), found);
+        if let Some(found) = integer("split.no")?.filter(|found| *found != before as i128) {
+            return wrong("split.no", before, found);
         }
         parts.push(part);
     }

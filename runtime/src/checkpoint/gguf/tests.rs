@@ -1,10 +1,11 @@
 //! Files written by hand, right and wrong.
 
 use super::header::{FIRST_BYTES, Header, read};
-use super::{config, part_of, patterns, vocabulary};
+use super::{config, patterns, vocabulary};
 use crate::checkpoint::config::ModelConfig;
 use crate::checkpoint::dtype::Dtype;
-use crate::checkpoint::source::{MemorySource, begins_model};
+use crate::checkpoint::parts::{models, part_of, parts};
+use crate::checkpoint::source::MemorySource;
 use crate::checkpoint::stored::{TextFiles, TokenizerBytes};
 use crate::error::{Class, Result};
 
@@ -351,9 +352,22 @@ fn parts_are_known_by_their_names() {
     for whole in ["a.gguf", "a-1-of-3.gguf", "a-00001-of-00000.gguf", "a-0000x-of-00002.gguf", "a-00001-of-00002.bin"] {
         assert_eq!(part_of(whole), None, "{whole}");
     }
-    let begin = ["a.gguf", "a-00001-of-00003.gguf"].map(begins_model);
-    let not = ["a-00002-of-00003.gguf", "mmproj-a.gguf", "a.bin"].map(begins_model);
-    assert_eq!((begin, not), ([true; 2], [false; 3]));
+    assert_eq!(parts("a.gguf").collect::<Vec<_>>(), ["a.gguf"]);
+    assert_eq!(parts("a-00002-of-00002.gguf").collect::<Vec<_>>(), ["a-00001-of-00002.gguf", "a-00002-of-00002.gguf"]);
+}
+
+#[test]
+fn a_folder_s_models_are_known_by_the_names_in_it() {
+    let found = |names: &[&str]| models(names.iter().copied()).into_iter().collect::<Vec<_>>();
+    let none: [&str; 0] = [];
+    assert_eq!(found(&["a.gguf", "mmproj-a.gguf", "tokenizer.json", "a.bin"]), ["a.gguf"]);
+    // A part whose first is absent stands for the same model: who opens it says what is missing.
+    assert_eq!(found(&["a-00003-of-00003.gguf", "a-00002-of-00003.gguf"]), ["a-00001-of-00003.gguf"]);
+    assert_eq!(found(&["b.gguf", "a.gguf"]), ["a.gguf", "b.gguf"]);
+    // Published with its original's config, but without the weights that it was written for.
+    assert_eq!(found(&["config.json", "a.gguf"]), ["a.gguf"]);
+    assert_eq!(found(&["config.json", "model.safetensors", "a.gguf"]), none);
+    assert_eq!(found(&["config.json", "mmproj-a.gguf"]), none);
 }
 
 fn list(kind: u32, elements: &[Vec<u8>]) -> Vec<u8> {
@@ -448,7 +462,7 @@ fn a_model_in_parts_is_one_model() {
         if let Some(second) = second {
             source = source.with("m-00002-of-00002.gguf", second);
         }
-        pollster::block_on(super::parts(&source, named))
+        pollster::block_on(super::headers(&source, named))
             .map(|parts| parts.iter().map(|part| part.tensors.len()).sum::<usize>())
     };
     for named in ["m-00001-of-00002.gguf", "m-00002-of-00002.gguf"] {
@@ -456,7 +470,7 @@ fn a_model_in_parts_is_one_model() {
     }
     let named = "m-00001-of-00002.gguf";
     for (first, second, says) in [
-        (part(0, 2, 2), None, "no such file"),
+        (part(0, 2, 2), None, "m-00002-of-00002.gguf: no such file, and it is one of 2 parts"),
         (part(0, 3, 2), Some(part(1, 3, 2)), "split.count: expected 2, found 3"),
         (part(0, 2, 2), Some(part(0, 2, 2)), "split.no: expected 1, found 0"),
         (part(0, 2, 3), Some(part(1, 2, 3)), "split.tensors.count: 3, but the parts have 2 tensors"),
