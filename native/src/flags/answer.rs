@@ -13,18 +13,18 @@ pub(crate) struct SamplingArgs {
     /// Sampling temperature, 0 (greedy) to 2; default: the model's
     #[arg(short, long, alias = "temp", value_name = "F")]
     pub(crate) temperature: Option<f32>,
-    /// Sample from the N most probable tokens; 0: no limit
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub(crate) top_k: u32,
+    /// Sample from the N most probable tokens; 0: no limit; default: the model's
+    #[arg(long, value_name = "N")]
+    pub(crate) top_k: Option<u32>,
     /// Sample from the most probable tokens that together reach probability F; default: the model's
     #[arg(long, value_name = "F")]
     pub(crate) top_p: Option<f32>,
-    /// Exclude tokens less probable than F times the most probable one
-    #[arg(long, value_name = "F", default_value_t = 0.0)]
-    pub(crate) min_p: f32,
-    /// Penalise tokens that occur in prompt or answer; 1: off
-    #[arg(long, value_name = "F", default_value_t = 1.0)]
-    pub(crate) repetition_penalty: f32,
+    /// Exclude tokens less probable than F times the most probable one; default: the model's
+    #[arg(long, value_name = "F")]
+    pub(crate) min_p: Option<f32>,
+    /// Penalise tokens that occur in prompt or answer; 1: off; default: the model's
+    #[arg(long, value_name = "F")]
+    pub(crate) repetition_penalty: Option<f32>,
     /// Subtract F from the logits of tokens that occur in the answer
     #[arg(long, value_name = "F", default_value_t = 0.0)]
     pub(crate) presence_penalty: f32,

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lyn::checkpoint::{
-    BoxFuture, CONFIG_FILE, Checkpoint, FolderSource, INDEX_FILE, ONLY_SHARD_FILE, SINGLE_FILE, Source,
+    BoxFuture, CONFIG_BYTES, CONFIG_FILE, Checkpoint, FolderSource, INDEX_FILE, ONLY_SHARD_FILE, SINGLE_FILE, Source,
+    small_file,
 };
 use lyn::error::{Code, Error, Result};
 use lyn::platform::block_on;
@@ -82,6 +83,20 @@ fn nearest(path: &Path) -> Option<PathBuf> {
 /// An open checkpoint: headers only. Errors: as [`source`], and what is wrong with the files.
 pub(crate) fn open(model: &Path) -> Result<Checkpoint> {
     block_on(Checkpoint::open(source(model)?))
+}
+
+/// The checkpoint of which only the config is there; none for anything but a .json file without weights beside it. Errors: what is
+/// wrong with the config.
+pub(crate) fn described(model: &Path) -> Result<Option<Checkpoint>> {
+    let folder = model.parent().unwrap_or(Path::new(""));
+    let has_weights = [SINGLE_FILE, ONLY_SHARD_FILE, INDEX_FILE].iter().any(|file| folder.join(file).is_file());
+    if has_weights || !model.is_file() || model.extension().is_none_or(|extension| extension != "json") {
+        return Ok(None);
+    }
+    let name = model.file_name().and_then(|name| name.to_str()).unwrap_or(CONFIG_FILE);
+    let source = FolderSource::new(if folder == Path::new("") { Path::new(".") } else { folder })?;
+    let config = block_on(small_file(&source, name, CONFIG_BYTES))?;
+    Checkpoint::described_by(&config).map(Some)
 }
 
 /// Files with a digest of all that was read of them: two models of which the same was read are the same to whoever read it.

@@ -1,23 +1,32 @@
-//! Memory that a model will need, from its headers; no weights are read.
+//! Memory that a model will need, from its headers or its config alone; no weights are read.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Args;
-use lyn::checkpoint::ModelConfig;
+use clap::{Args, ValueHint};
+use lyn::checkpoint::{Checkpoint, ModelConfig};
+use lyn::error::{Code, Error, Result};
 use lyn::memory::{CacheType, ContextSize, Fit, Plan, bytes, cache_rows};
+use lyn::platform::block_on;
+use lyn::quantize::{Conversion, Mix};
 use lyn::{Engine, Options};
 use serde_json::json;
 
 use super::place::{adapter, place};
 use super::plan_remote::{self, Planning};
-use crate::flags::{CacheTypeArg, ModelArg, context};
+use super::quantize::{mix, name_of};
+use crate::flags::{CacheTypeArg, context};
 use crate::terminal::table::{count, facts};
 use crate::{App, Ended, model};
 
 #[derive(Debug, Args)]
 pub(crate) struct PlanArgs {
-    #[command(flatten)]
-    pub(crate) model: ModelArg,
+    /// stories (built in), a folder, a .safetensors or .gguf file, org/name: see lyn pull, or a config.json without weights
+    #[arg(value_name = "MODEL", default_value = "stories", value_hint = ValueHint::AnyPath)]
+    pub(crate) model: PathBuf,
+    /// Plan the GGUF file that lyn quantize --type TYPE would write of this model
+    #[arg(short = 't', long = "type", value_name = "TYPE", value_parser = mix)]
+    pub(crate) kind: Option<&'static Mix>,
     /// Context length in tokens, prompt plus answer: a number, auto (up to 8192) or max
     #[arg(short, long, value_name = "N", default_value = "auto", value_parser = context)]
     pub(crate) context: ContextSize,
@@ -35,7 +44,7 @@ pub(crate) struct PlanArgs {
 
 /// Runs the verb. A plan that does not fit ends as a load would.
 pub(crate) fn run(app: &App, options: &PlanArgs) -> Ended {
-    let opened = Planning::read(app, &options.model.model)?;
+    let opened = Planning::read(app, &options.model)?;
     let adapter = adapter(app)?;
     let wanted = Options {
         context: options.context,
@@ -44,17 +53,26 @@ pub(crate) fn run(app: &App, options: &PlanArgs) -> Ended {
         memory_bytes: model::available_memory(),
         ..Options::default()
     };
-    let checkpoint = match opened {
-        Planning::One(checkpoint) => *checkpoint,
-        Planning::Several(on_hub) => return plan_remote::run(app, &on_hub, adapter.as_ref(), &wanted),
+    let (checkpoint, file_bytes) = match (opened, options.kind) {
+        (Planning::One(checkpoint), None) => (*checkpoint, None),
+        (Planning::One(checkpoint), Some(mix)) => {
+            let (checkpoint, file_bytes) = quantized(*checkpoint, mix, &name_of(&options.model))?;
+            (checkpoint, Some(file_bytes))
+        }
+        (Planning::Several(on_hub), None) => return plan_remote::run(app, &on_hub, adapter.as_ref(), &wanted),
+        (Planning::Several(on_hub), Some(mix)) => {
+            let message = format!("{} has several files, and --type {} is made of one", on_hub.name, mix.name);
+            return Err(Error::new(Code::BadRequest, message).with_help("leave --type out, or name a file"));
+        }
     };
     let plan = Engine::plan_for(&checkpoint, adapter.as_ref(), &wanted)?;
     let place = place(adapter.as_ref());
     if app.terminal.json {
         app.terminal
-            .document(&json!({ "schema": "lyn.plan/1", "model": options.model.model.to_string_lossy(), "device": place, "plan": plan }));
+            .document(&json!({ "schema": "lyn.plan/1", "model": options.model.to_string_lossy(), "device": place, "plan": plan, "file_bytes": file_bytes }));
     } else {
-        app.terminal.bytes(describe(&plan, &cache_row(&checkpoint.config, plan.cache_type), &place).as_bytes());
+        let row = cache_row(&checkpoint.config, plan.cache_type);
+        app.terminal.bytes(describe(&plan, &row, &place, file_bytes).as_bytes());
     }
     let fits = plan.check();
     match fits {
@@ -62,6 +80,14 @@ pub(crate) fn run(app: &App, options: &PlanArgs) -> Ended {
         // The table has said it already.
         Err(error) => Ok(ExitCode::from(error.code().exit_code())),
     }
+}
+
+/// The file that quantizing would write, and its length.
+fn quantized(checkpoint: Checkpoint, mix: &Mix, name: &str) -> Result<(Checkpoint, u64)> {
+    block_on(async {
+        let conversion = Conversion::new(checkpoint, mix, name).await?;
+        Ok((conversion.unwritten().await?, conversion.file_bytes()))
+    })
 }
 
 /// Parameters as people say them: `671.0 B`.
@@ -91,7 +117,7 @@ fn cache_row(config: &ModelConfig, cache_type: CacheType) -> String {
     }
 }
 
-fn describe(plan: &Plan, cache_row: &str, place: &str) -> String {
+fn describe(plan: &Plan, cache_row: &str, place: &str, file_bytes: Option<u64>) -> String {
     let formats: Vec<_> = plan.formats.iter().map(|(dtype, size)| format!("{} {dtype}", bytes(*size))).collect();
     let verdict = match plan.fit {
         Fit::Fits => "FITS",
@@ -117,6 +143,9 @@ fn describe(plan: &Plan, cache_row: &str, place: &str) -> String {
         ("scratch", format!("{:>10} for steps of {} tokens", bytes(plan.scratch_bytes), plan.chunk)),
         ("total", format!("{:>10}{free} on {place}     {verdict}", bytes(plan.total_bytes))),
     ];
+    if let Some(file_bytes) = file_bytes {
+        rows.insert(1, ("file", format!("{:>10}, to be written by lyn quantize", bytes(file_bytes))));
+    }
     rows.extend(plan.limit.iter().map(|limit| ("limit", limit.clone())));
     if let Err(error) = plan.check() {
         rows.push(("remedies", error.help().join(" · ")));
@@ -138,7 +167,7 @@ mod tests {
         let checkpoint = lyn::platform::block_on(lyn::Checkpoint::open(lyn::models::stories())).expect("the model");
         let plan = Engine::plan_for(&checkpoint, None, &Options::default()).expect("a plan");
         let cache = |cache_parts| {
-            let shown = describe(&Plan { cache_parts, ..plan.clone() }, "4 bytes (f32)", "a device");
+            let shown = describe(&Plan { cache_parts, ..plan.clone() }, "4 bytes (f32)", "a device", None);
             shown.lines().find(|line| line.starts_with("cache")).expect("a line").to_owned()
         };
         assert!(cache(1).ends_with("4 bytes (f32)"), "{}", cache(1));

@@ -29,8 +29,11 @@ pub(super) enum Planning {
 }
 
 impl Planning {
-    /// Headers on this machine, else on the Hub. Errors: as of both.
+    /// A config alone, headers on this machine, else on the Hub. Errors: as of all of them.
     pub(super) fn read(app: &App, model: &Path) -> Result<Planning> {
+        if let Some(described) = model::described(model)? {
+            return Ok(Planning::One(Box::new(described)));
+        }
         let Some(name) = absent(model)? else { return Ok(Planning::One(Box::new(model::open(model)?))) };
         let on_hub = OnHub::look(app, &name)?;
         if name.wanted().is_none() && on_hub.models.weights.is_none() && on_hub.models.quantisations.len() > 1 {

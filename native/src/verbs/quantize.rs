@@ -32,7 +32,7 @@ pub(crate) struct QuantizeArgs {
     /// File to write, or a folder for MODEL-TYPE.gguf
     #[arg(value_name = "OUT", value_hint = ValueHint::AnyPath)]
     pub(crate) out: PathBuf,
-    /// How weights are stored: f32, bf16, f16, q8_0, q6_k, q5_k_m, q5_k_s, q5_1, q5_0, q4_k_m, q4_k_s, q4_1, q4_0, iq4_nl, q3_k_m or q2_k
+    /// How weights are stored: f32, bf16, f16, q8_0, q6_k, q5_k_m, q5_k_s, q5_1, q5_0, q4_k_m, q4_k_s, q4_1, q4_0, iq4_nl, iq4_xs, mxfp4, q3_k_m or q2_k
     #[arg(short = 't', long = "type", value_name = "TYPE", default_value = "q4_k_m", value_parser = mix)]
     pub(crate) kind: &'static Mix,
     /// Threads; default: one per processor
@@ -43,7 +43,7 @@ pub(crate) struct QuantizeArgs {
     pub(crate) force: bool,
 }
 
-/// A type of `--type`, for clap.
+/// The mix of a name, as an argument.
 pub(super) fn mix(name: &str) -> Result<&'static Mix, String> {
     let names: Vec<&str> = Mix::ALL.iter().map(|mix| mix.name).collect();
     Mix::named(name).ok_or_else(|| format!("expected one of {}", names.join(", ")))
@@ -77,7 +77,7 @@ pub(crate) fn run(app: &App, options: &QuantizeArgs) -> Ended {
 }
 
 /// What a model is called by the file or folder that it is.
-fn name_of(model: &Path) -> String {
+pub(super) fn name_of(model: &Path) -> String {
     let whole = model.canonicalize().unwrap_or_else(|_| model.to_owned());
     let is_file = whole.is_file();
     let name = if is_file { whole.file_stem() } else { whole.file_name() };

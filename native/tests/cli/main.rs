@@ -8,6 +8,7 @@ mod gguf;
 mod help;
 mod hub;
 mod names;
+mod plan;
 mod quantize;
 mod replay;
 mod surroundings;

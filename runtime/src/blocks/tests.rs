@@ -162,7 +162,7 @@ fn scales_that_are_no_numbers_are_refused() {
         make_numbers(dtype, &mut good);
         take_apart(&stored(dtype, values), values as u32, of(&good)).unwrap();
         let bad: &[(usize, &[u8])] = match dtype {
-            Dtype::MXFP4 => &[(0, &[255]), (0, &[0])],
+            Dtype::MXFP4 => &[(0, &[255]), (0, &[0, 1]), (0, &[0, 0x20])],
             Dtype::Q4_1 | Dtype::Q5_1 | Dtype::Q4_K | Dtype::Q5_K => &[(0, &[0x00, 0x7c]), (2, &[0x01, 0xfe])],
             Dtype::Q2_K => &[(80, &[0x00, 0x7c]), (82, &[0x01, 0xfe])],
             Dtype::Q3_K => &[(108, &[0x00, 0x7c])],
@@ -176,6 +176,10 @@ fn scales_that_are_no_numbers_are_refused() {
             assert!(error.to_string().contains("E-VALUE") && error.to_string().contains("\"t\""), "{dtype}: {error}");
         }
     }
+    // What ggml writes for 32 zeros.
+    let zeros = take_apart(&stored(Dtype::MXFP4, 32), 32, of(&[0, 0, 0x80, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]));
+    let zeros = zeros.map(|apart| encodings::MXFP4.decode_rows(&apart.codes, &apart.scales, 1, 32)).unwrap();
+    assert!(zeros.iter().all(|&value| value == 0.0), "{zeros:?}");
     assert_eq!(take_apart(&stored(Dtype::I32, 4), 4, of(&[])).map(drop).unwrap_err().code(), Code::Internal);
 }
 

@@ -19,8 +19,11 @@ pub(crate) fn check(tensor: &Tensor, blocks: &[u8]) -> Result<()> {
     };
     let half = |block: &[u8], at: usize| block.get(at..).and_then(|rest| rest.first_chunk()).copied();
     let is_number = |block: &[u8]| match tensor.dtype {
-        // 255 is NaN, and 0 would be subnormal.
-        Dtype::MXFP4 => block.first().is_some_and(|exponent| (1..=254).contains(exponent)),
+        // 255 is NaN. 0 would be subnormal: ggml writes it where a whole block is zero.
+        Dtype::MXFP4 => match block.split_first() {
+            Some((0, codes)) => codes.iter().all(|pair| pair & 0x77 == 0),
+            exponent => exponent.is_some_and(|(&exponent, _)| exponent < 255),
+        },
         _ => halves.iter().all(|&at| half(block, at).is_some_and(|bytes| u16::from_le_bytes(bytes) & 0x7c00 != 0x7c00)),
     };
     let size = usize::try_from(tensor.dtype.block().1).unwrap_or(usize::MAX);

@@ -175,7 +175,7 @@ pub struct Affine {
     pub group_size: u32,
 }
 
-/// Sampling defaults of generation_config.json; `None` or empty where it says nothing.
+/// Sampling defaults of generation_config.json, or of a GGUF file's `general.sampling`; `None` or empty where it says nothing.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[expect(missing_docs, reason = "a field without a comment is the field of that name in generation_config.json")]
 pub struct GenerationDefaults {
@@ -185,6 +185,12 @@ pub struct GenerationDefaults {
     pub temperature: Option<f64>,
     /// In 0..=1.
     pub top_p: Option<f64>,
+    /// 0: all.
+    pub top_k: Option<u32>,
+    /// In 0..=1.
+    pub min_p: Option<f64>,
+    /// In 0.01..=10.
+    pub repetition_penalty: Option<f64>,
     pub eos_token_ids: Vec<u32>,
 }
 

@@ -4,7 +4,7 @@ use super::source::Source;
 use crate::error::{Class, Error, Result};
 
 /// Cap of config.json and of generation_config.json, in bytes.
-pub(crate) const CONFIG_BYTES: u64 = 1 << 20;
+pub const CONFIG_BYTES: u64 = 1 << 20;
 /// Cap of model.safetensors.index.json, in bytes.
 pub(crate) const INDEX_BYTES: u64 = 64 << 20;
 

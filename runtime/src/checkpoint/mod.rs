@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 mod block_scales;
 mod config;
+mod described;
 mod dtype;
 mod fields;
 mod files;
@@ -41,7 +42,7 @@ pub use config::{
 };
 pub(crate) use config::{RouterConfig, Yarn};
 pub(crate) use dtype::Dtype;
-pub use files::{other_encoding, small_file};
+pub use files::{CONFIG_BYTES, other_encoding, small_file};
 pub use names::TensorRole;
 pub use parts::{models as gguf_models, part_of as gguf_part, parts as gguf_parts};
 pub use safetensors::{HEADER_BYTES, INDEX_FILE, ONLY_SHARD_FILE, SHARDS, SINGLE_FILE, read_header};
@@ -106,12 +107,27 @@ impl Checkpoint {
             Some(file) => gguf::open(&*source, file).await?,
             None => safetensors::open(&*source).await?,
         };
-        let Stored { config, generation, file, tensors } = opened;
-        let claims = tensors::claim(&config, &file, tensors)?;
-        if claims.unused_count > 0 {
-            tracing::warn!(count = claims.unused_count, "tensors of the checkpoint are not used");
+        let checkpoint = Checkpoint::claimed(opened, source)?;
+        if checkpoint.unused_count > 0 {
+            tracing::warn!(count = checkpoint.unused_count, "tensors of the checkpoint are not used");
         }
-        let tensors::Claims { tensors, prediction_layers, unused, unused_count } = claims;
+        Ok(checkpoint)
+    }
+
+    /// The checkpoint that a config.json speaks of, in the types that its publisher uses: enough for a plan, without any weights.
+    ///
+    /// # Errors
+    /// As [`ModelConfig::parse`]; [`Code::BadCheckpoint`] where only the files say how weights are packed.
+    pub fn described_by(config: &[u8]) -> Result<Checkpoint> {
+        let source = MemorySource::new().with(CONFIG_FILE, config.to_vec());
+        Checkpoint::claimed(described::stored(ModelConfig::parse(config)?)?, Arc::new(source))
+    }
+
+    /// Gives every tensor its owner.
+    fn claimed(stored: Stored, source: Arc<dyn Source>) -> Result<Checkpoint> {
+        let Stored { config, generation, file, tensors } = stored;
+        let tensors::Claims { tensors, prediction_layers, unused, unused_count } =
+            tensors::claim(&config, &file, tensors)?;
         Ok(Checkpoint {
             config,
             generation,

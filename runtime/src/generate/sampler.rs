@@ -70,8 +70,14 @@ impl SamplingParams {
             Some(false) => 0.0,
             _ => defaults.temperature.map_or(1.0, single),
         };
-        let top_p = defaults.top_p.map_or(1.0, single);
-        SamplingParams { temperature, top_p, ..SamplingParams::default() }
+        SamplingParams {
+            temperature,
+            top_k: defaults.top_k.unwrap_or(0),
+            top_p: defaults.top_p.map_or(1.0, single),
+            min_p: defaults.min_p.map_or(0.0, single),
+            repetition_penalty: defaults.repetition_penalty.map_or(1.0, single),
+            ..SamplingParams::default()
+        }
     }
 
     /// Checks every range.

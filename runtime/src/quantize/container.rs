@@ -7,6 +7,7 @@ pub(super) const ALIGNMENT: u64 = 32;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value {
     U32(u32),
+    I32(i32),
     F32(f32),
     Bool(bool),
     Text(String),
@@ -69,6 +70,7 @@ impl Value {
     const fn kind(&self) -> u32 {
         match self {
             Value::U32(_) => 4,
+            Value::I32(_) => 5,
             Value::F32(_) => 6,
             Value::Bool(_) => 7,
             Value::Text(_) => 8,
@@ -79,6 +81,7 @@ impl Value {
     fn write(&self, out: &mut Vec<u8>) {
         match self {
             Value::U32(number) => out.extend(number.to_le_bytes()),
+            Value::I32(number) => out.extend(number.to_le_bytes()),
             Value::F32(number) => out.extend(number.to_le_bytes()),
             Value::Bool(value) => out.push((*value).into()),
             Value::Text(value) => text(value, out),

@@ -4,8 +4,8 @@
 //! is refused by name.
 
 use super::container::{Keys, Value, header};
-use crate::checkpoint::gguf::read_config;
-use crate::checkpoint::{Checkpoint, LayerIndexer, MemorySource, ModelConfig, Scoring};
+use crate::checkpoint::gguf::{SAMPLING, read_config};
+use crate::checkpoint::{GenerationDefaults, LayerIndexer, MemorySource, ModelConfig, Scoring};
 use crate::error::{Code, Error, Result};
 
 /// The architecture, and what it decides.
@@ -119,17 +119,31 @@ pub(super) fn keys(config: &ModelConfig, prediction_layers: u32) -> Keys {
     keys
 }
 
+/// The sampling that the checkpoint recommends.
+pub(super) fn sampling(defaults: &GenerationDefaults) -> Keys {
+    // The format has no word for greedy, which is temperature 0.
+    let temperature = if defaults.do_sample == Some(false) { Some(0.0) } else { defaults.temperature };
+    let value = |member: &str| match member {
+        "temperature" => temperature.map(single),
+        "top_k" => defaults.top_k.map(|count| Value::I32(count.try_into().unwrap_or(i32::MAX))),
+        "top_p" => defaults.top_p.map(single),
+        "min_p" => defaults.min_p.map(single),
+        "repetition_penalty" => defaults.repetition_penalty.map(single),
+        _ => None,
+    };
+    SAMPLING.into_iter().filter_map(|(member, key)| Some((key.to_owned(), value(member)?))).collect()
+}
+
 #[expect(clippy::cast_possible_truncation, reason = "the format's numbers are f32")]
 fn single(value: f64) -> Value {
     Value::F32(value as f32)
 }
 
 /// Reads the keys back and refuses them where another model comes out: the format cannot say what this one is.
-pub(super) async fn check(keys: &Keys, checkpoint: &Checkpoint, has: &dyn Fn(&str) -> bool) -> Result<()> {
+pub(super) async fn check(keys: &Keys, config: &ModelConfig, has: &dyn Fn(&str) -> bool) -> Result<()> {
     const FILE: &str = "model.gguf";
     let source = MemorySource::new().with(FILE, header(keys, &[]));
     let read = read_config(&source, FILE, has).await?;
-    let config = &checkpoint.config;
     match difference(config, &read) {
         None => Ok(()),
         Some((field, expected, found)) => {

@@ -13,9 +13,11 @@ mod rows;
 mod tensors;
 #[cfg(test)]
 mod tests;
+mod unwritten;
 mod vocabulary;
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 pub use encode::BlockType;
 pub use in_flight::InFlight;
@@ -25,6 +27,7 @@ use self::container::{ALIGNMENT, Entry, Value, header};
 use self::encode::Unfit;
 use self::keys::Architecture;
 use self::tensors::{Part, Target};
+use self::unwritten::Unwritten;
 use crate::checkpoint::{Checkpoint, Dtype};
 use crate::error::{Class, Result};
 
@@ -67,15 +70,23 @@ impl Conversion {
             let architecture = Architecture::of(&checkpoint.config).name;
             notes.push(format!("layers of multi-token prediction are left out: {architecture} files have none"));
         }
-        let mut keys = keys::keys(&checkpoint.config, prediction);
+        let mut config = checkpoint.config.clone();
+        // Either file may name tokens that end an answer.
+        for id in &checkpoint.generation.eos_token_ids {
+            if !config.eos_token_ids.contains(id) {
+                config.eos_token_ids.push(*id);
+            }
+        }
+        let mut keys = keys::keys(&config, prediction);
         let names: HashSet<&str> = targets.iter().map(|target| target.name.as_str()).collect();
-        keys::check(&keys, &checkpoint, &|name| names.contains(name)).await?;
+        keys::check(&keys, &config, &|name| names.contains(name)).await?;
         let general = [
             ("general.type", Value::Text("model".to_owned())),
             ("general.name", Value::Text(name.to_owned())),
             ("general.file_type", Value::U32(mix.file_type)),
             ("general.quantization_version", Value::U32(2)),
         ];
+        keys.extend(keys::sampling(&checkpoint.generation));
         keys.splice(1..1, general.map(|(key, value)| (key.to_owned(), value)));
         keys.extend(vocabulary::keys(&checkpoint, &mut notes).await?);
         let entries: Vec<Entry<'_>> = targets
@@ -99,6 +110,14 @@ impl Conversion {
     /// The file's first bytes.
     pub fn header(&self) -> &[u8] {
         &self.header
+    }
+
+    /// The file as a checkpoint, before it is written: enough for a plan.
+    ///
+    /// # Errors
+    /// None that the reader of GGUF should have.
+    pub async fn unwritten(&self) -> Result<Checkpoint> {
+        Checkpoint::open(Arc::new(Unwritten { header: self.header.clone(), bytes: self.file_bytes() })).await
     }
 
     /// Length of the whole file.

@@ -2,7 +2,7 @@
 
 use super::encode::BlockType;
 use super::keys::Architecture;
-use super::mix::Mix;
+use super::mix::{Mix, Traits};
 use super::rows;
 use crate::checkpoint::gguf::{Place, place};
 use crate::checkpoint::names::{self, Expected};
@@ -65,7 +65,11 @@ pub(super) fn targets(checkpoint: &Checkpoint, mix: &Mix) -> Result<Vec<Target>>
     let prediction = main..main + prediction_layers(checkpoint);
     let expected =
         names::expected(config).chain(prediction.flat_map(|layer| names::expected_prediction(config, layer)));
-    let layers = main + prediction_layers(checkpoint);
+    let model = Traits {
+        layers: main + prediction_layers(checkpoint),
+        is_tied: config.tie_word_embeddings,
+        has_experts: config.layers.iter().any(|layer| layer.moe),
+    };
     let mut targets: Vec<Target> = vec![];
     for expected in expected {
         for (name, shape, part) in placed(checkpoint, expected)? {
@@ -79,7 +83,7 @@ pub(super) fn targets(checkpoint: &Checkpoint, mix: &Mix) -> Result<Vec<Target>>
                     let columns = shape.last().copied().unwrap_or(1);
                     let kind = match shape.len() {
                         1 => BlockType::F32,
-                        _ => mix.matrix(&name, layers, config.tie_word_embeddings).that_divides(columns),
+                        _ => mix.matrix(&name, model).that_divides(columns),
                     };
                     targets.push(Target { name, shape, kind, parts: vec![part], offset: 0 });
                 }

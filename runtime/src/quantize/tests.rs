@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{BlockType, Conversion, InFlight, Mix, rows};
-use crate::checkpoint::{Checkpoint, FolderSource, MemorySource, Source, names};
+use crate::checkpoint::{Checkpoint, FolderSource, GenerationDefaults, MemorySource, Source, names};
 use crate::error::{Code, Result};
 use crate::platform::block_on;
 
@@ -106,6 +106,71 @@ fn what_has_the_type_already_is_copied() {
     assert_eq!((to.prediction_layers, from.prediction_layers), (1, 1));
     let texts = |checkpoint: &Checkpoint| block_on(checkpoint.text()).unwrap().unwrap().tokenizer;
     assert_eq!(texts(&from), texts(&to));
+}
+
+/// What generation_config.json says goes with the file: sampling, and tokens that end an answer.
+#[test]
+fn recommended_sampling_is_written() {
+    let mut from = golden("j_v2_lite");
+    let end = from.config.eos_token_ids.first().copied().unwrap_or(0) + 1;
+    from.generation = GenerationDefaults {
+        do_sample: Some(true),
+        temperature: Some(0.6),
+        top_p: Some(0.95),
+        top_k: Some(20),
+        min_p: None,
+        repetition_penalty: Some(1.05),
+        eos_token_ids: vec![end],
+    };
+    let to = |from: &Checkpoint| {
+        let conversion = block_on(Conversion::new(from.clone(), mix("q8_0"), "x")).unwrap();
+        block_on(conversion.unwritten()).unwrap()
+    };
+    let expected = GenerationDefaults { do_sample: None, eos_token_ids: vec![], ..from.generation.clone() };
+    assert_eq!(to(&from).generation, expected);
+    assert_eq!(to(&from).config.eos_token_ids.last(), Some(&end));
+    from.generation.do_sample = Some(false);
+    assert_eq!(to(&from).generation.temperature, Some(0.0), "greedy");
+}
+
+/// Before it is written, a file is planned as it will be read; its weights are not there.
+#[test]
+fn an_unwritten_file_is_the_written_one() {
+    for name in ["g_fp8_official", "j_v2_lite", "l_youtu_tied", "p_int4_compressed_tensors"] {
+        let conversion = block_on(Conversion::new(golden(name), mix("q4_k_m"), name)).unwrap();
+        let (planned, written) = (block_on(conversion.unwritten()).unwrap(), reopened(file(&conversion).unwrap()));
+        assert_eq!(planned.totals(true), written.totals(true), "{name}");
+        assert_eq!(planned.config, written.config, "{name}");
+        let embedding = planned.tensor(names::EMBED).unwrap();
+        let error = block_on(planned.read(embedding, 0, 16)).unwrap_err();
+        assert_eq!(error.code(), Code::Internal, "{error}");
+    }
+}
+
+/// A config alone stands for the files beside it, as far as their publishers store what it says.
+#[test]
+fn a_config_alone_is_the_checkpoint_beside_it() {
+    for name in ["e_bf16_sharded", "g_fp8_official", "p_int4_compressed_tensors"] {
+        let files = golden(name);
+        let config = block_on(files.source().read("config.json", 0, config_bytes(&files))).unwrap();
+        let described = Checkpoint::described_by(&config).unwrap();
+        assert_eq!(described.config, files.config, "{name}");
+        assert_eq!(described.totals(true).parameters, files.totals(true).parameters, "{name}");
+        let mut found: Vec<_> = described.tensors().map(|(name, tensor, role)| (name, &tensor.shape, role)).collect();
+        let mut expected: Vec<_> = files.tensors().map(|(name, tensor, role)| (name, &tensor.shape, role)).collect();
+        found.sort_unstable_by_key(|(name, ..)| *name);
+        expected.sort_unstable_by_key(|(name, ..)| *name);
+        assert_eq!(found, expected, "{name}");
+        assert!(block_on(described.read_f32(names::NORM)).is_err());
+    }
+    let mlx = golden("q_mlx_4bit");
+    let config = block_on(mlx.source().read("config.json", 0, config_bytes(&mlx))).unwrap();
+    let error = Checkpoint::described_by(&config).map(drop).unwrap_err();
+    assert!(error.message().contains("only the files say"), "{error}");
+}
+
+fn config_bytes(checkpoint: &Checkpoint) -> usize {
+    usize::try_from(block_on(checkpoint.source().size("config.json")).unwrap().unwrap()).unwrap()
 }
 
 /// A mix is what each tensor's rows allow.

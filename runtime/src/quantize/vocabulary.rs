@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::Value as Json;
 
 use super::container::{Keys, Value};
-use crate::checkpoint::gguf::{NAMES, patterns};
+use crate::checkpoint::gguf::{NAMES, patterns, takes_whole};
 use crate::checkpoint::{Checkpoint, TokenizerBytes};
 use crate::error::{Class, Error, Result, quote};
 use crate::language::Language;
@@ -43,7 +43,7 @@ pub(super) async fn keys(checkpoint: &Checkpoint, notes: &mut Vec<String>) -> Re
         return Ok(vec![]);
     };
     let lists = Lists::read("tokenizer.json", file, size)?;
-    let known = NAMES.into_iter().filter(|_| !lists.ignore_merges);
+    let known = NAMES.into_iter().filter(|name| takes_whole(name) == lists.ignore_merges);
     let pre = known.into_iter().find(|name| patterns(name).is_some_and(|patterns| lists.cuts_as(patterns, PROBE)));
     let mut keys = vec![];
     let mut put = |key: &str, value: Value| keys.push((format!("tokenizer.{key}"), value));

@@ -27,7 +27,8 @@ fn family(model_type: &str) -> Option<Family> {
         "glm_moe_dsa" => Family { indexer: Some(true), ..dense },
         "deepseek_v3" | "kimi_k2" | "glm4_moe_lite" => dense,
         "deepseek_v2" => Family { v2: true, ..dense },
-        "youtu" => Family { moe: false, ..dense },
+        // Under the second name in the code that was published beside the first weights.
+        "youtu" | "youtu_llm" => Family { moe: false, ..dense },
         _ => return None,
     })
 }
@@ -287,12 +288,24 @@ impl GenerationDefaults {
     /// # Errors
     /// [`Class::Json`], [`Class::Config`] as for config.json.
     pub fn parse(bytes: &[u8], vocab_size: u32) -> Result<GenerationDefaults> {
-        let members = parse_object(GENERATION_FILE, bytes)?;
-        let fields = Fields::new(GENERATION_FILE, &members);
+        GenerationDefaults::read(GENERATION_FILE, &parse_object(GENERATION_FILE, bytes)?, vocab_size)
+    }
+
+    /// Reads the members of a generation_config.json, which `file` holds in one form or another.
+    pub(in crate::checkpoint) fn read(
+        file: &str,
+        members: &BTreeMap<String, Json>,
+        vocab_size: u32,
+    ) -> Result<GenerationDefaults> {
+        let fields = Fields::new(file, members);
+        let given = |name| fields.get(name).map(|_| ());
         Ok(GenerationDefaults {
-            do_sample: fields.get("do_sample").map(|_| fields.flag("do_sample", false)).transpose()?,
+            do_sample: given("do_sample").map(|()| fields.flag("do_sample", false)).transpose()?,
             temperature: fields.number("temperature", 0.0..=2.0)?,
             top_p: fields.number("top_p", f64::from(f32::MIN_POSITIVE)..=1.0)?,
+            top_k: given("top_k").map(|()| fields.size("top_k", 0..=u32::MAX)).transpose()?,
+            min_p: fields.number("min_p", 0.0..=1.0)?,
+            repetition_penalty: fields.number("repetition_penalty", 0.01..=10.0)?,
             eos_token_ids: fields.token_ids("eos_token_id", vocab_size)?,
         })
     }

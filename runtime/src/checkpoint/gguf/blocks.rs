@@ -87,7 +87,7 @@ impl Refused {
             Refused::Unsupported(name) => {
                 let message = format!("tensor {}: stored as {name}; lyn runs {known}", quote(tensor));
                 Error::new(Code::UnsupportedModel, format!("{file}: {message}"))
-                    .with_help("download another quantisation of this model, such as Q8_0 or BF16")
+                    .with_help("download another quantisation of this model, such as Q2_K, Q4_K_M or Q8_0")
             }
             Refused::NoWeight(name) => {
                 refuse(Class::Dtype, format!("stored as {name}, which no weight is; expected one of {known}"))

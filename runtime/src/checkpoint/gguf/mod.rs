@@ -6,6 +6,7 @@ mod header;
 mod metadata;
 mod names;
 mod patterns;
+mod sampling;
 #[cfg(test)]
 mod tests;
 mod vocabulary;
@@ -13,10 +14,11 @@ mod vocabulary;
 use std::collections::HashMap;
 
 pub(crate) use self::names::{Place, place};
-pub(crate) use self::patterns::{NAMES, patterns};
+pub(crate) use self::patterns::{NAMES, patterns, takes_whole};
+pub(crate) use self::sampling::SAMPLING;
 
 use self::header::Header;
-use super::config::{GenerationDefaults, ModelConfig};
+use super::config::ModelConfig;
 use super::parts;
 use super::source::Source;
 use super::stored::{Stored, TextFiles};
@@ -32,7 +34,8 @@ pub(super) async fn open(source: &dyn Source, file: &str) -> Result<Stored> {
     }
     let has = |name: &str| parts.iter().any(|part| part.has(name));
     let config = config_of(first, &has)?;
-    Ok(Stored { config, generation: GenerationDefaults::default(), file: first.file.clone(), tensors })
+    let generation = sampling::defaults(&first.metadata)?;
+    Ok(Stored { config, generation, file: first.file.clone(), tensors })
 }
 
 /// The config in a header; `has` says which tensors there are.

@@ -1,8 +1,9 @@
 //! Patterns by which text is cut before merges, by `tokenizer.ggml.pre`: what tokenizer.json of the same models has.
 
 use crate::text::KIMI_K2;
+
 /// The names that are known.
-pub(crate) const NAMES: [&str; 4] = ["deepseek-v3", "deepseek-llm", "glm4", "kimi-k2"];
+pub(crate) const NAMES: [&str; 5] = ["deepseek-v3", "deepseek-llm", "glm4", "kimi-k2", "youtu"];
 
 /// The steps of a pre-tokenizer, each match a piece; none for a name that is not known.
 pub(crate) fn patterns(name: &str) -> Option<&'static [&'static str]> {
@@ -11,8 +12,14 @@ pub(crate) fn patterns(name: &str) -> Option<&'static [&'static str]> {
         "deepseek-llm" => &DEEPSEEK_LLM,
         "glm4" => &GLM4,
         "kimi-k2" => &[KIMI_K2],
+        "youtu" => &YOUTU,
         _ => return None,
     })
+}
+
+/// Whether a piece that is a token is taken whole, whatever merges lead to: `ignore_merges` in tokenizer.json.
+pub(crate) fn takes_whole(name: &str) -> bool {
+    name == "youtu"
 }
 
 /// V3, R1, V3.1, V3.2.
@@ -35,4 +42,10 @@ const DEEPSEEK_LLM: [&str; 6] = [
 /// GLM-4.7-Flash, GLM-5.
 const GLM4: [&str; 1] = [
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+];
+
+/// Youtu-LLM: scripts of East Asia and their signs apart, then words by their cases, and digits one by one.
+const YOUTU: [&str; 2] = [
+    r"[가-힣ㄱ-ㆎ]+|[！…“”‘’—：；，、-\u303f︰-﹏]+|[ㄅ-ㄯ]+|[一-龥\u3040-ゟ゠-ヿ]+",
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])?|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
 ];

@@ -1,5 +1,8 @@
 //! Files written by hand, right and wrong.
 
+mod cuts;
+mod sampling;
+
 use super::header::{FIRST_BYTES, Header, read};
 use super::{config, patterns, vocabulary};
 use crate::checkpoint::config::ModelConfig;
@@ -190,12 +193,29 @@ fn malformed_headers_are_refused() {
         assert!(text.contains(says) && text.contains("m.gguf"), "expected {says:?}, found {text}");
         assert_eq!(error.details().get("class").and_then(|class| class.as_str()), Some(class.name()), "{text}");
     }
-    let mut unsupported = draft();
-    unsupported.tensors.push(tensor("v.weight", &[256], 16, 0));
-    let error = open(unsupported.bytes()).expect_err("a codebook type");
-    let text = error.to_string();
-    assert_eq!(error.code(), crate::Code::UnsupportedModel);
-    assert!(text.contains("IQ2_XXS") && text.contains("Q4_0") && text.contains("v.weight"), "{text}");
+    for (number, name) in [
+        (9, "Q8_1"),
+        (15, "Q8_K"),
+        (16, "IQ2_XXS"),
+        (17, "IQ2_XS"),
+        (18, "IQ3_XXS"),
+        (19, "IQ1_S"),
+        (21, "IQ3_S"),
+        (22, "IQ2_S"),
+        (29, "IQ1_M"),
+        (34, "TQ1_0"),
+        (35, "TQ2_0"),
+        (40, "NVFP4"),
+        (41, "Q1_0"),
+    ] {
+        let mut unsupported = draft();
+        unsupported.tensors.push(tensor("v.weight", &[256], number, 0));
+        let error = open(unsupported.bytes()).expect_err(name);
+        let text = error.to_string();
+        assert_eq!(error.code(), crate::Code::UnsupportedModel, "{text}");
+        assert!([name, "Q4_0", "v.weight"].iter().all(|part| text.contains(part)), "{name}: {text}");
+        assert!(error.help().concat().contains("Q4_K_M"), "{name}: a way out, not {:?}", error.help());
+    }
     let error = open(vec![]).expect_err("empty");
     assert!(error.to_string().contains("empty"), "{error}");
 }
@@ -417,7 +437,7 @@ fn lists_of_tokens_are_a_tokenizer() {
     assert_eq!(file["added_tokens"], added);
     assert_eq!(file["pre_tokenizer"]["pretokenizers"].as_array().map(Vec::len), Some(4));
     for (draft, says) in [
-        (with_vocabulary(&["a"], &[1], &[], "youtu"), "found \"youtu\""),
+        (with_vocabulary(&["a"], &[1], &[], "falcon"), "found \"falcon\""),
         (with_vocabulary(&["a"], &[1, 1], &[], "glm4"), "expected 1 entries, as many as tokens, found 2"),
         (with_vocabulary(&["a"], &[7], &[], "glm4"), "token 0: expected a type from 1 to 6, found 7"),
         (with_vocabulary(&["a"], &[1], &["a"], "glm4"), "merge 0: expected two pieces"),
@@ -433,7 +453,7 @@ fn lists_of_tokens_are_a_tokenizer() {
 /// Every pattern is one that the linear-time engine takes.
 #[test]
 fn every_pre_tokenizer_compiles() {
-    for name in ["deepseek-v3", "deepseek-llm", "glm4", "kimi-k2"] {
+    for name in patterns::NAMES {
         let draft = with_vocabulary(&["a", "b", "ab"], &[1, 1, 1], &["a b"], name);
         let header = open(draft.bytes()).unwrap();
         let text = vocabulary::text(&header.metadata).unwrap().unwrap();

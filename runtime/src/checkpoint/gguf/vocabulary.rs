@@ -48,7 +48,7 @@ pub(super) fn text(metadata: &Metadata) -> Result<Option<TextFiles>> {
     }
     let pre = metadata.text("tokenizer.ggml.pre")?.unwrap_or("default");
     let Some(patterns) = patterns::patterns(pre) else {
-        let message = format!("lyn knows deepseek-v3, deepseek-llm, glm4 and kimi-k2, found {}", quote(pre));
+        let message = format!("expected one of {}, found {}", patterns::NAMES.join(", "), quote(pre));
         return Err(wrong("tokenizer.ggml.pre", message).with_help("put the model's tokenizer.json beside the file"));
     };
     let absent = |key: &str| wrong(key, "expected a list, found nothing".to_owned());
@@ -88,7 +88,7 @@ pub(super) fn text(metadata: &Metadata) -> Result<Option<TextFiles>> {
         added_tokens: added,
         pre_tokenizer: json!({ "type": "Sequence", "pretokenizers": steps }),
         decoder: json!({ "type": "ByteLevel" }),
-        model: Model { r#type: "BPE", ignore_merges: false, vocab: Vocab(vocab), merges },
+        model: Model { r#type: "BPE", ignore_merges: patterns::takes_whole(pre), vocab: Vocab(vocab), merges },
     };
     let unwritten = |error: serde_json::Error| wrong(TOKENS, error.to_string());
     let tokenizer = TokenizerBytes::Json(serde_json::to_vec(&file).map_err(unwritten)?);

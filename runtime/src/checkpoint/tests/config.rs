@@ -129,6 +129,7 @@ fn a_family_stands_for_what_its_config_leaves_out() {
         ("glm4_moe_lite", None, true, false),
         ("deepseek_v2", None, true, true),
         ("youtu", None, false, false),
+        ("youtu_llm", None, false, false),
     ] {
         let config = parsed(&json!({ "model_type": family }));
         assert_eq!(config.indexer.map(|indexer| indexer.rope_interleave), indexer, "{family}");
@@ -485,12 +486,19 @@ fn only_one_kind_of_quantisation_is_known() {
 #[test]
 fn recommended_sampling_is_read_where_it_is_told() {
     let read = |fields: Value| GenerationDefaults::parse(fields.to_string().as_bytes(), 16);
-    assert_eq!(read(json!({ "max_length": 5, "top_k": 3 })).unwrap(), GenerationDefaults::default());
-    let all = read(json!({ "do_sample": false, "temperature": 0, "top_p": 1, "eos_token_id": [1, 2] })).unwrap();
+    assert_eq!(read(json!({ "max_length": 5, "top_k": null })).unwrap(), GenerationDefaults::default());
+    let all = read(json!({
+        "do_sample": false, "temperature": 0, "top_p": 1, "top_k": 20, "min_p": 0.05, "repetition_penalty": 1.05,
+        "eos_token_id": [1, 2],
+    }))
+    .unwrap();
     let expected = GenerationDefaults {
         do_sample: Some(false),
         temperature: Some(0.0),
         top_p: Some(1.0),
+        top_k: Some(20),
+        min_p: Some(0.05),
+        repetition_penalty: Some(1.05),
         eos_token_ids: vec![1, 2],
     };
     assert_eq!(all, expected);
@@ -498,6 +506,8 @@ fn recommended_sampling_is_read_where_it_is_told() {
     assert_eq!(read(json!({ "temperature": 2 })).unwrap().temperature, Some(2.0));
     for (fields, says) in [
         (json!({ "temperature": 2.1 }), "temperature: expected a number from 0 to 2, found 2.1"),
+        (json!({ "top_k": -1 }), "top_k: expected a whole number in 0..=4294967295, found -1"),
+        (json!({ "repetition_penalty": 0 }), "repetition_penalty: expected a number from 0.01 to 10, found 0"),
         (json!({ "do_sample": 1 }), "do_sample: expected true or false, found 1"),
         (json!({ "eos_token_id": 16 }), "eos_token_id: expected token ids below vocab_size, 16, found 16"),
     ] {

@@ -28,6 +28,14 @@ fn a_checkpoint_recommends_or_says_nothing() {
         sampling(0.0, 0.25),
         "greedy, whatever the temperature"
     );
+    let more = GenerationDefaults {
+        top_k: Some(20),
+        min_p: Some(0.25),
+        repetition_penalty: Some(1.5),
+        ..GenerationDefaults::default()
+    };
+    let expected = SamplingParams { top_k: 20, min_p: 0.25, repetition_penalty: 1.5, ..SamplingParams::default() };
+    assert_eq!(SamplingParams::recommended(&more), expected);
 }
 
 #[test]

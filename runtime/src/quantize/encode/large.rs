@@ -2,7 +2,7 @@
 #![expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "codes are clamped to their bits")]
 
 use super::half_of;
-use super::search::{Affine, inverse, nearest, symmetric};
+use super::search::{Affine, by_square, extreme, inverse, nearest, symmetric};
 
 /// Values of a block.
 const N: usize = 256;
@@ -13,10 +13,6 @@ fn by_size<const N: usize>(values: &[f32; N]) -> [f32; N] {
     #[expect(clippy::cast_precision_loss, reason = "32 at most")]
     let mean = (squares / N as f32).sqrt();
     values.map(|value| mean + value.abs())
-}
-
-fn by_square<const N: usize>(values: &[f32; N]) -> [f32; N] {
-    values.map(|value| value * value)
 }
 
 /// What a block with minima stores.
@@ -67,7 +63,7 @@ fn without_minima(values: &[f32; N], most: f32, deep: f32) -> Option<([u8; 2], [
     for (group, scale) in groups.iter().zip(&mut scales) {
         *scale = symmetric(group, most, &by_square(group));
     }
-    let (scale, stored) = half_of(super::search::extreme(&scales) / -deep)?;
+    let (scale, stored) = half_of(extreme(&scales) / -deep)?;
     let by = inverse(scale);
     let scales = scales.map(|value| nearest(value * by).clamp(-deep, deep - 1.0));
     let mut codes = [0; N];

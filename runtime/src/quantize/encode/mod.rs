@@ -7,6 +7,7 @@
 mod large;
 mod search;
 mod small;
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -55,6 +56,8 @@ block_types! {
     Q4_K = "Q4_K", 12, 256, 144, Q5_0;
     Q3_K = "Q3_K", 11, 256, 110, IQ4_NL;
     Q2_K = "Q2_K", 10, 256, 84, IQ4_NL;
+    IQ4_XS = "IQ4_XS", 23, 256, 136, IQ4_NL;
+    MXFP4 = "MXFP4", 39, 32, 17, F16;
 }
 
 impl BlockType {
@@ -102,12 +105,14 @@ pub(crate) fn encode(kind: BlockType, values: &[f32]) -> Result<Vec<u8>, Unfit> 
         BlockType::Q5_0 => fits = each(values, &mut out, small::q5_0),
         BlockType::Q4_1 => fits = each(values, &mut out, small::q4_1),
         BlockType::Q4_0 => fits = each(values, &mut out, small::q4_0),
-        BlockType::IQ4_NL => fits = each(values, &mut out, small::iq4_nl),
+        BlockType::IQ4_NL => fits = each(values, &mut out, table::iq4_nl),
         BlockType::Q6_K => fits = each(values, &mut out, large::q6_k),
         BlockType::Q5_K => fits = each(values, &mut out, large::q5_k),
         BlockType::Q4_K => fits = each(values, &mut out, large::q4_k),
         BlockType::Q3_K => fits = each(values, &mut out, large::q3_k),
         BlockType::Q2_K => fits = each(values, &mut out, large::q2_k),
+        BlockType::IQ4_XS => fits = each(values, &mut out, table::iq4_xs),
+        BlockType::MXFP4 => fits = each(values, &mut out, table::mxfp4),
     }
     if fits {
         return Ok(out);

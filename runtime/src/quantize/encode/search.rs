@@ -40,6 +40,11 @@ pub(super) fn extreme(values: &[f32]) -> f32 {
     values.iter().fold(0.0, |most: f32, &value| if value.abs() > most.abs() { value } else { most })
 }
 
+/// Weights by which large values count for more: a model's sums depend on them.
+pub(super) fn by_square<const N: usize>(values: &[f32; N]) -> [f32; N] {
+    values.map(|value| value * value)
+}
+
 /// The scale that brings `scale · code` nearest to the values, weighted, for codes from −`most` to `most` − 1. It may be negative:
 /// the extreme gets the code at the long end.
 pub(super) fn symmetric<const N: usize>(values: &[f32; N], most: f32, weights: &[f32; N]) -> f32 {

@@ -38,6 +38,19 @@ fn value(kind: BlockType, block: &[u8], j: usize) -> f64 {
         BlockType::Q5_0 => half(block, 0) * (nibble(6) + fifth(2) - 16.0),
         BlockType::Q5_1 => half(block, 0) * (nibble(8) + fifth(4)) + half(block, 2),
         BlockType::IQ4_NL => half(block, 0) * IQ4[nibble(2) as usize],
+        BlockType::IQ4_XS => {
+            let g = j / 32;
+            let low = block[4 + g / 2] >> (g % 2 * 4) & 15;
+            let high = u16::from_le_bytes([block[2], block[3]]) >> (2 * g) & 3;
+            let byte = block[8 + 16 * g + j % 16];
+            let code = if j % 32 < 16 { byte & 15 } else { byte >> 4 };
+            half(block, 0) * (f64::from(low) + 16.0 * f64::from(high) - 32.0) * IQ4[usize::from(code)]
+        }
+        BlockType::MXFP4 => {
+            let code = nibble(1) as usize;
+            let sign = if code < 8 { 1.0 } else { -1.0 };
+            sign * [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0][code % 8] * 2f64.powi(i32::from(block[0]) - 127)
+        }
         BlockType::Q2_K => {
             let scales = block[j / 16];
             half(block, 80) * f64::from(scales & 15) * two_bits(16) - half(block, 82) * f64::from(scales >> 4)
@@ -110,6 +123,8 @@ fn each_type_is_as_near_as_it_can_be() {
         (BlockType::Q4_1, 0.0774),
         (BlockType::Q4_0, 0.0849),
         (BlockType::IQ4_NL, 0.0763),
+        (BlockType::IQ4_XS, 0.0771),
+        (BlockType::MXFP4, 0.1142),
         (BlockType::Q6_K, 0.0178),
         (BlockType::Q5_K, 0.0363),
         (BlockType::Q4_K, 0.0715),
@@ -128,7 +143,15 @@ fn each_type_is_as_near_as_it_can_be() {
 #[test]
 fn blocks_come_back_as_they_were() {
     let values = normal(256 * 8, 2);
-    for kind in [BlockType::Q8_0, BlockType::Q5_0, BlockType::Q4_0, BlockType::F16, BlockType::BF16, BlockType::F32] {
+    for kind in [
+        BlockType::Q8_0,
+        BlockType::Q5_0,
+        BlockType::Q4_0,
+        BlockType::MXFP4,
+        BlockType::F16,
+        BlockType::BF16,
+        BlockType::F32,
+    ] {
         let once = decode(kind, &encode(kind, &values).unwrap());
         let again: Vec<f32> = once.iter().map(|value| *value as f32).collect();
         assert_eq!(once, decode(kind, &encode(kind, &again).unwrap()), "{}", kind.name());
@@ -138,6 +161,25 @@ fn blocks_come_back_as_they_were() {
     let decoded: Vec<f32> =
         decode(BlockType::Q4_0, &encode(BlockType::Q4_0, &int4).unwrap()).iter().map(|v| *v as f32).collect();
     assert_eq!(decoded, int4);
+}
+
+/// Every block of MXFP4, whichever codes it lacks, and under the smallest and the largest power of two.
+#[test]
+fn four_bit_floats_are_kept_exactly() {
+    const SIZES: [f32; 8] = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0];
+    for exponent in [-124, -7, 0, 125] {
+        for most in 0..8 {
+            let code = |place: u16| {
+                let size = SIZES[usize::from(place * 7 % 8).min(most)];
+                if place.is_multiple_of(3) { -size } else { size }
+            };
+            let values: Vec<f32> = (0..32).map(|place| code(place) * 2f32.powi(exponent)).collect();
+            let decoded = decode(BlockType::MXFP4, &encode(BlockType::MXFP4, &values).unwrap());
+            let expected: Vec<f64> = values.iter().map(|value| f64::from(*value)).collect();
+            assert_eq!(decoded, expected, "2^{exponent}, sizes up to {}", SIZES[most]);
+        }
+    }
+    assert_eq!(encode(BlockType::MXFP4, &[0.0; 32]).unwrap()[0], 1, "a scale that readers take");
 }
 
 /// No value is farther off than two steps of its block, whatever stands in it; what stands out is not lost.
@@ -163,7 +205,9 @@ fn adversarial_blocks_stay_in_bounds() {
         let steps = match kind {
             BlockType::Q2_K => 3.0,
             BlockType::Q3_K => 7.0,
-            BlockType::Q4_0 | BlockType::Q4_1 | BlockType::IQ4_NL | BlockType::Q4_K => 15.0,
+            BlockType::Q4_0 | BlockType::Q4_1 | BlockType::IQ4_NL | BlockType::IQ4_XS | BlockType::Q4_K => 15.0,
+            // Its largest codes are a third of the range apart.
+            BlockType::MXFP4 => 6.0,
             BlockType::Q5_0 | BlockType::Q5_1 | BlockType::Q5_K => 31.0,
             BlockType::Q6_K => 63.0,
             _ => 255.0,
@@ -193,7 +237,7 @@ fn what_no_type_can_hold_is_refused() {
         let mut large = normal(512, 6);
         large[300] = -3e38;
         match kind {
-            BlockType::F32 | BlockType::BF16 => assert!(encode(*kind, &large).is_ok()),
+            BlockType::F32 | BlockType::BF16 | BlockType::MXFP4 => assert!(encode(*kind, &large).is_ok()),
             _ => assert_eq!(encode(*kind, &large), Err(Unfit(-3e38)), "{}", kind.name()),
         }
     }
@@ -205,5 +249,7 @@ fn rows_that_blocks_do_not_divide_get_smaller_blocks() {
     assert_eq!(kinds(BlockType::Q4_K), [BlockType::Q4_K, BlockType::Q5_0, BlockType::F16]);
     assert_eq!(kinds(BlockType::Q6_K), [BlockType::Q6_K, BlockType::Q8_0, BlockType::F16]);
     assert_eq!(kinds(BlockType::Q2_K), [BlockType::Q2_K, BlockType::IQ4_NL, BlockType::F16]);
+    assert_eq!(kinds(BlockType::IQ4_XS), [BlockType::IQ4_XS, BlockType::IQ4_NL, BlockType::F16]);
+    assert_eq!(kinds(BlockType::MXFP4), [BlockType::MXFP4, BlockType::MXFP4, BlockType::F16]);
     assert_eq!(kinds(BlockType::BF16), [BlockType::BF16; 3]);
 }

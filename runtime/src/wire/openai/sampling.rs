@@ -120,11 +120,12 @@ impl Sampling<'_> {
         let biases = self.logit_bias.into_iter().flatten();
         SamplingParams {
             temperature: self.temperature.map_or(defaults.temperature, single),
-            top_k: self.top_k.and_then(|value| u32::try_from(value).ok()).unwrap_or(0),
+            // -1 is all, as 0 is.
+            top_k: self.top_k.map_or(defaults.top_k, |value| u32::try_from(value).unwrap_or(0)),
             // A share too small for f32 still keeps the likeliest token.
             top_p: self.top_p.map_or(defaults.top_p, |share| single(share).max(f32::MIN_POSITIVE)),
             min_p: self.min_p.map_or(defaults.min_p, single),
-            repetition_penalty: self.repetition_penalty.map_or(1.0, single),
+            repetition_penalty: self.repetition_penalty.map_or(defaults.repetition_penalty, single),
             presence_penalty: self.presence_penalty.map_or(0.0, single),
             frequency_penalty: self.frequency_penalty.map_or(0.0, single),
             // Keys that are no ids are nobody's tokens.
@@ -152,4 +153,26 @@ impl Sampling<'_> {
 /// Negative seeds are as good as others.
 fn seed_bits(seed: &Number) -> Option<u64> {
     seed.as_u64().or_else(|| seed.as_i64().map(i64::cast_unsigned))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a request does not say, the model's recommendation does; 0 and −1 are values as any other.
+    #[test]
+    fn requests_beat_recommendations() {
+        let recommended =
+            SamplingParams { top_k: 20, min_p: 0.25, repetition_penalty: 1.5, ..SamplingParams::default() };
+        let shown = |sampling: Sampling<'_>| {
+            let params = sampling.params(recommended.clone());
+            (params.top_k, params.min_p, params.repetition_penalty)
+        };
+        assert_eq!(shown(Sampling::default()), (20, 0.25, 1.5));
+        for all in [0, -1] {
+            let own =
+                Sampling { top_k: Some(all), min_p: Some(0.0), repetition_penalty: Some(1.0), ..Sampling::default() };
+            assert_eq!(shown(own), (0, 0.0, 1.0));
+        }
+    }
 }
