@@ -140,13 +140,20 @@ impl<'a> Scores<'a> {
     /// llama.cpp tells only of what it writes: a request for each place, of which it has read all but the last token.
     async fn one_by_one(&self, ids: &[u32], from: usize) -> Result<Vec<KnownPlace>> {
         let root = self.upstream.address().root();
+        // A token that is text by itself.
+        let whole = self.tokenizer.encode("a", false)?.first().copied();
         let mut places = vec![];
         for (place, &next) in ids.iter().enumerate().skip(from) {
-            let body = json!({
+            let mut body = json!({
                 "prompt": ids.get(..place), "n_predict": 1, "n_probs": self.top, "temperature": 0, "cache_prompt": true,
                 "stream": false,
             });
-            let answer = self.upstream.post(&root, "/completion", &body, self.most(8)).await?;
+            let mut answer = self.upstream.post(&root, "/completion", &body, self.most(8)).await?;
+            if answer.pointer("/completion_probabilities/0").is_none() {
+                // Of half a character it tells nothing. What it chooses is forced; what it tells is from before the choice.
+                body["logit_bias"] = json!([[whole, 1000]]);
+                answer = self.upstream.post(&root, "/completion", &body, self.most(8)).await?;
+            }
             let top = answer.pointer("/completion_probabilities/0/top_logprobs").and_then(Value::as_array);
             let top = top.ok_or_else(|| self.nothing(place))?.iter().map(|entry| {
                 let id = entry.get("id").and_then(Value::as_u64).and_then(|id| u32::try_from(id).ok());

@@ -108,6 +108,10 @@ fn llama_cpp_is_asked_place_by_place() {
         }
         assert_eq!(asked.line, "POST /completion");
         let read = asked.json()["prompt"].as_array().map_or(0, Vec::len);
+        if read == 1 && asked.json()["logit_bias"].is_null() {
+            // It would write half a character.
+            return said(&json!({ "content": "", "completion_probabilities": [] }));
+        }
         // Of the last token it does not tell.
         let next = if read == 3 { 6 } else { known[read] };
         let top = json!([{ "id": next, "token": "x", "logprob": -0.5 }, { "id": 5, "token": "y", "logprob": -1.25 }]);
@@ -118,7 +122,7 @@ fn llama_cpp_is_asked_place_by_place() {
     assert_eq!(places[..2], expected()[..2]);
     assert_eq!(places[2], KnownPlace::new(None, vec![(6, -0.5), (5, -1.25)]).unwrap());
     let later = run(Scores::new(&there, "m", &tokenizer, 2).score(&ids, 3)).unwrap();
-    assert_eq!((later.len(), server.chats().len()), (1, 4), "only what is wanted is asked for");
+    assert_eq!((later.len(), server.chats().len()), (1, 5), "only what is wanted is asked for");
 }
 
 #[test]

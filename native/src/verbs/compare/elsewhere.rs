@@ -16,7 +16,7 @@ use crate::upstream::Upstream;
 use crate::upstream::scores::Scores;
 
 /// An engine elsewhere, one of its models, and what connects to it.
-pub(super) struct Elsewhere {
+pub(super) struct OtherEngine {
     /// Taken when dropped, because a look-up of a name may still run and is not worth waiting for.
     runtime: Option<Runtime>,
     upstream: Upstream,
@@ -24,10 +24,10 @@ pub(super) struct Elsewhere {
     top: u32,
 }
 
-impl Elsewhere {
+impl OtherEngine {
     /// Connects, and finds the model. Errors: `bad_request` for a bad address, `io` for a bad file of keys, `upstream` where the model
     /// cannot be found out.
-    pub(super) fn open(app: &App, options: &CompareArgs, address: &str) -> Result<Elsewhere> {
+    pub(super) fn open(app: &App, options: &CompareArgs, address: &str) -> Result<OtherEngine> {
         let upstream = remote::connect(app, address, &options.access)?;
         let wanted = match &options.second {
             None => None,
@@ -40,7 +40,7 @@ impl Elsewhere {
             Code::Upstream if wanted.is_none() => error.with_help("check the address, and name the model there as B"),
             _ => error,
         })?;
-        Ok(Elsewhere { runtime: Some(runtime), upstream, model, top: options.upstream_top })
+        Ok(OtherEngine { runtime: Some(runtime), upstream, model, top: options.upstream_top })
     }
 
     /// Where it is.
@@ -85,7 +85,7 @@ impl Elsewhere {
     }
 }
 
-impl Drop for Elsewhere {
+impl Drop for OtherEngine {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();

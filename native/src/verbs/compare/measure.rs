@@ -2,14 +2,14 @@
 
 use lyn::error::{Code, Error, Result};
 use lyn::inspect::compare::{
-    self, Comparison, DEPTHS, DenseShare, Haystack, Needle, PROMPT, Pair, Probe, SpeedRow, Told, Totals, crossover,
+    self, Comparison, DEPTHS, DenseShare, Haystack, Needle, PROMPT, Pair, Probe, SpeedRow, Tally, Told, crossover,
 };
 use lyn::platform::block_on;
 use lyn::text::Tokenizer;
 use serde::Serialize;
 
 use super::args::{CompareArgs, Lengths};
-use super::elsewhere::Elsewhere;
+use super::elsewhere::OtherEngine;
 use crate::App;
 use crate::terminal::StageProgress;
 use crate::terminal::progress::Unit;
@@ -23,7 +23,7 @@ pub(super) struct Text<'a> {
 }
 
 /// All that was measured.
-pub(super) struct Found {
+pub(super) struct Findings {
     pub(super) comparison: Comparison,
     pub(super) dense_share: Option<DenseShare>,
     pub(super) needles: Vec<Searched>,
@@ -64,37 +64,37 @@ pub(super) fn all(
     app: &App,
     options: &CompareArgs,
     pair: &mut Pair<'_>,
-    elsewhere: Option<&Elsewhere>,
+    elsewhere: Option<&OtherEngine>,
     text: &Text<'_>,
     dense: Option<usize>,
-) -> Result<Found> {
+) -> Result<Findings> {
     // First: lengths that are too short are known before anything is read.
     let needles = needles(app, options, pair, elsewhere, text)?;
     let comparison = read(app, options, pair, elsewhere, text)?;
     let needles = search(app, pair, elsewhere, text, &needles)?;
     let speeds = speeds(app, options, pair)?;
     let crossover = dense.filter(|_| !speeds.is_empty()).map(|dense| sparse_from(&speeds, dense));
-    Ok(Found { comparison, dense_share: None, needles, speeds, crossover })
+    Ok(Findings { comparison, dense_share: None, needles, speeds, crossover })
 }
 
 fn read(
     app: &App,
     options: &CompareArgs,
     pair: &mut Pair<'_>,
-    elsewhere: Option<&Elsewhere>,
+    elsewhere: Option<&OtherEngine>,
     text: &Text<'_>,
 ) -> Result<Comparison> {
     let _working = app.interrupt.work();
     let mut progress = StageProgress::new(&app.terminal, "comparing", Unit::Tokens);
-    let mut totals = Totals::default();
+    let mut tally = Tally::default();
     for window in compare::windows(text.begin, text.ids, options.window) {
         let told: Option<Told> = elsewhere.map(|it| it.told(app, text.tokenizer, &window.text)).transpose()?;
-        block_on(pair.read(&window, told.as_ref(), &mut totals, &mut |done| {
+        block_on(pair.read(&window, told.as_ref(), &mut tally, &mut |done| {
             progress.update(done.into(), text.ids.len() as u64);
             !app.interrupt.asked()
         }))?;
     }
-    totals.finish()
+    tally.finish()
 }
 
 /// Of the first window: what dense attention would weigh is computed token by token.
@@ -112,7 +112,7 @@ fn needles(
     app: &App,
     options: &CompareArgs,
     pair: &mut Pair<'_>,
-    elsewhere: Option<&Elsewhere>,
+    elsewhere: Option<&OtherEngine>,
     text: &Text<'_>,
 ) -> Result<Vec<(u32, [Needle; DEPTHS.len()])>> {
     let Some(wanted) = &options.needles else { return Ok(vec![]) };
@@ -130,7 +130,7 @@ fn needles(
 fn search(
     app: &App,
     pair: &mut Pair<'_>,
-    elsewhere: Option<&Elsewhere>,
+    elsewhere: Option<&OtherEngine>,
     text: &Text<'_>,
     needles: &[(u32, [Needle; DEPTHS.len()])],
 ) -> Result<Vec<Searched>> {
@@ -163,7 +163,7 @@ fn search(
 
 fn asked_elsewhere(
     app: &App,
-    elsewhere: &Elsewhere,
+    elsewhere: &OtherEngine,
     text: &Text<'_>,
     needle: &Needle,
     went_on: &mut dyn FnMut(u32) -> bool,

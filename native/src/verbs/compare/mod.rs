@@ -18,9 +18,9 @@ use lyn::memory::{CacheType, ContextSize};
 
 pub(crate) use args::CompareArgs;
 use args::Lengths;
-use elsewhere::Elsewhere;
-use measure::{Found, Text};
-use show::{Report, Side};
+use elsewhere::OtherEngine;
+use measure::{Findings, Text};
+use show::{Shown, Side};
 
 use crate::flags::CacheTypeArg;
 use crate::text::quoted;
@@ -41,7 +41,7 @@ pub(crate) fn run(app: &App, options: &CompareArgs) -> Ended {
     };
     let passed = options.max_kl.is_none_or(|most| found.comparison.kl.mean <= most);
     let piece = |id: u32| engine.tokenizer().map(|tokenizer| tokenizer.decode(&[id])).unwrap_or_default();
-    let report = Report { options, found: &found, sides: &sides, passed, piece: &piece };
+    let report = Shown { options, found: &found, sides: &sides, passed, piece: &piece };
     if app.terminal.json {
         app.terminal.document(&report.document());
     } else {
@@ -59,7 +59,7 @@ struct Setup<'a> {
 }
 
 /// Both sides here.
-fn here(app: &App, options: &CompareArgs, text: &str) -> Result<(Found, [Side; 2], Engine)> {
+fn here(app: &App, options: &CompareArgs, text: &str) -> Result<(Findings, [Side; 2], Engine)> {
     let setup = Setup {
         model: &options.first,
         device: &app.device,
@@ -106,7 +106,7 @@ fn here(app: &App, options: &CompareArgs, text: &str) -> Result<(Found, [Side; 2
 }
 
 /// The second side behind an address.
-fn there(app: &App, options: &CompareArgs, address: &str, text: &str) -> Result<(Found, [Side; 2], Engine)> {
+fn there(app: &App, options: &CompareArgs, address: &str, text: &str) -> Result<(Findings, [Side; 2], Engine)> {
     let own = [
         ("--dense", options.dense),
         ("--against-device", options.against_device.is_some()),
@@ -117,7 +117,7 @@ fn there(app: &App, options: &CompareArgs, address: &str, text: &str) -> Result<
         let message = format!("{flag}: with --upstream, B runs elsewhere");
         return Err(super::refuse(message).with_help("set the other engine up where it runs"));
     }
-    let elsewhere = Elsewhere::open(app, options, address)?;
+    let elsewhere = OtherEngine::open(app, options, address)?;
     let setup = Setup {
         model: &options.first,
         device: &app.device,

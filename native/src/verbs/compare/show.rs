@@ -5,8 +5,8 @@ use lyn::inspect::compare::{DEPTHS, DenseShare, Estimator};
 use serde_json::{Value, json};
 
 use super::args::CompareArgs;
-use super::elsewhere::Elsewhere;
-use super::measure::{Crossover, Found};
+use super::elsewhere::OtherEngine;
+use super::measure::{Crossover, Findings};
 use crate::flags;
 use crate::terminal::table::{count, facts, table};
 use crate::text::quoted;
@@ -23,21 +23,21 @@ pub(super) struct Side {
 
 impl Side {
     /// An engine elsewhere, of which less is known.
-    pub(super) fn elsewhere(elsewhere: &Elsewhere) -> Side {
+    pub(super) fn elsewhere(elsewhere: &OtherEngine) -> Side {
         Side { model: elsewhere.model.clone(), place: elsewhere.host(), attention: "upstream", cache_type: None }
     }
 }
 
 /// All that is told.
-pub(super) struct Report<'a> {
+pub(super) struct Shown<'a> {
     pub(super) options: &'a CompareArgs,
-    pub(super) found: &'a Found,
+    pub(super) found: &'a Findings,
     pub(super) sides: &'a [Side; 2],
     pub(super) passed: bool,
     pub(super) piece: &'a dyn Fn(u32) -> String,
 }
 
-impl Report<'_> {
+impl Shown<'_> {
     /// Lines and tables.
     pub(super) fn text(&self) -> String {
         let mut text = self.facts();

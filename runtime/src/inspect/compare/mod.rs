@@ -8,19 +8,19 @@ mod known;
 mod needles;
 mod share;
 mod speed;
-mod totals;
+mod tally;
 
 pub use known::KnownPlace;
 pub use needles::{DEPTHS, Haystack, Needle, Probe};
 pub use share::{DenseShare, dense_share};
 pub use speed::{PROMPT, SpeedRow, crossover};
-pub use totals::{Comparison, Departure, Divergence, Estimator, Totals};
+pub use tally::{Comparison, Departure, Divergence, Estimator, Tally};
 
 use crate::engine::Engine;
 use crate::error::{Code, Error, Result};
 use crate::generate::{Chunk, SequenceId, Wanted};
 use crate::platform::Instant;
-use totals::Second;
+use tally::Second;
 
 /// The sides that run here, one or two: of each the engine, and the positions that attention reads for a token, none for all.
 pub struct Pair<'a> {
@@ -130,7 +130,7 @@ impl<'a> Pair<'a> {
         &mut self,
         window: &Window,
         told: Option<&Told>,
-        totals: &mut Totals,
+        tally: &mut Tally,
         progress: &mut dyn FnMut(u32) -> bool,
     ) -> Result<()> {
         self.check(window.text.len())?;
@@ -141,7 +141,7 @@ impl<'a> Pair<'a> {
         let opened: Vec<Result<SequenceId>> = (0..self.sides()).map(|side| self.engine(side).runner().open()).collect();
         let sequences: Result<Vec<SequenceId>> = opened.iter().cloned().collect();
         let read = match sequences {
-            Ok(sequences) => self.steps(window, &sequences, told, totals, progress).await,
+            Ok(sequences) => self.steps(window, &sequences, told, tally, progress).await,
             Err(error) => Err(error),
         };
         for (side, sequence) in opened.into_iter().enumerate() {
@@ -157,11 +157,11 @@ impl<'a> Pair<'a> {
         window: &Window,
         sequences: &[SequenceId],
         told: Option<&Told>,
-        totals: &mut Totals,
+        tally: &mut Tally,
         progress: &mut dyn FnMut(u32) -> bool,
     ) -> Result<()> {
         let step = self.step_tokens();
-        totals.seconds[1] += told.map_or(0.0, |told| told.seconds);
+        tally.seconds[1] += told.map_or(0.0, |told| told.seconds);
         let mut at = window.before;
         for (place, ids) in window.text.chunks(step).enumerate() {
             let mut logits = [vec![], vec![]];
@@ -169,10 +169,10 @@ impl<'a> Pair<'a> {
             for (side, &sequence) in sequences.iter().enumerate() {
                 let started = Instant::now();
                 logits[side] = self.rows(side, sequence, ids).await?;
-                totals.seconds[side] += started.elapsed().as_secs_f64();
+                tally.seconds[side] += started.elapsed().as_secs_f64();
                 words[side] = self.engine(side).runner().row_words();
             }
-            totals.read += ids.len();
+            tally.read += ids.len();
             let size = self.engine(0).dims().vocab_size as usize;
             let first = place * step;
             // What follows the last token of a window is not looked at.
@@ -181,7 +181,7 @@ impl<'a> Pair<'a> {
                 let logits = |side: usize| &logits[side][row * words[side]..][..size];
                 let second = told.and_then(|told| told.places.get(first + row));
                 let second = second.map_or_else(|| Second::Row(logits(1)), Second::Told);
-                totals.add(logits(0), second, *next, at)?;
+                tally.add(logits(0), second, *next, at)?;
                 at += 1;
             }
             if !progress(at) {

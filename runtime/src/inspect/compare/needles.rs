@@ -5,7 +5,7 @@ use std::ops::Range;
 use lyn_shaders::case::Random;
 use serde::Serialize;
 
-use super::totals::Summary;
+use super::tally::Summary;
 use super::{KnownPlace, Pair};
 use crate::error::{Code, Error, Result};
 use crate::generate::trace::selections;

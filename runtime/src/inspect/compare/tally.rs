@@ -66,7 +66,7 @@ pub struct Departure {
 
 /// Sums so far.
 #[derive(Default)]
-pub struct Totals {
+pub struct Tally {
     negative_log: [f64; 2],
     unknown: u32,
     estimator: Estimator,
@@ -128,7 +128,7 @@ impl<'a> Summary<'a> {
     }
 }
 
-impl Totals {
+impl Tally {
     /// Adds what both sides expect at a place, where `next` comes.
     pub(super) fn add(&mut self, first: &[f32], second: Second<'_>, next: u32, at: u32) -> Result<()> {
         let first = Summary::of(first)?;
@@ -209,12 +209,12 @@ mod tests {
     #[test]
     fn a_divergence_is_that_of_its_definition() {
         let (p, q) = (logs([0.5, 0.25, 0.25]), logs([0.25, 0.5, 0.25]));
-        let mut totals = Totals { read: 3, ..Totals::default() };
-        totals.add(&p, Second::Row(&q), 0, 7).unwrap();
+        let mut tally = Tally { read: 3, ..Tally::default() };
+        tally.add(&p, Second::Row(&q), 0, 7).unwrap();
         // A constant on all logits changes nothing.
-        totals.add(&p.map(|x| x + 5.0), Second::Row(&p), 1, 8).unwrap();
-        totals.add(&q, Second::Row(&q), 2, 9).unwrap();
-        let found = totals.finish().unwrap();
+        tally.add(&p.map(|x| x + 5.0), Second::Row(&p), 1, 8).unwrap();
+        tally.add(&q, Second::Row(&q), 2, 9).unwrap();
+        let found = tally.finish().unwrap();
         let expected = 0.25 * 2f64.ln();
         assert!((found.kl.worst - expected).abs() < 1e-6 && found.kl.worst_at == 7, "{found:?}");
         assert!((found.kl.mean - expected / 3.0).abs() < 1e-6 && found.kl.median < 1e-6, "{found:?}");
@@ -233,29 +233,29 @@ mod tests {
     fn what_is_told_in_part_bounds_perplexity_and_divergence() {
         let p = logs([0.25, 0.25, 0.25, 0.25]);
         let place = |next: Option<f64>| KnownPlace::new(next, vec![(0, 0.5f64.ln())]).unwrap();
-        let mut totals = Totals::default();
-        totals.add(&p, Second::Told(&place(None)), 1, 0).unwrap();
-        let found = totals.finish().unwrap();
+        let mut tally = Tally::default();
+        tally.add(&p, Second::Told(&place(None)), 1, 0).unwrap();
+        let found = tally.finish().unwrap();
         let buckets = 0.25 * 0.5f64.ln() + 0.75 * 1.5f64.ln();
         assert!((found.kl.mean - buckets).abs() < 1e-6 && found.kl.estimator == Estimator::LowerBound, "{found:?}");
         // No token but the first has more than the half that is left.
         assert!((found.perplexity[1] - 2.0).abs() < 1e-6 && found.unknown_tokens == 1, "{found:?}");
-        let mut totals = Totals::default();
-        totals.add(&p, Second::Told(&place(Some(0.25f64.ln()))), 1, 0).unwrap();
-        let nearer = totals.finish().unwrap();
+        let mut tally = Tally::default();
+        tally.add(&p, Second::Told(&place(Some(0.25f64.ln()))), 1, 0).unwrap();
+        let nearer = tally.finish().unwrap();
         let buckets = 0.25 * 0.5f64.ln() + 0.5 * 2f64.ln();
         assert!((nearer.kl.mean - buckets).abs() < 1e-6, "{nearer:?}");
         assert!((nearer.perplexity[1] - 4.0).abs() < 1e-6 && nearer.unknown_tokens == 0, "{nearer:?}");
-        let mut totals = Totals::default();
-        totals.add(&p, Second::Row(&logs([0.5, 0.25, 0.125, 0.125])), 1, 0).unwrap();
-        let whole = totals.finish().unwrap().kl.mean;
+        let mut tally = Tally::default();
+        tally.add(&p, Second::Row(&logs([0.5, 0.25, 0.125, 0.125])), 1, 0).unwrap();
+        let whole = tally.finish().unwrap().kl.mean;
         assert!(found.kl.mean < nearer.kl.mean && nearer.kl.mean < whole, "{found:?} {nearer:?} {whole}");
     }
 
     #[test]
     fn what_is_no_number_is_refused() {
-        let error = Totals::default().add(&[0.0, f32::NAN], Second::Row(&[0.0, 1.0]), 0, 0).unwrap_err();
+        let error = Tally::default().add(&[0.0, f32::NAN], Second::Row(&[0.0, 1.0]), 0, 0).unwrap_err();
         assert_eq!(error.code(), Code::NonFinite);
-        assert_eq!(Totals::default().finish().unwrap_err().code(), Code::BadRequest);
+        assert_eq!(Tally::default().finish().unwrap_err().code(), Code::BadRequest);
     }
 }
