@@ -81,9 +81,9 @@ pub(crate) enum Verb {
     /// Remove a downloaded model
     #[command(before_help = "Examples:\n  lyn rm org/name\n  lyn rm org/name-GGUF:Q8_0 --yes")]
     Rm(RmArgs),
-    /// Compare what two models, adapters or kinds of attention expect of a text
+    /// Compare what two models, engines, adapters or kinds of attention expect of a text
     #[command(
-        before_help = "Examples:\n  lyn compare path/to/model model-Q4_K_M.gguf\n  lyn compare path/to/model --dense\n  lyn compare --device vulkan:0 --against-device cpu --max-kl 1e-6"
+        before_help = "Examples:\n  lyn compare path/to/model model-Q4_K_M.gguf\n  lyn compare path/to/model --dense\n  lyn compare --device vulkan:0 --against-device cpu --max-kl 1e-6\n  lyn compare path/to/model --upstream http://127.0.0.1:8000/v1\n  lyn compare path/to/model --dense --needles auto --speed auto"
     )]
     Compare(CompareArgs),
     /// Show a model's architecture and size, from its headers

@@ -13,7 +13,7 @@ use tokio::runtime::{Builder, Runtime};
 use crate::App;
 use crate::answer::Screen;
 use crate::ask::Ask;
-use crate::flags::{AnswerArgs, AttentionArg, EngineArgs, UpstreamArgs};
+use crate::flags::{AnswerArgs, AttentionArg, EngineArgs, UpstreamAccess, UpstreamArgs};
 use crate::interrupt::Interrupt;
 use crate::terminal::table::count;
 use crate::text::quoted;
@@ -69,20 +69,12 @@ impl Remote {
     /// `io` for a bad key file, `upstream` where the model cannot be found out.
     pub(crate) fn open(app: &App, options: &UpstreamArgs, engine: &EngineArgs) -> Result<Option<Remote>> {
         let Some(address) = &options.upstream else { return Ok(None) };
-        let address = Address::parse(address)?;
-        let keys = ApiKeys::read(options.upstream_key_file.as_deref())?;
-        let upstream = Upstream::new(address, &keys, options.upstream_profile, Patience::default())?;
-        if let Some(text) = upstream.privacy() {
-            app.terminal.warn("upstream", &text);
-        }
+        let upstream = connect(app, address, &options.access)?;
         let idle = unused(engine);
         if !idle.is_empty() {
             app.terminal.note(&format!("note: ignored with --upstream, which loads no model: {}", idle.join(", ")));
         }
-        let runtime = Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| Error::new(Code::Internal, format!("the connection runtime did not start: {error}")))?;
+        let runtime = runtime()?;
         let _working = app.interrupt.work();
         // The default names a model that is built in here, and hardly one there.
         let wanted = engine.model.to_str().ok_or_else(|| {
@@ -176,8 +168,24 @@ impl Drop for Remote {
     }
 }
 
+/// The engine at an address. Says where prompts go. Errors: as [`Remote::open`].
+pub(crate) fn connect(app: &App, address: &str, access: &UpstreamAccess) -> Result<Upstream> {
+    let keys = ApiKeys::read(access.upstream_key_file.as_deref())?;
+    let upstream = Upstream::new(Address::parse(address)?, &keys, access.upstream_profile, Patience::default())?;
+    if let Some(text) = upstream.privacy() {
+        app.terminal.warn("upstream", &text);
+    }
+    Ok(upstream)
+}
+
+/// What connections run on. Errors: `internal`.
+pub(crate) fn runtime() -> Result<Runtime> {
+    let runtime = Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| Error::new(Code::Internal, format!("the connection runtime did not start: {error}")))
+}
+
 /// Waits for a stop.
-async fn asked(interrupt: &Interrupt) {
+pub(crate) async fn asked(interrupt: &Interrupt) {
     while !interrupt.asked() {
         tokio::time::sleep(LISTEN).await;
     }

@@ -8,7 +8,7 @@ mod upstream;
 pub(crate) use self::answer::{AnswerArgs, Bounded, OrDefault, ReasoningTo, SamplingArgs, Switch, number_or_default};
 pub(crate) use self::common::{AskArgs, Common, ProgressArg, When};
 pub(crate) use self::engine::{AttentionArg, CacheTypeArg, EngineArgs, ModelArg, context};
-pub(crate) use self::upstream::{RouteArgs, UpstreamArgs};
+pub(crate) use self::upstream::{RouteArgs, UpstreamAccess, UpstreamArgs};
 
 /// `version (commit) · wgpu version · target`.
 pub(crate) const VERSION: &str = env!("LYN_VERSION");

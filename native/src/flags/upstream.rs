@@ -13,6 +13,14 @@ pub(crate) struct UpstreamArgs {
     /// Use another engine with OpenAI's API; generate and chat then load no model, and --model is a model id there
     #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
     pub(crate) upstream: Option<String>,
+    #[command(flatten)]
+    pub(crate) access: UpstreamAccess,
+}
+
+/// What it takes to ask another engine.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Upstream")]
+pub(crate) struct UpstreamAccess {
     /// Kind of engine; default: detected
     #[arg(long, value_name = "KIND")]
     pub(crate) upstream_profile: Option<Profile>,

@@ -96,6 +96,11 @@ impl Address {
         Address { path: path.to_owned(), ..self.clone() }
     }
 
+    /// The same without the `/v1` at its end: where routes are that are not OpenAI's.
+    pub(super) fn root(&self) -> Address {
+        self.with_path(self.path.strip_suffix("/v1").unwrap_or(&self.path))
+    }
+
     /// The same with the path's last `/v1` or `/beta` replaced.
     pub(super) fn beta(&self) -> Address {
         let root = ["/beta/v1", "/beta", "/v1"].iter().find_map(|end| self.path.strip_suffix(end));

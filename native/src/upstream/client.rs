@@ -193,21 +193,44 @@ impl Upstream {
             Kind::Text => profile.prepare_text(&mut body)?,
         };
         let address = if prepared.beta { self.address.beta() } else { self.address.clone() };
-        let body = serde_json::to_vec(&body).map_err(|error| Error::new(Code::Internal, error.to_string()))?;
-        let body = Bytes::from(body);
-        let mut attempt = 1;
+        let body = bytes_of(&body)?;
+        let mut attempts = 0;
         loop {
-            let failure = match self.attempt(kind, body.clone(), &address, prepared.thinking).await {
+            match self.attempt(kind, body.clone(), &address, prepared.thinking).await {
                 Ok(reply) => return Ok(reply),
-                Err(failure) => failure,
-            };
-            let jitter = f64::from(u16::try_from(lyn::platform::seed() % 1000).unwrap_or(0)) / 1000.0;
-            match pause(&failure, attempt, &self.patience, jitter) {
-                Some(pause) => tokio::time::sleep(pause).await,
-                None => return Err(failure.error),
+                Err(failure) => self.rest(failure, &mut attempts).await?,
             }
-            attempt += 1;
         }
+    }
+
+    /// Posts to a route below an address and reads the answer whole, `most` bytes of it. Errors: `upstream`.
+    pub(super) async fn post(&self, base: &Address, route: &str, body: &Value, most: usize) -> Result<Value> {
+        let body = bytes_of(body)?;
+        let mut attempts = 0;
+        let answer = loop {
+            match self.posted(base, route, body.clone(), most).await {
+                Ok(answer) => break answer,
+                Err(failure) => self.rest(failure, &mut attempts).await?,
+            }
+        };
+        serde_json::from_slice(&answer)
+            .map_err(|error| upstream(self.address.shown(), format!("sent an answer that is not JSON: {error}")))
+    }
+
+    async fn posted(&self, base: &Address, route: &str, body: Bytes, most: usize) -> Result<Vec<u8>, FailedAttempt> {
+        let response = self.call(Method::POST, route, body, base).await?;
+        self.whole(response.into_body(), most).await
+    }
+
+    /// Waits before the next attempt. Errors: the failure, where there is no other.
+    async fn rest(&self, failure: FailedAttempt, attempts: &mut u32) -> Result<()> {
+        *attempts += 1;
+        let jitter = f64::from(u16::try_from(lyn::platform::seed() % 1000).unwrap_or(0)) / 1000.0;
+        match pause(&failure, *attempts, &self.patience, jitter) {
+            Some(pause) => tokio::time::sleep(pause).await,
+            None => return Err(failure.error),
+        }
+        Ok(())
     }
 
     async fn attempt(
@@ -308,6 +331,27 @@ impl Upstream {
         Err(FailedAttempt { error, retry, after })
     }
 
+    /// A body to its end, unless it is longer than `most` or stops coming.
+    async fn whole(&self, body: Incoming, most: usize) -> Result<Vec<u8>, FailedAttempt> {
+        let (mut body, mut whole) = (body, vec![]);
+        loop {
+            let frame = match tokio::time::timeout(self.patience.idle, body.frame()).await {
+                Err(_) => return Err(FailedAttempt::last(self.silent())),
+                Ok(None) => return Ok(whole),
+                Ok(Some(Ok(frame))) => frame,
+                Ok(Some(Err(error))) => {
+                    let broke = format!("broke off: {}", one_line(&connect::cause(&error)));
+                    return Err(FailedAttempt::passing(upstream(self.address.shown(), broke)));
+                }
+            };
+            whole.extend(frame.into_data().unwrap_or_default());
+            if whole.len() > most {
+                let what = format!("sent more than the {most} bytes that its answer can have");
+                return Err(FailedAttempt::last(upstream(self.address.shown(), what)));
+            }
+        }
+    }
+
     fn no_answer(&self, error: &ClientError) -> FailedAttempt {
         let cause = connect::cause(error);
         let failed = self.unreachable(&cause);
@@ -334,6 +378,10 @@ fn pause(failure: &FailedAttempt, attempt: u32, patience: &Patience, jitter: f64
     // Clients that failed together shall not come back together.
     let pause = failure.after.unwrap_or(growing.mul_f64(0.5 + jitter / 2.0));
     (pause <= LONGEST_WAIT).then_some(pause)
+}
+
+fn bytes_of(body: &impl serde::Serialize) -> Result<Bytes> {
+    serde_json::to_vec(body).map(Bytes::from).map_err(|error| Error::new(Code::Internal, error.to_string()))
 }
 
 async fn collect(body: Incoming, most: usize) -> Result<Bytes, String> {

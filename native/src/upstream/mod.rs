@@ -11,6 +11,7 @@ pub(crate) mod key;
 pub(crate) mod profile;
 mod reply;
 pub(crate) mod route;
+pub(crate) mod scores;
 mod sse;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -17,6 +17,7 @@ mod doors;
 mod profiles;
 #[path = "../../tests/cli/replay.rs"]
 pub(crate) mod replay;
+mod scores;
 mod wire;
 
 macro_rules! recorded {

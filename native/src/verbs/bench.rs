@@ -159,6 +159,7 @@ fn measure(app: &App, mut engine: Engine, options: &BenchArgs) -> Result<Report>
             generate: generate.iter().copied().collect(),
             depths: vec![*depth],
             repetitions: options.repetitions,
+            outside_passes: true,
         };
         let report = block_on(bench::run(&mut engine, &one))?;
         match &mut whole {

@@ -40,9 +40,41 @@ fn dense_attention_differs_only_beyond_the_selection() {
     assert!(0.64 < mean && mean < 1.0 && 0.0 < worst && worst < mean, "{share}");
 }
 
+/// A cache of 8 bits beside one of 32, over the text and for facts in it.
+#[test]
+fn caches_are_compared_over_text_and_facts() {
+    let sides = ["compare", "--cache-type", "f32", "--against-cache-type", "fp8", "--json"];
+    let json = lyn([&sides[..], &["-n", "60", "--window", "64", "--needles", "100"]].concat()).expect_code(0).json();
+    assert_eq!((&json["a"]["cache_type"], &json["b"]["cache_type"]), (&"f32".into(), &"fp8".into()));
+    let mean = json["kl"]["mean"].as_f64().unwrap();
+    assert!((1e-6..0.1).contains(&mean) && json["kl"]["estimator"] == "vocabulary", "{json}");
+    let needles = &json["needles"][0];
+    let depths = needles["depths"].as_array().unwrap();
+    assert_eq!((&needles["length"], depths.len()), (&100.into(), 5));
+    let selected = |depth: usize| depths[depth]["sides"][0]["selected"].as_f64().unwrap();
+    assert!((0..5).any(|depth| selected(depth) < 1.0), "of 100 tokens 64 are selected: {json}");
+    assert!((0..5).all(|depth| selected(depth) > 0.0) && json["speeds"].is_null(), "{json}");
+    assert!(depths[4]["sides"][0]["log_probability"].as_f64().unwrap() < 0.0);
+}
+
+/// Of sparse and dense attention it is said where one overtakes the other.
+#[test]
+fn a_table_has_facts_speeds_and_the_crossover() {
+    let run =
+        lyn(["compare", "--dense", "-n", "30", "--window", "32", "--needles", "50", "--speed", "16"]).expect_code(0);
+    for text in ["needles: five words", "length", "selected", "reading A", "decoding B", "sparse is faster"] {
+        assert!(run.out.contains(text), "{text:?} is not in {}", run.out);
+    }
+}
+
 #[test]
 fn what_cannot_be_compared_is_refused() {
     lyn(["compare"]).expect_code(2).says(&["nothing to compare", "--dense"]);
     lyn(["compare", "--dense", "--max-kl", "-1"]).expect_code(2).says(&["--max-kl"]);
+    lyn(["compare", "--dense", "--needles", "some"]).expect_code(2).says(&["--needles", "expected auto"]);
+    lyn(["compare", "--dense", "-n", "30", "--needles", "20"]).expect_code(2).says(&["needles: a text of 20 tokens"]);
+    let there = ["compare", "--upstream", "http://127.0.0.1:9"];
+    lyn([&there[..], &["--dense"]].concat()).expect_code(2).says(&["--dense: with --upstream, B runs elsewhere"]);
+    lyn(there).expect_code(6).says(&["error[upstream]", "cannot be reached"]);
     lyn(["compare", "--dense", "-f", "nowhere.txt"]).expect_code(6).says(&["nowhere.txt"]);
 }

@@ -1,6 +1,7 @@
 //! `lyn serve` as a process with a port: sockets that misbehave, signals, keys, what is in the log. What
 //! needs no socket is tested in `src/server/tests.rs`.
 
+mod compare;
 mod log;
 #[path = "../cli/replay.rs"]
 mod replay;

@@ -16,7 +16,7 @@ pub struct TraceRequest {
 
 impl TraceRequest {
     /// What a step has to keep.
-    pub(super) fn taps(&self) -> Taps {
+    pub(crate) fn taps(&self) -> Taps {
         if self.layers.is_empty() {
             return Taps::None;
         }
@@ -52,7 +52,7 @@ impl Selection {
 }
 
 /// Selections from the taps of a step over one sequence whose `tokens` tokens begin at `first`: layer by layer.
-pub(super) fn selections(
+pub(crate) fn selections(
     taps: &[(Tap, Vec<u32>)],
     first: u32,
     tokens: u32,

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::engine::Engine;
 use crate::error::{Code, Error, Result};
-use crate::generate::{Chunk, Wanted};
+use crate::generate::{Chunk, SequenceId, Wanted};
 use crate::platform::Instant;
 
 /// What to measure.
@@ -18,6 +18,8 @@ pub struct BenchOptions {
     pub depths: Vec<u32>,
     /// Runs of each test.
     pub repetitions: u32,
+    /// Measure [`Row::outside_passes`] too, in more steps.
+    pub outside_passes: bool,
 }
 
 /// Measurements of one engine.
@@ -51,7 +53,8 @@ pub struct Row {
     /// Time that encoding and submitting took in our thread, for each dispatch, driver included; none for prompts, whose
     /// steps are submitted in parts that may wait for each other.
     pub encode_us_per_dispatch: Option<f64>,
-    /// Share of a step's wall time in which no pass ran, from the adapter's timestamps; none where it has none.
+    /// Share of a step's wall time in which no pass ran, from the adapter's timestamps; none where it has none, or
+    /// was not asked.
     pub outside_passes: Option<f64>,
 }
 
@@ -68,10 +71,10 @@ pub async fn run(engine: &mut Engine, options: &BenchOptions) -> Result<Report> 
     let mut rows = Vec::new();
     for &depth in &options.depths {
         for &tokens in options.prompts.iter().filter(|&&tokens| tokens > 0) {
-            rows.push(measure(engine, Test { depth, tokens, decode: false }, options.repetitions).await?);
+            rows.push(measure(engine, Test { depth, tokens, decode: false }, options).await?);
         }
         for &tokens in options.generate.iter().filter(|&&tokens| tokens > 0) {
-            rows.push(measure(engine, Test { depth, tokens, decode: true }, options.repetitions).await?);
+            rows.push(measure(engine, Test { depth, tokens, decode: true }, options).await?);
         }
     }
     Ok(Report { adapter, driver, attention, rows })
@@ -84,20 +87,26 @@ struct Test {
     decode: bool,
 }
 
-async fn measure(engine: &mut Engine, test: Test, repetitions: u32) -> Result<Row> {
+async fn measure(engine: &mut Engine, test: Test, options: &BenchOptions) -> Result<Row> {
     let context = engine.runner().settings().context;
     let needed = test.depth + test.tokens + 1;
     if needed > context {
         let message = format!("a test of {needed} positions; the context holds {context}");
         return Err(Error::new(Code::ContextOverflow, message));
     }
+    let sequence = engine.runner().open()?;
+    let row = at_depth(engine, sequence, test, options).await;
+    engine.runner().close(sequence);
+    row
+}
+
+async fn at_depth(engine: &mut Engine, sequence: SequenceId, test: Test, options: &BenchOptions) -> Result<Row> {
+    fill(engine, sequence, test.depth).await?;
     let mut speeds = Vec::new();
     let (mut encode_ns, mut dispatches, mut steps) = (0, 0, 0u64);
-    for repetition in 0..=repetitions.max(1) {
-        let sequence = engine.runner().open()?;
-        let result = once(engine, sequence, test).await;
-        engine.runner().close(sequence);
-        let (seconds, run) = result?;
+    for repetition in 0..=options.repetitions.max(1) {
+        let (seconds, run) = once(engine, sequence, test).await?;
+        engine.runner().truncate(sequence, test.depth);
         if repetition > 0 {
             speeds.push(f64::from(test.tokens) / seconds);
             encode_ns += run.encode_ns;
@@ -113,7 +122,10 @@ async fn measure(engine: &mut Engine, test: Test, repetitions: u32) -> Result<Ro
         (mean, variance.sqrt(), encode_ns as f64 / 1e3 / dispatches.max(1) as f64)
     };
     let per_layer = engine.runner().last_recording().map_or(0, |(recording, extent)| recording.dispatches(&extent).0);
-    let outside_passes = outside_passes(engine, test).await?;
+    let outside_passes = match options.outside_passes {
+        true => outside_passes(engine, sequence, test).await?,
+        false => None,
+    };
     let name = if test.decode { "tg" } else { "pp" };
     Ok(Row {
         test: format!("{name}{} @ d{}", test.tokens, test.depth),
@@ -139,7 +151,7 @@ fn synthetic(first: u32, count: u32, vocab_size: u32) -> Vec<u32> {
 }
 
 /// Fills the cache to a depth; not timed.
-async fn fill(engine: &mut Engine, sequence: crate::generate::SequenceId, depth: u32) -> Result<()> {
+async fn fill(engine: &mut Engine, sequence: SequenceId, depth: u32) -> Result<()> {
     let runner = engine.runner();
     let (chunk, vocab_size) = (runner.settings().chunk, runner.dims().vocab_size);
     for first in (0..depth).step_by(chunk as usize) {
@@ -150,8 +162,7 @@ async fn fill(engine: &mut Engine, sequence: crate::generate::SequenceId, depth:
 }
 
 /// One run: its seconds, and what was encoded meanwhile.
-async fn once(engine: &mut Engine, sequence: crate::generate::SequenceId, test: Test) -> Result<(f64, Run)> {
-    fill(engine, sequence, test.depth).await?;
+async fn once(engine: &mut Engine, sequence: SequenceId, test: Test) -> Result<(f64, Run)> {
     let runner = engine.runner();
     let (chunk, vocab_size) = (runner.settings().chunk, runner.dims().vocab_size);
     let before = runner.executor().counts();
@@ -193,9 +204,7 @@ async fn once(engine: &mut Engine, sequence: crate::generate::SequenceId, test: 
 }
 
 /// Share of the wall time of single steps in which no pass ran.
-async fn outside_passes(engine: &mut Engine, test: Test) -> Result<Option<f64>> {
-    let sequence = engine.runner().open()?;
-    fill(engine, sequence, test.depth).await?;
+async fn outside_passes(engine: &mut Engine, sequence: SequenceId, test: Test) -> Result<Option<f64>> {
     let runner = engine.runner();
     let vocab_size = runner.dims().vocab_size;
     let count = if test.decode { 1 } else { test.tokens.min(runner.settings().chunk) };
@@ -205,14 +214,10 @@ async fn outside_passes(engine: &mut Engine, test: Test) -> Result<Option<f64>> 
         let started = Instant::now();
         let busy = runner.step_timed(&[Chunk { sequence, ids: &ids, wanted: Wanted::Last }]).await?;
         wall_ns += started.elapsed().as_secs_f64() * 1e9;
-        let Some(busy) = busy else {
-            runner.close(sequence);
-            return Ok(None);
-        };
+        let Some(busy) = busy else { return Ok(None) };
         busy_ns += busy;
         let length = runner.length(sequence) - count;
         runner.truncate(sequence, length);
     }
-    runner.close(sequence);
     Ok(Some((1.0 - busy_ns / wall_ns).max(0.0)))
 }

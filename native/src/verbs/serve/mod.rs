@@ -136,8 +136,8 @@ fn routes(app: &App, options: &ServeArgs) -> Result<Routes> {
         upstream: options.upstream.upstream.as_deref(),
         routes: &options.routes.route,
         fallback: options.routes.fallback.as_deref(),
-        profile: options.upstream.upstream_profile,
-        key_file: options.upstream.upstream_key_file.as_deref(),
+        profile: options.upstream.access.upstream_profile,
+        key_file: options.upstream.access.upstream_key_file.as_deref(),
     })?;
     for text in routes.upstreams().iter().filter_map(|upstream| upstream.privacy()) {
         app.terminal.warn("upstream", &text);
