@@ -2,6 +2,7 @@
 
 mod folder;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -99,21 +100,32 @@ pub(crate) fn described(model: &Path) -> Result<Option<Checkpoint>> {
     Checkpoint::described_by(&config).map(Some)
 }
 
-/// Files with a digest of all that was read of them: two models of which the same was read are the same to whoever read it.
+/// Files with a digest of all that was read of them: two models of which the same was read are the same to whoever read it, in
+/// whatever order it was read: threads read ahead of each other.
 pub(crate) struct Digested {
     files: Arc<dyn Source>,
-    digest: Mutex<blake3::Hasher>,
+    digests: Mutex<BTreeMap<Stretch, [u8; 32]>>,
 }
+
+/// A stretch of a file: its name, offset and length.
+type Stretch = (Arc<str>, u64, usize);
 
 impl Digested {
     /// These files, of which nothing has been read.
     pub(crate) fn new(files: Arc<dyn Source>) -> Arc<Digested> {
-        Arc::new(Digested { files, digest: Mutex::default() })
+        Arc::new(Digested { files, digests: Mutex::default() })
     }
 
-    /// Of names, places and bytes, in the order in which they were read.
+    /// Of names, places and bytes.
     pub(crate) fn digest(&self) -> [u8; 32] {
-        *self.digest.lock().unwrap_or_else(PoisonError::into_inner).finalize().as_bytes()
+        let mut whole = blake3::Hasher::new();
+        for ((file, offset, length), digest) in self.digests.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            for number in [file.len() as u64, *offset, *length as u64] {
+                whole.update(&number.to_le_bytes());
+            }
+            whole.update(file.as_bytes()).update(digest);
+        }
+        *whole.finalize().as_bytes()
     }
 }
 
@@ -129,11 +141,11 @@ impl Source for Digested {
     fn read<'a>(&'a self, file: &'a str, offset: u64, length: usize) -> BoxFuture<'a, Result<Vec<u8>>> {
         Box::pin(async move {
             let bytes = self.files.read(file, offset, length).await?;
-            let mut digest = self.digest.lock().unwrap_or_else(PoisonError::into_inner);
-            for number in [file.len() as u64, offset, bytes.len() as u64] {
-                digest.update(&number.to_le_bytes());
-            }
-            digest.update(file.as_bytes()).update(&bytes);
+            let digest = *blake3::hash(&bytes).as_bytes();
+            let mut digests = self.digests.lock().unwrap_or_else(PoisonError::into_inner);
+            let name = digests.last_key_value().map(|((name, ..), _)| name).filter(|name| &***name == file);
+            let name = name.map_or_else(|| Arc::from(file), Arc::clone);
+            digests.insert((name, offset, length), digest);
             Ok(bytes)
         })
     }
@@ -144,4 +156,31 @@ pub(crate) fn available_memory() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use lyn::checkpoint::MemorySource;
+
+    use super::*;
+
+    #[test]
+    fn a_digest_is_of_what_was_read_in_any_order() {
+        let digest = |file: &str, bytes: &[u8], reads: &[(u64, usize)]| {
+            let files = Digested::new(Arc::new(MemorySource::new().with(file, bytes.to_vec())));
+            reads.iter().for_each(|&(offset, length)| drop(block_on(files.read(file, offset, length)).unwrap()));
+            files.digest()
+        };
+        let known = digest("a", b"0123", &[(0, 2), (2, 2)]);
+        assert_eq!(digest("a", b"0123", &[(2, 2), (0, 2), (2, 2)]), known);
+        for other in [
+            digest("a", b"0124", &[(0, 2), (2, 2)]),
+            digest("a", b"2301", &[(0, 2), (2, 2)]),
+            digest("b", b"0123", &[(0, 2), (2, 2)]),
+            digest("a", b"0123", &[(0, 2)]),
+            digest("a", b"0123", &[(0, 4)]),
+        ] {
+            assert_ne!(other, known);
+        }
+    }
 }

@@ -2,10 +2,21 @@
 
 use crate::error::Result;
 
+/// `Send` where there are threads, nothing in a browser.
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) trait Movable: Send {}
+#[cfg(not(target_arch = "wasm32"))]
+impl<T: Send> Movable for T {}
+/// `Send` where there are threads, nothing in a browser.
+#[cfg(target_arch = "wasm32")]
+pub(crate) trait Movable {}
+#[cfg(target_arch = "wasm32")]
+impl<T> Movable for T {}
+
 /// Work that needs nothing but itself.
-pub(crate) trait Job: Send + 'static {
+pub(crate) trait Job: Movable + 'static {
     /// What comes of it.
-    type Done: Send + 'static;
+    type Done: Movable + 'static;
 
     /// Does it; natively in a thread that may block.
     async fn run(self) -> Self::Done;
