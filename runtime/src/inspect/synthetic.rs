@@ -11,7 +11,7 @@ use crate::error::{Class, Error, Result};
 /// The models that have a name: `0.5b` has V3.2's layers at hidden size 1024, 8 of them, and 32 experts.
 const NAMED: &[(&str, &str)] = &[("0.5b", include_str!("synthetic/0.5b.json"))];
 
-/// Names of [`Synthetic::named`].
+/// Names that [`Synthetic::named`] knows.
 pub fn names() -> impl Iterator<Item = &'static str> {
     NAMED.iter().map(|(name, _)| *name)
 }
@@ -27,7 +27,7 @@ pub struct Synthetic {
 }
 
 impl Synthetic {
-    /// One of [`names`].
+    /// One of [`names()`].
     #[must_use]
     pub fn named(name: &str) -> Option<Result<Synthetic>> {
         NAMED.iter().find(|(known, _)| *known == name).map(|(_, config)| Synthetic::new(config))
