@@ -4,8 +4,6 @@
 //! counts, a GPU by bytes until they exceed its operations for each byte.
 
 use std::collections::HashMap;
-use std::io::Write;
-use std::process::{Command, Stdio};
 
 use lyn_shaders::encodings::{Encoding, encodings};
 use lyn_shaders::kernel::Interface;
@@ -13,7 +11,7 @@ use lyn_shaders::linear;
 use naga::ShaderStage;
 use naga::back::spv;
 
-use crate::interface::compile;
+use crate::interface::{compile, spirv_tool};
 
 /// Fused multiplications and additions in the body of the innermost loop of a tile: 8 columns of 4 rows for 8 tokens, and those of
 /// decoding. With four times as many, llvmpipe keeps decoded weights in memory, and reads prompts a quarter as fast.
@@ -94,15 +92,8 @@ fn cost(kernel: &Interface, tokens: u32, encoding: &Encoding) -> Cost {
 }
 
 fn optimised(words: &[u32]) -> Vec<u32> {
-    let spawned = Command::new("spirv-opt")
-        .args(["-O", "--target-env=vulkan1.1", "-", "-o", "-"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn();
-    let mut child = spawned.unwrap_or_else(|e| panic!("spirv-opt: {e}; on Debian: apt-get install spirv-tools"));
-    child.stdin.take().expect("piped").write_all(bytemuck::cast_slice(words)).expect("spirv-opt reads its input");
-    let output = child.wait_with_output().expect("spirv-opt ends");
-    assert!(output.status.success(), "spirv-opt: {}", output.status);
+    let output = spirv_tool("spirv-opt", &["-O", "--target-env=vulkan1.1", "-", "-o", "-"], words);
+    assert!(output.status.success(), "spirv-opt: {}", String::from_utf8_lossy(&output.stderr));
     bytemuck::pod_collect_to_vec(&output.stdout)
 }
 

@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use lyn_shaders::common::PAGE;
 use lyn_shaders::encodings::{BLOCK, encodings};
@@ -246,17 +246,18 @@ fn every_backend_translates_and_spirv_is_valid() {
 
 /// A second opinion on SPIR-V, from the Khronos validator.
 fn validate_spirv(name: &str, words: &[u32]) {
-    let spawned = Command::new("spirv-val")
-        .args(["--target-env", "vulkan1.1", "-"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
-    let mut child = spawned.unwrap_or_else(|e| panic!("spirv-val: {e}; on Debian: apt-get install spirv-tools"));
-    child.stdin.take().expect("piped").write_all(bytemuck::cast_slice(words)).expect("spirv-val reads its input");
-    let output = child.wait_with_output().expect("spirv-val ends");
+    let output = spirv_tool("spirv-val", &["--target-env", "vulkan1.1", "-"], words);
     let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     assert!(output.status.success(), "{name}: spirv-val: {said}");
+}
+
+/// What one of Khronos' tools makes of SPIR-V.
+pub(crate) fn spirv_tool(tool: &str, arguments: &[&str], words: &[u32]) -> Output {
+    let spawned =
+        Command::new(tool).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut child = spawned.unwrap_or_else(|e| panic!("{tool}: {e}; on Debian: apt-get install spirv-tools"));
+    child.stdin.take().expect("piped").write_all(bytemuck::cast_slice(words)).expect("it reads its input");
+    child.wait_with_output().expect("it ends")
 }
 
 fn without_comments(text: &str) -> String {

@@ -1,10 +1,21 @@
-//! What differs between a native process and a browser tab: the clock, and how errors in futures are awaited. With `gpu/`
+//! What differs between a native process and a browser tab: the clock, threads, and how futures are awaited. With `gpu/`
 //! and `checkpoint/source.rs` the only home of `cfg(target_arch = "wasm32")`.
 
 mod ahead;
 
 pub(crate) use ahead::{Ahead, Job};
 pub use web_time::Instant;
+
+/// `Send + Sync` where there are threads, nothing in a browser, whose file handles belong to one worker.
+#[cfg(not(target_arch = "wasm32"))]
+pub trait Shareable: Send + Sync {}
+#[cfg(not(target_arch = "wasm32"))]
+impl<T: Send + Sync + ?Sized> Shareable for T {}
+/// `Send + Sync` where there are threads, nothing in a browser, whose file handles belong to one worker.
+#[cfg(target_arch = "wasm32")]
+pub trait Shareable {}
+#[cfg(target_arch = "wasm32")]
+impl<T: ?Sized> Shareable for T {}
 
 /// A seed that nobody chose, short enough to be typed again. It need not be secret.
 pub fn seed() -> u64 {

@@ -108,7 +108,7 @@ pub(crate) struct Digested {
 }
 
 /// A stretch of a file: its name, offset and length.
-type Stretch = (Arc<str>, u64, usize);
+type Stretch = (String, u64, usize);
 
 impl Digested {
     /// These files, of which nothing has been read.
@@ -143,9 +143,7 @@ impl Source for Digested {
             let bytes = self.files.read(file, offset, length).await?;
             let digest = *blake3::hash(&bytes).as_bytes();
             let mut digests = self.digests.lock().unwrap_or_else(PoisonError::into_inner);
-            let name = digests.last_key_value().map(|((name, ..), _)| name).filter(|name| &***name == file);
-            let name = name.map_or_else(|| Arc::from(file), Arc::clone);
-            digests.insert((name, offset, length), digest);
+            digests.insert((file.to_owned(), offset, length), digest);
             Ok(bytes)
         })
     }

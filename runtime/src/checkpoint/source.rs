@@ -10,6 +10,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use crate::error::{Class, Error, Result};
+use crate::platform::Shareable;
 
 /// A boxed future; natively it may move between threads, in a browser it need not.
 #[cfg(not(target_arch = "wasm32"))]
@@ -17,17 +18,6 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// A boxed future; natively it may move between threads, in a browser it need not.
 #[cfg(target_arch = "wasm32")]
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
-
-/// `Send + Sync` where there are threads, nothing in a browser, whose file handles belong to one worker.
-#[cfg(not(target_arch = "wasm32"))]
-pub trait Shareable: Send + Sync {}
-#[cfg(not(target_arch = "wasm32"))]
-impl<T: Send + Sync + ?Sized> Shareable for T {}
-/// `Send + Sync` where there are threads, nothing in a browser, whose file handles belong to one worker.
-#[cfg(target_arch = "wasm32")]
-pub trait Shareable {}
-#[cfg(target_arch = "wasm32")]
-impl<T: ?Sized> Shareable for T {}
 
 /// Files of one model, by plain name, read in ranges.
 ///

@@ -1,22 +1,12 @@
 //! Jobs whose results are made while those before them are consumed: by threads in a process, one by one in a browser tab.
 
+use super::Shareable;
 use crate::error::Result;
 
-/// `Send` where there are threads, nothing in a browser.
-#[cfg(not(target_arch = "wasm32"))]
-pub(crate) trait Movable: Send {}
-#[cfg(not(target_arch = "wasm32"))]
-impl<T: Send> Movable for T {}
-/// `Send` where there are threads, nothing in a browser.
-#[cfg(target_arch = "wasm32")]
-pub(crate) trait Movable {}
-#[cfg(target_arch = "wasm32")]
-impl<T> Movable for T {}
-
 /// Work that needs nothing but itself.
-pub(crate) trait Job: Movable + 'static {
+pub(crate) trait Job: Shareable + 'static {
     /// What comes of it.
-    type Done: Movable + 'static;
+    type Done: Shareable + 'static;
 
     /// Does it; natively in a thread that may block.
     async fn run(self) -> Self::Done;

@@ -1,11 +1,8 @@
 //! A conversion as a source: its file is encoded as it is read, and lies nowhere.
 
-use super::{Conversion, Piece};
+use super::{Conversion, FILE, Piece};
 use crate::checkpoint::{BoxFuture, Source};
 use crate::error::{Class, Error, Result};
-
-/// The name of the file.
-const FILE: &str = "model.gguf";
 
 /// A checkpoint that is read in another type than it is stored in.
 pub struct InFlight {

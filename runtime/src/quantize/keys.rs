@@ -3,6 +3,7 @@
 //! What the format has no word for is not looked for here: the keys are read back by the reader, and what comes out differently
 //! is refused by name.
 
+use super::FILE;
 use super::container::{Keys, Value, header};
 use crate::checkpoint::gguf::{SAMPLING, read_config};
 use crate::checkpoint::{GenerationDefaults, LayerIndexer, MemorySource, ModelConfig, Scoring};
@@ -141,7 +142,6 @@ fn single(value: f64) -> Value {
 
 /// Reads the keys back and refuses them where another model comes out: the format cannot say what this one is.
 pub(super) async fn check(keys: &Keys, config: &ModelConfig, has: &dyn Fn(&str) -> bool) -> Result<()> {
-    const FILE: &str = "model.gguf";
     let source = MemorySource::new().with(FILE, header(keys, &[]));
     let read = read_config(&source, FILE, has).await?;
     match difference(config, &read) {

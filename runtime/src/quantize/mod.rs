@@ -31,6 +31,8 @@ use self::unwritten::Unwritten;
 use crate::checkpoint::{Checkpoint, Dtype};
 use crate::error::{Class, Result};
 
+/// The name of a file that is not on a disk.
+const FILE: &str = "model.gguf";
 /// Values of a piece, about: 4 MiB as they are decoded.
 const PIECE_VALUES: u64 = 1 << 20;
 

@@ -1,10 +1,8 @@
 //! A file of which only the header exists.
 
+use super::FILE;
 use crate::checkpoint::{BoxFuture, Source};
 use crate::error::{Code, Error, Result};
-
-/// The file's name, which is nowhere on a disk.
-const FILE: &str = "model.gguf";
 
 /// Headers are read as those of any file; weights are not there.
 pub(super) struct Unwritten {

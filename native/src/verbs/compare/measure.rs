@@ -1,8 +1,10 @@
 //! What is measured of two sides: over a text, in texts with facts, in time.
 
+use lyn::engine::Engine;
 use lyn::error::{Code, Error, Result};
 use lyn::inspect::compare::{
-    self, Comparison, DEPTHS, DenseShare, Haystack, Needle, PROMPT, Pair, Probe, SpeedRow, Tally, Told, crossover,
+    self, Comparison, DEPTHS, DenseShare, Haystack, Needle, PROMPT, Pair, Probe, SpeedRow, Tally, Told, Window,
+    crossover,
 };
 use lyn::platform::block_on;
 use lyn::text::Tokenizer;
@@ -20,6 +22,14 @@ pub(super) struct Text<'a> {
     /// The token that begins every text.
     pub(super) begin: Option<u32>,
     pub(super) ids: &'a [u32],
+}
+
+/// Two sides about to be measured: by what, and where the second is if not here.
+pub(super) struct Measuring<'a> {
+    pub(super) app: &'a App,
+    pub(super) options: &'a CompareArgs,
+    pub(super) elsewhere: Option<&'a OtherEngine>,
+    pub(super) text: Text<'a>,
 }
 
 /// All that was measured.
@@ -59,119 +69,115 @@ pub(super) struct Crossover {
     pub(super) within: u32,
 }
 
-/// Measures what the options ask for. `dense`: which side is the only one with dense attention.
-pub(super) fn all(
-    app: &App,
-    options: &CompareArgs,
-    pair: &mut Pair<'_>,
-    elsewhere: Option<&OtherEngine>,
-    text: &Text<'_>,
-    dense: Option<usize>,
-) -> Result<Findings> {
-    // First: lengths that are too short are known before anything is read.
-    let needles = needles(app, options, pair, elsewhere, text)?;
-    let comparison = read(app, options, pair, elsewhere, text)?;
-    let needles = search(app, pair, elsewhere, text, &needles)?;
-    let speeds = speeds(app, options, pair)?;
-    let crossover = dense.filter(|_| !speeds.is_empty()).map(|dense| sparse_from(&speeds, dense));
-    Ok(Findings { comparison, dense_share: None, needles, speeds, crossover })
-}
-
-fn read(
-    app: &App,
-    options: &CompareArgs,
-    pair: &mut Pair<'_>,
-    elsewhere: Option<&OtherEngine>,
-    text: &Text<'_>,
-) -> Result<Comparison> {
-    let _working = app.interrupt.work();
-    let mut progress = StageProgress::new(&app.terminal, "comparing", Unit::Tokens);
-    let mut tally = Tally::default();
-    for window in compare::windows(text.begin, text.ids, options.window) {
-        let told: Option<Told> = elsewhere.map(|it| it.told(app, text.tokenizer, &window.text)).transpose()?;
-        block_on(pair.read(&window, told.as_ref(), &mut tally, &mut |done| {
-            progress.update(done.into(), text.ids.len() as u64);
-            !app.interrupt.asked()
-        }))?;
+impl Measuring<'_> {
+    /// Measures what the options ask for. `dense`: which side is the only one with dense attention.
+    pub(super) fn all(&self, pair: &mut Pair<'_>, dense: Option<usize>) -> Result<Findings> {
+        // First: lengths that are too short are known before anything is read.
+        let needles = self.needles(pair)?;
+        let comparison = self.read(pair)?;
+        let needles = self.search(pair, &needles)?;
+        let speeds = self.speeds(pair)?;
+        let crossover = dense.filter(|_| !speeds.is_empty()).map(|dense| sparse_from(&speeds, dense));
+        Ok(Findings { comparison, dense_share: None, needles, speeds, crossover })
     }
-    tally.finish()
-}
 
-/// Of the first window: what dense attention would weigh is computed token by token.
-pub(super) fn dense_share(
-    engine: &mut lyn::engine::Engine,
-    text: &Text<'_>,
-    options: &CompareArgs,
-) -> Result<Option<DenseShare>> {
-    let window = compare::windows(text.begin, text.ids, options.window).next();
-    window.map_or(Ok(None), |window| block_on(compare::dense_share(engine, &window.text)))
-}
-
-/// Texts with facts, by length.
-fn needles(
-    app: &App,
-    options: &CompareArgs,
-    pair: &mut Pair<'_>,
-    elsewhere: Option<&OtherEngine>,
-    text: &Text<'_>,
-) -> Result<Vec<(u32, [Needle; DEPTHS.len()])>> {
-    let Some(wanted) = &options.needles else { return Ok(vec![]) };
-    let there = elsewhere.map(|it| it.context(app)).transpose()?.flatten();
-    // An engine elsewhere may want to write a token.
-    let context = there.map_or(u32::MAX, |there| there.saturating_sub(1)).min(pair.context());
-    let haystack = Haystack { tokenizer: text.tokenizer, begin: text.begin, filler: text.ids };
-    let of = |length: u32| {
-        let [first, second, third, fourth, last] = DEPTHS.map(|depth| haystack.needle(length, depth));
-        Ok((length, [first?, second?, third?, fourth?, last?]))
-    };
-    wanted.within(context).into_iter().map(of).collect()
-}
-
-fn search(
-    app: &App,
-    pair: &mut Pair<'_>,
-    elsewhere: Option<&OtherEngine>,
-    text: &Text<'_>,
-    needles: &[(u32, [Needle; DEPTHS.len()])],
-) -> Result<Vec<Searched>> {
-    let total: u64 = needles.iter().map(|(length, needles)| u64::from(*length) * 2 * needles.len() as u64).sum();
-    let _working = app.interrupt.work();
-    let mut progress = StageProgress::new(&app.terminal, "searching", Unit::Tokens);
-    let mut done = 0;
-    let mut went_on = |tokens: u32| {
-        done += u64::from(tokens);
-        progress.update(done, total);
-        !app.interrupt.asked()
-    };
-    let mut searched = vec![];
-    for (length, needles) in needles {
-        let mut depths = vec![];
-        for needle in needles {
-            let first = block_on(pair.probe(0, needle, &mut went_on))?;
-            let second = match elsewhere {
-                Some(elsewhere) => asked_elsewhere(app, elsewhere, text, needle, &mut went_on)?,
-                None => block_on(pair.probe(1, needle, &mut went_on))?,
-            };
-            depths.push(Depth { depth: needle.depth, sides: [first, second] });
+    fn read(&self, pair: &mut Pair<'_>) -> Result<Comparison> {
+        let Measuring { app, text, .. } = self;
+        let _working = app.interrupt.work();
+        let mut progress = StageProgress::new(&app.terminal, "comparing", Unit::Tokens);
+        let mut tally = Tally::default();
+        for window in self.windows() {
+            let told = self.elsewhere.map(|it| it.told(app, text.tokenizer, &window.text));
+            let told: Option<Told> = told.transpose()?;
+            block_on(pair.read(&window, told.as_ref(), &mut tally, &mut |done| {
+                progress.update(done.into(), text.ids.len() as u64);
+                !app.interrupt.asked()
+            }))?;
         }
-        let (recall, token_recall) =
-            ([0, 1].map(|side| recall(&depths, side)), [0, 1].map(|side| token_recall(&depths, side)));
-        searched.push(Searched { length: *length, recall, token_recall, depths });
+        tally.finish()
     }
-    Ok(searched)
-}
 
-fn asked_elsewhere(
-    app: &App,
-    elsewhere: &OtherEngine,
-    text: &Text<'_>,
-    needle: &Needle,
-    went_on: &mut dyn FnMut(u32) -> bool,
-) -> Result<Probe> {
-    let probe = elsewhere.probe(app, text.tokenizer, needle)?;
-    match went_on(u32::try_from(needle.text.len()).unwrap_or(u32::MAX)) {
-        true => Ok(probe),
-        false => Err(stopped()),
+    fn windows(&self) -> impl Iterator<Item = Window> {
+        compare::windows(self.text.begin, self.text.ids, self.options.window)
+    }
+
+    /// Of the first window: what dense attention would weigh is computed token by token.
+    pub(super) fn dense_share(&self, engine: &mut Engine) -> Result<Option<DenseShare>> {
+        self.windows().next().map_or(Ok(None), |window| block_on(compare::dense_share(engine, &window.text)))
+    }
+
+    /// Texts with facts, by length.
+    fn needles(&self, pair: &mut Pair<'_>) -> Result<Vec<(u32, [Needle; DEPTHS.len()])>> {
+        let Some(wanted) = &self.options.needles else { return Ok(vec![]) };
+        let there = self.elsewhere.map(|it| it.context(self.app)).transpose()?.flatten();
+        // An engine elsewhere may want to write a token.
+        let context = there.map_or(u32::MAX, |there| there.saturating_sub(1)).min(pair.context());
+        let Text { tokenizer, begin, ids } = self.text;
+        let haystack = Haystack { tokenizer, begin, filler: ids };
+        let of = |length: u32| {
+            let [first, second, third, fourth, last] = DEPTHS.map(|depth| haystack.needle(length, depth));
+            Ok((length, [first?, second?, third?, fourth?, last?]))
+        };
+        wanted.within(context).into_iter().map(of).collect()
+    }
+
+    fn search(&self, pair: &mut Pair<'_>, needles: &[(u32, [Needle; DEPTHS.len()])]) -> Result<Vec<Searched>> {
+        let app = self.app;
+        let total: u64 = needles.iter().map(|(length, needles)| u64::from(*length) * 2 * needles.len() as u64).sum();
+        let _working = app.interrupt.work();
+        let mut progress = StageProgress::new(&app.terminal, "searching", Unit::Tokens);
+        let mut done = 0;
+        let mut went_on = |tokens: u32| {
+            done += u64::from(tokens);
+            progress.update(done, total);
+            !app.interrupt.asked()
+        };
+        let mut searched = vec![];
+        for (length, needles) in needles {
+            let mut depths = vec![];
+            for needle in needles {
+                let first = block_on(pair.probe(0, needle, &mut went_on))?;
+                let second = match self.elsewhere {
+                    Some(elsewhere) => self.asked(elsewhere, needle, &mut went_on)?,
+                    None => block_on(pair.probe(1, needle, &mut went_on))?,
+                };
+                depths.push(Depth { depth: needle.depth, sides: [first, second] });
+            }
+            let (recall, token_recall) =
+                ([0, 1].map(|side| recall(&depths, side)), [0, 1].map(|side| token_recall(&depths, side)));
+            searched.push(Searched { length: *length, recall, token_recall, depths });
+        }
+        Ok(searched)
+    }
+
+    fn asked(&self, elsewhere: &OtherEngine, needle: &Needle, went_on: &mut dyn FnMut(u32) -> bool) -> Result<Probe> {
+        let probe = elsewhere.probe(self.app, self.text.tokenizer, needle)?;
+        match went_on(u32::try_from(needle.text.len()).unwrap_or(u32::MAX)) {
+            true => Ok(probe),
+            false => Err(stopped()),
+        }
+    }
+
+    fn speeds(&self, pair: &mut Pair<'_>) -> Result<Vec<SpeedRow>> {
+        let Some(wanted) = &self.options.speed else { return Ok(vec![]) };
+        let depths = match wanted {
+            Lengths::Auto => {
+                let room = pair.context().saturating_sub(PROMPT + 1);
+                [vec![0], wanted.within(room)].concat()
+            }
+            Lengths::These(depths) => depths.clone(),
+        };
+        let _working = self.app.interrupt.work();
+        let mut progress = StageProgress::new(&self.app.terminal, "measuring", Unit::Pieces);
+        let mut rows = vec![];
+        for depth in &depths {
+            progress.update(rows.len() as u64, depths.len() as u64);
+            rows.push(block_on(pair.speeds(*depth))?);
+            if self.app.interrupt.asked() {
+                return Err(stopped());
+            }
+        }
+        Ok(rows)
     }
 }
 
@@ -185,28 +191,6 @@ fn recall(depths: &[Depth], side: usize) -> f64 {
 fn token_recall(depths: &[Depth], side: usize) -> f64 {
     let of = |count: fn(&Probe) -> u32| depths.iter().map(|depth| count(&depth.sides[side])).sum::<u32>();
     f64::from(of(|probe| probe.found)) / f64::from(of(|probe| probe.tokens).max(1))
-}
-
-fn speeds(app: &App, options: &CompareArgs, pair: &mut Pair<'_>) -> Result<Vec<SpeedRow>> {
-    let Some(wanted) = &options.speed else { return Ok(vec![]) };
-    let depths = match wanted {
-        Lengths::Auto => {
-            let room = pair.context().saturating_sub(PROMPT + 1);
-            [vec![0], wanted.within(room)].concat()
-        }
-        Lengths::These(depths) => depths.clone(),
-    };
-    let _working = app.interrupt.work();
-    let mut progress = StageProgress::new(&app.terminal, "measuring", Unit::Pieces);
-    let mut rows = vec![];
-    for depth in &depths {
-        progress.update(rows.len() as u64, depths.len() as u64);
-        rows.push(block_on(pair.speeds(*depth))?);
-        if app.interrupt.asked() {
-            return Err(stopped());
-        }
-    }
-    Ok(rows)
 }
 
 fn sparse_from(speeds: &[SpeedRow], dense: usize) -> Crossover {

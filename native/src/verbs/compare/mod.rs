@@ -19,7 +19,7 @@ use lyn::memory::{CacheType, ContextSize};
 pub(crate) use args::CompareArgs;
 use args::Lengths;
 use elsewhere::OtherEngine;
-use measure::{Findings, Text};
+use measure::{Findings, Measuring, Text};
 use show::{Shown, Side};
 
 use crate::flags::CacheTypeArg;
@@ -58,14 +58,17 @@ struct Setup<'a> {
     cache_type: Option<CacheTypeArg>,
 }
 
+impl<'a> Setup<'a> {
+    /// That of the standard.
+    fn first(app: &'a App, options: &'a CompareArgs) -> Setup<'a> {
+        let CompareArgs { first: model, cache_type, .. } = options;
+        Setup { model, device: &app.device, attention: Attention::Sparse, cache_type: *cache_type }
+    }
+}
+
 /// Both sides here.
 fn here(app: &App, options: &CompareArgs, text: &str) -> Result<(Findings, [Side; 2], Engine)> {
-    let setup = Setup {
-        model: &options.first,
-        device: &app.device,
-        attention: Attention::Sparse,
-        cache_type: options.cache_type,
-    };
+    let setup = Setup::first(app, options);
     let other = Setup {
         model: options.second.as_deref().unwrap_or(setup.model),
         device: options.against_device.as_deref().unwrap_or(setup.device),
@@ -82,14 +85,15 @@ fn here(app: &App, options: &CompareArgs, text: &str) -> Result<(Findings, [Side
     let tokenizer = Arc::clone(first.language()?.tokenizer());
     let ids = ids_of(&first, text, options.tokens)?;
     let text_of_both = Text { tokenizer: &tokenizer, begin: first.begin(), ids: &ids };
+    let measuring = Measuring { app, options, elsewhere: None, text: text_of_both };
     if !twice {
         if first.index_topk().is_none() {
             let message = format!("{} has no indexer: its attention is dense anyway", quoted(setup.model));
             return Err(super::refuse(message));
         }
         let sides = [side(&setup, &mut first), Side { attention: "dense", ..side(&setup, &mut first) }];
-        let mut found = measure::all(app, options, &mut Pair::with_dense(&mut first), None, &text_of_both, Some(1))?;
-        found.dense_share = measure::dense_share(&mut first, &text_of_both, options)?;
+        let mut found = measuring.all(&mut Pair::with_dense(&mut first), Some(1))?;
+        found.dense_share = measuring.dense_share(&mut first)?;
         return Ok((found, sides, first));
     }
     let mut second = load(app, options, &other)?;
@@ -101,7 +105,7 @@ fn here(app: &App, options: &CompareArgs, text: &str) -> Result<(Findings, [Side
     let sides = [side(&setup, &mut first), side(&other, &mut second)];
     let dense =
         [0, 1].into_iter().find(|&dense| sides[dense].attention == "dense" && sides[1 - dense].attention == "sparse");
-    let found = measure::all(app, options, &mut Pair::of(&mut first, &mut second)?, None, &text_of_both, dense)?;
+    let found = measuring.all(&mut Pair::of(&mut first, &mut second)?, dense)?;
     Ok((found, sides, first))
 }
 
@@ -118,19 +122,15 @@ fn there(app: &App, options: &CompareArgs, address: &str, text: &str) -> Result<
         return Err(super::refuse(message).with_help("set the other engine up where it runs"));
     }
     let elsewhere = OtherEngine::open(app, options, address)?;
-    let setup = Setup {
-        model: &options.first,
-        device: &app.device,
-        attention: Attention::Sparse,
-        cache_type: options.cache_type,
-    };
+    let setup = Setup::first(app, options);
     let mut first = load(app, options, &setup)?;
     let tokenizer = Arc::clone(first.language()?.tokenizer());
     elsewhere.check_tokens(app, &tokenizer, text)?;
     let ids = ids_of(&first, text, options.tokens)?;
     let text = Text { tokenizer: &tokenizer, begin: first.begin(), ids: &ids };
     let sides = [side(&setup, &mut first), Side::elsewhere(&elsewhere)];
-    let found = measure::all(app, options, &mut Pair::alone(&mut first), Some(&elsewhere), &text, None)?;
+    let measuring = Measuring { app, options, elsewhere: Some(&elsewhere), text };
+    let found = measuring.all(&mut Pair::alone(&mut first), None)?;
     Ok((found, sides, first))
 }
 
