@@ -44,9 +44,21 @@ pub(super) fn group_scores(route: &Route, biased: &[f32]) -> Vec<f32> {
     groups.map(|group| descending(group).iter().take(best).map(|&i| group[i]).sum()).collect()
 }
 
-/// Indices by value descending, equal values by index; −0 equals +0.
+/// Indices by value descending, equal values by index; −0 equals +0. NaN of either sign comes first, as in PyTorch: what is
+/// broken shows in the logits instead of being passed over.
 fn descending(values: &[f32]) -> Vec<usize> {
+    let plain = |index: usize| if values[index].is_nan() { f32::NAN } else { values[index] + 0.0 };
     let mut order: Vec<usize> = (0..values.len()).collect();
-    order.sort_by(|&a, &b| (values[b] + 0.0).total_cmp(&(values[a] + 0.0)));
+    order.sort_by(|&a, &b| plain(b).total_cmp(&plain(a)));
     order
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn what_is_no_number_is_not_passed_over() {
+        for nan in [f32::NAN, -f32::NAN] {
+            assert_eq!(super::descending(&[1.0, nan, -0.0, 0.0, f32::INFINITY]), [1, 4, 0, 2, 3]);
+        }
+    }
 }
