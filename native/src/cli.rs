@@ -94,7 +94,7 @@ pub(crate) enum Verb {
         before_help = "Examples:\n  lyn plan path/to/model\n  lyn plan path/to/model --context 131072\n  lyn plan org/name-GGUF"
     )]
     Plan(PlanArgs),
-    /// Check a model's files without a GPU: headers, names, shapes, finite norms and scales, tokenizer
+    /// Check a model's files without a GPU: headers, names, shapes, every value, tokenizer and chat template
     #[command(before_help = "Examples:\n  lyn verify path/to/model")]
     Verify(ModelArg),
     /// Write a model as a GGUF file in fewer bits, for lyn and llama.cpp

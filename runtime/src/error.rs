@@ -70,7 +70,7 @@ codes! {
     /// A setting that cannot be read.
     BadConfig = "bad_config", exit 2, "correct the value";
     /// Logits are NaN or infinite.
-    NonFinite = "non_finite", exit 1, "check the checkpoint; try another device and report the difference";
+    NonFinite = "non_finite", exit 1, "check the checkpoint with: lyn verify; try another device and report the difference";
     /// A check ran and found differences.
     CheckFailed = "check_failed", exit 8, "see the report above";
     /// Reading or writing a file that is not part of a checkpoint failed.
@@ -106,7 +106,8 @@ macro_rules! classes {
     };
 }
 
-const DAMAGED: &str = "the file is damaged or was written incorrectly: download it again or re-export it";
+/// What to do about a file that is damaged.
+pub(crate) const DAMAGED: &str = "the file is damaged or was written incorrectly: download it again or re-export it";
 const TOKENIZER: &str = "get the tokenizer files from the same source as the weights";
 const INDEX: &str = "get the index and its shards from the same source";
 
@@ -118,7 +119,7 @@ classes! {
     Json = "E-JSON", "the file was truncated or edited: correct it, or use the published one";
     Entry = "E-ENTRY", DAMAGED;
     Dtype = "E-DTYPE", DAMAGED;
-    Shape = "E-SHAPE", "config.json and the weights belong to different models; get both from the same source";
+    Shape = "E-SHAPE", DAMAGED;
     Offset = "E-OFFSET", DAMAGED;
     Cover = "E-COVER", DAMAGED;
     Dup = "E-DUP", DAMAGED;

@@ -13,7 +13,7 @@ use crate::chat::{
     CallSyntax, ChatFormat, CheckpointFiles, Conversation, Detected, Grammars, OutputParser, RenderOptions, control,
     encode,
 };
-use crate::checkpoint::{Checkpoint, GenerationDefaults, TokenizerBytes};
+use crate::checkpoint::{Checkpoint, GenerationDefaults, TextFile, TokenizerFile};
 use crate::error::{Code, Error, Result, quote};
 use crate::generate::{Request, Vocabulary};
 use crate::text::Tokenizer;
@@ -35,8 +35,8 @@ pub struct Language {
 
 /// The error of a checkpoint without a tokenizer, where text is to be read or written.
 pub fn no_tokenizer() -> Error {
-    let message = "the checkpoint has no tokenizer.json: text cannot be tokenized";
-    Error::new(Code::BadCheckpoint, message).with_help("download tokenizer.json into the model's folder")
+    let message = "the checkpoint has no tokenizer: text cannot be tokenized";
+    Error::new(Code::BadCheckpoint, message).with_help("download the model's tokenizer.json into its folder")
 }
 
 impl Language {
@@ -48,14 +48,16 @@ impl Language {
         let Some(text) = checkpoint.text().await? else { return Ok(None) };
         let config = &checkpoint.config;
         let tokenizer = match &text.tokenizer {
-            TokenizerBytes::Json(bytes) => Tokenizer::from_json("tokenizer.json", bytes, config.vocab_size)?,
-            TokenizerBytes::Tiktoken(bytes) => {
-                Tokenizer::from_tiktoken(bytes, text.tokenizer_config.as_deref(), config.vocab_size)?
+            TokenizerFile::Json(TextFile { file, bytes }) => Tokenizer::from_json(file, bytes, config.vocab_size)?,
+            TokenizerFile::Lists(TextFile { file, bytes }) => Tokenizer::from_lists(file, bytes, config.vocab_size)?,
+            TokenizerFile::Tiktoken(TextFile { bytes, .. }) => {
+                let added = text.tokenizer_config.as_ref().map(|file| &*file.bytes);
+                Tokenizer::from_tiktoken(bytes, added, config.vocab_size)?
             }
         };
         let files = CheckpointFiles {
-            tokenizer_config: text.tokenizer_config.as_deref(),
-            chat_template: text.chat_template.as_deref(),
+            tokenizer_config: text.tokenizer_config.as_ref(),
+            chat_template: text.chat_template.as_ref(),
             has_dsv32_encoder: text.has_dsv32_encoder,
             needs_template: checkpoint.source().gguf().is_some() && config.indexer.is_none(),
         };
@@ -89,6 +91,14 @@ impl Language {
     }
 
     /// With the context that an engine has room for, instead of all that the model was made for.
+    /// Compiles the checkpoint's own chat templates, which otherwise the first conversation does.
+    ///
+    /// # Errors
+    /// `bad_checkpoint` of class `E-TEMPLATE`.
+    pub fn check_templates(&self) -> Result<()> {
+        self.templates.as_ref().map_or(Ok(()), |templates| templates.check(self.tokenizer()))
+    }
+
     pub(crate) fn with_context(self, context: u32) -> Language {
         Language { context, ..self }
     }
@@ -221,7 +231,7 @@ fn tokenizer_info(
     tokenizer: &Tokenizer,
 ) -> Result<Map<String, Value>> {
     // A file that is broken where nobody needs it says nothing.
-    let all = files.tokenizer_config.and_then(|bytes| serde_json::from_slice::<Map<String, Value>>(bytes).ok());
+    let all = files.tokenizer_config.and_then(|own| serde_json::from_slice::<Map<String, Value>>(&own.bytes).ok());
     let plain = |(name, value): (String, Value)| match value {
         // A token may be written with its properties.
         Value::Object(token) if name.ends_with("_token") => Some((name, token.get("content")?.clone())),

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use lyn::checkpoint::Checkpoint;
 use lyn::error::{Code, Error, Result};
 use lyn::memory::bytes;
 use lyn::platform::block_on;
@@ -10,6 +11,8 @@ use lyn::{Engine, Language, Options};
 use serde_json::{Value, json};
 
 use super::show::format;
+use crate::terminal::StageProgress;
+use crate::terminal::progress::Unit;
 use crate::terminal::table::{count, table};
 use crate::{App, Ended, model, terminal};
 
@@ -32,15 +35,15 @@ pub(crate) fn run(app: &App, model: &Path) -> Ended {
             // What a plan cannot lay out, loading cannot either.
             let planned = Engine::plan_for(&checkpoint, None, &Options::default());
             checks.push(Check { name: "names, shapes, types", found: planned.map(|_| found) });
-            let values = block_on(checkpoint.check_values());
-            let found = values.map(|()| "norms, biases, scales and the head are finite".to_owned());
-            checks.push(Check { name: "values", found });
+            checks.push(Check { name: "values", found: values(app, &checkpoint)? });
             let text = block_on(Language::open(&checkpoint));
-            let found = text.map(|text| match &text {
+            let found = text.and_then(|text| match &text {
                 Some(open) => {
-                    format!("{} ids, chat format: {}", count(open.tokenizer().size() as u64), format(Some(open)))
+                    open.check_templates()?;
+                    let size = count(open.tokenizer().size() as u64);
+                    Ok(format!("{size} ids, chat format: {}", format(Some(open))))
                 }
-                None => "none in this folder: the model accepts token ids only".to_owned(),
+                None => Ok("none: the model accepts token ids only".to_owned()),
             });
             checks.push(Check { name: "tokenizer", found });
         }
@@ -65,6 +68,23 @@ pub(crate) fn run(app: &App, model: &Path) -> Ended {
         terminal::error::text(&app.terminal, error);
     }
     Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(Code::CheckFailed.exit_code()) })
+}
+
+/// Reads every value. The outer error is that somebody stopped it.
+fn values(app: &App, checkpoint: &Checkpoint) -> Result<Result<String>> {
+    let _working = app.interrupt.work();
+    let mut shown = StageProgress::new(&app.terminal, "reading values", Unit::Bytes);
+    let checked = block_on(checkpoint.check_values(&mut |done, total| {
+        shown.update(done, total);
+        match app.interrupt.asked() {
+            true => Err(Error::new(Code::Cancelled, "stopped")),
+            false => Ok(()),
+        }
+    }));
+    match checked {
+        Err(error) if error.code() == Code::Cancelled => Err(error),
+        checked => Ok(checked.map(|()| "every value and every scale is a number".to_owned())),
+    }
 }
 
 fn row(check: &Check) -> Value {

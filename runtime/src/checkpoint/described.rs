@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::config::{Affine, CONFIG_FILE, GenerationDefaults, ModelConfig, Quantization};
 use super::dtype::Dtype;
 use super::names::{self, Expected, TensorRole};
-use super::safetensors::SINGLE_FILE;
+use super::safetensors::{SINGLE_FILE, TERMS};
 use super::stored::{Stored, Tensor};
 use crate::error::{Class, Error, Result};
 
@@ -38,7 +38,7 @@ pub(super) fn stored(config: ModelConfig) -> Result<Stored> {
         list.weight(&config, &expected);
     }
     let tensors = list.tensors;
-    Ok(Stored { config, generation: GenerationDefaults::default(), file, tensors })
+    Ok(Stored { config, generation: GenerationDefaults::default(), file, terms: TERMS, tensors })
 }
 
 struct Tensors {

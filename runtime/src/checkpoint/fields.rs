@@ -12,7 +12,11 @@ pub(super) struct Fields<'a> {
     path: String,
     class: Class,
     members: &'a BTreeMap<String, Json>,
+    keys: Option<&'a Keys>,
 }
+
+/// What a file calls its fields where it has other names for them, by path.
+pub(super) type Keys = BTreeMap<String, String>;
 
 /// A border of a range, as people write it.
 fn shown(number: f64) -> String {
@@ -34,13 +38,28 @@ pub(super) fn parse_object(file: &str, bytes: &[u8]) -> Result<BTreeMap<String, 
 impl<'a> Fields<'a> {
     /// The outermost object of `file`.
     pub(super) fn new(file: &'a str, members: &'a BTreeMap<String, Json>) -> Self {
-        Fields { file, path: String::new(), class: Class::Config, members }
+        Fields { file, path: String::new(), class: Class::Config, members, keys: None }
+    }
+
+    /// The outermost object of a file that has its own names, which errors use.
+    pub(super) fn by_keys(file: &'a str, members: &'a BTreeMap<String, Json>, keys: &'a Keys) -> Self {
+        Fields { keys: Some(keys), ..Fields::new(file, members) }
+    }
+
+    /// The file.
+    pub(super) fn file(&self) -> &'a str {
+        self.file
     }
 
     /// An error about the field `name`.
     pub(super) fn error(&self, name: &str, message: impl std::fmt::Display) -> Error {
         let field = format!("{}{}", self.path, escape(name));
-        Error::file(self.class, self.file, format_args!("{field}: {message}")).with_detail("field", field)
+        match self.keys.and_then(|keys| keys.get(&field)) {
+            Some(key) => {
+                Error::file(self.class, self.file, format_args!("{key}: {message}")).with_detail("key", &**key)
+            }
+            None => Error::file(self.class, self.file, format_args!("{field}: {message}")).with_detail("field", field),
+        }
     }
 
     /// Refuses the field `name` where what is asked of it does not hold.
@@ -75,10 +94,10 @@ impl<'a> Fields<'a> {
         match self.get(name) {
             None => Ok(None),
             Some(Json::Object(members)) => {
-                Ok(Some(Fields { file: self.file, path: format!("{}{}.", self.path, escape(name)), class, members }))
+                Ok(Some(Fields { path: format!("{}{}.", self.path, escape(name)), class, members, ..*self }))
             }
             Some(_) => {
-                let at = Fields { file: self.file, path: self.path.clone(), class, members: self.members };
+                let at = Fields { path: self.path.clone(), class, ..*self };
                 Err(at.wanted(name, "an object"))
             }
         }

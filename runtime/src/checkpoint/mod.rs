@@ -35,6 +35,7 @@ mod stored;
 mod tensors;
 #[cfg(test)]
 mod tests;
+mod values;
 
 pub(crate) use block_scales::check as check_block_scales;
 pub use config::{
@@ -50,7 +51,7 @@ pub use safetensors::{HEADER_BYTES, INDEX_FILE, ONLY_SHARD_FILE, SHARDS, SINGLE_
 pub use source::FolderSource;
 pub use source::{BoxFuture, MemorySource, Source};
 
-pub(crate) use stored::{Tensor, TextFiles, TokenizerBytes};
+pub(crate) use stored::{Tensor, TextFile, TextFiles, TokenizerFile};
 
 use crate::error::{Class, Code, Error, Result, quote};
 use stored::Stored;
@@ -125,9 +126,9 @@ impl Checkpoint {
 
     /// Gives every tensor its owner.
     fn claimed(stored: Stored, source: Arc<dyn Source>) -> Result<Checkpoint> {
-        let Stored { config, generation, file, tensors } = stored;
+        let Stored { config, generation, file, terms, tensors } = stored;
         let tensors::Claims { tensors, prediction_layers, unused, unused_count } =
-            tensors::claim(&config, &file, tensors)?;
+            tensors::claim(&config, &tensors::Listing { file: &file, terms }, tensors)?;
         Ok(Checkpoint {
             config,
             generation,
@@ -197,100 +198,6 @@ impl Checkpoint {
             return Ok(bytes);
         }
         Err(tensor.error(Class::Len, format_args!("expected {length} bytes, the source gave {}", bytes.len())))
-    }
-
-    /// A vector, or the scales of a weight, decoded; every value is finite.
-    ///
-    /// # Errors
-    /// As [`Checkpoint::read`]; [`Class::Value`]: NaN, infinite, or an exponent byte of 0 or 255.
-    pub async fn read_f32(&self, name: &str) -> Result<Vec<f32>> {
-        let (tensor, _) = self.entry(name)?;
-        let mut values = Vec::new();
-        for (offset, length) in slices(tensor) {
-            values.extend(self.read_finite(tensor, offset, length).await?);
-        }
-        Ok(values)
-    }
-
-    /// Scans for values that may not be in a model: norms, biases, scales and the head are finite.
-    ///
-    /// # Errors
-    /// As [`Checkpoint::read_f32`], for the first such tensor by name.
-    pub async fn check_values(&self) -> Result<()> {
-        let scanned = |(name, (_, role)): &(&String, &(Tensor, TensorRole))| {
-            matches!(role, TensorRole::Vector | TensorRole::Scale) || *name == names::head(&self.config)
-        };
-        let mut names: Vec<&String> = self.tensors.iter().filter(scanned).map(|(name, _)| name).collect();
-        names.sort_unstable();
-        for name in names {
-            let tensor = self.tensor(name)?;
-            if tensor.packed.is_none() {
-                self.check_finite(tensor).await?;
-            }
-        }
-        let packed = self.tensors.iter().filter(|(_, (tensor, _))| tensor.packed.is_some());
-        let mut packed: Vec<_> = packed.map(|(name, (tensor, _))| (name, tensor)).collect();
-        packed.sort_unstable_by_key(|(name, _)| *name);
-        for (_, tensor) in packed {
-            self.check_packed_shape(tensor).await?;
-            for beside in
-                tensor.packed.iter().flat_map(|packed| [Some(&packed.scales), packed.minima.as_ref()]).flatten()
-            {
-                self.check_finite(beside).await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn check_finite(&self, tensor: &Tensor) -> Result<()> {
-        for (offset, length) in slices(tensor) {
-            self.read_finite(tensor, offset, length).await?;
-        }
-        Ok(())
-    }
-
-    /// Compares the shape that is stored beside packed codes, where there is one.
-    ///
-    /// # Errors
-    /// [`Class::Quant`]: it says something else. As [`Checkpoint::read`].
-    pub(crate) async fn check_packed_shape(&self, tensor: &Tensor) -> Result<()> {
-        let Some(shape) = tensor.packed.as_ref().and_then(|packed| packed.shape.as_ref()) else { return Ok(()) };
-        let length = usize::try_from(shape.bytes).unwrap_or(0);
-        let bytes = self.read(shape, 0, length).await?;
-        let found: Vec<i64> = match shape.dtype {
-            Dtype::I64 => {
-                bytes.chunks_exact(8).filter_map(|word| word.try_into().ok()).map(i64::from_le_bytes).collect()
-            }
-            _ => {
-                let words = bytes.chunks_exact(4).filter_map(|word| word.try_into().ok());
-                words.map(i32::from_le_bytes).map(i64::from).collect()
-            }
-        };
-        let expected = &tensor.shape;
-        if found.iter().map(|&size| u64::try_from(size).ok()).eq(expected.iter().map(|&size| Some(size))) {
-            return Ok(());
-        }
-        Err(shape.error(Class::Quant, format_args!("expected {expected:?} as of the codes, found {found:?}")))
-    }
-
-    async fn read_finite(&self, tensor: &Tensor, offset: u64, length: usize) -> Result<Vec<f32>> {
-        let bytes = self.read(tensor, offset, length).await?;
-        if tensor.dtype.is_quantised_block() {
-            return block_scales::check(tensor, &bytes).map(|()| vec![]);
-        }
-        let values = tensor.dtype.decode(&bytes);
-        let values =
-            values.ok_or_else(|| Error::new(Code::Internal, format!("{} is not decoded on the host", tensor.dtype)))?;
-        match values.iter().position(|value| !value.is_finite()) {
-            None => Ok(values),
-            Some(place) => {
-                let (values, bytes) = tensor.dtype.block();
-                let before = offset.checked_div(bytes).unwrap_or(0).saturating_mul(values);
-                let place = before.saturating_add(place as u64);
-                let found = "found NaN, infinity or an unusable exponent";
-                Err(tensor.error(Class::Value, format_args!("value {place}: expected a finite number, {found}")))
-            }
-        }
     }
 
     /// Sums over the main model; with `prediction`, also over the whole modules of multi-token prediction.

@@ -17,30 +17,59 @@ pub(super) struct Stored {
     pub(super) generation: GenerationDefaults,
     /// The file that lists the tensors, named where one is missing.
     pub(super) file: Arc<str>,
+    pub(super) terms: Terms,
     /// Every stored tensor, by name.
     pub(super) tensors: HashMap<String, Tensor>,
+}
+
+/// How errors speak of a container.
+#[derive(Clone, Copy)]
+pub(super) struct Terms {
+    /// What says which tensors the model has.
+    pub(super) config: &'static str,
+    /// What that calls the count of the main model's layers.
+    pub(super) layers: &'static str,
+    /// What to do where a tensor is missing.
+    pub(super) missing: &'static str,
+    /// What to do where that and the tensors do not fit each other.
+    pub(super) mismatch: &'static str,
+    /// The stored name of one of lyn's tensors, and which expert of it that is.
+    pub(super) tensor: fn(&str) -> (String, Option<u32>),
+    /// What nobody knows is an error.
+    pub(super) strict: bool,
 }
 
 /// What a container says of text, unread.
 #[derive(Clone, Debug)]
 pub struct TextFiles {
     /// The tokenizer.
-    pub tokenizer: TokenizerBytes,
-    /// Bytes of `tokenizer_config.json`.
-    pub tokenizer_config: Option<Vec<u8>>,
-    /// Bytes of `chat_template.jinja`.
-    pub chat_template: Option<Vec<u8>>,
+    pub tokenizer: TokenizerFile,
+    /// What `tokenizer_config.json` says.
+    pub tokenizer_config: Option<TextFile>,
+    /// What `chat_template.jinja` says.
+    pub chat_template: Option<TextFile>,
     /// Whether `encoding/encoding_dsv32.py` is there; it is never read.
     pub has_dsv32_encoder: bool,
 }
 
-/// Bytes of a tokenizer's file.
+/// What a small file says, or a part of a larger one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TokenizerBytes {
+pub struct TextFile {
+    /// The file it lies in, for errors.
+    pub file: Arc<str>,
+    /// The text, unread.
+    pub bytes: Vec<u8>,
+}
+
+/// A tokenizer, by the form it has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TokenizerFile {
     /// `tokenizer.json`
-    Json(Vec<u8>),
+    Json(TextFile),
+    /// Lists of a GGUF file, written as a tokenizer.json.
+    Lists(TextFile),
     /// `tiktoken.model`
-    Tiktoken(Vec<u8>),
+    Tiktoken(TextFile),
 }
 
 /// A stored tensor: its type, its shape and its place in a file.

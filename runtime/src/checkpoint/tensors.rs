@@ -8,7 +8,7 @@ use super::config::{ModelConfig, Quantization};
 use super::dtype::Dtype;
 use super::names::{self, Expected, TensorRole};
 use super::packed;
-use super::stored::Tensor;
+use super::stored::{Tensor, Terms};
 use crate::error::{Class, Error, Result, quote};
 
 /// Names kept of unused tensors; more are only counted.
@@ -22,8 +22,20 @@ pub(super) struct Claims {
     pub(super) unused_count: usize,
 }
 
-/// `file` is the one that lists the tensors, named where one is missing.
-pub(super) fn claim(config: &ModelConfig, file: &str, stored: HashMap<String, Tensor>) -> Result<Claims> {
+/// Where the tensors are listed.
+pub(super) struct Listing<'a> {
+    /// Named where a tensor is missing.
+    pub(super) file: &'a str,
+    /// How errors speak of it.
+    pub(super) terms: Terms,
+}
+
+/// Claims every tensor of the model.
+///
+/// # Errors
+/// [`Class::Missing`], [`Class::Shape`], [`Class::Dtype`], [`Class::Quant`], each for the first such tensor of the model;
+/// [`Class::Config`] for one that is left over.
+pub(super) fn claim(config: &ModelConfig, listing: &Listing<'_>, stored: HashMap<String, Tensor>) -> Result<Claims> {
     // Inside, names are without the prefix; a name that lacks it belongs to another part of the checkpoint.
     let mut foreign = Vec::new();
     let mut own: HashMap<String, Tensor> = HashMap::with_capacity(stored.len());
@@ -34,21 +46,21 @@ pub(super) fn claim(config: &ModelConfig, file: &str, stored: HashMap<String, Te
             Some(short) => drop(own.insert(short.to_owned(), tensor)),
         }
     }
-    packed::gather(config, file, &mut own)?;
+    packed::gather(config, listing.file, &mut own)?;
     let mut tensors = HashMap::with_capacity(own.len());
     for expected in names::expected(config) {
         for expected in as_stored(config, &own, expected) {
-            take(config, file, &mut own, &expected, &mut tensors)?;
+            take(config, listing, &mut own, &expected, &mut tensors)?;
         }
     }
-    let prediction_layers = claim_prediction(config, file, &mut own, &mut tensors);
+    let prediction_layers = claim_prediction(config, listing, &mut own, &mut tensors);
     let mut left: Vec<(String, Tensor)> = own.into_iter().collect();
     left.sort_unstable_by(|a, b| a.0.cmp(&b.0)); // the same folder gives the same message each time
     let prediction = prediction_modules(config, &left);
     let mut unused = Vec::new();
     for (name, tensor) in &left {
-        if !may_be_left(config, name, &prediction) {
-            return Err(left_over(config, &tensors, name, tensor));
+        if !may_be_left(config, listing.terms, name, &prediction) {
+            return Err(left_over(config, listing.terms, &tensors, name, tensor));
         }
         if !is_copy(config, prediction_layers, name) {
             unused.push(tensor.name.clone());
@@ -75,25 +87,28 @@ fn as_stored(config: &ModelConfig, own: &HashMap<String, Tensor>, expected: Expe
 /// Moves an expected tensor, and its scales, from what is stored to what is claimed.
 fn take(
     config: &ModelConfig,
-    file: &str,
+    listing: &Listing<'_>,
     own: &mut HashMap<String, Tensor>,
     expected: &Expected,
     tensors: &mut HashMap<String, (Tensor, TensorRole)>,
 ) -> Result<()> {
     let Some(tensor) = own.remove(&expected.name) else {
-        let name = format!("{}{}", config.tensor_prefix, expected.name);
+        let Listing { file, terms } = listing;
+        let (name, expert) = (terms.tensor)(&expected.name);
+        let name = format!("{}{name}", config.tensor_prefix);
         if let Some((part, form)) = foreign_form(own, &expected.name) {
             let message = format!("in {form}, which lyn does not run; expected {}", quote(&name));
             let help = "take a GGUF or MLX quantisation of the same model";
             return Err(part.error(Class::Quant, message).with_help(help));
         }
-        let message = format!("tensor {}: expected {:?}, found nothing", quote(&name), expected.shape);
-        return Err(Error::file(Class::Missing, file, message).with_detail("tensor", crate::error::escape(&name)));
+        let which = expert.map(|expert| format!(" of expert {expert}")).unwrap_or_default();
+        let message = format!("tensor {}: expected {:?}{which}, found nothing", quote(&name), expected.shape);
+        let error = Error::file(Class::Missing, file, message).with_help(terms.missing);
+        return Err(error.with_detail("tensor", crate::error::escape(&name)));
     };
     if tensor.shape != expected.shape {
         let message = format!("expected shape {:?}, found {:?}", expected.shape, tensor.shape);
-        let help = "config.json and the weights are of different models, or the file is broken";
-        return Err(tensor.error(Class::Shape, message).with_help(help));
+        return Err(tensor.error(Class::Shape, message).with_help(listing.terms.mismatch));
     }
     let is_fp8 = expected.role == TensorRole::Matrix && tensor.dtype == Dtype::F8_E4M3;
     if is_fp8 {
@@ -144,7 +159,7 @@ fn foreign_form<'a>(own: &'a HashMap<String, Tensor>, weight: &str) -> Option<(&
 /// Claims the modules of multi-token prediction that are whole; none of them is needed to run the model.
 fn claim_prediction(
     config: &ModelConfig,
-    file: &str,
+    listing: &Listing<'_>,
     own: &mut HashMap<String, Tensor>,
     tensors: &mut HashMap<String, (Tensor, TensorRole)>,
 ) -> u32 {
@@ -159,7 +174,8 @@ fn claim_prediction(
             }
         }
         let mut claimed = HashMap::new();
-        if expected.iter().try_for_each(|expected| take(config, file, &mut stored, expected, &mut claimed)).is_err() {
+        if expected.iter().try_for_each(|expected| take(config, listing, &mut stored, expected, &mut claimed)).is_err()
+        {
             break;
         }
         own.retain(|name, _| !claimed.contains_key(name));
@@ -186,19 +202,23 @@ fn is_copy(config: &ModelConfig, prediction_layers: u32, name: &str) -> bool {
 }
 
 /// Whether a tensor that nothing asked for may be there.
-fn may_be_left(config: &ModelConfig, name: &str, prediction: &BTreeSet<u32>) -> bool {
+fn may_be_left(config: &ModelConfig, terms: Terms, name: &str, prediction: &BTreeSet<u32>) -> bool {
     if name.ends_with("rotary_emb.inv_freq") {
         return true; // a buffer that old exports carry; frequencies are computed from the config
     }
     match names::split_layer(name) {
         Some((layer, _)) => prediction.contains(&layer),
         None if name == names::HEAD => config.tie_word_embeddings,
-        None => !["model.embed_tokens.", "model.norm.", "lm_head."].iter().any(|start| name.starts_with(start)),
+        None => {
+            !terms.strict
+                && !["model.embed_tokens.", "model.norm.", "lm_head."].iter().any(|start| name.starts_with(start))
+        }
     }
 }
 
 fn left_over(
     config: &ModelConfig,
+    terms: Terms,
     tensors: &HashMap<String, (Tensor, TensorRole)>,
     name: &str,
     tensor: &Tensor,
@@ -208,11 +228,10 @@ fn left_over(
     }
     let what = match names::split_layer(name) {
         Some((layer, _)) if layer >= config.num_hidden_layers => {
-            format!("a layer beyond num_hidden_layers, {}, and not of multi-token prediction", config.num_hidden_layers)
+            let (layers, count) = (terms.layers, config.num_hidden_layers);
+            format!("a layer beyond {layers}, {count}, and not of multi-token prediction")
         }
-        _ => "not required by config.json".to_owned(),
+        _ => format!("not required by {}", terms.config),
     };
-    tensor
-        .error(Class::Config, what)
-        .with_help("config.json and the weights belong to different models; get both from the same source")
+    tensor.error(Class::Config, what).with_help(terms.mismatch)
 }

@@ -7,3 +7,7 @@ mod packed;
 mod sources;
 #[cfg(feature = "embedded-stories")]
 mod stories;
+
+/// What errors speak of.
+const LISTING: super::tensors::Listing<'static> =
+    super::tensors::Listing { file: "f", terms: super::safetensors::TERMS };

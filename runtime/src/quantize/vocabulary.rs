@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 use super::container::{Keys, Value};
 use crate::checkpoint::gguf::{NAMES, patterns, takes_whole};
-use crate::checkpoint::{Checkpoint, TokenizerBytes};
+use crate::checkpoint::{Checkpoint, TextFile, TokenizerFile};
 use crate::error::{Class, Error, Result, quote};
 use crate::language::Language;
 use crate::text::Lists;
@@ -35,7 +35,9 @@ pub(super) async fn keys(checkpoint: &Checkpoint, notes: &mut Vec<String>) -> Re
         return Ok(vec![]);
     };
     let size = checkpoint.config.vocab_size;
-    let TokenizerBytes::Json(file) = &files.tokenizer else {
+    let (TokenizerFile::Json(TextFile { bytes: file, .. }) | TokenizerFile::Lists(TextFile { bytes: file, .. })) =
+        &files.tokenizer
+    else {
         notes.push(
             "tiktoken.model has no merges, which GGUF lists: the file has no tokenizer; lyn runs it on token ids"
                 .to_owned(),

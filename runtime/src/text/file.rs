@@ -35,6 +35,29 @@ pub(super) fn ensure(holds: bool, class: Class, message: impl fmt::Display) -> R
     if holds { Ok(()) } else { Err(Refusal(class, message.to_string())) }
 }
 
+/// What a file calls its parts, for errors.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Parts {
+    pub(super) vocab: &'static str,
+    pub(super) merges: &'static str,
+    pub(super) added: &'static str,
+    /// Added tokens stand at their ids.
+    by_id: bool,
+}
+
+impl Parts {
+    /// Those of tokenizer.json.
+    pub(super) const JSON: Parts =
+        Parts { vocab: "model.vocab", merges: "model.merges", added: "added_tokens", by_id: false };
+    /// Those of a GGUF file's metadata.
+    pub(super) const LISTS: Parts = Parts {
+        vocab: "tokenizer.ggml.tokens",
+        merges: "tokenizer.ggml.merges",
+        added: "tokenizer.ggml.tokens",
+        by_id: true,
+    };
+}
+
 /// An entry of `added_tokens`.
 #[derive(Debug, Deserialize)]
 pub(super) struct Added {
@@ -204,7 +227,7 @@ impl<'de> Deserialize<'de> for Merge {
 }
 
 /// Reads and checks a whole file; no id of the result is ≥ `vocab_size`, and none belongs to two tokens.
-pub(super) fn parse(bytes: &[u8], vocab_size: u32) -> Result<Parsed, Refusal> {
+pub(super) fn parse(bytes: &[u8], parts: Parts, vocab_size: u32) -> Result<Parsed, Refusal> {
     let limit = format_args!("expected at most {MAX_TOKENIZER_BYTES} bytes, found {}", bytes.len());
     ensure(bytes.len() as u64 <= MAX_TOKENIZER_BYTES, Class::Limit, limit)?;
     ensure(!bytes.trim_ascii_start().is_empty(), Class::Json, "expected JSON, found an empty file")?;
@@ -219,19 +242,19 @@ pub(super) fn parse(bytes: &[u8], vocab_size: u32) -> Result<Parsed, Refusal> {
         return structure(format!("decoder.type: expected \"ByteLevel\", found {}", quote(&other)));
     }
     let Some(model) = file.model else { return structure("model: expected a BPE model, found null") };
-    let merges = model_merges(&model)?;
+    let merges = model_merges(&model, parts)?;
     let takes_whole = model.ignore_merges.unwrap_or(false);
     let vocab = model.vocab.map(|vocab| vocab.0).unwrap_or_default();
-    let ids = unique_ids(&vocab, vocab_size)?;
+    let ids = unique_ids(&vocab, parts, vocab_size)?;
     for (index, (left, right)) in merges.iter().enumerate() {
         let merged = format!("{left}{right}");
         if let Some(unknown) = [left, right, &merged].into_iter().find(|piece| !ids.contains_key(piece.as_str())) {
-            let unknown = quote(unknown);
-            return structure(format!("model.merges[{index}]: expected pieces of the vocabulary, found {unknown}"));
+            let (merges, unknown) = (parts.merges, quote(unknown));
+            return structure(format!("{merges}[{index}]: expected pieces of the vocabulary, found {unknown}"));
         }
     }
     let added = file.added_tokens.map(|list| list.0).unwrap_or_default();
-    check_added(&added, &ids, vocab_size)?;
+    check_added(&added, parts, &ids, vocab_size)?;
     let mut splits = vec![];
     let Some(pre_tokenizer) = file.pre_tokenizer else {
         return structure("pre_tokenizer: expected ByteLevel, found null");
@@ -299,13 +322,13 @@ fn check_depth(text: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn model_merges(model: &Model) -> Result<Vec<(String, String)>, Refusal> {
+fn model_merges(model: &Model, parts: Parts) -> Result<Vec<(String, String)>, Refusal> {
     // An absent type is BPE when there are merges, as older files have it.
     if let Some(other) = model.r#type.as_ref().filter(|name| *name != "BPE") {
         return structure(format!("model.type: expected \"BPE\", found {}", quote(other)));
     }
     let has_tokens = model.vocab.as_ref().is_some_and(|vocab| !vocab.0.is_empty());
-    ensure(has_tokens, Class::Tok, "model.vocab: expected tokens, found none")?;
+    ensure(has_tokens, Class::Tok, format_args!("{}: expected tokens, found none", parts.vocab))?;
     if let Some(dropout) = model.dropout.filter(|dropout| *dropout != 0.0) {
         return structure(format!("model.dropout: expected none, so that ids are never random, found {dropout}"));
     }
@@ -325,16 +348,19 @@ fn model_merges(model: &Model) -> Result<Vec<(String, String)>, Refusal> {
     merges.map_or_else(|| structure("model.merges: expected a list, found none"), Ok)
 }
 
-fn unique_ids(vocab: &[(String, u32)], vocab_size: u32) -> Result<HashMap<&str, u32>, Refusal> {
+fn unique_ids(vocab: &[(String, u32)], parts: Parts, vocab_size: u32) -> Result<HashMap<&str, u32>, Refusal> {
     let mut ids = HashMap::with_capacity(vocab.len());
     let mut taken = HashSet::with_capacity(vocab.len());
     for (piece, id) in vocab {
-        let refuse = |class, what: String| Err(Refusal(class, format!("model.vocab[{}]: {what}", quote(piece))));
+        let refuse = |class, what: String| Err(Refusal(class, format!("{}[{}]: {what}", parts.vocab, quote(piece))));
         if *id >= vocab_size {
             return refuse(Class::Vocab, format!("expected an id below vocab_size {vocab_size}, found {id}"));
         }
-        if ids.insert(piece.as_str(), *id).is_some() {
-            return refuse(Class::Json, "duplicate key".to_owned());
+        if let Some(first) = ids.insert(piece.as_str(), *id) {
+            return match parts.by_id {
+                true => refuse(Class::Vocab, format!("ids {first} and {id} have the same text")),
+                false => refuse(Class::Json, "duplicate key".to_owned()),
+            };
         }
         if !taken.insert(*id) {
             return refuse(Class::Vocab, format!("id {id} is already used by another token"));
@@ -343,16 +369,22 @@ fn unique_ids(vocab: &[(String, u32)], vocab_size: u32) -> Result<HashMap<&str, 
     Ok(ids)
 }
 
-pub(super) fn check_added(added: &[Added], ids: &HashMap<&str, u32>, vocab_size: u32) -> Result<(), Refusal> {
+pub(super) fn check_added(
+    added: &[Added],
+    parts: Parts,
+    ids: &HashMap<&str, u32>,
+    vocab_size: u32,
+) -> Result<(), Refusal> {
     let mut taken: HashMap<u32, &str> = ids.iter().map(|(piece, id)| (*id, *piece)).collect();
-    let mut contents = HashSet::new();
+    let (mut contents, name) = (HashSet::new(), parts.added);
     let total = added.iter().fold(0_usize, |total, token| total.saturating_add(token.content.len()));
-    let limit = format_args!("added_tokens: expected at most {MAX_ADDED_BYTES} bytes of text, found {total}");
+    let limit = format_args!("{name}: expected at most {MAX_ADDED_BYTES} bytes of text, found {total}");
     ensure(total <= MAX_ADDED_BYTES, Class::Limit, limit)?;
-    for (index, token) in added.iter().enumerate() {
+    for (index, token) in (0u64..).zip(added) {
         let Added { id, content, .. } = token;
         let ensure = |holds: bool, class, what: fmt::Arguments<'_>| {
-            ensure(holds, class, format_args!("added_tokens[{index}] {}: {what}", quote(content)))
+            let place = if parts.by_id { u64::from(*id) } else { index };
+            ensure(holds, class, format_args!("{name}[{place}] {}: {what}", quote(content)))
         };
         let unique = !content.is_empty() && contents.insert(content);
         ensure(unique, Class::Tok, format_args!("expected a unique, non-empty text"))?;

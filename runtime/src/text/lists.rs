@@ -1,6 +1,6 @@
 //! A tokenizer as the lists that it was made from, for those who write it in another form.
 
-use super::file::{Added, Merging, Parsed, parse};
+use super::file::{Added, Merging, Parsed, Parts, parse};
 use super::refusal::Refusal;
 use super::split::Split;
 use super::tokenizer::split;
@@ -24,7 +24,8 @@ impl Lists {
     /// # Errors
     /// `bad_checkpoint`.
     pub(crate) fn read(file: &str, bytes: &[u8], vocab_size: u32) -> Result<Lists> {
-        let parsed = parse(bytes, vocab_size).map_err(|Refusal(class, message)| Error::file(class, file, message))?;
+        let parsed = parse(bytes, Parts::JSON, vocab_size)
+            .map_err(|Refusal(class, message)| Error::file(class, file, message))?;
         let Parsed { vocab, merging, added, splits } = parsed;
         let (merges, ignore_merges) = match merging {
             Merging::Pairs { pairs, takes_whole } => (pairs, takes_whole),

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Deserialize;
 
 use super::alphabet::Alphabet;
-use super::file::{Added, MAX_ENTRIES, MAX_TOKENIZER_BYTES, Merging, Parsed, check_added, check_kind, ensure};
+use super::file::{Added, MAX_ENTRIES, MAX_TOKENIZER_BYTES, Merging, Parsed, Parts, check_added, check_kind, ensure};
 use super::refusal::Refusal;
 use super::split::Split;
 use crate::error::{Class, escape, quote};
@@ -61,7 +61,7 @@ pub(super) fn parse(bytes: &[u8], added: Vec<Added>, vocab_size: u32) -> Result<
         let shared = format_args!("rank {id} is that of two tokens");
         ensure(taken.insert(*id, ()).is_none(), Class::Vocab, shared)?;
     }
-    check_added(&added, &ids, vocab_size)?;
+    check_added(&added, Parts::JSON, &ids, vocab_size)?;
     Ok(Parsed { vocab, merging: Merging::ByRank, added, splits: vec![Split::new(KIMI_K2)?] })
 }
 

@@ -9,7 +9,7 @@ use std::fmt;
 use aho_corasick::{AhoCorasick, MatchKind};
 
 use super::alphabet::Alphabet;
-use super::file::{Added, Merging, Parsed, parse};
+use super::file::{Added, Merging, Parsed, Parts, parse};
 use super::merge::{Merges, Scratch};
 use super::pieces::Pieces;
 use super::refusal::Refusal;
@@ -47,7 +47,19 @@ impl Tokenizer {
     /// `bad_checkpoint` with the class of what is wrong: another kind of file, JSON, structure, an id that is not one of
     /// the model's, a pattern outside the linear-time engine, a limit.
     pub fn from_json(file_name: &str, bytes: &[u8], vocab_size: u32) -> Result<Self> {
-        let built = parse(bytes, vocab_size).and_then(|parsed| Tokenizer::build(parsed, vocab_size));
+        Tokenizer::read(file_name, bytes, Parts::JSON, vocab_size)
+    }
+
+    /// Reads the lists of a GGUF file, written as a tokenizer.json.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::from_json`], by the keys of the metadata.
+    pub fn from_lists(file_name: &str, bytes: &[u8], vocab_size: u32) -> Result<Self> {
+        Tokenizer::read(file_name, bytes, Parts::LISTS, vocab_size)
+    }
+
+    fn read(file_name: &str, bytes: &[u8], parts: Parts, vocab_size: u32) -> Result<Self> {
+        let built = parse(bytes, parts, vocab_size).and_then(|parsed| Tokenizer::build(parsed, vocab_size));
         built.map_err(|Refusal(class, message)| Error::file(class, file_name, message))
     }
 

@@ -1,9 +1,12 @@
 //! Which prompt format a checkpoint was trained on.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 
 use super::CallSyntax;
 use crate::chat::control;
+use crate::checkpoint::TextFile;
 use crate::error::{Class, Error, Result, escape};
 use crate::text::{MAX_TOKENIZER_CONFIG_BYTES, Tokenizer};
 
@@ -21,10 +24,10 @@ pub enum ChatFormat {
 /// The files of a checkpoint that say how it was trained to chat.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct CheckpointFiles<'a> {
-    /// Bytes of `tokenizer_config.json`.
-    pub(crate) tokenizer_config: Option<&'a [u8]>,
-    /// Bytes of `chat_template.jinja`, which goes before the one in `tokenizer_config.json`.
-    pub(crate) chat_template: Option<&'a [u8]>,
+    /// What `tokenizer_config.json` says.
+    pub(crate) tokenizer_config: Option<&'a TextFile>,
+    /// What `chat_template.jinja` says, which goes before the one in `tokenizer_config.json`.
+    pub(crate) chat_template: Option<&'a TextFile>,
     /// Whether `encoding/encoding_dsv32.py` is there; it is never read.
     pub(crate) has_dsv32_encoder: bool,
     /// Whether there is no format without a template: a GGUF file may have lost it, and only V3.2 never had one.
@@ -134,7 +137,7 @@ impl ChatFormat {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Templates {
     /// The file that holds them.
-    pub(crate) file: &'static str,
+    pub(crate) file: Arc<str>,
     /// The one named `default`, or the only one.
     pub(crate) plain: Option<String>,
     /// The one named `tool_use`, for conversations with tools.
@@ -147,13 +150,11 @@ impl Templates {
     /// # Errors
     /// `bad_checkpoint` where a file is no text, no JSON, or too long.
     pub(crate) fn of(files: CheckpointFiles<'_>) -> Result<Option<Templates>> {
-        if let Some(bytes) = files.chat_template {
-            let file = "chat_template.jinja";
+        if let Some(TextFile { file, bytes }) = files.chat_template {
             let text = std::str::from_utf8(bytes).map_err(|_| Error::file(Class::Template, file, "expected UTF-8"))?;
-            return Ok(Some(Templates { file, plain: Some(text.to_owned()), tool_use: None }));
+            return Ok(Some(Templates { file: file.clone(), plain: Some(text.to_owned()), tool_use: None }));
         }
-        let Some(bytes) = files.tokenizer_config else { return Ok(None) };
-        let file = "tokenizer_config.json";
+        let Some(TextFile { file, bytes }) = files.tokenizer_config else { return Ok(None) };
         if bytes.len() as u64 > MAX_TOKENIZER_CONFIG_BYTES {
             let limit = format!("expected at most {MAX_TOKENIZER_CONFIG_BYTES} bytes, found {}", bytes.len());
             return Err(Error::file(Class::Limit, file, limit));
@@ -170,7 +171,7 @@ impl Templates {
                 (named("default"), named("tool_use"))
             }
         };
-        Ok((plain.is_some() || tool_use.is_some()).then_some(Templates { file, plain, tool_use }))
+        Ok((plain.is_some() || tool_use.is_some()).then(|| Templates { file: file.clone(), plain, tool_use }))
     }
 
     /// The one that tells the model of tools.
@@ -194,10 +195,14 @@ mod tests {
         Tokenizer::from_json("tokenizer.json", file.to_string().as_bytes(), 100).unwrap()
     }
 
+    fn config(bytes: &[u8]) -> TextFile {
+        TextFile { file: "tokenizer_config.json".into(), bytes: bytes.to_vec() }
+    }
+
     fn detect(template: Option<&str>, encoder: bool, tokens: &[&str]) -> Detected {
-        let config = json!({"bos_token": "x", "chat_template": template}).to_string();
+        let config = config(json!({"bos_token": "x", "chat_template": template}).to_string().as_bytes());
         let files = CheckpointFiles {
-            tokenizer_config: Some(config.as_bytes()),
+            tokenizer_config: Some(&config),
             has_dsv32_encoder: encoder,
             ..CheckpointFiles::default()
         };
@@ -239,17 +244,19 @@ mod tests {
             {"name": "tool_use", "template": "tool▁calls▁begin"},
             {"name": "default", "template": "plain"},
         ]});
-        let named = named.to_string();
-        let files = CheckpointFiles { tokenizer_config: Some(named.as_bytes()), ..CheckpointFiles::default() };
+        let named = config(named.to_string().as_bytes());
+        let files = CheckpointFiles { tokenizer_config: Some(&named), ..CheckpointFiles::default() };
         let found = Templates::of(files).unwrap().unwrap();
-        assert_eq!((found.file, found.plain.as_deref()), ("tokenizer_config.json", Some("plain")));
+        assert_eq!((&*found.file, found.plain.as_deref()), ("tokenizer_config.json", Some("plain")));
         assert_eq!(ChatFormat::detect(files, &tokenizer(&control::ALL)).unwrap(), Detected::Format(ChatFormat::Exp));
         assert_eq!(found.offering(), "tool▁calls▁begin");
-        let own = CheckpointFiles { chat_template: Some(b"own"), ..files };
-        let expected = Templates { file: "chat_template.jinja", plain: Some("own".to_owned()), tool_use: None };
+        let template = TextFile { file: "chat_template.jinja".into(), bytes: b"own".to_vec() };
+        let own = CheckpointFiles { chat_template: Some(&template), ..files };
+        let expected = Templates { file: "chat_template.jinja".into(), plain: Some("own".to_owned()), tool_use: None };
         assert_eq!(Templates::of(own).unwrap(), Some(expected));
         for (bytes, class) in [(&b"{"[..], "E-JSON"), (&vec![b' '; (4 << 20) + 1][..], "E-LIMIT")] {
-            let files = CheckpointFiles { tokenizer_config: Some(bytes), ..CheckpointFiles::default() };
+            let broken = config(bytes);
+            let files = CheckpointFiles { tokenizer_config: Some(&broken), ..CheckpointFiles::default() };
             assert_eq!(Templates::of(files).unwrap_err().class(), Some(class));
         }
     }

@@ -7,6 +7,7 @@ use crate::chat::formats::Templates;
 use crate::chat::{
     CallSyntax, ChatFormat, CheckpointFiles, Conversation, Detected, Prompt, RenderOptions, Segment, control, encode,
 };
+use crate::checkpoint::TextFile;
 use crate::error::Code;
 
 fn conversation(messages: Value) -> Conversation {
@@ -92,8 +93,11 @@ fn what_was_detected_has_a_name() {
 
 #[test]
 fn a_template_is_looked_for_in_both_files() {
-    let in_config =
-        |config: &[u8]| Templates::of(CheckpointFiles { tokenizer_config: Some(config), ..CheckpointFiles::default() });
+    let file = |name: &str, bytes: &[u8]| TextFile { file: name.into(), bytes: bytes.to_vec() };
+    let in_config = |config: &[u8]| {
+        let config = file("tokenizer_config.json", config);
+        Templates::of(CheckpointFiles { tokenizer_config: Some(&config), ..CheckpointFiles::default() })
+    };
     assert_eq!(Templates::of(CheckpointFiles::default()).unwrap(), None);
     for (config, expected) in [
         (json!({}), None),
@@ -104,7 +108,7 @@ fn a_template_is_looked_for_in_both_files() {
         (json!({"chat_template": [{"name": "default", "template": "y"}, {"name": "rag", "template": "x"}]}), Some("y")),
     ] {
         let found = in_config(config.to_string().as_bytes()).unwrap();
-        let expected = expected.map(|text: &str| ("tokenizer_config.json", Some(text.to_owned())));
+        let expected = expected.map(|text: &str| ("tokenizer_config.json".into(), Some(text.to_owned())));
         assert_eq!(found.map(|found| (found.file, found.plain)), expected);
     }
     let sized = |bytes: usize| {
@@ -114,7 +118,8 @@ fn a_template_is_looked_for_in_both_files() {
     assert!(sized(4 << 20).is_ok());
     let error = sized((4 << 20) + 1).unwrap_err();
     assert!(error.message().ends_with("expected at most 4194304 bytes, found 4194305"), "{error}");
-    let binary = CheckpointFiles { chat_template: Some(&[0xff]), ..CheckpointFiles::default() };
+    let binary = file("chat_template.jinja", &[0xff]);
+    let binary = CheckpointFiles { chat_template: Some(&binary), ..CheckpointFiles::default() };
     let error = Templates::of(binary).unwrap_err();
     assert_eq!((error.class(), error.code()), (Some("E-TEMPLATE"), Code::BadCheckpoint));
 }

@@ -1,7 +1,5 @@
 //! Fields of config.json and generation_config.json become a [`ModelConfig`] and [`GenerationDefaults`].
 
-use std::collections::BTreeMap;
-
 use super::{
     CONFIG_FILE, GENERATION_FILE, GenerationDefaults, GroupScore, IndexerConfig, LayerIndexer, LayerKind, ModelConfig,
     RopeConfig, RouterConfig, Scoring, Yarn,
@@ -48,20 +46,19 @@ impl ModelConfig {
     /// [`Class::Json`]: not one strict JSON object. [`Class::Arch`]: another family of models. [`Class::Config`]: a field
     /// that is absent, of a wrong type, out of range, or beyond what the kernels do. [`Class::Quant`]: another quantisation.
     pub fn parse(bytes: &[u8]) -> Result<ModelConfig> {
-        ModelConfig::read(CONFIG_FILE, &parse_object(CONFIG_FILE, bytes)?)
+        ModelConfig::read(&Fields::new(CONFIG_FILE, &parse_object(CONFIG_FILE, bytes)?))
     }
 
-    /// Reads the members of a config.json, which `file` holds in one form or another.
-    pub(in crate::checkpoint) fn read(file: &str, members: &BTreeMap<String, Json>) -> Result<ModelConfig> {
-        let whole = Fields::new(file, members);
+    /// Reads the fields of a config.json, which a file holds in one form or another.
+    pub(in crate::checkpoint) fn read(whole: &Fields<'_>) -> Result<ModelConfig> {
         // Kimi-K2.5 and its like nest the language model's config beside that of their vision tower.
         let nested = whole.object("text_config", Class::Config)?;
         let (fields, tensor_prefix) = match &nested {
             Some(text) => (text, "language_model."),
-            None => (&whole, ""),
+            None => (whole, ""),
         };
         let foreign =
-            |what: std::fmt::Arguments<'_>| Error::file(Class::Arch, file, format_args!("model_type: {what}"));
+            |what: std::fmt::Arguments<'_>| Error::file(Class::Arch, whole.file(), format_args!("model_type: {what}"));
         let model_type = match fields.get("model_type") {
             Some(Json::String(name)) => name.clone(),
             other => {
@@ -80,7 +77,7 @@ impl ModelConfig {
         fields.ensure(fields.has("q_lora_rank"), "q_lora_rank", message)?;
         let num_nextn_predict_layers = fields.size_or("num_nextn_predict_layers", 0..=8, 0)?;
         // What surrounds the nested config may hold what concerns the whole.
-        let outer = |name| if fields.has(name) { fields } else { &whole };
+        let outer = |name| if fields.has(name) { fields } else { whole };
         let router = if family.moe { Some(router(fields, family)?) } else { None };
         let mut config = ModelConfig {
             model_type,
@@ -288,16 +285,11 @@ impl GenerationDefaults {
     /// # Errors
     /// [`Class::Json`], [`Class::Config`] as for config.json.
     pub fn parse(bytes: &[u8], vocab_size: u32) -> Result<GenerationDefaults> {
-        GenerationDefaults::read(GENERATION_FILE, &parse_object(GENERATION_FILE, bytes)?, vocab_size)
+        GenerationDefaults::read(&Fields::new(GENERATION_FILE, &parse_object(GENERATION_FILE, bytes)?), vocab_size)
     }
 
-    /// Reads the members of a generation_config.json, which `file` holds in one form or another.
-    pub(in crate::checkpoint) fn read(
-        file: &str,
-        members: &BTreeMap<String, Json>,
-        vocab_size: u32,
-    ) -> Result<GenerationDefaults> {
-        let fields = Fields::new(file, members);
+    /// Reads the fields of a generation_config.json, which a file holds in one form or another.
+    pub(in crate::checkpoint) fn read(fields: &Fields<'_>, vocab_size: u32) -> Result<GenerationDefaults> {
         let given = |name| fields.get(name).map(|_| ());
         Ok(GenerationDefaults {
             do_sample: given("do_sample").map(|()| fields.flag("do_sample", false)).transpose()?,

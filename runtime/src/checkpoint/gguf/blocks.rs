@@ -4,7 +4,7 @@
 
 use crate::checkpoint::dtype::Dtype;
 use crate::checkpoint::stored::tensor_error;
-use crate::error::{Class, Code, Error, quote};
+use crate::error::{Class, Error};
 
 /// Types that lyn runs.
 const TYPES: [(u32, Dtype); 16] = [
@@ -84,11 +84,8 @@ impl Refused {
         let known = known.join(", ");
         let refuse = |class, message: String| tensor_error(class, file, tensor, message);
         match self {
-            Refused::Unsupported(name) => {
-                let message = format!("tensor {}: stored as {name}; lyn runs {known}", quote(tensor));
-                Error::new(Code::UnsupportedModel, format!("{file}: {message}"))
-                    .with_help("download another quantisation of this model, such as Q2_K, Q4_K_M or Q8_0")
-            }
+            Refused::Unsupported(name) => refuse(Class::Arch, format!("stored as {name}; lyn runs {known}"))
+                .with_help("download another quantisation of this model, such as Q2_K, Q4_K_M or Q8_0"),
             Refused::NoWeight(name) => {
                 refuse(Class::Dtype, format!("stored as {name}, which no weight is; expected one of {known}"))
             }

@@ -1,13 +1,15 @@
 //! Metadata in the words of config.json, which [`ModelConfig`] reads and checks as it does a file's.
 //!
-//! In: metadata, and which tensors there are. Out: the members of a config.json of the same model. Ranges are checked there;
-//! here only what has no such place: lists, sums, and what a key left out stands for.
+//! In: metadata, and which tensors there are. Out: the members of a config.json of the same model, and the key of each, by which
+//! errors name it. Ranges are checked there; here only what has no such place: lists, sums, token ids, and what a key left out
+//! stands for.
 //!
 //! [`ModelConfig`]: crate::checkpoint::ModelConfig
 
 use std::collections::BTreeMap;
 
 use super::metadata::Metadata;
+use crate::checkpoint::fields::Keys;
 use crate::error::{Class, Error, Result, quote};
 use crate::json::Json;
 
@@ -56,17 +58,29 @@ pub(super) struct Members<'a> {
     metadata: &'a Metadata,
     architecture: &'a str,
     members: BTreeMap<String, Json>,
-    /// Metadata key by member.
-    keys: BTreeMap<&'static str, String>,
+    keys: Keys,
 }
+
+/// What a layer has only if it owns an indexer.
+const INDEXER_TENSORS: [&str; 5] = [
+    "indexer.attn_k.weight",
+    "indexer.attn_q_b.weight",
+    "indexer.k_norm.weight",
+    "indexer.k_norm.bias",
+    "indexer.proj.weight",
+];
 
 /// Turns metadata into members.
 ///
 /// # Errors
 /// [`Class::Arch`] for another family; [`Class::Config`] for a key that is missing, of a wrong kind, or without meaning.
 pub(super) fn members<'a>(metadata: &'a Metadata, has: &dyn Fn(&str) -> bool) -> Result<Members<'a>> {
+    if let Some(other) = metadata.text("general.type")?.filter(|kind| *kind != "model") {
+        let message = format!("general.type: {} is used beside a model; expected model", quote(other));
+        return Err(Error::file(Class::Arch, metadata.file(), message).with_help("give the file of the model itself"));
+    }
     let (kind, architecture) = Architecture::of(metadata)?;
-    let mut to = Members { metadata, architecture, members: BTreeMap::new(), keys: BTreeMap::new() };
+    let mut to = Members { metadata, architecture, members: BTreeMap::new(), keys: Keys::new() };
     if let Some(version) = metadata.integer("general.quantization_version")?.filter(|version| *version > 2) {
         return Err(metadata.wrong("general.quantization_version", format_args!("expected at most 2, found {version}")));
     }
@@ -84,7 +98,7 @@ pub(super) fn members<'a>(metadata: &'a Metadata, has: &dyn Fn(&str) -> bool) ->
     to.layers()?;
     to.heads()?;
     let rank = to.integer("attention.q_lora_rank")?.filter(|rank| *rank != 0);
-    to.members.insert("q_lora_rank".to_owned(), rank.map_or(Json::Null, number));
+    to.put("q_lora_rank", "attention.q_lora_rank", rank.map_or(Json::Null, number));
     for (member, key, default) in
         [("rms_norm_eps", "attention.layer_norm_rms_epsilon", None), ("rope_theta", "rope.freq_base", Some(10_000.0))]
     {
@@ -114,7 +128,7 @@ pub(super) fn members<'a>(metadata: &'a Metadata, has: &dyn Fn(&str) -> bool) ->
         Architecture::Deepseek2 => "deepseek_v3",
     };
     to.word("model_type", model_type);
-    to.tokens()?;
+    to.tokens(vocabulary)?;
     Ok(to)
 }
 
@@ -132,9 +146,9 @@ impl<'a> Members<'a> {
         &self.members
     }
 
-    /// The metadata key of a member, for errors.
-    pub(super) fn key(&self, member: &str) -> Option<&str> {
-        self.keys.get(member).map(String::as_str)
+    /// The metadata key of each member, for errors.
+    pub(super) fn keys(&self) -> &Keys {
+        &self.keys
     }
 
     fn name(&self, key: &str) -> String {
@@ -169,10 +183,15 @@ impl<'a> Members<'a> {
         count.ok_or_else(|| self.wrong(key, format_args!("expected a whole number from 0 to 2^31, found {value}")))
     }
 
-    fn put(&mut self, member: &'static str, key: &str, value: Json) {
-        let name = self.name(key);
-        self.keys.insert(member, name);
+    fn put(&mut self, member: &str, key: &str, value: Json) {
+        self.call(member, key);
         self.members.insert(member.to_owned(), value);
+    }
+
+    /// Names a member's key to errors.
+    fn call(&mut self, member: &str, key: &str) {
+        let name = self.name(key);
+        self.keys.insert(member.to_owned(), name);
     }
 
     fn word(&mut self, member: &str, word: &str) {
@@ -185,6 +204,7 @@ impl<'a> Members<'a> {
 
     /// Main layers, and those of multi-token prediction, which files count among them.
     fn layers(&mut self) -> Result<()> {
+        self.required("block_count")?;
         let all = self.count("block_count", 0)?;
         let ahead = self.count("nextn_predict_layers", 0)?;
         if !(1..=LAYERS).contains(&all) {
@@ -212,13 +232,19 @@ impl<'a> Members<'a> {
         let nope = nope.ok_or_else(|| {
             self.wrong(key, format_args!("expected more than the {rope} dimensions that rotate, found {length}"))
         })?;
-        self.put("qk_nope_head_dim", key, number(nope.into()));
+        let name = format!("{key} less rope.dimension_count");
+        self.put("qk_nope_head_dim", &name, number(nope.into()));
         let key = match self.integer("attention.value_length_mla")? {
             Some(_) => "attention.value_length_mla",
             None => "attention.value_length",
         };
         let value = self.required(key)?;
         self.put("v_head_dim", key, value);
+        self.call("num_attention_heads times v_head_dim", &format!("attention.head_count times {key}"));
+        // Not needed beside the others, and counts all the same.
+        for key in ["attention.key_length", "attention.value_length", "attention.head_count_kv"] {
+            self.count(key, 0)?;
+        }
         Ok(())
     }
 
@@ -293,7 +319,10 @@ impl<'a> Members<'a> {
                 return Err(self.wrong(key, format_args!("expected {main} entries, found {}", list.len())));
             }
             Some(list) => list.into_iter().take(main as usize).map(|own| own != 0).collect(),
-            None => (0..main).map(|layer| has(&format!("blk.{layer}.indexer.attn_k.weight"))).collect::<Vec<_>>(),
+            None => {
+                let owns = |layer| INDEXER_TENSORS.iter().any(|name| has(&format!("blk.{layer}.{name}")));
+                (0..main).map(owns).collect::<Vec<_>>()
+            }
         };
         let word = |full: bool| Json::String(if full { "full" } else { "shared" }.to_owned());
         self.put("indexer_types", key, Json::List(full.into_iter().map(word).collect()));
@@ -310,12 +339,14 @@ impl<'a> Members<'a> {
         let mut own = BTreeMap::new();
         own.insert("type".to_owned(), Json::String("yarn".to_owned()));
         let original = self.required("rope.scaling.original_context_length")?;
+        self.call("rope_scaling.original_max_position_embeddings", "rope.scaling.original_context_length");
         own.insert("original_max_position_embeddings".to_owned(), original);
         for (member, key) in [
             ("factor", "rope.scaling.factor"),
             ("beta_fast", "rope.scaling.yarn_beta_fast"),
             ("beta_slow", "rope.scaling.yarn_beta_slow"),
         ] {
+            self.call(&format!("rope_scaling.{member}"), key);
             if let Some(value) = self.number(key)? {
                 own.insert(member.to_owned(), float(value));
             }
@@ -323,6 +354,7 @@ impl<'a> Members<'a> {
         // Written as a tenth of what config.json has, in an f32.
         if let Some(tenth) = self.number("rope.scaling.yarn_log_multiplier")?.filter(|tenth| *tenth != 0.0) {
             let scale = float((tenth * 1e7).round() / 1e6);
+            self.call("rope_scaling.mscale", "rope.scaling.yarn_log_multiplier");
             own.insert("mscale".to_owned(), scale.clone());
             own.insert("mscale_all_dim".to_owned(), scale);
         }
@@ -331,19 +363,34 @@ impl<'a> Members<'a> {
     }
 
     /// Tokens that begin and end an answer.
-    fn tokens(&mut self) -> Result<()> {
-        if let Some(id) = self.metadata.integer("tokenizer.ggml.bos_token_id")? {
-            self.members.insert("bos_token_id".to_owned(), number(id));
-        }
+    fn tokens(&mut self, vocabulary: i128) -> Result<()> {
+        let metadata = self.metadata;
+        let below = |key: &str, id: i128| match (0..vocabulary).contains(&id) {
+            true => Ok(number(id)),
+            false => Err(metadata.wrong(key, format_args!("expected a token id below {vocabulary}, found {id}"))),
+        };
+        let token = |name: &str| {
+            let key = format!("tokenizer.ggml.{name}_token_id");
+            metadata.integer(&key)?.map(|id| below(&key, id)).transpose()
+        };
+        self.members.extend(token("bos")?.map(|id| ("bos_token_id".to_owned(), id)));
+        token("padding")?;
         let mut ends = vec![];
         for name in ["eos", "eot", "eom"] {
-            ends.extend(self.metadata.integer(&format!("tokenizer.ggml.{name}_token_id"))?);
+            ends.extend(token(name)?);
         }
         // Ollama's list.
-        ends.extend(self.metadata.integer_list("tokenizer.ggml.eos_token_ids")?.unwrap_or_default());
+        let key = "tokenizer.ggml.eos_token_ids";
+        for id in metadata.integer_list(key)?.unwrap_or_default() {
+            ends.push(below(key, id)?);
+        }
         ends.dedup();
         if !ends.is_empty() {
-            self.members.insert("eos_token_id".to_owned(), Json::List(ends.into_iter().map(number).collect()));
+            self.members.insert("eos_token_id".to_owned(), Json::List(ends));
+        }
+        // Prompts in a chat format bring their own.
+        for name in ["bos", "eos"] {
+            metadata.bool(&format!("tokenizer.ggml.add_{name}_token"))?;
         }
         Ok(())
     }

@@ -125,16 +125,19 @@ fn parse(file: &Arc<str>, piece: &[u8], size: u64) -> Result<Parsed, Stop> {
     let keys = reader.u64()?;
     reader.bounded("tensors", count, TENSORS, 24)?;
     reader.bounded("metadata keys", keys, KEYS, 13)?;
-    let mut values = BTreeMap::new();
+    let (mut values, mut alignment) = (BTreeMap::new(), ALIGNMENT);
     for _ in 0..keys {
         let key = reader.key()?;
-        let value = reader.value(&key)?;
+        let kind = reader.kind(&key)?;
+        let value = reader.value(&key, kind)?;
+        if key == "general.alignment" {
+            alignment = reader.alignment(kind, &value)?;
+        }
         if values.contains_key(&key) {
             return Err(reader.wrong(Class::Dup, format_args!("the key {} twice", quote(&key))));
         }
         values.insert(key, value);
     }
-    let alignment = reader.alignment(&values)?;
     let mut tensors = Vec::new();
     for _ in 0..count {
         tensors.push(reader.tensor(alignment)?);
@@ -282,8 +285,8 @@ impl<'a> Reader<'a> {
         Kind::of(number).ok_or_else(unknown)
     }
 
-    fn value(&mut self, key: &str) -> Result<Value, Stop> {
-        match self.kind(key)? {
+    fn value(&mut self, key: &str, kind: Kind) -> Result<Value, Stop> {
+        match kind {
             Kind::String => self.string(&quote(key), STRING_BYTES).map(Value::Text),
             Kind::List => self.list(key).map(Value::List),
             kind => self.scalar(key, kind),
@@ -344,14 +347,13 @@ impl<'a> Reader<'a> {
     }
 
     /// A power of two that tensors begin at multiples of.
-    fn alignment(&self, values: &BTreeMap<String, Value>) -> Result<u64, Stop> {
-        let Some(value) = values.get("general.alignment") else { return Ok(ALIGNMENT) };
+    fn alignment(&self, kind: Kind, value: &Value) -> Result<u64, Stop> {
         let alignment = match value {
-            Value::Integer(number) => u64::try_from(*number).ok(),
+            Value::Integer(number) if kind == Kind::U32 => u64::try_from(*number).ok(),
             _ => None,
         };
         let right = alignment.filter(|alignment| alignment.is_power_of_two() && (8..=65536).contains(alignment));
-        let wrong = || self.wrong(Class::Entry, "general.alignment: expected a power of two from 8 to 65,536");
+        let wrong = || self.wrong(Class::Entry, "general.alignment: expected a u32, a power of two from 8 to 65,536");
         right.ok_or_else(wrong)
     }
 

@@ -19,10 +19,21 @@ pub(crate) use self::sampling::SAMPLING;
 
 use self::header::Header;
 use super::config::ModelConfig;
+use super::fields::Fields;
 use super::parts;
 use super::source::Source;
-use super::stored::{Stored, TextFiles};
-use crate::error::{Class, Code, Error, Result};
+use super::stored::{Stored, Terms, TextFiles};
+use crate::error::{Class, Code, DAMAGED, Error, Result, quote};
+
+/// Such a file names the model's sizes itself, and nothing lies in it without a use.
+const TERMS: Terms = Terms {
+    config: "the file's metadata",
+    layers: "block_count less nextn_predict_layers",
+    missing: DAMAGED,
+    mismatch: DAMAGED,
+    tensor: names::stored,
+    strict: true,
+};
 
 /// Reads the headers of all parts, of which `file` is one, and no weight.
 pub(super) async fn open(source: &dyn Source, file: &str) -> Result<Stored> {
@@ -35,19 +46,13 @@ pub(super) async fn open(source: &dyn Source, file: &str) -> Result<Stored> {
     let has = |name: &str| parts.iter().any(|part| part.has(name));
     let config = config_of(first, &has)?;
     let generation = sampling::defaults(&first.metadata)?;
-    Ok(Stored { config, generation, file: first.file.clone(), tensors })
+    Ok(Stored { config, generation, file: first.file.clone(), terms: TERMS, tensors })
 }
 
 /// The config in a header; `has` says which tensors there are.
 fn config_of(header: &Header, has: &dyn Fn(&str) -> bool) -> Result<ModelConfig> {
     let members = config::members(&header.metadata, has)?;
-    ModelConfig::read(&header.file, members.as_json()).map_err(|error| {
-        let key = error.details().get("field").and_then(|field| members.key(field.as_str()?));
-        match key.map(|key| format!("in this file it is {key}")) {
-            Some(key) => error.with_help(key),
-            None => error,
-        }
-    })
+    ModelConfig::read(&Fields::by_keys(&header.file, members.as_json(), members.keys()))
 }
 
 /// The config that a file's metadata says, of tensors that need not be in it yet.
@@ -62,37 +67,57 @@ pub(super) async fn text(source: &dyn Source, file: &str) -> Result<Option<TextF
 }
 
 /// The headers of all parts, in order.
+///
+/// # Errors
+/// [`Class::Index`] for parts that are not those of one model.
 async fn headers(source: &dyn Source, file: &str) -> Result<Vec<Header>> {
     let names = parts::parts(file);
     let count = names.len();
-    let mut parts = vec![];
-    for (before, file) in names.enumerate() {
+    let mut parts: Vec<Header> = vec![];
+    for file in names {
         if count > 1 && source.size(&file).await?.is_none() {
             let message = format!("no such file, and it is one of {count} parts");
             return Err(Error::file(Class::Io, &file, message).with_help("download this part into the folder too"));
         }
         let part = header::read(source, &file).await?;
-        let wrong = |what: &str, expected: usize, found: i128| {
-            Err(Error::file(Class::Index, &file, format_args!("{what}: expected {expected}, found {found}")))
-        };
-        let integer = |key: &str| part.metadata.integer(key);
-        if let Some(found) = integer("split.count")?.filter(|found| *found != count as i128) {
-            let error = wrong("split.count", count, found);
-            return error
-                .map_err(|error| error.with_help("parts are named NAME-00001-of-00003.gguf; download them all"));
-        }
-        if let Some(found) = integer("split.no")?.filter(|found| *found != before as i128) {
-            return wrong("split.no", before, found);
-        }
+        belongs(&part, parts.len(), count, parts.first())?;
         parts.push(part);
     }
     let total: usize = parts.iter().map(|part| part.tensors.len()).sum();
-    let listed = parts.first().map(|part| part.metadata.integer("split.tensors.count")).transpose()?.flatten();
-    if let Some(listed) = listed.filter(|listed| *listed != total as i128) {
-        let message = format!("split.tensors.count: {listed}, but the parts have {total} tensors");
-        return Err(Error::file(Class::Index, file, message));
+    for part in &parts {
+        let key = "split.tensors.count";
+        if let Some(listed) = part.metadata.integer(key)?.filter(|listed| *listed != total as i128) {
+            let message = format!("{key}: {listed}, but the parts have {total} tensors");
+            return Err(Error::file(Class::Index, &part.file, message));
+        }
     }
     Ok(parts)
+}
+
+/// Refuses what is not the part that its name says. Only the first one holds the model's metadata; a file made of parts keeps
+/// their keys, and the count 0.
+fn belongs(part: &Header, before: usize, count: usize, first: Option<&Header>) -> Result<()> {
+    let metadata = &part.metadata;
+    for (key, expected) in [("split.count", count), ("split.no", before)] {
+        let found = match metadata.integer(key)? {
+            None if count == 1 => continue,
+            Some(0) if count == 1 => continue,
+            Some(found) if found == expected as i128 => continue,
+            None => "nothing".to_owned(),
+            Some(found) => found.to_string(),
+        };
+        let error = Error::file(Class::Index, &part.file, format_args!("{key}: expected {expected}, found {found}"));
+        return Err(error.with_help("parts are named NAME-00001-of-00003.gguf; download them all from one source"));
+    }
+    let key = "general.architecture";
+    let first = first.map(|first| first.metadata.text(key)).transpose()?.flatten();
+    match (first, metadata.text(key)?) {
+        (Some(first), Some(found)) if first != found => {
+            let message = format!("{key}: expected {}, as in the first part, found {}", quote(first), quote(found));
+            Err(Error::file(Class::Index, &part.file, message))
+        }
+        _ => Ok(()),
+    }
 }
 
 impl Header {

@@ -81,6 +81,15 @@ pub(crate) fn place(name: &str) -> Option<Place> {
     Some(Place::Whole(format!("blk.{layer}.{theirs}.{suffix}")))
 }
 
+/// What such a file calls one of lyn's tensors, and which expert of it that is.
+pub(super) fn stored(name: &str) -> (String, Option<u32>) {
+    match place(name) {
+        Some(Place::Whole(name)) => (name, None),
+        Some(Place::Expert(name, expert)) => (name, Some(expert)),
+        None => (name.to_owned(), None),
+    }
+}
+
 /// Adds a file's tensors by lyn's names.
 ///
 /// # Errors

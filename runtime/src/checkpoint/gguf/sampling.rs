@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::metadata::Metadata;
 use crate::checkpoint::config::GenerationDefaults;
+use crate::checkpoint::fields::{Fields, Keys};
 use crate::error::Result;
 use crate::json::Json;
 
@@ -30,11 +31,6 @@ pub(super) fn defaults(metadata: &Metadata) -> Result<GenerationDefaults> {
         };
         members.extend(value.map(|value| (member.to_owned(), Json::Number(value))));
     }
-    GenerationDefaults::read(metadata.file(), &members, 0).map_err(|error| {
-        let field = error.details().get("field").and_then(|field| field.as_str()).unwrap_or_default();
-        match SAMPLING.iter().find(|(member, _)| *member == field) {
-            Some((_, key)) => error.with_help(format!("in this file it is {key}")),
-            None => error,
-        }
-    })
+    let keys: Keys = SAMPLING.into_iter().map(|(member, key)| (member.to_owned(), key.to_owned())).collect();
+    GenerationDefaults::read(&Fields::by_keys(metadata.file(), &members, &keys), 0)
 }

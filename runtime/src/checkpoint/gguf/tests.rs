@@ -4,13 +4,14 @@ mod cuts;
 mod sampling;
 
 use super::header::{FIRST_BYTES, Header, read};
-use super::{config, patterns, vocabulary};
+use super::{patterns, vocabulary};
 use crate::checkpoint::config::ModelConfig;
 use crate::checkpoint::dtype::Dtype;
 use crate::checkpoint::parts::{models, part_of, parts};
 use crate::checkpoint::source::MemorySource;
-use crate::checkpoint::stored::{TextFiles, TokenizerBytes};
+use crate::checkpoint::stored::{TextFile, TextFiles, TokenizerFile};
 use crate::error::{Class, Result};
+use crate::text::Tokenizer;
 
 /// A file in the making.
 #[derive(Clone)]
@@ -166,6 +167,8 @@ fn malformed_headers_are_refused() {
         (Class::Entry, "general.alignment", |d| d.keys.push(key("general.alignment", 4, &4u32.to_le_bytes()))),
         (Class::Entry, "general.alignment", |d| d.keys.push(key("general.alignment", 4, &(1u32 << 17).to_le_bytes()))),
         (Class::Entry, "general.alignment", |d| d.keys.push(key("general.alignment", 8, &string(b"32")))),
+        (Class::Entry, "general.alignment", |d| d.keys.push(key("general.alignment", 10, &32u64.to_le_bytes()))),
+        (Class::Entry, "general.alignment", |d| d.keys.push(key("general.alignment", 5, &32i32.to_le_bytes()))),
         (Class::Entry, "name is empty", |d| d.tensors.push(tensor("", &[32], 0, 0))),
         (Class::Limit, "63 bytes", |d| d.tensors.push(tensor(&"n".repeat(64), &[32], 0, 0))),
         (Class::Dup, "twice", |d| d.tensors[1] = tensor("t.weight", &[32], 8, 96)),
@@ -212,7 +215,7 @@ fn malformed_headers_are_refused() {
         unsupported.tensors.push(tensor("v.weight", &[256], number, 0));
         let error = open(unsupported.bytes()).expect_err(name);
         let text = error.to_string();
-        assert_eq!(error.code(), crate::Code::UnsupportedModel, "{text}");
+        assert_eq!((error.code(), error.class()), (crate::Code::UnsupportedModel, Some("E-ARCH")), "{text}");
         assert!([name, "Q4_0", "v.weight"].iter().all(|part| text.contains(part)), "{name}: {text}");
         assert!(error.help().concat().contains("Q4_K_M"), "{name}: a way out, not {:?}", error.help());
     }
@@ -281,7 +284,7 @@ fn config_of(draft: &Draft) -> Result<ModelConfig> {
         ]
         .contains(&name)
     };
-    ModelConfig::read("m.gguf", config::members(&header.metadata, &has)?.as_json())
+    super::config_of(&header, &has)
 }
 
 /// Oracle: the same model's config.json, by hand.
@@ -315,6 +318,33 @@ fn metadata_that_makes_no_model_is_refused() {
         ("embedding_length: expected a whole number, found a text", |d| {
             put(d, "deepseek32.embedding_length", 8, &string(b"64"))
         }),
+        ("deepseek32.block_count: expected a whole number, found nothing", |d| drop(d.keys.remove(10))),
+        ("general.type: \"adapter\" is used beside a model", |d| put(d, "general.type", 8, &string(b"adapter"))),
+        ("tokenizer.ggml.padding_token_id: expected a token id below 100, found 100", |d| {
+            put(d, "tokenizer.ggml.padding_token_id", 4, &100u32.to_le_bytes())
+        }),
+        ("tokenizer.ggml.eot_token_id: expected a token id below 100, found 4000000000", |d| {
+            put(d, "tokenizer.ggml.eot_token_id", 4, &4_000_000_000u32.to_le_bytes())
+        }),
+        ("tokenizer.ggml.eos_token_ids: expected a token id below 100, found -1", |d| {
+            put(d, "tokenizer.ggml.eos_token_ids", 9, &list(5, &[(-1i32).to_le_bytes().to_vec()]))
+        }),
+        ("tokenizer.ggml.add_bos_token: expected true or false, found a text", |d| {
+            put(d, "tokenizer.ggml.add_bos_token", 8, &string(b"true"))
+        }),
+        ("deepseek32.attention.key_length: expected a whole number, found a text", |d| {
+            put(d, "deepseek32.attention.key_length", 8, &string(b"44"))
+        }),
+        ("m.gguf: deepseek32.embedding_length: expected a whole number in", |d| {
+            put(d, "deepseek32.embedding_length", 4, &0u32.to_le_bytes())
+        }),
+        ("m.gguf: deepseek32.expert_used_count: expected a whole number in 1..=8, found 9", |d| {
+            put(d, "deepseek32.expert_used_count", 4, &9u32.to_le_bytes())
+        }),
+        ("m.gguf: deepseek32.rope.scaling.factor: expected a number, found nothing", |d| {
+            put(d, "deepseek32.rope.scaling.type", 8, &string(b"yarn"));
+            put(d, "deepseek32.rope.scaling.original_context_length", 4, &64u32.to_le_bytes());
+        }),
         ("block_count: expected 1 to 1024 layers, found 0", |d| {
             put(d, "deepseek32.block_count", 4, &0u32.to_le_bytes())
         }),
@@ -337,7 +367,9 @@ fn metadata_that_makes_no_model_is_refused() {
         }),
         ("rope.scaling.type: expected yarn or none", |d| put(d, "deepseek32.rope.scaling.type", 8, &string(b"linear"))),
         ("finite number, found NaN", |d| put(d, "deepseek32.rope.freq_base", 6, &f32::NAN.to_le_bytes())),
-        ("rms_norm_eps", |d| put(d, "deepseek32.attention.layer_norm_rms_epsilon", 6, &(-1.0f32).to_le_bytes())),
+        ("m.gguf: deepseek32.attention.layer_norm_rms_epsilon: expected a number from", |d| {
+            put(d, "deepseek32.attention.layer_norm_rms_epsilon", 6, &(-1.0f32).to_le_bytes())
+        }),
         ("expert_count: expected a whole number from 0", |d| {
             put(d, "deepseek32.expert_count", 5, &(-8i32).to_le_bytes())
         }),
@@ -358,6 +390,12 @@ fn metadata_that_makes_no_model_is_refused() {
         change(&mut draft);
         let error = config_of(&draft).expect_err(says);
         assert!(error.to_string().contains(says), "expected {says:?}, found {error}");
+        let named = ["key", "class"].map(|name| error.details().get(name).and_then(|value| value.as_str()));
+        assert!(
+            named[1] == Some("E-ARCH")
+                || named[0].is_some_and(|key| error.message().contains(&format!("m.gguf: {key}: "))),
+            "{named:?}: {error}"
+        );
     }
     // A list that says the same for every layer is one number.
     let mut same = model();
@@ -417,8 +455,9 @@ fn vocabulary_of(draft: &Draft) -> Result<serde_json::Value> {
 }
 
 fn json_of(text: TextFiles) -> Vec<u8> {
-    let TokenizerBytes::Json(bytes) = text.tokenizer else { panic!("a GGUF file's lists are a tokenizer.json") };
-    bytes
+    let TokenizerFile::Lists(file) = text.tokenizer else { panic!("a GGUF file's lists are a tokenizer.json") };
+    assert_eq!(&*file.file, "m.gguf");
+    file.bytes
 }
 
 /// Oracle: a tokenizer.json of the same tokens, by hand.
@@ -457,8 +496,8 @@ fn every_pre_tokenizer_compiles() {
         let draft = with_vocabulary(&["a", "b", "ab"], &[1, 1, 1], &["a b"], name);
         let header = open(draft.bytes()).unwrap();
         let text = vocabulary::text(&header.metadata).unwrap().unwrap();
-        let tokenizer = crate::text::Tokenizer::from_json("m.gguf", &json_of(text), 3)
-            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        let tokenizer =
+            Tokenizer::from_lists("m.gguf", &json_of(text), 3).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(tokenizer.encode("abab", false).unwrap(), [2, 2], "{name}");
         assert!(patterns::patterns(name).is_some());
     }
@@ -489,7 +528,32 @@ fn a_model_in_parts_is_one_model() {
         assert_eq!(read(part(0, 2, 2), Some(part(1, 2, 2)), named).unwrap(), 2);
     }
     let named = "m-00001-of-00002.gguf";
+    let other = |name: &str, value: Option<&[u8]>| {
+        let mut part = draft();
+        part.keys.truncate(1);
+        for (key_name, kind, own) in [
+            ("general.architecture", 8, string(b"deepseek2")),
+            ("split.no", 2, 1u16.to_le_bytes().to_vec()),
+            ("split.count", 2, 2u16.to_le_bytes().to_vec()),
+            ("split.tensors.count", 5, 2i32.to_le_bytes().to_vec()),
+        ] {
+            part.keys.retain(|key| !key.starts_with(&string(key_name.as_bytes())));
+            let own = if key_name == name { value.map(<[u8]>::to_vec) } else { Some(own) };
+            part.keys.extend(own.map(|own| key(key_name, kind, &own)));
+        }
+        part.tensors = vec![tensor("t1.weight", &[32, 2], 8, 0)];
+        part.bytes()
+    };
+    assert_eq!(read(part(0, 2, 2), Some(other("general.architecture", None)), named).unwrap(), 2);
     for (first, second, says) in [
+        (part(0, 2, 2), Some(other("split.count", None)), "split.count: expected 2, found nothing"),
+        (part(0, 2, 2), Some(other("split.no", None)), "split.no: expected 1, found nothing"),
+        (part(0, 2, 2), Some(other("split.tensors.count", Some(&9i32.to_le_bytes()))), "split.tensors.count: 9, but"),
+        (
+            part(0, 2, 2),
+            Some(other("general.architecture", Some(&string(b"glm-dsa")))),
+            "m-00002-of-00002.gguf: general.architecture: expected \"deepseek2\", as in the first part, found \"glm-dsa\"",
+        ),
         (part(0, 2, 2), None, "m-00002-of-00002.gguf: no such file, and it is one of 2 parts"),
         (part(0, 3, 2), Some(part(1, 3, 2)), "split.count: expected 2, found 3"),
         (part(0, 2, 2), Some(part(0, 2, 2)), "split.no: expected 1, found 0"),
@@ -500,6 +564,41 @@ fn a_model_in_parts_is_one_model() {
     }
 }
 
+/// Parts that were made one file again keep their keys, with the count 0; llama.cpp's `gguf-split --merge` writes it so.
+#[test]
+fn a_merged_file_is_one_file() {
+    for (count, no, opens) in [(0u16, 0u16, true), (1, 0, true), (2, 0, false), (0, 1, false)] {
+        let mut merged = draft();
+        merged.keys.push(key("split.no", 2, &no.to_le_bytes()));
+        merged.keys.push(key("split.count", 2, &count.to_le_bytes()));
+        merged.keys.push(key("split.tensors.count", 5, &2i32.to_le_bytes()));
+        let source = MemorySource::new().with("m.gguf", merged.bytes());
+        assert_eq!(pollster::block_on(super::headers(&source, "m.gguf")).is_ok(), opens, "{count} {no}");
+    }
+}
+
+/// Faults of the lists are told by the file's own keys.
+#[test]
+fn faults_of_a_tokenizer_name_the_file_s_keys() {
+    for (tokens, types, merges, size, class, says) in [
+        (&["a", "b"][..], &[1, 1][..], &["a b"][..], 2, "E-TOK", "tokenizer.ggml.merges[0]: expected pieces"),
+        (&["a", "a"], &[1, 1], &[], 2, "E-VOCAB", "tokenizer.ggml.tokens[\"a\"]: ids 0 and 1 have the same text"),
+        (&["a", "b"], &[1, 1], &[], 1, "E-VOCAB", "tokenizer.ggml.tokens[\"b\"]: expected an id below vocab_size 1"),
+        (&["a", "<x>", "<x>"], &[1, 3, 3], &[], 3, "E-TOK", "tokenizer.ggml.tokens[2] \"<x>\": expected a unique"),
+    ] {
+        let header = open(with_vocabulary(tokens, types, merges, "deepseek-v3").bytes()).unwrap();
+        let text = vocabulary::text(&header.metadata).unwrap().unwrap();
+        let error = Tokenizer::from_lists("m.gguf", &json_of(text), size).map(drop).expect_err(says);
+        assert!(error.message().contains(&format!("m.gguf: {says}")), "expected {says:?}, found {error}");
+        assert_eq!(error.class(), Some(class), "{error}");
+    }
+    // Lists that nobody says how to read.
+    let mut nameless = with_vocabulary(&["a"], &[1], &[], "deepseek-v3");
+    nameless.keys.retain(|key| !key.starts_with(&string(b"tokenizer.ggml.model")));
+    let error = vocabulary_of(&nameless).expect_err("no model");
+    assert!(error.message().contains("tokenizer.ggml.model: expected gpt2, found nothing"), "{error}");
+}
+
 #[test]
 fn templates_are_those_of_the_keys() {
     let with = |keys: &[(&str, &str)]| {
@@ -508,11 +607,12 @@ fn templates_are_those_of_the_keys() {
         vocabulary::text(&open(draft.bytes()).unwrap().metadata).unwrap().unwrap()
     };
     let plain = with(&[("tokenizer.chat_template", "one")]);
-    assert_eq!((plain.chat_template.as_deref(), plain.tokenizer_config), (Some(&b"one"[..]), None));
+    let own = TextFile { file: "m.gguf".into(), bytes: b"one".to_vec() };
+    assert_eq!((plain.chat_template, plain.tokenizer_config), (Some(own), None));
     let both = with(&[("tokenizer.chat_template", "one"), ("tokenizer.chat_template.tool_use", "two")]);
     let named = serde_json::json!({"chat_template": [
         {"name": "default", "template": "one"}, {"name": "tool_use", "template": "two"},
     ]});
-    let config: serde_json::Value = serde_json::from_slice(&both.tokenizer_config.unwrap()).unwrap();
+    let config: serde_json::Value = serde_json::from_slice(&both.tokenizer_config.unwrap().bytes).unwrap();
     assert_eq!((both.chat_template, config), (None, named));
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::metadata::Metadata;
 use super::patterns;
-use crate::checkpoint::stored::{TextFiles, TokenizerBytes};
+use crate::checkpoint::stored::{TextFile, TextFiles, TokenizerFile};
 use crate::error::{Class, Error, Result, quote};
 
 /// Kinds of tokens, by their numbers in `tokenizer.ggml.token_type`.
@@ -30,19 +30,23 @@ const MERGES: &str = "tokenizer.ggml.merges";
 /// [`Class::Tok`]: lists that do not fit each other, or another kind of tokenizer.
 pub(super) fn text(metadata: &Metadata) -> Result<Option<TextFiles>> {
     let wrong = |key: &str, message: String| Error::file(Class::Tok, metadata.file(), format!("{key}: {message}"));
-    let Some(model) = metadata.text("tokenizer.ggml.model")? else { return Ok(None) };
+    let own = |bytes: Vec<u8>| TextFile { file: metadata.file.clone(), bytes };
+    let model = metadata.text("tokenizer.ggml.model")?;
+    if model.is_none() && metadata.length(TOKENS).is_none() {
+        return Ok(None);
+    }
     let config = named_templates(metadata)?;
     let template = metadata.text("tokenizer.chat_template")?.filter(|_| config.is_none());
-    let template = template.map(|template| template.as_bytes().to_vec());
+    let with = |tokenizer| TextFiles {
+        tokenizer,
+        tokenizer_config: config.map(own),
+        chat_template: template.map(|template| own(template.as_bytes().to_vec())),
+        has_dsv32_encoder: false,
+    };
     if let Some(whole) = metadata.text("tokenizer.huggingface.json")? {
-        let tokenizer = TokenizerBytes::Json(whole.as_bytes().to_vec());
-        return Ok(Some(TextFiles {
-            tokenizer,
-            tokenizer_config: config,
-            chat_template: template,
-            has_dsv32_encoder: false,
-        }));
+        return Ok(Some(with(TokenizerFile::Json(own(whole.as_bytes().to_vec())))));
     }
+    let model = model.ok_or_else(|| wrong("tokenizer.ggml.model", "expected gpt2, found nothing".to_owned()))?;
     if model != "gpt2" {
         return Err(wrong("tokenizer.ggml.model", format!("expected gpt2 (byte-level BPE), found {}", quote(model))));
     }
@@ -84,15 +88,14 @@ pub(super) fn text(metadata: &Metadata) -> Result<Option<TextFiles>> {
     let split = |pattern: &&str| json!({ "type": "Split", "pattern": { "Regex": pattern }, "behavior": "Isolated", "invert": false });
     let mut steps: Vec<_> = patterns.iter().map(split).collect();
     steps.push(json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false, "use_regex": false }));
-    let file = TokenizerFile {
+    let file = TokenizerJson {
         added_tokens: added,
         pre_tokenizer: json!({ "type": "Sequence", "pretokenizers": steps }),
         decoder: json!({ "type": "ByteLevel" }),
         model: Model { r#type: "BPE", ignore_merges: patterns::takes_whole(pre), vocab: Vocab(vocab), merges },
     };
     let unwritten = |error: serde_json::Error| wrong(TOKENS, error.to_string());
-    let tokenizer = TokenizerBytes::Json(serde_json::to_vec(&file).map_err(unwritten)?);
-    Ok(Some(TextFiles { tokenizer, tokenizer_config: config, chat_template: template, has_dsv32_encoder: false }))
+    Ok(Some(with(TokenizerFile::Lists(own(serde_json::to_vec(&file).map_err(unwritten)?)))))
 }
 
 /// The chat templates as tokenizer_config.json; none where there is none for conversations with tools.
@@ -104,7 +107,7 @@ fn named_templates(metadata: &Metadata) -> Result<Option<Vec<u8>>> {
 }
 
 #[derive(serde::Serialize)]
-struct TokenizerFile<'a> {
+struct TokenizerJson<'a> {
     added_tokens: Vec<serde_json::Value>,
     pre_tokenizer: serde_json::Value,
     decoder: serde_json::Value,

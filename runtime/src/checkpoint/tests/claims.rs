@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
+use super::LISTING;
 use crate::checkpoint::names::{self, TensorRole};
 use crate::checkpoint::tensors::{Claims, claim};
 use crate::checkpoint::{Dtype, ModelConfig, Tensor};
@@ -49,7 +50,7 @@ fn add_module(stored: &mut Stored, config: &ModelConfig, index: u32) {
 }
 
 fn claimed(config: &ModelConfig, stored: &Stored) -> Result<Claims, String> {
-    claim(config, "f", stored.clone()).map_err(|error| error.message().to_owned())
+    claim(config, &LISTING, stored.clone()).map_err(|error| error.message().to_owned())
 }
 
 #[test]

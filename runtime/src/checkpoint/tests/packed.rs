@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
+use super::LISTING;
 use crate::checkpoint::names;
 use crate::checkpoint::tensors::claim;
 use crate::checkpoint::{Dtype, ModelConfig, Tensor};
@@ -76,7 +77,7 @@ fn compressed(config: &ModelConfig) -> Stored {
 #[test]
 fn packed_experts_are_claimed_beside_plain_weights() {
     let config = parse(&weights(json!({}))).unwrap();
-    let claims = claim(&config, "f", compressed(&config)).unwrap();
+    let claims = claim(&config, &LISTING, compressed(&config)).unwrap();
     let (tensor, _) = &claims.tensors[&format!("{EXPERT}.weight")];
     assert_eq!((tensor.dtype, tensor.shape.as_slice(), tensor.stored_bytes()), (Dtype::INT4, &[32, 64][..], 128));
     assert_eq!(tensor.packed.as_ref().unwrap().scales.name, format!("{EXPERT}.weight_scale"));
@@ -108,7 +109,7 @@ fn parts_of_compressed_tensors_that_do_not_fit_are_refused() {
     for (change, says) in changes {
         let mut stored = compressed(&config);
         change(&mut stored, &name);
-        let error = claim(&config, "f", stored).err().unwrap_or_else(|| panic!("{says}: accepted"));
+        let error = claim(&config, &LISTING, stored).err().unwrap_or_else(|| panic!("{says}: accepted"));
         assert!(error.to_string().contains(says) && error.to_string().contains("E-"), "{says}: {error}");
         assert!(error.to_string().contains(EXPERT), "{error}");
     }
@@ -116,7 +117,7 @@ fn parts_of_compressed_tensors_that_do_not_fit_are_refused() {
     let mut stored = compressed(&config);
     put(&mut stored, &name("weight_packed"), Dtype::I32, &[32, 4]);
     put(&mut stored, &name("weight_scale"), Dtype::BF16, &[32, 1]);
-    let error = claim(&config, "f", stored).err().unwrap().to_string();
+    let error = claim(&config, &LISTING, stored).err().unwrap().to_string();
     assert!(error.contains("expected shape [32, 64], found [32, 32]"), "{error}");
 }
 
@@ -167,7 +168,7 @@ fn formats_that_are_not_run_are_refused_by_name() {
         let mut stored = whole(&config);
         stored.remove(&format!("{EXPERT}.weight"));
         put(&mut stored, &format!("{EXPERT}.{part}"), Dtype::I32, &[8, 8]);
-        let error = claim(&config, "f", stored).err().unwrap();
+        let error = claim(&config, &LISTING, stored).err().unwrap();
         assert!(error.help().concat().contains("take a GGUF or MLX quantisation"), "{error}");
         let error = error.to_string();
         assert!(error.contains("E-QUANT") && error.contains(form) && error.contains(EXPERT), "{error}");
@@ -202,7 +203,7 @@ fn quantization(fields: Value) -> Value {
 fn mlx_modules_have_the_bits_that_their_config_says() {
     for fields in [quantization(json!({})), json!({ "quantization_config": quantization(json!({}))["quantization"] })] {
         let config = parse(&fields).unwrap();
-        let claims = claim(&config, "f", mlx(&config)).unwrap();
+        let claims = claim(&config, &LISTING, mlx(&config)).unwrap();
         let (head, _) = &claims.tensors[names::HEAD];
         assert_eq!((head.dtype, head.shape.as_slice()), (Dtype::INT6, &[16, 64][..]));
         let (tensor, _) = &claims.tensors[&format!("{EXPERT}.weight")];
@@ -221,7 +222,7 @@ fn mlx_modules_have_the_bits_that_their_config_says() {
         stored.remove(&format!("model.layers.1.mlp.switch_mlp.up_proj.{part}"));
     }
     put(&mut stored, "model.layers.1.mlp.switch_mlp.up_proj.weight", Dtype::BF16, &[2, 32, 64]);
-    let claims = claim(&config, "f", stored).unwrap();
+    let claims = claim(&config, &LISTING, stored).unwrap();
     let (tensor, _) = &claims.tensors[&format!("{EXPERT}.weight")];
     assert_eq!((tensor.dtype, tensor.packed.is_none(), tensor.offset), (Dtype::BF16, true, 96));
 }
@@ -243,7 +244,7 @@ fn parts_of_mlx_that_do_not_fit_are_refused() {
     for (change, says) in changes {
         let mut stored = mlx(&config);
         change(&mut stored);
-        let error = claim(&config, "f", stored).err().unwrap_or_else(|| panic!("{says}: accepted")).to_string();
+        let error = claim(&config, &LISTING, stored).err().unwrap_or_else(|| panic!("{says}: accepted")).to_string();
         assert!(error.contains("E-QUANT") && error.contains(says), "{says}: {error}");
     }
     for (fields, says) in [
@@ -262,7 +263,8 @@ fn parts_of_mlx_that_do_not_fit_are_refused() {
         (json!({ "lm_head": { "bits": 5, "group_size": 64 } }), "not weights of 5 bits"),
     ] {
         let config = parse(&quantization(fields)).unwrap();
-        let error = claim(&config, "f", mlx(&config)).err().unwrap_or_else(|| panic!("{says}: accepted")).to_string();
+        let error =
+            claim(&config, &LISTING, mlx(&config)).err().unwrap_or_else(|| panic!("{says}: accepted")).to_string();
         assert!(error.contains("E-QUANT") && error.contains(says), "{says}: {error}");
     }
 }

@@ -1,7 +1,7 @@
 //! The templates that a checkpoint brings. Each is compiled when a conversation first needs it: what is wrong with it is a
 //! refusal of that conversation, while prompts still go in as they are, and a page has it compiled elsewhere first.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use super::ChatTemplate;
 use crate::chat::formats::Templates;
@@ -11,7 +11,7 @@ use crate::text::Tokenizer;
 
 /// One for conversations without tools, and perhaps another one for those with.
 pub(crate) struct OwnTemplates {
-    file: &'static str,
+    file: Arc<str>,
     plain: Option<Lazy>,
     tool_use: Option<Lazy>,
 }
@@ -24,6 +24,11 @@ struct Lazy {
 impl Lazy {
     fn new(source: String) -> Lazy {
         Lazy { source, compiled: OnceLock::new() }
+    }
+
+    fn compiled(&self, file: &str, tokenizer: &Tokenizer) -> Result<&ChatTemplate> {
+        let compile = || ChatTemplate::new(file, &self.source, tokenizer);
+        self.compiled.get_or_init(compile).as_ref().map_err(Clone::clone)
     }
 }
 
@@ -39,9 +44,14 @@ impl OwnTemplates {
         let template = with_tools.or(self.plain.as_ref()).ok_or_else(|| {
             let message =
                 "chat_template: there is one for conversations with tools, named tool_use, and none named default";
-            Error::file(Class::Template, self.file, message).with_help("use: lyn generate --raw")
+            Error::file(Class::Template, &self.file, message).with_help("use: lyn generate --raw")
         })?;
-        let compile = || ChatTemplate::new(self.file, &template.source, tokenizer);
-        template.compiled.get_or_init(compile).as_ref().map_err(Clone::clone)
+        template.compiled(&self.file, tokenizer)
+    }
+
+    /// Compiles all.
+    pub(crate) fn check(&self, tokenizer: &Tokenizer) -> Result<()> {
+        let mut all = self.plain.iter().chain(&self.tool_use);
+        all.try_for_each(|template| template.compiled(&self.file, tokenizer).map(drop))
     }
 }
