@@ -165,10 +165,11 @@ impl Verb {
     }
 }
 
-/// The whole command, with an environment twin for every long option and a link at the end of every help.
+/// The whole command, with an environment twin for every long option that means one thing, and a link at the end of every help.
 pub(crate) fn command() -> Command {
-    each_argument(command_without_environment(), &|argument| match (argument.get_long(), argument.get_action()) {
+    each_argument(command_without_environment(), &|verb, argument| match (argument.get_long(), argument.get_action()) {
         (None | Some("help" | "version"), _) => argument,
+        (Some(long), _) if is_own(verb, long) => argument,
         (Some(long), action) => {
             let twin = twin(long);
             // `LYN_JSON=1` is as good as `LYN_JSON=true`.
@@ -177,6 +178,15 @@ pub(crate) fn command() -> Command {
             argument.env(twin).hide_env_values(true)
         }
     })
+}
+
+/// Options that mean something else under the same name elsewhere, where the environment and the top of the settings file mean that:
+/// `LYN_TYPE` is what `quantize` writes, `LYN_FORCE` loads a model that does not fit and replaces no file.
+const OWN: [(&str, &str); 3] = [("plan", "type"), ("bench", "type"), ("quantize", "force")];
+
+/// Whether an option of a verb is set by its flag, or in the verb's own part of the settings file, alone.
+pub(crate) fn is_own(verb: &str, long: &str) -> bool {
+    OWN.contains(&(verb, long))
 }
 
 /// The same, without environment variables.
@@ -189,16 +199,17 @@ pub(crate) fn command_without_environment() -> Command {
         command.after_help(link).mut_subcommands(linked)
     }
     // What follows an option is its value, whatever it begins with: `--stop ---`, `-s -1`. A prompt may be a number.
-    each_argument(linked(Cli::command()), &|argument| match argument.get_action().takes_values() {
+    each_argument(linked(Cli::command()), &|_, argument| match argument.get_action().takes_values() {
         true if argument.is_positional() => argument.allow_negative_numbers(true),
         true => argument.allow_hyphen_values(true),
         false => argument,
     })
 }
 
-/// Changes every argument of a command and of those below it.
-fn each_argument(command: Command, change: &dyn Fn(Arg) -> Arg) -> Command {
-    command.mut_args(change).mut_subcommands(|verb| each_argument(verb, change))
+/// Changes every argument of a command and of those below it, with the name of the command that has it.
+fn each_argument(command: Command, change: &dyn Fn(&str, Arg) -> Arg) -> Command {
+    let name = command.get_name().to_owned();
+    command.mut_args(|argument| change(&name, argument)).mut_subcommands(|verb| each_argument(verb, change))
 }
 
 #[cfg(test)]

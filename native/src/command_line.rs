@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::builder::TypedValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Command, FromArgMatches};
-use lyn::error::{Code, Error, Result, escape, quote};
+use lyn::error::{Code, Error, Result, escape, escape_whole, quote};
 
 use crate::cli::{self, Cli};
 use crate::flags;
@@ -164,7 +164,7 @@ fn expected(refused: &clap::Error) -> String {
     {
         return if others.is_empty() { last.clone() } else { format!("{} or {last}", others.join(", ")) };
     }
-    let Some(why) = std::error::Error::source(refused).map(|source| escape(&source.to_string())) else {
+    let Some(why) = std::error::Error::source(refused).map(|source| escape_whole(&source.to_string())) else {
         return "a value".to_owned();
     };
     let range = why.split_once(" is not in ").and_then(|(_, range)| range.split_once(".."));

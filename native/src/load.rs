@@ -17,6 +17,18 @@ pub(crate) fn engine(app: &App, model: &Path, options: &Options) -> Result<Engin
     engine_of(app, crate::model::source(model)?, options)
 }
 
+/// Words of a verb without `--context` in place of advice that names it. `lengths`: what makes the context that the verb needs shorter.
+pub(crate) fn without_context(error: Error, lengths: &str) -> Error {
+    if !error.help().iter().any(|help| help.contains("--context")) {
+        return error;
+    }
+    let instead = match error.code() {
+        Code::OutOfMemory | Code::LimitTooSmall => "; or a narrower --cache-type, another --device or a smaller model",
+        _ => "",
+    };
+    error.with_help(format!("use {lengths}{instead}"))
+}
+
 /// Loads a model. The first use of an adapter checks its arithmetic. Errors: as [`Engine::load_on`]; `cancelled` after
 /// Ctrl-C.
 pub(crate) fn engine_of(app: &App, source: Arc<dyn Source>, options: &Options) -> Result<Engine> {

@@ -69,7 +69,7 @@ impl Remote {
     /// `io` for a bad key file, `upstream` where the model cannot be found out.
     pub(crate) fn open(app: &App, options: &UpstreamArgs, engine: &EngineArgs) -> Result<Option<Remote>> {
         let Some(address) = &options.upstream else { return Ok(None) };
-        let upstream = connect(app, address, &options.access)?;
+        let upstream = connect(app, address, &options.access, Patience::default())?;
         let idle = unused(engine);
         if !idle.is_empty() {
             app.terminal.note(&format!("note: ignored with --upstream, which loads no model: {}", idle.join(", ")));
@@ -169,9 +169,9 @@ impl Drop for Remote {
 }
 
 /// The engine at an address. Says where prompts go. Errors: as [`Remote::open`].
-pub(crate) fn connect(app: &App, address: &str, access: &UpstreamAccess) -> Result<Upstream> {
+pub(crate) fn connect(app: &App, address: &str, access: &UpstreamAccess, patience: Patience) -> Result<Upstream> {
     let keys = ApiKeys::read(access.upstream_key_file.as_deref())?;
-    let upstream = Upstream::new(Address::parse(address)?, &keys, access.upstream_profile, Patience::default())?;
+    let upstream = Upstream::new(Address::parse(address)?, &keys, access.upstream_profile, patience)?;
     if let Some(text) = upstream.privacy() {
         app.terminal.warn("upstream", &text);
     }

@@ -10,6 +10,7 @@ use clap::{Arg, Command};
 use lyn::error::{Code, Error, Result, escape, escape_whole, quote};
 use toml::{Table, Value};
 
+use crate::cli::is_own;
 use crate::text::{UTF8_HELP, decode, quoted};
 
 /// The settings in force.
@@ -91,20 +92,22 @@ impl SettingsFile {
 
     /// Makes the settings the defaults of a command's options.
     pub(crate) fn apply(&self, command: Command) -> Command {
-        fn set(command: Command, values: &Table) -> Command {
+        fn set(command: Command, values: &Table, is_top: bool) -> Command {
+            let verb = command.get_name().to_owned();
             command.mut_args(|argument| {
-                let found = argument.get_long().and_then(|_| lookup(values, &option_key(&argument)));
+                let long = argument.get_long().filter(|long| !(is_top && is_own(&verb, long)));
+                let found = long.and_then(|_| lookup(values, &option_key(&argument)));
                 match found.and_then(strings) {
                     Some(values) => argument.default_values(values),
                     None => argument,
                 }
             })
         }
-        let command = set(command, &self.values);
+        let command = set(command, &self.values, true);
         command.mut_subcommands(|verb| {
             let own = self.values.get(verb.get_name()).and_then(Value::as_table).cloned();
-            let verb = set(verb, &self.values);
-            own.iter().fold(verb, set)
+            let verb = set(verb, &self.values, true);
+            own.iter().fold(verb, |verb, own| set(verb, own, false))
         })
     }
 

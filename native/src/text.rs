@@ -7,7 +7,13 @@ use lyn::error::{Code, Error, Result, escape, quote};
 
 /// A file of the user's that cannot be read or written.
 pub(crate) fn io_error(path: &Path, error: &std::io::Error) -> Error {
-    Error::new(Code::Io, format!("{}: {error}", quoted(path)))
+    use std::io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    let told = Error::new(Code::Io, format!("{}: {error}", quoted(path)));
+    match error.kind() {
+        StorageFull | QuotaExceeded => told.with_help("make room on this disk, or write to another one"),
+        ReadOnlyFilesystem => told.with_help("write to another disk: this one cannot be written to"),
+        _ => told,
+    }
 }
 
 /// All of stdin, as text. Errors: `bad_request` where it is not UTF-8, `io` where it cannot be read.
@@ -76,6 +82,14 @@ mod tests {
         assert!(decode(b"\xff\xfek\0e\0".to_vec()).unwrap_err().contains("UTF-16"));
         assert!(decode(b"\xfe\xff\0k".to_vec()).unwrap_err().contains("UTF-16"));
         assert!(decode(b"caf\xe9".to_vec()).unwrap_err().contains("byte at offset 3"));
+    }
+
+    #[test]
+    fn a_full_disk_is_no_matter_of_the_path() {
+        use std::io::ErrorKind::{PermissionDenied, QuotaExceeded, StorageFull};
+        let help = |kind: std::io::ErrorKind| io_error(Path::new("x"), &kind.into()).help().concat();
+        assert!(help(StorageFull).contains("make room") && help(QuotaExceeded).contains("make room"));
+        assert!(help(PermissionDenied).contains("permissions"));
     }
 
     #[cfg(unix)]

@@ -262,8 +262,13 @@ impl HubClient {
         let (first, last, size) = expected;
         let is_whole = status != StatusCode::PARTIAL_CONTENT && first == 0 && last.saturating_add(1) == size;
         if !is_whole && content_range(&headers) != Some(expected) {
-            let what = format!("{}: expected bytes {first} to {last} of {size}, found others", asked.shown());
-            return Err(FailedRequest::last(network(&host, what)));
+            let expected = format!("{}: expected bytes {first} to {last} of {size}", asked.shown());
+            if status != StatusCode::PARTIAL_CONTENT {
+                let error = network(&host, format!("{expected}; the server sends whole files only"));
+                let help = "set HF_ENDPOINT to a server that supports Range requests, or lyn pull a model by its file, org/name:FILE";
+                return Err(FailedRequest::last(error.with_help(help)));
+            }
+            return Err(FailedRequest::last(network(&host, format!("{expected}, found others"))));
         }
         let length = usize::try_from(last.saturating_sub(first)).unwrap_or(usize::MAX).saturating_add(1);
         let limited = tokio::time::timeout(WHOLE, Limited::new(body, length).collect()).await;

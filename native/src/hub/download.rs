@@ -180,7 +180,11 @@ impl Download<'_> {
             match content_range(&opened.headers) {
                 Some(found) if found == expected => {}
                 found => {
-                    let what = format!("expected bytes {} to {} of {size}, found {found:?}", expected.0, expected.1);
+                    let found = found.map_or_else(
+                        || "no readable Content-Range".to_owned(),
+                        |(first, last, size)| format!("{first} to {last} of {size}"),
+                    );
+                    let what = format!("expected bytes {} to {} of {size}, found {found}", expected.0, expected.1);
                     return Err(wrong(&opened.host, what));
                 }
             }

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use lyn::checkpoint::{CONFIG_FILE, INDEX_FILE, ONLY_SHARD_FILE, SINGLE_FILE, gguf_part};
+use lyn::checkpoint::{CONFIG_FILE, INDEX_FILE, ONLY_SHARD_FILE, SINGLE_FILE, gguf_part, is_gguf_model};
 use lyn::memory::bytes;
 use serde::Deserialize;
 
@@ -71,7 +71,7 @@ impl Models {
         // A model in parts is met once, however many of them there are: none of its names is made before.
         let models: BTreeSet<(&str, u32)> = sizes
             .keys()
-            .filter(|path| is_model(path))
+            .filter(|path| is_gguf_model(path))
             .map(|path| gguf_part(path).unwrap_or((path.strip_suffix(".gguf").unwrap_or(path), 0)))
             .collect();
         let whole = |(name, count): (&str, u32)| {
@@ -109,12 +109,6 @@ impl Models {
             .collect();
         list.join(", ")
     }
-}
-
-/// A GGUF file with a model; not an image encoder or a table of statistics beside one.
-fn is_model(path: &str) -> bool {
-    let name = path.rsplit('/').next().unwrap_or(path).to_ascii_lowercase();
-    path.ends_with(".gguf") && !name.contains("mmproj") && !name.contains("imatrix")
 }
 
 /// The quantisation in a path without its ending, as people write it: what begins like a type, behind the last mark.

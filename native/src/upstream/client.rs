@@ -44,6 +44,13 @@ pub(crate) struct Patience {
     pub(crate) pause: Duration,
 }
 
+impl Patience {
+    /// For scores of texts that are read but not answered: no engine takes minutes for a text, so that silence means that none is there.
+    pub(crate) fn scoring() -> Patience {
+        Patience { idle: Duration::from_secs(300), ..Patience::default() }
+    }
+}
+
 impl Default for Patience {
     fn default() -> Patience {
         Patience {
@@ -366,6 +373,7 @@ impl Upstream {
     fn silent(&self) -> Error {
         upstream(self.address.shown(), format!("sent nothing for {} s", self.patience.idle.as_secs()))
             .with_detail("status", 504)
+            .with_help("check that an engine answers at this address and is not overloaded; then run the command again")
     }
 }
 

@@ -230,6 +230,36 @@ fn an_engine_that_is_not_there() {
     assert!(error.message().contains("cannot be reached"), "{error}");
 }
 
+/// Nothing, and a head without a body: a wait for either ends.
+#[test]
+fn an_engine_that_says_nothing_is_left() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = listener.local_addr().unwrap();
+    let serving = std::thread::spawn(move || {
+        let mut open = vec![];
+        for head in ["", "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n"] {
+            let (mut stream, _) = listener.accept().unwrap();
+            std::io::Write::write_all(&mut stream, head.as_bytes()).unwrap();
+            open.push(stream);
+        }
+        open
+    });
+    assert_eq!(Patience::scoring().idle, Duration::from_secs(300), "as docs/performance.md says");
+    let patience = Patience { idle: Duration::from_millis(100), ..patience() };
+    let url = format!("http://{place}/v1");
+    let engine = || {
+        let address = Address::parse(&url).unwrap();
+        Upstream::new(address, &ApiKeys::of_text(""), Some(Profile::Openai), patience).unwrap()
+    };
+    for _ in 0..2 {
+        let engine = engine();
+        let error = run(engine.post(engine.address(), "/completions", &json!({}), 1000)).unwrap_err();
+        assert!(error.message().contains(&place.to_string()) && error.message().contains("sent nothing"), "{error}");
+        assert!(error.help()[0].contains("check that an engine answers"), "{error}");
+    }
+    drop(serving.join().unwrap());
+}
+
 #[test]
 fn the_key_travels_and_is_never_shown() {
     let key = "sk-0123456789abcdef";

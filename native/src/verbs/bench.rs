@@ -74,7 +74,11 @@ pub(crate) enum TableForm {
 type WeightType = Option<&'static Mix>;
 
 fn weight_type(name: &str) -> std::result::Result<WeightType, String> {
-    if name == "stored" { Ok(None) } else { super::quantize::mix(name).map(Some) }
+    if name == "stored" {
+        Ok(None)
+    } else {
+        super::quantize::mix(name).map(Some).map_err(|why| why.replace("expected one", "expected stored or one"))
+    }
 }
 
 /// The model to measure, and what it is called.
@@ -127,7 +131,8 @@ pub(crate) fn run(app: &App, options: &BenchArgs) -> Ended {
                 force: options.force,
                 ..Options::default()
             };
-            let engine = load::engine_of(app, Arc::clone(&source), &engine)?;
+            let engine = load::engine_of(app, Arc::clone(&source), &engine)
+                .map_err(|error| load::without_context(error, "smaller --prompt, --generate and --depth"))?;
             let report = measure(app, engine, options)?;
             if Attention::from(attention) == Attention::Sparse && report.attention == "dense" {
                 app.terminal.note("note: this model has no indexer, so its attention is dense");

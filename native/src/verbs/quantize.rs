@@ -4,7 +4,7 @@
 //! asked for; only a whole file gets its name.
 
 use std::fs::{File, TryLockError};
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,6 +24,9 @@ use crate::terminal::table::facts;
 use crate::text::{io_error, quoted, shown};
 use crate::{App, Ended, model};
 
+/// Bytes of a disk that are left free.
+const SPARE: u64 = 64 << 20;
+
 #[derive(Debug, Args)]
 pub(crate) struct QuantizeArgs {
     /// stories (built in), a folder, or a .safetensors or .gguf file
@@ -38,7 +41,7 @@ pub(crate) struct QuantizeArgs {
     /// Threads; default: one per processor
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub(crate) threads: Option<u32>,
-    /// Replace OUT if it exists
+    /// Replace OUT, and what an earlier run left beside it, if they exist; only regular files are replaced
     #[arg(long)]
     pub(crate) force: bool,
 }
@@ -57,10 +60,7 @@ pub(crate) fn run(app: &App, options: &QuantizeArgs) -> Ended {
         true => options.out.join(format!("{name}-{}.gguf", options.kind.name.to_uppercase())),
         false => options.out.clone(),
     };
-    if !options.force && out.symlink_metadata().is_ok() {
-        let message = format!("{} exists already", quoted(&out));
-        return Err(Error::new(Code::Io, message).with_help("give another name, or --force to replace it"));
-    }
+    check_free(&out, options.force, "give another name, or --force to replace it")?;
     let source_bytes = checkpoint.totals(true).stored_bytes;
     let conversion = block_on(Conversion::new(checkpoint, options.kind, &name))?;
     for note in conversion.notes() {
@@ -71,7 +71,7 @@ pub(crate) fn run(app: &App, options: &QuantizeArgs) -> Ended {
         app.terminal.warn("quantize", &text);
     }
     let began = Instant::now();
-    write(app, &conversion, &out, options.threads)?;
+    write(app, options, &conversion, &out)?;
     report(app, options, &conversion, &out, source_bytes, began.elapsed().as_secs_f64());
     Ok(ExitCode::SUCCESS)
 }
@@ -88,8 +88,54 @@ pub(super) fn name_of(model: &Path) -> String {
     if is_file && !is_gguf { parent().unwrap_or(name) } else { name }
 }
 
+/// Refuses a name that is taken: by a file, unless it may be replaced; by anything else in any case. A link is not followed: the file
+/// would take its place, or be written where nobody expects it.
+fn check_free(path: &Path, may_replace: bool, help: &str) -> Result<()> {
+    let found = match path.symlink_metadata() {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        found => found.map_err(|error| io_error(path, &error))?.file_type(),
+    };
+    let refused =
+        |what: &str, help: &str| Err(Error::new(Code::Io, format!("{} {what}", quoted(path))).with_help(help));
+    match (found.is_file(), found.is_symlink()) {
+        (true, _) if may_replace => Ok(()),
+        (true, _) => refused("exists already", help),
+        (_, true) => refused("is a symbolic link, which is not replaced", "name the file that it leads to"),
+        _ if found.is_dir() => refused("is a folder, expected a file", "give another name"),
+        _ => refused("is a device, a pipe or a socket, expected a file", "give another name"),
+    }
+}
+
+/// Opens the file in the making, alone. Only a file that this makes, or that may be replaced, is written over.
+fn open_part(part: &Path, may_replace: bool) -> Result<File> {
+    let failed = |error: &std::io::Error| io_error(part, error);
+    let made = File::options().create_new(true).write(true).open(part);
+    let (file, is_new) = match made {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            check_free(part, true, "")?;
+            (File::options().write(true).open(part).map_err(|error| failed(&error))?, false)
+        }
+        made => (made.map_err(|error| failed(&error))?, true),
+    };
+    match file.try_lock() {
+        Ok(()) | Err(TryLockError::Error(_)) => {}
+        Err(TryLockError::WouldBlock) => {
+            let message = format!("{} is being written by another lyn", quoted(part));
+            return Err(Error::new(Code::Io, message).with_help("wait for it, or give another name"));
+        }
+    }
+    if !is_new {
+        check_free(
+            part,
+            may_replace,
+            "if a run that was cut short left it, remove it or give --force; otherwise give another name",
+        )?;
+    }
+    Ok(file)
+}
+
 /// Writes the whole file beside `out`, then gives it its name.
-fn write(app: &App, conversion: &Conversion, out: &Path, threads: Option<u32>) -> Result<()> {
+fn write(app: &App, options: &QuantizeArgs, conversion: &Conversion, out: &Path) -> Result<()> {
     let _working = app.interrupt.work();
     let failed = |error: &std::io::Error| io_error(out, error);
     let folder = out.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
@@ -97,19 +143,11 @@ fn write(app: &App, conversion: &Conversion, out: &Path, threads: Option<u32>) -
     let mut name = out.file_name().unwrap_or_default().to_owned();
     name.push(".part");
     let part = folder.join(name);
-    // What an earlier run left behind is written over, unless that run goes on.
-    let file = File::options().create(true).write(true).truncate(false).open(&part).map_err(|error| failed(&error))?;
-    match file.try_lock() {
-        Ok(()) | Err(TryLockError::Error(_)) => {}
-        Err(TryLockError::WouldBlock) => {
-            let message = format!("{} is being written by another lyn", quoted(&part));
-            return Err(Error::new(Code::Io, message).with_help("wait for it, or give another name"));
-        }
-    }
+    let file = open_part(&part, options.force)?;
     let written = (|| {
         file.set_len(0).map_err(|error| failed(&error))?;
         file.set_len(conversion.file_bytes()).map_err(|error| failed(&error))?;
-        pieces(app, conversion, &file, out, threads)?;
+        pieces(app, conversion, &file, out, options.threads)?;
         file.sync_all().map_err(|error| failed(&error))?;
         std::fs::rename(&part, out).map_err(|error| failed(&error))
     })();
@@ -167,18 +205,23 @@ fn pieces(app: &App, conversion: &Conversion, file: &File, out: &Path, threads: 
 
 /// Refuses a file that the disk has no room for.
 fn has_room(folder: &Path, needed: u64) -> Result<()> {
-    /// Left free, in bytes.
-    const SPARE: u64 = 64 << 20;
     #[cfg(unix)]
     if let Ok(disk) = rustix::fs::statvfs(folder) {
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);
         if needed.saturating_add(SPARE) > free {
-            let message = format!("the file needs {}, {} has {} free", bytes(needed), quoted(folder), bytes(free));
-            return Err(Error::new(Code::Io, message).with_help("free some space, or use a smaller --type"));
+            return Err(no_room(folder, needed, free));
         }
     }
-    let _ = (folder, needed, SPARE);
+    let _ = (folder, needed);
     Ok(())
+}
+
+/// The disk has less than the file and what is left free.
+#[cfg_attr(not(unix), expect(dead_code, reason = "asked where the system tells"))]
+fn no_room(folder: &Path, needed: u64, free: u64) -> Error {
+    let (needed, spare, free) = (bytes(needed), bytes(SPARE), bytes(free));
+    let message = format!("the file needs {needed}, and {spare} are left free; {} has {free} free", quoted(folder));
+    Error::new(Code::Io, message).with_help("free some space, or use a smaller --type")
 }
 
 fn report(app: &App, options: &QuantizeArgs, conversion: &Conversion, out: &Path, source_bytes: u64, seconds: f64) {
@@ -210,4 +253,13 @@ fn report(app: &App, options: &QuantizeArgs, conversion: &Conversion, out: &Path
         ("took", format!("{seconds:.1} s")),
     ];
     app.terminal.bytes(facts(&rows).as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn what_is_left_free_is_said() {
+        let error = super::no_room(std::path::Path::new("d"), 2 << 20, 5 << 20);
+        assert_eq!(error.message(), "the file needs 2.0 MiB, and 64.0 MiB are left free; \"d\" has 5.0 MiB free");
+    }
 }

@@ -78,3 +78,18 @@ fn what_cannot_be_compared_is_refused() {
     lyn(there).expect_code(6).says(&["error[upstream]", "cannot be reached"]);
     lyn(["compare", "--dense", "-f", "nowhere.txt"]).expect_code(6).says(&["nowhere.txt"]);
 }
+
+/// Oracle: the verb's own help, which has no --context.
+#[test]
+fn advice_names_options_that_the_verb_has() {
+    for (arguments, option) in [
+        (&["compare", "stories", "--dense", "--window", "99999"][..], "--window"),
+        (&["compare", "stories", "--dense", "--needles", "99999"], "--needles"),
+        (&["bench", "-p", "99999"], "--prompt"),
+        (&["bench", "-p", "1", "--depth", "99999"], "--depth"),
+    ] {
+        let run = lyn(arguments.iter().copied().chain(["--device", "cpu"])).expect_code(2);
+        assert!(run.err.contains("the model allows 1 to") && run.err.contains(option), "{}", run.err);
+        assert!(!run.err.contains("--context"), "{}", run.err);
+    }
+}

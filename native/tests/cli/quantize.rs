@@ -50,3 +50,71 @@ fn nothing_is_replaced_unasked_and_nothing_half_is_left() {
     let names: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["kept.gguf"]);
 }
+
+/// Each is left as it was, whatever is asked for.
+#[cfg(unix)]
+#[test]
+fn only_regular_files_are_replaced() {
+    use std::os::unix::fs::{FileTypeExt, symlink};
+    let folder = folder("quantize-special");
+    let place = |name: &str| folder.join(name);
+    let quantize = |name: &str, more: &[&str]| {
+        lyn([&["quantize", "stories", place(name).to_str().unwrap(), "--type", "q4_0"], more].concat())
+    };
+    for name in ["pipe.gguf", "p.gguf.part"] {
+        let _ = fs::remove_file(place(name));
+        assert!(std::process::Command::new("mkfifo").arg(place(name)).status().unwrap().success());
+    }
+    for name in ["link.gguf", "dangling.gguf", "l.gguf.part"] {
+        let _ = fs::remove_file(place(name));
+        symlink(if name == "dangling.gguf" { "nowhere" } else { "target" }, place(name)).unwrap();
+    }
+    fs::write(place("target"), "mine").unwrap();
+    fs::create_dir_all(place("d.gguf.part")).unwrap();
+    for (name, says) in [
+        ("pipe.gguf", ["pipe.gguf\" is a device, a pipe", "another name"]),
+        ("link.gguf", ["link.gguf\" is a symbolic link", "name the file"]),
+        ("dangling.gguf", ["dangling.gguf\" is a symbolic link", "name the file"]),
+        ("p.gguf", ["p.gguf.part\" is a device, a pipe", "another name"]),
+        ("l.gguf", ["l.gguf.part\" is a symbolic link", "name the file"]),
+        ("d.gguf", ["d.gguf.part\" is a folder", "another name"]),
+    ] {
+        quantize(name, &[]).expect_code(6);
+        quantize(name, &["--force"]).expect_code(6).says(&says);
+    }
+    assert!(fs::symlink_metadata(place("pipe.gguf")).unwrap().file_type().is_fifo());
+    assert!(fs::symlink_metadata(place("link.gguf")).unwrap().is_symlink() && !place("nowhere").exists());
+    assert_eq!(fs::read(place("target")).unwrap(), b"mine");
+    // A file of the user's that has the name of one in the making.
+    let _ = fs::remove_file(place("u.gguf"));
+    fs::write(place("u.gguf.part"), "mine").unwrap();
+    quantize("u.gguf", &[]).expect_code(6).says(&["u.gguf.part\" exists already", "--force"]);
+    assert_eq!(fs::read(place("u.gguf.part")).unwrap(), b"mine");
+    quantize("u.gguf", &["--force"]).expect_code(0);
+    assert!(!place("u.gguf.part").exists() && place("u.gguf").is_file());
+}
+
+/// An option that means something else in another verb is that verb's alone.
+#[test]
+fn what_is_set_for_one_verb_is_not_taken_by_another() {
+    use super::{command, ended};
+    let plan =
+        |value: &str| ended(command(["plan", "stories", "--device", "cpu"]).env("LYN_TYPE", value)).expect_code(0).out;
+    assert_eq!(plan("q4_0"), plan(""));
+    let file = folder("quantize-own").join("kept.gguf");
+    fs::write(&file, "mine").unwrap();
+    let quantize =
+        |name: &str, value: &str| ended(command(["quantize", "stories", file.to_str().unwrap()]).env(name, value));
+    quantize("LYN_FORCE", "1").expect_code(6).says(&["exists already"]);
+    quantize("LYN_TYPE", "q9_9")
+        .expect_code(2)
+        .says(&["LYN_TYPE: expected one of f32, ", "q3_k_m, q2_k, found \"q9_9\""]);
+    let settings = file.with_extension("toml");
+    fs::write(&settings, "type = \"q8_0\"\nforce = true\n").unwrap();
+    let more = ["--config", settings.to_str().unwrap()];
+    lyn([&["quantize", "stories", file.to_str().unwrap()], &more[..]].concat())
+        .expect_code(6)
+        .says(&["exists already"]);
+    assert_eq!(lyn([&["plan", "stories", "--device", "cpu"], &more[..]].concat()).expect_code(0).out, plan(""));
+    lyn(["bench", "--type", "q9_9"]).expect_code(2).says(&["expected stored or one of f32, ", "q2_k, found"]);
+}

@@ -45,7 +45,7 @@ pub(crate) use config::{RouterConfig, Yarn};
 pub(crate) use dtype::Dtype;
 pub use files::{CONFIG_BYTES, other_encoding, small_file};
 pub use names::TensorRole;
-pub use parts::{models as gguf_models, part_of as gguf_part, parts as gguf_parts};
+pub use parts::{is_model as is_gguf_model, models as gguf_models, part_of as gguf_part, parts as gguf_parts};
 pub use safetensors::{HEADER_BYTES, INDEX_FILE, ONLY_SHARD_FILE, SHARDS, SINGLE_FILE, read_header};
 #[cfg(not(target_arch = "wasm32"))]
 pub use source::FolderSource;

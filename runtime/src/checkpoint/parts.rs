@@ -26,14 +26,21 @@ pub fn parts(file: &str) -> impl ExactSizeIterator<Item = String> {
     })
 }
 
+/// Whether a path is that of a GGUF file with a model, or with a part of one; not an image encoder or a table of statistics beside
+/// one, which publishers name as they like: `mmproj-F16.gguf`, `name-mmproj-f16.gguf`, `name.imatrix.gguf`.
+pub fn is_model(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path).to_ascii_lowercase();
+    path.ends_with(".gguf") && !name.contains("mmproj") && !name.contains("imatrix")
+}
+
 /// The GGUF models among the names of a folder's files, each by its first file, which may be absent. None in a folder with a
-/// checkpoint as Hugging Face has it; an image encoder is no model.
+/// checkpoint as Hugging Face has it.
 pub fn models<'a>(names: impl IntoIterator<Item = &'a str>) -> BTreeSet<String> {
     let (mut models, mut has_config, mut has_weights) = (BTreeSet::new(), false, false);
     for name in names {
         has_config |= name == CONFIG_FILE;
         has_weights |= name.ends_with(".safetensors");
-        if name.ends_with(".gguf") && !name.starts_with("mmproj") {
+        if is_model(name) {
             models.extend(parts(name).next());
         }
     }

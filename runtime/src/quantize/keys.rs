@@ -3,10 +3,12 @@
 //! What the format has no word for is not looked for here: the keys are read back by the reader, and what comes out differently
 //! is refused by name.
 
+use serde_json::json;
+
 use super::FILE;
 use super::container::{Keys, Value, header};
 use crate::checkpoint::gguf::{SAMPLING, read_config};
-use crate::checkpoint::{GenerationDefaults, LayerIndexer, MemorySource, ModelConfig, Scoring};
+use crate::checkpoint::{GenerationDefaults, GroupScore, LayerIndexer, MemorySource, ModelConfig, Scoring};
 use crate::error::{Code, Error, Result};
 
 /// The architecture, and what it decides.
@@ -147,14 +149,17 @@ pub(super) async fn check(keys: &Keys, config: &ModelConfig, has: &dyn Fn(&str) 
     match difference(config, &read) {
         None => Ok(()),
         Some((field, expected, found)) => {
-            let message = format!("{field}: {expected}, which GGUF has no key for: it would be read as {found}");
-            Err(Error::new(Code::UnsupportedModel, message).with_help("run the checkpoint as it is"))
+            let message = format!(
+                "config.json: {field}: {expected}: GGUF has no key for this value; the file would be read as {found}"
+            );
+            Err(Error::new(Code::UnsupportedModel, message)
+                .with_help("run the checkpoint as it is, without --type; no GGUF file can hold this model"))
         }
     }
 }
 
 /// The first field that differs, and both its values.
-fn difference(config: &ModelConfig, read: &ModelConfig) -> Option<(&'static str, String, String)> {
+fn difference(config: &ModelConfig, read: &ModelConfig) -> Option<(String, String, String)> {
     let pairs = [
         ("vocab_size", config.vocab_size.into(), read.vocab_size.into()),
         ("hidden_size", config.hidden_size.into(), read.hidden_size.into()),
@@ -171,23 +176,81 @@ fn difference(config: &ModelConfig, read: &ModelConfig) -> Option<(&'static str,
         ("rope_theta", config.rope.theta, read.rope.theta),
     ];
     if let Some((field, expected, found)) = pairs.into_iter().find(|(_, expected, found)| !near(*expected, *found)) {
-        return Some((field, expected.to_string(), found.to_string()));
+        return Some((field.to_owned(), expected.to_string(), found.to_string()));
     }
-    // What is left is compared with its numbers in an f32, as the file has them.
-    let told = [
-        ("tie_word_embeddings", format!("{:?}", config.tie_word_embeddings), format!("{:?}", read.tie_word_embeddings)),
-        ("rope_interleave", format!("{:?}", config.rope.interleave), format!("{:?}", read.rope.interleave)),
-        ("rope_scaling", format!("{:?}", rounded_scaling(config)), format!("{:?}", rounded_scaling(read))),
-        ("indexer", format!("{:?}", config.indexer), format!("{:?}", read.indexer)),
-        ("router", format!("{:?}", rounded_router(config)), format!("{:?}", rounded_router(read))),
-        ("eos_token_id", format!("{:?}", config.eos_token_ids), format!("{:?}", read.eos_token_ids)),
-        ("bos_token_id", format!("{:?}", config.bos_token_id), format!("{:?}", read.bos_token_id)),
-    ];
-    told.into_iter().find(|(_, expected, found)| expected != found).or_else(|| {
-        let layers = config.layers.iter().zip(&read.layers).take(config.num_hidden_layers as usize);
-        let (place, (expected, found)) = layers.enumerate().find(|(_, (expected, found))| expected != found)?;
-        Some(("layers", format!("layer {place} is {expected:?}"), format!("{found:?}")))
-    })
+    let told = told(config).into_iter().zip(told(read));
+    if let Some(((field, expected), (_, found))) = told.into_iter().find(|(one, other)| one != other) {
+        return Some((field.to_owned(), expected.to_string(), found.to_string()));
+    }
+    let layers = config.layers.iter().zip(&read.layers).take(config.num_hidden_layers as usize);
+    let (place, (expected, found)) = layers.enumerate().find(|(_, (expected, found))| expected != found)?;
+    let [expected, found] = [expected, found].map(|layer| parts_of(layer.moe, layer.indexer));
+    Some((format!("layer {place}"), expected, found))
+}
+
+/// Fields by their names in config.json. Numbers are rounded: the file has them in an f32.
+fn told(config: &ModelConfig) -> Vec<(&'static str, serde_json::Value)> {
+    let (router, indexer) = (config.router, config.indexer);
+    let scaling = config.rope.scaling.map(|yarn| {
+        let mut members = json!({
+            "type": "yarn", "factor": rounded(yarn.factor),
+            "original_max_position_embeddings": yarn.original_max_position_embeddings,
+            "beta_fast": rounded(yarn.beta_fast), "beta_slow": rounded(yarn.beta_slow),
+        });
+        for (name, scale) in [
+            ("mscale", yarn.mscale),
+            ("mscale_all_dim", yarn.mscale_all_dim),
+            ("attention_factor", yarn.attention_factor),
+        ] {
+            if let Some(scale) = scale {
+                members[name] = json!(rounded(scale));
+            }
+        }
+        members
+    });
+    let scoring = router.map(|router| match router.scoring {
+        Scoring::Sigmoid => "sigmoid",
+        Scoring::Softmax => "softmax",
+    });
+    let method = router.map(|router| match (router.has_bias, router.group_score, router.n_group) {
+        (true, GroupScore::TopTwoSum, _) => "noaux_tc",
+        (true, GroupScore::Max, _) => "group_limited_greedy with e_score_correction_bias",
+        (false, GroupScore::TopTwoSum, _) => "noaux_tc without e_score_correction_bias",
+        (false, GroupScore::Max, 1) => "greedy",
+        (false, GroupScore::Max, _) => "group_limited_greedy",
+    });
+    vec![
+        ("tie_word_embeddings", json!(config.tie_word_embeddings)),
+        ("rope_interleave", json!(config.rope.interleave)),
+        ("rope_scaling", json!(scaling)),
+        ("index_n_heads", json!(indexer.map(|indexer| indexer.n_heads))),
+        ("index_head_dim", json!(indexer.map(|indexer| indexer.head_dim))),
+        ("index_topk", json!(indexer.map(|indexer| indexer.topk))),
+        ("indexer_rope_interleave", json!(indexer.map(|indexer| indexer.rope_interleave))),
+        ("n_routed_experts", json!(router.map(|router| router.n_routed_experts))),
+        ("num_experts_per_tok", json!(router.map(|router| router.num_experts_per_tok))),
+        ("n_shared_experts", json!(router.map(|router| router.n_shared_experts))),
+        ("moe_intermediate_size", json!(router.map(|router| router.moe_intermediate_size))),
+        ("n_group", json!(router.map(|router| router.n_group))),
+        ("topk_group", json!(router.map(|router| router.topk_group))),
+        ("scoring_func", json!(scoring)),
+        ("topk_method", json!(method)),
+        ("norm_topk_prob", json!(router.map(|router| router.norm_topk_prob))),
+        ("routed_scaling_factor", json!(router.map(|router| rounded(router.routed_scaling_factor)))),
+        ("eos_token_id", json!(config.eos_token_ids)),
+        ("bos_token_id", json!(config.bos_token_id)),
+    ]
+}
+
+/// What a layer is, in words.
+fn parts_of(moe: bool, indexer: Option<LayerIndexer>) -> String {
+    let feed_forward = if moe { "experts" } else { "a dense feed-forward" };
+    let indexer = match indexer {
+        None => "no indexer",
+        Some(LayerIndexer::Full) => "an indexer of its own",
+        Some(LayerIndexer::Shared) => "the selection of a layer before",
+    };
+    format!("{feed_forward} and {indexer}")
 }
 
 /// Whether two numbers are the same in an f32.
@@ -195,23 +258,9 @@ fn near(a: f64, b: f64) -> bool {
     (a - b).abs() <= a.abs().max(b.abs()) * 1e-6
 }
 
-fn rounded(value: f64) -> f32 {
+/// A number to as many digits as survive an f32.
+fn rounded(value: f64) -> f64 {
     #[expect(clippy::cast_possible_truncation, reason = "to compare")]
     let single = (value * 1e6).round() as f32;
-    single
-}
-
-fn rounded_scaling(config: &ModelConfig) -> Option<impl std::fmt::Debug> {
-    config.rope.scaling.map(|yarn| {
-        let numbers = [yarn.factor, yarn.beta_fast, yarn.beta_slow].map(rounded);
-        let scales = [yarn.mscale, yarn.mscale_all_dim, yarn.attention_factor].map(|scale| scale.map(rounded));
-        (yarn.original_max_position_embeddings, numbers, scales)
-    })
-}
-
-fn rounded_router(config: &ModelConfig) -> Option<impl std::fmt::Debug> {
-    config.router.map(|router| {
-        let scale = rounded(router.routed_scaling_factor);
-        (crate::checkpoint::RouterConfig { routed_scaling_factor: 0.0, ..router }, scale)
-    })
+    f64::from(single) / 1e6
 }

@@ -196,10 +196,14 @@ impl Conversion {
             values = transposed(&values, piece.rows);
         }
         encode::encode(target.kind, &values).map_err(|Unfit(value)| {
-            let message = format!("found {value}, which {} has no place for", target.kind.name());
-            tensor
-                .error(Class::Value, message)
-                .with_help("the weight is broken, or needs a wider type: use --type bf16")
+            let kind = target.kind.name();
+            if value.is_finite() {
+                let help = "use a wider type: --type bf16; or the weight is broken";
+                return tensor.error(Class::Value, format!("found {value}, too large for {kind}")).with_help(help);
+            }
+            // No type is at fault, and a wider one would not help.
+            let help = "the weight is broken: download the file again and compare its checksum";
+            tensor.error(Class::Value, format!("expected a finite number, found {value}")).with_help(help)
         })
     }
 }

@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{BlockType, Conversion, InFlight, Mix, rows};
-use crate::checkpoint::{Checkpoint, FolderSource, GenerationDefaults, MemorySource, Source, TokenizerFile, names};
+use crate::checkpoint::{
+    Checkpoint, FolderSource, GenerationDefaults, GroupScore, MemorySource, Source, TokenizerFile, names,
+};
 use crate::error::{Code, Result};
 use crate::platform::block_on;
 
@@ -197,16 +199,27 @@ fn what_gguf_cannot_say_is_refused_by_its_field() {
         error.message().to_owned()
     };
     let interleave = refused("e_bf16_sharded", &|checkpoint| checkpoint.config.rope.interleave = false);
-    assert!(interleave.starts_with("rope_interleave: false"), "{interleave}");
+    assert!(interleave.starts_with("config.json: rope_interleave: false: GGUF"), "{interleave}");
     let scaling = refused("b_yarn", &|checkpoint| {
         checkpoint.config.rope.scaling.as_mut().unwrap().mscale = Some(0.5);
     });
-    assert!(scaling.starts_with("rope_scaling: "), "{scaling}");
+    assert!(scaling.starts_with("config.json: rope_scaling: {\"") && scaling.contains("\"mscale\":0.5"), "{scaling}");
+    let router = refused("b_yarn", &|checkpoint| {
+        let router = checkpoint.config.router.as_mut().unwrap();
+        router.group_score = match router.group_score {
+            GroupScore::Max => GroupScore::TopTwoSum,
+            GroupScore::TopTwoSum => GroupScore::Max,
+        };
+    });
+    assert!(router.starts_with("config.json: topk_method: \""), "{router}");
+    for message in [&interleave, &scaling, &router] {
+        assert!(!message.contains("Some(") && !message.contains(" { "), "{message}");
+    }
     let layers = refused("b_yarn", &|checkpoint| {
         let last = checkpoint.config.num_hidden_layers as usize - 1;
         checkpoint.config.layers[last].moe = false;
     });
-    assert!(layers.starts_with("layers: layer "), "{layers}");
+    assert!(layers.starts_with("config.json: layer ") && layers.contains("a dense feed-forward"), "{layers}");
 }
 
 #[test]
@@ -231,6 +244,8 @@ fn a_broken_weight_is_named() {
     let conversion = block_on(Conversion::new(broken, mix("q4_k_m"), "x")).unwrap();
     let error = file(&conversion).unwrap_err();
     assert!(error.class() == Some("E-VALUE") && error.message().contains(name), "{error}");
+    assert!(error.message().contains("expected a finite number, found NaN"), "{error}");
+    assert!(!error.help().concat().contains("--type"), "no type has NaN: {error}");
 }
 
 /// Read in any stretches, the file that lies nowhere is the file that is written.

@@ -153,11 +153,11 @@ fn open_real(folder: &Path, fingerprint: [u8; 32], limits: StoreLimits) -> Block
     once_unlocked(|| BlockStore::open(folder, fingerprint, limits)).expect("the folder can be used")
 }
 
-/// Opens a store that nobody uses. A process that another test starts has this one's locks too, from its fork to its exec.
-fn once_unlocked<E>(open: impl Fn() -> Result<Option<BlockStore>, E>) -> Result<BlockStore, E> {
+/// What comes of a folder that nobody uses. A process that another test starts has this one's locks too, from its fork to its exec.
+fn once_unlocked<T, E>(attempt: impl Fn() -> Result<Option<T>, E>) -> Result<T, E> {
     for _ in 0..10_000 {
-        if let Some(store) = open()? {
-            return Ok(store);
+        if let Some(found) = attempt()? {
+            return Ok(found);
         }
         std::thread::sleep(Duration::from_millis(1));
     }

@@ -146,9 +146,9 @@ impl Chat<'_> {
         let mut messages = conversation.messages;
         if let Some(other) = messages.iter().skip(1).find(|m| !matches!(m.role, Role::User | Role::Assistant)) {
             return Err(refuse(format!(
-                "{}: a {:?} message; expected turns of user and assistant",
+                "{}: a {} message; expected turns of user and assistant",
                 quote(&path.to_string_lossy()),
-                other.role
+                format!("{:?}", other.role).to_lowercase()
             )));
         }
         self.options.answer.system =

@@ -12,8 +12,8 @@ use super::args::CompareArgs;
 use crate::App;
 use crate::remote;
 use crate::text::quoted;
-use crate::upstream::Upstream;
 use crate::upstream::scores::Scores;
+use crate::upstream::{Patience, Upstream};
 
 /// An engine elsewhere, one of its models, and what connects to it.
 pub(super) struct OtherEngine {
@@ -28,7 +28,7 @@ impl OtherEngine {
     /// Connects, and finds the model. Errors: `bad_request` for a bad address, `io` for a bad file of keys, `upstream` where the model
     /// cannot be found out.
     pub(super) fn open(app: &App, options: &CompareArgs, address: &str) -> Result<OtherEngine> {
-        let upstream = remote::connect(app, address, &options.access)?;
+        let upstream = remote::connect(app, address, &options.access, Patience::scoring())?;
         let wanted = match &options.second {
             None => None,
             Some(id) => Some(id.to_str().ok_or_else(|| {

@@ -148,6 +148,7 @@ fn load(app: &App, options: &CompareArgs, setup: &Setup<'_>) -> Result<Engine> {
         ..Options::default()
     };
     load::engine(app, setup.model, &wanted)
+        .map_err(|error| load::without_context(error, "smaller --window, --needles and --speed"))
 }
 
 /// Room for every text that is asked for.

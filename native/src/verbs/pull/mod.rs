@@ -6,15 +6,17 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
+use lyn::checkpoint::Checkpoint;
 use lyn::error::{Code, Result};
 use lyn::memory::bytes;
+use lyn::platform::block_on;
 use serde_json::{Value, json};
 
 use self::order::{OnHub, Order};
 use crate::hub::session::Watch;
 use crate::hub::{HubName, Surroundings, cache};
 use crate::text::shown;
-use crate::{App, Ended};
+use crate::{App, Ended, model};
 
 #[derive(Debug, Args)]
 pub(crate) struct PullArgs {
@@ -41,7 +43,14 @@ pub(crate) fn run(app: &App, options: &PullArgs) -> Ended {
     announce(app, &on_hub, &order)?;
     let (path, fetched) = fetch(app, &on_hub, &order)?;
     let what = if fetched == 0 { "already there" } else { "downloaded" };
-    app.terminal.note(&format!("{what}: lyn generate -m {}", order.name));
+    // Headers tell what a plan from afar has not: a small model is not planned before it comes.
+    match block_on(async { Checkpoint::open(model::source(&path)?).await }) {
+        Ok(_) => app.terminal.note(&format!("{what}: lyn generate -m {}", order.name)),
+        Err(error) => {
+            app.terminal.note(&format!("{what}, as the Hub has it: {}", order.name));
+            app.terminal.warn("does_not_load", &format!("lyn cannot run it: {}", error.message()));
+        }
+    }
     let facts = json!({
         "name": order.name.to_string(), "revision": on_hub.listing.commit, "bytes": order.bytes(), "downloaded_bytes": fetched,
         "reason": order.reason,

@@ -418,7 +418,10 @@ fn parts_are_known_by_their_names() {
 fn a_folder_s_models_are_known_by_the_names_in_it() {
     let found = |names: &[&str]| models(names.iter().copied()).into_iter().collect::<Vec<_>>();
     let none: [&str; 0] = [];
-    assert_eq!(found(&["a.gguf", "mmproj-a.gguf", "tokenizer.json", "a.bin"]), ["a.gguf"]);
+    assert_eq!(
+        found(&["a.gguf", "mmproj-a.gguf", "a-MMPROJ-F16.gguf", "a.imatrix.gguf", "tokenizer.json", "a.bin"]),
+        ["a.gguf"]
+    );
     // A part whose first is absent stands for the same model: who opens it says what is missing.
     assert_eq!(found(&["a-00003-of-00003.gguf", "a-00002-of-00003.gguf"]), ["a-00001-of-00003.gguf"]);
     assert_eq!(found(&["b.gguf", "a.gguf"]), ["a.gguf", "b.gguf"]);
