@@ -114,7 +114,8 @@ impl SettingsFile {
     /// Whether the file sets an option of a verb.
     pub(crate) fn sets(&self, verb: &str, key: &str) -> bool {
         let own = self.values.get(verb).and_then(Value::as_table);
-        own.into_iter().chain([&self.values]).any(|values| lookup(values, key).is_some())
+        let top = Some(&self.values).filter(|_| !is_own(verb, key));
+        own.into_iter().chain(top).any(|values| lookup(values, key).is_some())
     }
 }
 

@@ -153,7 +153,7 @@ pub(super) async fn check(keys: &Keys, config: &ModelConfig, has: &dyn Fn(&str) 
                 "config.json: {field}: {expected}: GGUF has no key for this value; the file would be read as {found}"
             );
             Err(Error::new(Code::UnsupportedModel, message)
-                .with_help("run the checkpoint as it is, without --type; no GGUF file can hold this model"))
+                .with_help("run the checkpoint as it is: no GGUF file can hold this model"))
         }
     }
 }

@@ -58,3 +58,24 @@ fn names_are_no_paths() {
     }
     assert!(place.hub.heard("").is_empty());
 }
+
+#[test]
+fn a_file_that_is_no_model_is_not_called_ready() {
+    let place = Place::new("no-model", &[weights()]);
+    let run = place.run(&["pull", NAME]).expect_code(0);
+    run.says(&["downloaded, as the Hub has it: org/tiny:Q8_0", "warning", "lyn cannot run it: E-"]);
+    assert!(!run.err.contains("lyn generate"), "{}", run.err);
+    place.run(&["pull", NAME]).expect_code(0).says(&["already there", "lyn cannot run it"]);
+    let model = Place::new("a-model", &[Hosted::large("tiny-Q8_0.gguf", &golden_gguf())]);
+    model.run(&["pull", NAME]).expect_code(0).says(&["downloaded: lyn generate -m org/tiny"]);
+}
+
+#[test]
+fn a_server_without_ranges_is_named_as_that() {
+    // Longer than what is read at first; bytes behind the last tensor are nobody's.
+    let long = [golden_gguf(), vec![0; 2 << 20]].concat();
+    let place = Place::new("no-ranges", &[Hosted::large("tiny-Q8_0.gguf", &long)]);
+    place.hub.fails("/resolve/", Fault::Says("all of it".to_owned()));
+    let run = place.run(&["plan", "org/tiny:Q8_0"]).expect_code(6);
+    run.says(&["sends whole files only", "supports Range requests"]);
+}
