@@ -7,10 +7,11 @@ use lyn::error::{Code, Error, Result, escape, quote};
 
 /// A file of the user's that cannot be read or written.
 pub(crate) fn io_error(path: &Path, error: &std::io::Error) -> Error {
-    use std::io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
     let told = Error::new(Code::Io, format!("{}: {error}", quoted(path)));
     match error.kind() {
         StorageFull | QuotaExceeded => told.with_help("make room on this disk, or write to another one"),
+        FileTooLarge => told.with_help("raise the limit on the size of files (ulimit -f), or write to another disk"),
         ReadOnlyFilesystem => told.with_help("write to another disk: this one cannot be written to"),
         _ => told,
     }

@@ -10,8 +10,8 @@ use serde_json::{Map, Value};
 use crate::chat::formats::Templates;
 use crate::chat::formats::template::{Ends, OwnTemplates};
 use crate::chat::{
-    CallSyntax, ChatFormat, CheckpointFiles, Conversation, Detected, Grammars, OutputParser, RenderOptions, control,
-    encode,
+    CallSyntax, ChatFormat, CheckpointFiles, Content, Conversation, Detected, Grammars, Message, OutputParser,
+    RenderOptions, Role, control, encode,
 };
 use crate::checkpoint::{Checkpoint, GenerationDefaults, TextFile, TokenizerFile};
 use crate::error::{Code, Error, Result, quote};
@@ -91,12 +91,18 @@ impl Language {
     }
 
     /// With the context that an engine has room for, instead of all that the model was made for.
-    /// Compiles the checkpoint's own chat templates, which otherwise the first conversation does.
+    /// Compiles the checkpoint's own chat templates, which otherwise the first conversation does, and renders a greeting:
+    /// names that a template does not know show only then.
     ///
     /// # Errors
-    /// `bad_checkpoint` of class `E-TEMPLATE`.
+    /// Of class `E-TEMPLATE`.
     pub fn check_templates(&self) -> Result<()> {
-        self.templates.as_ref().map_or(Ok(()), |templates| templates.check(self.tokenizer()))
+        let Some(templates) = &self.templates else { return Ok(()) };
+        templates.check(self.tokenizer())?;
+        let greeting =
+            Message { role: Role::User, content: Some(Content::Text("Hello".to_owned())), ..Message::default() };
+        let greeting = Conversation { messages: vec![greeting], ..Conversation::default() };
+        self.render(&greeting, RenderOptions::default()).map(drop)
     }
 
     pub(crate) fn with_context(self, context: u32) -> Language {

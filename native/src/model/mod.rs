@@ -97,7 +97,7 @@ pub(crate) fn described(model: &Path) -> Result<Option<Checkpoint>> {
     let name = model.file_name().and_then(|name| name.to_str()).unwrap_or(CONFIG_FILE);
     let source = FolderSource::new(if folder == Path::new("") { Path::new(".") } else { folder })?;
     let config = block_on(small_file(&source, name, CONFIG_BYTES))?;
-    Checkpoint::described_by(&config).map(Some)
+    Checkpoint::described_by(name, &config).map(Some)
 }
 
 /// Files with a digest of all that was read of them: two models of which the same was read are the same to whoever read it, in

@@ -12,6 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use clap::{Args, ValueHint};
+use lyn::checkpoint::gguf_parts;
 use lyn::error::{Code, Error, Result};
 use lyn::memory::bytes;
 use lyn::platform::block_on;
@@ -60,6 +61,10 @@ pub(crate) fn run(app: &App, options: &QuantizeArgs) -> Ended {
         true => options.out.join(format!("{name}-{}.gguf", options.kind.name.to_uppercase())),
         false => options.out.clone(),
     };
+    if is_of_model(&options.model, checkpoint.source().gguf(), &out) {
+        let message = format!("{} is one of the model's own files", quoted(&out));
+        return Err(Error::new(Code::Io, message).with_help("give another name"));
+    }
     check_free(&out, options.force, "give another name, or --force to replace it")?;
     let source_bytes = checkpoint.totals(true).stored_bytes;
     let conversion = block_on(Conversion::new(checkpoint, options.kind, &name))?;
@@ -88,6 +93,25 @@ pub(super) fn name_of(model: &Path) -> String {
     if is_file && !is_gguf { parent().unwrap_or(name) } else { name }
 }
 
+/// Whether a file is read as a part of the model: its weights, or what lies beside them. Other GGUF files there are other models.
+fn is_of_model(model: &Path, gguf: Option<&str>, out: &Path) -> bool {
+    let folder_of = |path: &Path| path.parent().filter(|folder| *folder != Path::new("")).map(Path::to_owned);
+    let here = || PathBuf::from(".");
+    let Ok(whole) = model.canonicalize() else { return false };
+    // A link to a file stands in another folder than the file.
+    let folders = match whole.is_dir() {
+        true => vec![whole],
+        false => [folder_of(&whole), Some(folder_of(model).unwrap_or_else(here))].into_iter().flatten().collect(),
+    };
+    let folders: Vec<PathBuf> = folders.iter().filter_map(|folder| folder.canonicalize().ok()).collect();
+    let own = folder_of(out).unwrap_or_else(here).canonicalize();
+    let (Ok(own), Some(name), true) = (own, out.file_name(), out.exists()) else { return false };
+    let is_part = |file: &str| gguf_parts(file).any(|part| name == part.as_str());
+    let is_other = out.extension().is_some_and(|extension| extension == "gguf") && !gguf.is_some_and(is_part);
+    let is_it = || matches!((out.canonicalize(), model.canonicalize()), (Ok(out), Ok(model)) if out == model);
+    folders.contains(&own) && !is_other || is_it()
+}
+
 /// Refuses a name that is taken: by a file, unless it may be replaced; by anything else in any case. A link is not followed: the file
 /// would take its place, or be written where nobody expects it.
 fn check_free(path: &Path, may_replace: bool, help: &str) -> Result<()> {
@@ -100,7 +124,7 @@ fn check_free(path: &Path, may_replace: bool, help: &str) -> Result<()> {
     match (found.is_file(), found.is_symlink()) {
         (true, _) if may_replace => Ok(()),
         (true, _) => refused("exists already", help),
-        (_, true) => refused("is a symbolic link, which is not replaced", "name the file that it leads to"),
+        (_, true) => refused("is a symbolic link, which is not replaced", "remove it, or give another name"),
         _ if found.is_dir() => refused("is a folder, expected a file", "give another name"),
         _ => refused("is a device, a pipe or a socket, expected a file", "give another name"),
     }
@@ -109,28 +133,29 @@ fn check_free(path: &Path, may_replace: bool, help: &str) -> Result<()> {
 /// Opens the file in the making, alone. Only a file that this makes, or that may be replaced, is written over.
 fn open_part(part: &Path, may_replace: bool) -> Result<File> {
     let failed = |error: &std::io::Error| io_error(part, error);
-    let made = File::options().create_new(true).write(true).open(part);
-    let (file, is_new) = match made {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            check_free(part, true, "")?;
-            (File::options().write(true).open(part).map_err(|error| failed(&error))?, false)
-        }
-        made => (made.map_err(|error| failed(&error))?, true),
-    };
-    match file.try_lock() {
-        Ok(()) | Err(TryLockError::Error(_)) => {}
+    let alone = |file: &File| match file.try_lock() {
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(()),
         Err(TryLockError::WouldBlock) => {
             let message = format!("{} is being written by another lyn", quoted(part));
-            return Err(Error::new(Code::Io, message).with_help("wait for it, or give another name"));
+            Err(Error::new(Code::Io, message).with_help("wait for it, or give another name"))
         }
-    }
-    if !is_new {
-        check_free(
-            part,
-            may_replace,
-            "if a run that was cut short left it, remove it or give --force; otherwise give another name",
-        )?;
-    }
+    };
+    let make = || File::options().create_new(true).write(true).open(part);
+    let made = match make() {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            check_free(part, true, "")?;
+            let found = File::options().write(true).open(part).map_err(|error| failed(&error))?;
+            alone(&found)?;
+            let help = "if a run that was cut short left it, remove it or give --force; otherwise give another name";
+            check_free(part, may_replace, help)?;
+            // The name is taken from it, not its bytes: they may have another name.
+            std::fs::remove_file(part).map_err(|error| failed(&error))?;
+            make()
+        }
+        made => made,
+    };
+    let file = made.map_err(|error| failed(&error))?;
+    alone(&file)?;
     Ok(file)
 }
 
@@ -139,10 +164,14 @@ fn write(app: &App, options: &QuantizeArgs, conversion: &Conversion, out: &Path)
     let _working = app.interrupt.work();
     let failed = |error: &std::io::Error| io_error(out, error);
     let folder = out.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        let message = format!("{}: there is no folder {}", quoted(out), quoted(folder));
+        return Err(Error::new(Code::Io, message).with_help("make the folder first, or give another name"));
+    }
     has_room(folder, conversion.file_bytes())?;
     let mut name = out.file_name().unwrap_or_default().to_owned();
     name.push(".part");
-    let part = folder.join(name);
+    let part = out.with_file_name(name);
     let file = open_part(&part, options.force)?;
     let written = (|| {
         file.set_len(0).map_err(|error| failed(&error))?;
@@ -208,7 +237,8 @@ fn has_room(folder: &Path, needed: u64) -> Result<()> {
     #[cfg(unix)]
     if let Ok(disk) = rustix::fs::statvfs(folder) {
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-        if needed.saturating_add(SPARE) > free {
+        // A file system without blocks tells no room.
+        if disk.f_blocks > 0 && needed.saturating_add(SPARE) > free {
             return Err(no_room(folder, needed, free));
         }
     }

@@ -31,7 +31,11 @@ pub(crate) fn run(app: &App, model: &Path) -> Ended {
         Ok(checkpoint) => {
             let totals = checkpoint.totals(true);
             let tensors = count(checkpoint.tensors().count() as u64);
-            let found = format!("{tensors} tensors, {}, all as the config expects", bytes(totals.stored_bytes));
+            let unused = match checkpoint.unused_count {
+                0 => String::new(),
+                count => format!("; {count} more are not used"),
+            };
+            let found = format!("{tensors} tensors, {}, all as expected{unused}", bytes(totals.stored_bytes));
             // What a plan cannot lay out, loading cannot either.
             let planned = Engine::plan_for(&checkpoint, None, &Options::default());
             checks.push(Check { name: "names, shapes, types", found: planned.map(|_| found) });
@@ -83,7 +87,7 @@ fn values(app: &App, checkpoint: &Checkpoint) -> Result<Result<String>> {
     }));
     match checked {
         Err(error) if error.code() == Code::Cancelled => Err(error),
-        checked => Ok(checked.map(|()| "every value and every scale is a number".to_owned())),
+        checked => Ok(checked.map(|()| "every value and scale of them is a number".to_owned())),
     }
 }
 

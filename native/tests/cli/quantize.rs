@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{folder, lyn};
+use super::{copy_of_stories, folder, lyn};
 
 #[test]
 fn eight_bits_answer_as_sixteen() {
@@ -73,10 +73,10 @@ fn only_regular_files_are_replaced() {
     fs::create_dir_all(place("d.gguf.part")).unwrap();
     for (name, says) in [
         ("pipe.gguf", ["pipe.gguf\" is a device, a pipe", "another name"]),
-        ("link.gguf", ["link.gguf\" is a symbolic link", "name the file"]),
-        ("dangling.gguf", ["dangling.gguf\" is a symbolic link", "name the file"]),
+        ("link.gguf", ["link.gguf\" is a symbolic link", "another name"]),
+        ("dangling.gguf", ["dangling.gguf\" is a symbolic link", "another name"]),
         ("p.gguf", ["p.gguf.part\" is a device, a pipe", "another name"]),
-        ("l.gguf", ["l.gguf.part\" is a symbolic link", "name the file"]),
+        ("l.gguf", ["l.gguf.part\" is a symbolic link", "remove it"]),
         ("d.gguf", ["d.gguf.part\" is a folder", "another name"]),
     ] {
         quantize(name, &[]).expect_code(6);
@@ -90,8 +90,43 @@ fn only_regular_files_are_replaced() {
     fs::write(place("u.gguf.part"), "mine").unwrap();
     quantize("u.gguf", &[]).expect_code(6).says(&["u.gguf.part\" exists already", "--force"]);
     assert_eq!(fs::read(place("u.gguf.part")).unwrap(), b"mine");
+    fs::hard_link(place("u.gguf.part"), place("other name")).unwrap();
     quantize("u.gguf", &["--force"]).expect_code(0);
+    assert_eq!(fs::read(place("other name")).unwrap(), b"mine", "it had two names and lost one");
+    fs::remove_file(place("other name")).unwrap();
     assert!(!place("u.gguf.part").exists() && place("u.gguf").is_file());
+}
+
+/// Not even when asked for.
+#[test]
+fn a_model_is_not_replaced_by_what_is_made_of_it() {
+    let model = copy_of_stories("quantize-own");
+    let place = |name: &str| model.join(name);
+    let quantize = |from: &std::path::Path, to: &std::path::Path| {
+        lyn(["quantize", from.to_str().unwrap(), to.to_str().unwrap(), "--type", "q4_0", "--force", "--threads", "1"])
+    };
+    let before = |name: &str| fs::read(place(name)).unwrap();
+    let files = ["model.safetensors", "config.json", "tokenizer.json"];
+    let kept = files.map(before);
+    for name in files {
+        quantize(&model, &place(name)).expect_code(6).says(&["one of the model's own files", "another name"]);
+        quantize(&place("model.safetensors"), &place(name)).expect_code(6);
+        quantize(&model, &place("../quantize-own").join(name)).expect_code(6);
+    }
+    assert!(files.map(before) == kept);
+    // A GGUF file in the same folder is another model, until it is the one that is read.
+    quantize(&model, &place("x.gguf")).expect_code(0);
+    quantize(&model, &place("x.gguf")).expect_code(0);
+    let whole = before("x.gguf");
+    quantize(&place("x.gguf"), &place("x.gguf")).expect_code(6).says(&["one of the model's own files"]);
+    #[cfg(unix)]
+    {
+        let link = folder("quantize-own-link").join("l.gguf");
+        let _ = fs::remove_file(&link);
+        std::os::unix::fs::symlink(place("x.gguf"), &link).unwrap();
+        quantize(&link, &place("x.gguf")).expect_code(6).says(&["one of the model's own files"]);
+    }
+    assert!(before("x.gguf") == whole);
 }
 
 /// An option that means something else in another verb is that verb's alone.

@@ -44,6 +44,29 @@ fn whole_files_verify() {
     assert_eq!(json["checks"].as_array().unwrap().len(), 3);
 }
 
+/// What only a conversation or a far layer would show.
+#[test]
+fn values_and_templates_verify() {
+    let model = super::copy_of_stories("verify-all");
+    for (template, says) in [
+        ("{{ messages[0].content }}", None),
+        ("{% for x in %}", Some("E-TEMPLATE: chat_template.jinja")),
+        ("{{ messages | zzz }}", Some("filter zzz is unknown")),
+    ] {
+        std::fs::write(model.join("chat_template.jinja"), template).unwrap();
+        let run = lyn(["verify", model.to_str().unwrap()]).expect_code(if says.is_none() { 0 } else { 8 });
+        run.says(says.as_slice());
+    }
+    std::fs::remove_file(model.join("chat_template.jinja")).unwrap();
+    // The last value of the last tensor.
+    let file = model.join("model.safetensors");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let end = bytes.len();
+    bytes[end - 2..].copy_from_slice(&0x7fc0u16.to_le_bytes());
+    std::fs::write(&file, bytes).unwrap();
+    lyn(["verify", model.to_str().unwrap()]).expect_code(8).says(&["E-VALUE: model.safetensors", "model.norm.weight"]);
+}
+
 #[test]
 fn text_becomes_ids_and_ids_text() {
     let run = lyn(["tokenize", "Once upon a time"]).expect_code(0);

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::config::{Affine, CONFIG_FILE, GenerationDefaults, ModelConfig, Quantization};
+use super::config::{Affine, GenerationDefaults, ModelConfig, Quantization};
 use super::dtype::Dtype;
 use super::names::{self, Expected, TensorRole};
 use super::safetensors::{SINGLE_FILE, TERMS};
@@ -20,10 +20,10 @@ const WEIGHTS: usize = 1 << 18;
 ///
 /// # Errors
 /// [`Class::Quant`]: packed weights of which only the files say where they are. [`Class::Limit`]: more weights than any model has.
-pub(super) fn stored(config: ModelConfig) -> Result<Stored> {
+pub(super) fn stored(in_file: &str, config: ModelConfig) -> Result<Stored> {
     if matches!(config.quantization, Some(Quantization::Mlx { .. })) {
         let message = "quantization: which weights MLX has packed, only the files say";
-        return Err(Error::file(Class::Quant, CONFIG_FILE, message).with_help("give the folder with the weights"));
+        return Err(Error::file(Class::Quant, in_file, message).with_help("give the folder with the weights"));
     }
     let prediction = config.num_hidden_layers..config.layers_with_prediction();
     let prediction = prediction.flat_map(|layer| names::expected_prediction(&config, layer));
@@ -33,7 +33,7 @@ pub(super) fn stored(config: ModelConfig) -> Result<Stored> {
     for (place, expected) in names::expected(&config).chain(prediction).enumerate() {
         if place == WEIGHTS {
             let message = format!("expected at most {WEIGHTS} weights, found more");
-            return Err(Error::file(Class::Limit, CONFIG_FILE, message));
+            return Err(Error::file(Class::Limit, in_file, message));
         }
         list.weight(&config, &expected);
     }

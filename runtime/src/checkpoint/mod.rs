@@ -54,6 +54,7 @@ pub use source::{BoxFuture, MemorySource, Source};
 pub(crate) use stored::{Tensor, TextFile, TextFiles, TokenizerFile};
 
 use crate::error::{Class, Code, Error, Result, quote};
+use fields::Fields;
 use stored::Stored;
 
 /// Most bytes of one read of a weight.
@@ -115,13 +116,14 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
-    /// The checkpoint that a config.json speaks of, in the types that its publisher uses: enough for a plan, without any weights.
+    /// The checkpoint that a config.json speaks of, which lies in `file`, in the types that its publisher uses: enough for a plan, without any weights.
     ///
     /// # Errors
     /// As [`ModelConfig::parse`]; [`Code::BadCheckpoint`] where only the files say how weights are packed.
-    pub fn described_by(config: &[u8]) -> Result<Checkpoint> {
+    pub fn described_by(file: &str, config: &[u8]) -> Result<Checkpoint> {
         let source = MemorySource::new().with(CONFIG_FILE, config.to_vec());
-        Checkpoint::claimed(described::stored(ModelConfig::parse(config)?)?, Arc::new(source))
+        let config = ModelConfig::read(&Fields::new(file, &fields::parse_object(file, config)?))?;
+        Checkpoint::claimed(described::stored(file, config)?, Arc::new(source))
     }
 
     /// Gives every tensor its owner.

@@ -53,7 +53,7 @@ pub(super) fn claim(config: &ModelConfig, listing: &Listing<'_>, stored: HashMap
             take(config, listing, &mut own, &expected, &mut tensors)?;
         }
     }
-    let prediction_layers = claim_prediction(config, listing, &mut own, &mut tensors);
+    let prediction_layers = claim_prediction(config, listing, &mut own, &mut tensors)?;
     let mut left: Vec<(String, Tensor)> = own.into_iter().collect();
     left.sort_unstable_by(|a, b| a.0.cmp(&b.0)); // the same folder gives the same message each time
     let prediction = prediction_modules(config, &left);
@@ -156,13 +156,14 @@ fn foreign_form<'a>(own: &'a HashMap<String, Tensor>, weight: &str) -> Option<(&
     marks.into_iter().find_map(|(name, form)| Some((part(name)?, form)))
 }
 
-/// Claims the modules of multi-token prediction that are whole; none of them is needed to run the model.
+/// Claims the modules of multi-token prediction that are whole; none of them is needed to run the model. Where nothing may be
+/// left over, one that is there in part is an error.
 fn claim_prediction(
     config: &ModelConfig,
     listing: &Listing<'_>,
     own: &mut HashMap<String, Tensor>,
     tensors: &mut HashMap<String, (Tensor, TensorRole)>,
-) -> u32 {
+) -> Result<u32> {
     let mut whole = 0u32;
     for index in config.num_hidden_layers..config.layers_with_prediction() {
         let expected = names::expected_prediction(config, index).into_iter();
@@ -173,16 +174,18 @@ fn claim_prediction(
                 stored.insert(name, tensor.clone());
             }
         }
-        let mut claimed = HashMap::new();
-        if expected.iter().try_for_each(|expected| take(config, listing, &mut stored, expected, &mut claimed)).is_err()
-        {
-            break;
+        let (mut claimed, is_there) = (HashMap::new(), !stored.is_empty());
+        let mut all = expected.iter();
+        match all.try_for_each(|expected| take(config, listing, &mut stored, expected, &mut claimed)) {
+            Err(error) if listing.terms.strict && is_there => return Err(error),
+            Err(_) => break,
+            Ok(()) => {}
         }
         own.retain(|name, _| !claimed.contains_key(name));
         tensors.extend(claimed);
         whole = whole.saturating_add(1);
     }
-    whole
+    Ok(whole)
 }
 
 /// Layers beyond the main ones that hold a part only found in modules of multi-token prediction. Published files carry

@@ -158,7 +158,7 @@ fn a_config_alone_is_the_checkpoint_beside_it() {
     for name in ["e_bf16_sharded", "g_fp8_official", "p_int4_compressed_tensors"] {
         let files = golden(name);
         let config = block_on(files.source().read("config.json", 0, config_bytes(&files))).unwrap();
-        let described = Checkpoint::described_by(&config).unwrap();
+        let described = Checkpoint::described_by("config.json", &config).unwrap();
         assert_eq!(described.config, files.config, "{name}");
         assert_eq!(described.totals(true).parameters, files.totals(true).parameters, "{name}");
         let mut found: Vec<_> = described.tensors().map(|(name, tensor, role)| (name, &tensor.shape, role)).collect();
@@ -170,7 +170,7 @@ fn a_config_alone_is_the_checkpoint_beside_it() {
     }
     let mlx = golden("q_mlx_4bit");
     let config = block_on(mlx.source().read("config.json", 0, config_bytes(&mlx))).unwrap();
-    let error = Checkpoint::described_by(&config).map(drop).unwrap_err();
+    let error = Checkpoint::described_by("config.json", &config).map(drop).unwrap_err();
     assert!(error.message().contains("only the files say"), "{error}");
 }
 

@@ -16,7 +16,7 @@ use super::refusal::Refusal;
 use super::split::Split;
 use super::tiktoken;
 use crate::cancel;
-use crate::error::{Class, Code, Error, Result, escape};
+use crate::error::{Class, Code, DAMAGED, Error, Result, escape};
 
 /// A byte-level BPE tokenizer of the DeepSeek V2 and V3 families.
 pub struct Tokenizer {
@@ -55,7 +55,7 @@ impl Tokenizer {
     /// # Errors
     /// As [`Tokenizer::from_json`], by the keys of the metadata.
     pub fn from_lists(file_name: &str, bytes: &[u8], vocab_size: u32) -> Result<Self> {
-        Tokenizer::read(file_name, bytes, Parts::LISTS, vocab_size)
+        Tokenizer::read(file_name, bytes, Parts::LISTS, vocab_size).map_err(|error| error.with_help(DAMAGED))
     }
 
     fn read(file_name: &str, bytes: &[u8], parts: Parts, vocab_size: u32) -> Result<Self> {

@@ -99,7 +99,7 @@ struct Form {
 
 impl Form {
     fn published(config: &[u8]) -> Form {
-        let checkpoint = Checkpoint::described_by(config).expect("a config of lyn's family");
+        let checkpoint = Checkpoint::described_by("config.json", config).expect("a config of lyn's family");
         let config = &checkpoint.config;
         // Modules of multi-token prediction repeat the embedding and the head, in BF16.
         let copies = 4 * u64::from(config.vocab_size) * u64::from(config.hidden_size);

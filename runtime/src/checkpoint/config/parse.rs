@@ -141,7 +141,7 @@ fn router(fields: &Fields<'_>, family: Family) -> Result<RouterConfig> {
     let n_routed_experts = fields.size("n_routed_experts", 1..=EXPERTS)?;
     let n_group = fields.size_or("n_group", 1..=n_routed_experts, 1)?;
     let topk_group = fields.size_or("topk_group", 1..=n_group, 1)?;
-    let message = format_args!("expected a divisor of n_routed_experts, {n_routed_experts}, found {n_group}");
+    let message = format_args!("expected a divisor of the {n_routed_experts} experts, found {n_group}");
     fields.ensure(n_routed_experts.is_multiple_of(n_group), "n_group", message)?;
     let group_size = n_routed_experts.checked_div(n_group).unwrap_or(0);
     let reachable = group_size.saturating_mul(topk_group);

@@ -113,6 +113,9 @@ pub(super) fn members<'a>(metadata: &'a Metadata, has: &dyn Fn(&str) -> bool) ->
     };
     let vocabulary =
         vocabulary.ok_or_else(|| to.wrong("vocab_size", "expected a number, found nothing, and no tokens"))?;
+    if vocabulary < 1 {
+        return Err(to.wrong("vocab_size", format_args!("expected 1 or more, found {vocabulary}")));
+    }
     to.put("vocab_size", "vocab_size", number(vocabulary));
     to.flag("tie_word_embeddings", !has("output.weight"));
     let softmax = to.experts(kind, vocabulary, has)?;
@@ -251,7 +254,7 @@ impl<'a> Members<'a> {
     /// The router; whether it scores by softmax, none where every layer is dense.
     fn experts(&mut self, kind: Architecture, vocabulary: i128, has: &dyn Fn(&str) -> bool) -> Result<Option<bool>> {
         let experts = self.count("expert_count", 0)?;
-        if experts == 0 {
+        if experts == 0 && kind == Architecture::Deepseek2 {
             return Ok(None);
         }
         for (member, key) in [
@@ -332,6 +335,10 @@ impl<'a> Members<'a> {
     fn yarn(&mut self) -> Result<()> {
         let key = "rope.scaling.type";
         match self.metadata.text(&self.name(key))? {
+            // Others take such a file's scaling to be linear, which no model of the family has.
+            None if self.number("rope.scaling.factor")?.is_some_and(|factor| factor != 0.0 && factor != 1.0) => {
+                return Err(self.wrong(key, "expected yarn beside rope.scaling.factor, found nothing"));
+            }
             None | Some("none" | "") => return Ok(()),
             Some("yarn") => {}
             Some(other) => return Err(self.wrong(key, format_args!("expected yarn or none, found {}", quote(other)))),

@@ -35,6 +35,9 @@ const TERMS: Terms = Terms {
     strict: true,
 };
 
+/// What to do about parts that are not those of one model.
+const PARTS_HELP: &str = "parts are named NAME-00001-of-00003.gguf; download them all from one source";
+
 /// Reads the headers of all parts, of which `file` is one, and no weight.
 pub(super) async fn open(source: &dyn Source, file: &str) -> Result<Stored> {
     let parts = headers(source, file).await?;
@@ -88,7 +91,7 @@ async fn headers(source: &dyn Source, file: &str) -> Result<Vec<Header>> {
         let key = "split.tensors.count";
         if let Some(listed) = part.metadata.integer(key)?.filter(|listed| *listed != total as i128) {
             let message = format!("{key}: {listed}, but the parts have {total} tensors");
-            return Err(Error::file(Class::Index, &part.file, message));
+            return Err(Error::file(Class::Index, &part.file, message).with_help(PARTS_HELP));
         }
     }
     Ok(parts)
@@ -107,14 +110,14 @@ fn belongs(part: &Header, before: usize, count: usize, first: Option<&Header>) -
             Some(found) => found.to_string(),
         };
         let error = Error::file(Class::Index, &part.file, format_args!("{key}: expected {expected}, found {found}"));
-        return Err(error.with_help("parts are named NAME-00001-of-00003.gguf; download them all from one source"));
+        return Err(error.with_help(PARTS_HELP));
     }
     let key = "general.architecture";
     let first = first.map(|first| first.metadata.text(key)).transpose()?.flatten();
     match (first, metadata.text(key)?) {
         (Some(first), Some(found)) if first != found => {
             let message = format!("{key}: expected {}, as in the first part, found {}", quote(first), quote(found));
-            Err(Error::file(Class::Index, &part.file, message))
+            Err(Error::file(Class::Index, &part.file, message).with_help(PARTS_HELP))
         }
         _ => Ok(()),
     }

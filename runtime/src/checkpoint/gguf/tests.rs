@@ -319,6 +319,15 @@ fn metadata_that_makes_no_model_is_refused() {
             put(d, "deepseek32.embedding_length", 8, &string(b"64"))
         }),
         ("deepseek32.block_count: expected a whole number, found nothing", |d| drop(d.keys.remove(10))),
+        ("deepseek32.vocab_size: expected 1 or more, found 0", |d| {
+            put(d, "deepseek32.vocab_size", 4, &0u32.to_le_bytes())
+        }),
+        ("deepseek32.expert_count: expected a whole number in 1..=512, found 0", |d| {
+            put(d, "deepseek32.expert_count", 4, &0u32.to_le_bytes())
+        }),
+        ("deepseek32.rope.scaling.type: expected yarn beside rope.scaling.factor, found nothing", |d| {
+            put(d, "deepseek32.rope.scaling.factor", 6, &8f32.to_le_bytes())
+        }),
         ("general.type: \"adapter\" is used beside a model", |d| put(d, "general.type", 8, &string(b"adapter"))),
         ("tokenizer.ggml.padding_token_id: expected a token id below 100, found 100", |d| {
             put(d, "tokenizer.ggml.padding_token_id", 4, &100u32.to_le_bytes())

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::metadata::Metadata;
 use super::patterns;
 use crate::checkpoint::stored::{TextFile, TextFiles, TokenizerFile};
-use crate::error::{Class, Error, Result, quote};
+use crate::error::{Class, DAMAGED, Error, Result, quote};
 
 /// Kinds of tokens, by their numbers in `tokenizer.ggml.token_type`.
 mod kind {
@@ -29,7 +29,9 @@ const MERGES: &str = "tokenizer.ggml.merges";
 /// # Errors
 /// [`Class::Tok`]: lists that do not fit each other, or another kind of tokenizer.
 pub(super) fn text(metadata: &Metadata) -> Result<Option<TextFiles>> {
-    let wrong = |key: &str, message: String| Error::file(Class::Tok, metadata.file(), format!("{key}: {message}"));
+    let wrong = |key: &str, message: String| {
+        Error::file(Class::Tok, metadata.file(), format!("{key}: {message}")).with_help(DAMAGED).with_detail("key", key)
+    };
     let own = |bytes: Vec<u8>| TextFile { file: metadata.file.clone(), bytes };
     let model = metadata.text("tokenizer.ggml.model")?;
     if model.is_none() && metadata.length(TOKENS).is_none() {
@@ -50,9 +52,10 @@ pub(super) fn text(metadata: &Metadata) -> Result<Option<TextFiles>> {
     if model != "gpt2" {
         return Err(wrong("tokenizer.ggml.model", format!("expected gpt2 (byte-level BPE), found {}", quote(model))));
     }
-    let pre = metadata.text("tokenizer.ggml.pre")?.unwrap_or("default");
-    let Some(patterns) = patterns::patterns(pre) else {
-        let message = format!("expected one of {}, found {}", patterns::NAMES.join(", "), quote(pre));
+    let pre = metadata.text("tokenizer.ggml.pre")?;
+    let Some((pre, patterns)) = pre.and_then(|pre| Some((pre, patterns::patterns(pre)?))) else {
+        let found = pre.map_or_else(|| "nothing".to_owned(), quote);
+        let message = format!("expected one of {}, found {found}", patterns::NAMES.join(", "));
         return Err(wrong("tokenizer.ggml.pre", message).with_help("put the model's tokenizer.json beside the file"));
     };
     let absent = |key: &str| wrong(key, "expected a list, found nothing".to_owned());

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::LISTING;
 use crate::checkpoint::names::{self, TensorRole};
-use crate::checkpoint::tensors::{Claims, claim};
+use crate::checkpoint::stored::Terms;
+use crate::checkpoint::tensors::{Claims, Listing, claim};
 use crate::checkpoint::{Dtype, ModelConfig, Tensor};
 
 type Stored = HashMap<String, Tensor>;
@@ -126,6 +127,27 @@ fn what_is_left_over_is_unused_or_a_sign_of_another_model() {
             (found, _) => assert!(found.is_ok() == refusal.is_none(), "{names:?}: {:?}", found.err()),
         }
     }
+}
+
+/// A GGUF file has nothing that is not used.
+#[test]
+fn where_all_is_known_a_module_of_prediction_is_whole_or_absent() {
+    let config = config(&json!({ "num_nextn_predict_layers": 1 }));
+    let listing = Listing { terms: Terms { strict: true, ..LISTING.terms }, ..LISTING };
+    let mut stored = whole(&config, "");
+    let modules = |stored: &Stored| claim(&config, &listing, stored.clone()).map(|claims| claims.prediction_layers);
+    assert_eq!(modules(&stored).unwrap(), 0);
+    add_module(&mut stored, &config, 2);
+    assert_eq!(modules(&stored).unwrap(), 1);
+    stored.remove(&names::layer(2, "input_layernorm"));
+    let error = modules(&stored).unwrap_err();
+    assert_eq!(
+        (error.class(), error.details()["tensor"].as_str()),
+        (Some("E-MISSING"), Some("model.layers.2.input_layernorm.weight"))
+    );
+    put(&mut stored, "x.y", Dtype::BF16, &[8]);
+    add_module(&mut stored, &config, 2);
+    assert!(modules(&stored).unwrap_err().message().contains("\"x.y\": not required"));
 }
 
 #[test]

@@ -331,7 +331,7 @@ fn sizes_hold_both_of_their_ends() {
     assert_eq!(refusal(&groups(5)), wanted("num_experts_per_tok", "1..=4", "5"));
     assert_eq!(refusal(&json!({ "n_group": 4, "topk_group": 5 })), wanted("topk_group", "1..=4", "5"));
     for (fields, says) in [
-        (json!({ "n_group": 3 }), "n_group: expected a divisor of n_routed_experts, 8, found 3"),
+        (json!({ "n_group": 3 }), "n_group: expected a divisor of the 8 experts, found 3"),
         (
             json!({ "n_group": 8, "num_experts_per_tok": 1 }),
             "n_group: expected at least two experts in each group, whose two best are summed",
