@@ -22,6 +22,16 @@ export function ggufOfStories(folder: string): [whole: string, parts: [string, s
 const WIDTHS: Record<number, number> = { 0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8 };
 const ALIGNMENT = 32;
 
+/** A metadata key with a whole number of 16 (type 2) or 32 bits (type 5). */
+function key(name: string, type: 2 | 5, value: number): Buffer {
+  const bytes = Buffer.alloc(8 + name.length + 4 + (type === 2 ? 2 : 4));
+  bytes.writeBigUInt64LE(BigInt(name.length));
+  bytes.write(name, 8);
+  bytes.writeUInt32LE(type, 8 + name.length);
+  bytes.writeUIntLE(value, 12 + name.length, type === 2 ? 2 : 4);
+  return bytes;
+}
+
 /** All metadata and the first half of the tensors, and the other half. Each part keeps all data, so that places stay what they are. */
 function split(file: Buffer): [Buffer, Buffer] {
   const tensors = Number(file.readBigUInt64LE(8));
@@ -48,15 +58,17 @@ function split(file: Buffer): [Buffer, Buffer] {
   const half = tensors >> 1;
   const [table, middle] = [starts[0] ?? 0, starts[half] ?? 0];
   const aligned = (bytes: number) => Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
-  const part = (count: number, metadata: Buffer, entries: Buffer) => {
+  const keys = file.readBigUInt64LE(16);
+  const part = (place: number, count: number, metadata: Buffer, entries: Buffer) => {
     const start = Buffer.from(file.subarray(0, 24));
+    const own = [key("split.no", 2, place), key("split.count", 2, 2), key("split.tensors.count", 5, tensors)];
     start.writeBigUInt64LE(BigInt(count), 8);
-    if (metadata.length === 0) start.writeBigUInt64LE(0n, 16);
-    const header = Buffer.concat([start, metadata, entries]);
+    start.writeBigUInt64LE((metadata.length === 0 ? 0n : keys) + BigInt(own.length), 16);
+    const header = Buffer.concat([start, metadata, ...own, entries]);
     return Buffer.concat([header, Buffer.alloc(aligned(header.length) - header.length), file.subarray(aligned(at))]);
   };
   return [
-    part(half, file.subarray(24, table), file.subarray(table, middle)),
-    part(tensors - half, Buffer.alloc(0), file.subarray(middle, at)),
+    part(0, half, file.subarray(24, table), file.subarray(table, middle)),
+    part(1, tensors - half, Buffer.alloc(0), file.subarray(middle, at)),
   ];
 }
