@@ -8,6 +8,7 @@ use clap::builder::FalseyValueParser;
 use clap::{Arg, ArgAction, Command, CommandFactory, Parser, Subcommand, ValueHint};
 
 use crate::flags::{AskArgs, Common, ModelArg, VERSION, twin};
+use crate::settings::is_own;
 use crate::verbs::bench::BenchArgs;
 use crate::verbs::cache::CacheAction;
 use crate::verbs::compare::CompareArgs;
@@ -178,15 +179,6 @@ pub(crate) fn command() -> Command {
             argument.env(twin).hide_env_values(true)
         }
     })
-}
-
-/// Options that mean something else under the same name elsewhere, where the environment and the top of the settings file mean that:
-/// `LYN_TYPE` is what `quantize` writes, `LYN_FORCE` loads a model that does not fit and replaces no file.
-const OWN: [(&str, &str); 3] = [("plan", "type"), ("bench", "type"), ("quantize", "force")];
-
-/// Whether an option of a verb is set by its flag, or in the verb's own part of the settings file, alone.
-pub(crate) fn is_own(verb: &str, long: &str) -> bool {
-    OWN.contains(&(verb, long))
 }
 
 /// The same, without environment variables.

@@ -10,8 +10,16 @@ use clap::{Arg, Command};
 use lyn::error::{Code, Error, Result, escape, escape_whole, quote};
 use toml::{Table, Value};
 
-use crate::cli::is_own;
 use crate::text::{UTF8_HELP, decode, quoted};
+
+/// Options that mean something else under the same name elsewhere, where the environment and the top of the settings file mean that:
+/// `LYN_TYPE` is what `quantize` writes, `LYN_FORCE` loads a model that does not fit and replaces no file.
+const OWN: [(&str, &str); 3] = [("plan", "type"), ("bench", "type"), ("quantize", "force")];
+
+/// Whether an option of a verb is set by its flag, or in the verb's own part of the settings file, alone.
+pub(crate) fn is_own(verb: &str, long: &str) -> bool {
+    OWN.contains(&(verb, long))
+}
 
 /// The settings in force.
 #[derive(Clone, Debug, Default)]
