@@ -49,8 +49,12 @@ export async function newChat(page: Page): Promise<void> {
   await expect(answers(page)).toHaveCount(0);
 }
 
-/** No rule of axe is broken, as the page stands now. */
+/** No rule of axe is broken, as the page stands when what rises or fades in has come to rest. */
 export async function expectNoViolations(page: Page): Promise<void> {
+  await page.evaluate(() => {
+    const passing = document.getAnimations().filter(({ effect }) => effect?.getComputedTiming().endTime !== Infinity);
+    return Promise.allSettled(passing.map(({ finished }) => finished)).then(() => undefined);
+  });
   // Without the legacy mode a second page is opened for each look, which takes the focus away.
   const { violations } = await new AxeBuilder({ page }).setLegacyMode().analyze();
   const said = violations.map(({ id, nodes }) => ({
