@@ -95,21 +95,21 @@ pub(super) fn name_of(model: &Path) -> String {
 
 /// Whether a file is read as a part of the model: its weights, or what lies beside them. Other GGUF files there are other models.
 fn is_of_model(model: &Path, gguf: Option<&str>, out: &Path) -> bool {
-    let folder_of = |path: &Path| path.parent().filter(|folder| *folder != Path::new("")).map(Path::to_owned);
-    let here = || PathBuf::from(".");
-    let Ok(whole) = model.canonicalize() else { return false };
+    let (Ok(whole), Ok(out)) = (model.canonicalize(), out.canonicalize()) else { return false };
+    if whole == out {
+        return true;
+    }
     // A link to a file stands in another folder than the file.
-    let folders = match whole.is_dir() {
-        true => vec![whole],
-        false => [folder_of(&whole), Some(folder_of(model).unwrap_or_else(here))].into_iter().flatten().collect(),
+    let beside = |path: &Path| path.parent().map(|folder| folder.join(out.file_name().unwrap_or_default()));
+    let places = if whole.is_dir() {
+        [Some(whole.join(out.file_name().unwrap_or_default())), None]
+    } else {
+        [beside(&whole), beside(model)]
     };
-    let folders: Vec<PathBuf> = folders.iter().filter_map(|folder| folder.canonicalize().ok()).collect();
-    let own = folder_of(out).unwrap_or_else(here).canonicalize();
-    let (Ok(own), Some(name), true) = (own, out.file_name(), out.exists()) else { return false };
-    let is_part = |file: &str| gguf_parts(file).any(|part| name == part.as_str());
+    let is_beside = places.into_iter().flatten().any(|place| place.canonicalize().is_ok_and(|place| place == out));
+    let is_part = |file: &str| gguf_parts(file).any(|part| out.ends_with(part));
     let is_other = out.extension().is_some_and(|extension| extension == "gguf") && !gguf.is_some_and(is_part);
-    let is_it = || matches!((out.canonicalize(), model.canonicalize()), (Ok(out), Ok(model)) if out == model);
-    folders.contains(&own) && !is_other || is_it()
+    is_beside && !is_other
 }
 
 /// Refuses a name that is taken: by a file, unless it may be replaced; by anything else in any case. A link is not followed: the file
