@@ -116,7 +116,8 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
-    /// The checkpoint that a config.json speaks of, which lies in `file`, in the types that its publisher uses: enough for a plan, without any weights.
+    /// The checkpoint that a config.json speaks of, which lies in `file`, in the types that its publisher uses: enough for a plan,
+    /// without any weights.
     ///
     /// # Errors
     /// As [`ModelConfig::parse`]; [`Code::BadCheckpoint`] where only the files say how weights are packed.
