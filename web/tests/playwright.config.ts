@@ -1,5 +1,8 @@
 import { defineConfig } from "@playwright/test";
 
+/** What measures time, and what the engine gives only so much time for: trials. */
+const TIMED = ["pace.spec.ts", "trial.spec.ts"];
+
 export default defineConfig({
   testDir: ".",
   outputDir: "results",
@@ -11,9 +14,9 @@ export default defineConfig({
   expect: { timeout: 60_000 },
   projects: [
     { name: "first visit", testMatch: "*.setup.ts" },
-    { name: "tests", testIgnore: "pace.spec.ts", dependencies: ["first visit"] },
-    // What measures time runs when nothing else does. By itself: `playwright test pace --no-deps`.
-    { name: "pace", testMatch: "pace.spec.ts", dependencies: ["tests"], workers: 1 },
+    { name: "tests", testIgnore: TIMED, dependencies: ["first visit"] },
+    // Runs when nothing else does. By itself: `playwright test pace --no-deps`.
+    { name: "timed", testMatch: TIMED, dependencies: ["tests"], workers: 1 },
   ],
   use: {
     viewport: { width: 1280, height: 800 },
